@@ -1,0 +1,147 @@
+"""The errors that users see, each with its gRPC status.
+
+A worker raises one, the front door answers with it, and the client raises it again: one class on every side. On the
+wire it is a google.rpc.Status with ErrorInfo (AIP-193), and where they apply BadRequest and RetryInfo.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+
+ERROR_DOMAIN = "kernelport"
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """What is wrong with one field: `field` is its path in the request, such as `inputs[0].shape`."""
+
+    field: str
+    description: str
+
+
+class KernelPortError(Exception):
+    """Base of all errors that travel.
+
+    Args:
+        message: for a person; names what was expected.
+        violations: the fields at fault (BadRequest).
+        retry_after_s: seconds after which trying again makes sense (RetryInfo).
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self, message: str, *, violations: Iterable[FieldViolation] = (), retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def of(cls, violations: Iterable[FieldViolation]) -> Self:
+        """An error whose message is made of its field violations."""
+        violations = tuple(violations)
+        return cls("; ".join(f"{v.field}: {v.description}" for v in violations), violations=violations)
+
+
+class InternalError(KernelPortError):
+    """The model or KernelPort failed; the request was fine."""
+
+
+class InvalidArgumentError(KernelPortError):
+    """The request is malformed or does not fit what the model declares."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+
+class NotFoundError(KernelPortError):
+    """No deployment has this name."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "DEPLOYMENT_NOT_FOUND"
+
+
+class UnavailableError(KernelPortError):
+    """Nobody serves the deployment now, or the queue cannot be reached; trying again later may help."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "NOT_SERVING"
+
+
+class ResourceExhaustedError(KernelPortError):
+    """Over a limit: the message is too large, or too many requests wait."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "LIMIT_EXCEEDED"
+
+
+class DeadlineExceededError(KernelPortError):
+    """The caller's deadline, or the deployment's own time limit, has passed."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class CancelledError(KernelPortError):
+    """The caller gave the request up."""
+
+    code = grpc.StatusCode.CANCELLED
+    reason = "CANCELLED"
+
+
+_BY_CODE: dict[grpc.StatusCode, type[KernelPortError]] = {
+    error.code: error
+    for error in (
+        InternalError,
+        InvalidArgumentError,
+        NotFoundError,
+        UnavailableError,
+        ResourceExhaustedError,
+        DeadlineExceededError,
+        CancelledError,
+    )
+}
+_CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def to_status(error: KernelPortError) -> status_pb2.Status:
+    """The google.rpc.Status of an error, with its details."""
+    status = status_pb2.Status(code=error.code.value[0], message=error.message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN))
+    if error.violations:
+        bad_request = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+                for v in error.violations
+            ]
+        )
+        status.details.add().Pack(bad_request)
+    if error.retry_after_s is not None:
+        delay = Duration()
+        delay.FromNanoseconds(round(error.retry_after_s * 1e9))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def from_status(status: status_pb2.Status) -> KernelPortError:
+    """The error that `to_status` was given; an unknown code becomes an InternalError that says so."""
+    code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    violations: list[FieldViolation] = []
+    retry_after_s = None
+    for detail in status.details:
+        bad_request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(bad_request):
+            violations += [FieldViolation(v.field, v.description) for v in bad_request.field_violations]
+        elif detail.Unpack(retry):
+            retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
+    error = _BY_CODE.get(code)
+    if error is None:
+        return InternalError(f"{code.name}: {status.message}")
+    return error(status.message, violations=violations, retry_after_s=retry_after_s)

@@ -1,0 +1,66 @@
+from kernelport.v1 import deployment_pb2 as _deployment_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Batch(_message.Message):
+    __slots__ = ("deployment", "reply_to", "items")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    REPLY_TO_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    deployment: str
+    reply_to: str
+    items: _containers.RepeatedCompositeFieldContainer[BatchItem]
+    def __init__(self, deployment: _Optional[str] = ..., reply_to: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping]]] = ...) -> None: ...
+
+class BatchItem(_message.Message):
+    __slots__ = ("id", "request", "deadline_unix_us")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    request: bytes
+    deadline_unix_us: int
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., deadline_unix_us: _Optional[int] = ...) -> None: ...
+
+class Reply(_message.Message):
+    __slots__ = ("completions",)
+    COMPLETIONS_FIELD_NUMBER: _ClassVar[int]
+    completions: _containers.RepeatedCompositeFieldContainer[Completion]
+    def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
+
+class Completion(_message.Message):
+    __slots__ = ("id", "response", "error", "worker_us", "prepare_us", "backend_us")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    WORKER_US_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_US_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_US_FIELD_NUMBER: _ClassVar[int]
+    id: bytes
+    response: bytes
+    error: bytes
+    worker_us: int
+    prepare_us: int
+    backend_us: int
+    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...
+
+class WorkerRecord(_message.Message):
+    __slots__ = ("worker", "deployments")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
+    worker: _deployment_pb2.Worker
+    deployments: _containers.RepeatedCompositeFieldContainer[ServedDeployment]
+    def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping]]] = ...) -> None: ...
+
+class ServedDeployment(_message.Message):
+    __slots__ = ("name", "signature")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    signature: _deployment_pb2.Signature
+    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,155 @@
+"""Tensors on the wire and as numpy arrays.
+
+The wire holds elements little-endian and row-major. `STRING` elements are byte strings of any length, each preceded by
+its length (unsigned 32-bit little-endian); as an array they are `bytes` objects in an `object` array.
+"""
+
+import math
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelport.errors import FieldViolation
+from kernelport.v1 import inference_pb2 as pb
+
+Array = NDArray[Any]
+
+NUMPY_DTYPES: dict[pb.DType, np.dtype[Any]] = {
+    pb.F32: np.dtype(np.float32),
+    pb.F16: np.dtype(np.float16),
+    pb.I64: np.dtype(np.int64),
+    pb.I32: np.dtype(np.int32),
+    pb.U8: np.dtype(np.uint8),
+    pb.F64: np.dtype(np.float64),
+    pb.I8: np.dtype(np.int8),
+    pb.I16: np.dtype(np.int16),
+    pb.U16: np.dtype(np.uint16),
+    pb.U32: np.dtype(np.uint32),
+    pb.U64: np.dtype(np.uint64),
+    pb.BOOL: np.dtype(np.bool_),
+    pb.BF16: np.dtype(ml_dtypes.bfloat16),
+    pb.STRING: np.dtype(object),
+}
+_WIRE_DTYPES = {dtype: wire for wire, dtype in NUMPY_DTYPES.items()}
+_ITEMSIZES = {wire: dtype.itemsize for wire, dtype in NUMPY_DTYPES.items() if wire != pb.STRING}
+_LENGTH = struct.Struct("<I")
+_SWAP = sys.byteorder == "big"
+
+
+def dtype_name(dtype: int) -> str:
+    """The contract's name of a dtype, such as `F32`; the number itself when it is not in the contract."""
+    return pb.DType.Name(dtype) if dtype in pb.DType.values() else str(dtype)  # type: ignore[arg-type]
+
+
+def from_array(name: str, array: Any) -> pb.Tensor:
+    """A wire tensor of anything numpy can make an array of.
+
+    Raises:
+        TypeError: when the element type has no counterpart in the contract.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind in "SUO":
+        elements = [_element_bytes(name, element) for element in array.ravel().tolist()]
+        data = b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))
+        return pb.Tensor(name=name, dtype=pb.STRING, shape=array.shape, data=data)
+    wire = _WIRE_DTYPES.get(array.dtype.newbyteorder("="))
+    if wire is None:
+        raise TypeError(f"tensor {name!r}: numpy dtype {array.dtype} cannot travel; expected one of {_known_dtypes()}")
+    little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    return pb.Tensor(name=name, dtype=wire, shape=array.shape, data=little.tobytes())
+
+
+def to_array(tensor: pb.Tensor) -> Array:
+    """The array of a tensor that `violations` finds nothing wrong with. Read-only: it shares the tensor's memory."""
+    shape = tuple(tensor.shape)
+    if tensor.dtype == pb.STRING:
+        elements = np.empty(math.prod(shape), dtype=object)
+        elements[:] = list(_split_strings(tensor.data))
+        return elements.reshape(shape)
+    array = np.frombuffer(tensor.data, dtype=NUMPY_DTYPES[tensor.dtype]).reshape(shape)
+    return array.byteswap() if _SWAP else array
+
+
+def from_arrays(arrays: Mapping[str, Any]) -> list[pb.Tensor]:
+    """Wire tensors of named arrays, in order."""
+    return [from_array(name, array) for name, array in arrays.items()]
+
+
+def to_arrays(tensors: Iterable[pb.Tensor]) -> dict[str, Array]:
+    """Named arrays of wire tensors."""
+    return {tensor.name: to_array(tensor) for tensor in tensors}
+
+
+def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
+    """What is wrong with tensors taken by themselves, whatever the model: at most one finding a tensor."""
+    seen: set[str] = set()
+    for index, tensor in enumerate(tensors):
+        path = f"{field}[{index}]"
+        if not tensor.name:
+            yield FieldViolation(f"{path}.name", "expected a tensor name, got an empty string")
+        elif tensor.name in seen:
+            yield FieldViolation(f"{path}.name", f'"{tensor.name}" is given twice; expected unique names')
+        else:
+            finding = _finding(tensor)
+            if finding:
+                yield FieldViolation(f"{path}.{finding[0]}", f'tensor "{tensor.name}": {finding[1]}')
+        seen.add(tensor.name)
+
+
+def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
+    """The field at fault and what is wrong with it; None when the tensor is sound."""
+    if tensor.dtype not in NUMPY_DTYPES:
+        return "dtype", f"unknown dtype {dtype_name(tensor.dtype)}; expected one of {_known_dtypes()}"
+    for axis, size in enumerate(tensor.shape):
+        if size < 0:
+            return f"shape[{axis}]", f"expected a size of at least 0, got {size}"
+    count = math.prod(tensor.shape)
+    if tensor.dtype == pb.STRING:
+        return _string_finding(tensor.data, count)
+    expected = count * _ITEMSIZES[tensor.dtype]
+    if len(tensor.data) != expected:
+        shape = list(tensor.shape)
+        return "data", f"expected {expected} bytes for {dtype_name(tensor.dtype)} {shape}, got {len(tensor.data)}"
+    if tensor.dtype == pb.BOOL and tensor.data.translate(None, b"\0\1"):
+        return "data", "expected each BOOL byte to be 0 or 1"
+    return None
+
+
+def _string_finding(data: bytes, count: int) -> tuple[str, str] | None:
+    position = found = 0
+    while position < len(data):
+        if position + _LENGTH.size > len(data):
+            return "data", f"the length of STRING element {found} is cut off at byte {position}"
+        end = position + _LENGTH.size + _LENGTH.unpack_from(data, position)[0]
+        if end > len(data):
+            return "data", f"STRING element {found} ends at byte {end}, past the end of the data at {len(data)}"
+        position = end
+        found += 1
+    if found != count:
+        return "data", f"expected {count} STRING elements as the shape says, got {found}"
+    return None
+
+
+def _split_strings(data: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(data):
+        start = position + _LENGTH.size
+        position = start + _LENGTH.unpack_from(data, position)[0]
+        yield data[start:position]
+
+
+def _element_bytes(name: str, element: object) -> bytes:
+    if isinstance(element, str):
+        return element.encode()
+    if isinstance(element, bytes):
+        return element
+    raise TypeError(f"tensor {name!r}: a STRING element must be str or bytes, got {type(element).__name__}")
+
+
+def _known_dtypes() -> str:
+    return ", ".join(dtype_name(wire) for wire in NUMPY_DTYPES)

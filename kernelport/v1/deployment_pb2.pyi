@@ -1,0 +1,124 @@
+from kernelport.v1 import inference_pb2 as _inference_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DeploymentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEPLOYMENT_STATE_UNSPECIFIED: _ClassVar[DeploymentState]
+    DEPLOYMENT_STATE_UNAVAILABLE: _ClassVar[DeploymentState]
+    DEPLOYMENT_STATE_SERVING: _ClassVar[DeploymentState]
+DEPLOYMENT_STATE_UNSPECIFIED: DeploymentState
+DEPLOYMENT_STATE_UNAVAILABLE: DeploymentState
+DEPLOYMENT_STATE_SERVING: DeploymentState
+
+class ListDeploymentsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListDeploymentsResponse(_message.Message):
+    __slots__ = ("deployments",)
+    DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
+    deployments: _containers.RepeatedCompositeFieldContainer[Deployment]
+    def __init__(self, deployments: _Optional[_Iterable[_Union[Deployment, _Mapping]]] = ...) -> None: ...
+
+class GetDeploymentRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetDeploymentResponse(_message.Message):
+    __slots__ = ("deployment",)
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    deployment: Deployment
+    def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ...) -> None: ...
+
+class Deployment(_message.Message):
+    __slots__ = ("name", "backend", "manifest", "image", "state", "live_workers", "signature", "policy", "workers")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LIVE_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    backend: str
+    manifest: str
+    image: str
+    state: DeploymentState
+    live_workers: int
+    signature: Signature
+    policy: Policy
+    workers: _containers.RepeatedCompositeFieldContainer[Worker]
+    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., manifest: _Optional[str] = ..., image: _Optional[str] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., live_workers: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping]]] = ...) -> None: ...
+
+class Worker(_message.Message):
+    __slots__ = ("id", "host", "pid", "device", "ready_unix_s")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    READY_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    host: str
+    pid: int
+    device: str
+    ready_unix_s: int
+    def __init__(self, id: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., device: _Optional[str] = ..., ready_unix_s: _Optional[int] = ...) -> None: ...
+
+class Signature(_message.Message):
+    __slots__ = ("inputs", "outputs", "batchable")
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    BATCHABLE_FIELD_NUMBER: _ClassVar[int]
+    inputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
+    outputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
+    batchable: bool
+    def __init__(self, inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., batchable: _Optional[bool] = ...) -> None: ...
+
+class TensorSpec(_message.Message):
+    __slots__ = ("name", "dtype", "shape", "ranked", "optional", "description", "other_dtypes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    RANKED_FIELD_NUMBER: _ClassVar[int]
+    OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    OTHER_DTYPES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: _inference_pb2.DType
+    shape: _containers.RepeatedCompositeFieldContainer[Dimension]
+    ranked: bool
+    optional: bool
+    description: str
+    other_dtypes: _containers.RepeatedScalarFieldContainer[_inference_pb2.DType]
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ...) -> None: ...
+
+class Dimension(_message.Message):
+    __slots__ = ("size", "symbol")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    symbol: str
+    def __init__(self, size: _Optional[int] = ..., symbol: _Optional[str] = ...) -> None: ...
+
+class Policy(_message.Message):
+    __slots__ = ("max_batch", "max_batch_bytes", "request_timeout_s", "device")
+    MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    max_batch: int
+    max_batch_bytes: int
+    request_timeout_s: float
+    device: str
+    def __init__(self, max_batch: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., request_timeout_s: _Optional[float] = ..., device: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,73 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DTYPE_UNSPECIFIED: _ClassVar[DType]
+    F32: _ClassVar[DType]
+    F16: _ClassVar[DType]
+    I64: _ClassVar[DType]
+    I32: _ClassVar[DType]
+    U8: _ClassVar[DType]
+    F64: _ClassVar[DType]
+    I8: _ClassVar[DType]
+    I16: _ClassVar[DType]
+    U16: _ClassVar[DType]
+    U32: _ClassVar[DType]
+    U64: _ClassVar[DType]
+    BOOL: _ClassVar[DType]
+    BF16: _ClassVar[DType]
+    STRING: _ClassVar[DType]
+DTYPE_UNSPECIFIED: DType
+F32: DType
+F16: DType
+I64: DType
+I32: DType
+U8: DType
+F64: DType
+I8: DType
+I16: DType
+U16: DType
+U32: DType
+U64: DType
+BOOL: DType
+BF16: DType
+STRING: DType
+
+class Tensor(_message.Message):
+    __slots__ = ("name", "dtype", "shape", "data")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: DType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    data: bytes
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class InferRequest(_message.Message):
+    __slots__ = ("model", "inputs")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    inputs: _containers.RepeatedCompositeFieldContainer[Tensor]
+    def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
+
+class InferResponse(_message.Message):
+    __slots__ = ("outputs", "queued_us", "batched_us", "backend_us")
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_US_FIELD_NUMBER: _ClassVar[int]
+    BATCHED_US_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_US_FIELD_NUMBER: _ClassVar[int]
+    outputs: _containers.RepeatedCompositeFieldContainer[Tensor]
+    queued_us: int
+    batched_us: int
+    backend_us: int
+    def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,70 @@
+"""Generates the Python code of every .proto file here into the `kernelport` package.
+
+    python proto/generate.py           write it
+    python proto/generate.py --check   fail if what is committed is not what would be written
+"""
+
+import argparse
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from grpc_tools import protoc
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+
+
+def generate(target: Path) -> list[Path]:
+    """Writes the generated modules below `target`; returns their paths relative to it."""
+    sources = sorted(str(path.relative_to(HERE)) for path in HERE.rglob("*.proto"))
+    includes = [HERE, resources.files("grpc_tools") / "_proto"]
+    code = protoc.main(
+        [
+            "protoc",
+            *(f"-I{path}" for path in includes),
+            f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}",
+            f"--python_out={target}",
+            f"--pyi_out={target}",
+            f"--grpc_python_out={target}",
+            f"--mypy_grpc_out={target}",
+            *sources,
+        ]
+    )
+    if code != 0:
+        sys.exit(code)
+    for path in target.rglob("*_pb2_grpc.py*"):
+        proto = HERE / path.relative_to(target).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
+        if "\nservice " not in proto.read_text():
+            path.unlink()
+    return sorted(path.relative_to(target) for path in target.rglob("*_pb2*.py*"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        files = generate(Path(scratch))
+        present = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "kernelport").rglob("*_pb2*.py*"))
+        if arguments.check:
+            stale = [
+                path
+                for path in sorted({*files, *present})
+                if path not in files
+                or path not in present
+                or (Path(scratch) / path).read_bytes() != (REPOSITORY / path).read_bytes()
+            ]
+            if stale:
+                sys.exit("generated code is stale, run `make proto`:\n" + "\n".join(f"  {path}" for path in stale))
+            return
+        for path in present:
+            (REPOSITORY / path).unlink()
+        for path in files:
+            (REPOSITORY / path).parent.mkdir(parents=True, exist_ok=True)
+            (REPOSITORY / path).write_bytes((Path(scratch) / path).read_bytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What a worker asks of the thing that runs a model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from kernelport.deployments import Deployment
+from kernelport.errors import KernelPortError
+from kernelport.signature import Signature
+from kernelport.tensors import Array
+
+Outputs = dict[str, Array]
+
+
+def _never() -> None: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a batch.
+
+    Attributes:
+        inputs: the arrays, which fit the backend's signature. They are read-only.
+        check: raises when the answer is of no use any more (deadline passed, caller gone). A backend that works in
+            steps calls it between them.
+    """
+
+    inputs: Mapping[str, Array]
+    check: Callable[[], None] = _never
+
+
+class Backend(ABC):
+    """Runs one model. Loaded once per worker process, before the worker takes work; used by one thread at a time."""
+
+    signature: Signature
+    """What the model takes and gives."""
+
+    device: str
+    """Where it runs, for people: `cpu`, `cuda:0`, `cpu (interpreted)`."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, deployment: Deployment) -> Self:
+        """Loads the model and warms it up, so that the first request is as fast as the next.
+
+        Raises:
+            LoadError: when it cannot run here; the message says what to do about it.
+        """
+
+    @abstractmethod
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        """Runs a batch; element i of the result belongs to request i.
+
+        A request that fails alone yields its error in its place. An exception means that the batch as a whole failed:
+        the runner then runs its requests one by one.
+        """
+
+
+class LoadError(Exception):
+    """A model that cannot be loaded on this machine; the message says what to do about it."""
