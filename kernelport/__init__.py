@@ -1,0 +1,37 @@
+"""KernelPort: self-hosted, queue-driven inference.
+
+import kernelport
+
+with kernelport.Client("127.0.0.1:50051") as client:
+    result = client.infer("identity-onnx", {"x": array})
+    speech = client.speak("hibari-en", "Good morning.")
+"""
+
+from kernelport.client import AsyncClient, Client, InferResult, Speech
+from kernelport.errors import (
+    CancelledError,
+    DeadlineExceededError,
+    FieldViolation,
+    InternalError,
+    InvalidArgumentError,
+    KernelPortError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+
+__all__ = [
+    "AsyncClient",
+    "CancelledError",
+    "Client",
+    "DeadlineExceededError",
+    "FieldViolation",
+    "InferResult",
+    "InternalError",
+    "InvalidArgumentError",
+    "KernelPortError",
+    "NotFoundError",
+    "ResourceExhaustedError",
+    "Speech",
+    "UnavailableError",
+]

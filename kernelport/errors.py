@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 ERROR_DOMAIN = "kernelport"
 
@@ -145,3 +146,12 @@ def from_status(status: status_pb2.Status) -> KernelPortError:
     if error is None:
         return InternalError(f"{code.name}: {status.message}")
     return error(status.message, violations=violations, retry_after_s=retry_after_s)
+
+
+def from_call(call: grpc.RpcError) -> KernelPortError:
+    """The error of a call that failed, whether the front door said so or gRPC itself."""
+    status = rpc_status.from_call(call)  # type: ignore[arg-type]
+    if status is None:
+        code: grpc.StatusCode = call.code()
+        status = status_pb2.Status(code=code.value[0], message=call.details() or code.name)
+    return from_status(status)

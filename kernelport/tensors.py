@@ -43,7 +43,7 @@ _SWAP = sys.byteorder == "big"
 
 def dtype_name(dtype: int) -> str:
     """The contract's name of a dtype, such as `F32`; the number itself when it is not in the contract."""
-    return pb.DType.Name(dtype) if dtype in pb.DType.values() else str(dtype)  # type: ignore[arg-type]
+    return pb.DType.Name(dtype) if dtype in pb.DType.values() else str(dtype)
 
 
 def from_array(name: str, array: Any) -> pb.Tensor:

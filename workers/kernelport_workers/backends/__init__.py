@@ -14,18 +14,31 @@ BACKENDS = {
 
 
 def load(deployment: Deployment) -> Backend:
-    """Loads what the deployment names: its own pipeline, or else its backend.
+    """Loads what the deployment names.
 
     Raises:
         LoadError: when it cannot run here.
     """
+    backend = find(deployment)
+    backend.check_requirements()
+    return backend.load(deployment)
+
+
+def find(deployment: Deployment) -> type[Backend]:
+    """The class that runs the deployment: its own pipeline, or else its backend.
+
+    Raises:
+        LoadError: when there is none of that name.
+    """
     reference = deployment.pipeline or BACKENDS.get(deployment.backend)
     if reference is None:
-        raise LoadError(f"{deployment.name}: unknown backend {deployment.backend!r}; expected one of {sorted(BACKENDS)}")
+        raise LoadError(
+            f"{deployment.name}: unknown backend {deployment.backend!r}; expected one of {sorted(BACKENDS)}"
+        )
     backend = import_attribute(reference)
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise LoadError(f"{deployment.name}: {reference} is no Backend class")
-    return backend.load(deployment)
+    return backend
 
 
 def import_attribute(reference: str) -> Any:

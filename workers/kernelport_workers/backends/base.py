@@ -1,9 +1,10 @@
 """What a worker asks of the thing that runs a model."""
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
@@ -38,6 +39,20 @@ class Backend(ABC):
 
     device: str
     """Where it runs, for people: `cpu`, `cuda:0`, `cpu (interpreted)`."""
+
+    requirements: ClassVar[Mapping[str, str]] = {}
+    """The modules it imports when it loads, each with what to install where it is missing."""
+
+    @classmethod
+    def check_requirements(cls) -> None:
+        """Looks for the modules without importing them.
+
+        Raises:
+            LoadError: when one is missing; the message says what to install.
+        """
+        for module, install in cls.requirements.items():
+            if importlib.util.find_spec(module) is None:
+                raise LoadError(f"the package {module!r} is missing: {install}")
 
     @classmethod
     @abstractmethod

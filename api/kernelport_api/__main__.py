@@ -1,0 +1,23 @@
+"""`python -m kernelport_api`: the front door as a process, configured by KERNELPORT_* variables."""
+
+import asyncio
+import logging
+import sys
+
+from kernelport.schema import ConfigError
+from kernelport.settings import Settings, SettingsError
+from kernelport_api.server import ListenError, serve
+
+
+def main() -> None:
+    """Runs until SIGTERM; exits with 1 and one line when it cannot start."""
+    try:
+        settings = Settings.from_environment()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        asyncio.run(serve(settings))
+    except (SettingsError, ConfigError, ListenError) as error:
+        sys.exit(f"kernelport front door: {error}")
+
+
+if __name__ == "__main__":
+    main()

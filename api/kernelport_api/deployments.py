@@ -1,0 +1,54 @@
+"""DeploymentService: what is deployed and what state it is in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+from kernelport.deployments import Deployment
+from kernelport.errors import NotFoundError
+from kernelport.v1 import deployment_pb2 as pb
+from kernelport.v1 import deployment_pb2_grpc
+from kernelport_api.answers import answer_errors
+from kernelport_api.workers import WorkerView
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
+    """Describes the deployments file, with what is known of live workers."""
+
+    def __init__(self, deployments: Mapping[str, Deployment], workers: WorkerView) -> None:
+        self._deployments = deployments
+        self._workers = workers
+
+    @answer_errors
+    async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
+        described = [self._describe(self._deployments[name]) for name in sorted(self._deployments)]
+        return pb.ListDeploymentsResponse(deployments=described)
+
+    @answer_errors
+    async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.GetDeploymentResponse:
+        deployment = self._deployments.get(request.name)
+        if deployment is None:
+            raise NotFoundError(f'name: no deployment is named "{request.name}"')
+        return pb.GetDeploymentResponse(deployment=self._describe(deployment))
+
+    def _describe(self, deployment: Deployment) -> pb.Deployment:
+        workers = self._workers.workers(deployment.name)
+        return pb.Deployment(
+            name=deployment.name,
+            backend=deployment.backend,
+            manifest=deployment.manifest.id if deployment.manifest else "",
+            image=deployment.image,
+            state=pb.DEPLOYMENT_STATE_SERVING if workers else pb.DEPLOYMENT_STATE_UNAVAILABLE,
+            live_workers=len(workers),
+            signature=self._workers.signature(deployment.name),
+            policy=pb.Policy(
+                max_batch=deployment.batching.max_batch,
+                max_batch_bytes=deployment.batching.max_bytes,
+                request_timeout_s=deployment.timeouts.request_s,
+                device=deployment.device,
+            ),
+            workers=workers,
+        )

@@ -1,0 +1,110 @@
+"""Puts the front door together and runs it until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Mapping
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from redis.asyncio import Redis
+
+from kernelport.deployments import Deployment, load_deployments
+from kernelport.settings import Settings
+from kernelport.v1 import deployment_pb2, deployment_pb2_grpc, inference_pb2
+from kernelport_api.deployments import Deployments
+from kernelport_api.inference import Inference, new_front_door_name
+from kernelport_api.replies import ReplyReader
+from kernelport_api.workers import REFRESH_INTERVAL_S, WorkerView
+
+log = logging.getLogger(__name__)
+
+# After SIGTERM, calls in flight get this many seconds to finish.
+STOP_GRACE_S = 30.0
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
+
+
+async def serve(settings: Settings) -> None:
+    """Runs the front door until SIGTERM or SIGINT; calls in flight finish first.
+
+    Raises:
+        ConfigError: when the deployments file is not valid.
+        ListenError: when the address is taken or no address.
+    """
+    deployments = load_deployments(settings.deployments_file)
+    redis = Redis.from_url(settings.redis_url)
+    workers = WorkerView(redis)
+    name = new_front_door_name()
+    replies = ReplyReader(Redis.from_url(settings.redis_url), name)
+    server = grpc.aio.server(options=_options(settings))
+    health_servicer = health.aio.HealthServicer()
+    server.add_generic_rpc_handlers((Inference(deployments, redis, workers, replies, name).handler(),))
+    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection(_service_names(), server)
+    try:
+        port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    background = [
+        asyncio.create_task(replies.run()),
+        asyncio.create_task(workers.keep_fresh()),
+        asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
+        asyncio.create_task(stop.wait()),
+    ]
+    await server.start()
+    log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
+    try:
+        # Whichever ends first: only the stop signal should; a background task that ends has failed.
+        done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        log.info("stopping: calls in flight have %g s to finish", STOP_GRACE_S)
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(STOP_GRACE_S)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            await redis.delete(replies.key)
+        await redis.aclose()
+
+
+async def _keep_health(
+    servicer: health.aio.HealthServicer, deployments: Mapping[str, Deployment], workers: WorkerView
+) -> None:
+    """Reports the front door as serving, and each deployment as its live workers say."""
+    statuses = health_pb2.HealthCheckResponse
+    await servicer.set("", statuses.SERVING)
+    while True:
+        for name in deployments:
+            await servicer.set(name, statuses.SERVING if workers.workers(name) else statuses.NOT_SERVING)
+        await asyncio.sleep(REFRESH_INTERVAL_S)
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Two front doors on one port would share its connections silently; a taken port must be an error.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def _service_names() -> list[str]:
+    return [
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
+        deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
+        health.SERVICE_NAME,
+        reflection.SERVICE_NAME,
+    ]

@@ -1,0 +1,82 @@
+"""The front door's view of who serves what, kept fresh by reading the registry."""
+
+import asyncio
+import logging
+import time
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport.internal.v1.queue_pb2 import WorkerRecord
+from kernelport.registry import live_workers
+from kernelport.signature import Signature
+from kernelport.v1.deployment_pb2 import Worker
+
+log = logging.getLogger(__name__)
+
+REFRESH_INTERVAL_S = 0.5
+# A request for a deployment that nobody seems to serve looks again, but not more often than this.
+RECHECK_INTERVAL_S = 0.05
+
+
+class WorkerView:
+    """Live workers and signatures by deployment."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._workers: dict[str, list[Worker]] = {}
+        self._signatures: dict[str, Signature] = {}
+        self._refreshed_at = 0.0
+        self._lock = asyncio.Lock()
+
+    def workers(self, deployment: str) -> list[Worker]:
+        """The deployment's live workers, as of the last refresh."""
+        return self._workers.get(deployment, [])
+
+    def signature(self, deployment: str) -> Signature | None:
+        """What the deployment's model takes and gives; None until a worker has loaded it once."""
+        return self._signatures.get(deployment)
+
+    async def is_served(self, deployment: str) -> bool:
+        """Whether a live worker serves the deployment; looks again when none is known.
+
+        Raises:
+            RedisError: when Redis cannot be asked.
+        """
+        if not self.workers(deployment):
+            await self._refresh_if_older_than(RECHECK_INTERVAL_S)
+        return bool(self.workers(deployment))
+
+    async def refresh(self) -> None:
+        """Reads the registry.
+
+        Raises:
+            RedisError: when Redis cannot be asked.
+        """
+        await self._refresh_if_older_than(0.0)
+
+    async def keep_fresh(self) -> None:
+        """Refreshes for ever. While Redis is out of reach, nobody counts as live."""
+        while True:
+            try:
+                await self.refresh()
+            except RedisError as error:
+                if self._workers:
+                    log.warning("cannot read the worker registry: %s", error)
+                self._workers = {}
+            await asyncio.sleep(REFRESH_INTERVAL_S)
+
+    async def _refresh_if_older_than(self, age_s: float) -> None:
+        async with self._lock:  # callers that queue up here share one look
+            if time.monotonic() - self._refreshed_at < age_s:
+                return
+            self._take(await live_workers(self._redis))
+            self._refreshed_at = time.monotonic()
+
+    def _take(self, records: list[WorkerRecord]) -> None:
+        workers: dict[str, list[Worker]] = {}
+        for record in records:
+            for served in record.deployments:
+                workers.setdefault(served.name, []).append(record.worker)
+                self._signatures[served.name] = served.signature
+        self._workers = workers

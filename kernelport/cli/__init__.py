@@ -1,0 +1,44 @@
+"""The `kernelport` command."""
+
+import sys
+
+import click
+
+from kernelport.cli.demo import demo
+from kernelport.cli.deployments import deployments
+from kernelport.cli.doctor import doctor
+from kernelport.cli.infer import infer
+from kernelport.cli.model_fetch import model_fetch
+from kernelport.cli.say import say
+from kernelport.cli.serve import serve
+from kernelport.cli.up import up
+from kernelport.cli.worker import worker
+from kernelport.errors import KernelPortError
+from kernelport.schema import ConfigError
+from kernelport.settings import SettingsError
+from kernelport.stack import StackError
+from kernelport.stack.redis_server import RedisNotFoundError
+
+EXPECTED = (KernelPortError, ConfigError, SettingsError, StackError, RedisNotFoundError)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="kernelport")
+def cli() -> None:
+    """Self-hosted, queue-driven inference and batch synthesis.
+
+    Start with `kernelport up`, then `kernelport say "Good morning."`.
+    """
+
+
+for command in (up, serve, worker, infer, say, deployments, model_fetch, doctor, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend is one line on stderr, not a traceback."""
+    try:
+        cli()
+    except EXPECTED as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

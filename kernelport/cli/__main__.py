@@ -1,0 +1,3 @@
+from kernelport.cli import main
+
+main()

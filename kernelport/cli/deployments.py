@@ -1,0 +1,76 @@
+"""`kernelport deployments`: what is deployed and what state it is in."""
+
+from collections.abc import Iterable
+
+import click
+from google.protobuf.json_format import MessageToJson
+from rich.console import Console
+from rich.table import Table
+
+from kernelport.cli import options
+from kernelport.client import Client
+from kernelport.signature import TensorSpec, describe
+from kernelport.v1 import deployment_pb2 as pb
+
+as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group()
+def deployments() -> None:
+    """Look at the deployments of a front door."""
+
+
+@deployments.command("list")
+@options.target
+@as_json
+def list_deployments(target: str, as_json: bool) -> None:
+    """Every deployment, its state and its live workers."""
+    with Client(target) as client:
+        found = client.deployments()
+    if as_json:
+        click.echo(MessageToJson(pb.ListDeploymentsResponse(deployments=found), preserving_proto_field_name=True))
+        return
+    table = Table("deployment", "backend", "state", "workers", "inputs", "outputs")
+    for each in found:
+        table.add_row(
+            each.name,
+            each.backend,
+            _state(each),
+            str(each.live_workers),
+            *map(_specs, (each.signature.inputs, each.signature.outputs)),
+        )
+    Console().print(table)
+
+
+@deployments.command()
+@click.argument("name")
+@options.target
+@as_json
+def show(name: str, target: str, as_json: bool) -> None:
+    """One deployment: backend, state, live workers, inputs, outputs, policy."""
+    with Client(target) as client:
+        found = client.deployment(name)
+    if as_json:
+        click.echo(MessageToJson(found, preserving_proto_field_name=True))
+        return
+    click.echo(f"{found.name}: {_state(found)}, backend {found.backend}, image {found.image}")
+    click.echo(f"  manifest   {found.manifest or '-'}")
+    policy = found.policy
+    click.echo(
+        f"  policy     batches of up to {policy.max_batch} requests and {policy.max_batch_bytes} bytes, "
+        f"{policy.request_timeout_s:g} s a request, device {policy.device}"
+    )
+    for worker in found.workers:
+        click.echo(f"  worker     {worker.id} on {worker.host} (pid {worker.pid}, {worker.device})")
+    for title, specs in (("input", found.signature.inputs), ("output", found.signature.outputs)):
+        for spec in specs:
+            optional = " (optional)" if spec.optional else ""
+            click.echo(f"  {title:<10} {spec.name}: {describe(spec)}{optional} {spec.description}".rstrip())
+
+
+def _state(deployment: pb.Deployment) -> str:
+    return pb.DeploymentState.Name(deployment.state).removeprefix("DEPLOYMENT_STATE_").lower()
+
+
+def _specs(specs: Iterable[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name}{'?' if spec.optional else ''} {describe(spec)}" for spec in specs)

@@ -1,0 +1,83 @@
+"""`kernelport infer`: tensors from files through a deployment into a file."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from kernelport.cli import options
+from kernelport.client import Client
+from kernelport.coercion import coerce
+
+
+@click.command()
+@click.argument("model")
+@click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True), required=False)
+@click.option("--input", "assignments", multiple=True, metavar="NAME=VALUE", help="One input: a value, or @file.npy.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="An .npz or .json file; JSON on stdout by default.")
+@options.target
+@options.timeout
+def infer(
+    model: str, source: Path | None, assignments: tuple[str, ...], out: Path | None, target: str, timeout: float | None
+) -> None:
+    """Run MODEL on the tensors in SOURCE: an .npz file, a JSON file (or - for stdin) of the form {"x": [[1, 2]]}, or
+    an .npy file for a model with one input."""
+    if out is not None and out.suffix not in (".npz", ".json"):
+        raise click.UsageError(f"--out: expected a name that ends in .npz or .json, got {out}")
+    with Client(target, timeout_s=timeout) as client:
+        signature = client.deployment(model).signature
+        inputs = _read(source, [spec.name for spec in signature.inputs])
+        inputs |= {name: _value(text) for name, text in map(options.parse_assignment, assignments)}
+        result = client.infer(model, coerce(inputs, signature))
+    _write(result.outputs, out)
+    timings = f"queued {result.queued_us} us, batched {result.batched_us} us, backend {result.backend_us} us"
+    click.echo(timings, err=True)
+
+
+def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
+    if source is None:
+        return {}
+    if source.suffix == ".npz":
+        with np.load(source, allow_pickle=False) as archive:
+            return dict(archive)
+    if source.suffix == ".npy":
+        if len(names) != 1:
+            raise click.UsageError(f"an .npy file fits a model with one input; this one has {', '.join(names)}")
+        return {names[0]: np.load(source, allow_pickle=False)}
+    text = sys.stdin.read() if str(source) == "-" else source.read_text()
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.UsageError(f"{source}: expected JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise click.UsageError(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
+    return values
+
+
+def _value(text: str) -> Any:
+    if text.startswith("@"):
+        return np.load(text[1:], allow_pickle=False)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _write(outputs: dict[str, Any], out: Path | None) -> None:
+    if out is not None and out.suffix == ".npz":
+        np.savez(out, **outputs)
+        return
+    text = json.dumps({name: array.tolist() for name, array in outputs.items()}, default=_text)
+    if out is None:
+        click.echo(text)
+    else:
+        out.write_text(text + "\n")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    raise TypeError(f"no JSON for {type(value).__name__}")

@@ -1,0 +1,50 @@
+"""Options that several commands share. Each is also a KERNELPORT_* variable."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def option(*names: str, **settings: Any) -> Decorator:
+    """A click option whose environment variable is KERNELPORT_ and its long name."""
+    long_name = next(name for name in names if name.startswith("--"))
+    variable = PREFIX + long_name.removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=True, show_default=True, **settings)
+
+
+target = option("--target", default=DEFAULT_LISTEN, help="host:port of the front door.")
+listen = option(
+    "--listen", default=DEFAULT_LISTEN, help="host:port the front door listens on; port 0 takes a free one."
+)
+state_dir = option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_state_dir,
+    help="Where the embedded Redis keeps its data and every process its log.",
+)
+redis_url = option("--redis-url", default=None, help="An existing Redis to use instead of an embedded one.")
+deployments_file = option(
+    "--deployments-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="The deployments file; ./deployments/deployments.yaml or the bundled one by default.",
+)
+timeout = option("--timeout", type=float, default=None, help="Seconds a call may take.")
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Splits `name=value`.
+
+    Raises:
+        click.BadParameter: when there is no name or no `=`.
+    """
+    name, sign, value = text.partition("=")
+    if not name or not sign:
+        raise click.BadParameter(f"expected name=value, got {text!r}")
+    return name, value

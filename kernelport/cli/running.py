@@ -1,0 +1,68 @@
+"""Runs a stack in the foreground until Ctrl-C or SIGTERM, with a short live status."""
+
+import signal
+import threading
+from types import FrameType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from kernelport.stack import Stack
+from kernelport.stack.stack import Status
+
+STATUS_INTERVAL_S = 1.0
+START_TIMEOUT_S = 600.0
+_COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red"}
+
+
+def run_until_stopped(stack: Stack) -> None:
+    """Starts the stack, shows its state as it changes, and stops it when told to.
+
+    Raises:
+        StackError: when it does not start.
+    """
+    console = Console()
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with stack:
+            with console.status("starting ..."):
+                stack.wait_ready(START_TIMEOUT_S, stopped=stop.is_set)
+            if not stop.is_set():
+                console.print(f"KernelPort listens on [bold]{stack.target}[/bold]. Ctrl-C stops it.")
+                _show_status(stack, stop, console)
+            console.print("stopping ...")
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    console.print("stopped; no process is left behind.")
+
+
+def _show_status(stack: Stack, stop: threading.Event, console: Console) -> None:
+    """On a terminal a table that changes in place; elsewhere a line whenever a state changes."""
+    if not console.is_terminal:
+        shown: list[Status] = []
+        while not stop.is_set():
+            current = stack.status()
+            for line in current:
+                if line not in shown:
+                    console.print(f"{line.name}: {line.state} (pid {line.pid}, {line.restarts} restarts)")
+            shown = current
+            stop.wait(STATUS_INTERVAL_S)
+        return
+    with Live(_table(stack.status()), console=console, auto_refresh=False) as live:
+        while not stop.wait(STATUS_INTERVAL_S):
+            live.update(_table(stack.status()), refresh=True)
+
+
+def _table(statuses: list[Status]) -> Table:
+    table = Table("process", "state", "pid", "restarts")
+    for line in statuses:
+        colour = _COLOURS[line.state]
+        table.add_row(line.name, f"[{colour}]{line.state}[/{colour}]", str(line.pid or "-"), str(line.restarts))
+    return table

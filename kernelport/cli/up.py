@@ -1,0 +1,49 @@
+"""`kernelport up`: the whole stack on this machine."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from kernelport.cli import options
+from kernelport.cli.running import run_until_stopped
+from kernelport.deployments import load_deployments
+from kernelport.runnable import problems_by_deployment
+from kernelport.settings import Settings
+from kernelport.stack import Stack, StackError
+
+
+@click.command()
+@options.option(
+    "--deployments",
+    "chosen",
+    default=None,
+    help="Comma-separated deployments to start a worker for; by default all that can run here.",
+)
+@options.listen
+@options.state_dir
+@options.redis_url
+@options.deployments_file
+def up(chosen: str | None, listen: str, state_dir: Path, redis_url: str | None, deployments_file: Path | None) -> None:
+    """Start Redis, the front door and a worker for each deployment on this machine."""
+    settings = replace(Settings.from_environment(), listen=listen)
+    if deployments_file is not None:
+        settings = replace(settings, deployments_file=deployments_file.absolute())
+    problems = problems_by_deployment(settings, sorted(load_deployments(settings.deployments_file)))
+    run_until_stopped(Stack(settings, _names(chosen, problems), state_dir, redis_url))
+
+
+def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:
+    """The deployments to run: those asked for, or else all that can run here."""
+    if chosen is None:
+        for name, problem in problems.items():
+            if problem is not None:
+                click.echo(f"leaving out {name}: {problem}", err=True)
+        return [name for name, problem in problems.items() if problem is None]
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    for name in names:
+        if name not in problems:
+            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)}")
+        if problems[name] is not None:
+            raise StackError(f"{name} cannot run here: {problems[name]}")
+    return names

@@ -1,0 +1,35 @@
+"""`kernelport worker`: one worker process."""
+
+import os
+from pathlib import Path
+
+import click
+
+from kernelport.cli import options
+from kernelport.deployments import load_deployments
+from kernelport.settings import PREFIX, Settings
+from kernelport.stack.worker_command import worker_command
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("deployments", nargs=-1, required=True)
+@click.option("--celery", "extra", multiple=True, metavar="ARGUMENT", help="A further argument for `celery worker`.")
+@options.redis_url
+@options.deployments_file
+def worker(
+    deployments: tuple[str, ...], extra: tuple[str, ...], redis_url: str | None, deployments_file: Path | None
+) -> None:
+    """Run a worker pinned to the queues of DEPLOYMENTS, in the foreground.
+
+    It is `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
+    """
+    if redis_url:
+        os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+    if deployments_file is not None:
+        os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
+    known = load_deployments(Settings.from_environment().deployments_file)
+    for name in deployments:
+        if name not in known:
+            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(sorted(known))}")
+    command = worker_command(deployments, extra)
+    os.execv(command[0], command)  # noqa: S606 - this process becomes the worker, signals and all

@@ -1,0 +1,197 @@
+"""The client SDK: a synchronous and an asyncio client of one front door."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from kernelport import tensors
+from kernelport.coercion import coerce, utf8
+from kernelport.errors import from_call
+from kernelport.settings import DEFAULT_LISTEN
+from kernelport.signature import Signature
+from kernelport.tensors import Array
+from kernelport.v1 import deployment_pb2, deployment_pb2_grpc, inference_pb2, inference_pb2_grpc
+
+# Speech at 48 kHz passes gRPC's default of 4 MiB after 21 seconds.
+_OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """The outputs of one request, and where its time went.
+
+    Attributes:
+        outputs: arrays by name; read-only.
+        queued_us, batched_us, backend_us: microseconds, as the contract defines them.
+    """
+
+    outputs: dict[str, Array]
+    queued_us: int
+    batched_us: int
+    backend_us: int
+
+    def __getitem__(self, name: str) -> Array:
+        """The output of that name."""
+        return self.outputs[name]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Mono audio: float32 samples in [-1, 1], shape (S,), and their rate in hertz."""
+
+    audio: Array
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """How long it plays."""
+        return len(self.audio) / self.sample_rate
+
+
+class Client:
+    """A synchronous client; safe to share between threads.
+
+    Every call raises a KernelPortError of the class that says what went wrong: InvalidArgumentError, NotFoundError,
+    UnavailableError, ResourceExhaustedError, DeadlineExceededError or InternalError.
+
+    Args:
+        target: host:port of a front door.
+        timeout_s: seconds each call may take unless it says otherwise; None leaves it to the deployment.
+    """
+
+    def __init__(self, target: str = DEFAULT_LISTEN, *, timeout_s: float | None = None) -> None:
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._timeout_s = timeout_s
+        self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
+        self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
+        self._signatures: dict[str, Signature] = {}
+
+    def infer(self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None) -> InferResult:
+        """Runs one request.
+
+        Args:
+            model: the deployment's name.
+            inputs: by name, anything numpy makes an array of.
+            timeout_s: seconds until DeadlineExceededError.
+        """
+        try:
+            return _result(self._inference.Infer(_request(model, inputs), timeout=timeout_s or self._timeout_s))
+        except grpc.RpcError as error:
+            raise from_call(error) from None
+
+    def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
+        """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`."""
+        arrays: Mapping[str, Any] = {"text": utf8(text)}
+        if inputs:
+            arrays = {**arrays, **coerce(inputs, self._signature(model))}
+        return _speech(self.infer(model, arrays, timeout_s=timeout_s))
+
+    def deployments(self) -> list[deployment_pb2.Deployment]:
+        """Every deployment, sorted by name."""
+        try:
+            request = deployment_pb2.ListDeploymentsRequest()
+            return list(self._deployments.ListDeployments(request, timeout=self._timeout_s).deployments)
+        except grpc.RpcError as error:
+            raise from_call(error) from None
+
+    def deployment(self, name: str) -> deployment_pb2.Deployment:
+        """One deployment, with its state, signature and policy."""
+        try:
+            request = deployment_pb2.GetDeploymentRequest(name=name)
+            return self._deployments.GetDeployment(request, timeout=self._timeout_s).deployment
+        except grpc.RpcError as error:
+            raise from_call(error) from None
+
+    def close(self) -> None:
+        """Closes the connection; calls in flight are cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _signature(self, model: str) -> Signature:
+        if model not in self._signatures:
+            self._signatures[model] = self.deployment(model).signature
+        return self._signatures[model]
+
+
+class AsyncClient:
+    """The same for asyncio: every method is a coroutine. Make it inside a running event loop."""
+
+    def __init__(self, target: str = DEFAULT_LISTEN, *, timeout_s: float | None = None) -> None:
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._timeout_s = timeout_s
+        self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
+        self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
+        self._signatures: dict[str, Signature] = {}
+
+    async def infer(self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None) -> InferResult:
+        """Runs one request; see `Client.infer`."""
+        try:
+            return _result(await self._inference.Infer(_request(model, inputs), timeout=timeout_s or self._timeout_s))
+        except grpc.RpcError as error:
+            raise from_call(error) from None
+
+    async def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
+        """Speaks a text; see `Client.speak`."""
+        arrays: Mapping[str, Any] = {"text": utf8(text)}
+        if inputs:
+            arrays = {**arrays, **coerce(inputs, await self._signature(model))}
+        return _speech(await self.infer(model, arrays, timeout_s=timeout_s))
+
+    async def deployments(self) -> list[deployment_pb2.Deployment]:
+        """Every deployment, sorted by name."""
+        try:
+            request = deployment_pb2.ListDeploymentsRequest()
+            return list((await self._deployments.ListDeployments(request, timeout=self._timeout_s)).deployments)
+        except grpc.RpcError as error:
+            raise from_call(error) from None
+
+    async def deployment(self, name: str) -> deployment_pb2.Deployment:
+        """One deployment, with its state, signature and policy."""
+        try:
+            request = deployment_pb2.GetDeploymentRequest(name=name)
+            return (await self._deployments.GetDeployment(request, timeout=self._timeout_s)).deployment
+        except grpc.RpcError as error:
+            raise from_call(error) from None
+
+    async def close(self) -> None:
+        """Closes the connection; calls in flight are cancelled."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _signature(self, model: str) -> Signature:
+        if model not in self._signatures:
+            self._signatures[model] = (await self.deployment(model)).signature
+        return self._signatures[model]
+
+
+def _request(model: str, inputs: Mapping[str, Any]) -> inference_pb2.InferRequest:
+    return inference_pb2.InferRequest(model=model, inputs=tensors.from_arrays(inputs))
+
+
+def _result(response: inference_pb2.InferResponse) -> InferResult:
+    outputs = tensors.to_arrays(response.outputs)
+    return InferResult(outputs, response.queued_us, response.batched_us, response.backend_us)
+
+
+def _speech(result: InferResult) -> Speech:
+    return Speech(result["audio"], int(result["sample_rate"][0]))

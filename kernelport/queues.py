@@ -1,0 +1,107 @@
+"""Celery on Redis as KernelPort uses it: names, settings, and the message that carries a batch.
+
+The front door writes Celery messages (protocol 2, in kombu's Redis envelope) with its own asyncio Redis client, because
+`apply_async` blocks for about half a millisecond and an event loop cannot afford that. To the worker the message is one
+that Celery published; a test compares the two field by field.
+"""
+
+import base64
+import json
+import os
+import socket
+import uuid
+from typing import Any
+
+import msgpack
+
+from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport.settings import Settings
+
+TASK_NAME = "kernelport.infer"
+QUEUE_PREFIX = "kp."
+_ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
+
+
+def queue_name(deployment: str) -> str:
+    """The Celery queue of a deployment."""
+    return QUEUE_PREFIX + deployment
+
+
+def deployment_of(queue: str) -> str | None:
+    """The deployment a queue belongs to; None for a queue that is not ours."""
+    return queue.removeprefix(QUEUE_PREFIX) if queue.startswith(QUEUE_PREFIX) else None
+
+
+def celery_config(settings: Settings) -> dict[str, Any]:
+    """The Celery configuration of a worker."""
+    return {
+        "broker_url": settings.redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            # Our own keys: kombu's unacked set is shared by every app on a Redis database, whatever its queues.
+            "unacked_key": "kp:unacked",
+            "unacked_index_key": "kp:unacked_index",
+            "unacked_mutex_key": "kp:unacked_mutex",
+            "queue_order_strategy": "priority",
+            "socket_keepalive": True,
+        },
+        "accept_content": ["msgpack", "json"],
+        "task_serializer": "msgpack",
+        # Answers travel on reply lists; a result backend would store every one a second time.
+        "task_ignore_result": True,
+        # A batch is acknowledged once its answers are out, so that a dead worker's batch is delivered again.
+        "task_acks_late": True,
+        # One batch at a time: what waits stays in Redis, where any idle worker can take it.
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": True,
+        "worker_hijack_root_logger": False,
+    }
+
+
+def celery_message(batch: Batch) -> bytes:
+    """The entry of the deployment's Redis list that delivers `batch` to its worker's task."""
+    task_id = str(uuid.uuid4())
+    arguments = f"({batch.deployment!r}, {len(batch.items)} requests)"
+    body = msgpack.packb([[batch.SerializeToString()], {}, _NO_CALLBACKS])
+    message = {
+        "body": base64.b64encode(body).decode(),
+        "content-encoding": "binary",
+        "content-type": "application/x-msgpack",
+        "headers": {
+            **_HEADERS,
+            "id": task_id,
+            "root_id": task_id,
+            "argsrepr": arguments,
+        },
+        "properties": {
+            "correlation_id": task_id,
+            "reply_to": "",
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": queue_name(batch.deployment)},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }
+    return json.dumps(message).encode()
+
+
+_NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_HEADERS: dict[str, Any] = {
+    "lang": "py",
+    "task": TASK_NAME,
+    "shadow": None,
+    "eta": None,
+    "expires": None,
+    "group": None,
+    "group_index": None,
+    "retries": 0,
+    "timelimit": [None, None],
+    "parent_id": None,
+    "kwargsrepr": "{}",
+    "origin": _ORIGIN,
+    "ignore_result": True,
+    "replaced_task_nesting": 0,
+    "stamped_headers": None,
+    "stamps": {},
+}

@@ -1,0 +1,46 @@
+"""Which workers are alive: written by their heartbeats, read by front doors.
+
+A record expires by itself in Redis, so no clocks are compared and a machine that vanished needs nobody to notice.
+"""
+
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from kernelport import keys
+from kernelport.internal.v1.queue_pb2 import WorkerRecord
+
+
+def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> None:
+    """Keeps a worker alive for another `ttl_s` seconds."""
+    with redis.pipeline(transaction=False) as pipeline:
+        pipeline.set(keys.worker(record.worker.id), record.SerializeToString(), px=round(ttl_s * 1000))
+        pipeline.sadd(keys.WORKERS, record.worker.id)
+        pipeline.expire(keys.WORKERS, keys.INDEX_TTL_S)
+        pipeline.execute()
+
+
+def forget(redis: Redis, worker_id: str) -> None:
+    """Takes a worker that stops, or is known to be dead, out at once."""
+    with redis.pipeline(transaction=False) as pipeline:
+        pipeline.delete(keys.worker(worker_id))
+        pipeline.srem(keys.WORKERS, worker_id)
+        pipeline.execute()
+
+
+async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
+    """The records of all live workers."""
+    ids: list[bytes] = list(await _awaited(redis.smembers(keys.WORKERS)))
+    if not ids:
+        return []
+    values: list[bytes | None] = await _awaited(redis.mget([keys.worker(each.decode()) for each in ids]))
+    dead = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
+    if dead:
+        await _awaited(redis.srem(keys.WORKERS, *dead))
+    return [WorkerRecord.FromString(value) for value in values if value is not None]
+
+
+async def _awaited(reply: Any) -> Any:
+    # redis-py annotates these commands as sync-or-async, which no type checker can await.
+    return await reply

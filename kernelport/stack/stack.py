@@ -1,0 +1,238 @@
+"""Starts and stops the embedded stack."""
+
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from kernelport.registry import forget
+from kernelport.settings import Settings
+from kernelport.stack.processes import Child
+from kernelport.stack.redis_server import find_redis_server, redis_command
+from kernelport.stack.worker_command import worker_command
+
+READY_POLL_S = 0.05
+FRONT_DOOR_STOP_S = 35.0
+WORKER_STOP_S = 30.0
+REDIS_STOP_S = 10.0
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class StackError(Exception):
+    """The stack cannot start or has stopped working; the message says what happened and where the log is."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line of the live status."""
+
+    name: str
+    state: str
+    pid: int | None
+    restarts: int
+
+
+class Stack:
+    """Redis, a front door and one worker process per chosen deployment, on loopback.
+
+    Use it as a context manager: it starts on entry, `wait_ready` waits until everything serves, and on exit every
+    child is gone.
+
+    Args:
+        settings: what the processes are told; `redis_url` and an empty port in `listen` are filled in.
+        deployments: names of the deployments to start a worker for.
+        state_dir: where Redis keeps its data and the processes their logs.
+        redis_url: an existing Redis to use instead of an embedded one.
+    """
+
+    def __init__(
+        self, settings: Settings, deployments: Sequence[str], state_dir: Path, redis_url: str | None = None
+    ) -> None:
+        self._state_dir = state_dir
+        self._embedded_redis = redis_url is None
+        host, _, port = settings.listen.rpartition(":")
+        self.settings = replace(
+            settings,
+            listen=f"{host}:{port if port not in ('', '0') else free_port()}",
+            redis_url=redis_url or f"redis://127.0.0.1:{free_port()}/0",
+        )
+        self.deployments = list(deployments)
+        self.children: dict[str, Child] = {}
+        self._lock: IO[str] | None = None
+        self._redis = Redis.from_url(self.settings.redis_url, retry=Retry(ConstantBackoff(0), 0))
+
+    @property
+    def target(self) -> str:
+        """host:port to point a client at."""
+        host, _, port = self.settings.listen.rpartition(":")
+        return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
+
+    def start(self) -> None:
+        """Starts Redis, then the rest.
+
+        Raises:
+            StackError: when another stack uses the state directory, or Redis does not start.
+            RedisNotFoundError: when there is no redis-server.
+        """
+        self._lock_state_dir()
+        try:
+            if self._embedded_redis:
+                self._start_redis()
+            self._start("front-door", [sys.executable, "-m", "kernelport_api"])
+            for name in self.deployments:
+                worker_id = f"{name}-{os.getpid()}"
+                self._start(
+                    f"worker-{name}",
+                    worker_command([name]),
+                    replace(self.settings, worker_id=worker_id),
+                    # Front doors learn of a death at once, rather than when the heartbeat is overdue.
+                    on_exit=lambda worker_id=worker_id: self._forget(worker_id),  # type: ignore[misc]
+                )
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self, timeout_s: float, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Waits until the front door and every chosen deployment serve, or `stopped` says that nobody cares any more.
+
+        Raises:
+            StackError: when a process ends before it is ready, or the time is over; with the end of its log.
+        """
+        deadline = time.monotonic() + timeout_s
+        waiting = [("", "front-door"), *((name, f"worker-{name}") for name in self.deployments)]
+        with grpc.insecure_channel(self.target) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            while waiting and not stopped():
+                service, child = waiting[0]
+                if _is_serving(health, service):
+                    waiting.pop(0)
+                    continue
+                for each in self.children.values():
+                    if each.restarts:
+                        raise StackError(
+                            f"{each.name} ended while starting; its log {each.log_file} ends:\n{each.log_tail()}"
+                        )
+                if time.monotonic() > deadline:
+                    raise StackError(
+                        f"{child} was not ready within {timeout_s:g} s; its log is {self.children[child].log_file}"
+                    )
+                time.sleep(READY_POLL_S)
+
+    def status(self) -> list[Status]:
+        """The state of every process now."""
+        with grpc.insecure_channel(self.target) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            return [self._status_of(child, health) for child in self.children.values()]
+
+    def stop(self) -> None:
+        """Stops the front door, then the workers, then Redis; returns when all are gone."""
+        workers = [child for name, child in self.children.items() if name.startswith("worker-")]
+        for group, timeout_s in (
+            ([self.children.get("front-door")], FRONT_DOOR_STOP_S),
+            (workers, WORKER_STOP_S),
+            ([self.children.get("redis")], REDIS_STOP_S),
+        ):
+            running = [child for child in group if child is not None]
+            for child in running:
+                child.terminate()
+            for child in running:
+                child.join(timeout_s)
+        self._redis.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _lock_state_dir(self) -> None:
+        (self._state_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self._lock = (self._state_dir / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"another stack runs on {self._state_dir}: stop it, or give this one its own --state-dir"
+            ) from None
+
+    def _start_redis(self) -> None:
+        data = self._state_dir / "redis"
+        data.mkdir(exist_ok=True)
+        port = int(self.settings.redis_url.rpartition(":")[2].partition("/")[0])
+        child = self._start("redis", redis_command(find_redis_server(), port, data))
+        deadline = time.monotonic() + 60
+        while not self._redis_answers():
+            if child.restarts or time.monotonic() > deadline:
+                raise StackError(f"Redis did not start; its log {child.log_file} ends:\n{child.log_tail()}")
+            time.sleep(READY_POLL_S)
+
+    def _redis_answers(self) -> bool:
+        try:
+            return bool(self._redis.ping())
+        except RedisError:  # refused, or still loading its data
+            return False
+
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Settings | None = None,
+        on_exit: Callable[[], None] = lambda: None,
+    ) -> Child:
+        environment = {**os.environ, **(settings or self.settings).to_environment(), "PYTHONUNBUFFERED": "1"}
+        child = Child(name, command, environment, self._state_dir / "logs" / f"{name}.log", on_exit)
+        self.children[name] = child
+        child.start()
+        return child
+
+    def _forget(self, worker_id: str) -> None:
+        try:
+            forget(self._redis, worker_id)
+        except RedisError:
+            return  # the record expires by itself
+
+    def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
+        if child.pid is None:
+            state = "restarting"
+        elif child.name == "redis":
+            state = "serving" if self._redis_answers() else "starting"
+        else:
+            service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
+            state = "serving" if _is_serving(health, service) else "starting"
+        return Status(child.name, state, child.pid, child.restarts)
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_serving(health: health_pb2_grpc.HealthStub, service: str) -> bool:
+    try:
+        answer: health_pb2.HealthCheckResponse = health.Check(  # type: ignore[attr-defined]
+            health_pb2.HealthCheckRequest(service=service), timeout=2
+        )
+        return answer.status == _SERVING
+    except grpc.RpcError:
+        return False

@@ -1,0 +1,35 @@
+"""Fixtures that several rooms of the test suite share: real stacks on free loopback ports."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kernelport import Client
+from kernelport.settings import Settings, bundled_deployments
+from kernelport.stack import Stack
+
+START_TIMEOUT_S = 90.0
+BUNDLED = ("identity-onnx", "helion-demo", "hibari-en")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Redis, a front door and one worker for each bundled deployment. Tests leave it as they found it."""
+    settings = stack_settings(bundled_deployments())
+    with Stack(settings, BUNDLED, tmp_path_factory.mktemp("stack")) as running:
+        running.wait_ready(START_TIMEOUT_S)
+        yield running
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    """A client of the shared stack."""
+    with Client(stack.target, timeout_s=30) as connected:
+        yield connected
+
+
+def stack_settings(deployments_file: Path) -> Settings:
+    """Settings of a stack on a free port."""
+    return replace(Settings(), listen="127.0.0.1:0", deployments_file=deployments_file)

@@ -1,0 +1,63 @@
+"""Tells the registry that this worker lives, from a thread of its own: a model at work never delays it."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
+from kernelport.registry import beat, forget
+from kernelport.settings import Settings
+from kernelport.v1.deployment_pb2 import Worker
+from kernelport_workers.backends.base import Backend
+
+log = logging.getLogger(__name__)
+
+BEATS_PER_TTL = 5
+
+
+class Heartbeat:
+    """Beats from `start` until `stop`."""
+
+    def __init__(self, redis: Redis, settings: Settings, backends: Mapping[str, Backend]) -> None:
+        self._redis = redis
+        self._ttl_s = settings.heartbeat_ttl_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        worker = Worker(
+            id=settings.worker_id or f"{socket.gethostname()}-{os.getpid()}",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=", ".join(sorted({backend.device for backend in backends.values()})),
+            ready_unix_s=int(time.time()),
+        )
+        served = [ServedDeployment(name=name, signature=backend.signature) for name, backend in backends.items()]
+        self._record = WorkerRecord(worker=worker, deployments=served)
+
+    def start(self) -> None:
+        """The worker takes work from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The worker takes no more work: front doors are to know at once."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        try:
+            forget(self._redis, self._record.worker.id)
+        except RedisError as error:
+            log.warning("cannot leave the worker registry, the record will expire: %s", error)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                beat(self._redis, self._record, self._ttl_s)
+            except RedisError as error:
+                log.warning("cannot write the heartbeat: %s", error)
+            if self._stopped.wait(self._ttl_s / BEATS_PER_TTL):
+                return
