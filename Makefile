@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
-	$(BIN)/python -m kernelport.demo --out out/demo
+	$(BIN)/kernelport demo --out out/demo
 
 ## The whole test suite.
 test: .venv/installed-test

@@ -7,7 +7,7 @@
 | kp:replies:<front door> | list of serialized Reply | a minute after the last reply, or until the front door stops |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
-| _kombu.binding.* | kombu's routing table | for good; a few entries a queue |
+| _kombu.binding* | kombu's routing table | for good; a few entries a queue |
 """
 
 WORKERS = "kp:workers"

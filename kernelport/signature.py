@@ -41,14 +41,18 @@ def tensor_spec(
     )
 
 
-def violations(tensors: Sequence[pb.Tensor], specs: Iterable[TensorSpec], field: str = "inputs") -> Iterator[FieldViolation]:
+def violations(
+    tensors: Sequence[pb.Tensor], specs: Iterable[TensorSpec], field: str = "inputs"
+) -> Iterator[FieldViolation]:
     """How sound tensors miss what a model declares: unknown or missing names, dtype, rank, fixed dimensions."""
     declared = {spec.name: spec for spec in specs}
     for index, tensor in enumerate(tensors):
         spec = declared.pop(tensor.name, None)
         if spec is None:
             expected = ", ".join(f'"{name}"' for name in declared) or "no further inputs"
-            yield FieldViolation(f"{field}[{index}].name", f'the model has no input "{tensor.name}"; expected {expected}')
+            yield FieldViolation(
+                f"{field}[{index}].name", f'the model has no input "{tensor.name}"; expected {expected}'
+            )
             continue
         finding = _finding(tensor, spec)
         if finding:

@@ -1,7 +1,7 @@
 """Generates the Python code of every .proto file here into the `kernelport` package.
 
-    python proto/generate.py           write it
-    python proto/generate.py --check   fail if what is committed is not what would be written
+python proto/generate.py           write it
+python proto/generate.py --check   fail if what is committed is not what would be written
 """
 
 import argparse

@@ -14,7 +14,7 @@ from kernelport.v1.deployment_pb2 import Worker
 
 log = logging.getLogger(__name__)
 
-REFRESH_INTERVAL_S = 0.5
+REFRESH_INTERVAL_S = 0.25
 # A request for a deployment that nobody seems to serve looks again, but not more often than this.
 RECHECK_INTERVAL_S = 0.05
 

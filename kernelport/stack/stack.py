@@ -89,6 +89,7 @@ class Stack:
         """
         self._lock_state_dir()
         try:
+            self._check_listen()
             if self._embedded_redis:
                 self._start_redis()
             self._start("front-door", [sys.executable, "-m", "kernelport_api"])
@@ -169,9 +170,18 @@ class Stack:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock.close()
             raise StackError(
                 f"another stack runs on {self._state_dir}: stop it, or give this one its own --state-dir"
             ) from None
+
+    def _check_listen(self) -> None:
+        """Looks whether the address is free: a client cannot tell our front door from somebody else's."""
+        host, _, port = self.settings.listen.rpartition(":")
+        try:
+            socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
+        except (OSError, ValueError) as error:
+            raise StackError(f"cannot listen on {self.settings.listen}: {error}") from error
 
     def _start_redis(self) -> None:
         data = self._state_dir / "redis"
@@ -218,6 +228,10 @@ class Stack:
             service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
             state = "serving" if _is_serving(health, service) else "starting"
         return Status(child.name, state, child.pid, child.restarts)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def free_port() -> int:

@@ -1,0 +1,145 @@
+"""The deployments file: the authoritative map from a name to what serves it, and by which policy."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from kernelport.manifests import BackendName, Device, Manifest, Text, load_manifest
+from kernelport.schema import ConfigError, Expected, Strict, problem, read_yaml, validate
+from kernelport.settings import parse_size
+
+
+def _bytes(value: Any) -> Any:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+_Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),
+    Expected("a name of lower-case letters, digits and dashes"),
+]
+_Reference = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"),
+    Expected('"module:attribute"'),
+]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number of seconds above 0")]
+_Count = Annotated[int, Field(ge=1), Expected("an integer of at least 1")]
+_Size = Annotated[
+    int, Field(ge=1), BeforeValidator(_bytes), Expected("a size of at least 1 byte, such as 1048576 or 8MiB")
+]
+
+
+class Batching(Strict):
+    """How large a batch may get: at most `max_batch` requests (1 or more) and `max_bytes` bytes of inputs (1 or more).
+
+    A single request travels whatever its size.
+    """
+
+    max_batch: _Count = 32
+    max_bytes: _Size = 64 * 2**20
+
+
+class Timeouts(Strict):
+    """Time limits in seconds, above 0: of one request, and of loading the model."""
+
+    request_s: _Seconds = 60.0
+    load_s: _Seconds = 300.0
+
+
+class _Served(Strict):
+    """What a deployment and its entry in the file have in common. Fields that depend on others come after them."""
+
+    backend: BackendName
+    image: Text
+    pipeline: _Reference | None = None
+    kernel: _Reference | None = Field(default=None, validate_default=True)
+    batching: Batching = Batching()
+    timeouts: Timeouts = Timeouts()
+
+    @field_validator("kernel")
+    @classmethod
+    def _kernel_is_for_helion(cls, kernel: str | None, info: ValidationInfo) -> str | None:
+        if _bare(info, "helion") and kernel is None:
+            raise PydanticCustomError("rule", "required with backend helion, unless there is a pipeline")
+        if kernel is not None and info.data.get("backend", "helion") != "helion":
+            raise PydanticCustomError("rule", "only the backend helion takes a kernel")
+        return kernel
+
+    @field_validator("manifest", check_fields=False)
+    @classmethod
+    def _onnx_needs_manifest(cls, manifest: Any, info: ValidationInfo) -> Any:
+        if _bare(info, "onnx") and manifest is None:
+            raise PydanticCustomError("rule", "required with backend onnx, unless there is a pipeline")
+        return manifest
+
+
+def _bare(info: ValidationInfo, backend: str) -> bool:
+    """Whether it is this backend, with no pipeline in its place."""
+    return info.data.get("backend") == backend and info.data.get("pipeline", "invalid") is None
+
+
+class Deployment(_Served):
+    """One deployment.
+
+    Attributes:
+        name: lower-case letters, digits and dashes.
+        backend: what runs it, such as `onnx` or `helion`.
+        image: the container image of its workers.
+        pipeline: `module:attribute` of a Backend class that replaces the backend's own.
+        kernel: `module:attribute` of a Helion kernel; only with backend helion.
+        manifest: its model; None when it has no files.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
+        batching: how large a batch may get.
+        timeouts: time limits in seconds.
+    """
+
+    name: _Name
+    manifest: Manifest | None = Field(default=None, validate_default=True)
+    device: Device = "auto"
+
+
+class _Entry(_Served):
+    manifest: Text | None = Field(default=None, validate_default=True)
+    device: Device | None = None
+
+
+class _File(Strict):
+    deployments: dict[_Name, _Entry]
+
+
+def load_deployments(path: Path) -> dict[str, Deployment]:
+    """The deployments of a deployments file and of the manifests it names, in the file's order.
+
+    Raises:
+        ConfigError: when the file or a manifest is not as expected; with all findings.
+    """
+    entries = validate(_File, read_yaml(path), path.name, root="deployments").deployments
+    deployments: dict[str, Deployment] = {}
+    problems: list[str] = []
+    for name, entry in entries.items():
+        try:
+            manifest = _manifest(path, name, entry)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        device = entry.device or (manifest.runtime.device if manifest else "auto")
+        deployments[name] = Deployment(name=name, **{**dict(entry), "manifest": manifest, "device": device})
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return deployments
+
+
+def _manifest(path: Path, name: str, entry: _Entry) -> Manifest | None:
+    if entry.manifest is None:
+        return None
+    file = path.parent / entry.manifest
+    if not file.is_file():
+        raise ConfigError([problem(path.name, f"{name}.manifest", "a manifest's file", entry.manifest)])
+    manifest = load_manifest(file)
+    if manifest.backend != entry.backend:
+        expected = f"{manifest.backend} as in {file.name}"
+        raise ConfigError([problem(path.name, f"{name}.backend", expected, entry.backend)])
+    return manifest

@@ -1,0 +1,122 @@
+"""How batches are formed, on a former whose queue is a list."""
+
+import asyncio
+from collections.abc import Hashable
+
+import pytest
+
+from kernelport.deployments import Batching, Deployment
+from kernelport.errors import UnavailableError
+from kernelport.internal.v1.queue_pb2 import BatchItem
+from kernelport_api.batching import BATCHES_PER_WORKER, BatchFormer, Pending
+
+
+class Bench:
+    """A former with its queue, and requests numbered as they come."""
+
+    def __init__(self, workers: int = 1, **batching: int) -> None:
+        deployment = Deployment(name="d", backend="onnx", image="i", pipeline="m:P", batching=Batching(**batching))
+        self.sent: list[list[bytes]] = []
+        self.former = BatchFormer(deployment, self._publish, lambda: workers)
+        self._count = 0
+
+    async def _publish(self, deployment: str, items: list[BatchItem]) -> None:
+        self.sent.append([item.id for item in items])
+
+    def submit(self, group: Hashable = None, size: int = 1) -> Pending:
+        self._count += 1
+        item = BatchItem(id=str(self._count).encode(), request=b"x" * size)
+        pending = Pending(item, group, asyncio.get_running_loop().create_future())
+        self.former.submit(pending)
+        return pending
+
+
+async def settle_loop() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_lone_request_leaves_at_once() -> None:
+    bench = Bench()
+    bench.submit()
+    await settle_loop()
+    assert bench.sent == [[b"1"]]
+
+
+async def test_requests_of_the_same_moment_share_a_batch() -> None:
+    bench = Bench()
+    for _ in range(5):
+        bench.submit()
+    await settle_loop()
+    assert bench.sent == [[b"1", b"2", b"3", b"4", b"5"]]
+
+
+async def test_requests_gather_while_workers_are_busy_and_leave_when_one_answers() -> None:
+    bench = Bench()
+    busy = []
+    for _ in range(BATCHES_PER_WORKER):
+        busy.append(bench.submit())
+        await settle_loop()
+    for _ in range(4):
+        bench.submit()
+        await settle_loop()
+    assert len(bench.sent) == BATCHES_PER_WORKER
+    bench.former.settle(busy[0])
+    await settle_loop()
+    assert bench.sent[-1] == [b"3", b"4", b"5", b"6"]
+
+
+async def test_more_workers_take_more_batches() -> None:
+    bench = Bench(workers=3)
+    for _ in range(20):
+        bench.submit()
+        await settle_loop()
+    assert len(bench.sent) == 3 * BATCHES_PER_WORKER
+
+
+async def test_a_batch_keeps_to_max_batch_and_max_bytes() -> None:
+    bench = Bench(workers=10, max_batch=3, max_bytes=10)
+    for size in (4, 4, 4, 1, 1, 1, 1, 50):
+        bench.submit(size=size)
+    await settle_loop()
+    assert bench.sent == [[b"1", b"2"], [b"3", b"4", b"5"], [b"6", b"7"], [b"8"]]
+
+
+async def test_only_compatible_requests_share_a_batch_and_groups_take_turns() -> None:
+    bench = Bench(workers=10, max_batch=2)
+    for group in "aabba":
+        bench.submit(group)
+    await settle_loop()
+    assert bench.sent == [[b"1", b"2"], [b"3", b"4"], [b"5"]]
+
+
+async def test_a_request_given_up_while_waiting_is_never_sent() -> None:
+    bench = Bench(workers=1, max_batch=1)
+    requests = [bench.submit() for _ in range(BATCHES_PER_WORKER + 2)]
+    await settle_loop()
+    bench.former.settle(requests[-2])
+    bench.former.settle(requests[0])
+    await settle_loop()
+    assert bench.sent[-1] == [requests[-1].item.id]
+
+
+async def test_requests_given_up_before_their_batch_is_out_still_make_room() -> None:
+    bench = Bench()
+    for _ in range(3 * BATCHES_PER_WORKER):
+        bench.former.settle(bench.submit())
+        await settle_loop()
+    bench.submit()
+    await settle_loop()
+    assert bench.sent
+
+
+async def test_a_failed_publication_fails_its_requests() -> None:
+    bench = Bench()
+
+    async def refuse(deployment: str, items: list[BatchItem]) -> None:
+        raise UnavailableError("no queue")
+
+    bench.former = BatchFormer(bench.former._deployment, refuse, lambda: 1)
+    pending = bench.submit()
+    with pytest.raises(UnavailableError, match="no queue"):
+        await pending.answer

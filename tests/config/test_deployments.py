@@ -1,0 +1,178 @@
+"""deployments.yaml: what it means, and what is said about mistakes in it."""
+
+from pathlib import Path
+
+import pytest
+
+from kernelport.deployments import Batching, Deployment, Timeouts, load_deployments
+from kernelport.schema import ConfigError
+
+BUNDLED = Path(__file__).parents[2] / "deployments" / "deployments.yaml"
+MANIFEST = "{id: m, source: {kind: local, path: .}, format: onnx, backend: onnx, files: {model: m.onnx}, %s}"
+PIPELINE = "backend: onnx, image: i, pipeline: 'a.b:C'"
+
+
+def load(tmp_path: Path, text: str) -> dict[str, Deployment]:
+    (tmp_path / "m.yaml").write_text(MANIFEST % "runtime: {device: 'cuda:1'}")
+    (tmp_path / "broken.yaml").write_text(MANIFEST.replace("id: m, ", "") % "colour: red")
+    path = tmp_path / "deployments.yaml"
+    path.write_text(text)
+    return load_deployments(path)
+
+
+def test_the_bundled_deployments() -> None:
+    deployments = load_deployments(BUNDLED)
+    assert list(deployments) == ["identity-onnx", "helion-demo", "hibari-en"]
+    identity, helion, hibari = deployments.values()
+    assert identity.name == "identity-onnx"
+    assert identity.manifest is not None
+    assert identity.manifest.resolve()["model"].is_file()
+    assert (helion.manifest, helion.kernel) == (None, "kernelport_workers.kernels.softmax:softmax_two_pass")
+    assert (hibari.batching.max_batch, hibari.device) == (8, "cpu")
+
+
+def test_defaults(tmp_path: Path) -> None:
+    deployment = load(tmp_path, f"deployments: {{x: {{{PIPELINE}}}}}")["x"]
+    assert deployment.batching == Batching(max_batch=32, max_bytes=64 * 2**20)
+    assert deployment.timeouts == Timeouts(request_s=60.0, load_s=300.0)
+    assert (deployment.manifest, deployment.kernel, deployment.device) == (None, None, "auto")
+
+
+@pytest.mark.parametrize(
+    ("written", "size"), [("1", 1), ("'512'", 512), ("8MiB", 8 * 2**20), ("2 GiB", 2**31), ("4KiB", 4096)]
+)
+def test_sizes(tmp_path: Path, written: str, size: int) -> None:
+    text = f"deployments: {{x: {{{PIPELINE}, batching: {{max_bytes: {written}}}}}}}"
+    assert load(tmp_path, text)["x"].batching.max_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("field", "device"),
+    [("", "cuda:1"), (", device: auto", "auto"), (", device: cpu", "cpu"), (", device: cuda", "cuda")],
+)
+def test_the_deployments_device_goes_before_the_manifests(tmp_path: Path, field: str, device: str) -> None:
+    text = f"deployments: {{x: {{manifest: m.yaml, backend: onnx, image: i{field}}}}}"
+    assert load(tmp_path, text)["x"].device == device
+
+
+ENTRY_KEYS = "backend, batching, device, image, kernel, manifest, pipeline, timeouts"
+ERRORS = {
+    # entry of the deployment x -> what is said after "deployments.yaml: "
+    f"{PIPELINE}, batching: {{max_batch: many}}": 'x.batching.max_batch: expected an integer of at least 1, got "many"',
+    f"{PIPELINE}, batching: {{max_batch: 0}}": "x.batching.max_batch: expected an integer of at least 1, got 0",
+    f"{PIPELINE}, batching: {{max_batch: 1.5}}": "x.batching.max_batch: expected an integer of at least 1, got 1.5",
+    f"{PIPELINE}, batching: {{max_batch: yes}}": "x.batching.max_batch: expected an integer of at least 1, got true",
+    f"{PIPELINE}, batching: {{max_batch: '8'}}": 'x.batching.max_batch: expected an integer of at least 1, got "8"',
+    f"{PIPELINE}, batching: {{max_batch: [1]}}": "x.batching.max_batch: expected an integer of at least 1, got a list",
+    f"{PIPELINE}, batching: {{max_bytes: 8MB}}": (
+        'x.batching.max_bytes: expected a size of at least 1 byte, such as 1048576 or 8MiB, got "8MB"'
+    ),
+    f"{PIPELINE}, batching: {{max_bytes: 0KiB}}": (
+        'x.batching.max_bytes: expected a size of at least 1 byte, such as 1048576 or 8MiB, got "0KiB"'
+    ),
+    f"{PIPELINE}, batching: 8": "x.batching: expected a mapping, got 8",
+    f"{PIPELINE}, batching: {{max_bach: 8}}": (
+        'x.batching.max_bach: expected one of max_batch, max_bytes, got "max_bach"; did you mean "max_batch"?'
+    ),
+    f"{PIPELINE}, timeouts: {{request_s: 0}}": "x.timeouts.request_s: expected a number of seconds above 0, got 0",
+    f"{PIPELINE}, timeouts: {{load_s: .inf}}": (
+        "x.timeouts.load_s: expected a number of seconds above 0, got Infinity"
+    ),
+    f"{PIPELINE}, device: gpu": ('x.device: expected "auto", "cpu", "cuda" or "cuda:N" (N is a number), got "gpu"'),
+    f"{PIPELINE}, colour: red": f'x.colour: expected one of {ENTRY_KEYS}, got "colour"',
+    f"{PIPELINE}, 7: red": 'line 1: expected a text as key (in quotes if need be), got "7"',
+    f"{PIPELINE}, kernel: 'a:b'": "x.kernel: only the backend helion takes a kernel",
+    "backend: onnx, image: i": "x.manifest: required with backend onnx, unless there is a pipeline",
+    "backend: onnx, image: i, manifest: null": "x.manifest: required with backend onnx, unless there is a pipeline",
+    "backend: onnx, image: i, pipeline: a.b.C": 'x.pipeline: expected "module:attribute", got "a.b.C"',
+    "backend: helion, image: i": "x.kernel: required with backend helion, unless there is a pipeline",
+    "backend: helion, image: i, kernel: softmax": 'x.kernel: expected "module:attribute", got "softmax"',
+    "backend: helion, image: i, kernel: 'a:b', manifest: m.yaml": (
+        'x.backend: expected onnx as in m.yaml, got "helion"'
+    ),
+    "backend: onnx, pipeline: 'a:b'": "x.image: required",
+    "image: i": "x.backend: required",
+    "backend: ONNX, image: i, manifest: m.yaml": (
+        'x.backend: expected the name of a backend, such as onnx, got "ONNX"'
+    ),
+    "backend: onnx, image: i, manifest: none.yaml": 'x.manifest: expected a manifest\'s file, got "none.yaml"',
+    "backend: onnx, image: i, manifest: ''": 'x.manifest: expected a text that is not empty, got ""',
+}
+
+
+@pytest.mark.parametrize(("entry", "message"), ERRORS.items())
+def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"deployments: {{x: {{{entry}}}}}")
+    assert str(caught.value) == f"deployments.yaml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a mapping, got null"),
+        ("- x", "expected a mapping, got a list"),
+        ("{}", "deployments: required"),
+        ("deployments:", "deployments: expected a mapping, got null"),
+        ("deployments: {x: }", "x: expected a mapping, got null"),
+        (
+            f"deployments: {{X_: {{{PIPELINE}}}}}",
+            'X_: expected a name of lower-case letters, digits and dashes, got "X_"',
+        ),
+        (f"deployments: {{7: {{{PIPELINE}}}}}", 'line 1: expected a text as key (in quotes if need be), got "7"'),
+        (
+            "deployments: {}\ndeploymnts: {}",
+            'deploymnts: expected one of deployments, got "deploymnts"; did you mean "deployments"?',
+        ),
+        ("deployments:\n  x: {}\n  y: {}\n  x: {}\n", 'line 4: duplicate key "x"'),
+        (
+            "deployments:\n  ? [x]\n  : {}\n",
+            "line 2: expected a text as key (in quotes if need be), got a list or a mapping",
+        ),
+        ("deployments:\n  x: [\n", "line 3: expected the node content, but found '<stream end>'"),
+        ("deployments:\n  x: !!python/name:os.system\n", "line 2: could not determine a constructor for the tag"),
+        ("deployments: {x: 2026-13-45}", "month must be in 1..12"),
+    ],
+)
+def test_a_mistake_in_the_file(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).startswith(f"deployments.yaml: {message}")
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = """
+deployments:
+  a: {backend: onnx, imagine: i, batching: {max_batch: many, max_bytes: -1}}
+  b: {backend: helion, image: i}
+"""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    size = "a size of at least 1 byte, such as 1048576 or 8MiB"
+    assert set(caught.value.problems) == {
+        "deployments.yaml: a.image: required",
+        "deployments.yaml: a.manifest: required with backend onnx, unless there is a pipeline",
+        'deployments.yaml: a.batching.max_batch: expected an integer of at least 1, got "many"',
+        f"deployments.yaml: a.batching.max_bytes: expected {size}, got -1",
+        f'deployments.yaml: a.imagine: expected one of {ENTRY_KEYS}, got "imagine"; did you mean "image"?',
+        "deployments.yaml: b.kernel: required with backend helion, unless there is a pipeline",
+    }
+    assert str(caught.value).count("\n") == 5
+
+
+def test_mistakes_in_manifests_name_the_manifest_once(tmp_path: Path) -> None:
+    entry = "{manifest: broken.yaml, backend: onnx, image: i}"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"deployments: {{x: {entry}, y: {entry}}}")
+    assert [problem.split(": expected")[0] for problem in caught.value.problems] == [
+        "broken.yaml: id: required",
+        "broken.yaml: colour",
+    ]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+        load_deployments(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("deployments: {} # é".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"^latin\.yaml: expected UTF-8 text$"):
+        load_deployments(tmp_path / "latin.yaml")

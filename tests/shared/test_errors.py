@@ -1,0 +1,45 @@
+"""Errors travel: what a worker raises is what a client catches."""
+
+import grpc
+import pytest
+from google.rpc import status_pb2
+
+from kernelport import errors
+from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, UnavailableError
+
+CLASSES = [
+    each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.KernelPortError)
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_keeps_its_class_message_violations_and_retry_delay(kind: type[errors.KernelPortError]) -> None:
+    sent = kind("what happened", violations=[FieldViolation("inputs[0].shape", "too long")], retry_after_s=1.25)
+    received = errors.from_status(status_pb2.Status.FromString(errors.to_status(sent).SerializeToString()))
+    assert type(received) is (InternalError if kind is errors.KernelPortError else kind)
+    assert (received.message, received.violations) == (sent.message, sent.violations)
+    assert received.retry_after_s == 1.25
+
+
+def test_each_class_has_its_own_status_code() -> None:
+    codes = [kind.code for kind in CLASSES if kind is not errors.KernelPortError]
+    assert len(set(codes)) == len(codes)
+
+
+def test_a_status_of_unknown_code_is_an_internal_error_that_names_it() -> None:
+    error = errors.from_status(status_pb2.Status(code=grpc.StatusCode.DATA_LOSS.value[0], message="gone"))
+    assert isinstance(error, InternalError)
+    assert error.message == "DATA_LOSS: gone"
+
+
+def test_an_unreachable_front_door_is_unavailable() -> None:
+    from kernelport import Client
+    from kernelport.stack.stack import free_port
+
+    with Client(f"127.0.0.1:{free_port()}", timeout_s=10) as client, pytest.raises(UnavailableError):
+        client.deployments()
+
+
+def test_violations_make_the_message() -> None:
+    error = InvalidArgumentError.of([FieldViolation("model", "empty"), FieldViolation("inputs", "none")])
+    assert error.message == "model: empty; inputs: none"

@@ -1,0 +1,61 @@
+"""Deployments made for the tests: pipelines that a user could have written, and files that deploy them."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import yaml
+
+from kernelport.deployments import Deployment
+from kernelport.errors import KernelPortError
+from kernelport.signature import Signature, tensor_spec
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
+
+
+class Sleeper(Backend):
+    """Sleeps for input `seconds` F32[1] per request and answers with its process id; a negative time kills it."""
+
+    device = "cpu"
+    signature = Signature(
+        inputs=[tensor_spec("seconds", pb.F32, [1])], outputs=[tensor_spec("pid", pb.I64, [1])], batchable=False
+    )
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        return cls()
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        return [self._sleep(float(request.inputs["seconds"][0])) for request in requests]
+
+    def _sleep(self, seconds: float) -> Outputs:
+        if seconds < 0:
+            os._exit(3)
+        time.sleep(seconds)
+        return {"pid": np.array([os.getpid()], np.int64)}
+
+
+class Unloadable(Backend):
+    """Never loads."""
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        raise LoadError("the weights are missing: run the download")
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        raise NotImplementedError
+
+
+def write_deployments(folder: Path, **entries: dict[str, Any]) -> Path:
+    """A deployments file with one entry a keyword; underscores in names become dashes."""
+    path = folder / "deployments.yaml"
+    path.write_text(yaml.safe_dump({"deployments": {name.replace("_", "-"): entry for name, entry in entries.items()}}))
+    return path
+
+
+def pipeline(name: str, **policy: Any) -> dict[str, Any]:
+    """The entry of a deployment that runs one of the classes above."""
+    return {"backend": "onnx", "image": "test", "pipeline": f"tests.stack.models:{name}", **policy}

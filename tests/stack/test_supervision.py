@@ -1,0 +1,134 @@
+"""What the embedded stack promises of its processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from kernelport import Client, DeadlineExceededError, UnavailableError
+from kernelport.settings import bundled_deployments
+from kernelport.stack import Stack, StackError
+from kernelport.stack.stack import free_port
+from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.stack.models import pipeline, write_deployments
+from tests.waiting import descendants, is_running, wait_for
+
+NOW = {"seconds": np.array([0], np.float32)}
+
+
+def test_a_killed_worker_is_known_dead_at_once_and_comes_back(tmp_path: Path) -> None:
+    settings = stack_settings(write_deployments(tmp_path, sleeper=pipeline("Sleeper")))
+    with Stack(settings, ["sleeper"], tmp_path / "state") as stack, Client(stack.target, timeout_s=30) as client:
+        stack.wait_ready(START_TIMEOUT_S)
+        first = int(client.infer("sleeper", NOW)["pid"][0])
+
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: not is_running(first))
+        refusal = wait_for(lambda: refusal_of(client), timeout_s=2)
+        assert refusal.retry_after_s is not None
+
+        wait_for(lambda: client.deployment("sleeper").live_workers == 1)
+        assert int(client.infer("sleeper", NOW)["pid"][0]) != first
+
+
+def refusal_of(client: Client) -> UnavailableError | None:
+    """How a call is refused; None while one may still be let in because the front door has not looked again."""
+    try:
+        client.infer("sleeper", NOW, timeout_s=0.2)
+    except UnavailableError as error:
+        return error
+    except DeadlineExceededError:
+        pass
+    return None
+
+
+def test_calls_in_flight_finish_when_the_front_door_is_told_to_stop(tmp_path: Path) -> None:
+    settings = stack_settings(write_deployments(tmp_path, sleeper=pipeline("Sleeper")))
+    with (
+        Stack(settings, ["sleeper"], tmp_path / "state") as stack,
+        Client(stack.target, timeout_s=30) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stack.wait_ready(START_TIMEOUT_S)
+        call = pool.submit(client.infer, "sleeper", {"seconds": np.array([1.5], np.float32)})
+        wait_for(lambda: stack_is_busy(stack))
+        stack.children["front-door"].terminate()
+        assert int(call.result()["pid"][0]) > 0
+        front_door = stack.children["front-door"]
+        wait_for(lambda: front_door.pid is None)
+
+
+def stack_is_busy(stack: Stack) -> bool:
+    with Redis.from_url(stack.settings.redis_url) as redis:
+        return bool(redis.zcard("kp:unacked_index"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_up_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
+    port = free_port()
+    up = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "kernelport.cli", "up", "--deployments", "identity-onnx"),
+            *("--listen", f"127.0.0.1:{port}", "--state-dir", str(tmp_path)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert up.stdout is not None
+    with up.stdout:
+        assert f"127.0.0.1:{port}" in up.stdout.readline()
+        children = descendants(up.pid)
+        assert len(children) >= 3, "Redis, the front door and a worker"
+        up.send_signal(number)
+        code = up.wait(60)
+    wait_for(lambda: not any(is_running(pid) for pid in children), what="no process left")
+    assert code == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+
+
+def test_two_stacks_cannot_share_a_state_directory(tmp_path: Path, stack: Stack) -> None:
+    settings, redis_url = stack_settings(bundled_deployments()), stack.settings.redis_url
+    with Stack(settings, [], tmp_path, redis_url), pytest.raises(StackError, match="--state-dir"):
+        Stack(settings, [], tmp_path, redis_url).start()
+
+
+def test_a_taken_port_is_a_clear_error(tmp_path: Path, stack: Stack) -> None:
+    second = Stack(stack.settings, [], tmp_path, redis_url=stack.settings.redis_url)
+    with pytest.raises(StackError, match=f"cannot listen on {stack.settings.listen}"):
+        second.start()
+
+
+def test_a_model_that_cannot_be_loaded_stops_the_start_with_its_reason(tmp_path: Path) -> None:
+    settings = stack_settings(write_deployments(tmp_path, broken=pipeline("Unloadable")))
+    with (
+        Stack(settings, ["broken"], tmp_path / "state") as stack,
+        pytest.raises(StackError, match="the weights are missing: run the download"),
+    ):
+        stack.wait_ready(START_TIMEOUT_S)
+
+
+def test_what_was_queued_survives_a_restart_of_the_embedded_redis(tmp_path: Path) -> None:
+    settings = stack_settings(write_deployments(tmp_path, sleeper=pipeline("Sleeper")))
+    with Stack(settings, [], tmp_path / "state") as stack, Redis.from_url(stack.settings.redis_url) as redis:
+        redis.lpush("kp.sleeper", b"waiting")
+        wait_for(lambda: redis.info("persistence")["aof_pending_bio_fsync"] == 0)
+        redis_process = stack.children["redis"]
+        first = redis_process.pid
+        assert first is not None
+        os.kill(first, signal.SIGTERM)
+        wait_for(lambda: redis_process.pid not in (None, first))
+        wait_for(lambda: _answers(redis))
+        assert redis.lrange("kp.sleeper", 0, -1) == [b"waiting"]
+
+
+def _answers(redis: Redis) -> bool:
+    try:
+        return bool(redis.ping())
+    except RedisError:
+        return False

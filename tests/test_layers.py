@@ -1,0 +1,54 @@
+"""The rooms of the house: who may import whom, and what each needs installed."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ALLOWED = {
+    "kernelport": {"kernelport"},
+    "api/kernelport_api": {"kernelport", "kernelport_api"},
+    "workers/kernelport_workers": {"kernelport", "kernelport_workers"},
+    "ops/kernelport_ops": {"kernelport", "kernelport_ops"},
+}
+OURS = {"kernelport", "kernelport_api", "kernelport_workers", "kernelport_ops"}
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_those_it_may(room: str) -> None:
+    files = list((REPOSITORY / room).rglob("*.py"))
+    assert files
+    forbidden = {
+        f"{file.relative_to(REPOSITORY)} imports {name}"
+        for file in files
+        for name in _imports(file)
+        if name in OURS and name not in ALLOWED[room]
+    }
+    assert not forbidden
+
+
+def _imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("kernelport_api.server", ["onnxruntime", "torch", "helion", "hibari", "onnx"]),
+        ("kernelport.cli", ["onnxruntime", "torch", "helion", "hibari", "onnx"]),
+        ("kernelport_workers.backends.onnx", ["torch", "helion", "onnx"]),
+        ("kernelport_workers.pipelines.hibari", ["torch", "helion", "onnx"]),
+        ("kernelport_workers.check", ["onnxruntime", "torch", "helion", "hibari", "onnx"]),
+    ],
+)
+def test_a_process_starts_without_what_it_does_not_need(module: str, without: list[str]) -> None:
+    block = f"import sys; sys.modules.update(dict.fromkeys({without!r}))"
+    subprocess.run([sys.executable, "-c", f"{block}; import {module}"], check=True, timeout=60)
