@@ -7,20 +7,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 
 from kernelport.settings import Settings
 from kernelport.stack import StackError
 
 
-def problems_by_deployment(settings: Settings, names: Sequence[str]) -> dict[str, str | None]:
-    """For each deployment what keeps it from running here; None when nothing does.
+def problems_by_deployment(settings: Settings) -> dict[str, str | None]:
+    """For each deployment in the deployments file what keeps it from running here; None when nothing does.
 
     Raises:
         StackError: when the worker package cannot be asked.
     """
     finished = subprocess.run(
-        [sys.executable, "-m", "kernelport_workers.check", *names],
+        [sys.executable, "-m", "kernelport_workers.check"],
         env={**os.environ, **settings.to_environment()},
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -38,7 +39,9 @@ PACKAGES = (
 def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
     settings = Settings.from_environment()
-    file = deployments_file or settings.deployments_file
+    if deployments_file is not None:
+        settings = replace(settings, deployments_file=deployments_file.absolute())
+    load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     console = Console()
     facts = Table("", "", show_header=False)
     facts.add_row("Python", platform.python_version())
@@ -47,11 +50,11 @@ def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
     facts.add_row("GPU", _gpu())
     facts.add_row("redis-server", _redis_server())
     facts.add_row("Redis", _reach(redis_url or settings.redis_url))
-    facts.add_row("deployments file", str(file))
+    facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
 
     runnable = Table("deployment", "runs here", "why not")
-    for name, problem in problems_by_deployment(settings, sorted(load_deployments(file))).items():
+    for name, problem in problems_by_deployment(settings).items():
         runnable.add_row(name, "[green]yes[/green]" if problem is None else "[red]no[/red]", problem or "")
     console.print(runnable)
 

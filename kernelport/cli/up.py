@@ -29,7 +29,8 @@ def up(chosen: str | None, listen: str, state_dir: Path, redis_url: str | None, 
     settings = replace(Settings.from_environment(), listen=listen)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
-    problems = problems_by_deployment(settings, sorted(load_deployments(settings.deployments_file)))
+    load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
+    problems = problems_by_deployment(settings)
     run_until_stopped(Stack(settings, _names(chosen, problems), state_dir, redis_url))
 
 

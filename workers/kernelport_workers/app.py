@@ -6,8 +6,12 @@ The queues given with -Q say which deployments the worker serves. Their models a
 thread runs them: a process per GPU (or core) and no fork, since a CUDA context does not survive one.
 """
 
+import contextlib
 import logging
+import os
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
@@ -58,7 +62,8 @@ class Process:
                 known = ", ".join(f"kp.{known}" for known in sorted(deployments))
                 raise LoadError(f"queue {queue!r} belongs to no deployment: choose with -Q among {known}")
             log.info("loading %s", name)
-            self.backends[name] = backends.load(deployments[name])
+            with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
+                self.backends[name] = backends.load(deployments[name])
             log.info("loaded %s on %s", name, self.backends[name].device)
 
     def reply(self, batch: Batch) -> None:
@@ -68,6 +73,24 @@ class Process:
             pipeline.rpush(batch.reply_to, reply.SerializeToString())
             pipeline.expire(batch.reply_to, keys.REPLIES_TTL_S)
             pipeline.execute()
+
+
+@contextlib.contextmanager
+def _ended_after(limit_s: float, what: str) -> Iterator[None]:
+    """Ends the process when the block takes longer: a thread cannot be interrupted in a library that hangs."""
+
+    def end() -> None:
+        log.critical("%s took longer than its limit of %g s; ending this worker", what, limit_s)
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 process = Process()

@@ -1,4 +1,4 @@
-"""`python -m kernelport_workers.check NAME ...`: says as JSON what keeps each deployment from running here."""
+"""`python -m kernelport_workers.check`: says as JSON what keeps each deployment from running here."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ def problem_of(deployment: Deployment) -> str | None:
 
 def main() -> None:
     deployments = load_deployments(Settings.from_environment().deployments_file)
-    json.dump({name: problem_of(deployments[name]) for name in sys.argv[1:]}, sys.stdout)
+    json.dump({name: problem_of(deployments[name]) for name in sorted(deployments)}, sys.stdout)
 
 
 if __name__ == "__main__":

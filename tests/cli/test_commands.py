@@ -1,0 +1,205 @@
+"""The command line, run as its user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+from onnx import TensorProto, helper
+
+from kernelport.stack import Stack
+from kernelport.stack.stack import free_port
+from tests.waiting import descendants, is_running, wait_for
+
+X = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
+
+
+def kernelport(
+    *arguments: object, stdin: str = "", expect: int = 0, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    finished = subprocess.run(
+        [sys.executable, "-m", "kernelport.cli", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert finished.returncode == expect, finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished
+
+
+def test_infer_reads_and_writes_npz_npy_and_json(stack: Stack, tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", x=X)
+    np.save(tmp_path / "in.npy", X)
+    (tmp_path / "in.json").write_text(json.dumps({"x": X.tolist()}))
+    for source in ("in.npz", "in.npy", "in.json"):
+        kernelport("infer", "identity-onnx", tmp_path / source, "-o", tmp_path / "out.npz", "--target", stack.target)
+        with np.load(tmp_path / "out.npz") as outputs:
+            assert outputs["y"].dtype == np.float32
+            assert np.array_equal(outputs["y"], X)
+
+
+def test_infer_takes_stdin_single_inputs_and_its_target_from_the_environment(stack: Stack, tmp_path: Path) -> None:
+    where = {"KERNELPORT_TARGET": stack.target}
+    printed = kernelport("infer", "identity-onnx", "-", stdin=json.dumps({"x": X.tolist()}), **where)
+    assert json.loads(printed.stdout) == {"y": X.tolist()}
+    assert "backend" in printed.stderr
+    np.save(tmp_path / "x.npy", X)
+    printed = kernelport("infer", "identity-onnx", "--input", f"x=@{tmp_path / 'x.npy'}", **where)
+    assert json.loads(printed.stdout) == {"y": X.tolist()}
+    printed = kernelport("infer", "hibari-en", "--input", "text=Yes.", "--input", "speed=2", **where)
+    assert json.loads(printed.stdout)["sample_rate"] == [24000]
+
+
+def test_say_writes_one_text_as_wav_flac_or_ogg(stack: Stack, tmp_path: Path) -> None:
+    seconds = set()
+    for name in ("one.wav", "one.flac", "one.ogg"):
+        kernelport("say", "Good morning to you.", "--set", "seed=7", "-o", tmp_path / name, "--target", stack.target)
+        info = soundfile.info(str(tmp_path / name))
+        assert info.format == name.rpartition(".")[2].upper()
+        assert (info.samplerate, info.channels) == (24000, 1)
+        seconds.add(round(info.frames / info.samplerate, 1))
+    assert len(seconds) == 1
+    assert seconds.pop() > 0.5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.flac", "one.ogg", "one.wav"]
+
+
+def test_say_speaks_many_lines_from_a_file_or_stdin_into_a_folder(stack: Stack, tmp_path: Path) -> None:
+    text = "First line.\n\nSecond line.\nThird line.\n"
+    (tmp_path / "text.txt").write_text(text)
+    kernelport("say", "-f", tmp_path / "text.txt", "-o", tmp_path / "a", "--target", stack.target)
+    printed = kernelport("say", "-o", tmp_path / "b", "--target", stack.target, stdin=text)
+    assert "3 of 3 spoken" in printed.stdout
+    for folder in ("a", "b"):
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["0001.wav", "0002.wav", "0003.wav"]
+
+
+def test_say_reports_the_lines_that_failed_and_writes_the_rest(stack: Stack, tmp_path: Path) -> None:
+    printed = kernelport("say", "Hello.", "...", "-o", tmp_path, "--target", stack.target, expect=1)
+    assert "1 of 2 spoken" in printed.stdout
+    assert "0002.wav" in printed.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["0001.wav"]
+
+
+def test_deployments_list_and_show(stack: Stack) -> None:
+    listed = kernelport("deployments", "list", "--target", stack.target).stdout
+    assert all(name in listed for name in ("identity-onnx", "helion-demo", "hibari-en"))
+    shown = kernelport("deployments", "show", "hibari-en", "--target", stack.target).stdout
+    assert "hibari-en: serving" in shown
+    assert "speed: F32[1] (optional)" in shown
+    as_json = json.loads(kernelport("deployments", "show", "identity-onnx", "--json", "--target", stack.target).stdout)
+    assert as_json["live_workers"] == 1
+    assert as_json["signature"]["inputs"][0]["dtype"] == "F32"
+
+
+def test_doctor_says_what_runs_here_and_why_not(tmp_path: Path) -> None:
+    file = tmp_path / "deployments.yaml"
+    file.write_text(
+        "deployments: {here: {backend: onnx, image: i, pipeline: 'tests.stack.models:Sleeper'},"
+        " elsewhere: {backend: onnx, image: i, pipeline: 'nowhere:Model'}}"
+    )
+    report = kernelport("doctor", "--deployments-file", file, "--redis-url", f"redis://127.0.0.1:{free_port()}").stdout
+    assert "cannot be reached" in report
+    rows = {line.split()[1]: line for line in report.splitlines() if "here" in line or "elsewhere" in line}
+    assert " yes " in rows["here"]
+    assert " no " in rows["elsewhere"]
+    assert "nowhere" in rows["elsewhere"]
+
+
+def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["a", "b"], ["sum"])],
+        "adder",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["n"]) for name in "ab"],
+        [helper.make_tensor_value_info("sum", TensorProto.INT64, ["n"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "My Adder.onnx")
+    port = free_port()
+    command = ["serve", "--backend", "onnx", "--model-path", "My Adder.onnx", "--state-dir", "state"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "kernelport.cli", *command, "--listen", f"127.0.0.1:{port}"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    with server.stdout:
+        assert server.stdout.readline() == "serving my-adder\n"
+        assert "listens on" in server.stdout.readline()
+        target = f"127.0.0.1:{port}"
+        printed = kernelport(
+            "infer", "my-adder", "--input", "a=[1, 2]", "--input", "b=[10, 20]", "--target", target
+        ).stdout
+        children = descendants(server.pid)
+        server.terminate()
+        assert server.wait(60) == 0
+    assert json.loads(printed) == {"sum": [11, 22]}
+    wait_for(lambda: not any(is_running(pid) for pid in children))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["infer", "no-such"], 1, 'no deployment is named "no-such"'),
+        (["infer", "identity-onnx", "--input", "x=[[1]]"], 1, "inputs[0].shape"),
+        (["infer", "identity-onnx", "--input", "x=abc"], 1, 'inputs["x"]'),
+        (["infer", "identity-onnx", "--input", "x"], 2, "expected name=value"),
+        (["infer", "identity-onnx", "-o", "out.csv"], 2, "--out"),
+        (["say", "Hi.", "--set", "speed=fast"], 1, 'inputs["speed"]'),
+        (["say", "Hi.", "-o", "speech.mp4"], 2, ".wav, .flac, .ogg"),
+        (["say"], 2, "nothing to say"),
+        (["deployments", "show", "no-such"], 1, 'no deployment is named "no-such"'),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_clear_line(stack: Stack, arguments: list[str], code: int, complaint: str) -> None:
+    printed = kernelport(*arguments, expect=code, KERNELPORT_TARGET=stack.target)
+    assert complaint in printed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["up", "--deployments", "nobody"], "no deployment is named 'nobody'"),
+        (["worker", "nobody"], "no deployment is named 'nobody'"),
+        (["serve"], "expected either --model-path or --manifest"),
+        (["up", "--deployments-file", "pyproject.toml"], "pyproject.toml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_start_says_why(arguments: list[str], complaint: str) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "kernelport.cli", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert finished.returncode in (1, 2)
+    assert complaint in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_setting_that_does_not_parse_is_named() -> None:
+    assert (
+        "KERNELPORT_MAX_MESSAGE_BYTES: expected a size"
+        in kernelport("up", "--deployments", "identity-onnx", expect=1, KERNELPORT_MAX_MESSAGE_BYTES="lots").stderr
+    )
+
+
+def test_the_demo_speaks_its_text_into_files_that_are_speech(tmp_path: Path) -> None:
+    printed = kernelport("demo", "--out", tmp_path).stdout
+    files = sorted(tmp_path.iterdir())
+    assert len(files) >= 20
+    assert f"{len(files)} lines" in printed
+    assert "identity-onnx: x [1, 1, 2, 2] came back as y, unchanged" in printed
+    for file in files:
+        audio, rate = soundfile.read(file, dtype="float32")
+        assert rate == 24000
+        assert 1 < len(audio) / rate < 20
+        assert 0.01 < np.sqrt(np.mean(audio**2)) < 0.5, f"{file.name} is neither silent nor noise"
