@@ -1,0 +1,142 @@
+"""Text to speech as a backend: what it says, and what it refuses."""
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernelport.deployments import Deployment
+from kernelport.errors import DeadlineExceededError, InvalidArgumentError, KernelPortError
+from kernelport.tensors import Array
+from kernelport_workers.backends.base import LoadError, Outputs, Request
+from kernelport_workers.pipelines.hibari import HibariPipeline
+
+
+def deployment(device: str = "cpu") -> Deployment:
+    return Deployment(
+        name="test",
+        backend="onnx",
+        pipeline="kernelport_workers.pipelines.hibari:HibariPipeline",
+        image="none",
+        device=device,
+    )
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> HibariPipeline:
+    return HibariPipeline.load(deployment())
+
+
+def utf8(text: str) -> Array:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def say(pipeline: HibariPipeline, text: str, **scalars: Any) -> Outputs | KernelPortError:
+    (result,) = pipeline.run([Request({"text": utf8(text), **scalars})])
+    return result
+
+
+def audio(result: Outputs | KernelPortError) -> Array:
+    assert isinstance(result, dict), result
+    assert result["sample_rate"].dtype == np.int32
+    assert result["sample_rate"].tolist() == [24000]
+    samples = result["audio"]
+    assert samples.dtype == np.float32
+    assert samples.ndim == 1
+    return samples
+
+
+def test_it_speaks(pipeline: HibariPipeline) -> None:
+    samples = audio(say(pipeline, "The quick brown fox jumps over the lazy dog."))
+    assert 1.5 < len(samples) / 24000 < 6
+    assert 0.01 < np.sqrt(np.mean(samples**2)) < 0.5
+    assert np.abs(samples).max() <= 1
+
+
+def test_same_text_and_seed_same_bytes(pipeline: HibariPipeline) -> None:
+    def spoken(**scalars: Array) -> bytes:
+        return audio(say(pipeline, "Twice the same.", **scalars)).tobytes()
+
+    assert spoken(seed=np.array([7])) == spoken(seed=np.array([7]))
+    assert spoken(seed=np.array([7])) != spoken(seed=np.array([8]))
+    assert spoken() == spoken(seed=np.array([0]))
+
+
+def test_speed_changes_the_length(pipeline: HibariPipeline) -> None:
+    slow, fast = (len(audio(say(pipeline, "As you like it.", speed=np.array([s], np.float32)))) for s in (0.5, 2.0))
+    assert slow > 2 * fast
+
+
+def test_it_says_what_the_package_says(pipeline: HibariPipeline) -> None:
+    from hibari import Hibari
+
+    text = "One sentence. And, after it, another one!"
+    np.testing.assert_array_equal(audio(say(pipeline, text, seed=np.array([3]))), Hibari(threads=1)(text, seed=3))
+
+
+def test_a_sentence_without_end_is_spoken_in_pieces(pipeline: HibariPipeline) -> None:
+    assert len(audio(say(pipeline, "word " * 300))) > 24000 * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "scalars", "field", "message"),
+    [
+        (b"\xff\xfe", {}, "text", "expected UTF-8"),
+        (b"", {}, "text", "something to say"),
+        (b" \n\t ", {}, "text", "something to say"),
+        (b"?!...", {}, "text", "something to say"),
+        (b"a" * 100_001, {}, "text", "at most 100,000 characters, got 100,001"),
+        (b"1" * 400, {}, "text", "digits"),
+        (b"hi", {"speed": np.array([0.4], np.float32)}, "speed", "expected 0.5 to 2.0, got 0.4"),
+        (b"hi", {"speed": np.array([2.5], np.float32)}, "speed", "got 2.5"),
+        (b"hi", {"speed": np.array([np.nan], np.float32)}, "speed", "got nan"),
+        (b"hi", {"speed": np.array([np.inf], np.float32)}, "speed", "got inf"),
+        (b"hi", {"seed": np.array([-1])}, "seed", "expected at least 0, got -1"),
+    ],
+    ids=["utf8", "empty", "blank", "marks", "long", "number", "slow", "fast", "nan", "inf", "seed"],
+)
+def test_a_bad_request_fails_alone_and_names_its_tensor(
+    pipeline: HibariPipeline, text: bytes, scalars: dict[str, Array], field: str, message: str
+) -> None:
+    bad = Request({"text": np.frombuffer(text, np.uint8), **scalars})
+    good = Request({"text": utf8("Fine.")})
+    error, spoken = pipeline.run([bad, good])
+    assert isinstance(error, InvalidArgumentError)
+    assert [violation.field for violation in error.violations] == [f'inputs["{field}"]']
+    assert message in error.message
+    assert audio(spoken).size
+
+
+def test_it_stops_between_sentences_when_nobody_waits(pipeline: HibariPipeline) -> None:
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:
+            raise DeadlineExceededError("too late")
+
+    late, spoken = pipeline.run(
+        [Request({"text": utf8("One. Two. Three. Four.")}, check), Request({"text": utf8("Fine.")})]
+    )
+    assert isinstance(late, DeadlineExceededError)
+    assert checks == 3
+    assert audio(spoken).size
+
+
+def test_signature(pipeline: HibariPipeline) -> None:
+    assert [(spec.name, spec.optional) for spec in pipeline.signature.inputs] == [
+        ("text", False),
+        ("speed", True),
+        ("seed", True),
+    ]
+    assert not pipeline.signature.batchable
+
+
+def test_it_is_refused_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LoadError, match="runs on the CPU"):
+        HibariPipeline.load(deployment("cuda"))
+    monkeypatch.setitem(sys.modules, "hibari", None)
+    with pytest.raises(LoadError, match=r"kernelport\[hibari\]"):
+        HibariPipeline.check_requirements()

@@ -1,0 +1,174 @@
+"""ONNX Runtime behind the contract's arrays: opening a model, what it declares, running it."""
+
+import ctypes
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError
+from kernelport.signature import TensorSpec, tensor_spec
+from kernelport.tensors import NUMPY_DTYPES, Array
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_workers.backends.base import LoadError, Outputs
+
+log = logging.getLogger(__name__)
+
+_DTYPES = {
+    "tensor(float)": pb.F32,
+    "tensor(float16)": pb.F16,
+    "tensor(double)": pb.F64,
+    "tensor(bfloat16)": pb.BF16,
+    "tensor(int8)": pb.I8,
+    "tensor(int16)": pb.I16,
+    "tensor(int32)": pb.I32,
+    "tensor(int64)": pb.I64,
+    "tensor(uint8)": pb.U8,
+    "tensor(uint16)": pb.U16,
+    "tensor(uint32)": pb.U32,
+    "tensor(uint64)": pb.U64,
+    "tensor(bool)": pb.BOOL,
+    "tensor(string)": pb.STRING,
+}
+_BFLOAT16 = NUMPY_DTYPES[pb.BF16]
+_ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
+_FATAL = 4  # ONNX Runtime's log severity: what goes wrong in a run is answered, not logged
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+class Session:
+    """A model opened for running.
+
+    Args:
+        path: the model; external data beside it is found by its relative path.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where it can be used and else the CPU.
+
+    Attributes:
+        device: what it got: `cpu` or `cuda:N`.
+        inputs: what every run needs.
+        optional_inputs: the initializers that the model lets a caller override.
+        outputs: what a run gives.
+
+    Raises:
+        LoadError: the device cannot be used here, the model cannot be loaded, or a tensor has a type that is not in the
+            contract.
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        self._session, self.device = _open(path, device)
+        self.inputs = [_spec(node) for node in self._session.get_inputs()]
+        self.optional_inputs = [_spec(node, optional=True) for node in self._session.get_overridable_initializers()]
+        self.outputs = [_spec(node) for node in self._session.get_outputs()]
+        self._output_names = [spec.name for spec in self.outputs]
+        # ONNX Runtime makes no array of a bfloat16 output, and no OrtValue of a string array.
+        self._by_ort_values = any(spec.dtype == pb.BF16 for spec in self.outputs)
+        if self._by_ort_values and any(spec.dtype == pb.STRING for spec in self.inputs):
+            raise LoadError("ONNX Runtime's Python API cannot run a model with STRING inputs and BF16 outputs")
+
+    def infer(self, inputs: Mapping[str, Array]) -> Outputs:
+        """Runs the model.
+
+        Raises:
+            InvalidArgumentError: ONNX Runtime refuses the inputs as invalid, or a STRING element is not UTF-8.
+            InternalError: any other failure, with ONNX Runtime's message.
+        """
+        feed = {name: self._feed(name, array) for name, array in inputs.items()}
+        run = self._session.run_with_ort_values if self._by_ort_values else self._session.run
+        try:
+            values = [_to_array(value) for value in run(self._output_names, feed)]
+        except InvalidArgument as error:
+            raise InvalidArgumentError(f"the model refuses its inputs: {error}") from error
+        # ONNX Runtime's exceptions have no common base but Exception.
+        except Exception as error:
+            raise InternalError(f"the model failed: {error}") from error
+        return dict(zip(self._output_names, values, strict=True))
+
+    def _feed(self, name: str, array: Array) -> Any:
+        """What ONNX Runtime takes in an array's place. Shares the array's memory where it can."""
+        if array.dtype.hasobject:
+            return _decoded(name, array)
+        if array.dtype == _BFLOAT16:
+            return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(
+                np.require(array, requirements=["C"]).view(np.uint16), _ONNX_BFLOAT16
+            )
+        return ort.OrtValue.ortvalue_from_numpy(array) if self._by_ort_values else array
+
+
+def _open(path: Path, device: str) -> tuple[Any, str]:
+    """ONNX Runtime's session, and the device it got."""
+    kind, _, index = device.partition(":")
+    if kind == "cpu":
+        return _session(path, [_CPU]), "cpu"
+    available = ort.get_available_providers()
+    if _CUDA in available:
+        index = index or "0"
+        try:
+            ort.preload_dlls()
+            session = _session(path, [(_CUDA, {"device_id": index}), _CPU])
+        except LoadError as error:
+            reason = str(error)
+        else:
+            # ONNX Runtime leaves out a provider whose libraries it cannot load, and goes on.
+            if _CUDA in session.get_providers():
+                return session, f"cuda:{index}"
+            reason = f"ONNX Runtime could not start {_CUDA}; are the CUDA and cuDNN libraries installed?"
+    else:
+        reason = (
+            f"{_CUDA} is not available: pip install 'kernelport[onnx-gpu]' in place of the extra onnx; "
+            f"available providers are {', '.join(available)}"
+        )
+    if kind == "cuda":
+        raise LoadError(f"device {device}: {reason}")
+    log.info("running on the CPU: %s", reason)
+    return _session(path, [_CPU]), "cpu"
+
+
+def _session(path: Path, providers: Sequence[str | tuple[str, dict[str, str]]]) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if threads.isdecimal():
+        options.intra_op_num_threads = int(threads)
+    try:
+        return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
+    # ONNX Runtime's exceptions have no common base but Exception.
+    except Exception as error:
+        raise LoadError(f"ONNX Runtime cannot load {path}: {error}") from error
+
+
+def _spec(node: Any, *, optional: bool = False) -> TensorSpec:
+    if node.type not in _DTYPES:
+        raise LoadError(f'tensor "{node.name}" has the type {node.type}, which cannot travel')
+    shape = [size if isinstance(size, int) else size or "" for size in node.shape]
+    return tensor_spec(node.name, _DTYPES[node.type], shape or None, optional=optional)
+
+
+def _decoded(name: str, array: Array) -> Array:
+    decoded = np.empty(array.size, dtype=object)
+    for index, element in enumerate(array.ravel().tolist()):
+        try:
+            decoded[index] = element.decode()
+        except UnicodeDecodeError as error:
+            violation = FieldViolation(f'inputs["{name}"]', f"element {index} is not UTF-8: {error}")
+            raise InvalidArgumentError.of([violation]) from error
+    return decoded.reshape(array.shape)
+
+
+def _to_array(value: Any) -> Array:
+    """The array of an output: an array already, or an OrtValue in the CPU's memory."""
+    if isinstance(value, ort.OrtValue):
+        if value.element_type() == _ONNX_BFLOAT16:
+            size = math.prod(value.shape()) * _BFLOAT16.itemsize
+            return np.frombuffer(ctypes.string_at(value.data_ptr(), size), _BFLOAT16).reshape(value.shape())
+        value = value.numpy()
+    if not value.dtype.hasobject:
+        return np.asarray(value)
+    encoded = np.empty(value.size, dtype=object)
+    encoded[:] = [element.encode() for element in value.ravel().tolist()]
+    return encoded.reshape(value.shape)
