@@ -9,6 +9,7 @@ with kernelport.Client("127.0.0.1:50051") as client:
 
 from kernelport.client import AsyncClient, Client, InferResult, Speech
 from kernelport.errors import (
+    AlreadyExistsError,
     CancelledError,
     DeadlineExceededError,
     FieldViolation,
@@ -21,6 +22,7 @@ from kernelport.errors import (
 )
 
 __all__ = [
+    "AlreadyExistsError",
     "AsyncClient",
     "CancelledError",
     "Client",

@@ -1,6 +1,7 @@
 """The client SDK: a synchronous and an asyncio client of one front door."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,14 @@ from kernelport.errors import from_call
 from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature
 from kernelport.tensors import Array
-from kernelport.v1 import deployment_pb2, deployment_pb2_grpc, inference_pb2, inference_pb2_grpc
+from kernelport.v1 import (
+    dead_letter_pb2,
+    dead_letter_pb2_grpc,
+    deployment_pb2,
+    deployment_pb2_grpc,
+    inference_pb2,
+    inference_pb2_grpc,
+)
 
 # Speech at 48 kHz passes gRPC's default of 4 MiB after 21 seconds.
 _OPTIONS: Sequence[tuple[str, int]] = (
@@ -70,20 +78,23 @@ class Client:
         self._timeout_s = timeout_s
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
+        self._dead_letters = dead_letter_pb2_grpc.DeadLetterServiceStub(self._channel)
         self._signatures: dict[str, Signature] = {}
 
-    def infer(self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None) -> InferResult:
+    def infer(
+        self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None, request_id: str = ""
+    ) -> InferResult:
         """Runs one request.
 
         Args:
             model: the deployment's name.
             inputs: by name, anything numpy makes an array of.
             timeout_s: seconds until DeadlineExceededError.
+            request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
         """
-        try:
-            return _result(self._inference.Infer(_request(model, inputs), timeout=timeout_s or self._timeout_s))
-        except grpc.RpcError as error:
-            raise from_call(error) from None
+        request = _request(model, inputs, request_id)
+        with _translated():
+            return _result(self._inference.Infer(request, timeout=timeout_s or self._timeout_s))
 
     def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
         """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`."""
@@ -94,19 +105,40 @@ class Client:
 
     def deployments(self) -> list[deployment_pb2.Deployment]:
         """Every deployment, sorted by name."""
-        try:
+        with _translated():
             request = deployment_pb2.ListDeploymentsRequest()
             return list(self._deployments.ListDeployments(request, timeout=self._timeout_s).deployments)
-        except grpc.RpcError as error:
-            raise from_call(error) from None
 
     def deployment(self, name: str) -> deployment_pb2.Deployment:
         """One deployment, with its state, signature and policy."""
-        try:
+        with _translated():
             request = deployment_pb2.GetDeploymentRequest(name=name)
             return self._deployments.GetDeployment(request, timeout=self._timeout_s).deployment
-        except grpc.RpcError as error:
-            raise from_call(error) from None
+
+    def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
+        """The dead letters of a deployment, oldest first, without their requests."""
+        with _translated():
+            request = dead_letter_pb2.ListDeadLettersRequest(deployment=deployment)
+            return list(self._dead_letters.ListDeadLetters(request, timeout=self._timeout_s).dead_letters)
+
+    def dead_letter(self, deployment: str, letter_id: str) -> dead_letter_pb2.DeadLetter:
+        """One dead letter, with its request."""
+        with _translated():
+            request = dead_letter_pb2.GetDeadLetterRequest(deployment=deployment, id=letter_id)
+            return self._dead_letters.GetDeadLetter(request, timeout=self._timeout_s).dead_letter
+
+    def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
+        """Runs a dead letter again, and removes it when it succeeds."""
+        with _translated():
+            request = dead_letter_pb2.ReplayDeadLetterRequest(deployment=deployment, id=letter_id)
+            answer = self._dead_letters.ReplayDeadLetter(request, timeout=self._timeout_s)
+        return _result(inference_pb2.InferResponse.FromString(answer.response))
+
+    def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
+        """Removes a dead letter; False when there was none of that id."""
+        with _translated():
+            request = dead_letter_pb2.PurgeDeadLetterRequest(deployment=deployment, id=letter_id)
+            return self._dead_letters.PurgeDeadLetter(request, timeout=self._timeout_s).removed
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""
@@ -136,12 +168,13 @@ class AsyncClient:
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
         self._signatures: dict[str, Signature] = {}
 
-    async def infer(self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None) -> InferResult:
+    async def infer(
+        self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None, request_id: str = ""
+    ) -> InferResult:
         """Runs one request; see `Client.infer`."""
-        try:
-            return _result(await self._inference.Infer(_request(model, inputs), timeout=timeout_s or self._timeout_s))
-        except grpc.RpcError as error:
-            raise from_call(error) from None
+        request = _request(model, inputs, request_id)
+        with _translated():
+            return _result(await self._inference.Infer(request, timeout=timeout_s or self._timeout_s))
 
     async def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
         """Speaks a text; see `Client.speak`."""
@@ -152,19 +185,15 @@ class AsyncClient:
 
     async def deployments(self) -> list[deployment_pb2.Deployment]:
         """Every deployment, sorted by name."""
-        try:
+        with _translated():
             request = deployment_pb2.ListDeploymentsRequest()
             return list((await self._deployments.ListDeployments(request, timeout=self._timeout_s)).deployments)
-        except grpc.RpcError as error:
-            raise from_call(error) from None
 
     async def deployment(self, name: str) -> deployment_pb2.Deployment:
         """One deployment, with its state, signature and policy."""
-        try:
+        with _translated():
             request = deployment_pb2.GetDeploymentRequest(name=name)
             return (await self._deployments.GetDeployment(request, timeout=self._timeout_s)).deployment
-        except grpc.RpcError as error:
-            raise from_call(error) from None
 
     async def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""
@@ -184,8 +213,17 @@ class AsyncClient:
         return self._signatures[model]
 
 
-def _request(model: str, inputs: Mapping[str, Any]) -> inference_pb2.InferRequest:
-    return inference_pb2.InferRequest(model=model, inputs=tensors.from_arrays(inputs))
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Raises gRPC's errors as KernelPort's."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_call(error) from None
+
+
+def _request(model: str, inputs: Mapping[str, Any], request_id: str) -> inference_pb2.InferRequest:
+    return inference_pb2.InferRequest(model=model, inputs=tensors.from_arrays(inputs), request_id=request_id)
 
 
 def _result(response: inference_pb2.InferResponse) -> InferResult:

@@ -1,7 +1,7 @@
 """The deployments file: the authoritative map from a name to what serves it, and by which policy."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -32,6 +32,9 @@ _Size = Annotated[
 ]
 
 
+OnNoWorker = Literal["refuse", "wait"]
+
+
 class Batching(Strict):
     """How large a batch may get: at most `max_batch` requests (1 or more) and `max_bytes` bytes of inputs (1 or more).
 
@@ -43,10 +46,31 @@ class Batching(Strict):
 
 
 class Timeouts(Strict):
-    """Time limits in seconds, above 0: of one request, and of loading the model."""
+    """Time limits in seconds, above 0.
+
+    Attributes:
+        request_s: of one request, whatever its caller allows.
+        step_s: of one step of the model; a worker that passes it is taken to hang, and ends itself.
+        load_s: of loading the model.
+    """
 
     request_s: _Seconds = 60.0
+    step_s: _Seconds = 120.0
     load_s: _Seconds = 300.0
+
+
+class Limits(Strict):
+    """What may wait, and what may be tried.
+
+    Attributes:
+        max_waiting: requests without an answer at all front doors together, 1 or more.
+        max_waiting_bytes: their bytes, 1 or more.
+        max_attempts: workers that may die over a request before it becomes a dead letter, 1 or more.
+    """
+
+    max_waiting: _Count = 10_000
+    max_waiting_bytes: _Size = 2**30
+    max_attempts: _Count = 3
 
 
 class _Served(Strict):
@@ -58,6 +82,8 @@ class _Served(Strict):
     kernel: _Reference | None = Field(default=None, validate_default=True)
     batching: Batching = Batching()
     timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    on_no_worker: OnNoWorker = "refuse"
 
     @field_validator("kernel")
     @classmethod
@@ -94,6 +120,8 @@ class Deployment(_Served):
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         batching: how large a batch may get.
         timeouts: time limits in seconds.
+        limits: what may wait, and how often a request is tried.
+        on_no_worker: `refuse` requests while no worker is live, or let them `wait` for one.
     """
 
     name: _Name

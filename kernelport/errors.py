@@ -69,6 +69,13 @@ class NotFoundError(KernelPortError):
     reason = "DEPLOYMENT_NOT_FOUND"
 
 
+class AlreadyExistsError(KernelPortError):
+    """The request id was used before, with another request."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "REQUEST_ID_REUSED"
+
+
 class UnavailableError(KernelPortError):
     """Nobody serves the deployment now, or the queue cannot be reached; trying again later may help."""
 
@@ -103,6 +110,7 @@ _BY_CODE: dict[grpc.StatusCode, type[KernelPortError]] = {
         InternalError,
         InvalidArgumentError,
         NotFoundError,
+        AlreadyExistsError,
         UnavailableError,
         ResourceExhaustedError,
         DeadlineExceededError,

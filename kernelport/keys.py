@@ -4,15 +4,34 @@
 |---|---|---|
 | kp:workers | set of worker ids | a minute after the last heartbeat of any worker |
 | kp:worker:<id> | serialized WorkerRecord | until the worker's heartbeat is overdue |
+| kp:signature:<deployment> | serialized Signature | 30 days after a worker last loaded it |
+| kp:front-doors | set of front door names | a minute after the last heartbeat of any front door |
+| kp:front-door:<name> | serialized FrontDoorRecord | until the front door's heartbeat is overdue |
 | kp:replies:<front door> | list of serialized Reply | a minute after the last reply, or until the front door stops |
+| kp:cancelled:<front door> | sorted set of request ids by time | ten minutes after the last cancellation |
+| kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
+| kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
+| kp:done:<batch> | empty | while the batch could be delivered again |
+| kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
+| kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
 | _kombu.binding* | kombu's routing table | for good; a few entries a queue |
 """
 
 WORKERS = "kp:workers"
+FRONT_DOORS = "kp:front-doors"
+UNACKED = "kp:unacked"
+UNACKED_INDEX = "kp:unacked_index"
+UNACKED_MUTEX = "kp:unacked_mutex"
+
 INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
+CANCELLED_TTL_S = 600
+ATTEMPTS_TTL_S = 3600
+SIGNATURE_TTL_S = 30 * 24 * 3600
+# A claim outlives its deadline: it may have to go into a dead letter.
+CLAIM_TTL_PAST_DEADLINE_S = 600
 
 
 def worker(worker_id: str) -> str:
@@ -20,6 +39,46 @@ def worker(worker_id: str) -> str:
     return f"kp:worker:{worker_id}"
 
 
-def replies(front_door: str) -> str:
+def signature(deployment: str) -> str:
+    """Holds what the deployment's model takes and gives, as the last worker that loaded it found."""
+    return f"kp:signature:{deployment}"
+
+
+def front_door(name: str) -> str:
+    """Holds the FrontDoorRecord of a live front door."""
+    return f"kp:front-door:{name}"
+
+
+def replies(front_door_name: str) -> str:
     """The list that a front door reads its replies from."""
-    return f"kp:replies:{front_door}"
+    return f"kp:replies:{front_door_name}"
+
+
+def cancelled(front_door_name: str) -> str:
+    """The requests whose callers hung up at a front door, by Unix time."""
+    return f"kp:cancelled:{front_door_name}"
+
+
+def claim(request_id: str) -> str:
+    """Holds a tensor message that is too large for the queue."""
+    return f"kp:claim:{request_id}"
+
+
+def attempts(batch_id: str) -> str:
+    """Who took a batch, oldest first."""
+    return f"kp:attempts:{batch_id}"
+
+
+def done(batch_id: str) -> str:
+    """Exists when a batch needs no further delivery."""
+    return f"kp:done:{batch_id}"
+
+
+def result(deployment: str, request_id: str) -> str:
+    """Holds what is known of a request id that a caller chose."""
+    return f"kp:result:{deployment}:{request_id}"
+
+
+def dead_letters(deployment: str) -> str:
+    """The deployment's dead letters by id."""
+    return f"kp:dlq:{deployment}"

@@ -9,16 +9,21 @@ import base64
 import json
 import os
 import socket
-import uuid
 from typing import Any
 
 import msgpack
 
+from kernelport import keys
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.settings import Settings
 
 TASK_NAME = "kernelport.infer"
 QUEUE_PREFIX = "kp."
+# 0 is the most urgent on Redis.
+PRIORITY_STEPS = [0, 3, 6, 9]
+_PRIORITY_SEPARATOR = "\x06\x16"
+# How often in a lease live workers look for batches whose lease has run out.
+RESTORES_PER_LEASE = 6
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 
 
@@ -37,13 +42,21 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.redis_url,
         "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
         "broker_transport_options": {
             # Our own keys: kombu's unacked set is shared by every app on a Redis database, whatever its queues.
-            "unacked_key": "kp:unacked",
-            "unacked_index_key": "kp:unacked_index",
-            "unacked_mutex_key": "kp:unacked_mutex",
+            "unacked_key": keys.UNACKED,
+            "unacked_index_key": keys.UNACKED_INDEX,
+            "unacked_mutex_key": keys.UNACKED_MUTEX,
+            # A worker that dies while it restores others' batches must not keep the rest from doing so.
+            "unacked_mutex_expire": max(1, round(settings.lease_s / 3)),
+            "visibility_timeout": settings.lease_s,
+            "unacked_restore_interval": settings.lease_s / RESTORES_PER_LEASE,
+            "unacked_restore_throttle": 1,
             "queue_order_strategy": "priority",
+            "priority_steps": PRIORITY_STEPS,
             "socket_keepalive": True,
+            "socket_connect_timeout": 5,
         },
         "accept_content": ["msgpack", "json"],
         "task_serializer": "msgpack",
@@ -53,14 +66,22 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         # One batch at a time: what waits stays in Redis, where any idle worker can take it.
         "worker_prefetch_multiplier": 1,
-        "worker_enable_remote_control": True,
-        "worker_hijack_root_logger": False,
+        "worker_disable_rate_limits": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
     }
 
 
+def queue_keys(deployment: str) -> list[str]:
+    """The Redis lists of a deployment's queue, one a priority, most urgent first."""
+    name = queue_name(deployment)
+    return [f"{name}{_PRIORITY_SEPARATOR}{step}" if step else name for step in PRIORITY_STEPS]
+
+
 def celery_message(batch: Batch) -> bytes:
-    """The entry of the deployment's Redis list that delivers `batch` to its worker's task."""
-    task_id = str(uuid.uuid4())
+    """The entry of the deployment's Redis list that delivers `batch` to its worker's task.
+
+    The batch's id is both task id and delivery tag, so whoever knows the batch knows its lease.
+    """
     arguments = f"({batch.deployment!r}, {len(batch.items)} requests)"
     body = msgpack.packb([[batch.SerializeToString()], {}, _NO_CALLBACKS])
     message = {
@@ -69,18 +90,18 @@ def celery_message(batch: Batch) -> bytes:
         "content-type": "application/x-msgpack",
         "headers": {
             **_HEADERS,
-            "id": task_id,
-            "root_id": task_id,
+            "id": batch.id,
+            "root_id": batch.id,
             "argsrepr": arguments,
         },
         "properties": {
-            "correlation_id": task_id,
+            "correlation_id": batch.id,
             "reply_to": "",
             "delivery_mode": 2,
             "delivery_info": {"exchange": "", "routing_key": queue_name(batch.deployment)},
             "priority": 0,
             "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
+            "delivery_tag": batch.id,
         },
     }
     return json.dumps(message).encode()

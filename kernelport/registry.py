@@ -10,6 +10,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from kernelport import keys
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
+from kernelport.signature import Signature
 
 
 def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> None:
@@ -18,6 +19,8 @@ def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> None:
         pipeline.set(keys.worker(record.worker.id), record.SerializeToString(), px=round(ttl_s * 1000))
         pipeline.sadd(keys.WORKERS, record.worker.id)
         pipeline.expire(keys.WORKERS, keys.INDEX_TTL_S)
+        for served in record.deployments:
+            pipeline.set(keys.signature(served.name), served.signature.SerializeToString(), ex=keys.SIGNATURE_TTL_S)
         pipeline.execute()
 
 
@@ -39,6 +42,12 @@ async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
     if dead:
         await _awaited(redis.srem(keys.WORKERS, *dead))
     return [WorkerRecord.FromString(value) for value in values if value is not None]
+
+
+async def last_signature(redis: AsyncRedis, deployment: str) -> Signature | None:
+    """What the deployment's model takes and gives, as the last worker that loaded it found; None when none has."""
+    value: bytes | None = await _awaited(redis.get(keys.signature(deployment)))
+    return None if value is None else Signature.FromString(value)
 
 
 async def _awaited(reply: Any) -> Any:

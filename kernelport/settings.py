@@ -59,6 +59,12 @@ class Settings:
         deployments_file: the deployments file.
         max_message_bytes: largest request the front door takes, in bytes.
         heartbeat_ttl_s: seconds after its last heartbeat at which a worker counts as dead.
+        lease_s: seconds for which a worker holds a batch unless it renews; a killed worker's batch is back after this
+            and a sixth more.
+        result_ttl_s: seconds for which the result of a request with an id is kept.
+        claim_bytes: requests and responses from this size on travel beside the queue, not in it.
+        stop_s: seconds a worker or front door that is told to stop has for what it has begun.
+        metrics_listen: host:port of the Prometheus endpoint; none when empty.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING or ERROR.
     """
@@ -68,6 +74,11 @@ class Settings:
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20
     heartbeat_ttl_s: float = 5.0
+    lease_s: float = 30.0
+    result_ttl_s: float = 600.0
+    claim_bytes: int = 256 * 2**10
+    stop_s: float = 30.0
+    metrics_listen: str = ""
     worker_id: str = ""
     log_level: str = "INFO"
 
@@ -98,5 +109,9 @@ class Settings:
 _PARSERS: dict[str, Any] = {
     "deployments_file": Path,
     "max_message_bytes": parse_size,
+    "claim_bytes": parse_size,
     "heartbeat_ttl_s": float,
+    "lease_s": float,
+    "result_ttl_s": float,
+    "stop_s": float,
 }

@@ -39,6 +39,9 @@ _WIRE_DTYPES = {dtype: wire for wire, dtype in NUMPY_DTYPES.items()}
 _ITEMSIZES = {wire: dtype.itemsize for wire, dtype in NUMPY_DTYPES.items() if wire != pb.STRING}
 _LENGTH = struct.Struct("<I")
 _SWAP = sys.byteorder == "big"
+# What numpy can hold. Only the shape of a tensor without elements can exceed the size.
+_MAX_RANK = 64
+_MAX_BYTES = 2**63 - 1
 
 
 def dtype_name(dtype: int) -> str:
@@ -108,6 +111,10 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
     for axis, size in enumerate(tensor.shape):
         if size < 0:
             return f"shape[{axis}]", f"expected a size of at least 0, got {size}"
+    if len(tensor.shape) > _MAX_RANK:
+        return "shape", f"expected at most {_MAX_RANK} dimensions, got {len(tensor.shape)}"
+    if math.prod(size for size in tensor.shape if size) * NUMPY_DTYPES[tensor.dtype].itemsize > _MAX_BYTES:
+        return "shape", f"expected sizes whose product is below 2^63 bytes, got {list(tensor.shape)}"
     count = math.prod(tensor.shape)
     if tensor.dtype == pb.STRING:
         return _string_finding(tensor.data, count)

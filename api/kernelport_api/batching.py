@@ -8,7 +8,7 @@ timer, and load makes batches grow.
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from kernelport.deployments import Deployment
@@ -25,25 +25,39 @@ class Pending:
 
     Attributes:
         group: requests of one group can share a batch.
+        size: bytes of the request.
         submitted_at, published_at: seconds of the monotonic clock.
+        flight: the batch it left in; None while it waits here.
     """
 
     item: BatchItem
     group: Hashable
+    size: int
     answer: "asyncio.Future[Completion]"
     submitted_at: float = field(default_factory=time.monotonic)
     published_at: float = 0.0
-    batch: "Flight | None" = None
+    flight: "Flight | None" = None
 
 
 @dataclass(eq=False)
 class Flight:
-    """A published batch: how many of its requests are still without an answer."""
+    """A batch that was cut.
 
+    Attributes:
+        unanswered: how many of its requests are still without an answer.
+        message: the queue entry as published, and its batch's id; empty until then.
+        suspected: it was nowhere when last looked for.
+    """
+
+    requests: list[Pending]
     unanswered: int
+    batch_id: str = ""
+    message: bytes = b""
+    checked_at: float = 0.0
+    suspected: bool = False
 
 
-Publish = Callable[[str, list[BatchItem]], Awaitable[None]]
+Publish = Callable[[str, Flight], Awaitable[None]]
 
 
 class BatchFormer:
@@ -52,16 +66,21 @@ class BatchFormer:
     def __init__(self, deployment: Deployment, publish: Publish, live_workers: Callable[[], int]) -> None:
         """
         Args:
-            publish: puts the items of one batch on the deployment's queue.
+            publish: puts a flight on the deployment's queue.
             live_workers: how many workers serve the deployment now.
         """
         self._deployment = deployment
         self._publish = publish
         self._live_workers = live_workers
         self._waiting: OrderedDict[Hashable, deque[Pending]] = OrderedDict()
-        self._in_flight = 0
+        self._flights: dict[Flight, None] = {}
         self._pump_scheduled = False
         self._publishing: set[asyncio.Task[None]] = set()
+
+    @property
+    def flights(self) -> list[Flight]:
+        """The batches in flight, oldest first."""
+        return list(self._flights)
 
     def submit(self, pending: Pending) -> None:
         """Takes a request in; its batch is formed in this turn of the event loop at the earliest."""
@@ -70,20 +89,19 @@ class BatchFormer:
 
     def settle(self, pending: Pending) -> None:
         """Notes that a request is done with: answered, expired or given up by its caller."""
-        if pending.batch is None:
+        if pending.flight is None:
             self._forget(pending)
             return
-        pending.batch.unanswered -= 1
-        if pending.batch.unanswered == 0:
-            self._in_flight -= 1
+        pending.flight.unanswered -= 1
+        if pending.flight.unanswered == 0:
+            del self._flights[pending.flight]
             self._schedule_pump()
 
     def _forget(self, pending: Pending) -> None:
-        queue = self._waiting.get(pending.group)
-        if queue is not None and pending in queue:
-            queue.remove(pending)
-            if not queue:
-                del self._waiting[pending.group]
+        queue = self._waiting[pending.group]
+        queue.remove(pending)
+        if not queue:
+            del self._waiting[pending.group]
 
     def _schedule_pump(self) -> None:
         if not self._pump_scheduled:
@@ -92,37 +110,47 @@ class BatchFormer:
 
     def _pump(self) -> None:
         self._pump_scheduled = False
-        while self._waiting and self._in_flight < BATCHES_PER_WORKER * max(1, self._live_workers()):
-            batch = self._cut()
-            self._in_flight += 1
-            flight = Flight(len(batch))
-            for pending in batch:
-                pending.batch = flight
-            task = asyncio.create_task(self._send(batch))
+        workers = max(1, self._live_workers())
+        while self._waiting and len(self._flights) < BATCHES_PER_WORKER * workers:
+            flight = self._cut(idle_workers=max(1, workers - len(self._flights)))
+            self._flights[flight] = None
+            task = asyncio.create_task(self._send(flight))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
 
-    def _cut(self) -> list[Pending]:
-        """Takes the next batch off the group that has waited its turn longest."""
+    def _cut(self, idle_workers: int) -> Flight:
+        """Takes the next batch off the group that has waited its turn longest; idle workers share what waits."""
         limits = self._deployment.batching
         group, queue = next(iter(self._waiting.items()))
-        batch = [queue.popleft()]
-        size = len(batch[0].item.request)
-        while queue and len(batch) < limits.max_batch and size + len(queue[0].item.request) <= limits.max_bytes:
-            size += len(queue[0].item.request)
-            batch.append(queue.popleft())
+        most = min(limits.max_batch, -(-len(queue) // idle_workers))
+        requests = [queue.popleft()]
+        size = requests[0].size
+        while queue and len(requests) < most and size + queue[0].size <= limits.max_bytes:
+            size += queue[0].size
+            requests.append(queue.popleft())
         del self._waiting[group]
         if queue:
             self._waiting[group] = queue  # its rest goes to the end of the line
-        return batch
+        flight = Flight(requests, len(requests))
+        for pending in requests:
+            pending.flight = flight
+        return flight
 
-    async def _send(self, batch: list[Pending]) -> None:
+    async def _send(self, flight: Flight) -> None:
         now = time.monotonic()
-        for pending in batch:
+        flight.checked_at = now
+        for pending in flight.requests:
             pending.published_at = now
         try:
-            await self._publish(self._deployment.name, [pending.item for pending in batch])
+            await self._publish(self._deployment.name, flight)
         except KernelPortError as error:
-            for pending in batch:
+            for pending in flight.requests:
                 if not pending.answer.done():
                     pending.answer.set_exception(error)
+
+    def waiting(self) -> Iterator[Pending]:
+        """The requests without an answer: those in flight, then those that gather."""
+        for flight in self._flights:
+            yield from (pending for pending in flight.requests if not pending.answer.done())
+        for queue in self._waiting.values():
+            yield from queue

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
+from redis.exceptions import RedisError
 
 from kernelport.deployments import Deployment
 from kernelport.errors import NotFoundError
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1 import deployment_pb2_grpc
 from kernelport_api.answers import answer_errors
+from kernelport_api.dispatch import unreachable
 from kernelport_api.workers import WorkerView
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -24,7 +26,7 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
 
     @answer_errors
     async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
-        described = [self._describe(self._deployments[name]) for name in sorted(self._deployments)]
+        described = [await self._describe(self._deployments[name]) for name in sorted(self._deployments)]
         return pb.ListDeploymentsResponse(deployments=described)
 
     @answer_errors
@@ -32,10 +34,14 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
         deployment = self._deployments.get(request.name)
         if deployment is None:
             raise NotFoundError(f'name: no deployment is named "{request.name}"')
-        return pb.GetDeploymentResponse(deployment=self._describe(deployment))
+        return pb.GetDeploymentResponse(deployment=await self._describe(deployment))
 
-    def _describe(self, deployment: Deployment) -> pb.Deployment:
+    async def _describe(self, deployment: Deployment) -> pb.Deployment:
         workers = self._workers.workers(deployment.name)
+        try:
+            signature = await self._workers.signature(deployment.name)
+        except RedisError as error:
+            raise unreachable(error) from error
         return pb.Deployment(
             name=deployment.name,
             backend=deployment.backend,
@@ -43,12 +49,16 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
             image=deployment.image,
             state=pb.DEPLOYMENT_STATE_SERVING if workers else pb.DEPLOYMENT_STATE_UNAVAILABLE,
             live_workers=len(workers),
-            signature=self._workers.signature(deployment.name),
+            signature=signature,
             policy=pb.Policy(
                 max_batch=deployment.batching.max_batch,
                 max_batch_bytes=deployment.batching.max_bytes,
                 request_timeout_s=deployment.timeouts.request_s,
                 device=deployment.device,
+                max_waiting=deployment.limits.max_waiting,
+                max_waiting_bytes=deployment.limits.max_waiting_bytes,
+                max_attempts=deployment.limits.max_attempts,
+                wait_for_worker=deployment.on_no_worker == "wait",
             ),
             workers=workers,
         )

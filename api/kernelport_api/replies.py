@@ -21,6 +21,7 @@ class ReplyReader:
     """The one reader of a front door's replies."""
 
     def __init__(self, redis: Redis, front_door: str) -> None:
+        self.front_door = front_door
         self.key = keys.replies(front_door)
         self._redis = redis
         self._waiting: dict[bytes, asyncio.Future[Completion]] = {}
@@ -39,7 +40,7 @@ class ReplyReader:
         """Reads for ever; waits for Redis while it is out of reach."""
         while True:
             try:
-                entry: Any = await self._redis.blmpop(BLOCK_S, 1, self.key, direction="LEFT", count=READ_AT_ONCE)
+                entry: Any = await self._redis.blmpop(BLOCK_S, 1, self.key, direction="RIGHT", count=READ_AT_ONCE)
             except RedisError as error:
                 log.warning("cannot read replies: %s", error)
                 await asyncio.sleep(RETRY_S)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Mapping
 
@@ -10,19 +11,27 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+from kernelport import metrics
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.settings import Settings
-from kernelport.v1 import deployment_pb2, deployment_pb2_grpc, inference_pb2
+from kernelport.v1 import dead_letter_pb2, dead_letter_pb2_grpc, deployment_pb2, deployment_pb2_grpc, inference_pb2
+from kernelport_api.admission import Admission
+from kernelport_api.dead_letters import DeadLetters
 from kernelport_api.deployments import Deployments
-from kernelport_api.inference import Inference, new_front_door_name
-from kernelport_api.replies import ReplyReader
+from kernelport_api.dispatch import Dispatcher
+from kernelport_api.inference import Inference
+from kernelport_api.observation import keep_gauges
+from kernelport_api.replies import BLOCK_S, ReplyReader
 from kernelport_api.workers import REFRESH_INTERVAL_S, WorkerView
 
 log = logging.getLogger(__name__)
 
-# After SIGTERM, calls in flight get this many seconds to finish.
-STOP_GRACE_S = 30.0
+# A caller is told that the queue cannot be reached rather than kept waiting for it.
+REDIS_TIMEOUT_S = 3.0
 
 
 class ListenError(Exception):
@@ -37,14 +46,19 @@ async def serve(settings: Settings) -> None:
         ListenError: when the address is taken or no address.
     """
     deployments = load_deployments(settings.deployments_file)
-    redis = Redis.from_url(settings.redis_url)
+    name = os.urandom(6).hex()  # no other front door has it, now or later
+    redis, reply_redis = (_connect(settings, timeout_s) for timeout_s in (REDIS_TIMEOUT_S, REDIS_TIMEOUT_S + BLOCK_S))
     workers = WorkerView(redis)
-    name = new_front_door_name()
-    replies = ReplyReader(Redis.from_url(settings.redis_url), name)
+    replies = ReplyReader(reply_redis, name)
+    admission = Admission(deployments, redis, name)
+    dispatcher = Dispatcher(deployments, settings, redis, workers, replies)
+    inference = Inference(deployments, redis, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     health_servicer = health.aio.HealthServicer()
-    server.add_generic_rpc_handlers((Inference(deployments, redis, workers, replies, name).handler(),))
+    server.add_generic_rpc_handlers((inference.handler(),))
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
+    letters = DeadLetters(deployments, redis, inference)
+    dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(_service_names(), server)
     try:
@@ -58,10 +72,15 @@ async def serve(settings: Settings) -> None:
     background = [
         asyncio.create_task(replies.run()),
         asyncio.create_task(workers.keep_fresh()),
+        asyncio.create_task(admission.keep_sharing()),
+        asyncio.create_task(dispatcher.keep_looking()),
+        asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
     await server.start()
+    if settings.metrics_listen:
+        metrics.serve(settings.metrics_listen)
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -69,15 +88,27 @@ async def serve(settings: Settings) -> None:
         for task in done:
             task.result()
     finally:
-        log.info("stopping: calls in flight have %g s to finish", STOP_GRACE_S)
+        log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
         await health_servicer.enter_graceful_shutdown()
-        await server.stop(STOP_GRACE_S)
+        await server.stop(settings.stop_s)
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(RedisError):  # both keys expire by themselves
             await redis.delete(replies.key)
+            await admission.leave_for_good()
         await redis.aclose()
+        await reply_redis.aclose()
+
+
+def _connect(settings: Settings, timeout_s: float) -> Redis:
+    """A client that gives up after `timeout_s` seconds and tries once: whoever calls decides about the next try."""
+    return Redis.from_url(
+        settings.redis_url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 async def _keep_health(
@@ -105,6 +136,7 @@ def _service_names() -> list[str]:
     return [
         inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
         deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
+        dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
         health.SERVICE_NAME,
         reflection.SERVICE_NAME,
     ]

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
-from kernelport.registry import live_workers
+from kernelport.registry import last_signature, live_workers
 from kernelport.signature import Signature
 from kernelport.v1.deployment_pb2 import Worker
 
@@ -33,9 +33,18 @@ class WorkerView:
         """The deployment's live workers, as of the last refresh."""
         return self._workers.get(deployment, [])
 
-    def signature(self, deployment: str) -> Signature | None:
-        """What the deployment's model takes and gives; None until a worker has loaded it once."""
-        return self._signatures.get(deployment)
+    async def signature(self, deployment: str) -> Signature | None:
+        """What the deployment's model takes and gives; None until a worker has loaded it once.
+
+        Raises:
+            RedisError: when Redis cannot be asked.
+        """
+        if deployment not in self._signatures:
+            found = await last_signature(self._redis, deployment)
+            if found is None:
+                return None
+            self._signatures[deployment] = found
+        return self._signatures[deployment]
 
     async def is_served(self, deployment: str) -> bool:
         """Whether a live worker serves the deployment; looks again when none is known.

@@ -6,6 +6,7 @@ import click
 
 from kernelport.cli.demo import demo
 from kernelport.cli.deployments import deployments
+from kernelport.cli.dlq import dlq
 from kernelport.cli.doctor import doctor
 from kernelport.cli.infer import infer
 from kernelport.cli.model_fetch import model_fetch
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, deployments, model_fetch, doctor, demo):
+for command in (up, serve, worker, infer, say, deployments, dlq, model_fetch, doctor, demo):
     cli.add_command(command)
 
 

@@ -112,13 +112,21 @@ class Dimension(_message.Message):
     def __init__(self, size: _Optional[int] = ..., symbol: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("max_batch", "max_batch_bytes", "request_timeout_s", "device")
+    __slots__ = ("max_batch", "max_batch_bytes", "request_timeout_s", "device", "max_waiting", "max_waiting_bytes", "max_attempts", "wait_for_worker")
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_BYTES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    MAX_WAITING_FIELD_NUMBER: _ClassVar[int]
+    MAX_WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_WORKER_FIELD_NUMBER: _ClassVar[int]
     max_batch: int
     max_batch_bytes: int
     request_timeout_s: float
     device: str
-    def __init__(self, max_batch: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., request_timeout_s: _Optional[float] = ..., device: _Optional[str] = ...) -> None: ...
+    max_waiting: int
+    max_waiting_bytes: int
+    max_attempts: int
+    wait_for_worker: bool
+    def __init__(self, max_batch: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., request_timeout_s: _Optional[float] = ..., device: _Optional[str] = ..., max_waiting: _Optional[int] = ..., max_waiting_bytes: _Optional[int] = ..., max_attempts: _Optional[int] = ..., wait_for_worker: _Optional[bool] = ...) -> None: ...

@@ -52,10 +52,12 @@ class InferenceServiceServicer:
         Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
         INVALID_ARGUMENT    a field is malformed or does not fit what the model declares
         NOT_FOUND           no deployment has this name
+        ALREADY_EXISTS      request_id was used before, with another request
         UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached
-        RESOURCE_EXHAUSTED  the request is over the size limit
+        RESOURCE_EXHAUSTED  the request is over the size limit, or too many requests wait
         DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
-        INTERNAL            the model failed
+        CANCELLED           the caller hung up
+        INTERNAL            the model failed, or the request outlived every worker that tried it
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,10 +39,12 @@ class InferenceServiceStub:
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
       INVALID_ARGUMENT    a field is malformed or does not fit what the model declares
       NOT_FOUND           no deployment has this name
+      ALREADY_EXISTS      request_id was used before, with another request
       UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached
-      RESOURCE_EXHAUSTED  the request is over the size limit
+      RESOURCE_EXHAUSTED  the request is over the size limit, or too many requests wait
       DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
-      INTERNAL            the model failed
+      CANCELLED           the caller hung up
+      INTERNAL            the model failed, or the request outlived every worker that tried it
     """
 
 @_typing.type_check_only
@@ -56,10 +58,12 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
       INVALID_ARGUMENT    a field is malformed or does not fit what the model declares
       NOT_FOUND           no deployment has this name
+      ALREADY_EXISTS      request_id was used before, with another request
       UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached
-      RESOURCE_EXHAUSTED  the request is over the size limit
+      RESOURCE_EXHAUSTED  the request is over the size limit, or too many requests wait
       DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
-      INTERNAL            the model failed
+      CANCELLED           the caller hung up
+      INTERNAL            the model failed, or the request outlived every worker that tried it
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,10 +80,12 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
           INVALID_ARGUMENT    a field is malformed or does not fit what the model declares
           NOT_FOUND           no deployment has this name
+          ALREADY_EXISTS      request_id was used before, with another request
           UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached
-          RESOURCE_EXHAUSTED  the request is over the size limit
+          RESOURCE_EXHAUSTED  the request is over the size limit, or too many requests wait
           DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
-          INTERNAL            the model failed
+          CANCELLED           the caller hung up
+          INTERNAL            the model failed, or the request outlived every worker that tried it
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

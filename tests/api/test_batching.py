@@ -8,7 +8,7 @@ import pytest
 from kernelport.deployments import Batching, Deployment
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
-from kernelport_api.batching import BATCHES_PER_WORKER, BatchFormer, Pending
+from kernelport_api.batching import BATCHES_PER_WORKER, BatchFormer, Flight, Pending
 
 
 class Bench:
@@ -20,13 +20,13 @@ class Bench:
         self.former = BatchFormer(deployment, self._publish, lambda: workers)
         self._count = 0
 
-    async def _publish(self, deployment: str, items: list[BatchItem]) -> None:
-        self.sent.append([item.id for item in items])
+    async def _publish(self, deployment: str, flight: Flight) -> None:
+        self.sent.append([pending.item.id for pending in flight.requests])
 
     def submit(self, group: Hashable = None, size: int = 1) -> Pending:
         self._count += 1
-        item = BatchItem(id=str(self._count).encode(), request=b"x" * size)
-        pending = Pending(item, group, asyncio.get_running_loop().create_future())
+        item = BatchItem(id=str(self._count).encode(), request=b"x")
+        pending = Pending(item, group, size, asyncio.get_running_loop().create_future())
         self.former.submit(pending)
         return pending
 
@@ -66,6 +66,14 @@ async def test_requests_gather_while_workers_are_busy_and_leave_when_one_answers
     assert bench.sent[-1] == [b"3", b"4", b"5", b"6"]
 
 
+async def test_idle_workers_share_what_waits() -> None:
+    bench = Bench(workers=3)
+    for _ in range(7):
+        bench.submit()
+    await settle_loop()
+    assert [len(batch) for batch in bench.sent] == [3, 2, 2]
+
+
 async def test_more_workers_take_more_batches() -> None:
     bench = Bench(workers=3)
     for _ in range(20):
@@ -75,17 +83,21 @@ async def test_more_workers_take_more_batches() -> None:
 
 
 async def test_a_batch_keeps_to_max_batch_and_max_bytes() -> None:
-    bench = Bench(workers=10, max_batch=3, max_bytes=10)
-    for size in (4, 4, 4, 1, 1, 1, 1, 50):
-        bench.submit(size=size)
+    bench = Bench(max_batch=3, max_bytes=10)
+    requests = [bench.submit(size=size) for size in (4, 4, 4, 1, 1, 1, 1, 50)]
     await settle_loop()
+    for pending in requests:  # each answer lets the next batch go
+        bench.former.settle(pending)
+        await settle_loop()
     assert bench.sent == [[b"1", b"2"], [b"3", b"4", b"5"], [b"6", b"7"], [b"8"]]
 
 
 async def test_only_compatible_requests_share_a_batch_and_groups_take_turns() -> None:
-    bench = Bench(workers=10, max_batch=2)
-    for group in "aabba":
-        bench.submit(group)
+    bench = Bench(max_batch=2)
+    requests = [bench.submit(group) for group in "aabba"]
+    await settle_loop()
+    bench.former.settle(requests[0])
+    bench.former.settle(requests[1])
     await settle_loop()
     assert bench.sent == [[b"1", b"2"], [b"3", b"4"], [b"5"]]
 
@@ -113,7 +125,7 @@ async def test_requests_given_up_before_their_batch_is_out_still_make_room() -> 
 async def test_a_failed_publication_fails_its_requests() -> None:
     bench = Bench()
 
-    async def refuse(deployment: str, items: list[BatchItem]) -> None:
+    async def refuse(deployment: str, flight: Flight) -> None:
         raise UnavailableError("no queue")
 
     bench.former = BatchFormer(bench.former._deployment, refuse, lambda: 1)

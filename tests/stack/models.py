@@ -38,6 +38,47 @@ class Sleeper(Backend):
         return {"pid": np.array([os.getpid()], np.int64)}
 
 
+class Journal(Backend):
+    """Notes each request it runs, then works in steps of 20 ms and answers with its number.
+
+    Inputs: `number` I64[1]; `seconds` F32[1], how long it works. The journal is the file KERNELPORT_TEST_JOURNAL; each
+    request adds a line "number batch-size". A negative time kills the process, unless there is a file named mercy
+    beside the journal; more than an hour hangs without a step.
+    """
+
+    device = "cpu"
+    signature = Signature(
+        inputs=[tensor_spec("number", pb.I64, [1]), tensor_spec("seconds", pb.F32, [1])],
+        outputs=[tensor_spec("number", pb.I64, [1])],
+        batchable=False,
+    )
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        return cls()
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        return [self._answer(request, len(requests)) for request in requests]
+
+    def _answer(self, request: Request, batch_size: int) -> Outputs | KernelPortError:
+        number, seconds = request.inputs["number"], float(request.inputs["seconds"][0])
+        journal = Path(os.environ["KERNELPORT_TEST_JOURNAL"])
+        with journal.open("a") as file:
+            file.write(f"{number[0]} {batch_size}\n")
+        if seconds < 0 and not (journal.parent / "mercy").exists():
+            os._exit(3)
+        if seconds > 3600:
+            time.sleep(seconds)
+        try:
+            ends_at = time.monotonic() + seconds
+            while time.monotonic() < ends_at:
+                time.sleep(0.02)
+                request.check()
+        except KernelPortError as error:
+            return error
+        return {"number": number}
+
+
 class Unloadable(Backend):
     """Never loads."""
 

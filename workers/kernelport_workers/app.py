@@ -9,6 +9,7 @@ thread runs them: a process per GPU (or core) and no fork, since a CUDA context 
 import contextlib
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,16 +19,16 @@ from celery import Celery
 from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_down
 from redis import Redis
 
-from kernelport import keys
+from kernelport import metrics
 from kernelport.deployments import load_deployments
-from kernelport.internal.v1.queue_pb2 import Batch, Reply
-from kernelport.queues import TASK_NAME, celery_config, deployment_of
+from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport.queues import TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
+from kernelport_workers.delivery import Delivery
 from kernelport_workers.heartbeat import Heartbeat
-from kernelport_workers.runner import run_batch
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +37,22 @@ try:
 except SettingsError as error:
     sys.exit(f"kernelport worker: {error}")
 
+# Two lines a task are two lines too many at thousands of tasks a second.
+for noisy in ("celery.worker.strategy", "celery.app.trace"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
+
 app = Celery("kernelport")
 app.config_from_object(celery_config(settings))
 
 
 class Process:
-    """What one worker process holds: its loaded models, its Redis client and its heartbeat."""
+    """What one worker process holds: its loaded models, its Redis client, its heartbeat and its batches."""
 
     def __init__(self) -> None:
+        self.id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self.redis = Redis.from_url(settings.redis_url)
         self.backends: dict[str, Backend] = {}
+        self.delivery: Delivery | None = None
         self.heartbeat: Heartbeat | None = None
 
     def load(self, queues: list[str]) -> None:
@@ -59,25 +66,30 @@ class Process:
         for queue in queues:
             name = deployment_of(queue)
             if name not in deployments:
-                known = ", ".join(f"kp.{known}" for known in sorted(deployments))
+                known = ", ".join(queue_name(known) for known in sorted(deployments))
                 raise LoadError(f"queue {queue!r} belongs to no deployment: choose with -Q among {known}")
             log.info("loading %s", name)
             with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
                 self.backends[name] = backends.load(deployments[name])
             log.info("loaded %s on %s", name, self.backends[name].device)
+        self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends)
 
-    def reply(self, batch: Batch) -> None:
-        """Runs a batch and pushes its completions onto the reply list of the front door that asked."""
-        reply = Reply(completions=run_batch(batch, self.backends))
-        with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.rpush(batch.reply_to, reply.SerializeToString())
-            pipeline.expire(batch.reply_to, keys.REPLIES_TTL_S)
-            pipeline.execute()
+    def start(self) -> None:
+        """The worker takes work from now on."""
+        if settings.metrics_listen:
+            metrics.serve(settings.metrics_listen)
+        self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends)
+        self.heartbeat.start()
+
+    def stop(self) -> None:
+        """The worker takes no more work, and has some time to finish what it has begun."""
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        _end_after(settings.stop_s, "stopping")
 
 
-@contextlib.contextmanager
-def _ended_after(limit_s: float, what: str) -> Iterator[None]:
-    """Ends the process when the block takes longer: a thread cannot be interrupted in a library that hangs."""
+def _end_after(limit_s: float, what: str) -> threading.Timer:
+    """Ends the process unless cancelled in time: a thread cannot be interrupted in a library that hangs."""
 
     def end() -> None:
         log.critical("%s took longer than its limit of %g s; ending this worker", what, limit_s)
@@ -87,6 +99,12 @@ def _ended_after(limit_s: float, what: str) -> Iterator[None]:
     timer = threading.Timer(limit_s, end)
     timer.daemon = True
     timer.start()
+    return timer
+
+
+@contextlib.contextmanager
+def _ended_after(limit_s: float, what: str) -> Iterator[None]:
+    timer = _end_after(limit_s, what)
     try:
         yield
     finally:
@@ -99,7 +117,9 @@ process = Process()
 @app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
 def infer(body: bytes) -> None:
     """Runs one serialized Batch."""
-    process.reply(Batch.FromString(body))
+    if process.delivery is None:
+        raise RuntimeError("the worker has loaded nothing")
+    process.delivery.handle(Batch.FromString(body))
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
@@ -112,11 +132,9 @@ def _load(instance: Any, **_: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(**_: Any) -> None:
-    process.heartbeat = Heartbeat(process.redis, settings, process.backends)
-    process.heartbeat.start()
+    process.start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _shutting_down(**_: Any) -> None:
-    if process.heartbeat is not None:
-        process.heartbeat.stop()
+    process.stop()

@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.registry import beat, forget
-from kernelport.settings import Settings
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
 
@@ -24,13 +23,13 @@ BEATS_PER_TTL = 5
 class Heartbeat:
     """Beats from `start` until `stop`."""
 
-    def __init__(self, redis: Redis, settings: Settings, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, redis: Redis, ttl_s: float, worker_id: str, backends: Mapping[str, Backend]) -> None:
         self._redis = redis
-        self._ttl_s = settings.heartbeat_ttl_s
+        self._ttl_s = ttl_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         worker = Worker(
-            id=settings.worker_id or f"{socket.gethostname()}-{os.getpid()}",
+            id=worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             device=", ".join(sorted({backend.device for backend in backends.values()})),

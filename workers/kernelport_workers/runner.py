@@ -1,44 +1,80 @@
-"""Runs a batch: decode, drop what nobody waits for, run the backend, complete every item."""
+"""Runs the requests of a batch on a backend and completes every one of them."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from kernelport import tensors
-from kernelport.errors import DeadlineExceededError, InternalError, KernelPortError, to_status
-from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
+from kernelport import signature, tensors
+from kernelport.errors import DeadlineExceededError, InternalError, InvalidArgumentError, KernelPortError, to_status
+from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
 
 log = logging.getLogger(__name__)
 
 Result = Outputs | KernelPortError
-NANOSECONDS_PER_MICROSECOND = 1000
 
 
-def run_batch(batch: Batch, backends: Mapping[str, Backend]) -> list[Completion]:
-    """One completion for every item of the batch, in order. Never raises for what a model or a request does."""
-    started = time.monotonic()
-    backend = backends.get(batch.deployment)
-    if backend is None:
-        misled = InternalError(f'this worker does not serve "{batch.deployment}"')
-        return [_failure(item.id, misled) for item in batch.items]
-    live = [item for item in batch.items if not _expired(item)]
-    requests = [Request(_inputs(item), _deadline_check(item)) for item in live]
+@dataclass
+class Work:
+    """One request of a batch.
+
+    Attributes:
+        request: a serialized InferRequest.
+        deadline_unix_us: microseconds of Unix time.
+        check: raises when the answer is of no use any more.
+        failure: why it must not run at all, if so.
+    """
+
+    id: bytes
+    request: bytes
+    deadline_unix_us: int
+    check: Callable[[], None]
+    failure: KernelPortError | None = None
+
+    def raise_if_expired(self) -> None:
+        """Raises DeadlineExceededError once the deadline has passed."""
+        if time.time() * 1e6 >= self.deadline_unix_us:
+            raise DeadlineExceededError("the deadline passed before the model was done")
+
+
+def run_all(work: Sequence[Work], backend: Backend, started: float) -> list[Completion]:
+    """One completion for each request, in order. Never raises for what a model or a request does.
+
+    Args:
+        started: when the worker's task began, in seconds of the monotonic clock.
+    """
+    results: dict[int, Result] = {}
+    requests: dict[int, Request] = {}
+    for index, each in enumerate(work):
+        try:
+            requests[index] = _prepared(each, backend)
+        except KernelPortError as error:
+            results[index] = error
     prepared = time.monotonic()
-    results = dict(zip((item.id for item in live), _run(backend, requests), strict=True))
+    results.update(zip(requests, _run(backend, list(requests.values())), strict=True))
     ran = time.monotonic()
 
-    completions = [_completion(item.id, results.get(item.id, _too_late())) for item in batch.items]
+    completions = [_completion(each.id, results[index]) for index, each in enumerate(work)]
+    worker_us = _microseconds(time.monotonic() - started)
     for completion in completions:
         completion.prepare_us = _microseconds(prepared - started)
         completion.backend_us = _microseconds(ran - prepared)
-        completion.worker_us = _microseconds(time.monotonic() - started)
+        completion.worker_us = worker_us
     return completions
 
 
-def _inputs(item: BatchItem) -> Mapping[str, tensors.Array]:
-    return tensors.to_arrays(pb.InferRequest.FromString(item.request).inputs)
+def _prepared(work: Work, backend: Backend) -> Request:
+    if work.failure is not None:
+        raise work.failure
+    work.raise_if_expired()
+    inputs = pb.InferRequest.FromString(work.request).inputs
+    # The front door has checked against what another worker loaded; this worker may have loaded something newer.
+    violations = list(signature.violations(inputs, backend.signature.inputs))
+    if violations:
+        raise InvalidArgumentError.of(violations)
+    return Request(tensors.to_arrays(inputs), work.check)
 
 
 def _run(backend: Backend, requests: Sequence[Request]) -> Sequence[Result]:
@@ -59,32 +95,12 @@ def _run(backend: Backend, requests: Sequence[Request]) -> Sequence[Result]:
 
 def _completion(request_id: bytes, result: Result) -> Completion:
     if isinstance(result, KernelPortError):
-        return _failure(request_id, result)
+        return Completion(id=request_id, error=to_status(result).SerializeToString())
     try:
         outputs = tensors.from_arrays(result)
     except TypeError as error:
-        return _failure(request_id, InternalError(f"the model's output cannot travel: {error}"))
+        return _completion(request_id, InternalError(f"the model's output cannot travel: {error}"))
     return Completion(id=request_id, response=pb.InferResponse(outputs=outputs).SerializeToString())
-
-
-def _failure(request_id: bytes, error: KernelPortError) -> Completion:
-    return Completion(id=request_id, error=to_status(error).SerializeToString())
-
-
-def _expired(item: BatchItem) -> bool:
-    return time.time_ns() // NANOSECONDS_PER_MICROSECOND >= item.deadline_unix_us
-
-
-def _deadline_check(item: BatchItem) -> Callable[[], None]:
-    def check() -> None:
-        if _expired(item):
-            raise _too_late()
-
-    return check
-
-
-def _too_late() -> DeadlineExceededError:
-    return DeadlineExceededError("the deadline passed before the model was done")
 
 
 def _microseconds(seconds: float) -> int:

@@ -1,3 +1,4 @@
+from kernelport.v1 import dead_letter_pb2 as _dead_letter_pb2
 from kernelport.v1 import deployment_pb2 as _deployment_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -8,24 +9,32 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Batch(_message.Message):
-    __slots__ = ("deployment", "reply_to", "items")
+    __slots__ = ("deployment", "front_door", "items", "id")
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
-    REPLY_TO_FIELD_NUMBER: _ClassVar[int]
+    FRONT_DOOR_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     deployment: str
-    reply_to: str
+    front_door: str
     items: _containers.RepeatedCompositeFieldContainer[BatchItem]
-    def __init__(self, deployment: _Optional[str] = ..., reply_to: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping]]] = ...) -> None: ...
+    id: str
+    def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class BatchItem(_message.Message):
-    __slots__ = ("id", "request", "deadline_unix_us")
+    __slots__ = ("id", "request", "request_claim", "deadline_unix_us", "attempts", "result_key")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_CLAIM_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_KEY_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     request: bytes
+    request_claim: str
     deadline_unix_us: int
-    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., deadline_unix_us: _Optional[int] = ...) -> None: ...
+    attempts: _containers.RepeatedCompositeFieldContainer[_dead_letter_pb2.Attempt]
+    result_key: str
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping]]] = ..., result_key: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("completions",)
@@ -34,20 +43,40 @@ class Reply(_message.Message):
     def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
 
 class Completion(_message.Message):
-    __slots__ = ("id", "response", "error", "worker_us", "prepare_us", "backend_us")
+    __slots__ = ("id", "response", "error", "response_claim", "worker_us", "prepare_us", "backend_us")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CLAIM_FIELD_NUMBER: _ClassVar[int]
     WORKER_US_FIELD_NUMBER: _ClassVar[int]
     PREPARE_US_FIELD_NUMBER: _ClassVar[int]
     BACKEND_US_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     response: bytes
     error: bytes
+    response_claim: str
     worker_us: int
     prepare_us: int
     backend_us: int
-    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...
+
+class FrontDoorRecord(_message.Message):
+    __slots__ = ("name", "loads")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LOADS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    loads: _containers.RepeatedCompositeFieldContainer[Load]
+    def __init__(self, name: _Optional[str] = ..., loads: _Optional[_Iterable[_Union[Load, _Mapping]]] = ...) -> None: ...
+
+class Load(_message.Message):
+    __slots__ = ("deployment", "requests", "bytes")
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    deployment: str
+    requests: int
+    bytes: int
+    def __init__(self, deployment: _Optional[str] = ..., requests: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class WorkerRecord(_message.Message):
     __slots__ = ("worker", "deployments")

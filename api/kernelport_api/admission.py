@@ -1,0 +1,133 @@
+"""Whether a deployment takes one more request: limits that hold for all front doors together.
+
+Each front door tells the others what waits for an answer at its own, with its heartbeat. So the limits cost a request
+nothing, a front door that dies takes its share with it, and they can be passed by what arrives between two heartbeats.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport import keys
+from kernelport.deployments import Deployment
+from kernelport.errors import ResourceExhaustedError
+from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.25
+HEARTBEAT_TTL_MS = 5000
+# Redis counts as full above this share of its memory limit.
+FULL_SHARE = 0.9
+# The drain rate is measured over this long.
+RATE_WINDOW_S = 5.0
+SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 60.0
+
+
+class Drain:
+    """How fast a deployment answers, here."""
+
+    def __init__(self) -> None:
+        self._answered_at: deque[float] = deque(maxlen=1000)
+
+    def note(self) -> None:
+        """One more request is answered."""
+        self._answered_at.append(time.monotonic())
+
+    def rate(self) -> float:
+        """Requests a second over the last few seconds; 0 when there were none."""
+        now = time.monotonic()
+        while self._answered_at and now - self._answered_at[0] > RATE_WINDOW_S:
+            self._answered_at.popleft()
+        return len(self._answered_at) / max(1e-3, now - self._answered_at[0]) if self._answered_at else 0.0
+
+
+class Admission:
+    """The limits of every deployment, and what waits here and elsewhere."""
+
+    def __init__(self, deployments: Mapping[str, Deployment], redis: Redis, front_door: str) -> None:
+        self._deployments = deployments
+        self._redis = redis
+        self._front_door = front_door
+        self._here = {name: Load(deployment=name) for name in deployments}
+        self._elsewhere = {name: Load(deployment=name) for name in deployments}
+        self._drain = {name: Drain() for name in deployments}
+        self._redis_is_full = False
+
+    def enter(self, deployment: str, size: int) -> None:
+        """Counts a request of `size` bytes in.
+
+        Raises:
+            ResourceExhaustedError: when it would pass a limit; says when to try again.
+        """
+        here, elsewhere = self._here[deployment], self._elsewhere[deployment]
+        limits = self._deployments[deployment].limits
+        requests = here.requests + elsewhere.requests
+        if requests >= limits.max_waiting:
+            self._refuse(deployment, f"{requests} requests wait, of at most {limits.max_waiting}")
+        if here.bytes + elsewhere.bytes + size > limits.max_waiting_bytes:
+            self._refuse(
+                deployment, f"{here.bytes + elsewhere.bytes} bytes wait, of at most {limits.max_waiting_bytes}"
+            )
+        if self._redis_is_full:
+            self._refuse(deployment, "Redis is near its memory limit")
+        here.requests += 1
+        here.bytes += size
+
+    def leave(self, deployment: str, size: int) -> None:
+        """Counts a request out, whatever became of it."""
+        here = self._here[deployment]
+        here.requests -= 1
+        here.bytes -= size
+        self._drain[deployment].note()
+
+    async def keep_sharing(self) -> None:
+        """Tells other front doors what waits here, and learns what waits there, for ever."""
+        while True:
+            try:
+                await self._share()
+                self._redis_is_full = await self._is_full()
+            except RedisError as error:
+                log.warning("cannot share what waits here: %s", error)
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def leave_for_good(self) -> None:
+        """Takes this front door off the list of those that live."""
+        await self._redis.delete(keys.front_door(self._front_door))
+
+    async def _share(self) -> None:
+        record = FrontDoorRecord(name=self._front_door, loads=[load for load in self._here.values() if load.requests])
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.set(keys.front_door(self._front_door), record.SerializeToString(), px=HEARTBEAT_TTL_MS)
+            pipeline.sadd(keys.FRONT_DOORS, self._front_door)
+            pipeline.expire(keys.FRONT_DOORS, keys.INDEX_TTL_S)
+            pipeline.smembers(keys.FRONT_DOORS)
+            names = (await pipeline.execute())[-1]
+        others = [name for name in names if name.decode() != self._front_door]
+        records: Any = await self._redis.mget([keys.front_door(name.decode()) for name in others]) if others else []
+        dead = [name for name, value in zip(others, records, strict=True) if value is None]
+        if dead:
+            await self._redis.srem(keys.FRONT_DOORS, *dead)
+        elsewhere = {name: Load(deployment=name) for name in self._deployments}
+        for value in records:
+            for load in FrontDoorRecord.FromString(value).loads if value is not None else ():
+                if load.deployment in elsewhere:
+                    elsewhere[load.deployment].requests += load.requests
+                    elsewhere[load.deployment].bytes += load.bytes
+        self._elsewhere = elsewhere
+
+    async def _is_full(self) -> bool:
+        memory = await self._redis.info("memory")
+        limit = int(memory.get("maxmemory", 0))
+        return limit > 0 and int(memory["used_memory"]) > FULL_SHARE * limit
+
+    def _refuse(self, deployment: str, why: str) -> None:
+        rate = self._drain[deployment].rate()
+        retry_after_s = min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, 1 / rate)) if rate else 1.0
+        raise ResourceExhaustedError(f'"{deployment}" is full: {why}', retry_after_s=retry_after_s)

@@ -1,0 +1,73 @@
+"""DeadLetterService: look at dead letters, run them again, or throw them away."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport import keys
+from kernelport.deployments import Deployment
+from kernelport.errors import NotFoundError
+from kernelport.v1 import dead_letter_pb2 as pb
+from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
+from kernelport_api.answers import answer_errors
+from kernelport_api.dispatch import unreachable
+from kernelport_api.inference import Inference
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
+    """The dead letters of every deployment."""
+
+    def __init__(self, deployments: Mapping[str, Deployment], redis: Redis, inference: Inference) -> None:
+        self._deployments = deployments
+        self._redis = redis
+        self._inference = inference
+
+    @answer_errors
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
+        values = await self._call("hvals", self._key(request.deployment))
+        letters = sorted((pb.DeadLetter.FromString(value) for value in values), key=lambda letter: letter.unix_us)
+        for letter in letters:
+            letter.ClearField("request")
+        return pb.ListDeadLettersResponse(dead_letters=letters)
+
+    @answer_errors
+    async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Context) -> pb.GetDeadLetterResponse:
+        return pb.GetDeadLetterResponse(dead_letter=await self._letter(request.deployment, request.id))
+
+    @answer_errors
+    async def ReplayDeadLetter(
+        self, request: pb.ReplayDeadLetterRequest, context: Context
+    ) -> pb.ReplayDeadLetterResponse:
+        letter = await self._letter(request.deployment, request.id)
+        again = inference_pb2.InferRequest.FromString(letter.request)
+        deployment = self._deployments[request.deployment]
+        response = await self._inference.run(deployment, again, letter.request, context.time_remaining())
+        await self._call("hdel", self._key(request.deployment), request.id)
+        return pb.ReplayDeadLetterResponse(response=response)
+
+    @answer_errors
+    async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
+        removed = await self._call("hdel", self._key(request.deployment), request.id)
+        return pb.PurgeDeadLetterResponse(removed=bool(removed))
+
+    async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
+        value = await self._call("hget", self._key(deployment), letter_id)
+        if value is None:
+            raise NotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
+        return pb.DeadLetter.FromString(value)
+
+    def _key(self, deployment: str) -> str:
+        if deployment not in self._deployments:
+            raise NotFoundError(f'deployment: no deployment is named "{deployment}"')
+        return keys.dead_letters(deployment)
+
+    async def _call(self, command: str, *arguments: Any) -> Any:
+        try:
+            return await getattr(self._redis, command)(*arguments)
+        except RedisError as error:
+            raise unreachable(error) from error

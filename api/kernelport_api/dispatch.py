@@ -1,0 +1,204 @@
+"""Carries requests to the queue and their answers back, and looks after what is under way."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from google.rpc import status_pb2
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from kernelport import keys, metrics, scripts
+from kernelport.deployments import Deployment
+from kernelport.errors import (
+    DeadlineExceededError,
+    InternalError,
+    KernelPortError,
+    ResourceExhaustedError,
+    UnavailableError,
+    from_status,
+)
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
+from kernelport.queues import celery_message, queue_keys, queue_name
+from kernelport.settings import Settings
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.batching import BatchFormer, Flight, Pending
+from kernelport_api.replies import ReplyReader
+from kernelport_api.workers import WorkerView
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1.0
+# A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
+LOOK_FOR_LOST_S = 3.0
+
+
+class Dispatcher:
+    """What a front door has under way."""
+
+    def __init__(
+        self,
+        deployments: Mapping[str, Deployment],
+        settings: Settings,
+        redis: Redis,
+        workers: WorkerView,
+        replies: ReplyReader,
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._replies = replies
+        self._formers = {
+            name: BatchFormer(deployment, self._publish, lambda name=name: len(workers.workers(name)))  # type: ignore[misc]
+            for name, deployment in deployments.items()
+        }
+        self._ids = itertools.count()
+        self._cancellations: set[asyncio.Task[None]] = set()
+
+    async def run(
+        self, deployment: Deployment, group: Hashable, body: bytes, timeout_s: float, result_key: str = ""
+    ) -> bytes:
+        """Queues a serialized InferRequest; returns the serialized InferResponse, with its timings.
+
+        Args:
+            group: requests of one group can share a batch.
+            result_key: where the worker keeps the result; such a request runs on when its caller hangs up.
+
+        Raises:
+            KernelPortError: what the worker answered, or why there is no answer.
+        """
+        request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
+        deadline_us = round((time.time() + timeout_s) * 1e6)
+        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=result_key)
+        await self._attach(item, body, timeout_s)
+        pending = Pending(item, group, len(body), self._replies.expect(request_id))
+        former = self._formers[deployment.name]
+        former.submit(pending)
+        try:
+            async with asyncio.timeout(timeout_s):
+                completion = await pending.answer
+            return await self._response(deployment.name, pending, completion)
+        except TimeoutError:
+            raise DeadlineExceededError(f"no answer within {timeout_s:g} s") from None
+        except asyncio.CancelledError:
+            if not result_key:
+                self._cancel(request_id)
+            raise
+        finally:
+            self._replies.abandon(request_id)
+            former.settle(pending)
+
+    def waiting(self, deployment: str) -> list[Pending]:
+        """The requests of a deployment that are without an answer here."""
+        return list(self._formers[deployment].waiting())
+
+    async def keep_looking(self) -> None:
+        """Looks for ever after batches that are without an answer.
+
+        Redis gives a message out a moment before kombu notes the delivery. A worker that dies in between takes the
+        message with it, and nobody but the front door that published it can tell.
+        """
+        while True:
+            await asyncio.sleep(LOOK_FOR_LOST_S / 2)
+            for name, former in self._formers.items():
+                for flight in former.flights:
+                    if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
+                        await self._look_for(name, flight)
+
+    async def _look_for(self, deployment: str, flight: Flight) -> None:
+        flight.checked_at = time.monotonic()
+        try:
+            missing = await scripts.is_lost(self._redis, flight.batch_id, flight.message, queue_keys(deployment))
+            if missing and flight.suspected:
+                log.warning(
+                    "batch %s of %s was lost on its way to a worker; publishing it again", flight.batch_id, deployment
+                )
+                metrics.REPUBLISHED.labels(deployment).inc()
+                await self._push(deployment, flight.message)
+            flight.suspected = missing
+        except (RedisError, KernelPortError) as error:
+            log.warning("cannot look after batch %s: %s", flight.batch_id, error)
+
+    async def _attach(self, item: BatchItem, body: bytes, timeout_s: float) -> None:
+        """Puts the request into the item, or a large one beside the queue."""
+        if len(body) < self._settings.claim_bytes:
+            item.request = body
+            return
+        item.request_claim = keys.claim(item.id.decode())
+        ttl_s = round(timeout_s) + keys.CLAIM_TTL_PAST_DEADLINE_S
+        try:
+            await self._redis.set(item.request_claim, body, ex=ttl_s)
+        except RedisError as error:
+            raise unreachable(error) from error
+
+    async def _publish(self, deployment: str, flight: Flight) -> None:
+        flight.batch_id = flight.requests[0].item.id.decode() + "b"
+        batch = Batch(
+            id=flight.batch_id,
+            deployment=deployment,
+            front_door=self._replies.front_door,
+            items=[pending.item for pending in flight.requests],
+        )
+        flight.message = celery_message(batch)
+        await self._push(deployment, flight.message)
+
+    async def _push(self, deployment: str, message: bytes) -> None:
+        try:
+            await self._redis.lpush(queue_name(deployment), message)
+        except RedisError as error:
+            raise unreachable(error) from error
+
+    async def _response(self, deployment: str, pending: Pending, completion: Completion) -> bytes:
+        kind = completion.WhichOneof("result")
+        if kind == "error":
+            raise from_status(status_pb2.Status.FromString(completion.error))
+        response = completion.response
+        if kind == "response_claim":
+            try:
+                claimed: Any = await self._redis.getdel(completion.response_claim)
+            except RedisError as error:
+                raise unreachable(error) from error
+            if claimed is None:
+                raise InternalError("the response expired before it could be read")
+            response = claimed
+        return response + _timings(deployment, pending, completion)
+
+    def _cancel(self, request_id: bytes) -> None:
+        """Tells workers that nobody waits for a request any more."""
+        task = asyncio.create_task(self._note_cancelled(request_id))
+        self._cancellations.add(task)
+        task.add_done_callback(self._cancellations.discard)
+
+    async def _note_cancelled(self, request_id: bytes) -> None:
+        key, now = keys.cancelled(self._replies.front_door), time.time()
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zadd(key, {request_id: now})
+                pipeline.zremrangebyscore(key, 0, now - keys.CANCELLED_TTL_S)
+                pipeline.expire(key, keys.CANCELLED_TTL_S)
+                await pipeline.execute()
+        except RedisError as error:
+            log.warning("cannot tell workers of a cancelled request: %s", error)
+
+
+def unreachable(error: RedisError) -> KernelPortError:
+    """What a caller is told when Redis does not do what it should."""
+    if isinstance(error, OutOfMemoryError):
+        return ResourceExhaustedError("the queue is full: Redis is out of memory", retry_after_s=RETRY_AFTER_S)
+    return UnavailableError(f"the queue cannot be reached: {error}", retry_after_s=RETRY_AFTER_S)
+
+
+def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes:
+    """The timing fields as serialized protobuf; appended to a serialized InferResponse they become part of it."""
+    out_and_back_us = (time.monotonic() - pending.published_at) * 1e6
+    forming_us = (pending.published_at - pending.submitted_at) * 1e6
+    timings = pb.InferResponse(
+        queued_us=max(0, round(out_and_back_us - completion.worker_us)),
+        batched_us=round(forming_us) + completion.prepare_us,
+        backend_us=completion.backend_us,
+    )
+    metrics.QUEUE_SECONDS.labels(deployment).observe(timings.queued_us / 1e6)
+    metrics.BATCHING_SECONDS.labels(deployment).observe(timings.batched_us / 1e6)
+    return timings.SerializeToString()

@@ -1,0 +1,82 @@
+"""Calls that are safe to repeat: the same request id gets the same result, and runs once."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport import keys, scripts
+from kernelport.errors import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidArgumentError,
+    KernelPortError,
+)
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.dispatch import unreachable
+
+MAX_LENGTH = 128
+POLL_S = 0.03
+# The claim on an id outlives its request by this: a worker that finishes late still finds it.
+CLAIM_PAST_DEADLINE_S = 5.0
+
+Run = Callable[[str], Awaitable[bytes]]
+
+
+def check(request: pb.InferRequest) -> None:
+    """Raises InvalidArgumentError for an id that is too long."""
+    if len(request.request_id) > MAX_LENGTH:
+        found = f"expected at most {MAX_LENGTH} characters, got {len(request.request_id)}"
+        raise InvalidArgumentError.of([FieldViolation("request_id", found)])
+
+
+async def run_once(redis: Redis, request: pb.InferRequest, timeout_s: float, run: Run) -> bytes:
+    """The response to a request with an id: of the call that came first, or else of `run`.
+
+    Args:
+        run: runs the request and keeps its result under the key it is given.
+
+    Raises:
+        AlreadyExistsError: the id stands for another request.
+        DeadlineExceededError: the first call is still in flight after `timeout_s` seconds.
+    """
+    key, digest = keys.result(request.model, request.request_id), _digest(request)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        try:
+            held = await scripts.claim_result(redis, key, digest, timeout_s + CLAIM_PAST_DEADLINE_S)
+        except RedisError as error:
+            raise unreachable(error) from error
+        if held is None:
+            return await _run_first(redis, key, run)
+        if held[0] != digest:
+            raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
+        if held[1] is not None:
+            return held[1]
+        if loop.time() >= deadline:
+            raise DeadlineExceededError(f'the first call with request_id "{request.request_id}" is still in flight')
+        await asyncio.sleep(POLL_S)
+
+
+async def _run_first(redis: Redis, key: str, run: Run) -> bytes:
+    """Runs the first call. One whose caller hung up, or that took too long, runs on: its claim on the id stays."""
+    try:
+        return await run(key)
+    except DeadlineExceededError:
+        raise
+    except KernelPortError:
+        with contextlib.suppress(RedisError):  # the claim expires by itself
+            await redis.delete(key)
+        raise
+
+
+def _digest(request: pb.InferRequest) -> bytes:
+    """SHA-256 of model and inputs, in a form that does not depend on how the caller serialized them."""
+    inputs: list[pb.Tensor] = sorted(request.inputs, key=lambda tensor: tensor.name)
+    nameless = pb.InferRequest(model=request.model, inputs=inputs)
+    return hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()

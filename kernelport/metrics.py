@@ -1,0 +1,54 @@
+"""Every Prometheus metric, and the endpoint that shows them.
+
+No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes.
+Times are in seconds, sizes in bytes.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+_DEPLOYMENT = ("deployment",)
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+# At the front door.
+REQUESTS = Counter("kernelport_requests", "Requests answered, by gRPC status.", ("deployment", "status"))
+REQUEST_BYTES = Counter("kernelport_request_bytes", "Bytes of requests taken in.", _DEPLOYMENT)
+RESPONSE_BYTES = Counter("kernelport_response_bytes", "Bytes of responses given.", _DEPLOYMENT)
+TOTAL_SECONDS = Histogram(
+    "kernelport_request_seconds", "From a request's arrival to its answer.", _DEPLOYMENT, buckets=_SECONDS
+)
+QUEUE_SECONDS = Histogram(
+    "kernelport_queue_seconds",
+    "From a batch's publication to its answer, outside the worker.",
+    _DEPLOYMENT,
+    buckets=_SECONDS,
+)
+BATCHING_SECONDS = Histogram(
+    "kernelport_batching_seconds", "Forming the batch, at the front door and the worker.", _DEPLOYMENT, buckets=_SECONDS
+)
+WAITING = Gauge("kernelport_waiting_requests", "Requests at this front door without an answer.", _DEPLOYMENT)
+OLDEST_WAITING = Gauge("kernelport_oldest_waiting_seconds", "Age of the oldest of them.", _DEPLOYMENT)
+QUEUE_DEPTH = Gauge("kernelport_queue_batches", "Batches in the deployment's queue.", _DEPLOYMENT)
+LIVE_WORKERS = Gauge("kernelport_live_workers", "Workers with a heartbeat.", _DEPLOYMENT)
+REPUBLISHED = Counter(
+    "kernelport_republished_batches", "Batches that were nowhere any more and were published again.", _DEPLOYMENT
+)
+
+# In a worker.
+BATCH_SIZE = Histogram("kernelport_batch_requests", "Requests in a batch.", _DEPLOYMENT, buckets=_SIZES)
+BACKEND_SECONDS = Histogram("kernelport_backend_seconds", "A batch on the backend.", _DEPLOYMENT, buckets=_SECONDS)
+REDELIVERIES = Counter("kernelport_redeliveries", "Batches taken again after a worker died.", _DEPLOYMENT)
+DUPLICATES_DROPPED = Counter("kernelport_duplicates_dropped", "Batches another worker finished first.", _DEPLOYMENT)
+EXPIRED_DROPPED = Counter("kernelport_expired_dropped", "Requests past their deadline when taken.", _DEPLOYMENT)
+DEAD_LETTERS = Counter("kernelport_dead_letters", "Requests given up after their attempts.", _DEPLOYMENT)
+LEASE_RENEWALS = Counter("kernelport_lease_renewals", "Renewals of leases on running batches.")
+
+
+def serve(listen: str) -> None:
+    """Shows the metrics at http://`listen`/metrics from a thread of its own.
+
+    Raises:
+        OSError: when the address cannot be listened on.
+    """
+    host, _, port = listen.rpartition(":")
+    start_http_server(int(port), addr=host or "127.0.0.1")

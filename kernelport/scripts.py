@@ -1,0 +1,157 @@
+"""The steps of a batch's life that must happen whole or not at all: Lua scripts, each behind a typed function.
+
+A batch is *taken* by a worker, which counts the attempt; then *completed*, or *split* into single requests after its
+worker died. Whichever comes first counts; what comes after it is dropped.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from kernelport import keys
+from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport.queues import queue_name
+from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
+
+# KEYS: done, attempts, cancelled.  ARGV: this attempt, TTL of attempts, request ids ...
+# Returns false when the batch is done; else the attempts so far, this one included, and per request its cancellation.
+_TAKE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return {redis.call('LRANGE', KEYS[2], 0, -1), redis.call('ZMSCORE', KEYS[3], unpack(ARGV, 3))}
+"""
+
+# KEYS: done, attempts, the list that gets values, result hashes ...
+# ARGV: TTL of done, TTL of the list (0: for good), TTL of results, a response for each result hash ..., values ...
+# An empty response drops the hash, so that the request may run again.
+# Returns 1, or 0 when the batch was done before and nothing is changed.
+_FINISH = """
+if not redis.call('SET', KEYS[1], '', 'NX', 'EX', ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[2])
+for i = 4, #KEYS do
+  if ARGV[i] == '' then
+    redis.call('DEL', KEYS[i])
+  elseif redis.call('EXISTS', KEYS[i]) == 1 then
+    redis.call('HSET', KEYS[i], 'response', ARGV[i])
+    redis.call('EXPIRE', KEYS[i], ARGV[3])
+  end
+end
+redis.call('LPUSH', KEYS[3], unpack(ARGV, #KEYS + 1))
+if ARGV[2] ~= '0' then redis.call('EXPIRE', KEYS[3], ARGV[2]) end
+return 1
+"""
+
+# KEYS: result hash.  ARGV: digest of the request, TTL in milliseconds.
+# Returns false when the caller is the first; else the digest and the response (false while there is none).
+_CLAIM_RESULT = """
+if redis.call('HSETNX', KEYS[1], 'digest', ARGV[1]) == 1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return false
+end
+return redis.call('HMGET', KEYS[1], 'digest', 'response')
+"""
+
+# KEYS: done, attempts, unacked, the queue's lists, one a priority ...  ARGV: delivery tag, message.
+# Returns 1 when the batch is nowhere: not queued, not delivered, never taken and not done.
+_IS_LOST = """
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 or redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then return 0 end
+for i = 4, #KEYS do
+  if redis.call('LPOS', KEYS[i], ARGV[2]) then return 0 end
+end
+return 1
+"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A batch in a worker's hands.
+
+    Attributes:
+        attempts: who took it, oldest first, this worker last.
+        cancelled: per request whether its caller hung up.
+    """
+
+    attempts: list[Attempt]
+    cancelled: list[bool]
+
+
+def take(redis: Redis, batch: Batch, attempt: Attempt) -> Taken | None:
+    """Counts an attempt at a batch; None when the batch needs none any more."""
+    found = _script(redis, _TAKE)(
+        keys=[keys.done(batch.id), keys.attempts(batch.id), keys.cancelled(batch.front_door)],
+        args=[attempt.SerializeToString(), keys.ATTEMPTS_TTL_S, *(item.id for item in batch.items)],
+    )
+    if found is None:
+        return None
+    attempts, scores = found
+    return Taken([Attempt.FromString(value) for value in attempts], [score is not None for score in scores])
+
+
+def complete(
+    redis: Redis, batch: Batch, reply: bytes, results: Mapping[str, bytes], done_ttl_s: float, result_ttl_s: float
+) -> bool:
+    """Hands a batch's reply to the front door that asked; False when another worker was first.
+
+    Args:
+        results: responses to keep, by the key of their request id; an empty one frees the id.
+        done_ttl_s: seconds in which the batch could be delivered again.
+        result_ttl_s: seconds for which results are kept.
+    """
+    return bool(
+        _script(redis, _FINISH)(
+            keys=[keys.done(batch.id), keys.attempts(batch.id), keys.replies(batch.front_door), *results],
+            args=[_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply],
+        )
+    )
+
+
+def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: float) -> bool:
+    """Queues Celery messages in a batch's place; False when the batch was done before."""
+    return bool(
+        _script(redis, _FINISH)(
+            keys=[keys.done(batch.id), keys.attempts(batch.id), queue_name(batch.deployment)],
+            args=[_whole(done_ttl_s), 0, 0, *messages],
+        )
+    )
+
+
+def bury(redis: Redis, letter: DeadLetter) -> None:
+    """Keeps a dead letter; the same one again replaces itself."""
+    redis.hset(keys.dead_letters(letter.deployment), letter.id, letter.SerializeToString())
+
+
+async def claim_result(redis: AsyncRedis, key: str, digest: bytes, ttl_s: float) -> tuple[bytes, bytes | None] | None:
+    """Claims a request id for `ttl_s` seconds; None when it was free.
+
+    Returns:
+        else the digest of the request that holds it, and its response once there is one.
+    """
+    found = await _script(redis, _CLAIM_RESULT)(keys=[key], args=[digest, round(ttl_s * 1000)])
+    return None if found is None else (found[0], found[1])
+
+
+async def is_lost(redis: AsyncRedis, batch_id: str, message: bytes, queue_keys: Sequence[str]) -> bool:
+    """Whether a published batch is nowhere: its worker died after Redis gave the message out, and before it was noted.
+
+    Args:
+        message: the queue entry as published.
+        queue_keys: the lists of its queue, one a priority.
+    """
+    lost = await _script(redis, _IS_LOST)(
+        keys=[keys.done(batch_id), keys.attempts(batch_id), keys.UNACKED, *queue_keys], args=[batch_id, message]
+    )
+    return bool(lost)
+
+
+@cache
+def _script(redis: Redis | AsyncRedis, source: str) -> Any:
+    return redis.register_script(source)
+
+
+def _whole(seconds: float) -> int:
+    return max(1, round(seconds))

@@ -1,0 +1,193 @@
+"""Takes a delivered batch through its life: count the attempt, run it or not, answer."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from redis import Redis
+from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, RedisError, TimeoutError
+
+from kernelport import keys, metrics, scripts
+from kernelport.deployments import Deployment
+from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
+from kernelport.queues import celery_message
+from kernelport.settings import Settings
+from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
+from kernelport_workers.backends.base import Backend
+from kernelport_workers.lease import Lease
+from kernelport_workers.runner import Work, run_all
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.2
+CANCEL_CHECK_S = 0.25
+MICROSECONDS = 1_000_000
+# What Redis says while it is away, starting, or full: all of it passes.
+PASSING = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError)
+
+T = TypeVar("T")
+
+
+class Delivery:
+    """What a worker does with the batches that Celery hands it."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        settings: Settings,
+        worker_id: str,
+        deployments: Mapping[str, Deployment],
+        backends: Mapping[str, Backend],
+    ) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._worker_id = worker_id
+        self._deployments = deployments
+        self._backends = backends
+        self._lease = Lease(redis, settings.lease_s)
+        # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
+        self._done_ttl_s = 2 * settings.lease_s
+
+    def handle(self, batch: Batch) -> None:
+        """Answers every request of a batch, unless another worker has done so. Waits for Redis while it is away."""
+        deployment = self._deployments[batch.deployment]
+        with self._lease.hold(batch.id):
+            started = time.monotonic()
+            attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
+            taken = _until_done(lambda: scripts.take(self._redis, batch, attempt))
+            if taken is None:
+                metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+                return
+            earlier = taken.attempts[:-1]
+            if earlier:
+                metrics.REDELIVERIES.labels(batch.deployment).inc()
+            if earlier and len(batch.items) > 1:
+                self._split(batch, earlier)
+                return
+            if len(batch.items) == 1:
+                earlier = [*batch.items[0].attempts, *earlier]
+            requests = self._requests(batch)
+            if len(earlier) >= deployment.limits.max_attempts:
+                completions = [self._bury(batch, requests[0], earlier)]
+            else:
+                completions = self._run(batch, requests, taken.cancelled, started)
+            self._answer(batch, completions)
+
+    def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
+        """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along."""
+        log.warning("batch %s is back after %d attempts: its requests go on singly", batch.id, len(attempts))
+        messages = []
+        for index, item in enumerate(batch.items):
+            single = Batch(
+                deployment=batch.deployment, front_door=batch.front_door, id=f"{batch.id}.{index}", items=[item]
+            )
+            single.items[0].attempts.extend(attempts)
+            messages.append(celery_message(single))
+        _until_done(lambda: scripts.split(self._redis, batch, messages, self._done_ttl_s))
+
+    def _bury(self, batch: Batch, request: bytes | None, attempts: Sequence[Attempt]) -> Completion:
+        reason = f"{len(attempts)} workers died over it: {', '.join(attempt.worker for attempt in attempts)}"
+        letter = DeadLetter(
+            id=batch.id,
+            deployment=batch.deployment,
+            reason=reason,
+            attempts=attempts,
+            unix_us=_now_us(),
+            request=request or b"",
+            request_bytes=len(request or b""),
+        )
+        _until_done(lambda: scripts.bury(self._redis, letter))
+        metrics.DEAD_LETTERS.labels(batch.deployment).inc()
+        log.error("dead letter %s of %s: %s", letter.id, letter.deployment, reason)
+        error = InternalError(f"given up as dead letter {letter.id}: {reason}")
+        return Completion(id=batch.items[0].id, error=to_status(error).SerializeToString())
+
+    def _run(
+        self, batch: Batch, requests: Sequence[bytes | None], cancelled: Sequence[bool], started: float
+    ) -> list[Completion]:
+        work = [self._work(batch, *each) for each in zip(batch.items, requests, cancelled, strict=True)]
+        with self._lease.steps_of(self._deployments[batch.deployment].timeouts.step_s):
+            completions = run_all(work, self._backends[batch.deployment], started)
+        metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
+        metrics.BACKEND_SECONDS.labels(batch.deployment).observe(completions[0].backend_us / MICROSECONDS)
+        return completions
+
+    def _work(self, batch: Batch, item: BatchItem, request: bytes | None, cancelled: bool) -> Work:
+        checked_at = time.monotonic()
+
+        def check() -> None:
+            nonlocal checked_at
+            self._lease.step()
+            work.raise_if_expired()
+            if time.monotonic() - checked_at >= CANCEL_CHECK_S:
+                checked_at = time.monotonic()
+                if self._is_cancelled(batch, item):
+                    raise CancelledError("the caller hung up")
+
+        work = Work(item.id, request or b"", item.deadline_unix_us, check)
+        if cancelled:
+            work.failure = CancelledError("the caller hung up")
+        elif item.deadline_unix_us <= _now_us():
+            metrics.EXPIRED_DROPPED.labels(batch.deployment).inc()
+            work.failure = DeadlineExceededError("the deadline passed while the request waited")
+        elif request is None:
+            work.failure = InternalError("the request's data is gone from Redis")
+        return work
+
+    def _is_cancelled(self, batch: Batch, item: BatchItem) -> bool:
+        try:
+            return self._redis.zscore(keys.cancelled(batch.front_door), item.id) is not None
+        except RedisError:
+            return False  # nobody has said so
+
+    def _requests(self, batch: Batch) -> list[bytes | None]:
+        """The serialized requests; None for one whose claim is gone."""
+        claims = [item.request_claim for item in batch.items if item.request_claim]
+        if not claims:
+            return [item.request for item in batch.items]
+        values: dict[str, bytes | None] = dict(zip(claims, _until_done(lambda: self._mget(claims)), strict=True))
+        return [values[item.request_claim] if item.request_claim else item.request for item in batch.items]
+
+    def _mget(self, claims: Sequence[str]) -> Any:
+        return self._redis.mget(claims)
+
+    def _answer(self, batch: Batch, completions: Sequence[Completion]) -> None:
+        results = {
+            item.result_key: completion.response
+            for item, completion in zip(batch.items, completions, strict=True)
+            if item.result_key
+        }
+        self._claim_large_responses(batch, completions)
+        reply = Reply(completions=completions).SerializeToString()
+        first = _until_done(
+            lambda: scripts.complete(self._redis, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s)
+        )
+        if not first:
+            metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+        consumed = [item.request_claim for item in batch.items if item.request_claim]
+        if consumed:
+            _until_done(lambda: self._redis.delete(*consumed))
+
+    def _claim_large_responses(self, batch: Batch, completions: Sequence[Completion]) -> None:
+        """Puts large responses beside the reply list, each under a key of its own."""
+        large = [each for each in completions if len(each.response) >= self._settings.claim_bytes]
+        for index, completion in enumerate(large):
+            key, response = keys.claim(f"{self._worker_id}:{batch.id}:{index}"), completion.response
+            _until_done(lambda key=key, response=response: self._redis.set(key, response, ex=keys.REPLIES_TTL_S))  # type: ignore[misc]
+            completion.response_claim = key
+
+
+def _until_done(call: Callable[[], T]) -> T:
+    """Repeats a call while Redis is away, starting or full: an answer that is due must not be lost."""
+    while True:
+        try:
+            return call()
+        except PASSING as error:
+            log.warning("waiting for Redis: %s", error)
+            time.sleep(RETRY_S)
+
+
+def _now_us() -> int:
+    return round(time.time() * MICROSECONDS)
