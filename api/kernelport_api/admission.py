@@ -92,7 +92,6 @@ class Admission:
         while True:
             try:
                 await self._share()
-                self._redis_is_full = await self._is_full()
             except RedisError as error:
                 log.warning("cannot share what waits here: %s", error)
             await asyncio.sleep(HEARTBEAT_S)
@@ -108,7 +107,9 @@ class Admission:
             pipeline.sadd(keys.FRONT_DOORS, self._front_door)
             pipeline.expire(keys.FRONT_DOORS, keys.INDEX_TTL_S)
             pipeline.smembers(keys.FRONT_DOORS)
-            names = (await pipeline.execute())[-1]
+            pipeline.info("memory")
+            *_, names, memory = await pipeline.execute()
+        self._redis_is_full = _is_full(memory)
         others = [name for name in names if name.decode() != self._front_door]
         records: Any = await self._redis.mget([keys.front_door(name.decode()) for name in others]) if others else []
         dead = [name for name, value in zip(others, records, strict=True) if value is None]
@@ -122,12 +123,12 @@ class Admission:
                     elsewhere[load.deployment].bytes += load.bytes
         self._elsewhere = elsewhere
 
-    async def _is_full(self) -> bool:
-        memory = await self._redis.info("memory")
-        limit = int(memory.get("maxmemory", 0))
-        return limit > 0 and int(memory["used_memory"]) > FULL_SHARE * limit
-
     def _refuse(self, deployment: str, why: str) -> None:
         rate = self._drain[deployment].rate()
         retry_after_s = min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, 1 / rate)) if rate else 1.0
         raise ResourceExhaustedError(f'"{deployment}" is full: {why}', retry_after_s=retry_after_s)
+
+
+def _is_full(memory: Mapping[str, Any]) -> bool:
+    limit = int(memory.get("maxmemory", 0))
+    return limit > 0 and int(memory["used_memory"]) > FULL_SHARE * limit

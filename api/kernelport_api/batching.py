@@ -1,8 +1,8 @@
 """Forms batches: at once while workers are idle, larger ones while they are busy.
 
-A deployment has a number of batches in flight that keeps its workers busy. Below that number a request leaves in the
-same turn of the event loop; above it, requests gather until an answer makes room. A lone request never waits for a
-timer, and load makes batches grow.
+A request leaves in the same turn of the event loop while a worker is idle. While all are busy, requests gather until an
+answer makes room, or until they are as many as the last batch that left: then they go on ahead, so that a worker finds
+its next batch waiting. A lone request never waits for a timer, and load makes batches grow.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 
-# One batch runs while the next is on its way, so that a worker never waits for the front door.
+# One batch runs while the next is on its way.
 BATCHES_PER_WORKER = 2
 
 
@@ -111,12 +111,20 @@ class BatchFormer:
     def _pump(self) -> None:
         self._pump_scheduled = False
         workers = max(1, self._live_workers())
-        while self._waiting and len(self._flights) < BATCHES_PER_WORKER * workers:
+        while self._waiting and self._may_send(workers):
             flight = self._cut(idle_workers=max(1, workers - len(self._flights)))
             self._flights[flight] = None
             task = asyncio.create_task(self._send(flight))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
+
+    def _may_send(self, workers: int) -> bool:
+        if len(self._flights) < workers:
+            return True
+        if len(self._flights) >= BATCHES_PER_WORKER * workers:
+            return False
+        last, next_group = next(reversed(self._flights)), next(iter(self._waiting.values()))
+        return len(next_group) >= min(len(last.requests), self._deployment.batching.max_batch)
 
     def _cut(self, idle_workers: int) -> Flight:
         """Takes the next batch off the group that has waited its turn longest; idle workers share what waits."""

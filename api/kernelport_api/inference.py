@@ -1,5 +1,6 @@
 """InferenceService: validate, admit, queue, answer."""
 
+import asyncio
 import time
 from collections.abc import Hashable, Mapping
 
@@ -19,6 +20,8 @@ from kernelport_api.admission import Admission
 from kernelport_api.answers import answer_errors
 from kernelport_api.dispatch import RETRY_AFTER_S, Dispatcher, unreachable
 from kernelport_api.workers import WorkerView
+
+SLOW_STRING_BYTES = 64 * 2**10
 
 
 class Inference:
@@ -72,7 +75,10 @@ class Inference:
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
     ) -> bytes:
         """Runs one request whose deployment is known; `body` is the request as it came in."""
-        _raise_any(list(tensors.violations(request.inputs)))
+        if _is_slow_to_check(request):
+            _raise_any(await asyncio.to_thread(lambda: list(tensors.violations(request.inputs))))
+        else:
+            _raise_any(list(tensors.violations(request.inputs)))
         request_ids.check(request)
         signature = await self._signature(deployment)
         if signature is not None:
@@ -108,6 +114,11 @@ def _parsed(body: bytes) -> pb.InferRequest:
         return pb.InferRequest.FromString(body)
     except DecodeError as error:
         raise InvalidArgumentError.of([FieldViolation("request", f"expected an InferRequest: {error}")]) from error
+
+
+def _is_slow_to_check(request: pb.InferRequest) -> bool:
+    """Whether checking would keep the event loop from its other callers: STRING elements are read one by one."""
+    return any(tensor.dtype == pb.STRING and len(tensor.data) > SLOW_STRING_BYTES for tensor in request.inputs)
 
 
 def _unknown(model: str, deployments: Mapping[str, Deployment]) -> Exception:

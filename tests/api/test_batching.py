@@ -66,6 +66,20 @@ async def test_requests_gather_while_workers_are_busy_and_leave_when_one_answers
     assert bench.sent[-1] == [b"3", b"4", b"5", b"6"]
 
 
+async def test_the_batch_that_goes_on_ahead_is_as_large_as_the_one_before_it() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.submit()
+    await settle_loop()
+    for _ in range(2):
+        bench.submit()
+        await settle_loop()
+    assert bench.sent == [[b"1", b"2", b"3"]], "two gather behind three"
+    bench.submit()
+    await settle_loop()
+    assert bench.sent == [[b"1", b"2", b"3"], [b"4", b"5", b"6"]]
+
+
 async def test_idle_workers_share_what_waits() -> None:
     bench = Bench(workers=3)
     for _ in range(7):
@@ -96,9 +110,9 @@ async def test_only_compatible_requests_share_a_batch_and_groups_take_turns() ->
     bench = Bench(max_batch=2)
     requests = [bench.submit(group) for group in "aabba"]
     await settle_loop()
-    bench.former.settle(requests[0])
-    bench.former.settle(requests[1])
-    await settle_loop()
+    for pending in requests:
+        bench.former.settle(pending)
+        await settle_loop()
     assert bench.sent == [[b"1", b"2"], [b"3", b"4"], [b"5"]]
 
 

@@ -209,3 +209,9 @@ def test_what_cannot_be_served_is_refused_at_load(own: str, kernel: str | None, 
     served = deployment(SOFTMAX, device).model_copy(update={"kernel": kernel})
     with pytest.raises(LoadError, match=message):
         HelionBackend.load(served)
+
+
+def test_a_billion_rows_of_nothing_are_no_work() -> None:
+    from kernelport_workers.kernels.softmax import softmax_two_pass
+
+    assert softmax_two_pass(torch.empty((10**9, 0))).shape == (10**9, 0)

@@ -14,10 +14,18 @@ SIGNATURE = Signature(
 )
 
 
+def softmax_two_pass(x: torch.Tensor) -> torch.Tensor:
+    """Softmax over dimension 1 of a 2-D tensor of any size, in its dtype, computed in F32."""
+    if x.numel() == 0:  # a billion rows of nothing are no work
+        return torch.empty_like(x)
+    result: torch.Tensor = _two_pass(x)
+    return result
+
+
 # One compiled kernel serves every shape: a server cannot afford to tune anew for each.
 @helion.kernel(static_shapes=False)  # type: ignore[untyped-decorator]
-def softmax_two_pass(x: torch.Tensor) -> torch.Tensor:
-    """Softmax over dimension 1 of a 2-D tensor of any size, in its dtype, computed in F32.
+def _two_pass(x: torch.Tensor) -> torch.Tensor:
+    """The kernel itself.
 
     Tile by tile, the first pass over the columns keeps each row's running maximum and the running sum of exponentials
     relative to it; the second writes the result.
