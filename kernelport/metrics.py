@@ -4,7 +4,12 @@ No label grows with machines or requests: `deployment` comes from the deployment
 Times are in seconds, sizes in bytes.
 """
 
+import functools
+from typing import TypeVar
+
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+Metric = TypeVar("Metric", Counter, Histogram)
 
 _DEPLOYMENT = ("deployment",)
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
@@ -42,6 +47,12 @@ DUPLICATES_DROPPED = Counter("kernelport_duplicates_dropped", "Batches another w
 EXPIRED_DROPPED = Counter("kernelport_expired_dropped", "Requests past their deadline when taken.", _DEPLOYMENT)
 DEAD_LETTERS = Counter("kernelport_dead_letters", "Requests given up after their attempts.", _DEPLOYMENT)
 LEASE_RENEWALS = Counter("kernelport_lease_renewals", "Renewals of leases on running batches.")
+
+
+@functools.cache
+def labelled(metric: Metric, *labels: str) -> Metric:
+    """The metric for these labels; cheaper than `metric.labels`, which every request would pay several times."""
+    return metric.labels(*labels)
 
 
 def serve(listen: str) -> None:

@@ -17,6 +17,10 @@ from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 
 # One batch runs while the next is on its way.
 BATCHES_PER_WORKER = 2
+# A batch costs Celery and Redis as much as several requests do. So each is followed by a pause that grows with the
+# number of callers and lets the next batch become worth its cost: nothing for a lone caller, the longest for a crowd.
+PAUSE_PER_CALLER_S = 0.000_5
+LONGEST_PAUSE_S = 0.008
 
 
 @dataclass(eq=False)
@@ -75,6 +79,8 @@ class BatchFormer:
         self._waiting: OrderedDict[Hashable, deque[Pending]] = OrderedDict()
         self._flights: dict[Flight, None] = {}
         self._pump_scheduled = False
+        self._unanswered = 0
+        self._last_sent_at = 0.0
         self._publishing: set[asyncio.Task[None]] = set()
 
     @property
@@ -85,10 +91,12 @@ class BatchFormer:
     def submit(self, pending: Pending) -> None:
         """Takes a request in; its batch is formed in this turn of the event loop at the earliest."""
         self._waiting.setdefault(pending.group, deque()).append(pending)
+        self._unanswered += 1
         self._schedule_pump()
 
     def settle(self, pending: Pending) -> None:
         """Notes that a request is done with: answered, expired or given up by its caller."""
+        self._unanswered -= 1
         if pending.flight is None:
             self._forget(pending)
             return
@@ -106,7 +114,11 @@ class BatchFormer:
     def _schedule_pump(self) -> None:
         if not self._pump_scheduled:
             self._pump_scheduled = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            asyncio.get_running_loop().call_later(self._pause_s(), self._pump)
+
+    def _pause_s(self) -> float:
+        pause_s = min(LONGEST_PAUSE_S, PAUSE_PER_CALLER_S * (self._unanswered - 1)) / max(1, self._live_workers())
+        return max(0.0, self._last_sent_at + pause_s - time.monotonic())
 
     def _pump(self) -> None:
         self._pump_scheduled = False
@@ -114,6 +126,7 @@ class BatchFormer:
         while self._waiting and self._may_send(workers):
             flight = self._cut(idle_workers=max(1, workers - len(self._flights)))
             self._flights[flight] = None
+            self._last_sent_at = time.monotonic()
             task = asyncio.create_task(self._send(flight))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)

@@ -22,6 +22,7 @@ from kernelport.errors import (
     from_status,
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
+from kernelport.metrics import labelled
 from kernelport.queues import celery_message, queue_keys, queue_name
 from kernelport.settings import Settings
 from kernelport.v1 import inference_pb2 as pb
@@ -76,17 +77,15 @@ class Dispatcher:
         pending = Pending(item, group, len(body), self._replies.expect(request_id))
         former = self._formers[deployment.name]
         former.submit(pending)
+        timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                completion = await pending.answer
-            return await self._response(deployment.name, pending, completion)
-        except TimeoutError:
-            raise DeadlineExceededError(f"no answer within {timeout_s:g} s") from None
+            return await self._response(deployment.name, pending, await pending.answer)
         except asyncio.CancelledError:
             if not result_key:
                 self._cancel(request_id)
             raise
         finally:
+            timer.cancel()
             self._replies.abandon(request_id)
             former.settle(pending)
 
@@ -115,7 +114,7 @@ class Dispatcher:
                 log.warning(
                     "batch %s of %s was lost on its way to a worker; publishing it again", flight.batch_id, deployment
                 )
-                metrics.REPUBLISHED.labels(deployment).inc()
+                labelled(metrics.REPUBLISHED, deployment).inc()
                 await self._push(deployment, flight.message)
             flight.suspected = missing
         except (RedisError, KernelPortError) as error:
@@ -190,6 +189,11 @@ def unreachable(error: RedisError) -> KernelPortError:
     return UnavailableError(f"the queue cannot be reached: {error}", retry_after_s=RETRY_AFTER_S)
 
 
+def _expire(pending: Pending, timeout_s: float) -> None:
+    if not pending.answer.done():
+        pending.answer.set_exception(DeadlineExceededError(f"no answer within {timeout_s:g} s"))
+
+
 def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes:
     """The timing fields as serialized protobuf; appended to a serialized InferResponse they become part of it."""
     out_and_back_us = (time.monotonic() - pending.published_at) * 1e6
@@ -199,6 +203,6 @@ def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes
         batched_us=round(forming_us) + completion.prepare_us,
         backend_us=completion.backend_us,
     )
-    metrics.QUEUE_SECONDS.labels(deployment).observe(timings.queued_us / 1e6)
-    metrics.BATCHING_SECONDS.labels(deployment).observe(timings.batched_us / 1e6)
+    labelled(metrics.QUEUE_SECONDS, deployment).observe(timings.queued_us / 1e6)
+    labelled(metrics.BATCHING_SECONDS, deployment).observe(timings.batched_us / 1e6)
     return timings.SerializeToString()

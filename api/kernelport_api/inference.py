@@ -13,6 +13,7 @@ from kernelport import metrics, tensors
 from kernelport import signature as signatures
 from kernelport.deployments import Deployment
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
+from kernelport.metrics import labelled
 from kernelport.signature import Signature
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import request_ids
@@ -65,10 +66,10 @@ class Inference:
             status = "CANCELLED" if context.cancelled() else "INTERNAL"
             raise
         finally:
-            metrics.REQUESTS.labels(deployment.name, status).inc()
-            metrics.TOTAL_SECONDS.labels(deployment.name).observe(time.monotonic() - arrived_at)
-            metrics.REQUEST_BYTES.labels(deployment.name).inc(len(body))
-        metrics.RESPONSE_BYTES.labels(deployment.name).inc(len(response))
+            labelled(metrics.REQUESTS, deployment.name, status).inc()
+            labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
+            labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
+        labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
 
     async def run(

@@ -29,6 +29,11 @@ state_dir = option(
     help="Where the embedded Redis keeps its data and every process its log.",
 )
 redis_url = option("--redis-url", default=None, help="An existing Redis to use instead of an embedded one.")
+metrics_listen = option(
+    "--metrics-listen",
+    default="",
+    help="host:port of the front door's Prometheus endpoint; the workers take the ports after it. None by default.",
+)
 deployments_file = option(
     "--deployments-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -24,9 +24,17 @@ from kernelport.stack import Stack, StackError
 @options.state_dir
 @options.redis_url
 @options.deployments_file
-def up(chosen: str | None, listen: str, state_dir: Path, redis_url: str | None, deployments_file: Path | None) -> None:
+@options.metrics_listen
+def up(
+    chosen: str | None,
+    listen: str,
+    state_dir: Path,
+    redis_url: str | None,
+    deployments_file: Path | None,
+    metrics_listen: str,
+) -> None:
     """Start Redis, the front door and a worker for each deployment on this machine."""
-    settings = replace(Settings.from_environment(), listen=listen)
+    settings = replace(Settings.from_environment(), listen=listen, metrics_listen=metrics_listen)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are

@@ -93,12 +93,13 @@ class Stack:
             if self._embedded_redis:
                 self._start_redis()
             self._start("front-door", [sys.executable, "-m", "kernelport_api"])
-            for name in self.deployments:
+            for index, name in enumerate(self.deployments, 1):
                 worker_id = f"{name}-{os.getpid()}"
+                metrics_listen = _port_after(self.settings.metrics_listen, index)
                 self._start(
                     f"worker-{name}",
                     worker_command([name]),
-                    replace(self.settings, worker_id=worker_id),
+                    replace(self.settings, worker_id=worker_id, metrics_listen=metrics_listen),
                     # Front doors learn of a death at once, rather than when the heartbeat is overdue.
                     on_exit=lambda worker_id=worker_id: self._forget(worker_id),  # type: ignore[misc]
                 )
@@ -228,6 +229,12 @@ class Stack:
             service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
             state = "serving" if _is_serving(health, service) else "starting"
         return Status(child.name, state, child.pid, child.restarts)
+
+
+def _port_after(listen: str, distance: int) -> str:
+    """The address `distance` ports on; empty for none."""
+    host, _, port = listen.rpartition(":")
+    return f"{host}:{int(port) + distance}" if listen else ""
 
 
 def _family(host: str) -> socket.AddressFamily:

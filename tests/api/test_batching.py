@@ -23,6 +23,12 @@ class Bench:
     async def _publish(self, deployment: str, flight: Flight) -> None:
         self.sent.append([pending.item.id for pending in flight.requests])
 
+    async def settled(self) -> None:
+        """Waits until the former has sent what it is going to send by itself."""
+        await asyncio.sleep(0)
+        while self.former._pump_scheduled or self.former._publishing:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
     def submit(self, group: Hashable = None, size: int = 1) -> Pending:
         self._count += 1
         item = BatchItem(id=str(self._count).encode(), request=b"x")
@@ -31,23 +37,27 @@ class Bench:
         return pending
 
 
-async def settle_loop() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 async def test_a_lone_request_leaves_at_once() -> None:
     bench = Bench()
     bench.submit()
-    await settle_loop()
+    await bench.settled()
     assert bench.sent == [[b"1"]]
+
+
+async def test_a_lone_caller_never_waits_for_a_timer() -> None:
+    bench = Bench()
+    for _ in range(3):
+        pending = bench.submit()
+        assert bench.former._pause_s() == 0
+        await bench.settled()
+        bench.former.settle(pending)
 
 
 async def test_requests_of_the_same_moment_share_a_batch() -> None:
     bench = Bench()
     for _ in range(5):
         bench.submit()
-    await settle_loop()
+    await bench.settled()
     assert bench.sent == [[b"1", b"2", b"3", b"4", b"5"]]
 
 
@@ -56,13 +66,13 @@ async def test_requests_gather_while_workers_are_busy_and_leave_when_one_answers
     busy = []
     for _ in range(BATCHES_PER_WORKER):
         busy.append(bench.submit())
-        await settle_loop()
+        await bench.settled()
     for _ in range(4):
         bench.submit()
-        await settle_loop()
+        await bench.settled()
     assert len(bench.sent) == BATCHES_PER_WORKER
     bench.former.settle(busy[0])
-    await settle_loop()
+    await bench.settled()
     assert bench.sent[-1] == [b"3", b"4", b"5", b"6"]
 
 
@@ -70,13 +80,13 @@ async def test_the_batch_that_goes_on_ahead_is_as_large_as_the_one_before_it() -
     bench = Bench()
     for _ in range(3):
         bench.submit()
-    await settle_loop()
+    await bench.settled()
     for _ in range(2):
         bench.submit()
-        await settle_loop()
+        await bench.settled()
     assert bench.sent == [[b"1", b"2", b"3"]], "two gather behind three"
     bench.submit()
-    await settle_loop()
+    await bench.settled()
     assert bench.sent == [[b"1", b"2", b"3"], [b"4", b"5", b"6"]]
 
 
@@ -84,7 +94,7 @@ async def test_idle_workers_share_what_waits() -> None:
     bench = Bench(workers=3)
     for _ in range(7):
         bench.submit()
-    await settle_loop()
+    await bench.settled()
     assert [len(batch) for batch in bench.sent] == [3, 2, 2]
 
 
@@ -92,37 +102,37 @@ async def test_more_workers_take_more_batches() -> None:
     bench = Bench(workers=3)
     for _ in range(20):
         bench.submit()
-        await settle_loop()
+        await bench.settled()
     assert len(bench.sent) == 3 * BATCHES_PER_WORKER
 
 
 async def test_a_batch_keeps_to_max_batch_and_max_bytes() -> None:
     bench = Bench(max_batch=3, max_bytes=10)
     requests = [bench.submit(size=size) for size in (4, 4, 4, 1, 1, 1, 1, 50)]
-    await settle_loop()
+    await bench.settled()
     for pending in requests:  # each answer lets the next batch go
         bench.former.settle(pending)
-        await settle_loop()
+        await bench.settled()
     assert bench.sent == [[b"1", b"2"], [b"3", b"4", b"5"], [b"6", b"7"], [b"8"]]
 
 
 async def test_only_compatible_requests_share_a_batch_and_groups_take_turns() -> None:
     bench = Bench(max_batch=2)
     requests = [bench.submit(group) for group in "aabba"]
-    await settle_loop()
+    await bench.settled()
     for pending in requests:
         bench.former.settle(pending)
-        await settle_loop()
+        await bench.settled()
     assert bench.sent == [[b"1", b"2"], [b"3", b"4"], [b"5"]]
 
 
 async def test_a_request_given_up_while_waiting_is_never_sent() -> None:
     bench = Bench(workers=1, max_batch=1)
     requests = [bench.submit() for _ in range(BATCHES_PER_WORKER + 2)]
-    await settle_loop()
+    await bench.settled()
     bench.former.settle(requests[-2])
     bench.former.settle(requests[0])
-    await settle_loop()
+    await bench.settled()
     assert bench.sent[-1] == [requests[-1].item.id]
 
 
@@ -130,9 +140,9 @@ async def test_requests_given_up_before_their_batch_is_out_still_make_room() -> 
     bench = Bench()
     for _ in range(3 * BATCHES_PER_WORKER):
         bench.former.settle(bench.submit())
-        await settle_loop()
+        await bench.settled()
     bench.submit()
-    await settle_loop()
+    await bench.settled()
     assert bench.sent
 
 

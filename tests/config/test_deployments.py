@@ -55,7 +55,7 @@ def test_the_deployments_device_goes_before_the_manifests(tmp_path: Path, field:
     assert load(tmp_path, text)["x"].device == device
 
 
-ENTRY_KEYS = "backend, batching, device, image, kernel, manifest, pipeline, timeouts"
+ENTRY_KEYS = "backend, batching, device, image, kernel, limits, manifest, on_no_worker, pipeline, timeouts"
 ERRORS = {
     # entry of the deployment x -> what is said after "deployments.yaml: "
     f"{PIPELINE}, batching: {{max_batch: many}}": 'x.batching.max_batch: expected an integer of at least 1, got "many"',

@@ -1,0 +1,51 @@
+"""The Prometheus endpoints of front door and workers."""
+
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelport import Client, InvalidArgumentError
+from kernelport.settings import bundled_deployments
+from kernelport.stack import Stack
+from kernelport.stack.stack import free_port
+from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.waiting import wait_for
+
+LABELS = {"deployment", "status", "le", "implementation", "major", "minor", "patchlevel", "version", "generation"}
+
+
+def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
+    port = free_port()
+    settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
+    with Stack(settings, ["identity-onnx"], tmp_path) as stack, Client(stack.target, timeout_s=30) as client:
+        stack.wait_ready(START_TIMEOUT_S)
+        for _ in range(3):
+            client.infer("identity-onnx", {"x": np.ones((1, 1, 2, 2), np.float32)})
+        with pytest.raises(InvalidArgumentError):
+            client.infer("identity-onnx", {})
+        served = '{deployment="identity-onnx"'
+        front_door = wait_for(lambda: _scrape(port, f"kernelport_live_workers{served}}} 1.0"))
+        worker = wait_for(lambda: _scrape(port + 1, "kernelport_batch_requests_sum"))
+    assert f'kernelport_requests_total{served},status="OK"}} 3.0' in front_door
+    assert f'kernelport_requests_total{served},status="INVALID_ARGUMENT"}} 1.0' in front_door
+    for name in ("request_seconds", "queue_seconds", "batching_seconds"):
+        assert f"kernelport_{name}_count{served}}} " in front_door
+    assert f"kernelport_batch_requests_sum{served}}} 3.0" in worker
+    assert f"kernelport_backend_seconds_count{served}}} " in worker
+    assert _label_names(front_door) | _label_names(worker) <= LABELS
+
+
+def _scrape(port: int, expected: str) -> str | None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        text: str = response.read().decode()
+    return text if expected in text else None
+
+
+def _label_names(text: str) -> set[str]:
+    series = [line for line in text.splitlines() if "{" in line and not line.startswith("#")]
+    return {
+        pair.partition("=")[0] for line in series for pair in line[line.index("{") + 1 : line.index("}")].split(",")
+    }
