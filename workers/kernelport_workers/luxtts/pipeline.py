@@ -1,0 +1,317 @@
+"""The public entry: load a model directory, encode references, speak batches of utterances."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kernelport_workers.luxtts import prompt
+from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, Schedule, TorchAcousticModel
+from kernelport_workers.luxtts.batching import plan_batches
+from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
+from kernelport_workers.luxtts.chunking import Chunk, chunk_text, join
+from kernelport_workers.luxtts.config import FEATURE_SCALE, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
+from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, SynthesisError, TextError
+from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
+from kernelport_workers.luxtts.prompt import Voice
+from kernelport_workers.luxtts.text_encoder import frame_count
+from kernelport_workers.luxtts.tokenizer import Phonemizer, Tokenizer
+from kernelport_workers.luxtts.transcribe import TRANSCRIBER_RATE, Transcriber
+from kernelport_workers.luxtts.utterance import Audio, Utterance
+from kernelport_workers.luxtts.vocoder import Vocoder
+
+ComputePath = Literal["torch", "onnx", "onnx-int8"]
+
+MAX_FRAMES = 12_000
+"""Longest single pass, reference included (128 s); only a transcript that does not match its recording gets there."""
+
+_UPSTREAM_SPEED = 1.3
+_LEAST_SPEECH_FRAMES = 24
+_CPU_BUDGET = 2 << 30
+_GPU_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One chunk of one utterance, ready to run."""
+
+    owner: int
+    part: int
+    job: Job
+    pause: float
+
+
+class Pipeline:
+    """A loaded model. Not thread-safe: one call at a time.
+
+    On the CPU and on the ONNX paths every job runs alone, so that the same seed gives the same bytes whatever else is
+    in the batch (same machine and thread count). On a GPU jobs of similar length share padded batches and equal their
+    run-alone result to rounding; ``max_batch=1`` buys bitwise equality there too.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        model: AcousticModel,
+        vocoder: Vocoder,
+        transcriber: Transcriber | None = None,
+        memory_budget: int = _CPU_BUDGET,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.transcriber = transcriber
+        self._config = config
+        self._model = model
+        self._vocoder = vocoder
+        self._budget = memory_budget
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        compute: ComputePath = "torch",
+        *,
+        transcriber: Transcriber | None = None,
+        phonemize: Phonemizer | None = None,
+        max_batch: int | None = None,
+        memory_budget: int | None = None,
+        threads: int = 0,
+    ) -> Pipeline:
+        """Load a model directory laid out as published.
+
+        Args:
+            path: Directory with config.json, tokens.txt, the weights or graphs of the chosen path, and vocoder/.
+            device: Where the PyTorch path and the vocoder run.
+            dtype: Type of the acoustic model on the PyTorch path; the vocoder is always float32.
+            compute: ``torch``, or the published graphs on the CPU: ``onnx`` (float32) or ``onnx-int8``.
+            transcriber: Used by :meth:`encode_prompt` when no transcript is given.
+            phonemize: English text to phonemes; espeak by default.
+            max_batch: Most jobs per batch on the PyTorch path; default 1 on the CPU, 64 elsewhere.
+            memory_budget: Bytes one batch may take; default 2 GiB on the CPU, half of the free memory on a GPU.
+            threads: Threads of the ONNX paths, 0 for all cores.
+
+        Raises:
+            CheckpointError: A file is absent or malformed; the message names the file or tensor.
+            DependencyError: A package for the chosen path is not installed.
+            InvalidInputError: ``compute`` is none of the three paths.
+        """
+        files = CheckpointFiles.open(path)
+        target = torch.device(device)
+        vocoder = load_vocoder(files.root / "vocoder", target)
+        model: AcousticModel
+        if compute == "torch":
+            batch = max_batch or (1 if target.type == "cpu" else _GPU_BATCH)
+            model = TorchAcousticModel(files.config, *load_acoustic_model(files, target, dtype), max_batch=batch)
+        elif compute in ("onnx", "onnx-int8"):
+            model = OnnxAcousticModel(files, int8=compute == "onnx-int8", threads=threads)
+        else:
+            raise InvalidInputError("compute", f"is {compute!r}, expected torch, onnx or onnx-int8")
+        if memory_budget is None:
+            memory_budget = _CPU_BUDGET if target.type == "cpu" else torch.cuda.mem_get_info(target)[0] // 2
+        tokenizer = Tokenizer(files.tokens, phonemize)
+        return cls(files.config, tokenizer, model, vocoder, transcriber, memory_budget)
+
+    def encode_prompt(
+        self,
+        audio: bytes,
+        text: str | None = None,
+        *,
+        seconds: float = 5.0,
+        rms: float = 0.01,
+        upstream: bool = False,
+    ) -> Voice:
+        """Encode a reference recording.
+
+        With a transcript the whole trimmed recording, at most 30 s, is used, because the transcript describes all of
+        it; without one, at most ``seconds`` of it are used and transcribed.
+
+        Args:
+            audio: Bytes of a WAV, FLAC, OGG or MP3 file, any rate and channel count.
+            text: What the recording says; None asks the transcriber.
+            seconds: Longest part to use, 0.5 to 30.
+            rms: Level to which a quieter recording is raised, over 0 to 1.
+            upstream: Reproduce the original engine: hard cut at ``seconds``, no trimming, original tokenizer.
+
+        Raises:
+            InvalidInputError: ``prompt_audio``, ``prompt_text``, ``ref_duration`` or ``rms`` cannot be used.
+            DependencyError: A package for transcription or for the transcript's language is not installed.
+        """
+        _in_range("ref_duration", seconds, prompt.MIN_SECONDS, prompt.MAX_SECONDS)
+        _in_range("rms", rms, 1e-6, 1.0)
+        decoded = prompt.decode(audio)
+        limit = None if text is not None and not upstream else seconds
+        used, features, level = prompt.prepare(decoded, limit, rms, upstream)
+        if text is None:
+            if self.transcriber is None:
+                raise InvalidInputError("prompt_text", "is absent and no transcriber is configured")
+            text = self.transcriber.transcribe(prompt.resample(used, SAMPLE_RATE, TRANSCRIBER_RATE))
+        try:
+            tokens = self.tokenizer.encode(text, upstream)
+        except TextError as error:
+            raise TextError(f"{error.reason} (transcript {text!r})", field="prompt_text") from error
+        if not tokens:
+            raise TextError(f"gives no tokens (transcript {text!r})", field="prompt_text")
+        return Voice(tuple(tokens), features, level, rms, text)
+
+    def synthesize(self, utterances: Sequence[Utterance], check: Check | None = None) -> list[Audio | LuxTTSError]:
+        """Speak a batch; utterances may differ in everything.
+
+        Args:
+            utterances: What to say; an invalid one does not disturb the others.
+            check: Called between solver steps and between batches. What it raises ends the call and propagates.
+
+        Returns:
+            One entry per utterance, in order: its audio, or the error that stopped it.
+        """
+        results: dict[int, Audio | LuxTTSError] = {}
+        seeds = [secrets.randbits(62) if item.seed is None else item.seed for item in utterances]
+        parts: list[list[NDArray[np.float32] | None]] = [[] for _ in utterances]
+        passes: list[_Pass] = []
+        for owner, utterance in enumerate(utterances):
+            try:
+                planned = self._plan(owner, utterance, seeds[owner])
+            except Exception as error:
+                results[owner] = _as_error(error)
+            else:
+                parts[owner] = [None] * len(planned)
+                passes += planned
+        pauses = {(item.owner, item.part): item.pause for item in passes}
+        for item, outcome in self._run(utterances, passes, check):
+            if isinstance(outcome, LuxTTSError):
+                results[item.owner] = outcome
+                continue
+            parts[item.owner][item.part] = outcome
+            finished = [samples for samples in parts[item.owner] if samples is not None]
+            if len(finished) == len(parts[item.owner]) and item.owner not in results:
+                gaps = [pauses[item.owner, part] for part in range(len(finished))]
+                results[item.owner] = Audio(join(finished, gaps), OUTPUT_SAMPLE_RATE, seeds[item.owner])
+                parts[item.owner] = []
+        return [results[owner] for owner in range(len(utterances))]
+
+    def _plan(self, owner: int, utterance: Utterance, seed: int) -> list[_Pass]:
+        """Check one utterance and cut it into passes, each with its own seed."""
+        utterance.validate()
+        if utterance.upstream:
+            chunks = [Chunk(tuple(self.tokenizer.encode(utterance.text, upstream=True)), 0.0)]
+        else:
+            chunks = chunk_text(self.tokenizer, utterance.text)
+        if not chunks or not chunks[0].tokens:
+            raise TextError("gives no tokens: there is nothing to say")
+        passes = []
+        for part, chunk in enumerate(chunks):
+            job_seed = seed if part == 0 else _derived_seed(seed, part)
+            job = Job(utterance.voice, chunk.tokens, self._frames(utterance, chunk), job_seed)
+            passes.append(_Pass(owner, part, job, chunk.pause))
+        return passes
+
+    def _frames(self, utterance: Utterance, chunk: Chunk) -> int:
+        voice, speed = utterance.voice, utterance.speed * (_UPSTREAM_SPEED if utterance.upstream else 1.0)
+        prompt_frames = len(voice.features)
+        frames = frame_count(prompt_frames, len(voice.tokens), len(chunk.tokens), speed)
+        least = prompt_frames + (2 if utterance.upstream else _LEAST_SPEECH_FRAMES)
+        if frames > MAX_FRAMES:
+            raise InvalidInputError(
+                "text" if utterance.upstream else "prompt_text",
+                f"{len(chunk.tokens)} tokens to speak, and {len(voice.tokens)} tokens for {prompt_frames} frames of "
+                f"reference, make a pass of {frames} frames, expected at most {MAX_FRAMES}",
+            )
+        return max(frames, least)
+
+    def _run(
+        self, utterances: Sequence[Utterance], passes: Sequence[_Pass], check: Check | None
+    ) -> Iterator[tuple[_Pass, NDArray[np.float32] | LuxTTSError]]:
+        """Yield the audio of every pass as it is finished; the seam for streaming."""
+        failed: set[int] = set()
+        by_schedule: dict[Schedule, list[_Pass]] = {}
+        for item in passes:
+            by_schedule.setdefault(utterances[item.owner].schedule, []).append(item)
+        for schedule, group in by_schedule.items():
+            lengths = [item.job.frames for item in group]
+            batches = plan_batches(lengths, self._config.fm_decoder, self._budget, self._model.max_batch)
+            for batch in batches:
+                items = [group[index] for index in batch if group[index].owner not in failed]
+                for item, outcome in self._generate(items, schedule, check):
+                    finished = self._finish(outcome, utterances[item.owner])
+                    if isinstance(finished, LuxTTSError):
+                        failed.add(item.owner)
+                    if check is not None:
+                        check()
+                    yield item, finished
+
+    def _finish(self, outcome: Tensor | LuxTTSError, utterance: Utterance) -> NDArray[np.float32] | LuxTTSError:
+        if isinstance(outcome, LuxTTSError):
+            return outcome
+        try:
+            return self._decode(outcome, utterance)
+        except Exception as error:
+            return _as_error(error)
+
+    def _generate(
+        self, items: Sequence[_Pass], schedule: Schedule, check: Check | None
+    ) -> list[tuple[_Pass, Tensor | LuxTTSError]]:
+        """Run one batch; when it fails, run its members alone so that only the culprit fails."""
+        if not items:
+            return []
+        interrupted: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                if check is not None:
+                    check()
+            except BaseException as error:
+                interrupted.append(error)
+                raise
+
+        try:
+            features = self._model.generate([item.job for item in items], schedule, guarded)
+        except Exception as error:
+            if interrupted:
+                raise
+            if len(items) > 1:
+                return [pair for item in items for pair in self._generate([item], schedule, check)]
+            return [(items[0], _as_error(error))]
+        return list(zip(items, features, strict=True))
+
+    @torch.inference_mode()
+    def _decode(self, features: Tensor, utterance: Utterance) -> NDArray[np.float32]:
+        """Features (L, F) to audio at 48 kHz, limited to [-1, 1] and at the loudness of the reference.
+
+        The last frame is repeated because the vocoder loses one frame; the original engine does not do so.
+        """
+        mel = features.float().T[None] / FEATURE_SCALE
+        if not utterance.upstream:
+            mel = torch.cat([mel, mel[..., -1:]], dim=-1)
+        audio = self._vocoder(mel, smooth=utterance.return_smooth)[0].clamp_(-1.0, 1.0)
+        samples: NDArray[np.float32] = (audio * utterance.gain).cpu().numpy()
+        if not np.isfinite(samples).all():
+            raise SynthesisError("the network produced numbers that are not finite")
+        return samples
+
+
+def _as_error(error: Exception) -> LuxTTSError:
+    """Keep the engine's own errors and wrap any other, so that one item's failure is a value and not an end."""
+    if isinstance(error, LuxTTSError):
+        return error
+    wrapped = SynthesisError(f"failed with {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _derived_seed(seed: int, part: int) -> int:
+    """Seed of a later chunk, independent of how many there are."""
+    return int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0] >> 2)
+
+
+def _in_range(field: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise InvalidInputError(field, f"is {value}, expected {low:g} to {high:g}")

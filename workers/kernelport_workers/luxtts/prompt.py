@@ -1,0 +1,192 @@
+"""The reference recording: decoding, trimming, cutting at a pause, and the encoded voice that is worth caching."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import soundfile
+import soxr
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from kernelport_workers.luxtts import features
+from kernelport_workers.luxtts.config import FEATURE_SCALE, SAMPLE_RATE
+from kernelport_workers.luxtts.errors import InvalidInputError
+
+MIN_SECONDS, MAX_SECONDS = 0.5, 30.0
+"""Length of a reference after trimming."""
+
+MAX_FILE_SECONDS = 600
+"""Longest recording that is decoded at all."""
+
+_MIN_RATE, _MAX_RATE = 4_000, 384_000
+
+_HOP = SAMPLE_RATE // 100
+_LEAD, _TAIL = 0.3, 0.1
+_QUIET_DB, _FLOOR_DB = -40.0, -65.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """An encoded reference; everything of it that generation needs.
+
+    Attributes:
+        tokens: Token ids of the transcript.
+        features: Log-mel features times 0.1, float32 (frames, 100).
+        rms: Root mean square of the recording as given.
+        target_rms: Level to which a quieter recording was raised before the features were taken.
+        transcript: What the recording says.
+    """
+
+    tokens: tuple[int, ...]
+    features: NDArray[np.float32]
+    rms: float
+    target_rms: float
+    transcript: str
+
+    def to_bytes(self) -> bytes:
+        """Serialise without pickle, for a cache or a voice registry."""
+        fields = {"rms": self.rms, "target_rms": self.target_rms, "transcript": self.transcript}
+        arrays: dict[str, NDArray[Any]] = {"tokens": np.array(self.tokens, dtype=np.int64), "features": self.features}
+        return safetensors.numpy.save(arrays, metadata={"voice": json.dumps(fields)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Voice:
+        """Read what :meth:`to_bytes` wrote.
+
+        Raises:
+            InvalidInputError: The bytes are not an encoded voice.
+        """
+        try:
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            fields: dict[str, Any] = json.loads(header["__metadata__"]["voice"])
+            arrays = safetensors.numpy.load(data)
+            return cls(
+                tokens=tuple(arrays["tokens"].tolist()),
+                features=arrays["features"],
+                rms=float(fields["rms"]),
+                target_rms=float(fields["target_rms"]),
+                transcript=str(fields["transcript"]),
+            )
+        except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+            raise InvalidInputError("voice", f"not an encoded voice: {error}") from error
+
+
+def voice_key(audio: bytes, transcript: str | None, rms: float, seconds: float, upstream: bool = False) -> str:
+    """Cache key of an encoded reference: a SHA-256 of the recording's bytes and every parameter of the encoding."""
+    digest = hashlib.sha256(audio)
+    digest.update(json.dumps([1, transcript, float(rms), float(seconds), upstream]).encode())
+    return digest.hexdigest()
+
+
+def decode(audio: bytes) -> NDArray[np.float32]:
+    """Decode a WAV, FLAC, OGG or MP3 file to mono float32 at 24 kHz.
+
+    Raises:
+        InvalidInputError: ``prompt_audio`` is not a readable recording or holds numbers that are not finite.
+    """
+    try:
+        with soundfile.SoundFile(io.BytesIO(audio)) as file:
+            rate = int(file.samplerate)
+            if not _MIN_RATE <= rate <= _MAX_RATE:
+                raise InvalidInputError("prompt_audio", f"has {rate} Hz, expected {_MIN_RATE} to {_MAX_RATE}")
+            samples = file.read(MAX_FILE_SECONDS * rate + 1, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        raise InvalidInputError("prompt_audio", f"cannot be decoded as WAV, FLAC, OGG or MP3: {error}") from error
+    if len(samples) > MAX_FILE_SECONDS * rate:
+        raise InvalidInputError("prompt_audio", f"is longer than {MAX_FILE_SECONDS} s")
+    mono = samples.mean(axis=1, dtype=np.float32)
+    if not mono.size or not np.isfinite(mono).all():
+        raise InvalidInputError(
+            "prompt_audio", "has no samples" if not mono.size else "has samples that are not finite"
+        )
+    return resample(mono, rate, SAMPLE_RATE)
+
+
+def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:
+    """Resample mono audio with the high-quality setting of soxr."""
+    if rate == target:
+        return wave
+    resampled: NDArray[np.float32] = soxr.resample(wave, rate, target, quality="HQ")
+    return resampled
+
+
+def trim(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Remove silence at both ends of 24 kHz audio, keeping at most 0.3 s before and 0.1 s after the speech.
+
+    Raises:
+        InvalidInputError: ``prompt_audio`` is silent throughout.
+    """
+    loud = np.flatnonzero(_levels(wave) > _threshold(wave))
+    if not loud.size:
+        raise InvalidInputError("prompt_audio", "is silent")
+    start = max(0, int(loud[0]) * _HOP - int(_LEAD * SAMPLE_RATE))
+    return wave[start : (int(loud[-1]) + 1) * _HOP + int(_TAIL * SAMPLE_RATE)]
+
+
+def cut_at_pause(wave: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
+    """Shorten 24 kHz audio to at most ``seconds``, at the longest pause of the last 40 %, or its quietest moment."""
+    limit = int(seconds * SAMPLE_RATE)
+    if len(wave) <= limit:
+        return wave
+    levels = _levels(wave[:limit])
+    first = int(0.6 * len(levels))
+    quiet = levels <= _threshold(wave)
+    best, length, run = first + int(np.argmin(levels[first:])), 0, 0
+    for frame in range(first, len(levels)):
+        run = run + 1 if quiet[frame] else 0
+        if run > length:
+            best, length = frame - run // 2, run
+    return wave[: (best + 1) * _HOP]
+
+
+def prepare(
+    wave: NDArray[np.float32], seconds: float | None, target_rms: float, upstream: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Trim and cut a decoded reference and take its features.
+
+    Args:
+        wave: Mono 24 kHz audio.
+        seconds: Longest part to use; None uses all of it, which may then be at most 30 s.
+        target_rms: Level to which quieter audio is raised.
+        upstream: Cut hard at ``seconds`` and do not trim.
+
+    Returns:
+        The audio used (n,), its features (frames, 100) already scaled, and its root mean square as given.
+
+    Raises:
+        InvalidInputError: ``prompt_audio`` is silent, too short or too long.
+    """
+    shortest = features.MIN_SAMPLES if upstream else int(MIN_SECONDS * SAMPLE_RATE)
+    used = wave
+    if not upstream and len(wave) >= shortest:
+        used = trim(wave)
+    if seconds is not None:
+        used = used[: int(seconds * SAMPLE_RATE)] if upstream else cut_at_pause(used, seconds)
+    if not shortest <= len(used) <= MAX_SECONDS * SAMPLE_RATE:
+        raise InvalidInputError(
+            "prompt_audio",
+            f"has {len(used) / SAMPLE_RATE:.2f} s of speech, expected {shortest / SAMPLE_RATE:.2f} to "
+            f"{MAX_SECONDS:g} s",
+        )
+    raised, level = features.raise_to(torch.from_numpy(np.ascontiguousarray(used)), target_rms)
+    mel = features.log_mel(raised).mul_(FEATURE_SCALE)
+    return used, np.ascontiguousarray(mel.numpy()), level
+
+
+def _levels(wave: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Level of every 10 ms in dB relative to full scale; a last partial frame is dropped."""
+    frames = wave[: len(wave) // _HOP * _HOP].reshape(-1, _HOP).astype(np.float64)
+    levels: NDArray[np.float64] = 10.0 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
+    return levels
+
+
+def _threshold(wave: NDArray[np.float32]) -> float:
+    return max(float(_levels(wave).max(initial=_FLOOR_DB)) + _QUIET_DB, _FLOOR_DB)

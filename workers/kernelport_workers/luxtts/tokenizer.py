@@ -1,0 +1,212 @@
+"""Text to token ids: segmentation by language, English phonemes, Chinese syllables.
+
+English needs an espeak phonemizer (``piper-phonemize``, which carries GPL-3.0 code) and Chinese needs ``jieba``,
+``pypinyin`` and ``cn2an``; all are optional and imported on first use.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from kernelport_workers.luxtts.errors import DependencyError, TextError
+from kernelport_workers.luxtts.normalise import clean, english, upstream_english
+
+Language = Literal["en", "zh", "other", "pinyin", "tag"]
+Phonemizer = Callable[[str], str]
+
+_LOGGER = logging.getLogger(__name__)
+_PUNCTUATION = (
+    ("，", ","), ("。", "."), ("！", "!"), ("？", "?"), ("；", ";"), ("：", ":"), ("、", ","), ("‘", "'"), ("“", '"'),
+    ("”", '"'), ("’", "'"), ("⋯", "…"), ("···", "…"), ("・・・", "…"), ("...", "…"),
+)  # fmt: skip
+_PART = re.compile(r"[<\[].*?[>\]]|.")
+_BRACKETED = re.compile(r"([<\[].*?[>\]])")
+_BRACKET_KINDS: dict[str, Language] = {"<": "pinyin", "[": "tag"}
+_SYLLABLE = re.compile(r"[a-zA-ZüÜ]+[1-5]")
+_PINYIN_TAG = re.compile(r"<([a-zA-ZüÜ]+[1-5])>")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of normalised text in one language; ``ends_paragraph`` marks a line break after it."""
+
+    text: str
+    language: Language
+    ends_paragraph: bool = False
+
+
+class Tokenizer:
+    """Maps text to ids of a token table.
+
+    Args:
+        table: Token to id, from ``tokens.txt``.
+        phonemize: English text to a string of phonemes; by default espeak through ``piper-phonemize``.
+    """
+
+    def __init__(self, table: Mapping[str, int], phonemize: Phonemizer | None = None) -> None:
+        self._table = table
+        self._phonemize = phonemize or espeak_phonemes
+
+    def encode(self, text: str, upstream: bool = False) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: Any Unicode text.
+            upstream: Reproduce the training tokenizer exactly; text it cannot handle then gives no ids.
+
+        Raises:
+            TextError: Not in upstream mode: there is nothing to say or a script the model does not know.
+            DependencyError: A package for the text's language is not installed.
+        """
+        if upstream:
+            pieces = [
+                Piece(upstream_english(segment) if language == "en" else segment, language)
+                for segment, language in segments(map_punctuation(text))
+            ]
+        else:
+            pieces = self.pieces(text)
+        return [index for piece in pieces for index in self.encode_piece(piece)]
+
+    def pieces(self, text: str) -> list[Piece]:
+        """Normalise a text with the default rules and cut it by language and line.
+
+        Raises:
+            TextError: There is nothing to say or a script the model does not know.
+        """
+        found = [piece for line in clean(text).split("\n") for piece in _line_pieces(line)]
+        if not any(piece.language == "pinyin" or any(map(str.isalnum, piece.text)) for piece in found):
+            raise TextError("there is nothing to say: no letter or digit")
+        return found
+
+    def encode_piece(self, piece: Piece) -> list[int]:
+        """Token ids of one normalised piece."""
+        match piece.language:
+            case "en":
+                return self._ids(self._phonemize(piece.text))
+            case "zh":
+                return self._ids(_chinese_tokens(piece.text))
+            case "pinyin":
+                return self._ids(_split_syllable(piece.text[1:-1]) if _SYLLABLE.fullmatch(piece.text[1:-1]) else ())
+            case "tag":
+                return self._ids([piece.text])
+            case "other":
+                _LOGGER.warning("no tokens for %r: neither English nor Chinese", piece.text)
+                return []
+
+    @property
+    def space(self) -> int:
+        """Id of the token between words."""
+        return self._table[" "]
+
+    def _ids(self, tokens: Iterable[str]) -> list[int]:
+        ids = []
+        for token in tokens:
+            if token in self._table:
+                ids.append(self._table[token])
+            else:
+                _LOGGER.debug("token %r is not in the table and was dropped", token)
+        return ids
+
+
+def map_punctuation(text: str) -> str:
+    """Replace full-width and curly punctuation by ASCII and every ellipsis by one character."""
+    for old, new in _PUNCTUATION:
+        text = text.replace(old, new)
+    return text
+
+
+def segments(text: str) -> list[tuple[str, Language]]:
+    """Cut punctuation-mapped text by language as the training tokenizer does; line breaks vanish."""
+    runs: list[tuple[str, Language]] = []
+    for part in _PART.findall(text):
+        language = _language(part)
+        if runs and runs[-1][1] in ("other", language):
+            runs[-1] = (runs[-1][0] + part, language)
+        elif runs and language == "other":
+            runs[-1] = (runs[-1][0] + part, runs[-1][1])
+        else:
+            runs.append((part, language))
+    return [
+        (part, _BRACKET_KINDS[part[0]] if _BRACKETED.fullmatch(part) else language)
+        for run, language in runs
+        for part in _BRACKETED.split(run)
+        if part
+    ]
+
+
+def _language(part: str) -> Language:
+    if "\u4e00" <= part <= "\u9fa5" or (part[0] == "<" and part[-1] == ">"):
+        return "zh"
+    if "A" <= part <= "Z" or "a" <= part <= "z":
+        return "en"
+    return "other"
+
+
+def _line_pieces(line: str) -> list[Piece]:
+    """Pieces of one cleaned line: pinyin tags, runs of Chinese with punctuation, and everything else as English."""
+    pieces: list[Piece] = []
+    for index, part in enumerate(_PINYIN_TAG.split(line)):
+        if index % 2:
+            pieces.append(Piece(f"<{part}>", "pinyin"))
+            continue
+        if not re.search(r"[\u4e00-\u9fa5]", part):
+            runs: list[tuple[str, Language]] = [(part, "en")]
+        else:
+            runs = segments(map_punctuation(re.sub(r"[<>\[\]]", " ", part)))
+        for text, language in runs:
+            spoken = text if language == "zh" else english(text)
+            if spoken.strip():
+                pieces.append(Piece(spoken, "zh" if language == "zh" else "en"))
+    if pieces:
+        pieces[-1] = Piece(pieces[-1].text, pieces[-1].language, ends_paragraph=True)
+    return pieces
+
+
+def espeak_phonemes(text: str) -> str:
+    """American English phonemes (International Phonetic Alphabet, decomposed) with clause punctuation.
+
+    Raises:
+        DependencyError: No espeak binding is installed.
+    """
+    try:
+        from piper_phonemize import phonemize_espeak
+    except ImportError as error:
+        raise DependencyError(
+            "English text needs an espeak phonemizer: install piper-phonemize (it includes GPL-3.0 code)"
+        ) from error
+    return "".join(phoneme for clause in phonemize_espeak(text, "en-us") for phoneme in clause)
+
+
+def _chinese_tokens(text: str) -> list[str]:
+    try:
+        import cn2an
+        import jieba
+        from pypinyin import Style, lazy_pinyin
+    except ImportError as error:
+        raise DependencyError("Chinese text needs the packages jieba, pypinyin and cn2an") from error
+    jieba.setLogLevel(logging.WARNING)
+    syllables = lazy_pinyin(
+        list(jieba.cut(cn2an.transform(text, "an2cn"))),
+        style=Style.TONE3,
+        tone_sandhi=True,
+        neutral_tone_with_five=True,
+    )
+    tokens: list[str] = []
+    for syllable in syllables:
+        tokens.extend(_split_syllable(syllable) if _SYLLABLE.fullmatch(syllable) else [syllable])
+    return tokens
+
+
+def _split_syllable(syllable: str) -> list[str]:
+    """Initial with a 0, then the final with its tone: ``zhong1`` to ``zh0``, ``ong1``."""
+    try:
+        from pypinyin.contrib.tone_convert import to_finals_tone3, to_initials
+    except ImportError as error:
+        raise DependencyError("pinyin syllables need the package pypinyin") from error
+    initial = to_initials(syllable, strict=False)
+    final = to_finals_tone3(syllable, strict=False, neutral_tone_with_five=True)
+    return [token for token in (initial and f"{initial}0", final) if token]

@@ -1,0 +1,58 @@
+"""Speech to text for references that come without a transcript."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelport_workers.luxtts.errors import DependencyError
+
+TRANSCRIBER_RATE = 16_000
+"""Rate of the audio given to a transcriber in Hz."""
+
+
+class Transcriber(Protocol):
+    """Anything that turns mono float32 audio at 16 kHz into its words."""
+
+    def transcribe(self, wave: NDArray[np.float32]) -> str:
+        """Return what is said in audio (n,) at 16 kHz."""
+
+
+class FasterWhisper:
+    """Whisper through the optional ``faster-whisper`` package; the model is loaded on first use.
+
+    Args:
+        model: Name or directory of a converted Whisper model.
+        device: ``cpu`` or ``cuda``.
+        compute_type: Weight type of the runtime, for instance ``int8`` or ``float16``.
+    """
+
+    def __init__(self, model: str = "base.en", device: str = "cpu", compute_type: str = "int8") -> None:
+        self._arguments = (model, device, compute_type)
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    def transcribe(self, wave: NDArray[np.float32]) -> str:
+        """Return what is said in audio (n,) at 16 kHz.
+
+        Raises:
+            DependencyError: ``faster-whisper`` is not installed.
+        """
+        with self._lock:
+            if self._model is None:
+                self._model = self._load()
+            segments, _ = self._model.transcribe(wave, beam_size=5)
+            return " ".join(segment.text.strip() for segment in segments)
+
+    def _load(self) -> Any:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            raise DependencyError(
+                "prompt_text is absent, and transcription needs the package faster-whisper"
+            ) from error
+        model, device, compute_type = self._arguments
+        return WhisperModel(model, device=device, compute_type=compute_type)

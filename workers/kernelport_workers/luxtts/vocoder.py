@@ -1,0 +1,204 @@
+"""Vocos-style vocoder: log-mel features to 48 kHz audio, with an inverse Fourier transform head at each rate.
+
+The 24 kHz head gives the low band (resampled to 48 kHz by a fixed polyphase filter); an upsampler and a second head
+give the band above ``crossover_hz``. Group normalisation and the band merge see the whole utterance, so padding or
+cutting an utterance changes every sample: run utterances of different length one by one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kernelport_workers.luxtts.config import HOP_LENGTH, N_FFT, OUTPUT_SAMPLE_RATE, VocoderConfig
+from kernelport_workers.luxtts.zipformer import Linear
+
+_NORM_EPS = 1e-6
+_GROUPS = 32
+_MAX_MAGNITUDE = 100.0
+_RESAMPLE_HALF_WIDTH = 7
+_CROSSOVER_HALF_BINS = 4
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, layer norm, two linear maps around a GELU, scaled residual; (B, C, L) to (B, C, L)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv1d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=_NORM_EPS)
+        self.pwconv1 = Linear(dim, hidden)
+        self.pwconv2 = Linear(hidden, dim)
+        self.gamma = nn.Parameter(torch.empty(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.norm(self.dwconv(x).transpose(1, 2))
+        hidden = self.pwconv2(F.gelu(self.pwconv1(hidden)))
+        residual: Tensor = (self.gamma * hidden).transpose(1, 2)
+        return x + residual
+
+
+class Backbone(nn.Module):
+    """Mel features (B, M, L) to hidden frames (B, L, C); each frame depends on 27 frames either side."""
+
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.embed = nn.Conv1d(config.input_channels, dim, 7, padding=3)
+        self.norm = nn.LayerNorm(dim, eps=_NORM_EPS)
+        self.convnext = nn.ModuleList(ConvNeXtBlock(dim, config.intermediate_dim) for _ in range(config.num_layers))
+        self.final_layer_norm = nn.LayerNorm(dim, eps=_NORM_EPS)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x = self.norm(self.embed(mel).transpose(1, 2)).transpose(1, 2)
+        for block in self.convnext:
+            x = block(x)
+        normed: Tensor = self.final_layer_norm(x.transpose(1, 2))
+        return normed
+
+
+class FourierHead(nn.Module):
+    """Frames (B, L, C) to a waveform (B, (L-1)*256) through log magnitude, phase and an inverse transform."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.out = Linear(dim, N_FFT + 2)
+        self.register_buffer("window", torch.hann_window(N_FFT, device="cpu"), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        log_magnitude, phase = self.out(x).transpose(1, 2).chunk(2, dim=1)
+        spectrum = torch.polar(log_magnitude.exp().clamp_(max=_MAX_MAGNITUDE), phase)
+        window: Tensor = self.get_buffer("window")
+        return torch.istft(spectrum, N_FFT, HOP_LENGTH, N_FFT, window, center=True)
+
+
+class Snake(nn.Module):
+    """Periodic activation x + sin(alpha x)^2 / alpha, alpha per channel; (B, C, L)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.empty(1, dim, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (self.alpha * x).sin().square() / (self.alpha + 1e-9)
+
+
+class ResBlock(nn.Module):
+    """Twice group norm, Snake and a convolution over three frames, plus the input."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(_GROUPS, dim, eps=_NORM_EPS)
+        self.snake1 = Snake(dim)
+        self.conv1 = nn.Conv1d(dim, dim, 3, padding=1)
+        self.norm2 = nn.GroupNorm(_GROUPS, dim, eps=_NORM_EPS)
+        self.snake2 = Snake(dim)
+        self.conv2 = nn.Conv1d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.conv1(self.snake1(self.norm1(x)))
+        residual: Tensor = self.conv2(self.snake2(self.norm2(hidden)))
+        return x + residual
+
+
+class Upsampler(nn.Module):
+    """Transposed convolutions and residual blocks: (B, L, C) to (B, 2L+1, C) at the published factors."""
+
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        sizes = [config.dim >> level for level in range(len(config.upsample_factors) + 1)]
+        self.upsample_layers = nn.ModuleList(
+            nn.ConvTranspose1d(sizes[level], sizes[level + 1], kernel, stride=factor, padding=(kernel - factor) // 2)
+            for level, (factor, kernel) in enumerate(zip(config.upsample_factors, config.upsample_kernels, strict=True))
+        )
+        self.resnet_blocks = nn.ModuleList(ResBlock(size) for size in sizes[1:])
+        self.out_proj = Linear(sizes[-1], config.dim)
+        self.final_snake = Snake(config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x.transpose(1, 2)
+        for upsample, block in zip(self.upsample_layers, self.resnet_blocks, strict=True):
+            hidden = block(upsample(hidden))
+        hidden = self.out_proj(hidden.transpose(1, 2)).transpose(1, 2)
+        activated: Tensor = self.final_snake(hidden)
+        return activated.transpose(1, 2)
+
+
+def resampling_kernel() -> Tensor:
+    """Windowed-sinc kernel (2, 1, 15) for twice the rate: roll-off 0.99, six zero crossings, squared cosine window."""
+    rolloff, zeros = 0.99, 6.0
+    taps = torch.arange(-_RESAMPLE_HALF_WIDTH, _RESAMPLE_HALF_WIDTH + 1, dtype=torch.float64)
+    phases = torch.arange(2, dtype=torch.float64)[:, None] / 2.0
+    t = (rolloff * (taps - phases)).clamp(-zeros, zeros)
+    kernel = rolloff * torch.sinc(t) * torch.cos(t * (math.pi / (2.0 * zeros))).square()
+    return kernel.float()[:, None]
+
+
+def double_rate(x: Tensor, kernel: Tensor) -> Tensor:
+    """Resample (B, n) at 24 kHz to (B, 2n) at 48 kHz with :func:`resampling_kernel`."""
+    padded = F.pad(x[:, None], (_RESAMPLE_HALF_WIDTH, _RESAMPLE_HALF_WIDTH + 1))
+    return F.conv1d(padded, kernel).transpose(1, 2).flatten(1)[:, : 2 * x.shape[1]]
+
+
+def merge_bands(high: Tensor, low: Tensor, crossover_hz: float) -> Tensor:
+    """Take frequencies above ``crossover_hz`` from ``high`` and the rest from ``low``, both (B, n) at 48 kHz."""
+    samples = low.shape[-1]
+    bins = samples // 2 + 1
+    centre = int(crossover_hz / (OUTPUT_SAMPLE_RATE / 2) * bins)
+    ramp = torch.linspace(0.0, 1.0, 2 * _CROSSOVER_HALF_BINS, device=low.device)
+    mask = torch.zeros(bins, device=low.device)
+    start = centre - _CROSSOVER_HALF_BINS
+    mask[start : start + ramp.shape[0]] = 3.0 * ramp**2 - 2.0 * ramp**3
+    mask[start + ramp.shape[0] :] = 1.0
+    low_spectrum = torch.fft.rfft(low)
+    merged = torch.lerp(low_spectrum, torch.fft.rfft(high), mask.to(low_spectrum.dtype))
+    audio: Tensor = torch.fft.irfft(merged, n=samples)
+    return audio
+
+
+class Vocoder(nn.Module):
+    """Log-mel features (B, 100, L), L >= 2, natural log and unscaled, to audio (B, (L-1)*512) at 48 kHz.
+
+    Always float32. A checkpoint without the upsampler (the 24 kHz vocoder of ZipVoice) gives the smooth output only.
+    """
+
+    def __init__(self, config: VocoderConfig, crossover_hz: float = 12_000.0) -> None:
+        super().__init__()
+        self.crossover_hz = crossover_hz
+        self.backbone = Backbone(config)
+        self.head = FourierHead(config.dim)
+        self.wideband = bool(config.upsample_factors)
+        if self.wideband:
+            self.upsampler = Upsampler(config)
+            self.head_48k = FourierHead(config.dim)
+        self.register_buffer("resampling", resampling_kernel(), persistent=False)
+
+    def forward(self, mel: Tensor, smooth: bool = False) -> Tensor:
+        """Generate audio; ``smooth`` skips the 48 kHz branch, leaving a signal band-limited to about 12 kHz."""
+        frames = self.backbone(mel)
+        low = double_rate(self.head(frames), self.get_buffer("resampling"))
+        if smooth or not self.wideband:
+            return low
+        high = self.head_48k(self.upsampler(frames))[:, : low.shape[1]]
+        return merge_bands(high, low, self.crossover_hz)
+
+
+def fold_weight_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Replace weight-norm pairs (magnitude, direction) by plain weights; other entries are kept.
+
+    Accepts ``NAME.parametrizations.weight.original0/1`` and ``NAME.weight_g/weight_v``; the norm runs over all
+    dimensions but the first.
+    """
+    folded = dict(state)
+    for suffixes in (
+        (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
+        (".weight_g", ".weight_v"),
+    ):
+        for key in [key for key in folded if key.endswith(suffixes[0])]:
+            name = key.removesuffix(suffixes[0])
+            magnitude, direction = folded.pop(key), folded.pop(name + suffixes[1])
+            folded[f"{name}.weight"] = torch._weight_norm(direction, magnitude, 0)
+    return folded
