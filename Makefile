@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching chaos
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -28,6 +28,22 @@ proto: .venv/installed-lint
 format: .venv/installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+## Request paths side by side: bare gRPC, naive Celery, KernelPort, other servers. Figures land in out/bench.
+bench: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench
+
+## The queue's share of a long job of speech.
+bench-bulk: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.bulk
+
+## The batches that a GPU-like backend gets.
+bench-batching: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.batching
+
+## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
+chaos: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.chaos
 
 clean:
 	rm -rf .venv out

@@ -21,7 +21,8 @@ from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 # Returns false when the batch is done; else the attempts so far, this one included, and per request its cancellation.
 _TAKE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
-redis.call('RPUSH', KEYS[2], ARGV[1])
+-- The same attempt again: the worker did not hear back, and repeats itself.
+if redis.call('LINDEX', KEYS[2], -1) ~= ARGV[1] then redis.call('RPUSH', KEYS[2], ARGV[1]) end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 return {redis.call('LRANGE', KEYS[2], 0, -1), redis.call('ZMSCORE', KEYS[3], unpack(ARGV, 3))}
 """
@@ -37,7 +38,7 @@ for i = 4, #KEYS do
   if ARGV[i] == '' then
     redis.call('DEL', KEYS[i])
   elseif redis.call('EXISTS', KEYS[i]) == 1 then
-    redis.call('HSET', KEYS[i], 'response', ARGV[i])
+    redis.call('HSETNX', KEYS[i], 'response', ARGV[i])
     redis.call('EXPIRE', KEYS[i], ARGV[3])
   end
 end
@@ -56,12 +57,23 @@ end
 return redis.call('HMGET', KEYS[1], 'digest', 'response')
 """
 
-# KEYS: done, attempts, unacked, the queue's lists, one a priority ...  ARGV: delivery tag, message.
-# Returns 1 when the batch is nowhere: not queued, not delivered, never taken and not done.
+# KEYS: unacked, the queue's lists, one a priority ..., done and attempts of each id ...
+# ARGV: how many lists, message, the ids: the batch's own, then those of the requests it may have been split into.
+# Returns 1 when none of them is anywhere: not queued, not delivered, never taken and not done.
 _IS_LOST = """
-if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 or redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then return 0 end
-for i = 4, #KEYS do
-  if redis.call('LPOS', KEYS[i], ARGV[2]) then return 0 end
+local lists = tonumber(ARGV[1])
+if redis.call('EXISTS', unpack(KEYS, lists + 2)) > 0 then return 0 end
+for i = 3, #ARGV do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 0 end
+end
+for list = 2, lists + 1 do
+  if redis.call('LPOS', KEYS[list], ARGV[2]) then return 0 end
+  -- kombu words a message anew when it puts it back, and workers word those of single requests.
+  for _, entry in ipairs(redis.call('LRANGE', KEYS[list], 0, -1)) do
+    for i = 3, #ARGV do
+      if string.find(entry, '"' .. ARGV[i] .. '"', 1, true) then return 0 end
+    end
+  end
 end
 return 1
 """
@@ -135,17 +147,25 @@ async def claim_result(redis: AsyncRedis, key: str, digest: bytes, ttl_s: float)
     return None if found is None else (found[0], found[1])
 
 
-async def is_lost(redis: AsyncRedis, batch_id: str, message: bytes, queue_keys: Sequence[str]) -> bool:
+async def is_lost(redis: AsyncRedis, batch_id: str, requests: int, message: bytes, queue_keys: Sequence[str]) -> bool:
     """Whether a published batch is nowhere: its worker died after Redis gave the message out, and before it was noted.
 
     Args:
+        requests: how many it has.
         message: the queue entry as published.
         queue_keys: the lists of its queue, one a priority.
     """
+    ids = [batch_id, *(single_id(batch_id, index) for index in range(requests))]
+    known = [key for each in ids for key in (keys.done(each), keys.attempts(each))]
     lost = await _script(redis, _IS_LOST)(
-        keys=[keys.done(batch_id), keys.attempts(batch_id), keys.UNACKED, *queue_keys], args=[batch_id, message]
+        keys=[keys.UNACKED, *queue_keys, *known], args=[len(queue_keys), message, *ids]
     )
     return bool(lost)
+
+
+def single_id(batch_id: str, index: int) -> str:
+    """The id of the batch that carries one request of a batch that was split."""
+    return f"{batch_id}.{index}"
 
 
 @cache

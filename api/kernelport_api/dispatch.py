@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 1.0
 # A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
 LOOK_FOR_LOST_S = 3.0
+# The claim on a request id outlives its request by this: a worker that finishes late still finds it.
+CLAIMED_PAST_DEADLINE_MS = 5000
 
 
 class Dispatcher:
@@ -109,13 +111,15 @@ class Dispatcher:
     async def _look_for(self, deployment: str, flight: Flight) -> None:
         flight.checked_at = time.monotonic()
         try:
-            missing = await scripts.is_lost(self._redis, flight.batch_id, flight.message, queue_keys(deployment))
+            missing = await scripts.is_lost(
+                self._redis, flight.batch_id, len(flight.requests), flight.message, queue_keys(deployment)
+            )
             if missing and flight.suspected:
                 log.warning(
                     "batch %s of %s was lost on its way to a worker; publishing it again", flight.batch_id, deployment
                 )
                 labelled(metrics.REPUBLISHED, deployment).inc()
-                await self._push(deployment, flight.message)
+                await self._push(deployment, flight)
             flight.suspected = missing
         except (RedisError, KernelPortError) as error:
             log.warning("cannot look after batch %s: %s", flight.batch_id, error)
@@ -141,11 +145,21 @@ class Dispatcher:
             items=[pending.item for pending in flight.requests],
         )
         flight.message = celery_message(batch)
-        await self._push(deployment, flight.message)
+        await self._push(deployment, flight)
 
-    async def _push(self, deployment: str, message: bytes) -> None:
+    async def _push(self, deployment: str, flight: Flight) -> None:
+        """Queues a flight's message; with it, the claims on its request ids come to last as long as it may run."""
+        named = [pending.item for pending in flight.requests if pending.item.result_key]
         try:
-            await self._redis.lpush(queue_name(deployment), message)
+            if not named:
+                await self._redis.lpush(queue_name(deployment), flight.message)
+                return
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.lpush(queue_name(deployment), flight.message)
+                for item in named:
+                    ends_at_ms = item.deadline_unix_us // 1000 + CLAIMED_PAST_DEADLINE_MS
+                    pipeline.pexpireat(item.result_key, ends_at_ms, gt=True)
+                await pipeline.execute()
         except RedisError as error:
             raise unreachable(error) from error
 

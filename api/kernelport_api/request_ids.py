@@ -14,15 +14,16 @@ from kernelport.errors import (
     DeadlineExceededError,
     FieldViolation,
     InvalidArgumentError,
-    KernelPortError,
 )
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.dispatch import unreachable
 
 MAX_LENGTH = 128
 POLL_S = 0.03
-# The claim on an id outlives its request by this: a worker that finishes late still finds it.
-CLAIM_PAST_DEADLINE_S = 5.0
+# Until its request is on the queue, the claim on an id lasts this long unless it is renewed: should the front door die
+# or Redis be away, the next call need not wait for the first one's deadline.
+CLAIM_S = 10.0
+RENEWALS_PER_CLAIM = 5
 
 Run = Callable[[str], Awaitable[bytes]]
 
@@ -49,7 +50,7 @@ async def run_once(redis: Redis, request: pb.InferRequest, timeout_s: float, run
     deadline = loop.time() + timeout_s
     while True:
         try:
-            held = await scripts.claim_result(redis, key, digest, timeout_s + CLAIM_PAST_DEADLINE_S)
+            held = await scripts.claim_result(redis, key, digest, CLAIM_S)
         except RedisError as error:
             raise unreachable(error) from error
         if held is None:
@@ -64,15 +65,24 @@ async def run_once(redis: Redis, request: pb.InferRequest, timeout_s: float, run
 
 
 async def _run_first(redis: Redis, key: str, run: Run) -> bytes:
-    """Runs the first call. One whose caller hung up, or that took too long, runs on: its claim on the id stays."""
+    """Runs the first call.
+
+    However it ends, its claim on the id stays: the request may be on the queue, and run on. A worker that fails it
+    frees the id; one that never got it lets the claim expire.
+    """
+    renewal = asyncio.create_task(_keep_renewing(redis, key))
     try:
         return await run(key)
-    except DeadlineExceededError:
-        raise
-    except KernelPortError:
-        with contextlib.suppress(RedisError):  # the claim expires by itself
-            await redis.delete(key)
-        raise
+    finally:
+        renewal.cancel()
+
+
+async def _keep_renewing(redis: Redis, key: str) -> None:
+    """Renews a claim for ever; one that lasts longer by now is left alone."""
+    while True:
+        await asyncio.sleep(CLAIM_S / RENEWALS_PER_CLAIM)
+        with contextlib.suppress(RedisError):  # next time
+            await redis.pexpire(key, round(CLAIM_S * 1000), gt=True)
 
 
 def _digest(request: pb.InferRequest) -> bytes:

@@ -25,7 +25,7 @@ from kernelport_api.deployments import Deployments
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.inference import Inference
 from kernelport_api.observation import keep_gauges
-from kernelport_api.replies import BLOCK_S, ReplyReader
+from kernelport_api.replies import ReplyReader
 from kernelport_api.workers import REFRESH_INTERVAL_S, WorkerView
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> None:
     """
     deployments = load_deployments(settings.deployments_file)
     name = os.urandom(6).hex()  # no other front door has it, now or later
-    redis, reply_redis = (_connect(settings, timeout_s) for timeout_s in (REDIS_TIMEOUT_S, REDIS_TIMEOUT_S + BLOCK_S))
+    redis, reply_redis = (_connect(settings, timeout_s) for timeout_s in (REDIS_TIMEOUT_S, None))
     workers = WorkerView(redis)
     replies = ReplyReader(reply_redis, name)
     admission = Admission(deployments, redis, name)
@@ -101,8 +101,8 @@ async def serve(settings: Settings) -> None:
         await reply_redis.aclose()
 
 
-def _connect(settings: Settings, timeout_s: float) -> Redis:
-    """A client that gives up after `timeout_s` seconds and tries once: whoever calls decides about the next try."""
+def _connect(settings: Settings, timeout_s: float | None) -> Redis:
+    """A client that gives up after `timeout_s` seconds, if any, and tries once: callers decide about the next try."""
     return Redis.from_url(
         settings.redis_url,
         socket_timeout=timeout_s,

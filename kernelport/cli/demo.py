@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from kernelport.client import Client
@@ -67,10 +68,10 @@ def _speak(client: Client, lines: list[Line], console: Console) -> list[Spoken]:
 
 
 def _report(spoken: list[Spoken], elapsed_s: float, out: Path, console: Console) -> None:
-    table = Table("item", Column("text", no_wrap=True), "audio s", "latency s", "real-time factor")
+    table = Table("item", Column("text", no_wrap=True, max_width=30), "audio s", "latency s", "real-time factor")
     for each in spoken:
         figures = (f"{each.seconds:.2f}", f"{each.latency_s:.3f}", f"{each.real_time_factor:.3f}")
-        table.add_row(each.line.path.name, each.line.text, *figures)
+        table.add_row(each.line.path.name, escape(each.line.text), *figures)
     console.print(table)
     seconds = sum(each.seconds for each in spoken)
     console.print(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import click
 from google.protobuf.json_format import MessageToJson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kernelport.cli import options
@@ -73,4 +74,4 @@ def _state(deployment: pb.Deployment) -> str:
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:
-    return ", ".join(f"{spec.name}{'?' if spec.optional else ''} {describe(spec)}" for spec in specs)
+    return escape(", ".join(f"{spec.name}{'?' if spec.optional else ''} {describe(spec)}" for spec in specs))

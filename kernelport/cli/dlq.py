@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kernelport.cli import options
@@ -30,7 +31,11 @@ def list_letters(deployment: str, target: str) -> None:
     table = Table("id", "since", "attempts", "bytes", "reason")
     for letter in letters:
         table.add_row(
-            letter.id, _time(letter.unix_us), str(len(letter.attempts)), str(letter.request_bytes), letter.reason
+            letter.id,
+            _time(letter.unix_us),
+            str(len(letter.attempts)),
+            str(letter.request_bytes),
+            escape(letter.reason),
         )
     Console().print(table if letters else f"{deployment} has no dead letters")
 

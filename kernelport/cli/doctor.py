@@ -11,6 +11,7 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kernelport.cli import options
@@ -55,7 +56,7 @@ def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
 
     runnable = Table("deployment", "runs here", "why not")
     for name, problem in problems_by_deployment(settings).items():
-        runnable.add_row(name, "[green]yes[/green]" if problem is None else "[red]no[/red]", problem or "")
+        runnable.add_row(name, "[green]yes[/green]" if problem is None else "[red]no[/red]", escape(problem or ""))
     console.print(runnable)
 
 

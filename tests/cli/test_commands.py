@@ -92,6 +92,7 @@ def test_say_reports_the_lines_that_failed_and_writes_the_rest(stack: Stack, tmp
 def test_deployments_list_and_show(stack: Stack) -> None:
     listed = kernelport("deployments", "list", "--target", stack.target).stdout
     assert all(name in listed for name in ("identity-onnx", "helion-demo", "hibari-en"))
+    assert "F32[1]" in listed
     shown = kernelport("deployments", "show", "hibari-en", "--target", stack.target).stdout
     assert "hibari-en: serving" in shown
     assert "speed: F32[1] (optional)" in shown

@@ -86,6 +86,7 @@ def test_a_worker_whose_model_hangs_is_ended_and_its_request_given_up(plane: Sta
     with pytest.raises(InternalError, match="dead letter"):
         running.infer(1, 10_000.0)
     assert not is_running(hung)
+    wait_for(lambda: running.client.deployment("journal").live_workers == 1)
     assert running.infer(2) == 2
 
 

@@ -80,9 +80,8 @@ class Delivery:
         log.warning("batch %s is back after %d attempts: its requests go on singly", batch.id, len(attempts))
         messages = []
         for index, item in enumerate(batch.items):
-            single = Batch(
-                deployment=batch.deployment, front_door=batch.front_door, id=f"{batch.id}.{index}", items=[item]
-            )
+            single_id = scripts.single_id(batch.id, index)
+            single = Batch(deployment=batch.deployment, front_door=batch.front_door, id=single_id, items=[item])
             single.items[0].attempts.extend(attempts)
             messages.append(celery_message(single))
         _until_done(lambda: scripts.split(self._redis, batch, messages, self._done_ttl_s))

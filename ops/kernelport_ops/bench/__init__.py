@@ -1,0 +1,5 @@
+"""Benchmarks: what everything around a model costs, measured on one machine beside what people use in its place.
+
+`python -m kernelport_ops.bench` compares request paths, `.bulk` measures the queue's share of a long job, `.batching`
+the batches that a GPU-like backend gets. Each writes a table, a JSON file with every raw figure, and a plot.
+"""

@@ -1,0 +1,68 @@
+"""What happens when: a plan that depends on nothing but its seed."""
+
+import itertools
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+# Seconds between two events; also before the first and after the last.
+SHORTEST_GAP_S, LONGEST_GAP_S = 0.5, 4.0
+# A paused process stops for this many leases.
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.1, 1.6
+
+
+class Kind(StrEnum):
+    """A kind of disturbance."""
+
+    KILL_WORKER = "kill-worker"
+    KILL_FRONT_DOOR = "kill-front-door"
+    KILL_REDIS = "kill-redis"
+    RESTART_REDIS = "restart-redis"
+    PAUSE_WORKER = "pause-worker"
+    PAUSE_FRONT_DOOR = "pause-front-door"
+    PAUSE_REDIS = "pause-redis"
+    PAUSE_CALLERS = "pause-callers"
+    DRAIN_WORKER = "drain-worker"
+    FULL_QUEUE = "full-queue"
+
+
+PAUSES = {Kind.PAUSE_WORKER, Kind.PAUSE_FRONT_DOOR, Kind.PAUSE_REDIS, Kind.PAUSE_CALLERS}
+OF_REDIS = {Kind.KILL_REDIS, Kind.RESTART_REDIS, Kind.PAUSE_REDIS}
+OF_FRONT_DOOR = {Kind.KILL_FRONT_DOOR, Kind.PAUSE_FRONT_DOOR}
+OF_WORKER = {Kind.KILL_WORKER, Kind.PAUSE_WORKER, Kind.DRAIN_WORKER}
+_SQUEEZED = 0.95
+# Killed workers are what leases are for: they come up more often.
+_BAG = [*Kind, Kind.KILL_WORKER, Kind.KILL_WORKER]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One disturbance to come.
+
+    Attributes:
+        at_s: seconds after the start of the run.
+        worker: which worker it hits, when it hits one.
+        pause_s: for how long a paused process stands still, in seconds.
+    """
+
+    at_s: float
+    kind: Kind
+    worker: int
+    pause_s: float
+
+
+def plan(seed: int, seconds: float, workers: int, lease_s: float) -> list[Step]:
+    """The disturbances of a run of `seconds` seconds: every kind comes up before any comes up again."""
+    dice = random.Random(seed)  # noqa: S311 - a plan must repeat
+    gaps = [dice.uniform(SHORTEST_GAP_S, LONGEST_GAP_S) for _ in range(round(seconds / SHORTEST_GAP_S) + len(_BAG))]
+    # A short run squeezes one whole bag in.
+    squeeze = min(1.0, _SQUEEZED * seconds / sum(gaps[: len(_BAG)]))
+    steps: list[Step] = []
+    bag: list[Kind] = []
+    for at_s in itertools.accumulate(squeeze * gap for gap in gaps):
+        if at_s >= seconds:
+            break
+        bag = bag or dice.sample(_BAG, len(_BAG))
+        pause_s = lease_s * dice.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)
+        steps.append(Step(at_s, bag.pop(), dice.randrange(workers), pause_s))
+    return steps

@@ -1,0 +1,145 @@
+"""One chaos run: start, disturb, settle, look."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from kernelport import keys
+from kernelport.client import Client
+from kernelport.deployments import Limits
+from kernelport.errors import KernelPortError
+from kernelport.queues import QUEUE_PREFIX, queue_keys
+from kernelport_ops.chaos.callers import inputs
+from kernelport_ops.chaos.memory import Sampler
+from kernelport_ops.chaos.plan import plan
+from kernelport_ops.chaos.records import Event, read_calls, read_runs
+from kernelport_ops.chaos.storm import BUSY_CALLERS, SLOW_CALLERS, Storm
+from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, STEADY, System, wait_until
+from kernelport_ops.chaos.tap import Tap
+from kernelport_ops.chaos.verdict import Evidence
+
+WIDTH = 12
+LEASES_OF_A_LONG_TASK = 5
+SETTLE_LEASES, SETTLE_S = 4, 20.0
+PROBE_S = 10.0
+# See kernelport/keys.py: what lives for good.
+PERMANENT = (QUEUE_PREFIX, keys.dead_letters(""), keys.UNACKED, "_kombu.binding")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that is over.
+
+    Attributes:
+        leftovers: keys that will expire, counted by their beginning.
+        started, ended: Unix seconds.
+    """
+
+    evidence: Evidence
+    sampler: Sampler
+    leftovers: Mapping[str, int]
+    skipped: int
+    started: float
+    ended: float
+
+
+def run(folder: Path, seconds: float, seed: int, workers: int, lease_s: float, tell: Callable[[str], None]) -> Outcome:
+    """Runs `seconds` seconds of chaos in a new folder, and waits until everything has settled.
+
+    Args:
+        tell: gets a line about progress, several times a second.
+    """
+    with System(folder, workers, lease_s) as system:
+        tap = Tap(int(system.redis.connection_pool.connection_kwargs["port"]))
+        sampler = Sampler(lambda: system.served)
+        storm = Storm(system)
+        tap.start()
+        sampler.start()
+        started = time.time()
+        try:
+            _start_callers(system, seed, LEASES_OF_A_LONG_TASK * lease_s)
+            storm.blow(plan(seed, seconds, workers, lease_s), lambda: tell(_progress(system, storm.events, started)))
+            tell("settling")
+            system.stop_callers()
+            unserved = _unserved(system)
+            wait_until(lambda: not any(_left_behind(system).values()), SETTLE_LEASES * lease_s + SETTLE_S)
+            left_behind = _left_behind(system)
+            lasting, leftovers = _keys(system)
+        finally:
+            storm.abort()
+            sampler.stop()
+            tap.stop()
+        evidence = Evidence(
+            calls=list(read_calls(system.records)),
+            runs=read_runs(system.journal),
+            events=storm.events,
+            answered_twice=tap.twice,
+            left_behind=left_behind,
+            lasting_keys=lasting,
+            unserved=unserved,
+            lease_s=lease_s,
+            max_attempts=Limits().max_attempts,
+        )
+        return Outcome(evidence, sampler, leftovers, storm.skipped, started, time.time())
+
+
+def _start_callers(system: System, seed: int, long_s: float) -> None:
+    common = {"seed": seed, "large_bytes": CLAIM_BYTES + 1000}
+    system.start_callers(BUSY_CALLERS, DEPLOYMENT, index=0, width=WIDTH, **common)
+    system.start_callers(SLOW_CALLERS, DEPLOYMENT, index=1, width=WIDTH, **common)
+    system.start_callers("steady-callers", STEADY, index=2, width=1, steady_s=long_s, **common)
+
+
+def _progress(system: System, events: list[Event], started: float) -> str:
+    ended = sum(path.read_bytes().count(b"\n") for path in system.records if path.exists())
+    under_way = ", ".join(f"{event.kind} {event.target}" for event in events if event.until is None)
+    return f"{time.time() - started:5.0f} s  {ended} calls  {len(events)} events  {under_way}"
+
+
+def _unserved(system: System) -> list[str]:
+    """What does not serve at the end: processes, and deployments that answer no call."""
+    away = [name for name in system.served if not wait_until(lambda name=name: system.is_back(name), PROBE_S)]  # type: ignore[misc]
+    with Client(system.stack.target, timeout_s=PROBE_S) as client:
+        for deployment in (DEPLOYMENT, STEADY):
+            problem = _probe(client, deployment)
+            if problem:
+                away.append(f"{deployment}: {problem}")
+    return away
+
+
+def _probe(client: Client, deployment: str) -> str:
+    try:
+        client.infer(deployment, inputs(-1))
+    except KernelPortError as error:
+        return f"{error.code.name} {error.message}"
+    return ""
+
+
+def _left_behind(system: System) -> dict[str, int]:
+    """Entries of the queues and of the record of deliveries."""
+    redis: Any = system.redis
+    try:
+        counts = {key: redis.llen(key) for name in (DEPLOYMENT, STEADY) for key in queue_keys(name)}
+        return {**counts, keys.UNACKED: redis.hlen(keys.UNACKED), keys.UNACKED_INDEX: redis.zcard(keys.UNACKED_INDEX)}
+    except RedisError as error:
+        return {f"Redis does not answer: {error}": 1}
+
+
+def _keys(system: System) -> tuple[list[str], dict[str, int]]:
+    """The keys that last and should not; and how many others there are, by the first two parts of their name."""
+    redis: Any = system.redis
+    lasting: list[str] = []
+    leftovers: dict[str, int] = {}
+    for key in redis.scan_iter(count=1000):
+        name = key.decode()
+        if name.startswith(PERMANENT):
+            continue
+        if redis.ttl(key) == -1:
+            lasting.append(name)
+        beginning = ":".join(name.split(":")[:2])
+        leftovers[beginning] = leftovers.get(beginning, 0) + 1
+    return lasting, leftovers

@@ -1,0 +1,182 @@
+"""Workers that are told to stop, and a Redis that goes away and comes back, while requests are under way."""
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import Redis as AsyncRedis
+
+from kernelport import KernelPortError, UnavailableError, keys, scripts
+from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport.queues import celery_message, queue_keys
+from kernelport.stack.stack import WORKER_STOP_S
+from kernelport_api.request_ids import CLAIM_S
+from tests.data_plane.conftest import Plane
+from tests.waiting import is_running, wait_for
+
+Start = Callable[..., Plane]
+TOLD_WITHIN_S = 5.0
+PAUSE_S = 5.5
+
+
+def test_a_worker_told_to_stop_hands_on_what_it_has_not_begun(plane: Start) -> None:
+    running = plane()
+    first = running.worker_pid()
+    with _second_worker(running), ThreadPoolExecutor(200) as pool:
+        calls = [pool.submit(running.infer, number, 0.01) for number in range(200)]
+        wait_for(lambda: len(running.entries()) > 20)
+        os.kill(first, signal.SIGTERM)
+        wait_for(lambda: not is_running(first), WORKER_STOP_S)
+        assert [call.result() for call in calls] == list(range(200))
+    assert Counter(running.entries()) == Counter(range(200)), "each ran once"
+    wait_for(lambda: running.unanswered() == 0)
+
+
+def test_a_redis_that_restarts_under_load_loses_nothing(plane: Start) -> None:
+    running = plane()
+    redis = running.stack.children["redis"]
+    with ThreadPoolExecutor(40) as pool:
+        accepted = [pool.submit(running.infer, number, 0.1) for number in range(30)]
+        wait_for(lambda: len(running.entries()) > 5)
+        killed = redis.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        told, took_s = _refusal(running)
+        assert isinstance(told, UnavailableError)
+        assert took_s < TOLD_WITHIN_S
+        wait_for(lambda: redis.pid not in (None, killed))
+        assert _answer_after_outage(running, 100) == 100
+        assert [number for number, call in enumerate(accepted) if not _answered_or_told(call, number)] == []
+    assert sum(1 for call in accepted if call.exception() is None) >= 25, "what was on the queue was answered"
+    wait_for(lambda: running.unanswered() == 0)
+
+
+def test_a_redis_that_stands_still_is_noticed_and_used_again(plane: Start) -> None:
+    running = plane()
+    redis = running.stack.children["redis"].pid
+    assert redis is not None
+    with ThreadPoolExecutor() as pool:
+        under_way = pool.submit(running.infer, 1, 1.0)
+        wait_for(lambda: running.entries() == [1])
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            told, took_s = _refusal(running)
+            assert isinstance(told, UnavailableError)
+            assert took_s < TOLD_WITHIN_S
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        assert _answer_after_outage(running, 2) == 2
+        assert under_way.result() == 1
+
+
+def test_a_front_door_that_stands_still_finds_its_answers_when_it_goes_on(plane: Start) -> None:
+    running = plane()
+    front_door = running.stack.children["front-door"].pid
+    assert front_door is not None
+    with ThreadPoolExecutor() as pool:
+        calls = [pool.submit(running.infer, 1, 1.0)]
+        wait_for(lambda: running.entries() == [1])
+        calls.append(pool.submit(running.infer, 2, 0.5))
+        wait_for(lambda: running.redis.llen("kp.journal") == 1)
+        os.kill(front_door, signal.SIGSTOP)
+        try:
+            time.sleep(PAUSE_S)  # nothing tells of it when every time limit of the front door has passed
+        finally:
+            os.kill(front_door, signal.SIGCONT)
+        going_on_at = time.monotonic()
+        assert [call.result() for call in calls] == [1, 2]
+        assert time.monotonic() - going_on_at < TOLD_WITHIN_S
+    assert sorted(running.entries()) == [1, 2], "each ran once"
+
+
+def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -> None:
+    """Its front door died while the request gathered: the next call does not wait for its deadline."""
+    running = plane(timeouts={"request_s": 120.0})
+    front_door = running.stack.children["front-door"]
+    with ThreadPoolExecutor() as pool:
+        busy = [pool.submit(running.infer, number, 1.0) for number in range(3)]  # as many as may be on their way
+        wait_for(lambda: running.entries() and running.redis.llen("kp.journal"))
+        lost = pool.submit(running.infer, 3, request_id="once")
+        wait_for(lambda: running.redis.exists("kp:result:journal:once"))
+        os.kill(front_door.pid or 0, signal.SIGKILL)
+        for call in (*busy, lost):
+            assert isinstance(call.exception(), UnavailableError)
+        started = time.monotonic()
+        assert _answer_after_outage(running, 3, request_id="once") == 3
+        assert time.monotonic() - started < CLAIM_S + TOLD_WITHIN_S
+    assert running.entries().count(3) == 1
+
+
+async def test_a_batch_is_not_lost_while_one_of_its_requests_is_somewhere(plane: Start) -> None:
+    running = plane(workers=False)
+    single = celery_message(Batch(id=scripts.single_id("b", 1), deployment="journal"))
+    async with AsyncRedis.from_url(running.stack.settings.redis_url) as redis:
+
+        async def is_lost() -> bool:
+            return await scripts.is_lost(redis, "b", 2, b"as published", queue_keys("journal"))
+
+        assert await is_lost()
+        running.redis.lpush("kp.journal", single)
+        assert not await is_lost(), "a request waits by itself"
+        running.redis.delete("kp.journal")
+        running.redis.hset(keys.UNACKED, scripts.single_id("b", 1), single)
+        assert not await is_lost(), "a worker has it"
+        running.redis.delete(keys.UNACKED)
+        running.redis.set(keys.done(scripts.single_id("b", 0)), "", ex=60)
+        assert not await is_lost(), "one was answered a moment ago"
+        running.redis.delete(keys.done(scripts.single_id("b", 0)))
+        running.redis.lpush("kp.journal", b'{"id": "b", "redelivered": true}')
+        assert not await is_lost(), "kombu put it back, in other words"
+        running.redis.delete("kp.journal")
+        assert await is_lost()
+
+
+@contextmanager
+def _second_worker(running: Plane) -> Iterator["subprocess.Popen[bytes]"]:
+    worker = running.start_worker()
+    try:
+        wait_for(lambda: running.client.deployment("journal").live_workers == 2)
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait(WORKER_STOP_S)
+
+
+def _refusal(running: Plane) -> tuple[KernelPortError, float]:
+    """The first error of a call, and how many seconds that call took."""
+
+    def refused() -> tuple[KernelPortError, float] | None:
+        started = time.monotonic()
+        try:
+            running.infer(99, timeout_s=30)
+        except KernelPortError as error:
+            return error, time.monotonic() - started
+        return None
+
+    return wait_for(refused)
+
+
+def _answer_after_outage(running: Plane, number: int, **options: Any) -> int:
+    """The answer to the first call that is not UNAVAILABLE."""
+
+    def answer() -> int | None:
+        try:
+            return running.infer(number, **options)
+        except UnavailableError:
+            return None
+
+    return wait_for(answer)
+
+
+def _answered_or_told(call: "Future[int]", number: int) -> bool:
+    """Whether a call was answered rightly, or told that the queue was out of reach."""
+    error = call.exception(timeout=30)
+    if error is None:
+        return call.result() == number
+    return isinstance(error, UnavailableError)
