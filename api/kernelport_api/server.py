@@ -105,6 +105,8 @@ def _connect(settings: Settings, timeout_s: float | None) -> Redis:
     """A client that gives up after `timeout_s` seconds, if any, and tries once: callers decide about the next try."""
     return Redis.from_url(
         settings.redis_url,
+        # With 3, redis-py 8 hands out connections that Redis has closed: after a restart each fails one call.
+        protocol=2,
         socket_timeout=timeout_s,
         socket_connect_timeout=REDIS_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),

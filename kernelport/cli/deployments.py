@@ -6,7 +6,7 @@ import click
 from google.protobuf.json_format import MessageToJson
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kernelport.cli import options
 from kernelport.client import Client
@@ -31,7 +31,7 @@ def list_deployments(target: str, as_json: bool) -> None:
     if as_json:
         click.echo(MessageToJson(pb.ListDeploymentsResponse(deployments=found), preserving_proto_field_name=True))
         return
-    table = Table("deployment", "backend", "state", "workers", "inputs", "outputs")
+    table = Table(Column("deployment", no_wrap=True), "backend", "state", "workers", "inputs", "outputs")
     for each in found:
         table.add_row(
             each.name,

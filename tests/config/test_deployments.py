@@ -22,13 +22,15 @@ def load(tmp_path: Path, text: str) -> dict[str, Deployment]:
 
 def test_the_bundled_deployments() -> None:
     deployments = load_deployments(BUNDLED)
-    assert list(deployments) == ["identity-onnx", "helion-demo", "hibari-en"]
-    identity, helion, hibari = deployments.values()
+    assert list(deployments) == ["identity-onnx", "helion-demo", "hibari-en", "luxtts", "luxtts-cpu"]
+    identity, helion, hibari, luxtts, luxtts_cpu = deployments.values()
     assert identity.name == "identity-onnx"
     assert identity.manifest is not None
     assert identity.manifest.resolve()["model"].is_file()
     assert (helion.manifest, helion.kernel) == (None, "kernelport_workers.kernels.softmax:softmax_two_pass")
     assert (hibari.batching.max_batch, hibari.device) == (8, "cpu")
+    assert luxtts.pipeline == luxtts_cpu.pipeline
+    assert luxtts.image == "kernelport-luxtts:gpu"
 
 
 def test_defaults(tmp_path: Path) -> None:

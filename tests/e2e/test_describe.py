@@ -9,6 +9,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from kernelport import Client, NotFoundError
+from kernelport.deployments import load_deployments
+from kernelport.settings import bundled_deployments
 from kernelport.signature import describe
 from kernelport.stack import Stack
 from kernelport.v1 import deployment_pb2 as pb
@@ -21,7 +23,8 @@ Health = health_pb2.HealthCheckResponse
 
 def test_the_list_has_every_deployment_by_name(client: Client) -> None:
     deployments = client.deployments()
-    assert [each.name for each in deployments] == sorted(BUNDLED)
+    assert [each.name for each in deployments] == sorted(load_deployments(bundled_deployments()))
+    assert {each.name for each in deployments if each.live_workers} == set(BUNDLED)
     for each in deployments:
         described = client.deployment(each.name)
         assert described == each
