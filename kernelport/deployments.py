@@ -17,8 +17,8 @@ def _bytes(value: Any) -> Any:
 
 _Name = Annotated[
     str,
-    Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),
-    Expected("a name of lower-case letters, digits and dashes"),
+    Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
+    Expected("a name of letters, digits, dots, dashes and underscores"),
 ]
 _Reference = Annotated[
     str,
@@ -111,7 +111,7 @@ class Deployment(_Served):
     """One deployment.
 
     Attributes:
-        name: lower-case letters, digits and dashes.
+        name: letters, digits, dots, dashes and underscores; the first and last a letter or digit.
         backend: what runs it, such as `onnx` or `helion`.
         image: the container image of its workers.
         pipeline: `module:attribute` of a Backend class that replaces the backend's own.

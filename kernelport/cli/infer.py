@@ -16,7 +16,13 @@ from kernelport.coercion import coerce
 @click.command()
 @click.argument("model")
 @click.argument("source", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True), required=False)
-@click.option("--input", "assignments", multiple=True, metavar="NAME=VALUE", help="One input: a value, or @file.npy.")
+@click.option(
+    "--input",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One input: a value, or @file (an .npy array, or bytes).",
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="An .npz or .json file; JSON on stdout by default.")
 @options.target
 @options.timeout
@@ -58,12 +64,13 @@ def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    if text.startswith("@"):
-        return np.load(text[1:], allow_pickle=False)
+    value = options.file_or_text(text)
+    if not isinstance(value, str):
+        return value
     try:
-        return json.loads(text)
+        return json.loads(value)
     except json.JSONDecodeError:
-        return text
+        return value
 
 
 def _write(outputs: dict[str, Any], out: Path | None) -> None:

@@ -15,7 +15,7 @@ def model_fetch(manifest: Path | None) -> None:
     """Download the files that MANIFEST names, and verify that they are there.
 
     MANIFEST is the path of a manifest such as deployments/models/sample-manifest.yaml; without it, the variable
-    MODEL_MANIFEST_PATH names it. A connection that breaks is taken up again where it broke. Files in the cache
+    MODEL_MANIFEST_PATH names it. A connection that breaks is taken up again within the command. Files in the cache
     are not fetched again, and are enough when the hub cannot be reached. The token is HF_TOKEN or
     HUGGINGFACE_HUB_TOKEN.
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir
 
@@ -53,3 +54,18 @@ def parse_assignment(text: str) -> tuple[str, str]:
     if not name or not sign:
         raise click.BadParameter(f"expected name=value, got {text!r}")
     return name, value
+
+
+def file_or_text(value: str) -> Any:
+    """What `@path` names: the array in an .npy file, the bytes of any other; a value without `@` as it is.
+
+    Raises:
+        click.BadParameter: when the file cannot be read.
+    """
+    if not value.startswith("@"):
+        return value
+    path = Path(value[1:])
+    try:
+        return np.load(path, allow_pickle=False) if path.suffix == ".npy" else path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{value}: {error}") from error

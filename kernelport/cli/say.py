@@ -27,7 +27,13 @@ from kernelport.speaking import Line, speak_lines
 @options.option(
     "--format", "ending", type=click.Choice([n[1:] for n in FORMATS]), default="wav", help="Of files in a folder."
 )
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="An optional input, such as speed=1.1.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A further input, such as speed=1.1 or prompt_audio=@me.wav.",
+)
 @options.option("--parallel", type=click.IntRange(1, 256), default=8, help="Lines in flight at a time.")
 @options.target
 @options.timeout
@@ -48,7 +54,7 @@ def say(
     unless -o says otherwise).
     """
     lines = _with_paths(_texts(texts, file), out, ending)
-    inputs = dict(options.parse_assignment(text) for text in assignments)
+    inputs = {name: options.file_or_text(value) for name, value in map(options.parse_assignment, assignments)}
     console = Console(stderr=True)
     columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     failed, seconds = 0, 0.0

@@ -62,7 +62,7 @@ def serve(
 def _write_manifest(folder: Path, model: Path, backend: str) -> Path:
     path = folder / "manifest.yaml"
     content = {
-        "id": _deployment_name(model.stem),
+        "id": _deployment_name(model.stem).lower(),
         "source": {"kind": "local", "path": str(model.parent)},
         "format": "onnx",
         "backend": backend,
@@ -73,5 +73,5 @@ def _write_manifest(folder: Path, model: Path, backend: str) -> Path:
 
 
 def _deployment_name(text: str) -> str:
-    """A name that a deployment may have, close to `text`: lower-case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "model"
+    """`text` itself when a deployment may have that name, else the closest there is."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-") or "model"

@@ -123,9 +123,9 @@ def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
         [helper.make_tensor_value_info("sum", TensorProto.INT64, ["n"])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "My Adder.onnx")
+    onnx.save(model, tmp_path / "my_Adder v2.onnx")
     port = free_port()
-    command = ["serve", "--backend", "onnx", "--model-path", "My Adder.onnx", "--state-dir", "state"]
+    command = ["serve", "--backend", "onnx", "--model-path", "my_Adder v2.onnx", "--state-dir", "state"]
     server = subprocess.Popen(
         [sys.executable, "-m", "kernelport.cli", *command, "--listen", f"127.0.0.1:{port}"],
         cwd=tmp_path,
@@ -134,11 +134,11 @@ def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
     )
     assert server.stdout is not None
     with server.stdout:
-        assert server.stdout.readline() == "serving my-adder\n"
+        assert server.stdout.readline() == "serving my_Adder-v2\n"
         assert "listens on" in server.stdout.readline()
         target = f"127.0.0.1:{port}"
         printed = kernelport(
-            "infer", "my-adder", "--input", "a=[1, 2]", "--input", "b=[10, 20]", "--target", target
+            "infer", "my_Adder-v2", "--input", "a=[1, 2]", "--input", "b=[10, 20]", "--target", target
         ).stdout
         children = descendants(server.pid)
         server.terminate()

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from click.testing import CliRunner
 
 from kernelport import Client, InvalidArgumentError
+from kernelport.cli import cli
 from kernelport.coercion import coerce
 from kernelport.stack import Stack
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance
@@ -30,7 +32,8 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def client(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def target(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a front door with the deployment listens."""
     folder = tmp_path_factory.mktemp("luxtts")
     source = {"kind": "local", "path": str(tiny)}
     manifest = {"id": "tiny", "source": source, "format": "pytorch", "backend": "helion", "files": FILES}
@@ -45,8 +48,13 @@ def client(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli
     (folder / "deployments.yaml").write_text(yaml.safe_dump({"deployments": {"luxtts": entry}}))
     with Stack(stack_settings(folder / "deployments.yaml"), ["luxtts"], folder / "state") as stack:
         stack.wait_ready(START_TIMEOUT_S)
-        with Client(stack.target, timeout_s=60) as connected:
-            yield connected
+        yield stack.target
+
+
+@pytest.fixture(scope="module")
+def client(target: str) -> Iterator[Client]:
+    with Client(target, timeout_s=60) as connected:
+        yield connected
 
 
 def infer(client: Client, **inputs: Any) -> dict[str, np.ndarray]:
@@ -103,6 +111,17 @@ def test_a_file_of_the_speech_comes_on_request(client: Client, name: str, contai
         decoded = file.read(dtype="float32")
     if name in ("wav", "flac"):
         assert np.abs(decoded - outputs["audio"]).max() < 1e-4
+
+
+def test_say_clones_a_voice_from_a_file(client: Client, target: str, tmp_path: Path) -> None:
+    (tmp_path / "me.wav").write_bytes(VOICES[0])
+    arguments = ["say", "Yes.", "--deployment", "luxtts", "--target", target, "-o", str(tmp_path / "said.wav")]
+    inputs = ["--set", f"prompt_audio=@{tmp_path / 'me.wav'}", "--set", f"prompt_text={SAID}"]
+    result = CliRunner().invoke(cli, [*arguments, *inputs])
+    assert result.exit_code == 0, result.output
+    said, rate = soundfile.read(tmp_path / "said.wav", dtype="float32")
+    assert rate == 48000
+    assert np.abs(said - infer(client)["audio"]).max() < 1e-4
 
 
 def test_long_text_is_spoken_in_pieces(client: Client) -> None:

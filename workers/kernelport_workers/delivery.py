@@ -165,6 +165,7 @@ class Delivery:
         )
         if not first:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+            return  # its requests may go on singly: they need their claims
         consumed = [item.request_claim for item in batch.items if item.request_claim]
         if consumed:
             _until_done(lambda: self._redis.delete(*consumed))
