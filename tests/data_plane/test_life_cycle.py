@@ -5,19 +5,25 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import DeadlineExceededError, KernelPortError, UnavailableError, keys, scripts
-from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport import DeadlineExceededError, KernelPortError, UnavailableError, keys, scripts, tensors
+from kernelport.deployments import load_deployments
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport.queues import celery_message, queue_keys
 from kernelport.stack.stack import WORKER_STOP_S
+from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_api.request_ids import CLAIM_S
+from kernelport_workers.backends.base import Outputs, Request
+from kernelport_workers.delivery import Delivery
 from tests.data_plane.conftest import Plane
+from tests.stack.models import Journal
 from tests.waiting import is_running, wait_for
 
 Start = Callable[..., Plane]
@@ -150,6 +156,28 @@ async def test_a_batch_is_not_lost_while_one_of_its_requests_is_somewhere(plane:
         assert not await is_lost(), "kombu put it back, in other words"
         running.redis.delete("kp.journal")
         assert await is_lost()
+
+
+def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start) -> None:
+    """While it stood still, another worker split its batch: the single requests still need their data."""
+    running = plane(workers=False)
+    settings = running.stack.settings
+    batch = Batch(id="b", deployment="journal", front_door="f", items=[BatchItem(id=b"1", request_claim="kp:claim:1")])
+    batch.items[0].deadline_unix_us = round((time.time() + 60) * 1e6)
+    inputs = {"number": np.array([1], np.int64), "seconds": np.array([0], np.float32)}
+    request = InferRequest(model="journal", inputs=tensors.from_arrays(inputs)).SerializeToString()
+    running.redis.set("kp:claim:1", request, ex=60)
+
+    class Overtaken(Journal):
+        def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+            assert scripts.split(running.redis, batch, [b"the single request"], 60)
+            return super().run(requests)
+
+    deployments = load_deployments(settings.deployments_file)
+    Delivery(running.redis, settings, "late", deployments, {"journal": Overtaken()}).handle(batch)
+    assert running.entries() == [1]
+    assert running.redis.exists("kp:claim:1")
+    assert not running.redis.exists("kp:replies:f")
 
 
 @contextmanager
