@@ -33,6 +33,9 @@ ComputePath = Literal["torch", "onnx", "onnx-int8"]
 MAX_FRAMES = 12_000
 """Longest single pass, reference included (128 s); only a transcript that does not match its recording gets there."""
 
+MAX_TOKENS = 4_000
+"""Most tokens of one pass, transcript included: the text encoder's memory grows with their square."""
+
 _UPSTREAM_SPEED = 1.3
 _LEAST_SPEECH_FRAMES = 24
 _CPU_BUDGET = 2 << 30
@@ -198,6 +201,18 @@ class Pipeline:
                 parts[item.owner] = []
         return [results[owner] for owner in range(len(utterances))]
 
+    def warm_up(self) -> None:
+        """Run one short pass in a made-up voice, so that the first request is as fast as the next.
+
+        Raises:
+            SynthesisError: It gave numbers that are not finite.
+        """
+        features = np.zeros((_LEAST_SPEECH_FRAMES, self._config.feat_dim), dtype=np.float32)
+        voice = Voice((1, 1), features, 0.1, 0.1, "")
+        utterance = Utterance("", voice, num_steps=1)
+        (generated,) = self._model.generate([Job(voice, (1, 1), 2 * len(features), seed=0)], utterance.schedule)
+        self._decode(generated, utterance)
+
     def _plan(self, owner: int, utterance: Utterance, seed: int) -> list[_Pass]:
         """Check one utterance and cut it into passes, each with its own seed."""
         utterance.validate()
@@ -217,6 +232,10 @@ class Pipeline:
     def _frames(self, utterance: Utterance, chunk: Chunk) -> int:
         voice, speed = utterance.voice, utterance.speed * (_UPSTREAM_SPEED if utterance.upstream else 1.0)
         prompt_frames = len(voice.features)
+        tokens = len(voice.tokens) + len(chunk.tokens)
+        if tokens > MAX_TOKENS:
+            field = "text" if len(chunk.tokens) > len(voice.tokens) else "prompt_text"
+            raise InvalidInputError(field, f"makes a pass of {tokens} tokens, expected at most {MAX_TOKENS}")
         frames = frame_count(prompt_frames, len(voice.tokens), len(chunk.tokens), speed)
         least = prompt_frames + (2 if utterance.upstream else _LEAST_SPEECH_FRAMES)
         if frames > MAX_FRAMES:

@@ -27,6 +27,7 @@ MAX_FILE_SECONDS = 600
 """Longest recording that is decoded at all."""
 
 _MIN_RATE, _MAX_RATE = 4_000, 384_000
+_MAX_VALUES = MAX_FILE_SECONDS * 2 * 96_000
 
 _HOP = SAMPLE_RATE // 100
 _LEAD, _TAIL = 0.3, 0.1
@@ -97,11 +98,12 @@ def decode(audio: bytes) -> NDArray[np.float32]:
             rate = int(file.samplerate)
             if not _MIN_RATE <= rate <= _MAX_RATE:
                 raise InvalidInputError("prompt_audio", f"has {rate} Hz, expected {_MIN_RATE} to {_MAX_RATE}")
-            samples = file.read(MAX_FILE_SECONDS * rate + 1, dtype="float32", always_2d=True)
+            longest = min(MAX_FILE_SECONDS * rate, _MAX_VALUES // file.channels)
+            samples = file.read(longest + 1, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
         raise InvalidInputError("prompt_audio", f"cannot be decoded as WAV, FLAC, OGG or MP3: {error}") from error
-    if len(samples) > MAX_FILE_SECONDS * rate:
-        raise InvalidInputError("prompt_audio", f"is longer than {MAX_FILE_SECONDS} s")
+    if len(samples) > longest:
+        raise InvalidInputError("prompt_audio", f"is longer than {longest / rate:g} s")
     mono = samples.mean(axis=1, dtype=np.float32)
     if not mono.size or not np.isfinite(mono).all():
         raise InvalidInputError(

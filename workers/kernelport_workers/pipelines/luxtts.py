@@ -18,7 +18,13 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
-from kernelport_workers.luxtts.errors import CheckpointError, DependencyError, InvalidInputError, LuxTTSError
+from kernelport_workers.luxtts.errors import (
+    CheckpointError,
+    DependencyError,
+    InvalidInputError,
+    LuxTTSError,
+    SynthesisError,
+)
 
 if TYPE_CHECKING:
     from kernelport_workers.luxtts import Audio, Pipeline, Utterance, Voice
@@ -80,7 +86,7 @@ class LuxTTSPipeline(Backend):
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:
-        """Loads the checkpoint.
+        """Loads the checkpoint and runs one short pass.
 
         Raises:
             LoadError: a file is missing or malformed, a package is missing, or the device cannot be used.
@@ -104,7 +110,8 @@ class LuxTTSPipeline(Backend):
                 compute="torch" if device != "cpu" else _compute(files),
                 transcriber=FasterWhisper() if importlib.util.find_spec("faster_whisper") else None,
             )
-        except (CheckpointError, DependencyError, InvalidInputError) as error:
+            engine.warm_up()
+        except (CheckpointError, DependencyError, InvalidInputError, SynthesisError) as error:
             raise LoadError(f"{deployment.name}: {error}") from error
         return cls(engine, device)
 
