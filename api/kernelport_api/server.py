@@ -65,6 +65,11 @@ async def serve(settings: Settings) -> None:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+    if settings.metrics_listen:
+        try:
+            metrics.serve(settings.metrics_listen)
+        except OSError as error:
+            raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,8 +84,6 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(stop.wait()),
     ]
     await server.start()
-    if settings.metrics_listen:
-        metrics.serve(settings.metrics_listen)
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.

@@ -1,5 +1,7 @@
 """The Prometheus endpoints of front door and workers."""
 
+import contextlib
+import socket
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from kernelport import Client, InvalidArgumentError
 from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
+from kernelport.stack import Stack, StackError
 from kernelport.stack.stack import free_port
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.waiting import wait_for
@@ -18,7 +20,7 @@ LABELS = {"deployment", "status", "le", "implementation", "major", "minor", "pat
 
 
 def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
-    port = free_port()
+    port = _two_free_ports()
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
     with Stack(settings, ["identity-onnx"], tmp_path) as stack, Client(stack.target, timeout_s=30) as client:
         stack.wait_ready(START_TIMEOUT_S)
@@ -36,6 +38,25 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
     assert f"kernelport_batch_requests_sum{served}}} 3.0" in worker
     assert f"kernelport_backend_seconds_count{served}}} " in worker
     assert _label_names(front_door) | _label_names(worker) <= LABELS
+
+
+def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) -> None:
+    port = _two_free_ports()
+    settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
+    with (
+        socket.create_server(("127.0.0.1", port + 1)),
+        Stack(settings, ["identity-onnx"], tmp_path) as stack,
+        pytest.raises(StackError, match=f"cannot show metrics at 127.0.0.1:{port + 1}"),
+    ):
+        stack.wait_ready(START_TIMEOUT_S)
+
+
+def _two_free_ports() -> int:
+    """A port that is free, as is the one after it."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+            return port
 
 
 def _scrape(port: int, expected: str) -> str | None:

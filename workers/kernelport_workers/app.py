@@ -56,12 +56,17 @@ class Process:
         self.heartbeat: Heartbeat | None = None
 
     def load(self, queues: list[str]) -> None:
-        """Loads the models of the deployments whose queues are consumed.
+        """Loads the models of the deployments whose queues are consumed, and shows the metrics.
 
         Raises:
-            LoadError: when a queue is no deployment's, or a model cannot be loaded here.
+            LoadError: when a queue is no deployment's, a model cannot be loaded here, or the metrics' port is taken.
             ConfigError: when the deployments file is not valid.
         """
+        if settings.metrics_listen:
+            try:
+                metrics.serve(settings.metrics_listen)
+            except OSError as error:
+                raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
         deployments = load_deployments(settings.deployments_file)
         for queue in queues:
             name = deployment_of(queue)
@@ -76,8 +81,6 @@ class Process:
 
     def start(self) -> None:
         """The worker takes work from now on."""
-        if settings.metrics_listen:
-            metrics.serve(settings.metrics_listen)
         self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends)
         self.heartbeat.start()
 
