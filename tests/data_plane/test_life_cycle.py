@@ -105,6 +105,7 @@ def test_a_front_door_that_stands_still_finds_its_answers_when_it_goes_on(plane:
         wait_for(lambda: running.entries() == [1])
         calls.append(pool.submit(running.infer, 2, 0.5))
         wait_for(lambda: running.redis.llen("kp.journal") == 1)
+        running.client.deployments()  # by now it has seen that the queue took both
         os.kill(front_door, signal.SIGSTOP)
         try:
             time.sleep(PAUSE_S)  # nothing tells of it when every time limit of the front door has passed
