@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from kernelport import Client
+from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
 from kernelport.stack import Stack
 from kernelport.stack.worker_command import worker_command
 from tests.conftest import START_TIMEOUT_S, stack_settings
@@ -43,6 +44,11 @@ class Plane:
         """Batches delivered to a worker and not acknowledged."""
         count: Any = self.redis.zcard("kp:unacked_index")
         return int(count)
+
+    def waiting(self) -> int:
+        """Requests without an answer, as front doors have last told each other."""
+        records = [self.redis.get(key) for key in self.redis.scan_iter("kp:front-door:*")]
+        return sum(load.requests for value in records for load in FrontDoorRecord.FromString(value).loads)
 
     def start_worker(self) -> "subprocess.Popen[bytes]":
         """One more worker, which the stack knows nothing of."""

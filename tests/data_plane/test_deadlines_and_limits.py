@@ -57,9 +57,8 @@ def test_work_in_progress_stops_at_its_next_step_when_the_deadline_passes(plane:
 def test_over_the_limit_requests_are_refused_at_once_with_a_time_to_retry(plane: Start) -> None:
     running = plane(limits={"max_waiting": 3})
     with ThreadPoolExecutor() as pool:
-        held = [pool.submit(running.infer, number, 1.0) for number in range(3)]
-        wait_for(lambda: running.entries() and running.redis.llen("kp.journal") == 1)
-        wait_for(lambda: _refused(running, 99) is not None)
+        held = [pool.submit(running.infer, number, 2.0) for number in range(3)]
+        wait_for(lambda: running.waiting() == 3)
         refusal = _refused(running, 99)
         assert refusal is not None
         assert refusal.retry_after_s is not None
