@@ -9,6 +9,8 @@ import base64
 import json
 import os
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -105,6 +107,54 @@ def celery_message(batch: Batch) -> bytes:
         },
     }
     return json.dumps(message).encode()
+
+
+class MessageError(Exception):
+    """A queue entry that is no Celery message as KernelPort understands it.
+
+    Attributes:
+        tag: its delivery tag; empty when it has none.
+    """
+
+    def __init__(self, message: str, tag: str = "") -> None:
+        super().__init__(message)
+        self.tag = tag
+
+
+@dataclass(frozen=True)
+class QueuedTask:
+    """A Celery message.
+
+    Attributes:
+        name: of the task.
+        tag: its delivery tag.
+        arguments: as people should read them.
+        args: what the task is called with.
+    """
+
+    name: str
+    tag: str
+    arguments: str
+    args: Sequence[Any]
+
+
+def read_message(entry: bytes) -> QueuedTask:
+    """The Celery message that is an entry of a queue's Redis list.
+
+    Raises:
+        MessageError: when it is none, or serialized in another way than ours.
+    """
+    tag = ""
+    try:
+        message = json.loads(entry)
+        headers, properties = message["headers"], message["properties"]
+        tag = properties["delivery_tag"]
+        if message["content-type"] != "application/x-msgpack" or properties["body_encoding"] != "base64":
+            raise MessageError(f"expected msgpack in base64, got {message['content-type']}", tag)
+        args, _, _ = msgpack.unpackb(base64.b64decode(message["body"]))
+        return QueuedTask(headers["task"], tag, headers.get("argsrepr") or "", args)
+    except (ValueError, KeyError, TypeError) as error:
+        raise MessageError(f"{type(error).__name__}: {error}", tag) from error
 
 
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

@@ -4,6 +4,7 @@ A batch is *taken* by a worker, which counts the attempt; then *completed*, or *
 worker died. Whichever comes first counts; what comes after it is dropped.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,42 @@ from kernelport import keys
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
+
+# What kombu does when it delivers a message: its tag and content are kept until it is acknowledged.
+# An entry without a tag is not kept: nobody can acknowledge it.
+_NOTE = """
+local function note(unacked, index, list, entry, now)
+  local tag = string.match(entry, '"delivery_tag": ?"([^"]+)"')
+  if not tag then return end
+  local queue = string.match(list, '^[^\6]+')
+  redis.call('ZADD', index, now, tag)
+  redis.call('HSET', unacked, tag, '[' .. entry .. ', "", "' .. queue .. '"]')
+end
+"""
+
+# KEYS: unacked, unacked index, the lists of the queues ...
+# ARGV: Unix time in seconds, the tag that is done (or empty).
+# Acknowledges that tag; returns the first entry of the first list that has one, as delivered.
+_TAKE_NEXT = (
+    _NOTE
+    + """
+if ARGV[2] ~= '' then
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  redis.call('HDEL', KEYS[1], ARGV[2])
+end
+for i = 3, #KEYS do
+  local entry = redis.call('RPOP', KEYS[i])
+  if entry then
+    note(KEYS[1], KEYS[2], KEYS[i], entry, ARGV[1])
+    return entry
+  end
+end
+return false
+"""
+)
+
+# KEYS: unacked, unacked index, the list it was popped off.  ARGV: Unix time in seconds, the entry.
+_NOTE_DELIVERY = _NOTE + "note(KEYS[1], KEYS[2], KEYS[3], ARGV[2], ARGV[1])"
 
 # KEYS: done, attempts, cancelled.  ARGV: this attempt, TTL of attempts, request ids ...
 # Returns false when the batch is done; else the attempts so far, this one included, and per request its cancellation.
@@ -90,6 +127,24 @@ class Taken:
 
     attempts: list[Attempt]
     cancelled: list[bool]
+
+
+def take_next(redis: Redis, queue_keys: Sequence[str], done: str) -> bytes | None:
+    """The next message of some queues, noted as delivered; None when they are empty.
+
+    Args:
+        queue_keys: the lists of the queues, the most urgent first.
+        done: the delivery tag of a message that is acknowledged, or empty.
+    """
+    entry: bytes | None = _script(redis, _TAKE_NEXT)(
+        keys=[keys.UNACKED, keys.UNACKED_INDEX, *queue_keys], args=[time.time(), done]
+    )
+    return entry
+
+
+def note_delivery(redis: Redis, queue_key: str, entry: bytes) -> None:
+    """Notes a message that was popped off a queue's list as delivered."""
+    _script(redis, _NOTE_DELIVERY)(keys=[keys.UNACKED, keys.UNACKED_INDEX, queue_key], args=[time.time(), entry])
 
 
 def take(redis: Redis, batch: Batch, attempt: Attempt) -> Taken | None:

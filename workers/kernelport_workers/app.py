@@ -27,6 +27,7 @@ from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
+from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
 from kernelport_workers.heartbeat import Heartbeat
 
@@ -53,6 +54,7 @@ class Process:
         self.redis = Redis.from_url(settings.redis_url)
         self.backends: dict[str, Backend] = {}
         self.delivery: Delivery | None = None
+        self.consuming = Consuming(self.redis)
         self.heartbeat: Heartbeat | None = None
 
     def load(self, queues: list[str]) -> None:
@@ -86,6 +88,7 @@ class Process:
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
+        self.consuming.stop()
         if self.heartbeat is not None:
             self.heartbeat.stop()
         _end_after(settings.stop_s, "stopping")
@@ -117,7 +120,7 @@ def _ended_after(limit_s: float, what: str) -> Iterator[None]:
 process = Process()
 
 
-@app.task(name=TASK_NAME)  # type: ignore[untyped-decorator]
+@app.task(name=TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
 def infer(body: bytes) -> None:
     """Runs one serialized Batch."""
     if process.delivery is None:

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, RedisError, TimeoutError
+from redis.exceptions import RedisError
 
 from kernelport import keys, metrics, scripts
 from kernelport.deployments import Deployment
@@ -17,17 +17,13 @@ from kernelport.settings import Settings
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.lease import Lease
+from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Work, run_all
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.2
 CANCEL_CHECK_S = 0.25
 MICROSECONDS = 1_000_000
-# What Redis says while it is away, starting, or full: all of it passes.
-PASSING = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError)
-
-T = TypeVar("T")
 
 
 class Delivery:
@@ -56,7 +52,7 @@ class Delivery:
         with self._lease.hold(batch.id):
             started = time.monotonic()
             attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
-            taken = _until_done(lambda: scripts.take(self._redis, batch, attempt))
+            taken = until_done(lambda: scripts.take(self._redis, batch, attempt))
             if taken is None:
                 metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
                 return
@@ -84,7 +80,7 @@ class Delivery:
             single = Batch(deployment=batch.deployment, front_door=batch.front_door, id=single_id, items=[item])
             single.items[0].attempts.extend(attempts)
             messages.append(celery_message(single))
-        _until_done(lambda: scripts.split(self._redis, batch, messages, self._done_ttl_s))
+        until_done(lambda: scripts.split(self._redis, batch, messages, self._done_ttl_s))
 
     def _bury(self, batch: Batch, request: bytes | None, attempts: Sequence[Attempt]) -> Completion:
         reason = f"{len(attempts)} workers died over it: {', '.join(attempt.worker for attempt in attempts)}"
@@ -97,7 +93,7 @@ class Delivery:
             request=request or b"",
             request_bytes=len(request or b""),
         )
-        _until_done(lambda: scripts.bury(self._redis, letter))
+        until_done(lambda: scripts.bury(self._redis, letter))
         metrics.DEAD_LETTERS.labels(batch.deployment).inc()
         log.error("dead letter %s of %s: %s", letter.id, letter.deployment, reason)
         error = InternalError(f"given up as dead letter {letter.id}: {reason}")
@@ -146,7 +142,7 @@ class Delivery:
         claims = [item.request_claim for item in batch.items if item.request_claim]
         if not claims:
             return [item.request for item in batch.items]
-        values: dict[str, bytes | None] = dict(zip(claims, _until_done(lambda: self._mget(claims)), strict=True))
+        values: dict[str, bytes | None] = dict(zip(claims, until_done(lambda: self._mget(claims)), strict=True))
         return [values[item.request_claim] if item.request_claim else item.request for item in batch.items]
 
     def _mget(self, claims: Sequence[str]) -> Any:
@@ -160,7 +156,7 @@ class Delivery:
         }
         self._claim_large_responses(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
-        first = _until_done(
+        first = until_done(
             lambda: scripts.complete(self._redis, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s)
         )
         if not first:
@@ -168,25 +164,15 @@ class Delivery:
             return  # its requests may go on singly: they need their claims
         consumed = [item.request_claim for item in batch.items if item.request_claim]
         if consumed:
-            _until_done(lambda: self._redis.delete(*consumed))
+            until_done(lambda: self._redis.delete(*consumed))
 
     def _claim_large_responses(self, batch: Batch, completions: Sequence[Completion]) -> None:
         """Puts large responses beside the reply list, each under a key of its own."""
         large = [each for each in completions if len(each.response) >= self._settings.claim_bytes]
         for index, completion in enumerate(large):
             key, response = keys.claim(f"{self._worker_id}:{batch.id}:{index}"), completion.response
-            _until_done(lambda key=key, response=response: self._redis.set(key, response, ex=keys.REPLIES_TTL_S))  # type: ignore[misc]
+            until_done(lambda key=key, response=response: self._redis.set(key, response, ex=keys.REPLIES_TTL_S))  # type: ignore[misc]
             completion.response_claim = key
-
-
-def _until_done(call: Callable[[], T]) -> T:
-    """Repeats a call while Redis is away, starting or full: an answer that is due must not be lost."""
-    while True:
-        try:
-            return call()
-        except PASSING as error:
-            log.warning("waiting for Redis: %s", error)
-            time.sleep(RETRY_S)
 
 
 def _now_us() -> int:

@@ -1,0 +1,64 @@
+"""Shows a message that this worker runs to people: in `celery inspect`, and in the events that Flower collects."""
+
+import os
+import time
+from types import TracebackType
+from typing import Any
+
+from celery.worker import state
+
+from kernelport.queues import QueuedTask
+
+
+class ActiveTask:
+    """What Celery's worker state and events know of one message, for as long as a block lasts.
+
+    Args:
+        task: the Celery task that runs it.
+        consumer: Celery's consumer.
+    """
+
+    # The message is acknowledged elsewhere; Celery must not cancel it when its own connection breaks.
+    acknowledged = True
+
+    def __init__(self, queued: QueuedTask, task: Any, consumer: Any) -> None:
+        self.id = queued.tag
+        self.name = queued.name
+        self.task = task
+        self._arguments = queued.arguments
+        self._consumer = consumer
+        self._started_at = time.time()
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What `celery inspect active` prints."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "args": self._arguments,
+            "kwargs": "{}",
+            "type": self.name,
+            "hostname": self._consumer.hostname,
+            "time_start": self._started_at,
+            "acknowledged": self.acknowledged,
+            "delivery_info": {},
+            "worker_pid": os.getpid(),
+        }
+
+    def __enter__(self) -> None:
+        state.task_accepted(self)
+        self._send("task-received", name=self.name, args=self._arguments, kwargs="{}", root_id=self.id, retries=0)
+        self._send("task-started")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        state.task_ready(self, successful=error is None)
+        if error is None:
+            self._send("task-succeeded", result="None", runtime=time.time() - self._started_at)
+        else:
+            self._send("task-failed", exception=repr(error))
+
+    def _send(self, event: str, **fields: Any) -> None:
+        events = self._consumer.event_dispatcher
+        if events is not None and events.enabled and self.task.send_events:
+            events.send(event, uuid=self.id, **fields)
