@@ -27,6 +27,7 @@ from kernelport.queues import celery_message, queue_keys, queue_name
 from kernelport.settings import Settings
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.batching import BatchFormer, Flight, Pending
+from kernelport_api.line import Line
 from kernelport_api.replies import ReplyReader
 from kernelport_api.workers import WorkerView
 
@@ -47,11 +48,13 @@ class Dispatcher:
         deployments: Mapping[str, Deployment],
         settings: Settings,
         redis: Redis,
+        line: Line,
         workers: WorkerView,
         replies: ReplyReader,
     ) -> None:
         self._settings = settings
         self._redis = redis
+        self._line = line
         self._replies = replies
         self._formers = {
             name: BatchFormer(deployment, self._publish, lambda name=name: len(workers.workers(name)))  # type: ignore[misc]
@@ -152,7 +155,7 @@ class Dispatcher:
         named = [pending.item for pending in flight.requests if pending.item.result_key]
         try:
             if not named:
-                await self._redis.lpush(queue_name(deployment), flight.message)
+                await self._line.call("LPUSH", queue_name(deployment), flight.message)
                 return
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.lpush(queue_name(deployment), flight.message)

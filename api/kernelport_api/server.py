@@ -24,6 +24,7 @@ from kernelport_api.dead_letters import DeadLetters
 from kernelport_api.deployments import Deployments
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.inference import Inference
+from kernelport_api.line import Line
 from kernelport_api.observation import keep_gauges
 from kernelport_api.replies import ReplyReader
 from kernelport_api.workers import REFRESH_INTERVAL_S, WorkerView
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # A caller is told that the queue cannot be reached rather than kept waiting for it.
 REDIS_TIMEOUT_S = 3.0
+# Redis answers a reader of replies every second, whether there are any or not.
+REPLY_PATIENCE_S = 5.0
 
 
 class ListenError(Exception):
@@ -47,11 +50,12 @@ async def serve(settings: Settings) -> None:
     """
     deployments = load_deployments(settings.deployments_file)
     name = os.urandom(6).hex()  # no other front door has it, now or later
-    redis, reply_redis = (_connect(settings, timeout_s) for timeout_s in (REDIS_TIMEOUT_S, None))
+    redis, untimed_redis = (_connect(settings, timeout_s) for timeout_s in (REDIS_TIMEOUT_S, None))
+    publish_line, reply_line = Line(untimed_redis, REDIS_TIMEOUT_S), Line(untimed_redis, REPLY_PATIENCE_S)
     workers = WorkerView(redis)
-    replies = ReplyReader(reply_redis, name)
+    replies = ReplyReader(reply_line, name)
     admission = Admission(deployments, redis, name)
-    dispatcher = Dispatcher(deployments, settings, redis, workers, replies)
+    dispatcher = Dispatcher(deployments, settings, redis, publish_line, workers, replies)
     inference = Inference(deployments, redis, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     health_servicer = health.aio.HealthServicer()
@@ -100,8 +104,9 @@ async def serve(settings: Settings) -> None:
         with contextlib.suppress(RedisError):  # both keys expire by themselves
             await redis.delete(replies.key)
             await admission.leave_for_good()
+        await publish_line.close()
+        await reply_line.close()
         await redis.aclose()
-        await reply_redis.aclose()
 
 
 def _connect(settings: Settings, timeout_s: float | None) -> Redis:
