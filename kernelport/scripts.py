@@ -147,6 +147,12 @@ def note_delivery(redis: Redis, queue_key: str, entry: bytes) -> None:
     _script(redis, _NOTE_DELIVERY)(keys=[keys.UNACKED, keys.UNACKED_INDEX, queue_key], args=[time.time(), entry])
 
 
+def delivery_note(redis: Redis, queue_key: str, entry: bytes) -> list[Any]:
+    """The command that does the same, if Redis knows the script by now."""
+    sha = _script(redis, _NOTE_DELIVERY).sha
+    return ["EVALSHA", sha, 3, keys.UNACKED, keys.UNACKED_INDEX, queue_key, time.time(), entry]
+
+
 def take(redis: Redis, batch: Batch, attempt: Attempt) -> Taken | None:
     """Counts an attempt at a batch; None when the batch needs none any more."""
     found = _script(redis, _TAKE)(

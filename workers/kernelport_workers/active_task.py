@@ -3,7 +3,7 @@
 import os
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from celery.worker import state
 
@@ -16,6 +16,9 @@ class ActiveTask:
     Args:
         task: the Celery task that runs it.
         consumer: Celery's consumer.
+
+    Attributes:
+        result: what the task returned.
     """
 
     # The message is acknowledged elsewhere; Celery must not cancel it when its own connection breaks.
@@ -28,6 +31,7 @@ class ActiveTask:
         self._arguments = queued.arguments
         self._consumer = consumer
         self._started_at = time.time()
+        self.result: Any = None
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """What `celery inspect active` prints."""
@@ -44,17 +48,18 @@ class ActiveTask:
             "worker_pid": os.getpid(),
         }
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         state.task_accepted(self)
         self._send("task-received", name=self.name, args=self._arguments, kwargs="{}", root_id=self.id, retries=0)
         self._send("task-started")
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         state.task_ready(self, successful=error is None)
         if error is None:
-            self._send("task-succeeded", result="None", runtime=time.time() - self._started_at)
+            self._send("task-succeeded", result=repr(self.result), runtime=time.time() - self._started_at)
         else:
             self._send("task-failed", exception=repr(error))
 

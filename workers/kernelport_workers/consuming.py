@@ -19,6 +19,7 @@ from redis import Redis
 from kernelport import scripts
 from kernelport.queues import MessageError, QueuedTask, deployment_of, queue_keys, read_message
 from kernelport_workers.active_task import ActiveTask
+from kernelport_workers.delivery_note import DeliveryNote
 from kernelport_workers.outages import PASSING, until_done
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Consuming:
         self._in_session = False
         self._stopping = False
         self._turns = itertools.count()
+        self._note = DeliveryNote(redis)
 
     def strategy(self, task: Any, app: Any, consumer: Any) -> Callable[..., None]:
         """What Celery's consumer does with a message of `task`: a `Task.Strategy`."""
@@ -105,6 +107,7 @@ class Consuming:
 
     def _take(self, keys: list[str], done: str) -> bytes | None:
         """The next message on the queues; None when they stay empty."""
+        self._note.settle()
         if not keys and not done:
             return None
         entry = until_done(lambda: scripts.take_next(self._redis, keys, done))
@@ -119,7 +122,7 @@ class Consuming:
         if popped is None:
             return None
         key, entry = popped
-        until_done(lambda: scripts.note_delivery(self._redis, key.decode(), entry))
+        self._note.send(key.decode(), entry)
         return bytes(entry)
 
     def _queue_keys(self, app: Any) -> list[str]:
@@ -138,8 +141,8 @@ class Consuming:
             log.error("dropped a message for the unknown task %s: %s", queued.name, queued.arguments)
             return
         try:
-            with ActiveTask(queued, task, consumer):
-                task.run(*queued.args)
+            with ActiveTask(queued, task, consumer) as active:
+                active.result = task.run(*queued.args)
         except Exception:
             # It stays where a dead worker's messages stay: it is delivered again, and its attempts are counted.
             log.exception("%s%s failed", queued.name, queued.arguments)
