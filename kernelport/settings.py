@@ -63,6 +63,7 @@ class Settings:
             and a sixth more.
         result_ttl_s: seconds for which the result of a request with an id is kept.
         claim_bytes: requests and responses from this size on travel beside the queue, not in it.
+        shared_dir: a folder in memory that processes of one machine pass large messages through; none when empty.
         stop_s: seconds a worker or front door that is told to stop has for what it has begun.
         metrics_listen: host:port of the Prometheus endpoint; none when empty.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
@@ -77,6 +78,7 @@ class Settings:
     lease_s: float = 30.0
     result_ttl_s: float = 600.0
     claim_bytes: int = 256 * 2**10
+    shared_dir: str = ""
     stop_s: float = 30.0
     metrics_listen: str = ""
     worker_id: str = ""

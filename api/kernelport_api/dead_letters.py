@@ -13,8 +13,8 @@ from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
 from kernelport_api.answers import answer_errors
-from kernelport_api.dispatch import unreachable
 from kernelport_api.inference import Inference
+from kernelport_api.outages import unreachable
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

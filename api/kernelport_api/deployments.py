@@ -11,7 +11,7 @@ from kernelport.errors import NotFoundError
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1 import deployment_pb2_grpc
 from kernelport_api.answers import answer_errors
-from kernelport_api.dispatch import unreachable
+from kernelport_api.outages import unreachable
 from kernelport_api.workers import WorkerView
 
 Context = grpc.aio.ServicerContext[Any, Any]

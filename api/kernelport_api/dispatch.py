@@ -5,35 +5,31 @@ import itertools
 import logging
 import time
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import RedisError
 
 from kernelport import keys, metrics, scripts
 from kernelport.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
-    InternalError,
     KernelPortError,
-    ResourceExhaustedError,
-    UnavailableError,
     from_status,
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 from kernelport.metrics import labelled
 from kernelport.queues import celery_message, queue_keys, queue_name
-from kernelport.settings import Settings
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.batching import BatchFormer, Flight, Pending
+from kernelport_api.claims import Claims
 from kernelport_api.line import Line
+from kernelport_api.outages import unreachable
 from kernelport_api.replies import ReplyReader
 from kernelport_api.workers import WorkerView
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 1.0
 # A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
 LOOK_FOR_LOST_S = 3.0
 # The claim on a request id outlives its request by this: a worker that finishes late still finds it.
@@ -46,15 +42,15 @@ class Dispatcher:
     def __init__(
         self,
         deployments: Mapping[str, Deployment],
-        settings: Settings,
         redis: Redis,
         line: Line,
         workers: WorkerView,
         replies: ReplyReader,
+        claims: Claims,
     ) -> None:
-        self._settings = settings
         self._redis = redis
         self._line = line
+        self._claims = claims
         self._replies = replies
         self._formers = {
             name: BatchFormer(deployment, self._publish, lambda name=name: len(workers.workers(name)))  # type: ignore[misc]
@@ -75,16 +71,39 @@ class Dispatcher:
         Raises:
             KernelPortError: what the worker answered, or why there is no answer.
         """
+        ends_at = time.monotonic() + timeout_s
+        response = await self._run(deployment, group, body, timeout_s, result_key, anywhere=False)
+        while response is None:
+            response = await self._run(
+                deployment, group, body, max(0.0, ends_at - time.monotonic()), result_key, anywhere=True
+            )
+        return response
+
+    async def _run(
+        self, deployment: Deployment, group: Hashable, body: bytes, timeout_s: float, result_key: str, anywhere: bool
+    ) -> bytes | None:
+        """One run; None when the worker that took the request could not get at it.
+
+        Args:
+            anywhere: the request must be in reach of workers on other machines.
+        """
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         deadline_us = round((time.time() + timeout_s) * 1e6)
         item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=result_key)
-        await self._attach(item, body, timeout_s)
+        await self._claims.attach(item, deployment.name, body, timeout_s, anywhere)
         pending = Pending(item, group, len(body), self._replies.expect(request_id))
         former = self._formers[deployment.name]
         former.submit(pending)
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
-            return await self._response(deployment.name, pending, await pending.answer)
+            completion = await pending.answer
+            if completion.error:
+                raise from_status(status_pb2.Status.FromString(completion.error))
+            if completion.out_of_reach:
+                self._claims.release(item)
+                return None
+            response = await self._claims.response(completion)
+            return response + _timings(deployment.name, pending, completion)
         except asyncio.CancelledError:
             if not result_key:
                 self._cancel(request_id)
@@ -106,6 +125,7 @@ class Dispatcher:
         """
         while True:
             await asyncio.sleep(LOOK_FOR_LOST_S / 2)
+            self._claims.sweep()
             for name, former in self._formers.items():
                 for flight in former.flights:
                     if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
@@ -127,24 +147,13 @@ class Dispatcher:
         except (RedisError, KernelPortError) as error:
             log.warning("cannot look after batch %s: %s", flight.batch_id, error)
 
-    async def _attach(self, item: BatchItem, body: bytes, timeout_s: float) -> None:
-        """Puts the request into the item, or a large one beside the queue."""
-        if len(body) < self._settings.claim_bytes:
-            item.request = body
-            return
-        item.request_claim = keys.claim(item.id.decode())
-        ttl_s = round(timeout_s) + keys.CLAIM_TTL_PAST_DEADLINE_S
-        try:
-            await self._redis.set(item.request_claim, body, ex=ttl_s)
-        except RedisError as error:
-            raise unreachable(error) from error
-
     async def _publish(self, deployment: str, flight: Flight) -> None:
         flight.batch_id = flight.requests[0].item.id.decode() + "b"
         batch = Batch(
             id=flight.batch_id,
             deployment=deployment,
             front_door=self._replies.front_door,
+            shared_folder=self._claims.folder_id,
             items=[pending.item for pending in flight.requests],
         )
         flight.message = celery_message(batch)
@@ -166,21 +175,6 @@ class Dispatcher:
         except RedisError as error:
             raise unreachable(error) from error
 
-    async def _response(self, deployment: str, pending: Pending, completion: Completion) -> bytes:
-        kind = completion.WhichOneof("result")
-        if kind == "error":
-            raise from_status(status_pb2.Status.FromString(completion.error))
-        response = completion.response
-        if kind == "response_claim":
-            try:
-                claimed: Any = await self._redis.getdel(completion.response_claim)
-            except RedisError as error:
-                raise unreachable(error) from error
-            if claimed is None:
-                raise InternalError("the response expired before it could be read")
-            response = claimed
-        return response + _timings(deployment, pending, completion)
-
     def _cancel(self, request_id: bytes) -> None:
         """Tells workers that nobody waits for a request any more."""
         task = asyncio.create_task(self._note_cancelled(request_id))
@@ -197,13 +191,6 @@ class Dispatcher:
                 await pipeline.execute()
         except RedisError as error:
             log.warning("cannot tell workers of a cancelled request: %s", error)
-
-
-def unreachable(error: RedisError) -> KernelPortError:
-    """What a caller is told when Redis does not do what it should."""
-    if isinstance(error, OutOfMemoryError):
-        return ResourceExhaustedError("the queue is full: Redis is out of memory", retry_after_s=RETRY_AFTER_S)
-    return UnavailableError(f"the queue cannot be reached: {error}", retry_after_s=RETRY_AFTER_S)
 
 
 def _expire(pending: Pending, timeout_s: float) -> None:

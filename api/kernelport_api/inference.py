@@ -19,7 +19,8 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import request_ids
 from kernelport_api.admission import Admission
 from kernelport_api.answers import answer_errors
-from kernelport_api.dispatch import RETRY_AFTER_S, Dispatcher, unreachable
+from kernelport_api.dispatch import Dispatcher
+from kernelport_api.outages import RETRY_AFTER_S, unreachable
 from kernelport_api.workers import WorkerView
 
 SLOW_STRING_BYTES = 64 * 2**10

@@ -16,7 +16,7 @@ from kernelport.errors import (
     InvalidArgumentError,
 )
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.dispatch import unreachable
+from kernelport_api.outages import unreachable
 
 MAX_LENGTH = 128
 POLL_S = 0.03

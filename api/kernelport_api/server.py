@@ -18,8 +18,10 @@ from redis.exceptions import RedisError
 from kernelport import metrics
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.settings import Settings
+from kernelport.shared_folder import SharedFolder
 from kernelport.v1 import dead_letter_pb2, dead_letter_pb2_grpc, deployment_pb2, deployment_pb2_grpc, inference_pb2
 from kernelport_api.admission import Admission
+from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters
 from kernelport_api.deployments import Deployments
 from kernelport_api.dispatch import Dispatcher
@@ -55,7 +57,8 @@ async def serve(settings: Settings) -> None:
     workers = WorkerView(redis)
     replies = ReplyReader(reply_line, name)
     admission = Admission(deployments, redis, name)
-    dispatcher = Dispatcher(deployments, settings, redis, publish_line, workers, replies)
+    claims = Claims(redis, workers, SharedFolder.open(settings.shared_dir), settings.claim_bytes)
+    dispatcher = Dispatcher(deployments, redis, publish_line, workers, replies, claims)
     inference = Inference(deployments, redis, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     health_servicer = health.aio.HealthServicer()

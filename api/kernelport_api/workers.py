@@ -26,12 +26,17 @@ class WorkerView:
         self._redis = redis
         self._workers: dict[str, list[Worker]] = {}
         self._signatures: dict[str, Signature] = {}
+        self._shared_folders: dict[str, set[str]] = {}
         self._refreshed_at = 0.0
         self._lock = asyncio.Lock()
 
     def workers(self, deployment: str) -> list[Worker]:
         """The deployment's live workers, as of the last refresh."""
         return self._workers.get(deployment, [])
+
+    def all_share(self, deployment: str, folder_id: str) -> bool:
+        """Whether every live worker of the deployment sees the shared folder of this id."""
+        return self._shared_folders.get(deployment) == {folder_id}
 
     async def signature(self, deployment: str) -> Signature | None:
         """What the deployment's model takes and gives; None until a worker has loaded it once.
@@ -84,8 +89,10 @@ class WorkerView:
 
     def _take(self, records: list[WorkerRecord]) -> None:
         workers: dict[str, list[Worker]] = {}
+        shared_folders: dict[str, set[str]] = {}
         for record in records:
             for served in record.deployments:
                 workers.setdefault(served.name, []).append(record.worker)
+                shared_folders.setdefault(served.name, set()).add(record.shared_folder)
                 self._signatures[served.name] = served.signature
-        self._workers = workers
+        self._workers, self._shared_folders = workers, shared_folders

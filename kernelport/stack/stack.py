@@ -1,7 +1,9 @@
 """Starts and stops the embedded stack."""
 
 import fcntl
+import hashlib
 import os
+import shutil
 import socket
 import sys
 import time
@@ -20,6 +22,7 @@ from redis.retry import Retry
 
 from kernelport.registry import forget
 from kernelport.settings import Settings
+from kernelport.shared_folder import SharedFolder
 from kernelport.stack.processes import Child
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.worker_command import worker_command
@@ -90,6 +93,7 @@ class Stack:
         self._lock_state_dir()
         try:
             self._check_listen()
+            self._share_memory()
             if self._embedded_redis:
                 self._start_redis()
             self._start("front-door", [sys.executable, "-m", "kernelport_api"])
@@ -152,6 +156,8 @@ class Stack:
                 child.terminate()
             for child in running:
                 child.join(timeout_s)
+        if self.settings.shared_dir:
+            shutil.rmtree(self.settings.shared_dir, ignore_errors=True)
         self._redis.close()
         if self._lock is not None:
             self._lock.close()
@@ -183,6 +189,12 @@ class Stack:
             socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
         except (OSError, ValueError) as error:
             raise StackError(f"cannot listen on {self.settings.listen}: {error}") from error
+
+    def _share_memory(self) -> None:
+        """Gives the processes a folder in memory; one that a killed stack left is emptied."""
+        digest = hashlib.sha256(str(self._state_dir.resolve()).encode()).hexdigest()
+        shared = SharedFolder.create(f"kernelport-{os.getuid()}-{digest[:16]}")
+        self.settings = replace(self.settings, shared_dir=str(shared or ""))
 
     def _start_redis(self) -> None:
         data = self._state_dir / "redis"

@@ -50,11 +50,11 @@ class Plane:
         records = [self.redis.get(key) for key in self.redis.scan_iter("kp:front-door:*")]
         return sum(load.requests for value in records for load in FrontDoorRecord.FromString(value).loads)
 
-    def start_worker(self) -> "subprocess.Popen[bytes]":
-        """One more worker, which the stack knows nothing of."""
+    def start_worker(self, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
+        """One more worker, which the stack knows nothing of; told what the stack's own are told, or something else."""
         return subprocess.Popen(
             worker_command(["journal"]),
-            env={**os.environ, **self.stack.settings.to_environment()},
+            env={**os.environ, **(environment or self.stack.settings.to_environment())},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -125,9 +125,3 @@ def test_a_failed_request_id_may_run_again(plane: Start) -> None:
         running.infer(1, 5.0, request_id="once", timeout_s=0.3)
     wait_for(lambda: not running.redis.exists("kp:result:journal:once"))
     assert running.infer(1, 0.0, request_id="once") == 1
-
-
-def test_large_tensors_travel_beside_the_queue_and_leave_nothing_behind(plane: Start) -> None:
-    running = plane(settings={"claim_bytes": 10})
-    assert [running.infer(number) for number in range(3)] == [0, 1, 2]
-    wait_for(lambda: not running.redis.keys("kp:claim:*"))

@@ -25,6 +25,7 @@ from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
+from kernelport.shared_folder import SharedFolder
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming
@@ -55,6 +56,7 @@ class Process:
         self.backends: dict[str, Backend] = {}
         self.delivery: Delivery | None = None
         self.consuming = Consuming(self.redis)
+        self.shared = SharedFolder.open(settings.shared_dir)
         self.heartbeat: Heartbeat | None = None
 
     def load(self, queues: list[str]) -> None:
@@ -79,11 +81,12 @@ class Process:
             with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
                 self.backends[name] = backends.load(deployments[name])
             log.info("loaded %s on %s", name, self.backends[name].device)
-        self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends)
+        self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, self.shared)
 
     def start(self) -> None:
         """The worker takes work from now on."""
-        self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends)
+        shared_folder = self.shared.id if self.shared else ""
+        self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder)
         self.heartbeat.start()
 
     def stop(self) -> None:

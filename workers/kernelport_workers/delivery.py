@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -14,8 +13,10 @@ from kernelport.errors import CancelledError, DeadlineExceededError, InternalErr
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.queues import celery_message
 from kernelport.settings import Settings
+from kernelport.shared_folder import SharedFolder
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport_workers.backends.base import Backend
+from kernelport_workers.claims import Claims
 from kernelport_workers.lease import Lease
 from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Work, run_all
@@ -36,12 +37,14 @@ class Delivery:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
+        shared: SharedFolder | None = None,
     ) -> None:
         self._redis = redis
         self._settings = settings
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
+        self._claims = Claims(redis, shared, worker_id, settings.claim_bytes)
         self._lease = Lease(redis, settings.lease_s)
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
@@ -64,8 +67,10 @@ class Delivery:
                 return
             if len(batch.items) == 1:
                 earlier = [*batch.items[0].attempts, *earlier]
-            requests = self._requests(batch)
-            if len(earlier) >= deployment.limits.max_attempts:
+            requests = self._claims.requests(batch)
+            if not self._claims.are_in_reach(batch):
+                completions = [Completion(id=item.id, out_of_reach=True) for item in batch.items]
+            elif len(earlier) >= deployment.limits.max_attempts:
                 completions = [self._bury(batch, requests[0], earlier)]
             else:
                 completions = self._run(batch, requests, taken.cancelled, started)
@@ -137,24 +142,13 @@ class Delivery:
         except RedisError:
             return False  # nobody has said so
 
-    def _requests(self, batch: Batch) -> list[bytes | None]:
-        """The serialized requests; None for one whose claim is gone."""
-        claims = [item.request_claim for item in batch.items if item.request_claim]
-        if not claims:
-            return [item.request for item in batch.items]
-        values: dict[str, bytes | None] = dict(zip(claims, until_done(lambda: self._mget(claims)), strict=True))
-        return [values[item.request_claim] if item.request_claim else item.request for item in batch.items]
-
-    def _mget(self, claims: Sequence[str]) -> Any:
-        return self._redis.mget(claims)
-
     def _answer(self, batch: Batch, completions: Sequence[Completion]) -> None:
         results = {
             item.result_key: completion.response
             for item, completion in zip(batch.items, completions, strict=True)
             if item.result_key
         }
-        self._claim_large_responses(batch, completions)
+        self._claims.put_away(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
             lambda: scripts.complete(self._redis, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s)
@@ -162,17 +156,7 @@ class Delivery:
         if not first:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
             return  # its requests may go on singly: they need their claims
-        consumed = [item.request_claim for item in batch.items if item.request_claim]
-        if consumed:
-            until_done(lambda: self._redis.delete(*consumed))
-
-    def _claim_large_responses(self, batch: Batch, completions: Sequence[Completion]) -> None:
-        """Puts large responses beside the reply list, each under a key of its own."""
-        large = [each for each in completions if len(each.response) >= self._settings.claim_bytes]
-        for index, completion in enumerate(large):
-            key, response = keys.claim(f"{self._worker_id}:{batch.id}:{index}"), completion.response
-            until_done(lambda key=key, response=response: self._redis.set(key, response, ex=keys.REPLIES_TTL_S))  # type: ignore[misc]
-            completion.response_claim = key
+        self._claims.release(batch)
 
 
 def _now_us() -> int:

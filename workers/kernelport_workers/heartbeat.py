@@ -23,7 +23,9 @@ BEATS_PER_TTL = 5
 class Heartbeat:
     """Beats from `start` until `stop`."""
 
-    def __init__(self, redis: Redis, ttl_s: float, worker_id: str, backends: Mapping[str, Backend]) -> None:
+    def __init__(
+        self, redis: Redis, ttl_s: float, worker_id: str, backends: Mapping[str, Backend], shared_folder: str
+    ) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
         self._stopped = threading.Event()
@@ -36,7 +38,7 @@ class Heartbeat:
             ready_unix_s=int(time.time()),
         )
         served = [ServedDeployment(name=name, signature=backend.signature) for name, backend in backends.items()]
-        self._record = WorkerRecord(worker=worker, deployments=served)
+        self._record = WorkerRecord(worker=worker, deployments=served, shared_folder=shared_folder)
 
     def start(self) -> None:
         """The worker takes work from now on."""

@@ -9,32 +9,36 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Batch(_message.Message):
-    __slots__ = ("deployment", "front_door", "items", "id")
+    __slots__ = ("deployment", "front_door", "items", "id", "shared_folder")
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     FRONT_DOOR_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FOLDER_FIELD_NUMBER: _ClassVar[int]
     deployment: str
     front_door: str
     items: _containers.RepeatedCompositeFieldContainer[BatchItem]
     id: str
-    def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping]]] = ..., id: _Optional[str] = ...) -> None: ...
+    shared_folder: str
+    def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping]]] = ..., id: _Optional[str] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class BatchItem(_message.Message):
-    __slots__ = ("id", "request", "request_claim", "deadline_unix_us", "attempts", "result_key")
+    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_CLAIM_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FILE_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     RESULT_KEY_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     request: bytes
     request_claim: str
+    request_file: str
     deadline_unix_us: int
     attempts: _containers.RepeatedCompositeFieldContainer[_dead_letter_pb2.Attempt]
     result_key: str
-    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping]]] = ..., result_key: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping]]] = ..., result_key: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("completions",)
@@ -43,11 +47,13 @@ class Reply(_message.Message):
     def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
 
 class Completion(_message.Message):
-    __slots__ = ("id", "response", "error", "response_claim", "worker_us", "prepare_us", "backend_us")
+    __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_CLAIM_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FILE_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_REACH_FIELD_NUMBER: _ClassVar[int]
     WORKER_US_FIELD_NUMBER: _ClassVar[int]
     PREPARE_US_FIELD_NUMBER: _ClassVar[int]
     BACKEND_US_FIELD_NUMBER: _ClassVar[int]
@@ -55,10 +61,12 @@ class Completion(_message.Message):
     response: bytes
     error: bytes
     response_claim: str
+    response_file: str
+    out_of_reach: bool
     worker_us: int
     prepare_us: int
     backend_us: int
-    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...
 
 class FrontDoorRecord(_message.Message):
     __slots__ = ("name", "loads")
@@ -79,12 +87,14 @@ class Load(_message.Message):
     def __init__(self, deployment: _Optional[str] = ..., requests: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class WorkerRecord(_message.Message):
-    __slots__ = ("worker", "deployments")
+    __slots__ = ("worker", "deployments", "shared_folder")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FOLDER_FIELD_NUMBER: _ClassVar[int]
     worker: _deployment_pb2.Worker
     deployments: _containers.RepeatedCompositeFieldContainer[ServedDeployment]
-    def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping]]] = ...) -> None: ...
+    shared_folder: str
+    def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping]]] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class ServedDeployment(_message.Message):
     __slots__ = ("name", "signature")

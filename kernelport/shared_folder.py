@@ -1,0 +1,86 @@
+"""Large messages between processes of one machine: files in memory, which cost a tenth of a key in Redis.
+
+`kernelport up` makes the folder and names it to its processes. A message is used this way only when every process that
+may want it says that it has the same folder; everywhere else it is a key in Redis.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Self
+
+# Where Linux keeps files in memory.
+MEMORY = Path("/dev/shm")  # noqa: S108
+_ID_FILE = "id"
+# What is left free for others: a full folder must not stop them.
+_RESERVE_BYTES = 64 * 2**20
+
+
+class SharedFolder:
+    """A folder of messages. Their names begin with the Unix second at which they are of no use any more.
+
+    Attributes:
+        id: equal for processes that see the same folder, and for no others.
+    """
+
+    def __init__(self, path: Path, folder_id: str) -> None:
+        self.id = folder_id
+        self._path = path
+
+    @classmethod
+    def create(cls, name: str) -> Path | None:
+        """Makes an empty folder in memory, in place of what an earlier one left; None where that cannot be done."""
+        path = MEMORY / name
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
+            path.mkdir(mode=0o700)
+            (path / _ID_FILE).write_text(secrets.token_hex(16))
+        except OSError:  # no such file system, or somebody else's folder
+            return None
+        return path
+
+    @classmethod
+    def open(cls, path: str) -> Self | None:
+        """The folder that this process was told of; None when it was told of none, or cannot see it."""
+        if not path:
+            return None
+        try:
+            return cls(Path(path), (Path(path) / _ID_FILE).read_text())
+        except OSError:
+            return None
+
+    def put(self, message_id: str, message: bytes, ttl_s: float) -> str | None:
+        """Keeps a message; its name, or None when there is no room for it."""
+        name = f"{round(time.time() + ttl_s)}-{message_id}"
+        try:
+            free = os.statvfs(self._path)
+            if free.f_bavail * free.f_frsize < len(message) + _RESERVE_BYTES:
+                return None
+            (self._path / name).write_bytes(message)
+        except OSError:
+            self.discard(name)
+            return None
+        return name
+
+    def get(self, name: str) -> bytes | None:
+        """A message; None when there is none of this name."""
+        try:
+            return (self._path / name).read_bytes()
+        except OSError:
+            return None
+
+    def discard(self, name: str) -> None:
+        """Lets a message go."""
+        with contextlib.suppress(OSError):
+            (self._path / name).unlink()
+
+    def sweep(self) -> None:
+        """Lets go of what is of no use any more: its owner died."""
+        for name in os.listdir(self._path):
+            expires, _, _ = name.partition("-")
+            if expires.isdigit() and int(expires) < time.time():
+                self.discard(name)
