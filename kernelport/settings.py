@@ -67,6 +67,8 @@ class Settings:
         metrics_listen: host:port of the Prometheus endpoint; none when empty.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING or ERROR.
+        artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
+        job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
     """
 
     redis_url: str = DEFAULT_REDIS_URL
@@ -81,6 +83,13 @@ class Settings:
     metrics_listen: str = ""
     worker_id: str = ""
     log_level: str = "INFO"
+    artifacts: str = ""
+    job_retention_s: float = 7 * 24 * 3600.0
+
+    @property
+    def artifacts_url(self) -> str:
+        """`artifacts`, or what stands for it when it is empty."""
+        return self.artifacts or str(default_state_dir() / "artifacts")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -114,4 +123,5 @@ _PARSERS: dict[str, Any] = {
     "lease_s": float,
     "result_ttl_s": float,
     "stop_s": float,
+    "job_retention_s": float,
 }

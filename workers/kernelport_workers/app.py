@@ -20,15 +20,19 @@ from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_do
 from redis import Redis
 
 from kernelport import metrics
+from kernelport.artifacts import Artifacts
 from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.queues import TASK_NAME, celery_config, deployment_of, queue_name
+from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.delivery import Delivery
 from kernelport_workers.heartbeat import Heartbeat
+from kernelport_workers.jobs.feeder import Feeder
+from kernelport_workers.jobs.finishing import Finisher
+from kernelport_workers.jobs.runner import JobRunner
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,9 @@ class Process:
         self.backends: dict[str, Backend] = {}
         self.delivery: Delivery | None = None
         self.heartbeat: Heartbeat | None = None
+        self.jobs: JobRunner | None = None
+        self.feeder: Feeder | None = None
+        self.finisher: Finisher | None = None
 
     def load(self, queues: list[str]) -> None:
         """Loads the models of the deployments whose queues are consumed, and shows the metrics.
@@ -78,16 +85,29 @@ class Process:
                 self.backends[name] = backends.load(deployments[name])
             log.info("loaded %s on %s", name, self.backends[name].device)
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends)
+        artifacts = Artifacts(settings.artifacts_url)
+        feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts)
+
+        def look_again() -> None:
+            feeder.kick()
+            finisher.kick()
+
+        self.jobs = JobRunner(self.redis, settings, self.id, deployments, self.backends, artifacts, look_again)
+        self.feeder, self.finisher = feeder, finisher
 
     def start(self) -> None:
         """The worker takes work from now on."""
         self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends)
         self.heartbeat.start()
+        for each in (self.feeder, self.finisher):
+            if each is not None:
+                each.start()
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
-        if self.heartbeat is not None:
-            self.heartbeat.stop()
+        for each in (self.heartbeat, self.feeder, self.finisher):
+            if each is not None:
+                each.stop()
         _end_after(settings.stop_s, "stopping")
 
 
@@ -123,6 +143,14 @@ def infer(body: bytes) -> None:
     if process.delivery is None:
         raise RuntimeError("the worker has loaded nothing")
     process.delivery.handle(Batch.FromString(body))
+
+
+@app.task(name=JOB_TASK_NAME)  # type: ignore[untyped-decorator]
+def job(deployment: str, ticket: str) -> str:
+    """Runs the slice of a job that is due. Flower shows the line it answers."""
+    if process.jobs is None:
+        raise RuntimeError("the worker has loaded nothing")
+    return process.jobs.handle(deployment, ticket)
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, RedisError, TimeoutError
+from redis.exceptions import RedisError
 
 from kernelport import keys, metrics, scripts
 from kernelport.deployments import Deployment
@@ -17,17 +17,13 @@ from kernelport.settings import Settings
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.lease import Lease
+from kernelport_workers.patience import until_done as _until_done
 from kernelport_workers.runner import Work, run_all
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.2
 CANCEL_CHECK_S = 0.25
 MICROSECONDS = 1_000_000
-# What Redis says while it is away, starting, or full: all of it passes.
-PASSING = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError)
-
-T = TypeVar("T")
 
 
 class Delivery:
@@ -177,16 +173,6 @@ class Delivery:
             key, response = keys.claim(f"{self._worker_id}:{batch.id}:{index}"), completion.response
             _until_done(lambda key=key, response=response: self._redis.set(key, response, ex=keys.REPLIES_TTL_S))  # type: ignore[misc]
             completion.response_claim = key
-
-
-def _until_done(call: Callable[[], T]) -> T:
-    """Repeats a call while Redis is away, starting or full: an answer that is due must not be lost."""
-    while True:
-        try:
-            return call()
-        except PASSING as error:
-            log.warning("waiting for Redis: %s", error)
-            time.sleep(RETRY_S)
 
 
 def _now_us() -> int:

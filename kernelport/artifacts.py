@@ -1,0 +1,120 @@
+"""Where the outputs of jobs land: a directory, or object storage behind any URL that fsspec knows.
+
+A file appears under its final name complete or not at all, and what has appeared stays: whoever comes second adopts it.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+PART_SUFFIX = ".part"
+# A bucket that stalls must become an error while somebody can still be told; s3fs waits for minutes by default.
+_S3_OPTIONS = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}}
+
+
+class Artifacts:
+    """Files below one URL.
+
+    Args:
+        url: a directory, or a URL such as `s3://bucket/prefix`. Keys and endpoints come from where fsspec and the
+            storage's own library look for them, such as AWS_ENDPOINT_URL.
+
+    Every method that reaches the storage raises OSError, or what the storage's own library raises, when it fails.
+    """
+
+    def __init__(self, url: str) -> None:
+        options = _S3_OPTIONS if url.startswith(("s3://", "s3a://")) else {}
+        self._fs, self._root = fsspec.core.url_to_fs(url, **options)
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def url(self, path: str) -> str:
+        """What to tell people of a path: a directory's name, or a URL."""
+        place = f"{self._root}/{path}"
+        return place if self._local else str(self._fs.unstrip_protocol(place))
+
+    def publish(self, path: str, data: bytes) -> bytes:
+        """Writes a file unless there is one; returns what the file holds, which may be what somebody else wrote.
+
+        A storage that cannot refuse to overwrite is asked first, which leaves a moment in which both may write.
+        """
+        if self._local:
+            return data if self._link(path, data) else self.read(path)
+        try:
+            self._fs.pipe_file(f"{self._root}/{path}", data, mode="create")
+        except FileExistsError:
+            return self.read(path)
+        return data
+
+    def replace(self, path: str, source: Path) -> None:
+        """Puts a local file in a path's place, whether there is one or not."""
+        if self._local:
+            part = self._part(path)
+            self._fs.put_file(str(source), str(part))
+            part.replace(self._path(path))
+        else:
+            self._fs.put_file(str(source), f"{self._root}/{path}")
+
+    def read(self, path: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            FileNotFoundError: when there is none.
+        """
+        data: bytes = self._fs.cat_file(f"{self._root}/{path}")
+        return data
+
+    def chunks(self, path: str, size: int) -> Iterator[bytes]:
+        """The file in pieces of `size` bytes.
+
+        Raises:
+            FileNotFoundError: when there is none.
+        """
+        with self._fs.open(f"{self._root}/{path}", "rb") as file:
+            while chunk := file.read(size):
+                yield chunk
+
+    def delete(self, folder: str) -> None:
+        """Deletes a folder with all that is in it, if there is one."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(f"{self._root}/{folder}", recursive=True)
+
+    def sweep(self, folder: str) -> None:
+        """Deletes what writers that died left unfinished. Only while nobody writes there."""
+        if self._local:
+            for part in self._path(folder).glob(f".*{PART_SUFFIX}"):
+                part.unlink(missing_ok=True)
+
+    def _link(self, path: str, data: bytes) -> bool:
+        part = self._part(path)
+        try:
+            part.write_bytes(data)
+            try:
+                os.link(part, self._path(path))
+            except FileExistsError:
+                return False
+            return True
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _part(self, path: str) -> Path:
+        final = self._path(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return final.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+
+    def _path(self, path: str) -> Path:
+        return Path(self._root) / path
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a storage that fails raises: OSError, and the exceptions of object storage libraries that are none."""
+    errors: list[type[Exception]] = [OSError]
+    with contextlib.suppress(ImportError):
+        import botocore.exceptions
+
+        errors.append(botocore.exceptions.BotoCoreError)
+    return tuple(errors)
