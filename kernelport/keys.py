@@ -14,6 +14,7 @@
 | kp:done:<batch> | empty | while the batch could be delivered again |
 | kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention |
+| kp:job:<job>:spec | serialized JobSpec with shared inputs and secrets | as long as the job |
 | kp:job:<job>:pages | hash of serialized Page by number | as long as the job |
 | kp:job:<job>:states | hash by page: a byte an item | as long as the job |
 | kp:job:<job>:ids | hash: digests of item ids, and their pages | as long as the job |
@@ -27,7 +28,7 @@
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
 | kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
-| kp:jobs:expiring | sorted set of jobs that are over by the end of retention | for good; an entry until the job is deleted |
+| kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
@@ -106,7 +107,7 @@ def dead_letters(deployment: str) -> str:
 
 
 def job(job_id: str, part: str = "") -> str:
-    """A job's own hash, or one of its parts: pages, states, ids, ready, log, index."""
+    """A job's own hash, or one of its parts: spec, pages, states, ids, ready, log, index."""
     return f"kp:job:{job_id}:{part}" if part else f"kp:job:{job_id}"
 
 

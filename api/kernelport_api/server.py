@@ -16,14 +16,27 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from kernelport import metrics
+from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.settings import Settings
-from kernelport.v1 import dead_letter_pb2, dead_letter_pb2_grpc, deployment_pb2, deployment_pb2_grpc, inference_pb2
+from kernelport.v1 import (
+    dead_letter_pb2,
+    dead_letter_pb2_grpc,
+    deployment_pb2,
+    deployment_pb2_grpc,
+    inference_pb2,
+    job_pb2,
+    job_pb2_grpc,
+)
 from kernelport_api.admission import Admission
 from kernelport_api.dead_letters import DeadLetters
 from kernelport_api.deployments import Deployments
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.inference import Inference
+from kernelport_api.jobs.housekeeping import keep_feeding, keep_sweeping
+from kernelport_api.jobs.service import Jobs
+from kernelport_api.jobs.store import JobStore
+from kernelport_api.jobs.submission import Submission
 from kernelport_api.observation import keep_gauges
 from kernelport_api.replies import ReplyReader
 from kernelport_api.workers import REFRESH_INTERVAL_S, WorkerView
@@ -59,6 +72,9 @@ async def serve(settings: Settings) -> None:
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
     letters = DeadLetters(deployments, redis, inference)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
+    store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url)
+    jobs = Jobs(deployments, store, Submission(deployments, store, workers, settings, artifacts), artifacts)
+    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(_service_names(), server)
     try:
@@ -80,6 +96,8 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
         asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)),
+        asyncio.create_task(keep_feeding(deployments, store, workers)),
+        asyncio.create_task(keep_sweeping(store, artifacts, settings.job_retention_s)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
@@ -142,6 +160,7 @@ def _service_names() -> list[str]:
         inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
         deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
         dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
+        job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
         health.SERVICE_NAME,
         reflection.SERVICE_NAME,
     ]

@@ -1,6 +1,7 @@
 """Packs submitted items into pages, and cuts pages into slices that waste little when they are padded."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,11 @@ class Packed:
     page: bytes
     digests: list[bytes]
     slices: list[Slice]
+
+    @property
+    def slices_json(self) -> str:
+        """The slices as the script `append` takes them."""
+        return json.dumps(self.slices)
 
     @property
     def cost(self) -> int:

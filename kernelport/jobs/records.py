@@ -52,7 +52,7 @@ class JobRecord:
 
     @property
     def spec(self) -> pb.JobSpec:
-        """The spec as submitted, shared inputs and secret included."""
+        """The spec as the contract shows it: without the data of shared inputs, without secrets."""
         return pb.JobSpec.FromString(self._fields[b"spec"])
 
     @property
@@ -76,18 +76,13 @@ class JobRecord:
         return self.number("log_length")
 
     def job(self) -> pb.Job:
-        """The job as the contract shows it: without the data of shared inputs, without secrets."""
-        spec = self.spec
-        for tensor in spec.shared_inputs:
-            tensor.ClearField("data")
-        if spec.HasField("webhook"):
-            spec.webhook.ClearField("secret")
+        """The job as the contract shows it."""
         state = STATES[self.text("state")]
         if self.text("ending") == "cancelled" and not self.is_final:
             state = pb.JOB_STATE_CANCELLING
         return pb.Job(
             id=self.id,
-            spec=spec,
+            spec=self.spec,
             state=state,
             reason=self.text("reason"),
             sealed=self.text("sealed") == "1",
@@ -117,6 +112,17 @@ class JobRecord:
             useful_cost=self.number("useful_cost"),
             padded_cost=self.number("padded_cost"),
         )
+
+
+def shown(spec: pb.JobSpec) -> pb.JobSpec:
+    """A spec without the data of shared inputs, and without secrets."""
+    public = pb.JobSpec()
+    public.CopyFrom(spec)
+    for tensor in public.shared_inputs:
+        tensor.ClearField("data")
+    if public.HasField("webhook"):
+        public.webhook.ClearField("secret")
+    return public
 
 
 def results_of(entries: Iterable[bytes]) -> Results:

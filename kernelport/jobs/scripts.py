@@ -11,7 +11,20 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 Name = Literal[
-    "append", "complete", "create", "delete", "finish", "finishing", "lost", "resume", "seal", "stop", "take", "tick"
+    "append",
+    "backlog",
+    "complete",
+    "create",
+    "delete",
+    "discard",
+    "finish",
+    "finishing",
+    "lost",
+    "resume",
+    "seal",
+    "stop",
+    "take",
+    "tick",
 ]
 
 

@@ -1,5 +1,5 @@
 -- ARGV: job, deployment, creation (microseconds), key of the request id or '', digest of the request,
---       fields and values of the job ...
+--       JobSpec with all that is secret or large, fields and values of the job ...
 -- Returns {job} of a new job, or {job, digest} of the one that has the request id.
 local job, deployment, created, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if request ~= '' then
@@ -10,6 +10,7 @@ if request ~= '' then
 end
 redis.call('HSET', job_key(job), 'state', 'pending', 'ending', '', 'reason', '', 'sealed', '0', 'deployment', deployment,
   'created', created, 'request_key', request, 'items', 0, 'pages', 0, 'running', 0, 'succeeded', 0, 'failed', 0,
-  'log_length', 0, 'waiting_cost', 0, unpack(ARGV, 6))
+  'log_length', 0, 'waiting_cost', 0, unpack(ARGV, 7))
+redis.call('SET', job_key(job, 'spec'), ARGV[6])
 redis.call('ZADD', 'kp:jobs', created, job)
 return {job}

@@ -89,7 +89,7 @@ class Finisher:
         except STORAGE_ERRORS as error:
             message = f"cannot write {self._artifacts.url(f'{job_id}/{MANIFEST}')}: {error}"
             log.warning("job %s: %s", job_id, message)
-            tries = int(self._redis.hincrby(keys.job(job_id), "finish_tries", 1))  # type: ignore[arg-type]
+            tries = int(self._redis.hincrby(keys.job(job_id), "finish_tries", 1))
             if tries < TRIES and job.text("ending") != "failed":
                 self._renew(job_id, FIRST_BACKOFF_S * 2 ** (tries - 1))
                 return True

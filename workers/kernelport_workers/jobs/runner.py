@@ -192,7 +192,7 @@ class _Check:
     def look(self) -> None:
         """Asks Redis about the job."""
         self._looked_at = time.monotonic()
-        ending, deadline = self._redis.hmget(self._key, "ending", "deadline")  # type: ignore[misc]
+        ending, deadline = self._redis.hmget(self._key, "ending", "deadline")
         self.deadline_unix_us = int(deadline or 0) or NEVER_UNIX_US
         if ending:
             self.failure = CancelledError("the job has been stopped")

@@ -81,20 +81,25 @@ class Loader:
 
     def spec(self, job: str) -> JobSpec:
         """What a job runs and how."""
-        return self._specs.get(job, lambda: JobSpec.FromString(self._field(keys.job(job), "spec")))
+        return self._specs.get(
+            job, lambda: JobSpec.FromString(self._there(self._redis.get(keys.job(job, "spec")), job))
+        )
 
     def items(self, held: Held) -> list[JobItem]:
         """The items of a slice that are to be run."""
         spec = self.spec(held.job)
-        page = self._pages.get(
-            (held.job, held.page), lambda: Page.FromString(self._field(keys.job(held.job, "pages"), held.page))
-        )
+        page = self._pages.get((held.job, held.page), lambda: self._page(held.job, held.page))
         return [_item(spec, position, page.items[position]) for position in held.positions]
 
-    def _field(self, key: str, field: str | int) -> bytes:
-        value: Any = self._redis.hget(key, str(field))
+    def _spec(self, job: str) -> JobSpec:
+        return JobSpec.FromString(self._there(self._redis.get(keys.job(job, "spec")), job))
+
+    def _page(self, job: str, page: int) -> Page:
+        return Page.FromString(self._there(self._redis.hget(keys.job(job, "pages"), str(page)), job))
+
+    def _there(self, value: Any, job: str) -> bytes:
         if value is None:
-            raise LookupError(f"{field} of {key} is gone from Redis")
+            raise LookupError(f"job {job} is gone from Redis")
         return bytes(value)
 
 
