@@ -17,6 +17,10 @@ PART_SUFFIX = ".part"
 _S3_OPTIONS = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}}
 
 
+class ArtifactsError(ValueError):
+    """The place for outputs is none; the message says what was expected."""
+
+
 class Artifacts:
     """Files below one URL.
 
@@ -24,12 +28,18 @@ class Artifacts:
         url: a directory, or a URL such as `s3://bucket/prefix`. Keys and endpoints come from where fsspec and the
             storage's own library look for them, such as AWS_ENDPOINT_URL.
 
-    Every method that reaches the storage raises OSError, or what the storage's own library raises, when it fails.
+    Every method that reaches the storage raises one of `storage_errors` when it fails.
+
+    Raises:
+        ArtifactsError: when nothing here knows such a URL.
     """
 
     def __init__(self, url: str) -> None:
         options = _S3_OPTIONS if url.startswith(("s3://", "s3a://")) else {}
-        self._fs, self._root = fsspec.core.url_to_fs(url, **options)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url, **options)
+        except (ImportError, ValueError) as error:
+            raise ArtifactsError(f"cannot keep outputs at {url!r}: {error}") from error
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def url(self, path: str) -> str:
@@ -37,15 +47,20 @@ class Artifacts:
         place = f"{self._root}/{path}"
         return place if self._local else str(self._fs.unstrip_protocol(place))
 
-    def publish(self, path: str, data: bytes) -> bytes:
+    def publish(self, path: str, data: bytes, may_exist: bool) -> bytes:
         """Writes a file unless there is one; returns what the file holds, which may be what somebody else wrote.
 
-        A storage that cannot refuse to overwrite is asked first, which leaves a moment in which both may write.
+        Args:
+            may_exist: whether somebody else has tried before. A directory and S3 refuse to overwrite by themselves; for
+                object storage that cannot, this tells when to look first.
         """
         if self._local:
             return data if self._link(path, data) else self.read(path)
+        place = f"{self._root}/{path}"
         try:
-            self._fs.pipe_file(f"{self._root}/{path}", data, mode="create")
+            if may_exist and self._fs.exists(place):
+                return self.read(path)
+            self._fs.pipe_file(place, data, mode="create")
         except FileExistsError:
             return self.read(path)
         return data
@@ -116,5 +131,5 @@ def storage_errors() -> tuple[type[Exception], ...]:
     with contextlib.suppress(ImportError):
         import botocore.exceptions
 
-        errors.append(botocore.exceptions.BotoCoreError)
+        errors += [botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError]
     return tuple(errors)

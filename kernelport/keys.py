@@ -119,3 +119,8 @@ def job_request(request_id: str) -> str:
 def active_jobs(deployment: str) -> str:
     """The deployment's active jobs by the cost they have had, divided by their priority."""
     return f"kp:jobs:active:{deployment}"
+
+
+def taken_slices(deployment: str) -> str:
+    """The slices of jobs that workers run, by ticket."""
+    return f"kp:jobs:taken:{deployment}"

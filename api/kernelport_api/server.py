@@ -56,6 +56,7 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         ConfigError: when the deployments file is not valid.
+        ArtifactsError: when the outputs of jobs cannot go where they should.
         ListenError: when the address is taken or no address.
     """
     deployments = load_deployments(settings.deployments_file)

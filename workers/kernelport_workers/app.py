@@ -20,7 +20,7 @@ from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_do
 from redis import Redis
 
 from kernelport import metrics
-from kernelport.artifacts import Artifacts
+from kernelport.artifacts import Artifacts, ArtifactsError
 from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
@@ -68,6 +68,7 @@ class Process:
         Raises:
             LoadError: when a queue is no deployment's, a model cannot be loaded here, or the metrics' port is taken.
             ConfigError: when the deployments file is not valid.
+            ArtifactsError: when outputs cannot go where they should.
         """
         if settings.metrics_listen:
             try:
@@ -157,7 +158,7 @@ def job(deployment: str, ticket: str) -> str:
 def _load(instance: Any, **_: Any) -> None:
     try:
         process.load(sorted(instance.app.amqp.queues.consume_from))
-    except (LoadError, ConfigError) as error:
+    except (LoadError, ConfigError, ArtifactsError) as error:
         sys.exit(f"kernelport worker: {error}")
 
 

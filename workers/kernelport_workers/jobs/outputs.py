@@ -95,19 +95,27 @@ class Publisher:
         self._step = step
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
 
-    def publish(self, job: str, suffix: str, outputs: Sequence[Output]) -> list[ItemResult | StorageError]:
+    def publish(
+        self, job: str, suffix: str, outputs: Sequence[Output], may_exist: bool
+    ) -> list[ItemResult | StorageError]:
         """Writes every output under its item's name. One that cannot become a file yields its item's error; one that
-        the storage does not take yields a StorageError, after some tries."""
-        refused = threading.Event()
-        return list(self._pool.map(lambda output: self._publish(job, suffix, output, refused), outputs))
+        the storage does not take yields a StorageError, after some tries.
 
-    def _publish(self, job: str, suffix: str, output: Output, refused: threading.Event) -> ItemResult | StorageError:
+        Args:
+            may_exist: whether a worker that died may have written some of them.
+        """
+        refused = threading.Event()
+        return list(self._pool.map(lambda output: self._publish(job, suffix, output, may_exist, refused), outputs))
+
+    def _publish(
+        self, job: str, suffix: str, output: Output, may_exist: bool, refused: threading.Event
+    ) -> ItemResult | StorageError:
         try:
             encoded = encode(output.response, suffix)
         except ValueError as error:
             return ItemResult(position=output.position, error=str(error))
         try:
-            data = self._write(f"{job}/{file_name(output.item_id, suffix)}", encoded, refused)
+            data = self._write(f"{job}/{file_name(output.item_id, suffix)}", encoded, may_exist, refused)
         except StorageError as error:
             return error
         self._step()
@@ -118,16 +126,17 @@ class Publisher:
             audio_s=audio_seconds(data, suffix),
         )
 
-    def _write(self, path: str, data: bytes, refused: threading.Event) -> bytes:
+    def _write(self, path: str, data: bytes, may_exist: bool, refused: threading.Event) -> bytes:
         for delay_s in (*BACKOFF_S, None):
             try:
-                return self._artifacts.publish(path, data)
+                return self._artifacts.publish(path, data, may_exist)
             except STORAGE_ERRORS as error:
                 log.warning("cannot write %s: %s", self._artifacts.url(path), error)
                 if delay_s is None or refused.is_set():
                     refused.set()  # the others of the batch need not wait as long to hear the same
                     raise StorageError(f"cannot write {self._artifacts.url(path)}: {error}") from error
             time.sleep(delay_s)
+            may_exist = True  # a write that failed may have got through
         raise AssertionError("the last try returns or raises")
 
 

@@ -64,7 +64,7 @@ class JobRunner:
             held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt))
             if held is None:
                 return "nothing to do"
-            result = self._result(deployment, held)
+            result = self._result(deployment, ticket, held)
             in_time = until_done(lambda: self._complete(deployment_name, ticket, held, result))
         self._on_done()
         what = f"job {held.job} page {held.page} items {held.first}-{held.first + held.count - 1}"
@@ -73,7 +73,7 @@ class JobRunner:
             return f"{what}: too late, others have run it"
         return f"{what}: {len(result.batch.items)} done"
 
-    def _result(self, deployment: Deployment, held: Held) -> "_Result":
+    def _result(self, deployment: Deployment, ticket: str, held: Held) -> "_Result":
         items = until_done(lambda: self._loader.items(held))
         batch = BatchResult(page=held.page, batch_size=len(items), attempts=len(held.died) + 1)
         if held.died:
@@ -97,7 +97,9 @@ class JobRunner:
                 elif not stopped:
                     error = status_pb2.Status.FromString(completion.error).message
                     batch.items.append(ItemResult(position=item.position, error=error))
-            self._publish(held, batch, outputs)
+            # A worker that was paused for longer than its lease finds others at work on the same files.
+            if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
+                self._publish(held, batch, outputs)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
         metrics.BACKEND_SECONDS.labels(deployment.name).observe(batch.backend_s)
         return _Result(batch, [item.cost for item in items])
@@ -114,7 +116,7 @@ class JobRunner:
 
     def _publish(self, held: Held, batch: BatchResult, outputs: Sequence[Output]) -> None:
         """Adds what could be kept to the batch; what could not stops the job, whose items wait for it to be resumed."""
-        for result in self._publisher.publish(held.job, batch.suffix, outputs):
+        for result in self._publisher.publish(held.job, batch.suffix, outputs, bool(held.died)):
             if isinstance(result, ItemResult):
                 batch.items.append(result)
                 continue

@@ -54,6 +54,11 @@ class Held:
         page, first, count, _, *died = held["slice"]
         return cls(held["job"], int(page), int(first), int(count), attempt, died[0] if died else [], found[1])
 
+    def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
+        """Whether nobody else has been given it since."""
+        held: Any = redis.hget(keys.taken_slices(deployment), ticket)
+        return held is not None and json.loads(held)["attempt"] == self.attempt
+
 
 @dataclass(frozen=True)
 class JobItem:
@@ -81,9 +86,7 @@ class Loader:
 
     def spec(self, job: str) -> JobSpec:
         """What a job runs and how."""
-        return self._specs.get(
-            job, lambda: JobSpec.FromString(self._there(self._redis.get(keys.job(job, "spec")), job))
-        )
+        return self._specs.get(job, lambda: self._spec(job))
 
     def items(self, held: Held) -> list[JobItem]:
         """The items of a slice that are to be run."""
