@@ -25,8 +25,8 @@ class Artifacts:
     """Files below one URL.
 
     Args:
-        url: a directory, or a URL such as `s3://bucket/prefix`. Keys and endpoints come from where fsspec and the
-            storage's own library look for them, such as AWS_ENDPOINT_URL.
+        url: a directory, or a URL such as `s3://bucket/prefix`. Keys, endpoints and timeouts come from where fsspec
+            and the storage's own library look for them, such as AWS_ENDPOINT_URL and FSSPEC_S3.
 
     Every method that reaches the storage raises one of `storage_errors` when it fails.
 
@@ -35,7 +35,7 @@ class Artifacts:
     """
 
     def __init__(self, url: str) -> None:
-        options = _S3_OPTIONS if url.startswith(("s3://", "s3a://")) else {}
+        options = {**_S3_OPTIONS, **fsspec.config.conf.get("s3", {})} if url.startswith("s3://") else {}
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
