@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from redis import Redis as ThreadRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 from kernelport import metrics
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, load_deployments
+from kernelport.jobs.finishing import Finisher
 from kernelport.settings import Settings
 from kernelport.v1 import (
     dead_letter_pb2,
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 
 # A caller is told that the queue cannot be reached rather than kept waiting for it.
 REDIS_TIMEOUT_S = 3.0
+# Workers finish jobs, and at once; where there is none, a front door does.
+FINISHER_PATIENCE_S = 5.0
 
 
 class ListenError(Exception):
@@ -102,6 +106,8 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
+    finisher = Finisher(ThreadRedis.from_url(settings.redis_url), artifacts, FINISHER_PATIENCE_S)
+    finisher.start()
     await server.start()
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
@@ -111,6 +117,7 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
+        finisher.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)
         for task in background:

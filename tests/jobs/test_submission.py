@@ -59,6 +59,7 @@ def test_a_gap_in_the_items_is_refused(jobs: JobCalls) -> None:
     gap = pb.AddItemsRequest(job_id=job.id, offset=2, items=[tiny("c")])
     assert refused(lambda: jobs.stub.AddItems(iter([gap]))).code() is grpc.StatusCode.FAILED_PRECONDITION
     jobs.cancel(job.id)
+    jobs.wait(job.id)
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -70,6 +71,7 @@ def test_an_item_id_is_taken_once(jobs: JobCalls, apart: bool) -> None:
     assert '"a"' in error.details()
     assert jobs.get(job.id).progress.items == (1 if apart else 0)
     jobs.cancel(job.id)
+    jobs.wait(job.id)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from kernelport import metrics
 from kernelport.artifacts import Artifacts, ArtifactsError
 from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport.jobs.finishing import Finisher
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
@@ -31,7 +32,6 @@ from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.delivery import Delivery
 from kernelport_workers.heartbeat import Heartbeat
 from kernelport_workers.jobs.feeder import Feeder
-from kernelport_workers.jobs.finishing import Finisher
 from kernelport_workers.jobs.runner import JobRunner
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """Finishes jobs whose items are all done: writes the manifest and the summary, and makes the state final.
 
-Every worker does this from a thread of its own, so it needs neither the worker that ran the last item nor a front door.
+Every worker does this from a thread of its own, and a front door does when no worker has: so it needs neither the
+worker that ran the last item nor any other process in particular.
 """
 
 import json
@@ -16,14 +17,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys
-from kernelport.artifacts import Artifacts
+from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.manifest import row, summary
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.jobs.records import MICROSECONDS, JobRecord, items_of, results_of
-from kernelport_workers.jobs.outputs import STORAGE_ERRORS
-from kernelport_workers.patience import PASSING
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +37,22 @@ GRACE_S = 24 * 3600
 
 
 class Finisher:
-    """Finishes jobs from `start` until `stop`."""
+    """Finishes jobs from `start` until `stop`.
 
-    def __init__(self, redis: Redis, artifacts: Artifacts) -> None:
+    Args:
+        patience_s: how long a job is left to others: writing a million lines would slow a front door's callers down.
+    """
+
+    def __init__(self, redis: Redis, artifacts: Artifacts, patience_s: float = 0.0) -> None:
         self._redis = redis
         self._artifacts = artifacts
+        self._patience_us = round(patience_s * MICROSECONDS)
         self._kicked = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="job-finisher", daemon=True)
 
     def start(self) -> None:
-        """The worker takes work from now on."""
+        """Begins."""
         self._thread.start()
 
     def kick(self) -> None:
@@ -56,7 +60,7 @@ class Finisher:
         self._kicked.set()
 
     def stop(self) -> None:
-        """The worker takes no more work; what is half finished another worker finishes."""
+        """Takes no further job; what is half finished another process finishes."""
         self._stopped = True
         self.kick()
 
@@ -65,16 +69,14 @@ class Finisher:
             try:
                 while self._finish_one():
                     pass
-            except PASSING as error:
-                log.warning("waiting for Redis: %s", error)
-            except RedisError:
-                log.exception("cannot finish a job")
+            except RedisError as error:
+                log.warning("cannot finish a job now: %s", error)
             self._kicked.wait(INTERVAL_S)
             self._kicked.clear()
 
     def _finish_one(self) -> bool:
         """Finishes the job that is due, if any."""
-        found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS))
+        found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS), self._patience_us)
         if found is None:
             return False
         job_id = found.decode()
@@ -86,7 +88,7 @@ class Finisher:
         state, reason = _end_of(job)
         try:
             self._write(job, state, reason)
-        except STORAGE_ERRORS as error:
+        except storage_errors() as error:
             message = f"cannot write {self._artifacts.url(f'{job_id}/{MANIFEST}')}: {error}"
             log.warning("job %s: %s", job_id, message)
             tries = int(self._redis.hincrby(keys.job(job_id), "finish_tries", 1))
