@@ -13,8 +13,10 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 PART_SUFFIX = ".part"
-# A bucket that stalls must become an error while somebody can still be told; s3fs waits for minutes by default.
-_S3_OPTIONS = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}}
+# Whoever writes here tries again by itself, and for as long as it has been told to. botocore's own tries and the many
+# of s3fs on top would keep a stalled bucket from becoming an error for minutes.
+_S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
+_S3_TRIES = 2
 
 
 class ArtifactsError(ValueError):
@@ -40,6 +42,8 @@ class Artifacts:
             self._fs, self._root = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise ArtifactsError(f"cannot keep outputs at {url!r}: {error}") from error
+        if url.startswith("s3://"):
+            self._fs.retries = _S3_TRIES
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def url(self, path: str) -> str:

@@ -68,6 +68,7 @@ class Settings:
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING or ERROR.
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
+        storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
     """
 
@@ -84,6 +85,7 @@ class Settings:
     worker_id: str = ""
     log_level: str = "INFO"
     artifacts: str = ""
+    storage_patience_s: float = 30.0
     job_retention_s: float = 7 * 24 * 3600.0
 
     @property
@@ -123,5 +125,6 @@ _PARSERS: dict[str, Any] = {
     "lease_s": float,
     "result_ttl_s": float,
     "stop_s": float,
+    "storage_patience_s": float,
     "job_retention_s": float,
 }

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -37,9 +37,7 @@ def stack_on(tmp_path: Path) -> Iterator[Callable[..., tuple[Stack, JobCalls]]]:
     running: list[tuple[Stack, grpc.Channel]] = []
 
     def start(artifacts: str) -> tuple[Stack, JobCalls]:
-        from dataclasses import replace
-
-        settings = replace(stack_settings(bundled_deployments()), artifacts=artifacts)
+        settings = replace(stack_settings(bundled_deployments()), artifacts=artifacts, storage_patience_s=1.0)
         stack = Stack(settings, [MODEL], tmp_path / "state")
         stack.start()
         channel = grpc.insecure_channel(stack.target)

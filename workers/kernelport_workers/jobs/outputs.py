@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 
 # Object storage answers in tens of milliseconds: the files of a batch go side by side.
 PARALLEL = 8
-# Seconds between tries to write a file; after the last the job stops.
-BACKOFF_S = (0.5, 1.0, 2.0)
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 8.0
 STORAGE_ERRORS = storage_errors()
 
 _SUFFIXES = {
@@ -87,11 +86,13 @@ class Publisher:
     """Writes the files of batches.
 
     Args:
-        step: called after each file: writing goes on.
+        patience_s: seconds after which a file that cannot be written is given up.
+        step: called after each try: writing goes on.
     """
 
-    def __init__(self, artifacts: Artifacts, step: Callable[[], None]) -> None:
+    def __init__(self, artifacts: Artifacts, patience_s: float, step: Callable[[], None]) -> None:
         self._artifacts = artifacts
+        self._patience_s = patience_s
         self._step = step
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
 
@@ -118,7 +119,6 @@ class Publisher:
             data = self._write(f"{job}/{file_name(output.item_id, suffix)}", encoded, may_exist, refused)
         except StorageError as error:
             return error
-        self._step()
         return ItemResult(
             position=output.position,
             file_bytes=len(data),
@@ -127,17 +127,20 @@ class Publisher:
         )
 
     def _write(self, path: str, data: bytes, may_exist: bool, refused: threading.Event) -> bytes:
-        for delay_s in (*BACKOFF_S, None):
+        pause_s, give_up_at = FIRST_BACKOFF_S, time.monotonic() + self._patience_s
+        while True:
             try:
                 return self._artifacts.publish(path, data, may_exist)
             except STORAGE_ERRORS as error:
                 log.warning("cannot write %s: %s", self._artifacts.url(path), error)
-                if delay_s is None or refused.is_set():
+                if refused.is_set() or time.monotonic() + pause_s > give_up_at:
                     refused.set()  # the others of the batch need not wait as long to hear the same
                     raise StorageError(f"cannot write {self._artifacts.url(path)}: {error}") from error
-            time.sleep(delay_s)
+            finally:
+                self._step()
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
             may_exist = True  # a write that failed may have got through
-        raise AssertionError("the last try returns or raises")
 
 
 def _npz(outputs: Mapping[str, Array]) -> bytes:

@@ -53,7 +53,7 @@ class JobRunner:
         self._backends = backends
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
-        self._publisher = Publisher(artifacts, self._lease.step)
+        self._publisher = Publisher(artifacts, settings.storage_patience_s, self._lease.step)
         self._on_done = on_done
 
     def handle(self, deployment_name: str, ticket: str) -> str:
