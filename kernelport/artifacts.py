@@ -13,10 +13,11 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 PART_SUFFIX = ".part"
-# Whoever writes here tries again by itself, and for as long as it has been told to. botocore's own tries and the many
-# of s3fs on top would keep a stalled bucket from becoming an error for minutes.
+# Whoever writes here tries again by itself, and for as long as it has been told to.
 _S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
-_S3_TRIES = 2
+_S3_TRIES = 1
+_SLOW_BYTES_PER_S = 2**20
+_DELETE_S = 600.0
 
 
 class ArtifactsError(ValueError):
@@ -29,6 +30,8 @@ class Artifacts:
     Args:
         url: a directory, or a URL such as `s3://bucket/prefix`. Keys, endpoints and timeouts come from where fsspec
             and the storage's own library look for them, such as AWS_ENDPOINT_URL and FSSPEC_S3.
+        timeout_s: seconds after which a call to object storage has failed; a large file has another second a MiB. (The
+            timeouts of the libraries below do not see every stall.)
 
     Every method that reaches the storage raises one of `storage_errors` when it fails.
 
@@ -36,7 +39,8 @@ class Artifacts:
         ArtifactsError: when nothing here knows such a URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+        self._timeout_s = timeout_s
         options = {**_S3_OPTIONS, **fsspec.config.conf.get("s3", {})} if url.startswith("s3://") else {}
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, **options)
@@ -62,9 +66,9 @@ class Artifacts:
             return data if self._link(path, data) else self.read(path)
         place = f"{self._root}/{path}"
         try:
-            if may_exist and self._fs.exists(place):
+            if may_exist and self._fs.exists(place, **self._bound()):
                 return self.read(path)
-            self._fs.pipe_file(place, data, mode="create")
+            self._fs.pipe_file(place, data, mode="create", **self._bound(len(data)))
         except FileExistsError:
             return self.read(path)
         return data
@@ -76,7 +80,7 @@ class Artifacts:
             self._fs.put_file(str(source), str(part))
             part.replace(self._path(path))
         else:
-            self._fs.put_file(str(source), f"{self._root}/{path}")
+            self._fs.put_file(str(source), f"{self._root}/{path}", **self._bound(source.stat().st_size))
 
     def read(self, path: str) -> bytes:
         """The whole file.
@@ -84,29 +88,33 @@ class Artifacts:
         Raises:
             FileNotFoundError: when there is none.
         """
-        data: bytes = self._fs.cat_file(f"{self._root}/{path}")
+        data: bytes = self._fs.cat_file(f"{self._root}/{path}", **self._bound())
         return data
 
-    def chunks(self, path: str, size: int) -> Iterator[bytes]:
-        """The file in pieces of `size` bytes.
+    def chunks(self, path: str, total: int, size: int) -> Iterator[bytes]:
+        """A file of `total` bytes in pieces of `size` bytes.
 
         Raises:
             FileNotFoundError: when there is none.
         """
-        with self._fs.open(f"{self._root}/{path}", "rb") as file:
-            while chunk := file.read(size):
-                yield chunk
+        for start in range(0, total, size):
+            end = min(total, start + size)
+            yield self._fs.cat_file(f"{self._root}/{path}", start=start, end=end, **self._bound())
 
     def delete(self, folder: str) -> None:
         """Deletes a folder with all that is in it, if there is one."""
         with contextlib.suppress(FileNotFoundError):
-            self._fs.rm(f"{self._root}/{folder}", recursive=True)
+            self._fs.rm(f"{self._root}/{folder}", recursive=True, **self._bound(_DELETE_S * _SLOW_BYTES_PER_S))
 
     def sweep(self, folder: str) -> None:
         """Deletes what writers that died left unfinished. Only while nobody writes there."""
         if self._local:
             for part in self._path(folder).glob(f".*{PART_SUFFIX}"):
                 part.unlink(missing_ok=True)
+
+    def _bound(self, size: float = 0) -> dict[str, float]:
+        """The argument that ends a call that moves so many bytes when it stalls."""
+        return {"timeout": self._timeout_s + size / _SLOW_BYTES_PER_S} if self._fs.async_impl else {}
 
     def _link(self, path: str, data: bytes) -> bool:
         part = self._part(path)

@@ -77,7 +77,7 @@ async def serve(settings: Settings) -> None:
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
     letters = DeadLetters(deployments, redis, inference)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
-    store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url)
+    store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
     jobs = Jobs(deployments, store, Submission(deployments, store, workers, settings, artifacts), artifacts)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

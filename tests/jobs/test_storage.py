@@ -3,13 +3,12 @@
 import hashlib
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -29,6 +28,7 @@ from tests.waiting import wait_for
 MODEL = "identity-onnx"
 LARGE, SMALL = 40_000, 4  # numbers in an item, of 4 bytes
 LIMIT_BYTES = 100_000
+KEY_ID, SECRET = "ACCESSKEYID", "secretaccesskey"
 
 
 @pytest.fixture
@@ -77,40 +77,43 @@ def test_a_full_disk_stops_the_job_which_can_be_resumed(
     assert (Path(over.output_url) / "large.npz").stat().st_size > LIMIT_BYTES
 
 
-@dataclass
 class Bucket:
     """An S3 server on loopback that keeps its objects as files."""
 
-    folder: Path
-    port: int
-    process: "subprocess.Popen[bytes]"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "s3" / "bucket"
+        self.folder.mkdir(parents=True)
+        self.port = free_port()
+        self._config = folder / "rclone.conf"
+
+    def start(self, key_id: str = KEY_ID) -> None:
+        """Takes requests that are signed with this key."""
+        rclone = Path(sys.executable).with_name("rclone")
+        command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{key_id},{SECRET}"]
+        self.process = subprocess.Popen(
+            [*command, str(self.folder.parent)],
+            env={**os.environ, "RCLONE_CONFIG": str(self._config)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        self.process.wait(10)
 
 
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """An S3 server with a bucket, and an environment that leads there, with timeouts short enough to wait for."""
-    rclone = Path(sys.executable).with_name("rclone")
-    (tmp_path / "s3" / "bucket").mkdir(parents=True)
-    port = free_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ACCESSKEYID")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secretaccesskey")
+    """An S3 server with a bucket, and an environment that leads there."""
+    server = Bucket(tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    timeouts = '{"connect_timeout": 1, "read_timeout": 1, "retries": {"max_attempts": 0}}'
-    monkeypatch.setenv("FSSPEC_S3", f'{{"config_kwargs": {timeouts}}}')
-    command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "ACCESSKEYID,secretaccesskey"]
-    process = subprocess.Popen(
-        [*command, str(tmp_path / "s3")],
-        env={**os.environ, "RCLONE_CONFIG": str(tmp_path / "rclone.conf")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield Bucket(tmp_path / "s3" / "bucket", port, process)
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        process.wait(10)
+    server.start()
+    yield server
+    server.stop()
 
 
 def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
@@ -140,10 +143,11 @@ def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
     jobs.stub.DeleteJob(pb.DeleteJobRequest(job_id=job.id, delete_outputs=True))
     assert not list(folder.glob("*"))
 
-    shutil.rmtree(bucket.folder)
+    bucket.stop()
+    bucket.start("SOMEBODYELSE")
     refused = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id)
     assert refused.state == pb.JOB_STATE_FAILED
-    assert "bucket" in refused.reason
+    assert "cannot write s3://bucket/jobs" in refused.reason
 
 
 def test_what_has_appeared_stays(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Process:
                 self.backends[name] = backends.load(deployments[name])
             log.info("loaded %s on %s", name, self.backends[name].device)
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends)
-        artifacts = Artifacts(settings.artifacts_url)
+        artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts)
 
         def look_again() -> None:

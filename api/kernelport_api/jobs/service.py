@@ -163,7 +163,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
             raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
         yield pb.GetItemOutputResponse(item=item)
-        chunks = self._artifacts.chunks(f"{record.id}/{item.file}", CHUNK_BYTES)
+        chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
         try:
             while chunk := await asyncio.to_thread(_next, chunks):
                 yield pb.GetItemOutputResponse(chunk=chunk)

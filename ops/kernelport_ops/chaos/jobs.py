@@ -1,4 +1,4 @@
-"""`python -m kernelport_ops.chaos.jobs`: kills everything in turn under a job of speech, then accounts for every item."""
+"""`python -m kernelport_ops.chaos.jobs`: kills everything in turn under a job of speech, then counts every item."""
 
 import os
 import shutil
