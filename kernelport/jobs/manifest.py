@@ -1,6 +1,7 @@
 """The manifest and the summary that land beside a job's outputs."""
 
 import hashlib
+import time
 from typing import Any
 
 from kernelport.jobs.records import MICROSECONDS, JobRecord
@@ -67,6 +68,7 @@ def summary(job: JobRecord, state: str, reason: str) -> dict[str, Any]:
         "padding_waste": progress.padded_cost / progress.useful_cost - 1 if progress.useful_cost else 0.0,
         "created_unix_s": known.created_unix_us / MICROSECONDS,
         "started_unix_s": known.started_unix_us / MICROSECONDS,
+        "finished_unix_s": time.time(),
     }
 
 
