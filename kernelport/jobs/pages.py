@@ -12,6 +12,9 @@ from kernelport.v1.job_pb2 import NewItem
 # The window in which items are sorted. A batch of 32 out of 2,048 sorted items holds lengths that are close.
 PAGE_ITEMS = 2048
 PAGE_BYTES = 4 * 2**20
+# What padding may add to the cost of one slice: over a large page it hardly costs a batch more, and it keeps the few
+# long lines of a small job from having short ones padded to their length.
+MOST_WASTE = 0.2
 TEXT_INPUT = "text"
 _DIGEST_BYTES = 8
 
@@ -82,8 +85,10 @@ def pack(items: Sequence[NewItem], first_index: int, max_batch: int, stackable: 
 def _cut(sorted_items: Sequence[tuple[object, int]], max_batch: int) -> Iterator[Slice]:
     first = cost = 0
     for position, (group, each) in enumerate(sorted_items):
-        if position - first == max_batch or group != sorted_items[first][0]:
-            yield first, position - first, cost
+        count, (first_group, longest) = position - first, sorted_items[first]
+        too_short = (count + 1) * longest > (1 + MOST_WASTE) * (cost + each)
+        if count and (count == max_batch or group != first_group or too_short):
+            yield first, count, cost
             first, cost = position, 0
         cost += each
     if sorted_items:
