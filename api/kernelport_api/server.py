@@ -102,7 +102,7 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(dispatcher.keep_looking()),
         asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)),
         asyncio.create_task(keep_feeding(deployments, store, workers)),
-        asyncio.create_task(keep_sweeping(store, artifacts, settings.job_retention_s)),
+        asyncio.create_task(keep_sweeping(store, artifacts)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]

@@ -27,6 +27,8 @@ _ITEM_STATES: dict[int, pb.ItemState] = {
     ord("f"): pb.ITEM_STATE_FAILED,
 }
 
+_STOPPED = {ord("w"): pb.ITEM_STATE_CANCELLED}
+
 Results = dict[int, tuple[BatchResult, ItemResult]]
 """What came of a page's items, by position."""
 
@@ -134,6 +136,15 @@ def results_of(entries: Iterable[bytes]) -> Results:
     return results
 
 
+def states_in(job: JobRecord, states: bytes) -> set[pb.ItemState]:
+    """The states that items of a page are in."""
+    return {_state(job, state) for state in set(states)}
+
+
+def _state(job: JobRecord, state: int) -> pb.ItemState:
+    return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
+
+
 def items_of(job: JobRecord, page: Page, states: bytes, results: Results) -> Iterator[pb.Item]:
     """A page's items in the order of submission."""
     positions = sorted(range(len(page.items)), key=page.places.__getitem__)
@@ -147,10 +158,9 @@ def item_of(
     """One item; `state` is its byte in the page's states."""
     new = pb.NewItem.FromString(page.items[position])
     item = pb.Item(
-        id=new.id, index=page.first_index + page.places[position], state=_ITEM_STATES[state], text=text_of(new)
+        id=new.id, index=page.first_index + page.places[position], state=_state(job, state), text=text_of(new)
     )
-    if state == ord("w") and job.is_stopped:
-        item.state = pb.ITEM_STATE_CANCELLED
+    if item.state == pb.ITEM_STATE_CANCELLED:
         item.reason = job.text("reason")
     if result is None or item.state not in (pb.ITEM_STATE_SUCCEEDED, pb.ITEM_STATE_FAILED):
         return item

@@ -39,16 +39,11 @@ async def keep_feeding(deployments: Mapping[str, Deployment], store: JobStore, w
         await asyncio.sleep(TICK_INTERVAL_S)
 
 
-async def keep_sweeping(store: JobStore, artifacts: Artifacts, retention_s: float) -> None:
-    """Deletes jobs whose retention is over, and ends those that were left open, for ever.
-
-    Args:
-        retention_s: seconds after its last item at which an open job counts as left.
-    """
+async def keep_sweeping(store: JobStore, artifacts: Artifacts) -> None:
+    """Deletes jobs whose retention is over, for ever."""
     while True:
         try:
             await _sweep(store, artifacts)
-            await _end_abandoned(store, retention_s)
         except (KernelPortError, RedisError) as error:
             log.warning("cannot sweep jobs: %s", error)
         except storage_errors() as error:
@@ -66,14 +61,3 @@ async def _sweep(store: JobStore, artifacts: Artifacts) -> None:
             await asyncio.to_thread(artifacts.delete, job_id)
         await store.run("delete", job_id)
         log.info("job %s is forgotten: its retention is over", job_id)
-
-
-async def _end_abandoned(store: JobStore, retention_s: float) -> None:
-    """Jobs created long ago that are not sealed, and get no items."""
-    created_before = round((time.time() - retention_s) * MICROSECONDS)
-    for value in await reached(store.redis.zrangebyscore(keys.JOBS, "-inf", created_before)):
-        record = await store.find(value.decode())
-        if record is None or record.is_stopped or record.text("sealed") == "1":
-            continue
-        if record.number("added") < created_before:
-            await store.run("stop", record.id, "expired", "it was left open: never sealed, and without new items")

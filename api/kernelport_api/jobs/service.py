@@ -15,7 +15,7 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kernelport.jobs.records import item_of, items_of
+from kernelport.jobs.records import item_of, items_of, states_in
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.answers import answer_errors, answer_stream_errors
@@ -137,6 +137,9 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         size = 0
         for number in range(first, record.number("pages")):
             states = await self._store.states(record.id, number)
+            if wanted and not wanted & states_in(record, states):
+                place = 0
+                continue
             page = await self._store.page(record.id, number)
             results = await self._store.results(record.id, number)
             for item in items_of(record, page, states, results):
