@@ -119,3 +119,9 @@ def test_an_items_own_input_goes_before_the_shared_one(jobs: JobCalls) -> None:
     assert slow.audio_s > 2 * fast.audio_s
     assert job.spec.shared_inputs[0].name == "speed"
     assert not job.spec.shared_inputs[0].data
+
+
+def test_a_job_that_is_left_open_expires(jobs: JobCalls) -> None:
+    job = jobs.wait(jobs.submit(MODEL, [tiny("a")], open=True, retention_s=1).id)
+    assert job.state == pb.JOB_STATE_EXPIRED
+    assert "left open" in job.reason
