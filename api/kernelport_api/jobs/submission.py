@@ -65,7 +65,7 @@ class Submission:
         if not request.items and not request.open:
             _raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
         job_id = new_job_id()
-        digest = await asyncio.to_thread(_digest, request)
+        digest = await asyncio.to_thread(_digest, request) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
