@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching chaos
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs chaos chaos-jobs
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -41,9 +41,17 @@ bench-bulk: .venv/installed-bench
 bench-batching: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.batching
 
+## Bulk jobs: throughput, a million items, sharing, padding.
+bench-jobs: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.jobs
+
 ## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
+
+## A job of speech while its workers, front door and Redis are killed; then every item is accounted for.
+chaos-jobs: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.chaos.jobs
 
 clean:
 	rm -rf .venv out

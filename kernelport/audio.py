@@ -1,16 +1,44 @@
 """Audio files."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from kernelport.client import Speech
+from kernelport.tensors import Array
 
-FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "OPUS")}
+FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+}
+
+
+def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
+    """The bytes of an audio file.
+
+    Args:
+        audio: F32[S], mono, -1 to 1.
+        sample_rate: in Hz.
+        ending: one of FORMATS.
+
+    Raises:
+        soundfile.LibsndfileError: when the format does not take this sample rate; Opus takes 8, 12, 16, 24 and 48 kHz.
+    """
+    kind, subtype = FORMATS[ending]
+    file = io.BytesIO()
+    if subtype == "PCM_16":
+        # To the nearest step. libsndfile's own conversion cuts to the lower one, and takes several times as long.
+        audio = np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype(np.int16)
+    soundfile.write(file, audio, sample_rate, format=kind, subtype=subtype)
+    return file.getvalue()
 
 
 def write_audio(path: Path, speech: Speech) -> None:
-    """Writes speech as WAV, FLAC (both 16-bit) or OGG (Opus), as the file's ending says.
+    """Writes speech as WAV, FLAC (both 16-bit), OGG (Opus) or MP3, as the file's ending says.
 
     The file appears under its name only when it is complete.
 
@@ -19,7 +47,6 @@ def write_audio(path: Path, speech: Speech) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: expected a name that ends in one of {', '.join(FORMATS)}")
-    kind, subtype = FORMATS[path.suffix.lower()]
     unfinished = path.with_name(f".{path.name}.part")
-    soundfile.write(unfinished, speech.audio, speech.sample_rate, format=kind, subtype=subtype)
+    unfinished.write_bytes(encode_audio(speech.audio, speech.sample_rate, path.suffix.lower()))
     unfinished.replace(path)

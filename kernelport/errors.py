@@ -76,6 +76,20 @@ class AlreadyExistsError(KernelPortError):
     reason = "REQUEST_ID_REUSED"
 
 
+class FailedPreconditionError(KernelPortError):
+    """What the call is about is in a state that does not allow it."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_STATE"
+
+
+class AbortedError(KernelPortError):
+    """Somebody else changed the same thing at the same time; look again before trying again."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "CONFLICT"
+
+
 class UnavailableError(KernelPortError):
     """Nobody serves the deployment now, or the queue cannot be reached; trying again later may help."""
 
@@ -111,6 +125,8 @@ _BY_CODE: dict[grpc.StatusCode, type[KernelPortError]] = {
         InvalidArgumentError,
         NotFoundError,
         AlreadyExistsError,
+        FailedPreconditionError,
+        AbortedError,
         UnavailableError,
         ResourceExhaustedError,
         DeadlineExceededError,

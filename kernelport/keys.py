@@ -13,6 +13,23 @@
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
 | kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
+| kp:job:<job> | hash: what is known of a job | while it is active, then for its retention |
+| kp:job:<job>:spec | serialized JobSpec with shared inputs and secrets | as long as the job |
+| kp:job:<job>:pages | hash of serialized Page by number | as long as the job |
+| kp:job:<job>:states | hash by page: a byte an item | as long as the job |
+| kp:job:<job>:ids | hash: digests of item ids, and their pages | as long as the job |
+| kp:job:<job>:ready | list of slices that no worker has taken | while the job is active |
+| kp:job:<job>:log | stream of serialized BatchResult and states | as long as the job |
+| kp:job:<job>:index | hash by page: the log entries about it | as long as the job |
+| kp:job-request:<request id> | hash: job, digest | as long as the job |
+| kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
+| kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
+| kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
+| kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
+| kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
+| kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
+| kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
+| kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
@@ -24,6 +41,11 @@ FRONT_DOORS = "kp:front-doors"
 UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
+
+JOBS = "kp:jobs"
+FINISHING_JOBS = "kp:jobs:finishing"
+EXPIRING_JOBS = "kp:jobs:expiring"
+JOB_HOOKS = "kp:jobs:hooks"
 
 INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
@@ -82,3 +104,23 @@ def result(deployment: str, request_id: str) -> str:
 def dead_letters(deployment: str) -> str:
     """The deployment's dead letters by id."""
     return f"kp:dlq:{deployment}"
+
+
+def job(job_id: str, part: str = "") -> str:
+    """A job's own hash, or one of its parts: spec, pages, states, ids, ready, log, index."""
+    return f"kp:job:{job_id}:{part}" if part else f"kp:job:{job_id}"
+
+
+def job_request(request_id: str) -> str:
+    """Names the job that was made under a request id."""
+    return f"kp:job-request:{request_id}"
+
+
+def active_jobs(deployment: str) -> str:
+    """The deployment's active jobs by the cost they have had, divided by their priority."""
+    return f"kp:jobs:active:{deployment}"
+
+
+def taken_slices(deployment: str) -> str:
+    """The slices of jobs that workers run, by ticket."""
+    return f"kp:jobs:taken:{deployment}"

@@ -38,6 +38,7 @@ LIVE_WORKERS = Gauge("kernelport_live_workers", "Workers with a heartbeat.", _DE
 REPUBLISHED = Counter(
     "kernelport_republished_batches", "Batches that were nowhere any more and were published again.", _DEPLOYMENT
 )
+JOB_BACKLOG = Gauge("kernelport_job_backlog_items", "Items of active jobs that no worker has taken.", _DEPLOYMENT)
 
 # In a worker.
 BATCH_SIZE = Histogram("kernelport_batch_requests", "Requests in a batch.", _DEPLOYMENT, buckets=_SIZES)
@@ -46,6 +47,7 @@ REDELIVERIES = Counter("kernelport_redeliveries", "Batches taken again after a w
 DUPLICATES_DROPPED = Counter("kernelport_duplicates_dropped", "Batches another worker finished first.", _DEPLOYMENT)
 EXPIRED_DROPPED = Counter("kernelport_expired_dropped", "Requests past their deadline when taken.", _DEPLOYMENT)
 DEAD_LETTERS = Counter("kernelport_dead_letters", "Requests given up after their attempts.", _DEPLOYMENT)
+JOB_ITEMS = Counter("kernelport_job_items", "Items of jobs that were done, by state.", ("deployment", "state"))
 LEASE_RENEWALS = Counter("kernelport_lease_renewals", "Renewals of leases on running batches.")
 
 

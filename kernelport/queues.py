@@ -20,9 +20,11 @@ from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.settings import Settings
 
 TASK_NAME = "kernelport.infer"
+JOB_TASK_NAME = "kernelport.job"
 QUEUE_PREFIX = "kp."
 # 0 is the most urgent on Redis.
 PRIORITY_STEPS = [0, 3, 6, 9]
+INFER_PRIORITY, JOB_PRIORITY = 0, 6
 _PRIORITY_SEPARATOR = "\x06\x16"
 # How often in a lease live workers look for batches whose lease has run out.
 RESTORES_PER_LEASE = 6
@@ -79,31 +81,46 @@ def queue_keys(deployment: str) -> list[str]:
     return [f"{name}{_PRIORITY_SEPARATOR}{step}" if step else name for step in PRIORITY_STEPS]
 
 
+def job_queue_key(deployment: str) -> str:
+    """The Redis list of a deployment's queue that bulk jobs use: whatever `Infer` has queued goes first."""
+    return queue_keys(deployment)[PRIORITY_STEPS.index(JOB_PRIORITY)]
+
+
 def celery_message(batch: Batch) -> bytes:
     """The entry of the deployment's Redis list that delivers `batch` to its worker's task.
 
     The batch's id is both task id and delivery tag, so whoever knows the batch knows its lease.
     """
     arguments = f"({batch.deployment!r}, {len(batch.items)} requests)"
-    body = msgpack.packb([[batch.SerializeToString()], {}, _NO_CALLBACKS])
+    return _message(TASK_NAME, batch.deployment, batch.id, [batch.SerializeToString()], arguments, INFER_PRIORITY)
+
+
+def job_message(deployment: str, ticket: str) -> bytes:
+    """The entry of `job_queue_key` that lets a worker take the next slice of a job. The ticket is its id, as above."""
+    return _message(JOB_TASK_NAME, deployment, ticket, [deployment, ticket], f"({deployment!r},)", JOB_PRIORITY)
+
+
+def _message(task: str, deployment: str, task_id: str, body: list[Any], arguments: str, priority: int) -> bytes:
+    packed = msgpack.packb([body, {}, _NO_CALLBACKS])
     message = {
-        "body": base64.b64encode(body).decode(),
+        "body": base64.b64encode(packed).decode(),
         "content-encoding": "binary",
         "content-type": "application/x-msgpack",
         "headers": {
             **_HEADERS,
-            "id": batch.id,
-            "root_id": batch.id,
+            "task": task,
+            "id": task_id,
+            "root_id": task_id,
             "argsrepr": arguments,
         },
         "properties": {
-            "correlation_id": batch.id,
+            "correlation_id": task_id,
             "reply_to": "",
             "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": queue_name(batch.deployment)},
-            "priority": 0,
+            "delivery_info": {"exchange": "", "routing_key": queue_name(deployment)},
+            "priority": priority,
             "body_encoding": "base64",
-            "delivery_tag": batch.id,
+            "delivery_tag": task_id,
         },
     }
     return json.dumps(message).encode()
@@ -160,7 +177,6 @@ def read_message(entry: bytes) -> QueuedTask:
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _HEADERS: dict[str, Any] = {
     "lang": "py",
-    "task": TASK_NAME,
     "shadow": None,
     "eta": None,
     "expires": None,

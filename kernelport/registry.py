@@ -3,6 +3,7 @@
 A record expires by itself in Redis, so no clocks are compared and a machine that vanished needs nobody to notice.
 """
 
+from collections import Counter
 from typing import Any
 
 from redis import Redis
@@ -30,6 +31,14 @@ def forget(redis: Redis, worker_id: str) -> None:
         pipeline.delete(keys.worker(worker_id))
         pipeline.srem(keys.WORKERS, worker_id)
         pipeline.execute()
+
+
+def count_live(redis: Redis) -> Counter[str]:
+    """How many live workers serve each deployment."""
+    ids: Any = redis.smembers(keys.WORKERS)
+    values: Any = redis.mget([keys.worker(each.decode()) for each in ids]) if ids else []
+    records = [WorkerRecord.FromString(value) for value in values if value is not None]
+    return Counter(served.name for record in records for served in record.deployments)
 
 
 async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:

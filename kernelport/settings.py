@@ -68,6 +68,9 @@ class Settings:
         metrics_listen: host:port of the Prometheus endpoint; none when empty.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING or ERROR.
+        artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
+        storage_patience_s: seconds for which an output is tried to be written before its job stops.
+        job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
     """
 
     redis_url: str = DEFAULT_REDIS_URL
@@ -83,6 +86,14 @@ class Settings:
     metrics_listen: str = ""
     worker_id: str = ""
     log_level: str = "INFO"
+    artifacts: str = ""
+    storage_patience_s: float = 30.0
+    job_retention_s: float = 7 * 24 * 3600.0
+
+    @property
+    def artifacts_url(self) -> str:
+        """`artifacts`, or what stands for it when it is empty."""
+        return self.artifacts or str(default_state_dir() / "artifacts")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -116,4 +127,6 @@ _PARSERS: dict[str, Any] = {
     "lease_s": float,
     "result_ttl_s": float,
     "stop_s": float,
+    "storage_patience_s": float,
+    "job_retention_s": float,
 }

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 
+from kernelport.artifacts import ArtifactsError
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport_api.server import ListenError, serve
@@ -15,7 +16,7 @@ def main() -> None:
         settings = Settings.from_environment()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         asyncio.run(serve(settings))
-    except (SettingsError, ConfigError, ListenError) as error:
+    except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")
 
 

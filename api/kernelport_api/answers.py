@@ -3,7 +3,7 @@
 import copy
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Method = Callable[[Any, Any, Any], Awaitable[Answer]]
+StreamMethod = Callable[[Any, Any, Any], AsyncIterator[Answer]]
 
 # An error travels in trailers, of which gRPC takes 8 KiB: the message twice (once with up to three bytes for one), the
 # violations once, in base64. Both may echo what the caller sent.
@@ -31,15 +32,32 @@ def answer_errors(method: Method[Answer]) -> Method[Answer]:
     async def wrapped(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
         try:
             return await method(self, request, context)
-        except KernelPortError as error:
-            failure = error
-        except Exception:
-            log.exception("%s failed", method.__name__)
-            failure = InternalError("the front door failed; its log has the details")
-        await context.abort_with_status(rpc_status.to_status(to_status(_bounded(failure))))
-        raise AssertionError("abort_with_status always raises")
+        except Exception as error:
+            await _abort(context, error, method.__name__)
+            raise AssertionError("aborting always raises") from None
 
     return wrapped
+
+
+def answer_stream_errors(method: StreamMethod[Answer]) -> StreamMethod[Answer]:
+    """The same for a method that answers with a stream."""
+
+    @functools.wraps(method)
+    async def wrapped(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Answer]:
+        try:
+            async for answer in method(self, request, context):
+                yield answer
+        except Exception as error:
+            await _abort(context, error, method.__name__)
+
+    return wrapped
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> None:
+    if not isinstance(error, KernelPortError):
+        log.error("%s failed", method, exc_info=error)
+        error = InternalError("the front door failed; its log has the details")
+    await context.abort_with_status(rpc_status.to_status(to_status(_bounded(error))))
 
 
 def _bounded(error: KernelPortError) -> KernelPortError:

@@ -10,22 +10,37 @@ from collections.abc import Mapping
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from redis import Redis as ThreadRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from kernelport import metrics
+from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, load_deployments
+from kernelport.jobs.finishing import Finisher
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
-from kernelport.v1 import dead_letter_pb2, dead_letter_pb2_grpc, deployment_pb2, deployment_pb2_grpc, inference_pb2
+from kernelport.v1 import (
+    dead_letter_pb2,
+    dead_letter_pb2_grpc,
+    deployment_pb2,
+    deployment_pb2_grpc,
+    inference_pb2,
+    job_pb2,
+    job_pb2_grpc,
+)
 from kernelport_api.admission import Admission
 from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters
 from kernelport_api.deployments import Deployments
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.inference import Inference
+from kernelport_api.jobs.housekeeping import keep_feeding, keep_sweeping
+from kernelport_api.jobs.service import Jobs
+from kernelport_api.jobs.store import JobStore
+from kernelport_api.jobs.submission import Submission
 from kernelport_api.line import Line
 from kernelport_api.observation import keep_gauges
 from kernelport_api.replies import ReplyReader
@@ -37,6 +52,8 @@ log = logging.getLogger(__name__)
 REDIS_TIMEOUT_S = 3.0
 # Redis answers a reader of replies every second, whether there are any or not.
 REPLY_PATIENCE_S = 5.0
+# Workers finish jobs, and at once; where there is none, a front door does.
+FINISHER_PATIENCE_S = 5.0
 
 
 class ListenError(Exception):
@@ -48,6 +65,7 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         ConfigError: when the deployments file is not valid.
+        ArtifactsError: when the outputs of jobs cannot go where they should.
         ListenError: when the address is taken or no address.
     """
     deployments = load_deployments(settings.deployments_file)
@@ -66,6 +84,9 @@ async def serve(settings: Settings) -> None:
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
     letters = DeadLetters(deployments, redis, inference)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
+    store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
+    jobs = Jobs(deployments, store, Submission(deployments, store, workers, settings, artifacts), artifacts)
+    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(_service_names(), server)
     try:
@@ -87,9 +108,13 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
         asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)),
+        asyncio.create_task(keep_feeding(deployments, store, workers)),
+        asyncio.create_task(keep_sweeping(store, artifacts)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
+    finisher = Finisher(ThreadRedis.from_url(settings.redis_url), artifacts, FINISHER_PATIENCE_S)
+    finisher.start()
     await server.start()
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
@@ -99,6 +124,7 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
+        finisher.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)
         for task in background:
@@ -150,6 +176,7 @@ def _service_names() -> list[str]:
         inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
         deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
         dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
+        job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
         health.SERVICE_NAME,
         reflection.SERVICE_NAME,
     ]

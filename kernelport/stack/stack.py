@@ -71,6 +71,7 @@ class Stack:
             settings,
             listen=f"{host}:{port if port not in ('', '0') else free_port()}",
             redis_url=redis_url or f"redis://127.0.0.1:{free_port()}/0",
+            artifacts=settings.artifacts or str(state_dir.absolute() / "artifacts"),
         )
         self.deployments = list(deployments)
         self.children: dict[str, Child] = {}

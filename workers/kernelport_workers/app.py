@@ -20,9 +20,11 @@ from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_do
 from redis import Redis
 
 from kernelport import metrics
+from kernelport.artifacts import Artifacts, ArtifactsError
 from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.queues import TASK_NAME, celery_config, deployment_of, queue_name
+from kernelport.jobs.finishing import Finisher
+from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
@@ -31,6 +33,8 @@ from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
 from kernelport_workers.heartbeat import Heartbeat
+from kernelport_workers.jobs.feeder import Feeder
+from kernelport_workers.jobs.runner import JobRunner
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,9 @@ class Process:
         self.consuming = Consuming(self.redis)
         self.shared = SharedFolder.open(settings.shared_dir)
         self.heartbeat: Heartbeat | None = None
+        self.jobs: JobRunner | None = None
+        self.feeder: Feeder | None = None
+        self.finisher: Finisher | None = None
 
     def load(self, queues: list[str]) -> None:
         """Loads the models of the deployments whose queues are consumed, and shows the metrics.
@@ -65,6 +72,7 @@ class Process:
         Raises:
             LoadError: when a queue is no deployment's, a model cannot be loaded here, or the metrics' port is taken.
             ConfigError: when the deployments file is not valid.
+            ArtifactsError: when outputs cannot go where they should.
         """
         if settings.metrics_listen:
             try:
@@ -82,18 +90,31 @@ class Process:
                 self.backends[name] = backends.load(deployments[name])
             log.info("loaded %s on %s", name, self.backends[name].device)
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, self.shared)
+        artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
+        feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts)
+
+        def look_again() -> None:
+            feeder.kick()
+            finisher.kick()
+
+        self.jobs = JobRunner(self.redis, settings, self.id, deployments, self.backends, artifacts, look_again)
+        self.feeder, self.finisher = feeder, finisher
 
     def start(self) -> None:
         """The worker takes work from now on."""
         shared_folder = self.shared.id if self.shared else ""
         self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder)
         self.heartbeat.start()
+        for each in (self.feeder, self.finisher):
+            if each is not None:
+                each.start()
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
         self.consuming.stop()
-        if self.heartbeat is not None:
-            self.heartbeat.stop()
+        for each in (self.heartbeat, self.feeder, self.finisher):
+            if each is not None:
+                each.stop()
         _end_after(settings.stop_s, "stopping")
 
 
@@ -131,11 +152,19 @@ def infer(body: bytes) -> None:
     process.delivery.handle(Batch.FromString(body))
 
 
+@app.task(name=JOB_TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
+def job(deployment: str, ticket: str) -> str:
+    """Runs the slice of a job that is due. Flower shows the line it answers."""
+    if process.jobs is None:
+        raise RuntimeError("the worker has loaded nothing")
+    return process.jobs.handle(deployment, ticket)
+
+
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _load(instance: Any, **_: Any) -> None:
     try:
         process.load(sorted(instance.app.amqp.queues.consume_from))
-    except (LoadError, ConfigError) as error:
+    except (LoadError, ConfigError, ArtifactsError) as error:
         sys.exit(f"kernelport worker: {error}")
 
 

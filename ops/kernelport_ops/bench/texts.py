@@ -66,3 +66,9 @@ def _sentence(rng: random.Random) -> str:
     if rng.random() < 0.4:
         words += f", {rng.choice(_CLOSINGS)}"
     return f"{words[0].upper()}{words[1:]}."
+
+
+def mixed_lines(count: int) -> list[str]:
+    """So many lines as a book has them: sentences, and paragraphs of up to about 12 sentences."""
+    rng = random.Random(1)  # noqa: S311
+    return [" ".join(_sentence(rng) for _ in range(min(12, 1 + int(rng.expovariate(0.5))))) for _ in range(count)]

@@ -1,0 +1,191 @@
+"""JobService: what callers can ask of bulk jobs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import grpc
+
+from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.deployments import Deployment
+from kernelport.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    KernelPortError,
+    NotFoundError,
+    UnavailableError,
+)
+from kernelport.jobs.records import item_of, items_of, states_in
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1 import job_pb2_grpc
+from kernelport_api.answers import answer_errors, answer_stream_errors
+from kernelport_api.jobs.checking import deadline_violations
+from kernelport_api.jobs.store import JobStore, page_token, read_page_token
+from kernelport_api.jobs.submission import Submission
+from kernelport_api.jobs.watching import watch
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+CHUNK_BYTES = 256 * 2**10
+# Stock clients refuse messages over 4 MiB.
+ANSWER_BYTES = 2 * 2**20
+DEFAULT_JOBS, MAX_JOBS = 50, 1000
+DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
+
+
+class Jobs(job_pb2_grpc.JobServiceServicer):
+    """The jobs of every deployment."""
+
+    def __init__(
+        self, deployments: Mapping[str, Deployment], store: JobStore, submission: Submission, artifacts: Artifacts
+    ) -> None:
+        self._deployments = deployments
+        self._store = store
+        self._submission = submission
+        self._artifacts = artifacts
+
+    @answer_errors
+    async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
+        record, existed = await self._submission.create(request)
+        # Repeated after a front door died half-way, it goes on where that one stopped.
+        if not existed or (record.text("sealed") == "0" and not record.is_stopped):
+            adder = await self._submission.adder(record.id)
+            try:
+                await adder.add(request.items, offset=0)
+                await adder.finish(seal=not request.open)
+            except KernelPortError:
+                if not existed:
+                    await self._discard(record.id)
+                raise
+        return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
+
+    @answer_errors
+    async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
+        adder = job_id = None
+        async for request in requests:
+            if adder is None:
+                job_id = request.job_id
+                adder = await self._submission.adder(job_id)
+            elif request.job_id not in ("", job_id):
+                raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
+            await adder.add(request.items, request.offset if request.HasField("offset") else None)
+            if request.seal:
+                await adder.finish(seal=True)
+        if adder is None or job_id is None:
+            raise InvalidArgumentError("job_id: expected a message that names the job")
+        await adder.finish(seal=False)
+        return pb.AddItemsResponse(job=await self._job(job_id))
+
+    @answer_errors
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+        return pb.GetJobResponse(job=await self._job(request.job_id))
+
+    @answer_errors
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        most = _size(request.page_size, DEFAULT_JOBS, MAX_JOBS)
+        jobs, token = await self._store.jobs(request.deployment, set(request.states), most, request.page_token)
+        return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
+
+    @answer_stream_errors
+    async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
+        async for event in watch(self._store, request):
+            yield event
+
+    @answer_errors
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
+        await self._store.get(request.job_id)
+        await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
+        return pb.CancelJobResponse(job=await self._job(request.job_id))
+
+    @answer_errors
+    async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
+        record = await self._store.get(request.job_id)
+        violations = list(deadline_violations(request.deadline_unix_us, "deadline_unix_us"))
+        if violations:
+            raise InvalidArgumentError.of(violations)
+        deployment = self._deployments.get(record.deployment)
+        if deployment is None:
+            raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
+        answer = await self._store.run("resume", record.id, request.deadline_unix_us, deployment.batching.max_batch)
+        if answer[0] == b"state":
+            raise FailedPreconditionError(
+                f"job_id: expected a job that failed, was cancelled or expired; it is {answer[1].decode()}"
+            )
+        await self._submission.tick(deployment.name)
+        return pb.ResumeJobResponse(job=await self._job(record.id))
+
+    @answer_errors
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
+        record = await self._store.get(request.job_id)
+        if not record.is_final:
+            raise FailedPreconditionError("job_id: the job is active; cancel it, and delete it once it is over")
+        if request.delete_outputs:
+            try:
+                await asyncio.to_thread(self._artifacts.delete, record.id)
+            except storage_errors() as error:
+                raise UnavailableError(f"the outputs cannot be deleted: {error}") from error
+        if not await self._store.run("delete", record.id):
+            raise FailedPreconditionError("job_id: the job has been resumed")
+        return pb.DeleteJobResponse()
+
+    @answer_errors
+    async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
+        record = await self._store.get(request.job_id)
+        most, wanted = _size(request.page_size, DEFAULT_ITEMS, MAX_ITEMS), set(request.states)
+        first, place = read_page_token(request.page_token)
+        answer = pb.ListItemsResponse()
+        size = 0
+        for number in range(first, record.number("pages")):
+            states = await self._store.states(record.id, number)
+            if wanted and not wanted & states_in(record, states):
+                place = 0
+                continue
+            page = await self._store.page(record.id, number)
+            results = await self._store.results(record.id, number)
+            for item in items_of(record, page, states, results):
+                if item.index - page.first_index < place or (wanted and item.state not in wanted):
+                    continue
+                size += item.ByteSize()
+                if len(answer.items) == most or (answer.items and size > ANSWER_BYTES):
+                    answer.next_page_token = page_token(number, item.index - page.first_index)
+                    return answer
+                answer.items.append(item)
+            place = 0
+        return answer
+
+    @answer_stream_errors
+    async def GetItemOutput(
+        self, request: pb.GetItemOutputRequest, context: Context
+    ) -> AsyncIterator[pb.GetItemOutputResponse]:
+        record = await self._store.get(request.job_id)
+        number, position = await self._store.locate(record.id, request.item_id)
+        page, states = await self._store.page(record.id, number), await self._store.states(record.id, number)
+        results = await self._store.results(record.id, number)
+        item = item_of(record, page, position, states[position], results.get(position))
+        if item.state != pb.ITEM_STATE_SUCCEEDED:
+            state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
+            raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
+        yield pb.GetItemOutputResponse(item=item)
+        chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
+        try:
+            while chunk := await asyncio.to_thread(_next, chunks):
+                yield pb.GetItemOutputResponse(chunk=chunk)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"item_id: the file {item.file} is gone from {record.text('output_url')}") from error
+        except storage_errors() as error:
+            raise UnavailableError(f"the output cannot be read: {error}") from error
+
+    async def _job(self, job_id: str) -> pb.Job:
+        return (await self._store.get(job_id)).job()
+
+    async def _discard(self, job_id: str) -> None:
+        """A job whose items are no good was never made."""
+        await self._store.run("discard", job_id)
+
+
+def _next(chunks: Iterator[bytes]) -> bytes:
+    return next(chunks, b"")
+
+
+def _size(asked: int, default: int, most: int) -> int:
+    return min(asked or default, most)

@@ -1,0 +1,245 @@
+"""Takes jobs and their items in: checks them, packs them into pages, and puts them into the job store."""
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from kernelport import keys
+from kernelport.artifacts import Artifacts
+from kernelport.deployments import Deployment
+from kernelport.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+    NotFoundError,
+)
+from kernelport.jobs.naming import new_job_id
+from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
+from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
+from kernelport.jobs.tickets import tick_arguments
+from kernelport.settings import Settings
+from kernelport.signature import Signature
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1.inference_pb2 import Tensor
+from kernelport_api.jobs.checking import item_violations, spec_violations
+from kernelport_api.jobs.store import JobStore, reached
+from kernelport_api.workers import WorkerView
+
+MAX_REQUEST_ID = 128
+# Other callers get their turn after so many items have been checked.
+CHECKED_AT_ONCE = 64
+# What a slow caller has sent starts after this, though it fills no page.
+LONGEST_WAIT_S = 1.0
+TICK_INTERVAL_S = 0.2
+
+
+class Submission:
+    """Makes jobs, and adders that put items into them."""
+
+    def __init__(
+        self,
+        deployments: Mapping[str, Deployment],
+        store: JobStore,
+        workers: WorkerView,
+        settings: Settings,
+        artifacts: Artifacts,
+    ) -> None:
+        self._deployments = deployments
+        self._store = store
+        self._workers = workers
+        self._settings = settings
+        self._artifacts = artifacts
+
+    async def create(self, request: pb.SubmitJobRequest) -> tuple[JobRecord, bool]:
+        """The job that the request makes, without its items, or made before; and whether it was made before."""
+        spec = request.spec
+        deployment = self._deployment(spec.deployment)
+        _raise_any(list(spec_violations(spec, await reached(self._workers.signature(deployment.name)))))
+        if len(request.request_id) > MAX_REQUEST_ID:
+            found = f"expected at most {MAX_REQUEST_ID} characters, got {len(request.request_id)}"
+            _raise_any([FieldViolation("request_id", found)])
+        if not request.items and not request.open:
+            _raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
+        job_id = new_job_id()
+        digest = await asyncio.to_thread(_digest, request) if request.request_id else b""
+        fields: dict[str, str | bytes | int] = {
+            "spec": shown(spec).SerializeToString(),
+            "weight": spec.priority or DEFAULT_PRIORITY,
+            "deadline": spec.deadline_unix_us,
+            "retention_s": spec.retention_s or round(self._settings.job_retention_s),
+            "output_url": self._artifacts.url(job_id),
+        }
+        if spec.HasField("webhook"):
+            fields["has_webhook"] = 1
+        found_job = await self._store.run(
+            "create",
+            job_id,
+            deployment.name,
+            round(time.time() * MICROSECONDS),
+            keys.job_request(request.request_id) if request.request_id else "",
+            digest,
+            spec.SerializeToString(),
+            *(value for pair in fields.items() for value in pair),
+        )
+        existed = len(found_job) > 1
+        if existed and found_job[1] != digest:
+            raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
+        return await self._store.get(found_job[0].decode()), existed
+
+    async def adder(self, job_id: str) -> "Adder":
+        """What adds items to a job."""
+        record = await self._store.get(job_id)
+        deployment = self._deployment(record.deployment)
+        signature = await reached(self._workers.signature(deployment.name))
+        shared = (await self._store.spec(job_id)).shared_inputs
+        return Adder(self._store, self._workers, record, deployment, list(shared), signature)
+
+    async def tick(self, deployment: str) -> None:
+        """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
+        await tick(self._store, self._workers, deployment)
+
+    def _deployment(self, name: str) -> Deployment:
+        if not name:
+            raise InvalidArgumentError.of(
+                [FieldViolation("spec.deployment", "expected the name of a deployment, got nothing")]
+            )
+        if name not in self._deployments:
+            known = ", ".join(sorted(self._deployments))
+            raise NotFoundError(f'spec.deployment: no deployment is named "{name}"; there are: {known}')
+        return self._deployments[name]
+
+
+class Adder:
+    """Adds items to one job, in the order in which they come."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        workers: WorkerView,
+        job: JobRecord,
+        deployment: Deployment,
+        shared: Sequence[Tensor],
+        signature: Signature | None,
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._job_id = job.id
+        self._deployment = deployment
+        self._shared = shared
+        self._signature = signature
+        self._stored = job.number("items")
+        self._is_sealed = job.text("sealed") == "1"
+        self._items: list[pb.NewItem] = []
+        self._bytes = 0
+        self._since = time.monotonic()
+        self._ticked_at = 0.0
+
+    async def add(self, items: Sequence[pb.NewItem], offset: int | None) -> None:
+        """Takes items, and stores pages as they fill.
+
+        Args:
+            offset: the first one's place in the job; what is there already is skipped. None: after what is there.
+        """
+        there, skipped = self._stored + len(self._items), 0
+        if offset is not None:
+            if offset > there:
+                raise FailedPreconditionError(f"offset: expected at most {there}, the items there are; got {offset}")
+            skipped = there - offset
+            items = items[skipped:]
+        if items and self._is_sealed:
+            raise FailedPreconditionError(f'job_id: job "{self._job_id}" is sealed: it takes no more items')
+        for start in range(0, len(items), CHECKED_AT_ONCE):
+            chunk = items[start : start + CHECKED_AT_ONCE]
+            found = list(item_violations(chunk, self._shared, self._signature))
+            if found:
+                _raise_any([FieldViolation(_moved(each.field, skipped + start), each.description) for each in found])
+            await asyncio.sleep(0)
+        if len({item.id for item in items}) < len(items):
+            raise _duplicate(_repeated(items))
+        page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
+        for item in items:
+            size = item.ByteSize()
+            if self._items and (len(self._items) == PAGE_ITEMS or self._bytes + size > page_bytes):
+                await self.flush()
+            if not self._items:
+                self._since = time.monotonic()
+            self._items.append(item)
+            self._bytes += size
+        if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Stores what has gathered as a page."""
+        if not self._items:
+            return
+        items, self._items, self._bytes = self._items, [], 0
+        stackable = self._signature is not None and self._signature.batchable
+        packed = await asyncio.to_thread(pack, items, self._stored, self._deployment.batching.max_batch, stackable)
+        if len(set(packed.digests)) < len(items):
+            raise _duplicate(_repeated(items))
+        answer, *details = await self._store.run(
+            "append",
+            self._job_id,
+            self._stored,
+            len(items),
+            packed.cost,
+            packed.page,
+            packed.slices_json,
+            round(time.time() * MICROSECONDS),
+            *packed.digests,
+        )
+        match answer:
+            case b"duplicate":
+                raise _duplicate(items[int(details[0])].id)
+            case b"missing":
+                raise NotFoundError(f'job_id: there is no job "{self._job_id}"')
+            case b"sealed":
+                raise FailedPreconditionError(f'job_id: job "{self._job_id}" is sealed: it takes no more items')
+            case b"over":
+                raise FailedPreconditionError(f'job_id: job "{self._job_id}" is over or ending')
+            case b"moved":
+                raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}": it has {int(details[0])}')
+        self._stored += len(items)
+        if time.monotonic() - self._ticked_at > TICK_INTERVAL_S:
+            self._ticked_at = time.monotonic()
+            await tick(self._store, self._workers, self._deployment.name)
+
+    async def finish(self, seal: bool) -> None:
+        """Stores what has gathered; with `seal` the job takes no more items."""
+        await self.flush()
+        if seal:
+            await self._store.run("seal", self._job_id)
+        await tick(self._store, self._workers, self._deployment.name)
+
+
+async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
+    """Expires jobs of a deployment and tops up its tickets."""
+    await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
+
+
+def _digest(request: pb.SubmitJobRequest) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+
+def _moved(field: str, by: int) -> str:
+    """The path of a field of items[i], i counted from `by`."""
+    number, rest = field.removeprefix("items[").split("]", 1)
+    return f"items[{int(number) + by}]{rest}"
+
+
+def _repeated(items: Sequence[pb.NewItem]) -> str:
+    """The first id that comes twice."""
+    return next(item_id for item_id, count in Counter(item.id for item in items).items() if count > 1)
+
+
+def _duplicate(item_id: str) -> AlreadyExistsError:
+    return AlreadyExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
+
+
+def _raise_any(violations: list[FieldViolation]) -> None:
+    if violations:
+        raise InvalidArgumentError.of(violations)

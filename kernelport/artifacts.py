@@ -1,0 +1,147 @@
+"""Where the outputs of jobs land: a directory, or object storage behind any URL that fsspec knows.
+
+A file appears under its final name complete or not at all, and what has appeared stays: whoever comes second adopts it.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+PART_SUFFIX = ".part"
+# Whoever writes here tries again by itself, and for as long as it has been told to.
+_S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
+_S3_TRIES = 1
+_SLOW_BYTES_PER_S = 2**20
+_DELETE_S = 600.0
+
+
+class ArtifactsError(ValueError):
+    """The place for outputs is none; the message says what was expected."""
+
+
+class Artifacts:
+    """Files below one URL.
+
+    Args:
+        url: a directory, or a URL such as `s3://bucket/prefix`. Keys, endpoints and timeouts come from where fsspec
+            and the storage's own library look for them, such as AWS_ENDPOINT_URL and FSSPEC_S3.
+        timeout_s: seconds after which a call to object storage has failed; a large file has another second a MiB. (The
+            timeouts of the libraries below do not see every stall.)
+
+    Every method that reaches the storage raises one of `storage_errors` when it fails.
+
+    Raises:
+        ArtifactsError: when nothing here knows such a URL.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+        self._timeout_s = timeout_s
+        options = {**_S3_OPTIONS, **fsspec.config.conf.get("s3", {})} if url.startswith("s3://") else {}
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url, **options)
+        except (ImportError, ValueError) as error:
+            raise ArtifactsError(f"cannot keep outputs at {url!r}: {error}") from error
+        if url.startswith("s3://"):
+            self._fs.retries = _S3_TRIES
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def url(self, path: str) -> str:
+        """What to tell people of a path: a directory's name, or a URL."""
+        place = f"{self._root}/{path}"
+        return place if self._local else str(self._fs.unstrip_protocol(place))
+
+    def publish(self, path: str, data: bytes, may_exist: bool) -> bytes:
+        """Writes a file unless there is one; returns what the file holds, which may be what somebody else wrote.
+
+        Args:
+            may_exist: whether somebody else has tried before. A directory and S3 refuse to overwrite by themselves; for
+                object storage that cannot, this tells when to look first.
+        """
+        if self._local:
+            return data if self._link(path, data) else self.read(path)
+        place = f"{self._root}/{path}"
+        try:
+            if may_exist and self._fs.exists(place, **self._bound()):
+                return self.read(path)
+            self._fs.pipe_file(place, data, mode="create", **self._bound(len(data)))
+        except FileExistsError:
+            return self.read(path)
+        return data
+
+    def replace(self, path: str, source: Path) -> None:
+        """Puts a local file in a path's place, whether there is one or not."""
+        if self._local:
+            part = self._part(path)
+            self._fs.put_file(str(source), str(part))
+            part.replace(self._path(path))
+        else:
+            self._fs.put_file(str(source), f"{self._root}/{path}", **self._bound(source.stat().st_size))
+
+    def read(self, path: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            FileNotFoundError: when there is none.
+        """
+        data: bytes = self._fs.cat_file(f"{self._root}/{path}", **self._bound())
+        return data
+
+    def chunks(self, path: str, total: int, size: int) -> Iterator[bytes]:
+        """A file of `total` bytes in pieces of `size` bytes.
+
+        Raises:
+            FileNotFoundError: when there is none.
+        """
+        for start in range(0, total, size):
+            end = min(total, start + size)
+            yield self._fs.cat_file(f"{self._root}/{path}", start=start, end=end, **self._bound())
+
+    def delete(self, folder: str) -> None:
+        """Deletes a folder with all that is in it, if there is one."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(f"{self._root}/{folder}", recursive=True, **self._bound(_DELETE_S * _SLOW_BYTES_PER_S))
+
+    def sweep(self, folder: str) -> None:
+        """Deletes what writers that died left unfinished. Only while nobody writes there."""
+        if self._local:
+            for part in self._path(folder).glob(f".*{PART_SUFFIX}"):
+                part.unlink(missing_ok=True)
+
+    def _bound(self, size: float = 0) -> dict[str, float]:
+        """The argument that ends a call that moves so many bytes when it stalls."""
+        return {"timeout": self._timeout_s + size / _SLOW_BYTES_PER_S} if self._fs.async_impl else {}
+
+    def _link(self, path: str, data: bytes) -> bool:
+        part = self._part(path)
+        try:
+            part.write_bytes(data)
+            try:
+                os.link(part, self._path(path))
+            except FileExistsError:
+                return False
+            return True
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _part(self, path: str) -> Path:
+        final = self._path(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return final.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+
+    def _path(self, path: str) -> Path:
+        return Path(self._root) / path
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a storage that fails raises: OSError, and the exceptions of object storage libraries that are none."""
+    errors: list[type[Exception]] = [OSError]
+    with contextlib.suppress(ImportError):
+        import botocore.exceptions
+
+        errors += [botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError]
+    return tuple(errors)

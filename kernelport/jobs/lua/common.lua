@@ -1,0 +1,98 @@
+-- What the scripts of the job store share; it stands before each of them. Keys are made from ids here, so the scripts
+-- declare none: they need a Redis that is no cluster. kernelport/keys.py has the same names, and what each key holds.
+--
+-- An item is one byte in its page's state string: w waiting, r running, s succeeded, f failed.
+-- A slice of a page, [page, first, count, cost, {workers that died over it}], is what a worker runs as one batch.
+-- A ticket is a Celery message that entitles its worker to the next slice of its deployment, whichever that is then.
+
+local function job_key(job, part) return 'kp:job:' .. job .. (part and ':' .. part or '') end
+local function active_key(deployment) return 'kp:jobs:active:' .. deployment end
+local function clock_key(deployment) return 'kp:jobs:clock:' .. deployment end
+local function queued_key(deployment) return 'kp:jobs:queued:' .. deployment end
+local function taken_key(deployment) return 'kp:jobs:taken:' .. deployment end
+local FINISHING = 'kp:jobs:finishing'
+local EXPIRING = 'kp:jobs:expiring'
+local HOOKS = 'kp:jobs:hooks'
+local JOB_PARTS = {'spec', 'pages', 'states', 'ids', 'ready', 'log', 'index'}
+local CLOCK_TTL_S = 86400
+
+local function now_us()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function fields(job, ...) return redis.call('HMGET', job_key(job), ...) end
+
+local function add(job, field, number)
+  if number ~= 0 then redis.call('HINCRBY', job_key(job), field, whole(number)) end
+end
+
+-- Appends to the job's log, which watchers and webhooks read. Returns the entry's number, counted from 1.
+local function tell(job, field, value)
+  local number = redis.call('HINCRBY', job_key(job), 'log_length', 1)
+  redis.call('XADD', job_key(job, 'log'), whole(number) .. '-0', field, value)
+  if redis.call('HEXISTS', job_key(job), 'has_webhook') == 1 then
+    redis.call('ZADD', HOOKS, 'NX', whole(now_us()), job)
+  end
+  return number
+end
+
+local function set_state(job, state)
+  redis.call('HSET', job_key(job), 'state', state)
+  tell(job, 'state', state)
+end
+
+local function is_active(state) return state == 'pending' or state == 'running' end
+
+-- Once nothing runs and nothing is left to run, the job is handed over for its manifest to be written.
+local function settle(job)
+  local found = fields(job, 'state', 'ending', 'sealed', 'items', 'running', 'succeeded', 'failed', 'deployment')
+  if not is_active(found[1]) or tonumber(found[5]) > 0 then return end
+  if found[2] == '' and (found[3] ~= '1' or tonumber(found[6]) + tonumber(found[7]) < tonumber(found[4])) then
+    return
+  end
+  redis.call('ZREM', active_key(found[8]), job)
+  redis.call('HSET', job_key(job), 'state', 'finishing')
+  redis.call('ZADD', FINISHING, whole(now_us()), job)
+end
+
+-- From now on no slice of the job is given out. It is over once nothing of it runs.
+local function begin_ending(job, ending, reason)
+  local found = fields(job, 'state', 'ending', 'deployment')
+  if not is_active(found[1]) or found[2] ~= '' then return false end
+  redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason)
+  redis.call('ZREM', active_key(found[3]), job)
+  redis.call('UNLINK', job_key(job, 'ready'))
+  tell(job, 'state', ending)
+  settle(job)
+  return true
+end
+
+-- A worker died over what it held: its items wait again, each by itself, so that one cannot take the others along.
+local function put_back(deployment, ticket, held)
+  redis.call('HDEL', taken_key(deployment), ticket)
+  local slice, job = held.slice, held.job
+  local page, first, count, cost, workers = slice[1], slice[2], slice[3], slice[4], slice[5] or {}
+  local states = redis.call('HGET', job_key(job, 'states'), page)
+  if not states then return end
+  workers[#workers + 1] = held.worker
+  local ending = fields(job, 'ending')[1]
+  local running = 0
+  for position = first + count - 1, first, -1 do
+    if string.sub(states, position + 1, position + 1) == 'r' then
+      running = running + 1
+      if ending == '' then
+        local single = {page, position, 1, math.ceil(cost / count), workers}
+        redis.call('LPUSH', job_key(job, 'ready'), cjson.encode(single))
+      end
+    end
+  end
+  local part = string.gsub(string.sub(states, first + 1, first + count), 'r', 'w')
+  redis.call('HSET', job_key(job, 'states'), page,
+    string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
+  add(job, 'running', -running)
+  add(job, 'waiting_cost', cost)
+  settle(job)
+end

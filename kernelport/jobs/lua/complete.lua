@@ -1,0 +1,42 @@
+-- Records what came of a slice, unless somebody else has it by now.
+-- ARGV: deployment, ticket, attempt, the slice's new states ('.' leaves one as it is), BatchResult or '',
+--       audio and backend time (microseconds), bytes of output, useful and padded cost.
+-- Returns false when it was too late; else the job's state.
+local deployment, ticket, attempt, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local json = redis.call('HGET', taken_key(deployment), ticket)
+if not json then return false end
+local held = cjson.decode(json)
+if held.attempt ~= attempt then return false end
+redis.call('HDEL', taken_key(deployment), ticket)
+local job, page, first, count = held.job, held.slice[1], held.slice[2], held.slice[3]
+local states = redis.call('HGET', job_key(job, 'states'), page)
+local bytes = {}
+for i = 1, count do
+  local byte = string.sub(new, i, i)
+  bytes[i] = byte == '.' and string.sub(states, first + i, first + i) or byte
+end
+redis.call('HSET', job_key(job, 'states'), page,
+  string.sub(states, 1, first) .. table.concat(bytes) .. string.sub(states, first + count + 1))
+local _, succeeded = string.gsub(new, 's', '')
+local _, failed = string.gsub(new, 'f', '')
+local _, waiting = string.gsub(new, 'w', '')
+add(job, 'running', -(succeeded + failed + waiting))
+add(job, 'succeeded', succeeded)
+add(job, 'failed', failed)
+add(job, 'audio_us', tonumber(ARGV[6]))
+add(job, 'backend_us', tonumber(ARGV[7]))
+add(job, 'output_bytes', tonumber(ARGV[8]))
+add(job, 'useful_cost', tonumber(ARGV[9]))
+add(job, 'padded_cost', tonumber(ARGV[10]))
+if waiting > 0 then
+  add(job, 'waiting_cost', held.slice[4] * waiting / count)
+  -- Stopped before the job was known to end, as by its deadline: whoever looks next decides.
+  if fields(job, 'ending')[1] == '' then redis.call('LPUSH', job_key(job, 'ready'), cjson.encode(held.slice)) end
+end
+if ARGV[5] ~= '' then
+  local number = tell(job, 'result', ARGV[5])
+  local index = redis.call('HGET', job_key(job, 'index'), page) or ''
+  redis.call('HSET', job_key(job, 'index'), page, index .. whole(number) .. ' ')
+end
+settle(job)
+return fields(job, 'state')[1]

@@ -1,0 +1,16 @@
+-- ARGV: job, deployment, creation (microseconds), key of the request id or '', digest of the request,
+--       JobSpec with all that is secret or large, fields and values of the job ...
+-- Returns {job} of a new job, or {job, digest} of the one that has the request id.
+local job, deployment, created, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if request ~= '' then
+  local known = redis.call('HMGET', request, 'job', 'digest')
+  if known[1] and redis.call('EXISTS', job_key(known[1])) == 1 then return known end
+  redis.call('HSET', request, 'job', job, 'digest', ARGV[5])
+  redis.call('PERSIST', request)
+end
+redis.call('HSET', job_key(job), 'state', 'pending', 'ending', '', 'reason', '', 'sealed', '0', 'deployment', deployment,
+  'created', created, 'request_key', request, 'items', 0, 'pages', 0, 'running', 0, 'succeeded', 0, 'failed', 0,
+  'log_length', 0, 'waiting_cost', 0, unpack(ARGV, 7))
+redis.call('SET', job_key(job, 'spec'), ARGV[6])
+redis.call('ZADD', 'kp:jobs', created, job)
+return {job}

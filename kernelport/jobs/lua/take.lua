@@ -1,0 +1,53 @@
+-- Gives the bearer of a ticket the next slice of the deployment: of the job that has had least for its priority.
+-- ARGV: deployment, ticket, worker, attempt (unique for ever).
+-- Returns false when there is nothing to do; else what is held as JSON, and the states of the slice's items.
+local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local function states_of(held)
+  local states = redis.call('HGET', job_key(held.job, 'states'), held.slice[1])
+  return string.sub(states, held.slice[2] + 1, held.slice[2] + held.slice[3])
+end
+
+if redis.call('SREM', queued_key(deployment), ticket) == 0 then
+  local json = redis.call('HGET', taken_key(deployment), ticket)
+  if not json then return false end
+  local held = cjson.decode(json)
+  -- The same attempt again: the worker did not hear back, and repeats itself.
+  if held.attempt == attempt then return {json, states_of(held)} end
+  put_back(deployment, ticket, held)
+end
+
+local function next_slice(job)
+  while true do
+    local json = redis.call('LPOP', job_key(job, 'ready'))
+    if not json then return nil end
+    local slice = cjson.decode(json)
+    local page, first, count = slice[1], slice[2], slice[3]
+    local states = redis.call('HGET', job_key(job, 'states'), page)
+    local part, running = string.gsub(string.sub(states, first + 1, first + count), 'w', 'r')
+    if running > 0 then
+      redis.call('HSET', job_key(job, 'states'), page,
+        string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
+      return slice, part, running
+    end
+  end
+end
+
+for _, job in ipairs(redis.call('ZRANGE', active_key(deployment), 0, -1)) do
+  local slice, part, running = next_slice(job)
+  if slice then
+    local found = fields(job, 'weight', 'state')
+    local share = redis.call('ZSCORE', active_key(deployment), job)
+    redis.call('SET', clock_key(deployment), share, 'EX', CLOCK_TTL_S)
+    redis.call('ZINCRBY', active_key(deployment), math.max(1, slice[4]) / tonumber(found[1]), job)
+    add(job, 'running', running)
+    add(job, 'waiting_cost', -slice[4])
+    if found[2] == 'pending' then
+      redis.call('HSETNX', job_key(job), 'started', whole(now_us()))
+      set_state(job, 'running')
+    end
+    local json = cjson.encode({job = job, slice = slice, worker = worker, attempt = attempt})
+    redis.call('HSET', taken_key(deployment), ticket, json)
+    return {json, part}
+  end
+end
+return false

@@ -1,0 +1,186 @@
+"""Reads what the job store holds: jobs and items as the contract shows them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
+from kernelport.jobs.naming import file_name
+from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.v1 import job_pb2 as pb
+
+MICROSECONDS = 1_000_000
+DEFAULT_PRIORITY = 100
+FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
+STATES: dict[str, pb.JobState] = {
+    "pending": pb.JOB_STATE_PENDING,
+    "running": pb.JOB_STATE_RUNNING,
+    # All items are done; the manifest is being written.
+    "finishing": pb.JOB_STATE_RUNNING,
+    "succeeded": pb.JOB_STATE_SUCCEEDED,
+    "failed": pb.JOB_STATE_FAILED,
+    "cancelled": pb.JOB_STATE_CANCELLED,
+    "expired": pb.JOB_STATE_EXPIRED,
+}
+_ITEM_STATES: dict[int, pb.ItemState] = {
+    ord("w"): pb.ITEM_STATE_WAITING,
+    ord("r"): pb.ITEM_STATE_RUNNING,
+    ord("s"): pb.ITEM_STATE_SUCCEEDED,
+    ord("f"): pb.ITEM_STATE_FAILED,
+}
+
+_STOPPED = {ord("w"): pb.ITEM_STATE_CANCELLED}
+
+Results = dict[int, tuple[BatchResult, ItemResult]]
+"""What came of a page's items, by position."""
+
+
+class JobRecord:
+    """A job's hash in Redis.
+
+    Args:
+        fields: as HGETALL gives them, without `decode_responses`.
+    """
+
+    def __init__(self, job_id: str, fields: Mapping[bytes, bytes]) -> None:
+        self.id = job_id
+        self._fields = fields
+
+    def text(self, field: str) -> str:
+        """A field as text; empty when there is none."""
+        return self._fields.get(field.encode(), b"").decode()
+
+    def number(self, field: str) -> int:
+        """A field as a whole number; 0 when there is none."""
+        return int(self._fields.get(field.encode()) or 0)
+
+    @property
+    def spec(self) -> pb.JobSpec:
+        """The spec as the contract shows it: without the data of shared inputs, without secrets."""
+        return pb.JobSpec.FromString(self._fields[b"spec"])
+
+    @property
+    def deployment(self) -> str:
+        """The name of the deployment that runs it."""
+        return self.text("deployment")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job is over, its manifest written."""
+        return self.text("state") in FINAL
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it starts nothing any more: over, or about to be."""
+        return self.is_final or bool(self.text("ending"))
+
+    @property
+    def log_length(self) -> int:
+        """The number of its newest log entry, counted from 1."""
+        return self.number("log_length")
+
+    def job(self) -> pb.Job:
+        """The job as the contract shows it."""
+        state = STATES[self.text("state")]
+        if self.text("ending") == "cancelled" and not self.is_final:
+            state = pb.JOB_STATE_CANCELLING
+        return pb.Job(
+            id=self.id,
+            spec=self.spec,
+            state=state,
+            reason=self.text("reason"),
+            sealed=self.text("sealed") == "1",
+            progress=self._progress(),
+            output_url=self.text("output_url"),
+            created_unix_us=self.number("created"),
+            started_unix_us=self.number("started"),
+            finished_unix_us=self.number("finished"),
+            expires_unix_us=self.number("expires"),
+        )
+
+    def _progress(self) -> pb.JobProgress:
+        items, running, succeeded, failed = (
+            self.number(field) for field in ("items", "running", "succeeded", "failed")
+        )
+        left = items - running - succeeded - failed
+        return pb.JobProgress(
+            items=items,
+            waiting=0 if self.is_stopped else left,
+            running=running,
+            succeeded=succeeded,
+            failed=failed,
+            cancelled=left if self.is_stopped else 0,
+            audio_s=self.number("audio_us") / MICROSECONDS,
+            backend_s=self.number("backend_us") / MICROSECONDS,
+            output_bytes=self.number("output_bytes"),
+            useful_cost=self.number("useful_cost"),
+            padded_cost=self.number("padded_cost"),
+        )
+
+
+def shown(spec: pb.JobSpec) -> pb.JobSpec:
+    """A spec without the data of shared inputs, and without secrets."""
+    public = pb.JobSpec()
+    public.CopyFrom(spec)
+    for tensor in public.shared_inputs:
+        tensor.ClearField("data")
+    if public.HasField("webhook"):
+        public.webhook.ClearField("secret")
+    return public
+
+
+def results_of(entries: Iterable[bytes]) -> Results:
+    """The results in serialized log entries of one page; a later one replaces an earlier one."""
+    results: Results = {}
+    for entry in entries:
+        batch = BatchResult.FromString(entry)
+        results.update((item.position, (batch, item)) for item in batch.items)
+    return results
+
+
+def states_in(job: JobRecord, states: bytes) -> set[pb.ItemState]:
+    """The states that items of a page are in."""
+    return {_state(job, state) for state in set(states)}
+
+
+def _state(job: JobRecord, state: int) -> pb.ItemState:
+    return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
+
+
+def items_of(job: JobRecord, page: Page, states: bytes, results: Results) -> Iterator[pb.Item]:
+    """A page's items in the order of submission."""
+    positions = sorted(range(len(page.items)), key=page.places.__getitem__)
+    for position in positions:
+        yield item_of(job, page, position, states[position], results.get(position))
+
+
+def item_of(
+    job: JobRecord, page: Page, position: int, state: int, result: tuple[BatchResult, ItemResult] | None
+) -> pb.Item:
+    """One item; `state` is its byte in the page's states."""
+    new = pb.NewItem.FromString(page.items[position])
+    item = pb.Item(
+        id=new.id, index=page.first_index + page.places[position], state=_state(job, state), text=text_of(new)
+    )
+    if item.state == pb.ITEM_STATE_CANCELLED:
+        item.reason = job.text("reason")
+    if result is None or item.state not in (pb.ITEM_STATE_SUCCEEDED, pb.ITEM_STATE_FAILED):
+        return item
+    batch, own = result
+    item.attempts = batch.attempts
+    item.reason = own.error
+    item.backend_s = batch.backend_s
+    item.batch_size = batch.batch_size
+    item.finished_unix_us = batch.finished_unix_us
+    if not own.error:
+        item.file = file_name(new.id, batch.suffix)
+        item.file_bytes = own.file_bytes
+        item.sha256 = own.sha256
+        item.audio_s = own.audio_s
+    return item
+
+
+def text_of(item: pb.NewItem) -> str:
+    """The UTF-8 of the input `text`; empty when there is none."""
+    for tensor in item.inputs:
+        if tensor.name == TEXT_INPUT:
+            return tensor.data.decode(errors="replace")
+    return ""

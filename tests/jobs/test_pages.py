@@ -1,0 +1,53 @@
+"""How items are packed into pages and cut into batches."""
+
+import random
+
+import pytest
+
+from kernelport.internal.v1.job_store_pb2 import Page
+from kernelport.jobs.pages import PAGE_ITEMS, pack
+from kernelport.v1 import job_pb2 as pb
+from tests.jobs.calls import spoken, tiny
+
+
+@pytest.mark.parametrize("max_batch", [8, 32])
+def test_a_padded_batch_of_mixed_lines_wastes_at_most_a_twentieth(max_batch: int) -> None:
+    rng = random.Random(0)  # noqa: S311
+    texts = ["x" * min(1500, 5 + int(rng.expovariate(1 / 120))) for _ in range(PAGE_ITEMS)]
+    packed = pack([spoken(str(place), text) for place, text in enumerate(texts)], 0, max_batch, stackable=False)
+    lengths = _lengths(packed.page)
+    useful = sum(lengths)
+    padded = sum(count * max(lengths[first : first + count]) for first, count, _ in packed.slices)
+    arrival = sum(
+        len(batch) * max(map(len, batch))
+        for batch in (texts[first : first + max_batch] for first in range(0, len(texts), max_batch))
+    )
+    assert padded / useful - 1 <= 0.05
+    assert arrival / useful - 1 > 0.5, "the corpus is one that arrival order wastes much on"
+    assert packed.cost == useful
+
+
+def test_slices_cover_every_item_once_and_places_lead_back_to_the_order_of_submission() -> None:
+    items = [spoken(str(place), "x" * (1 + place * 7 % 50)) for place in range(100)]
+    packed = pack(items, 300, 8, stackable=False)
+    page = Page.FromString(packed.page)
+    covered = [position for first, count, _ in packed.slices for position in range(first, first + count)]
+    assert covered == list(range(100))
+    back = sorted(zip(page.places, page.items, strict=True))
+    assert [pb.NewItem.FromString(item).id for _, item in back] == [str(place) for place in range(100)]
+    assert page.first_index == 300
+
+
+def test_items_that_cannot_be_stacked_share_no_batch() -> None:
+    items = [tiny(str(place), width=4 if place % 2 else 8) for place in range(20)]
+    packed = pack(items, 0, 32, stackable=True)
+    page = Page.FromString(packed.page)
+    widths = [
+        {pb.NewItem.FromString(item).inputs[0].shape[-1] for item in page.items[first : first + count]}
+        for first, count, _ in packed.slices
+    ]
+    assert sorted(widths, key=str) == [{4}, {8}]
+
+
+def _lengths(page: bytes) -> list[int]:
+    return [len(pb.NewItem.FromString(item).inputs[0].data) for item in Page.FromString(page).items]

@@ -1,0 +1,184 @@
+"""Where outputs go when the place is full, refuses or stalls; and object storage."""
+
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from kernelport.artifacts import Artifacts
+from kernelport.jobs.naming import MANIFEST, file_name
+from kernelport.settings import bundled_deployments
+from kernelport.stack import Stack
+from kernelport.stack.stack import free_port
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1 import job_pb2_grpc
+from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.jobs.calls import JobCalls, manifest, tiny
+from tests.waiting import wait_for
+
+MODEL = "identity-onnx"
+LARGE, SMALL = 40_000, 4  # numbers in an item, of 4 bytes
+LIMIT_BYTES = 100_000
+KEY_ID, SECRET = "ACCESSKEYID", "secretaccesskey"
+
+
+@pytest.fixture
+def stack_on(tmp_path: Path) -> Iterator[Callable[..., tuple[Stack, JobCalls]]]:
+    """Starts a stack that keeps its outputs at a place."""
+    running: list[tuple[Stack, grpc.Channel]] = []
+
+    def start(artifacts: str) -> tuple[Stack, JobCalls]:
+        settings = replace(stack_settings(bundled_deployments()), artifacts=artifacts, storage_patience_s=1.0)
+        stack = Stack(settings, [MODEL], tmp_path / "state")
+        stack.start()
+        channel = grpc.insecure_channel(stack.target)
+        running.append((stack, channel))
+        stack.wait_ready(START_TIMEOUT_S)
+        return stack, JobCalls(job_pb2_grpc.JobServiceStub(channel))
+
+    yield start
+    for stack, channel in running:
+        channel.close()
+        stack.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+def test_a_full_disk_stops_the_job_which_can_be_resumed(
+    tmp_path: Path, stack_on: Callable[..., tuple[Stack, JobCalls]]
+) -> None:
+    """The kernel refuses to let the worker's files grow past a limit, as it does on a disk without space."""
+    stack, jobs = stack_on(str(tmp_path / "outputs"))
+    pid = stack.children[f"worker-{MODEL}"].pid
+    assert pid is not None
+    unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (LIMIT_BYTES, unlimited[1]))
+    job = jobs.submit(MODEL, [*(tiny(f"s{number}") for number in range(5)), tiny("large", 1.0, LARGE)])
+    over = jobs.wait(job.id)
+    assert over.state == pb.JOB_STATE_FAILED
+    assert "cannot write" in over.reason
+    assert "File too large" in over.reason
+    assert {row["id"] for row in manifest(over) if row["state"] == "cancelled"} == {"large"}
+    assert not (Path(over.output_url) / "large.npz").exists(), "nothing half written under its final name"
+    assert not list(Path(over.output_url).glob(".*")), "nothing half written at all"
+
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+    jobs.resume(job.id)
+    assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
+    assert {row["state"] for row in manifest(over)} == {"succeeded"}
+    assert (Path(over.output_url) / "large.npz").stat().st_size > LIMIT_BYTES
+
+
+class Bucket:
+    """An S3 server on loopback that keeps its objects as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "s3" / "bucket"
+        self.folder.mkdir(parents=True)
+        self.port = free_port()
+        self._config = folder / "rclone.conf"
+
+    def start(self, key_id: str = KEY_ID) -> None:
+        """Takes requests that are signed with this key."""
+        rclone = Path(sys.executable).with_name("rclone")
+        command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{key_id},{SECRET}"]
+        self.process = subprocess.Popen(
+            [*command, str(self.folder.parent)],
+            env={**os.environ, "RCLONE_CONFIG": str(self._config)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An S3 server with a bucket, and an environment that leads there."""
+    server = Bucket(tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
+    bucket: Bucket, stack_on: Callable[..., tuple[Stack, JobCalls]]
+) -> None:
+    _, jobs = stack_on("s3://bucket/jobs")
+    job = jobs.submit(MODEL, [tiny(f"item/{number}", number) for number in range(40)])
+    assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
+    assert job.output_url == f"s3://bucket/jobs/{job.id}"
+    folder = bucket.folder / "jobs" / job.id
+    for item in jobs.items(job.id):
+        data = jobs.output(job.id, item.id)
+        assert hashlib.sha256(data).digest() == item.sha256
+        assert (folder / item.file).read_bytes() == data
+    assert len((folder / MANIFEST).read_text().splitlines()) == 40
+
+    bucket.process.send_signal(signal.SIGSTOP)
+    stalled = jobs.submit(MODEL, [tiny(f"{number}") for number in range(3)])
+    over = jobs.wait(stalled.id)
+    assert over.state == pb.JOB_STATE_FAILED
+    assert "cannot write s3://bucket/jobs" in over.reason
+    assert over.progress.cancelled == 3
+    bucket.process.send_signal(signal.SIGCONT)
+
+    jobs.resume(stalled.id)
+    assert jobs.wait(stalled.id).state == pb.JOB_STATE_SUCCEEDED
+    jobs.stub.DeleteJob(pb.DeleteJobRequest(job_id=job.id, delete_outputs=True))
+    assert not list(folder.glob("*"))
+
+    bucket.stop()
+    bucket.start("SOMEBODYELSE")
+    refused = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id)
+    assert refused.state == pb.JOB_STATE_FAILED
+    assert "cannot write s3://bucket/jobs" in refused.reason
+
+
+def test_what_has_appeared_stays(tmp_path: Path) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    assert artifacts.publish("job/a.wav", b"first", may_exist=False) == b"first"
+    assert artifacts.publish("job/a.wav", b"second", may_exist=False) == b"first"
+    assert artifacts.read("job/a.wav") == b"first"
+    assert [path.name for path in (tmp_path / "job").iterdir()] == ["a.wav"]
+
+
+def test_an_s3_object_that_another_worker_wrote_stays(bucket: Bucket) -> None:
+    artifacts = Artifacts("s3://bucket")
+    wait_for(lambda: _is_up(artifacts))
+    artifacts.publish("job/a.wav", b"first", may_exist=False)
+    assert artifacts.publish("job/a.wav", b"second", may_exist=True) == b"first"
+    assert (bucket.folder / "job" / "a.wav").read_bytes() == b"first"
+
+
+def _is_up(artifacts: Artifacts) -> bool:
+    try:
+        artifacts.publish(f"up/{time.time_ns()}", b"", may_exist=False)
+    except OSError:
+        return False
+    return True
+
+
+def test_different_ids_have_different_file_names() -> None:
+    ids = ["a", "a/b", "a%2Fb", "..", ".", "~", "%7E", "a b", "ä", "x" * 160, "x" * 161, "x" * 162, f"{'x' * 160}~"]
+    names = {file_name(item_id, "wav") for item_id in ids}
+    assert len(names) == len(ids)
+    for name in names:
+        assert "/" not in name
+        assert not name.startswith(".")
+        assert len(name) < 200

@@ -1,0 +1,127 @@
+"""Taking jobs in: what is checked, what is safe to repeat, and what is refused."""
+
+import grpc
+import numpy as np
+import pytest
+
+from kernelport import tensors
+from kernelport.v1 import job_pb2 as pb
+from tests.jobs.calls import JobCalls, spoken, tiny
+
+MODEL = "identity-onnx"
+
+
+def refused(call: object) -> grpc.Call:
+    with pytest.raises(grpc.RpcError) as error:
+        call()  # type: ignore[operator]
+    return error.value  # type: ignore[return-value]
+
+
+def test_a_repeated_submission_names_the_same_job(jobs: JobCalls) -> None:
+    items = [tiny(f"i{number}") for number in range(3)]
+    request = pb.SubmitJobRequest(request_id="once", spec=pb.JobSpec(deployment=MODEL), items=items)
+    first, second = jobs.stub.SubmitJob(request), jobs.stub.SubmitJob(request)
+    assert (first.existed, second.existed) == (False, True)
+    assert first.job.id == second.job.id
+    assert jobs.wait(first.job.id).progress.items == 3
+    request.items.append(tiny("more"))
+    assert refused(lambda: jobs.stub.SubmitJob(request)).code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_items_sent_again_after_a_broken_stream_are_added_once(jobs: JobCalls) -> None:
+    job = jobs.submit(MODEL, [], open=True)
+    batches = [[tiny(f"{start + number}") for number in range(100)] for start in (0, 100, 200)]
+    jobs.stub.AddItems(iter([pb.AddItemsRequest(job_id=job.id, offset=0, items=batches[0])]))
+    again = [
+        pb.AddItemsRequest(job_id=job.id, offset=0, items=batches[0]),
+        pb.AddItemsRequest(offset=50, items=[*batches[0][50:], *batches[1]]),
+        pb.AddItemsRequest(items=batches[2], seal=True),
+    ]
+    assert jobs.stub.AddItems(iter(again)).job.sealed
+    assert jobs.wait(job.id).progress.succeeded == 300
+    assert [item.id for item in jobs.items(job.id, page_size=77)] == [str(number) for number in range(300)]
+
+
+def test_an_open_job_runs_what_it_has_and_is_over_only_once_sealed(jobs: JobCalls) -> None:
+    job = jobs.submit(MODEL, [tiny("a")], open=True)
+    for event in jobs.watch(job.id):
+        if event.job.progress.succeeded == 1:
+            break
+    assert jobs.get(job.id).state == pb.JOB_STATE_RUNNING
+    jobs.stub.AddItems(iter([pb.AddItemsRequest(job_id=job.id, seal=True)]))
+    assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
+    more = pb.AddItemsRequest(job_id=job.id, items=[tiny("b")])
+    assert refused(lambda: jobs.stub.AddItems(iter([more]))).code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_a_gap_in_the_items_is_refused(jobs: JobCalls) -> None:
+    job = jobs.submit(MODEL, [tiny("a")], open=True)
+    gap = pb.AddItemsRequest(job_id=job.id, offset=2, items=[tiny("c")])
+    assert refused(lambda: jobs.stub.AddItems(iter([gap]))).code() is grpc.StatusCode.FAILED_PRECONDITION
+    jobs.cancel(job.id)
+    jobs.wait(job.id)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_item_id_is_taken_once(jobs: JobCalls, apart: bool) -> None:
+    job = jobs.submit(MODEL, [tiny("a")] if apart else [], open=True)
+    twice = pb.AddItemsRequest(job_id=job.id, items=[tiny("b"), tiny("a")] if apart else [tiny("a"), tiny("a")])
+    error = refused(lambda: jobs.stub.AddItems(iter([twice])))
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert '"a"' in error.details()
+    assert jobs.get(job.id).progress.items == (1 if apart else 0)
+    jobs.cancel(job.id)
+    jobs.wait(job.id)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"spec": {"priority": 10_001}}, "spec.priority"),
+        ({"spec": {"deadline_unix_us": 1}}, "spec.deadline_unix_us"),
+        ({"spec": {"output_format": pb.OUTPUT_FORMAT_MP3}}, "spec.output_format"),
+        ({"spec": {"retention_s": -1}}, "spec.retention_s"),
+        ({"spec": {"metadata": {"k": "v" * 20_000}}}, "spec.metadata"),
+        ({"spec": {"webhook": pb.Webhook(url="ftp://example.org")}}, "spec.webhook.url"),
+        ({"spec": {"shared_inputs": [tensors.from_array("z", [1.0])]}}, "spec.shared_inputs[0].name"),
+        ({"items": [tiny("")]}, "items[0].id"),
+        ({"items": []}, "items"),
+        ({"items": [tiny(str(i)) for i in range(100)] + [pb.NewItem(id="bare")]}, "items[100].inputs"),
+        ({"items": [pb.NewItem(id="a", inputs=[tensors.from_array("x", np.zeros(3))])]}, "items[0].inputs[0].dtype"),
+        ({"request_id": "r" * 129}, "request_id"),
+    ],
+)
+def test_what_is_wrong_with_a_job_is_named_and_nothing_is_queued(
+    jobs: JobCalls, change: dict[str, object], field: str
+) -> None:
+    spec = pb.JobSpec(deployment=MODEL, **change.pop("spec", {}))  # type: ignore[arg-type]
+    known = len(jobs.stub.ListJobs(pb.ListJobsRequest(page_size=1000)).jobs)
+    request = pb.SubmitJobRequest(spec=spec, **{"items": [tiny("a")], **change})  # type: ignore[arg-type]
+    error = refused(lambda: jobs.stub.SubmitJob(request))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in error.details()
+    assert len(jobs.stub.ListJobs(pb.ListJobsRequest(page_size=1000)).jobs) == known
+
+
+def test_an_unknown_deployment_job_or_item_is_not_found(jobs: JobCalls) -> None:
+    assert refused(lambda: jobs.submit("nobody", [tiny("a")])).code() is grpc.StatusCode.NOT_FOUND
+    assert refused(lambda: jobs.get("nothing")).code() is grpc.StatusCode.NOT_FOUND
+    assert refused(lambda: list(jobs.watch("nothing"))).code() is grpc.StatusCode.NOT_FOUND
+    job = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id)
+    assert refused(lambda: jobs.output(job.id, "b")).code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_an_items_own_input_goes_before_the_shared_one(jobs: JobCalls) -> None:
+    shared = tensors.from_arrays({"speed": np.array([2.0], np.float32)})
+    items = [spoken("fast", "Hello there."), spoken("slow", "Hello there.", speed=np.array([0.5], np.float32))]
+    job = jobs.wait(jobs.submit("hibari-en", items, shared_inputs=shared).id)
+    fast, slow = jobs.items(job.id)
+    assert slow.audio_s > 2 * fast.audio_s
+    assert job.spec.shared_inputs[0].name == "speed"
+    assert not job.spec.shared_inputs[0].data
+
+
+def test_a_job_that_is_left_open_expires(jobs: JobCalls) -> None:
+    job = jobs.wait(jobs.submit(MODEL, [tiny("a")], open=True, retention_s=1).id)
+    assert job.state == pb.JOB_STATE_EXPIRED
+    assert "left open" in job.reason

@@ -1,0 +1,151 @@
+"""Turns an item's output tensors into the bytes of a file, and puts that where outputs go."""
+
+import hashlib
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+
+from kernelport import tensors
+from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.audio import encode_audio
+from kernelport.internal.v1.job_store_pb2 import ItemResult
+from kernelport.jobs.naming import file_name
+from kernelport.tensors import Array
+from kernelport.v1 import inference_pb2
+from kernelport.v1 import job_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+# Object storage answers in tens of milliseconds: the files of a batch go side by side.
+PARALLEL = 8
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 8.0
+STORAGE_ERRORS = storage_errors()
+
+_SUFFIXES = {
+    pb.OUTPUT_FORMAT_WAV: "wav",
+    pb.OUTPUT_FORMAT_FLAC: "flac",
+    pb.OUTPUT_FORMAT_OGG: "ogg",
+    pb.OUTPUT_FORMAT_MP3: "mp3",
+    pb.OUTPUT_FORMAT_NPZ: "npz",
+}
+
+
+class StorageError(Exception):
+    """Outputs cannot be kept; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the model gave for one item: its place in the page, and a serialized InferResponse."""
+
+    item_id: str
+    position: int
+    response: bytes
+
+
+def suffix_of(output_format: pb.OutputFormat, is_speech: bool) -> str:
+    """What the names of a job's files end in.
+
+    Args:
+        is_speech: whether the deployment declares the outputs `audio` and `sample_rate`.
+    """
+    return _SUFFIXES.get(output_format, "wav" if is_speech else "npz")
+
+
+def encode(response: bytes, suffix: str) -> bytes:
+    """The bytes of the file that a serialized InferResponse becomes.
+
+    Raises:
+        ValueError: when its outputs do not fit the format.
+    """
+    outputs = tensors.to_arrays(inference_pb2.InferResponse.FromString(response).outputs)
+    if suffix == "npz":
+        return _npz(outputs)
+    if not {"audio", "sample_rate"} <= outputs.keys():
+        raise ValueError(f"a {suffix} file needs the outputs audio and sample_rate; there are {', '.join(outputs)}")
+    rate = int(outputs["sample_rate"].ravel()[0])
+    try:
+        return encode_audio(outputs["audio"], rate, f".{suffix}")
+    except (soundfile.LibsndfileError, ValueError) as error:
+        raise ValueError(f"{rate} Hz audio cannot be written as {suffix}: {error}") from error
+
+
+def audio_seconds(data: bytes, suffix: str) -> float:
+    """How long an audio file is; 0 for others."""
+    return 0.0 if suffix == "npz" else float(soundfile.info(io.BytesIO(data)).duration)
+
+
+class Publisher:
+    """Writes the files of batches.
+
+    Args:
+        patience_s: seconds after which a file that cannot be written is given up.
+        step: called after each try: writing goes on.
+    """
+
+    def __init__(self, artifacts: Artifacts, patience_s: float, step: Callable[[], None]) -> None:
+        self._artifacts = artifacts
+        self._patience_s = patience_s
+        self._step = step
+        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
+
+    def publish(
+        self, job: str, suffix: str, outputs: Sequence[Output], may_exist: bool
+    ) -> list[ItemResult | StorageError]:
+        """Writes every output under its item's name. One that cannot become a file yields its item's error; one that
+        the storage does not take yields a StorageError, after some tries.
+
+        Args:
+            may_exist: whether a worker that died may have written some of them.
+        """
+        refused = threading.Event()
+        return list(self._pool.map(lambda output: self._publish(job, suffix, output, may_exist, refused), outputs))
+
+    def _publish(
+        self, job: str, suffix: str, output: Output, may_exist: bool, refused: threading.Event
+    ) -> ItemResult | StorageError:
+        try:
+            encoded = encode(output.response, suffix)
+        except ValueError as error:
+            return ItemResult(position=output.position, error=str(error))
+        try:
+            data = self._write(f"{job}/{file_name(output.item_id, suffix)}", encoded, may_exist, refused)
+        except StorageError as error:
+            return error
+        return ItemResult(
+            position=output.position,
+            file_bytes=len(data),
+            sha256=hashlib.sha256(data).digest(),
+            audio_s=audio_seconds(data, suffix),
+        )
+
+    def _write(self, path: str, data: bytes, may_exist: bool, refused: threading.Event) -> bytes:
+        pause_s, give_up_at = FIRST_BACKOFF_S, time.monotonic() + self._patience_s
+        while True:
+            try:
+                return self._artifacts.publish(path, data, may_exist)
+            except STORAGE_ERRORS as error:
+                log.warning("cannot write %s: %s", self._artifacts.url(path), error)
+                if refused.is_set() or time.monotonic() + pause_s > give_up_at:
+                    refused.set()  # the others of the batch need not wait as long to hear the same
+                    raise StorageError(f"cannot write {self._artifacts.url(path)}: {error}") from error
+            finally:
+                self._step()
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
+            may_exist = True  # a write that failed may have got through
+
+
+def _npz(outputs: Mapping[str, Array]) -> bytes:
+    file = io.BytesIO()
+    # numpy keeps no byte strings of any length without pickle: such elements become fixed-size ones.
+    plain = {name: array.astype(bytes) if array.dtype.hasobject else array for name, array in outputs.items()}
+    np.savez(file, **plain)  # type: ignore[arg-type]
+    return file.getvalue()
