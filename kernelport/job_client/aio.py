@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from kernelport.errors import KernelPortError, UnavailableError, from_call, translated
+from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
     PAGE_SIZE,
@@ -209,5 +209,6 @@ class AsyncJobs:
                     job: pb.Job = (await self._stub.AddItems([request])).job
                     return job
             except KernelPortError as error:
-                await asyncio.sleep(patience.pause_s(error))
+                # AbortedError: a try that broke off may still be at work.
+                await asyncio.sleep(patience.pause_s(error, also=(AbortedError,)))
         return None

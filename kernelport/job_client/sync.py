@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from kernelport.errors import KernelPortError, UnavailableError, from_call, translated
+from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
     PAGE_SIZE,
@@ -248,5 +248,6 @@ class Jobs:
                     added: pb.Job = call.result().job
                     return added
             except KernelPortError as error:
-                time.sleep(patience.pause_s(error))
+                # AbortedError: a try that broke off may still be at work.
+                time.sleep(patience.pause_s(error, also=(AbortedError,)))
             call = self._stub.AddItems.future(iter([request]))

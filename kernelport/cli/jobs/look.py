@@ -34,18 +34,19 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
     if as_json:
         _echo_json(found)
         return
-    table = Table(Column("job", no_wrap=True), "deployment", "state", "items", "done", "failed", "audio", "created")
+    table = Table(
+        Column("job", min_width=20), "deployment", Column("state", min_width=9), "done", "failed", "audio", "created"
+    )
     for job in found:
         progress = job.progress
         table.add_row(
             job.id,
             escape(job.spec.deployment),
             words.coloured(words.job_state(job)),
-            f"{progress.items:,}",
-            f"{done(job):,}",
+            f"{done(job):,}/{progress.items:,}",
             f"{progress.failed:,}",
             words.clock(progress.audio_s) if progress.audio_s else "-",
-            words.moment(job.created_unix_us),
+            words.moment(job.created_unix_us).partition("-")[2],
         )
     Console().print(table if found else "there are no such jobs")
 
@@ -103,21 +104,19 @@ def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, targe
     if as_json:
         _echo_json(found)
         return
+    longest = max((len(item.id) for item in found), default=0)
     table = Table(
-        Column("item", no_wrap=True, max_width=40),
-        "state",
-        "attempts",
-        "audio s",
-        Column("file", no_wrap=True),
-        Column("text or reason", no_wrap=True, max_width=60),
+        Column("item", no_wrap=True, min_width=min(longest, 32), max_width=32),
+        Column("state", min_width=9),
+        Column("attempts", min_width=8),
+        Column("audio s", min_width=7),
+        Column("text or reason", no_wrap=True, max_width=100),
     )
     for item in found:
-        state = words.item_state(item)
         audio = f"{item.audio_s:.2f}" if item.audio_s else "-"
-        about = item.reason or item.text
-        table.add_row(
-            escape(item.id), words.coloured(state), str(item.attempts), audio, escape(item.file), escape(about)
-        )
+        about = escape(item.reason or item.text)
+        state = words.coloured(words.item_state(item))
+        table.add_row(escape(item.id), state, str(item.attempts), audio, about)
     Console().print(table if found else "there are no such items")
     if len(found) == limit:
         click.echo(f"the first {limit}; --limit shows more", err=True)

@@ -2,13 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from kernelport.cli.jobs.words import item_state
 from kernelport.client import Client
-from kernelport.v1 import job_pb2 as pb
-
-MANIFEST = "manifest.jsonl"
+from kernelport.jobs.manifest import row
+from kernelport.jobs.naming import MANIFEST
 
 
 def write_manifest(client: Client, job_id: str, folder: Path) -> Path:
@@ -18,22 +15,5 @@ def write_manifest(client: Client, job_id: str, folder: Path) -> Path:
     unfinished = path.with_name(f".{MANIFEST}.part")
     with unfinished.open("w", encoding="utf-8") as file:
         for item in client.jobs.items(job_id):
-            file.write(json.dumps(entry(item), ensure_ascii=False) + "\n")
+            file.write(json.dumps(row(item), ensure_ascii=False) + "\n")
     return unfinished.replace(path)
-
-
-def entry(item: pb.Item) -> dict[str, Any]:
-    """What the manifest says of an item."""
-    return {
-        "id": item.id,
-        "state": item_state(item),
-        "text": item.text,
-        "file": item.file,
-        "bytes": item.file_bytes,
-        "sha256": item.sha256.hex(),
-        "seconds": item.audio_s,
-        "backend_s": item.backend_s,
-        "batch_size": item.batch_size,
-        "attempts": item.attempts,
-        "error": item.reason,
-    }

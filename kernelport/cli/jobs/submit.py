@@ -50,7 +50,7 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     help="An input for every item, such as speed=1.1 or prompt_text=@what-it-says.txt.",
 )
 @click.option("--voice", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The voice: a recording.")
-@options.option("--format", "output_format", type=click.Choice(FORMATS), default="", help="Of the outputs.")
+@options.option("--format", "output_format", type=click.Choice(FORMATS), default=None, help="Of the outputs.")
 @options.option("--priority", type=click.IntRange(1, 10000), default=100, help="Its share among the jobs that run.")
 @click.option("--deadline", type=Deadline(), help="When it expires: 12h from now, or 2030-01-31T18:00.")
 @click.option("--retention", type=Duration(), default=None, help="How long it is kept when it is over, such as 7d.")
@@ -72,7 +72,7 @@ def submit(
     skip_bad: bool,
     assignments: tuple[str, ...],
     voice: Path | None,
-    output_format: str,
+    output_format: str | None,
     priority: int,
     deadline: datetime | None,
     retention: float | None,
@@ -111,7 +111,7 @@ def submit(
             shared=shared,
             columns=dict(map(options.parse_assignment, columns)),
             ignored=ignored,
-            own_format=bool(output_format),
+            own_format=output_format is not None,
         )
         report = _checked(file, str(source), skip_bad)
         job = client.jobs.submit(
