@@ -1,6 +1,7 @@
 """`kernelport jobs list`, `show` and `items`."""
 
 import itertools
+import textwrap
 
 import click
 from google.protobuf.json_format import MessageToJson
@@ -34,9 +35,8 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
     if as_json:
         _echo_json(found)
         return
-    table = Table(
-        Column("job", min_width=20), "deployment", Column("state", min_width=9), "done", "failed", "audio", "created"
-    )
+    fixed = [Column(name, no_wrap=True) for name in ("state", "done", "failed", "created")]
+    table = Table(Column("job", no_wrap=True), "deployment", *fixed)
     for job in found:
         progress = job.progress
         table.add_row(
@@ -45,8 +45,7 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
             words.coloured(words.job_state(job)),
             f"{done(job):,}/{progress.items:,}",
             f"{progress.failed:,}",
-            words.clock(progress.audio_s) if progress.audio_s else "-",
-            words.moment(job.created_unix_us).partition("-")[2],
+            words.moment(job.created_unix_us)[5:-3],
         )
     Console().print(table if found else "there are no such jobs")
 
@@ -104,17 +103,11 @@ def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, targe
     if as_json:
         _echo_json(found)
         return
-    longest = max((len(item.id) for item in found), default=0)
-    table = Table(
-        Column("item", no_wrap=True, min_width=min(longest, 32), max_width=32),
-        Column("state", min_width=9),
-        Column("attempts", min_width=8),
-        Column("audio s", min_width=7),
-        Column("text or reason", no_wrap=True, max_width=100),
-    )
+    fixed = [Column(name, no_wrap=True) for name in ("state", "attempts", "audio s")]
+    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text or reason")
     for item in found:
         audio = f"{item.audio_s:.2f}" if item.audio_s else "-"
-        about = escape(item.reason or item.text)
+        about = escape(textwrap.shorten(item.reason or item.text, 120, placeholder=" ..."))
         state = words.coloured(words.item_state(item))
         table.add_row(escape(item.id), state, str(item.attempts), audio, about)
     Console().print(table if found else "there are no such items")

@@ -9,7 +9,6 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
 from kernelport.cli.jobs.words import clock, coloured, job_state
 from kernelport.job_client.messages import is_over
@@ -17,7 +16,6 @@ from kernelport.v1 import job_pb2 as pb
 
 WINDOW_S = 20.0
 LINE_INTERVAL_S = 10.0
-_BAR_WIDTH = 50
 
 
 class Meter:
@@ -76,18 +74,18 @@ class Display:
             self.console.print(", ".join(self._line()), soft_wrap=True, markup=False, highlight=False)
 
     def __rich__(self) -> RenderableType:
-        """The bar, and two lines of figures below it."""
-        job, progress = self._job, self._job.progress
-        bar = Table.grid(padding=(0, 1))
+        """The job, a bar as wide as the terminal, and a line of figures."""
+        job, total = self._job, self._job.progress.items
+        head = f"[bold]{escape(job.spec.deployment)}[/]  job {job.id}  {coloured(job_state(job))}"
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(ratio=1)
+        bar.add_column(justify="right", no_wrap=True, style="bold")
         bar.add_row(
-            ProgressBar(total=max(progress.items, 1), completed=done(job), width=_BAR_WIDTH),
-            f"{done(job):,}/{progress.items:,}",
-            f"{_percent(job):.0f} %",
-            Text(clock(elapsed_s(job)), style="cyan"),
+            ProgressBar(total=max(total, 1), completed=done(job), complete_style="cyan", finished_style="green"),
+            f"{done(job):,}/{total:,} {_percent(job):3.0f} %",
         )
-        failed = f"  [red]{progress.failed:,} failed[/]" if progress.failed else ""
-        head = f"[bold]{job.id}[/]  {escape(job.spec.deployment)}  {coloured(job_state(job))}{failed}"
-        return Group(bar, head, Text("  ".join(self._figures()), style="dim"))
+        failed = f"[red]{job.progress.failed:,} failed[/]" if job.progress.failed else "0 failed"
+        return Group(head, bar, f"{'   '.join((*self._figures(), f'elapsed {clock(elapsed_s(job))}', failed))}")
 
     def _line(self) -> Iterator[str]:
         job = self._job
@@ -101,7 +99,7 @@ class Display:
             rate = job.progress.succeeded / elapsed_s(job) if elapsed_s(job) else 0.0
         yield f"{rate:,.1f} items/s"
         if job.progress.audio_s:
-            yield f"audio {clock(job.progress.audio_s)} ({self._speed():,.0f}x real time)"
+            yield f"audio {clock(job.progress.audio_s)} at {self._speed():,.0f}x real time"
             yield f"real-time factor {job.progress.backend_s / job.progress.audio_s:.3f}"
         if not is_over(job):
             left = job.progress.items - done(job)

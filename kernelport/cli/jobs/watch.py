@@ -49,8 +49,10 @@ def watch(job_id: str, out: Path | None, as_json: bool, target: str) -> None:
 def follow(client: Client, job_id: str, out: Path | None = None) -> NoReturn:
     """Shows a job's progress until it is over, fetches its outputs if there is a folder for them, and exits with the
     code of how it ended."""
+    console = Console()
     try:
-        job = follow_quietly(client, job_id, out, Console())
+        job = show_until_over(client, job_id, out, console)
+        summarize(client, job, out, console)
     except KeyboardInterrupt:
         where = f" --out {out}" if out else ""
         click.echo(f"\n{job_id} goes on; watch it again with: kernelport jobs watch {job_id}{where}", err=True)
@@ -58,8 +60,8 @@ def follow(client: Client, job_id: str, out: Path | None = None) -> NoReturn:
     sys.exit(EXIT_CODES.get(job.state, 1))
 
 
-def follow_quietly(client: Client, job_id: str, out: Path | None, console: Console) -> pb.Job:
-    """The job when it is over, after its progress has been shown, with a summary at the end."""
+def show_until_over(client: Client, job_id: str, out: Path | None, console: Console) -> pb.Job:
+    """Shows a job's progress, fetches its outputs if there is a folder for them, and returns it when it is over."""
     with Display(console) as display, ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
         for event in client.jobs.watch(job_id, items=out is not None):
             job = event.job
@@ -70,11 +72,11 @@ def follow_quietly(client: Client, job_id: str, out: Path | None, console: Conso
                     pass
     if out is not None:
         write_manifest(client, job_id, out)
-    _summarize(client, job, out, console)
     return job
 
 
-def _summarize(client: Client, job: pb.Job, out: Path | None, console: Console) -> None:
+def summarize(client: Client, job: pb.Job, out: Path | None, console: Console) -> None:
+    """Says in a line how a job ended, and on stderr what went wrong and what to do about it."""
     progress = job.progress
     audio = f", {clock(progress.audio_s)} of audio" if progress.audio_s else ""
     where = out or job.output_url
