@@ -1,6 +1,7 @@
 """Bulk jobs for asyncio."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -12,12 +13,14 @@ import grpc
 from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
+    GIVE_UP_S,
     PAGE_SIZE,
     STREAM_S,
     Additions,
     ItemLike,
     Patience,
     async_batches,
+    given_up,
     is_over,
     job_spec,
     unix_us,
@@ -87,7 +90,8 @@ class AsyncJobs:
             return await self._add(job, [first, second], coming)
         except BaseException:
             if not request_id:
-                self._stub.CancelJob(pb.CancelJobRequest(job_id=job.id, reason="its submission was given up"))
+                with contextlib.suppress(grpc.RpcError):  # the error that led here says more
+                    await self._stub.CancelJob(given_up(job), timeout=GIVE_UP_S)
             raise
 
     async def get(self, job_id: str) -> pb.Job:

@@ -28,6 +28,7 @@ PAGE_SIZE = 1000
 BATCH_BYTES, BATCH_ITEMS = 2**20, 5000
 # A stream ends and goes on from its cursor after this many seconds, so that a connection that hangs is noticed.
 STREAM_S = 60.0
+GIVE_UP_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -156,6 +157,11 @@ class Additions:
     def seal(self) -> pb.AddItemsRequest:
         """The request that ends the job's items."""
         return pb.AddItemsRequest(job_id=self._job_id, offset=self._offset, seal=True)
+
+
+def given_up(job: pb.Job) -> pb.CancelJobRequest:
+    """The request that ends a job whose items will not come."""
+    return pb.CancelJobRequest(job_id=job.id, reason="its submission was given up")
 
 
 class Patience:

@@ -1,5 +1,6 @@
 """Bulk jobs, synchronously."""
 
+import contextlib
 import itertools
 import secrets
 import time
@@ -13,12 +14,14 @@ import grpc
 from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
+    GIVE_UP_S,
     PAGE_SIZE,
     STREAM_S,
     Additions,
     ItemLike,
     Patience,
     batches,
+    given_up,
     is_over,
     job_spec,
     unix_us,
@@ -115,7 +118,8 @@ class Jobs:
             return self._add(job, itertools.chain([first, second], coming))
         except BaseException:
             if not request_id:
-                self._stub.CancelJob.future(pb.CancelJobRequest(job_id=job.id, reason="its submission was given up"))
+                with contextlib.suppress(grpc.RpcError):  # the error that led here says more
+                    self._stub.CancelJob(given_up(job), timeout=GIVE_UP_S)
             raise
 
     def get(self, job_id: str) -> pb.Job:
