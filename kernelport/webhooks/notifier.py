@@ -62,6 +62,11 @@ class Notifier:
         self._stopped.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def join(self) -> None:
+        """Returns when nothing is being sent any more."""
+        self._thread.join()
+        self._pool.shutdown()
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
