@@ -18,6 +18,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # For everything from connecting to the answer's status.
 TIMEOUT_S = 10.0
+_REFUSAL = "{} is no public address; KERNELPORT_WEBHOOK_NETWORKS allows others"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -45,6 +46,22 @@ def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
     if any(address in network for network in networks):
         return True
     return address.is_global and not address.is_multicast
+
+
+def refusal(url: str, networks: Sequence[Network]) -> str | None:
+    """Why events cannot go to a URL, as far as it shows without asking for the address of its name; None when nothing
+    is against it."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("no such URL")
+    except ValueError:
+        return f'expected an http or https URL, got "{url}"'
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname)
+    except ValueError:
+        return None
+    return None if is_allowed(address, networks) else _REFUSAL.format(address)
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], networks: Sequence[Network]) -> None:
@@ -75,7 +92,7 @@ def _connect(host: str, port: int, secure: bool, networks: Sequence[Network]) ->
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for family, kind, protocol, _, address in found:
         if not is_allowed(ipaddress.ip_address(str(address[0]).partition("%")[0]), networks):
-            raise PostError(f"{host}: {address[0]} is no public address; KERNELPORT_WEBHOOK_NETWORKS allows others")
+            raise PostError(f"{host}: {_REFUSAL.format(address[0])}")
         connected = socket.socket(family, kind, protocol)
         connected.settimeout(TIMEOUT_S)
         try:
