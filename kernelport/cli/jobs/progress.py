@@ -76,22 +76,25 @@ class Display:
     def __rich__(self) -> RenderableType:
         """The job, a bar as wide as the terminal, and a line of figures."""
         job, total = self._job, self._job.progress.items
-        head = f"[bold]{escape(job.spec.deployment)}[/]  job {job.id}  {coloured(job_state(job))}"
+        failed = f"  [red]{job.progress.failed:,} failed[/]" if job.progress.failed else ""
+        state = f"{coloured(job_state(job))}  {clock(elapsed_s(job))}{failed}"
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(ratio=1)
-        bar.add_column(justify="right", no_wrap=True, style="bold")
+        bar.add_column(justify="right", no_wrap=True)
         bar.add_row(
             ProgressBar(total=max(total, 1), completed=done(job), complete_style="cyan", finished_style="green"),
-            f"{done(job):,}/{total:,} {_percent(job):3.0f} %",
+            f"[bold]{done(job):,}/{total:,}  {_percent(job):.0f} %[/]  {self._eta()}",
         )
-        failed = f"[red]{job.progress.failed:,} failed[/]" if job.progress.failed else "0 failed"
-        return Group(head, bar, f"{'   '.join((*self._figures(), f'elapsed {clock(elapsed_s(job))}', failed))}")
+        head = f"[bold]{escape(job.spec.deployment)}[/]  job {job.id}  {state}"
+        return Group(head, bar, "  ".join(self._figures()))
 
     def _line(self) -> Iterator[str]:
         job = self._job
         yield f"{job_state(job)}: {done(job)}/{job.progress.items} ({_percent(job):.0f} %)"
         yield f"{job.progress.failed} failed"
         yield from self._figures()
+        if not is_over(job):
+            yield self._eta()
 
     def _figures(self) -> Iterator[str]:
         job, rate = self._job, self._meter.items_per_s()
@@ -101,9 +104,10 @@ class Display:
         if job.progress.audio_s:
             yield f"audio {clock(job.progress.audio_s)} at {self._speed():,.0f}x real time"
             yield f"real-time factor {job.progress.backend_s / job.progress.audio_s:.3f}"
-        if not is_over(job):
-            left = job.progress.items - done(job)
-            yield f"ETA {clock(left / rate if rate else None)}"
+
+    def _eta(self) -> str:
+        rate = self._meter.items_per_s()
+        return f"ETA {clock((self._job.progress.items - done(self._job)) / rate if rate else None)}"
 
     def _speed(self) -> float:
         seconds = elapsed_s(self._job)
