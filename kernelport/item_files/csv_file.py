@@ -53,6 +53,7 @@ class _Feed:
         self.problems: list[Problem] = []
 
     def delimiter(self) -> str:
+        """What the first line that is not blank has most of."""
         first = next((line for line in self._lines if isinstance(line, Problem) or line.text.strip()), None)
         if first is None:
             return DELIMITERS[0]
@@ -61,7 +62,7 @@ class _Feed:
         return max(DELIMITERS, key=text.count)
 
     def take_problems(self) -> list[Problem]:
-        """The problems so far; the first of a header is the whole file's."""
+        """What was wrong with the lines since this was asked last."""
         taken, self.problems = self.problems, []
         return taken
 

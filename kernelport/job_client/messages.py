@@ -81,7 +81,9 @@ def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
         return item
     item_id, inputs = item if isinstance(item, tuple) else (f"{number:06}", item)
     if isinstance(inputs, str):
-        return pb.NewItem(id=item_id, inputs=[tensors.from_array("text", utf8(inputs))])
+        inputs = {"text": utf8(inputs)}
+    elif not signature.inputs:  # nobody has loaded the model yet: a text can only be UTF-8
+        inputs = {name: utf8(value) if isinstance(value, str) else value for name, value in inputs.items()}
     try:
         return pb.NewItem(id=item_id, inputs=tensors.from_arrays(coerce(inputs, signature)))
     except InvalidArgumentError as error:
