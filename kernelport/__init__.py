@@ -9,9 +9,11 @@ with kernelport.Client("127.0.0.1:50051") as client:
 
 from kernelport.client import AsyncClient, Client, InferResult, Speech
 from kernelport.errors import (
+    AbortedError,
     AlreadyExistsError,
     CancelledError,
     DeadlineExceededError,
+    FailedPreconditionError,
     FieldViolation,
     InternalError,
     InvalidArgumentError,
@@ -22,11 +24,13 @@ from kernelport.errors import (
 )
 
 __all__ = [
+    "AbortedError",
     "AlreadyExistsError",
     "AsyncClient",
     "CancelledError",
     "Client",
     "DeadlineExceededError",
+    "FailedPreconditionError",
     "FieldViolation",
     "InferResult",
     "InternalError",

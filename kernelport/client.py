@@ -1,7 +1,6 @@
 """The client SDK: a synchronous and an asyncio client of one front door."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +9,8 @@ import grpc
 
 from kernelport import tensors
 from kernelport.coercion import coerce, utf8
-from kernelport.errors import from_call
+from kernelport.errors import translated
+from kernelport.job_client import AsyncJobs, Jobs
 from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature
 from kernelport.tensors import Array
@@ -68,6 +68,9 @@ class Client:
     Every call raises a KernelPortError of the class that says what went wrong: InvalidArgumentError, NotFoundError,
     UnavailableError, ResourceExhaustedError, DeadlineExceededError or InternalError.
 
+    Attributes:
+        jobs: bulk jobs.
+
     Args:
         target: host:port of a front door.
         timeout_s: seconds each call may take unless it says otherwise; None leaves it to the deployment.
@@ -80,6 +83,7 @@ class Client:
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
         self._dead_letters = dead_letter_pb2_grpc.DeadLetterServiceStub(self._channel)
         self._signatures: dict[str, Signature] = {}
+        self.jobs = Jobs(self._channel, self._signature, timeout_s)
 
     def infer(
         self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None, request_id: str = ""
@@ -93,7 +97,7 @@ class Client:
             request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
         """
         request = _request(model, inputs, request_id)
-        with _translated():
+        with translated():
             return _result(self._inference.Infer(request, timeout=timeout_s or self._timeout_s))
 
     def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
@@ -105,38 +109,38 @@ class Client:
 
     def deployments(self) -> list[deployment_pb2.Deployment]:
         """Every deployment, sorted by name."""
-        with _translated():
+        with translated():
             request = deployment_pb2.ListDeploymentsRequest()
             return list(self._deployments.ListDeployments(request, timeout=self._timeout_s).deployments)
 
     def deployment(self, name: str) -> deployment_pb2.Deployment:
         """One deployment, with its state, signature and policy."""
-        with _translated():
+        with translated():
             request = deployment_pb2.GetDeploymentRequest(name=name)
             return self._deployments.GetDeployment(request, timeout=self._timeout_s).deployment
 
     def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
         """The dead letters of a deployment, oldest first, without their requests."""
-        with _translated():
+        with translated():
             request = dead_letter_pb2.ListDeadLettersRequest(deployment=deployment)
             return list(self._dead_letters.ListDeadLetters(request, timeout=self._timeout_s).dead_letters)
 
     def dead_letter(self, deployment: str, letter_id: str) -> dead_letter_pb2.DeadLetter:
         """One dead letter, with its request."""
-        with _translated():
+        with translated():
             request = dead_letter_pb2.GetDeadLetterRequest(deployment=deployment, id=letter_id)
             return self._dead_letters.GetDeadLetter(request, timeout=self._timeout_s).dead_letter
 
     def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
         """Runs a dead letter again, and removes it when it succeeds."""
-        with _translated():
+        with translated():
             request = dead_letter_pb2.ReplayDeadLetterRequest(deployment=deployment, id=letter_id)
             answer = self._dead_letters.ReplayDeadLetter(request, timeout=self._timeout_s)
         return _result(inference_pb2.InferResponse.FromString(answer.response))
 
     def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
         """Removes a dead letter; False when there was none of that id."""
-        with _translated():
+        with translated():
             request = dead_letter_pb2.PurgeDeadLetterRequest(deployment=deployment, id=letter_id)
             return self._dead_letters.PurgeDeadLetter(request, timeout=self._timeout_s).removed
 
@@ -167,13 +171,14 @@ class AsyncClient:
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
         self._signatures: dict[str, Signature] = {}
+        self.jobs = AsyncJobs(self._channel, self._signature, timeout_s)
 
     async def infer(
         self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None, request_id: str = ""
     ) -> InferResult:
         """Runs one request; see `Client.infer`."""
         request = _request(model, inputs, request_id)
-        with _translated():
+        with translated():
             return _result(await self._inference.Infer(request, timeout=timeout_s or self._timeout_s))
 
     async def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
@@ -185,13 +190,13 @@ class AsyncClient:
 
     async def deployments(self) -> list[deployment_pb2.Deployment]:
         """Every deployment, sorted by name."""
-        with _translated():
+        with translated():
             request = deployment_pb2.ListDeploymentsRequest()
             return list((await self._deployments.ListDeployments(request, timeout=self._timeout_s)).deployments)
 
     async def deployment(self, name: str) -> deployment_pb2.Deployment:
         """One deployment, with its state, signature and policy."""
-        with _translated():
+        with translated():
             request = deployment_pb2.GetDeploymentRequest(name=name)
             return (await self._deployments.GetDeployment(request, timeout=self._timeout_s)).deployment
 
@@ -211,15 +216,6 @@ class AsyncClient:
         if model not in self._signatures:
             self._signatures[model] = (await self.deployment(model)).signature
         return self._signatures[model]
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Raises gRPC's errors as KernelPort's."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_call(error) from None
 
 
 def _request(model: str, inputs: Mapping[str, Any], request_id: str) -> inference_pb2.InferRequest:

@@ -4,7 +4,8 @@ A worker raises one, the front door answers with it, and the client raises it ag
 wire it is a google.rpc.Status with ErrorInfo (AIP-193), and where they apply BadRequest and RetryInfo.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -179,3 +180,12 @@ def from_call(call: grpc.RpcError) -> KernelPortError:
         code: grpc.StatusCode = call.code()
         status = status_pb2.Status(code=code.value[0], message=call.details() or code.name)
     return from_status(status)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raises gRPC's errors as KernelPort's."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_call(error) from None

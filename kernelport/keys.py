@@ -21,6 +21,7 @@
 | kp:job:<job>:ready | list of slices that no worker has taken | while the job is active |
 | kp:job:<job>:log | stream of serialized BatchResult and states | as long as the job |
 | kp:job:<job>:index | hash by page: the log entries about it | as long as the job |
+| kp:job:<job>:hook | hash: what its webhook has been told | until the job is deleted, at most 30 days |
 | kp:job-request:<request id> | hash: job, digest | as long as the job |
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
@@ -52,6 +53,7 @@ REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 ATTEMPTS_TTL_S = 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
+HOOK_TTL_S = 30 * 24 * 3600
 # A claim outlives its deadline: it may have to go into a dead letter.
 CLAIM_TTL_PAST_DEADLINE_S = 600
 
@@ -107,7 +109,7 @@ def dead_letters(deployment: str) -> str:
 
 
 def job(job_id: str, part: str = "") -> str:
-    """A job's own hash, or one of its parts: spec, pages, states, ids, ready, log, index."""
+    """A job's own hash, or one of its parts: spec, pages, states, ids, ready, log, index, hook."""
     return f"kp:job:{job_id}:{part}" if part else f"kp:job:{job_id}"
 
 

@@ -1,5 +1,6 @@
 """What every process is told by its environment. Each field is the variable KERNELPORT_<FIELD>."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -28,6 +29,12 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError(f"expected a size such as 1048576 or 64MiB, got {text!r}")
     return int(match[1]) * _UNITS[(match[2] or "B").lower()]
+
+
+def _networks(text: str) -> str:
+    for part in text.split(","):
+        ipaddress.ip_network(part.strip())
+    return text
 
 
 def bundled_deployments() -> Path:
@@ -68,6 +75,7 @@ class Settings:
         metrics_listen: host:port of the Prometheus endpoint; none when empty.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING or ERROR.
+        webhook_networks: networks that webhooks may go to beside public addresses, such as `10.0.0.0/8,fd00::/8`.
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
@@ -86,6 +94,7 @@ class Settings:
     metrics_listen: str = ""
     worker_id: str = ""
     log_level: str = "INFO"
+    webhook_networks: str = ""
     artifacts: str = ""
     storage_patience_s: float = 30.0
     job_retention_s: float = 7 * 24 * 3600.0
@@ -129,4 +138,5 @@ _PARSERS: dict[str, Any] = {
     "stop_s": float,
     "storage_patience_s": float,
     "job_retention_s": float,
+    "webhook_networks": _networks,
 }

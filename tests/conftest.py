@@ -32,4 +32,4 @@ def client(stack: Stack) -> Iterator[Client]:
 
 def stack_settings(deployments_file: Path) -> Settings:
     """Settings of a stack on a free port."""
-    return replace(Settings(), listen="127.0.0.1:0", deployments_file=deployments_file)
+    return replace(Settings(), listen="127.0.0.1:0", deployments_file=deployments_file, webhook_networks="127.0.0.0/8")

@@ -31,6 +31,7 @@ from kernelport.v1 import (
     job_pb2,
     job_pb2_grpc,
 )
+from kernelport.webhooks import Notifier
 from kernelport_api.admission import Admission
 from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters
@@ -113,8 +114,11 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
-    finisher = Finisher(ThreadRedis.from_url(settings.redis_url), artifacts, FINISHER_PATIENCE_S)
+    thread_redis = ThreadRedis.from_url(settings.redis_url)
+    finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
+    notifier = Notifier(thread_redis, settings.webhook_networks)
     finisher.start()
+    notifier.start()
     await server.start()
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
@@ -125,6 +129,7 @@ async def serve(settings: Settings) -> None:
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
         finisher.stop()
+        notifier.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)
         for task in background:

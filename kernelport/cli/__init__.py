@@ -9,18 +9,20 @@ from kernelport.cli.deployments import deployments
 from kernelport.cli.dlq import dlq
 from kernelport.cli.doctor import doctor
 from kernelport.cli.infer import infer
+from kernelport.cli.jobs import jobs
 from kernelport.cli.model_fetch import model_fetch
 from kernelport.cli.say import say
 from kernelport.cli.serve import serve
 from kernelport.cli.up import up
 from kernelport.cli.worker import worker
 from kernelport.errors import KernelPortError
+from kernelport.item_files import ItemFileError
 from kernelport.schema import ConfigError
 from kernelport.settings import SettingsError
 from kernelport.stack import StackError
 from kernelport.stack.redis_server import RedisNotFoundError
 
-EXPECTED = (KernelPortError, ConfigError, SettingsError, StackError, RedisNotFoundError)
+EXPECTED = (KernelPortError, ItemFileError, ConfigError, SettingsError, StackError, RedisNotFoundError)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -32,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, deployments, dlq, model_fetch, doctor, demo):
+for command in (up, serve, worker, infer, say, jobs, deployments, dlq, model_fetch, doctor, demo):
     cli.add_command(command)
 
 

@@ -16,13 +16,17 @@ _STATES = {
 }
 
 
-def row(item: pb.Item, submitted: bytes) -> dict[str, Any]:
+def row(item: pb.Item, submitted: bytes | None = None) -> dict[str, Any]:
     """The manifest's line about an item.
 
     Args:
         submitted: the item's serialized NewItem; an item without text is told by the digest of its inputs.
     """
-    what = {"text": item.text} if item.text else {"input_sha256": _input_digest(submitted)}
+    what = {}
+    if item.text:
+        what["text"] = item.text
+    elif submitted is not None:
+        what["input_sha256"] = _input_digest(submitted)
     found: dict[str, Any] = {"id": item.id, "state": _STATES[item.state], **what}
     if item.state == pb.ITEM_STATE_SUCCEEDED:
         found |= {"file": item.file, "bytes": item.file_bytes, "sha256": item.sha256.hex()}

@@ -19,6 +19,8 @@ Name = Literal[
     "discard",
     "finish",
     "finishing",
+    "hook",
+    "hooked",
     "lost",
     "resume",
     "seal",

@@ -28,6 +28,7 @@ from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deploymen
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
+from kernelport.webhooks import Notifier
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming
@@ -65,6 +66,7 @@ class Process:
         self.jobs: JobRunner | None = None
         self.feeder: Feeder | None = None
         self.finisher: Finisher | None = None
+        self.notifier = Notifier(self.redis, settings.webhook_networks)
 
     def load(self, queues: list[str]) -> None:
         """Loads the models of the deployments whose queues are consumed, and shows the metrics.
@@ -105,14 +107,14 @@ class Process:
         shared_folder = self.shared.id if self.shared else ""
         self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder)
         self.heartbeat.start()
-        for each in (self.feeder, self.finisher):
+        for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.start()
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
         self.consuming.stop()
-        for each in (self.heartbeat, self.feeder, self.finisher):
+        for each in (self.heartbeat, self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.stop()
         _end_after(settings.stop_s, "stopping")

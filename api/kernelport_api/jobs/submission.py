@@ -25,6 +25,7 @@ from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
+from kernelport.webhooks.posting import parse_networks, refusal
 from kernelport_api.jobs.checking import item_violations, spec_violations
 from kernelport_api.jobs.store import JobStore, reached
 from kernelport_api.workers import WorkerView
@@ -58,6 +59,9 @@ class Submission:
         """The job that the request makes, without its items, or made before; and whether it was made before."""
         spec = request.spec
         deployment = self._deployment(spec.deployment)
+        networks = parse_networks(self._settings.webhook_networks)
+        if spec.HasField("webhook") and (found := refusal(spec.webhook.url, networks)):
+            _raise_any([FieldViolation("spec.webhook.url", found)])
         _raise_any(list(spec_violations(spec, await reached(self._workers.signature(deployment.name)))))
         if len(request.request_id) > MAX_REQUEST_ID:
             found = f"expected at most {MAX_REQUEST_ID} characters, got {len(request.request_id)}"

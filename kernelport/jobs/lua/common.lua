@@ -13,7 +13,7 @@ local function taken_key(deployment) return 'kp:jobs:taken:' .. deployment end
 local FINISHING = 'kp:jobs:finishing'
 local EXPIRING = 'kp:jobs:expiring'
 local HOOKS = 'kp:jobs:hooks'
-local JOB_PARTS = {'spec', 'pages', 'states', 'ids', 'ready', 'log', 'index'}
+local JOB_PARTS = {'spec', 'pages', 'states', 'ids', 'ready', 'log', 'index', 'hook'}
 local CLOCK_TTL_S = 86400
 
 local function now_us()

@@ -1,0 +1,50 @@
+"""`kernelport jobs cancel`, `resume` and `delete`."""
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from kernelport.cli import options
+from kernelport.cli.jobs import watch as watching
+from kernelport.cli.jobs.words import Deadline, job_state
+from kernelport.client import Client
+
+
+@click.command()
+@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
+@click.option("--reason", default="", help="Shown with the job.")
+@options.target
+def cancel(job_ids: tuple[str, ...], reason: str, target: str) -> None:
+    """Start no further item of these jobs. What they have made stays."""
+    with Client(target) as client:
+        for job_id in job_ids:
+            job = client.jobs.cancel(job_id, reason)
+            click.echo(f"{job.id}: {job_state(job)}")
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("--deadline", type=Deadline(), help="A new deadline: 12h, or 2030-01-31T18:00. The old one is dropped.")
+@click.option("--watch", is_flag=True, help="Follow the job until it is over.")
+@watching.out
+@options.target
+def resume(job_id: str, deadline: datetime | None, watch: bool, out: Path | None, target: str) -> None:
+    """Run what failed, was cancelled or expired in JOB. What succeeded stays."""
+    with Client(target) as client:
+        job = client.jobs.resume(job_id, deadline=deadline)
+        click.echo(f"{job.id}: {job_state(job)}, {job.progress.waiting} items to run")
+        if watch or out is not None:
+            watching.follow(client, job_id, out)
+
+
+@click.command()
+@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
+@click.option("--outputs", is_flag=True, help="Delete what they have made, too.")
+@options.target
+def delete(job_ids: tuple[str, ...], outputs: bool, target: str) -> None:
+    """Forget jobs that are over."""
+    with Client(target) as client:
+        for job_id in job_ids:
+            client.jobs.delete(job_id, delete_outputs=outputs)
+            click.echo(f"{job_id}: deleted")

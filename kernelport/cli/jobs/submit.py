@@ -1,0 +1,198 @@
+"""`kernelport jobs submit`: a file of items becomes a job."""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kernelport.cli import options
+from kernelport.cli.jobs import watch as watching
+from kernelport.cli.jobs.words import Deadline, Duration
+from kernelport.client import Client
+from kernelport.item_files import ItemFile, Kind, Report, detect, model_of
+from kernelport.job_client.messages import FORMATS
+from kernelport.signature import Signature
+from kernelport.v1 import job_pb2 as pb
+
+DEFAULT_DEPLOYMENT = "hibari-en"
+VOICE = "prompt_audio"
+EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.WebhookEvent.keys()[1:])
+
+
+@click.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "--deployment",
+    help=f"What runs the items; {DEFAULT_DEPLOYMENT} by default, or the `model` of OpenAI batch requests.",
+)
+@click.option(
+    "--input-format",
+    "kind",
+    type=click.Choice(["text", "csv", "jsonl", "openai"]),
+    help="By default what FILE's name and first line say, and text for stdin.",
+)
+@click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="What FILE calls the id or an input.")
+@click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="A column or key of FILE to leave out.")
+@click.option("--skip-bad", is_flag=True, help="Leave bad rows out instead of refusing the file.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An input for every item, such as speed=1.1 or prompt_text=@what-it-says.txt.",
+)
+@click.option("--voice", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The voice: a recording.")
+@options.option("--format", "output_format", type=click.Choice(FORMATS), default=None, help="Of the outputs.")
+@options.option("--priority", type=click.IntRange(1, 10000), default=100, help="Its share among the jobs that run.")
+@click.option("--deadline", type=Deadline(), help="When it expires: 12h from now, or 2030-01-31T18:00.")
+@click.option("--retention", type=Duration(), default=None, help="How long it is kept when it is over, such as 7d.")
+@click.option("--delete-outputs", is_flag=True, help="Delete its outputs when that time is over.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A note that is kept with the job.")
+@click.option("--webhook", "webhook_url", help="A URL that is told of the job; --webhook-event says of what.")
+@click.option("--webhook-event", "webhook_events", multiple=True, type=click.Choice(EVENTS))
+@options.option("--webhook-secret", default="", help="Signs what the URL is sent. Best given by the variable.")
+@click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
+@click.option("--watch", is_flag=True, help="Follow the job until it is over.")
+@watching.out
+@options.target
+def submit(
+    source: Path,
+    deployment: str | None,
+    kind: Kind | None,
+    columns: tuple[str, ...],
+    ignored: tuple[str, ...],
+    skip_bad: bool,
+    assignments: tuple[str, ...],
+    voice: Path | None,
+    output_format: str | None,
+    priority: int,
+    deadline: datetime | None,
+    retention: float | None,
+    delete_outputs: bool,
+    metadata: tuple[str, ...],
+    webhook_url: str | None,
+    webhook_events: tuple[str, ...],
+    webhook_secret: str,
+    request_id: str,
+    watch: bool,
+    out: Path | None,
+    target: str,
+) -> None:
+    """Make a job of the items in FILE (- for stdin).
+
+    \b
+    FILE is one of
+      text    a line an item; blank lines are skipped, and the line's number is the id
+      csv     the first line names the columns: id, text, and any other input
+      jsonl   an object a line, with these keys
+      openai  a line a request, as in the OpenAI batch API, to /v1/audio/speech
+
+    Every bad row is told with its line before anything is queued. --out implies --watch.
+    """
+    shared = _shared(assignments, voice)
+    with _on_disk(source) as path, Client(target) as client:
+        kind = kind or detect(path)
+        name = deployment or (model_of(path) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
+        signature = client.deployment(name).signature
+        _check_shared(shared, signature, name)
+        file = ItemFile(
+            path,
+            kind,
+            name,
+            signature,
+            shared=shared,
+            columns=dict(map(options.parse_assignment, columns)),
+            ignored=ignored,
+            own_format=output_format is not None,
+        )
+        report = _checked(file, str(source), skip_bad)
+        job = client.jobs.submit(
+            name,
+            _shown(file, report.items),
+            shared=shared,
+            output_format=output_format or report.output_format or "",
+            priority=priority,
+            deadline=deadline,
+            metadata=dict(map(options.parse_assignment, metadata)),
+            webhook=_webhook(webhook_url, webhook_secret, webhook_events),
+            retention_s=round(retention or 0),
+            delete_outputs=delete_outputs,
+            request_id=request_id,
+        )
+        click.echo(job.id)
+        if watch or out is not None:
+            watching.follow(client, job.id, out)
+        click.echo(f"{job.progress.items} items on {name}; watch with: kernelport jobs watch {job.id}", err=True)
+
+
+def _shared(assignments: tuple[str, ...], voice: Path | None) -> dict[str, Any]:
+    shared = {name: options.file_or_text(value) for name, value in map(options.parse_assignment, assignments)}
+    if voice is not None:
+        shared[VOICE] = voice.read_bytes()
+    return shared
+
+
+def _check_shared(shared: dict[str, Any], signature: Signature, deployment: str) -> None:
+    names = [spec.name for spec in signature.inputs]
+    for name in shared:
+        if names and name not in names:
+            option = "--voice" if name == VOICE else f"--set {name}"
+            raise click.UsageError(f"{option}: {deployment} has no input {name}; expected one of {', '.join(names)}")
+
+
+@contextlib.contextmanager
+def _on_disk(source: Path) -> Iterator[Path]:
+    """The file itself, or a copy of stdin: items are read twice."""
+    if str(source) != "-":
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="kernelport-items-") as folder:
+        path = Path(folder) / "stdin"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield path
+
+
+def _checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
+    """The report on a file that can be submitted, after its findings are printed; else the command ends."""
+    with Console(stderr=True).status(f"checking {name} ...") as status:
+        report = file.check(lambda rows: status.update(f"checking {name} ... {rows:,} rows"))
+    refused = report.fatal or (report.bad and not skip_bad)
+    for problem in report.problems:
+        click.echo(f"{name}:{problem}" if refused else f"{name}:{problem} (left out)", err=True)
+    if report.problem_count > len(report.problems):
+        click.echo(f"... and {report.problem_count - len(report.problems):,} findings more", err=True)
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    if refused:
+        hint = "" if report.fatal else "; --skip-bad leaves them out"
+        click.echo(f"error: {report.bad:,} bad rows, {report.items:,} good ones; nothing was queued{hint}", err=True)
+        sys.exit(2)
+    if not report.items:
+        raise click.UsageError(f"{name} has no items")
+    if report.bad:
+        click.echo(f"{report.bad:,} bad rows are left out, {report.items:,} are submitted", err=True)
+    return report
+
+
+def _shown(file: ItemFile, total: int) -> Iterator[pb.NewItem]:
+    """The file's items, with a bar on stderr that tells how many are on their way."""
+    columns = (TextColumn("submitting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(file.items(), total=total)
+
+
+def _webhook(url: str | None, secret: str, events: tuple[str, ...]) -> pb.Webhook | None:
+    if url is None:
+        if events:
+            raise click.UsageError("--webhook-event: expected --webhook, too")
+        return None
+    return pb.Webhook(url=url, secret=secret, events=[f"WEBHOOK_EVENT_{event.upper()}" for event in events])

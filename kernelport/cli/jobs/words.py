@@ -1,0 +1,79 @@
+"""How the commands about jobs name states, times and durations, and read them."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from kernelport.v1 import job_pb2 as pb
+
+JOB_STATES = tuple(name.removeprefix("JOB_STATE_").lower() for name in pb.JobState.keys()[1:])
+ITEM_STATES = tuple(name.removeprefix("ITEM_STATE_").lower() for name in pb.ItemState.keys()[1:])
+COLOURS = {"succeeded": "green", "failed": "red", "expired": "red", "cancelling": "yellow", "cancelled": "yellow"}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+def job_state(job: pb.Job) -> str:
+    """A job's state in one small word."""
+    return pb.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
+
+
+def item_state(item: pb.Item) -> str:
+    """An item's state in one small word."""
+    return pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
+
+
+def job_states(names: Sequence[str]) -> list[str]:
+    """What the contract calls the states of these names."""
+    return [f"JOB_STATE_{name.upper()}" for name in names]
+
+
+def item_states(names: Sequence[str]) -> list[str]:
+    """What the contract calls the states of these names."""
+    return [f"ITEM_STATE_{name.upper()}" for name in names]
+
+
+def coloured(state: str) -> str:
+    """A state in rich's markup."""
+    return f"[{COLOURS[state]}]{state}[/]" if state in COLOURS else state
+
+
+def moment(unix_us: int) -> str:
+    """A time as the user's clock has it; `-` for none."""
+    return datetime.fromtimestamp(unix_us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S") if unix_us else "-"
+
+
+def clock(seconds: float | None) -> str:
+    """A duration as 1:02:03; `-` for one that is not known."""
+    return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, given as 90s, 30m, 12h or 7d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds of a text."""
+        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            self.fail(f"expected a duration such as 90s, 30m, 12h or 7d, got {value!r}", param, ctx)
+        return float(match[1]) * _UNITS[match[2]]
+
+
+class Deadline(click.ParamType[datetime]):
+    """A time, given as ISO 8601 or as a duration from now."""
+
+    name = "deadline"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time of a text."""
+        if match := _DURATION.fullmatch(value):
+            return datetime.now().astimezone() + timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+        try:
+            return datetime.fromisoformat(value).astimezone()
+        except ValueError:
+            self.fail(f"expected a time such as 2030-01-31T18:00 or a duration such as 12h, got {value!r}", param, ctx)

@@ -1,0 +1,239 @@
+"""Reads a file of items twice: once to find all that is wrong with it, once to hand its items out."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kernelport.item_files.csv_file import csv_rows
+from kernelport.item_files.fields import ID, Fields
+from kernelport.item_files.jsonl_file import jsonl_rows
+from kernelport.item_files.lines import read_lines
+from kernelport.item_files.openai_file import OpenAIRows, first_model, looks_like_requests
+from kernelport.item_files.rows import Problem, Row, show
+from kernelport.item_files.text_file import text_rows
+from kernelport.item_files.values import ValueProblem, tensor_of, text_tensor
+from kernelport.signature import Signature
+from kernelport.v1.job_pb2 import NewItem
+
+Kind = Literal["text", "csv", "jsonl", "openai"]
+
+MAX_ID_CHARACTERS = 256
+MAX_PROBLEMS = 50
+REPORT_EVERY = 1000
+_KINDS: Mapping[str, Kind] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+
+
+class ItemFileError(Exception):
+    """A file that cannot be read."""
+
+
+@dataclass
+class Report:
+    """What a file holds.
+
+    Attributes:
+        items: how many rows are good.
+        bad: how many are not.
+        problems: what is wrong with them: the first 50 findings, in the order of the file.
+        problem_count: how many findings there are.
+        fatal: whether the file cannot be used even without its bad rows.
+        notes: what else there is to say.
+        output_format: that the requests ask for (`wav`, `flac`, `ogg`, `mp3`); None when they do not.
+    """
+
+    items: int = 0
+    bad: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0
+    fatal: bool = False
+    notes: list[str] = field(default_factory=list)
+    output_format: str | None = None
+
+
+def detect(path: Path) -> Kind:
+    """The kind of a file by its name's ending and, for JSONL, its first object: plain text when it says nothing else.
+
+    Raises:
+        ItemFileError: when it cannot be read.
+    """
+    kind = _KINDS.get(path.suffix.lower(), "text")
+    if kind != "jsonl":
+        return kind
+    with _open(path) as file:
+        return "openai" if looks_like_requests(read_lines(file)) else "jsonl"
+
+
+def model_of(path: Path) -> str | None:
+    """The `model` that an OpenAI batch file asks for first.
+
+    Raises:
+        ItemFileError: when it cannot be read.
+    """
+    with _open(path) as file:
+        return first_model(read_lines(file))
+
+
+class ItemFile:
+    """The items of a file, for one deployment. Memory grows by some 100 bytes a row that has an id, else not at all.
+
+    Args:
+        path: the file.
+        kind: what it is.
+        deployment: the deployment's name.
+        signature: its signature; an empty one when nobody has loaded the model yet.
+        shared: inputs that the job gives once.
+        columns: names in the file by field, where they differ.
+        ignored: columns or keys to leave out.
+        own_format: whether the job's output format is chosen already.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind,
+        deployment: str,
+        signature: Signature,
+        *,
+        shared: Collection[str] = (),
+        columns: Mapping[str, str] | None = None,
+        ignored: Collection[str] = (),
+        own_format: bool = False,
+    ) -> None:
+        self._path = path
+        self._kind = kind
+        self._deployment = deployment
+        self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
+        self._own_format = own_format
+        self._checked: tuple[int, int] | None = None
+
+    def check(self, seen: Callable[[int], None] = lambda rows: None) -> Report:
+        """Reads the whole file.
+
+        Args:
+            seen: is told now and then how many rows there were.
+
+        Raises:
+            ItemFileError: when it cannot be read.
+        """
+        report = Report()
+        requests = OpenAIRows(self._fields, self._deployment, self._own_format)
+        bad_line = 0
+        self._checked = self._state()
+        for entry in self._read(requests):
+            if isinstance(entry, NewItem):
+                report.items += 1
+            else:
+                report.problem_count += 1
+                report.fatal |= entry.fatal
+                report.bad += entry.line != bad_line
+                bad_line = entry.line
+                if len(report.problems) < MAX_PROBLEMS:
+                    report.problems.append(entry)
+            if (report.items + report.bad) % REPORT_EVERY == 0:
+                seen(report.items + report.bad)
+        report.output_format = requests.output_format
+        for key, count in requests.left_out.items():
+            report.notes.append(f"{count} requests name {key}, which {self._deployment} does not take: left out")
+        return report
+
+    def items(self) -> Iterator[NewItem]:
+        """The good rows, in order.
+
+        Raises:
+            ItemFileError: when the file cannot be read, or has changed since it was checked.
+        """
+        for entry in self._read(OpenAIRows(self._fields, self._deployment, self._own_format)):
+            if isinstance(entry, NewItem):
+                yield entry
+        if self._checked not in (None, self._state()):
+            raise ItemFileError(f"{self._path} has changed while it was read")
+
+    def _state(self) -> tuple[int, int]:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise ItemFileError(f"{self._path} cannot be read: {error.strerror}") from error
+        return status.st_size, status.st_mtime_ns
+
+    def _read(self, requests: OpenAIRows) -> Iterator[NewItem | Problem]:
+        lines_of_ids: dict[int, int] = {}
+        with _open(self._path) as file:
+            for row in self._rows(read_lines(file), requests):
+                if isinstance(row, Problem):
+                    yield row
+                    continue
+                item, problems = self._item(row)
+                if not problems and row.id is not None and (finding := _twice(item.id, row.line, lines_of_ids)):
+                    problems.append(Problem(row.line, row.shown.get(ID, ID), finding))
+                if problems:
+                    yield from problems
+                else:
+                    yield item
+
+    def _rows(self, lines: Any, requests: OpenAIRows) -> Iterator[Row | Problem]:
+        match self._kind:
+            case "csv":
+                return csv_rows(lines, self._fields)
+            case "jsonl":
+                return jsonl_rows(lines, self._fields)
+            case "openai":
+                return requests.read(lines)
+            case "text":
+                if self._fields.required not in ((), ("text",)) or "text" not in self._fields.inputs:
+                    needed = ", ".join(self._fields.required)
+                    finding = f"{self._deployment} takes more than text: expected CSV or JSONL with {needed}"
+                    return iter([Problem(1, "", finding, fatal=True)])
+                return text_rows(lines)
+
+    def _item(self, row: Row) -> tuple[NewItem, list[Problem]]:
+        problems: list[Problem] = []
+        item = NewItem(id=f"{row.line:06}")
+        if row.id is not None:
+            try:
+                item.id = _id(row.id)
+            except ValueProblem as problem:
+                problems.append(Problem(row.line, row.shown.get(ID, ID), str(problem)))
+        for name, value in row.values.items():
+            try:
+                if not self._fields.known:
+                    if not isinstance(value, str):
+                        raise ValueProblem(f"expected a text, got {show(value)}")
+                    item.inputs.append(text_tensor(name, value))
+                else:
+                    spec = self._fields.specs[name]
+                    item.inputs.append(tensor_of(spec, value, parsed=row.parsed, folder=self._path.parent))
+            except ValueProblem as problem:
+                problems.append(Problem(row.line, row.shown.get(name, name), str(problem)))
+        missing = (name for name in self._fields.required if name not in row.values)
+        problems += [Problem(row.line, row.shown.get(name, name), "required") for name in missing]
+        return item, problems
+
+
+def _open(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ItemFileError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _id(value: Any) -> str:
+    """An item's id of what the file has.
+
+    Raises:
+        ValueProblem: when it cannot be one.
+    """
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not text.strip():
+        raise ValueProblem(f"expected a text that names the item, got {show(value)}")
+    if len(text) > MAX_ID_CHARACTERS:
+        raise ValueProblem(f"expected at most {MAX_ID_CHARACTERS} characters, got {len(text)}")
+    if not text.isprintable():
+        raise ValueProblem(f"expected printable characters, got {show(text)}")
+    return text
+
+
+def _twice(item_id: str, line: int, lines_of_ids: dict[int, int]) -> str | None:
+    # Hashes of 64 bits: with a million ids, one in forty million files has two that collide.
+    first = lines_of_ids.setdefault(hash(item_id), line)
+    return None if first == line else f"expected ids that differ, got {show(item_id)} as in line {first}"

@@ -1,0 +1,218 @@
+"""Bulk jobs for asyncio."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
+from kernelport.job_client import fetching
+from kernelport.job_client.messages import (
+    GIVE_UP_S,
+    PAGE_SIZE,
+    STREAM_S,
+    Additions,
+    ItemLike,
+    Patience,
+    async_batches,
+    given_up,
+    is_over,
+    job_spec,
+    unix_us,
+)
+from kernelport.signature import Signature
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1 import job_pb2_grpc
+
+_Items = list[pb.NewItem]
+
+
+class AsyncJobs:
+    """The same as `Jobs` for asyncio: answers are awaited, and iterators are for `async for`."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        signature_of: Callable[[str], Awaitable[Signature]],
+        timeout_s: float | None = None,
+    ) -> None:
+        self.patience_s = 300.0
+        self._stub: Any = job_pb2_grpc.JobServiceStub(channel)
+        self._signature_of = signature_of
+        self._timeout_s = timeout_s
+
+    async def submit(
+        self,
+        deployment: str,
+        items: Iterable[ItemLike] | AsyncIterator[ItemLike],
+        *,
+        shared: Mapping[str, Any] | None = None,
+        output_format: str = "",
+        priority: int = 0,
+        deadline: datetime | None = None,
+        metadata: Mapping[str, str] | None = None,
+        webhook: pb.Webhook | None = None,
+        retention_s: int = 0,
+        delete_outputs: bool = False,
+        request_id: str = "",
+    ) -> pb.Job:
+        """Makes a job of items, which may come asynchronously; see `Jobs.submit`."""
+        signature = await self._signature_of(deployment)
+        spec = job_spec(
+            deployment,
+            signature,
+            shared=shared,
+            output_format=output_format,
+            priority=priority,
+            deadline=deadline,
+            metadata=metadata,
+            webhook=webhook,
+            retention_s=retention_s,
+            delete_outputs=delete_outputs,
+        )
+        coming = async_batches(items, signature)
+        first = await anext(coming)
+        second = await anext(coming, None)
+        request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
+        if second is None:
+            request.items.extend(first)
+        request.open = second is not None
+        with translated():
+            job: pb.Job = (await self._stub.SubmitJob(request, timeout=self._timeout_s)).job
+        if second is None or job.sealed:
+            return job
+        try:
+            return await self._add(job, [first, second], coming)
+        except BaseException:
+            if not request_id:
+                with contextlib.suppress(grpc.RpcError):  # the error that led here says more
+                    await self._stub.CancelJob(given_up(job), timeout=GIVE_UP_S)
+            raise
+
+    async def get(self, job_id: str) -> pb.Job:
+        """One job."""
+        with translated():
+            job: pb.Job = (await self._stub.GetJob(pb.GetJobRequest(job_id=job_id), timeout=self._timeout_s)).job
+            return job
+
+    async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
+        """Jobs, newest first; see `Jobs.list`."""
+        request = pb.ListJobsRequest(deployment=deployment, states=states, page_size=PAGE_SIZE)
+        while True:
+            with translated():
+                page = await self._stub.ListJobs(request, timeout=self._timeout_s)
+            for job in page.jobs:
+                yield job
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def watch(
+        self, job_id: str, *, cursor: int = 0, items: bool = False, interval_s: float = 0.0
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        """Tells how a job stands, now and whenever that changes, until it is over; see `Jobs.watch`."""
+        patience = Patience(0.0)
+        request = pb.WatchJobRequest(job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
+        while True:
+            over = False
+            call = self._stub.WatchJob(request, timeout=STREAM_S)
+            try:
+                async for event in call:
+                    patience = Patience(self.patience_s)
+                    request.cursor = event.cursor
+                    yield event
+                    over = is_over(event.job)
+                ended: KernelPortError = UnavailableError("the front door ended the stream")
+            except grpc.RpcError as error:
+                ended = from_call(error)
+            finally:
+                call.cancel()
+            if over:
+                return
+            await asyncio.sleep(patience.pause_s(ended))
+
+    async def finished_items(self, job_id: str, *, cursor: int = 0) -> AsyncIterator[pb.Item]:
+        """Every item as it is done, in that order, until the job is over."""
+        async for event in self.watch(job_id, cursor=cursor, items=True):
+            for item in event.items:
+                yield item
+
+    async def wait(self, job_id: str) -> pb.Job:
+        """The job when it is over."""
+        async for event in self.watch(job_id):
+            job = event.job
+        return job
+
+    async def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> AsyncIterator[pb.Item]:
+        """A job's items in the order of submission; see `Jobs.items`."""
+        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+        while True:
+            with translated():
+                page = await self._stub.ListItems(request, timeout=self._timeout_s)
+            for item in page.items:
+                yield item
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def output(self, job_id: str, item_id: str) -> AsyncIterator[bytes]:
+        """The file that an item became, in pieces."""
+        request = pb.GetItemOutputRequest(job_id=job_id, item_id=item_id)
+        with translated():
+            async for answer in self._stub.GetItemOutput(request):
+                yield answer.chunk
+
+    async def fetch(self, job_id: str, item: pb.Item, folder: Path) -> Path:
+        """The output of an item that succeeded as a file in a folder; see `Jobs.fetch`."""
+        with fetching.Target(item, folder) as target:
+            if not target.is_there():
+                async for chunk in self.output(job_id, item.id):
+                    target.write(chunk)
+        return target.path
+
+    async def cancel(self, job_id: str, reason: str = "") -> pb.Job:
+        """Starts no further item of a job."""
+        request = pb.CancelJobRequest(job_id=job_id, reason=reason)
+        with translated():
+            job: pb.Job = (await self._stub.CancelJob(request, timeout=self._timeout_s)).job
+            return job
+
+    async def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
+        """Runs what failed, was cancelled or expired; what succeeded stays."""
+        request = pb.ResumeJobRequest(job_id=job_id, deadline_unix_us=unix_us(deadline))
+        with translated():
+            job: pb.Job = (await self._stub.ResumeJob(request, timeout=self._timeout_s)).job
+            return job
+
+    async def delete(self, job_id: str, *, delete_outputs: bool = False) -> None:
+        """Forgets a job that is over, and deletes its outputs if asked to."""
+        with translated():
+            request = pb.DeleteJobRequest(job_id=job_id, delete_outputs=delete_outputs)
+            await self._stub.DeleteJob(request, timeout=self._timeout_s)
+
+    async def _add(self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items]) -> pb.Job:
+        additions = Additions(job)
+        for batch in begun:
+            await self._added(additions.request(batch))
+        async for batch in coming:
+            await self._added(additions.request(batch))
+        sealed = await self._added(additions.seal())
+        return sealed or job
+
+    async def _added(self, request: pb.AddItemsRequest | None) -> pb.Job | None:
+        """The job once a request has reached it: what the job has already is skipped, so it may be sent again."""
+        patience = Patience(self.patience_s)
+        while request is not None:
+            try:
+                with translated():
+                    job: pb.Job = (await self._stub.AddItems([request])).job
+                    return job
+            except KernelPortError as error:
+                # AbortedError: a try that broke off may still be at work.
+                await asyncio.sleep(patience.pause_s(error, also=(AbortedError,)))
+        return None

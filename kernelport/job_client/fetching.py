@@ -1,0 +1,67 @@
+"""Writes an item's output into a folder: whole and right, or not at all."""
+
+import contextlib
+import hashlib
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from kernelport.errors import InternalError
+from kernelport.v1 import job_pb2 as pb
+
+_CHUNK_BYTES = 2**20
+
+
+class Target:
+    """The file of an item. What is written appears under its name when the block ends without an error.
+
+    Attributes:
+        path: the file.
+
+    Raises:
+        InternalError: on entry, when the name leads out of the folder; at the end, when the bytes are not those that
+            the job made.
+    """
+
+    def __init__(self, item: pb.Item, folder: Path) -> None:
+        name = PurePosixPath(item.file)
+        if not item.file or name.is_absolute() or ".." in name.parts:
+            raise InternalError(f'item "{item.id}": expected a file below {folder}, got "{item.file}"')
+        self.path = folder / name
+        self._item = item
+        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._hash = hashlib.sha256()
+        self._written = False
+
+    def is_there(self) -> bool:
+        """Whether the file is there already, with the right content."""
+        try:
+            if self.path.stat().st_size != self._item.file_bytes:
+                return False
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest() == self._item.sha256
+        except FileNotFoundError:
+            return False
+
+    def write(self, chunk: bytes) -> None:
+        """Adds bytes to the file."""
+        self._hash.update(chunk)
+        self._file.write(chunk)
+        self._written = True
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._part.open("wb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is None and self._written and self._hash.digest() == self._item.sha256:
+            self._part.replace(self.path)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self._part.unlink()
+        if kind is None and self._written:
+            raise InternalError(f'item "{self._item.id}": the bytes that came are not those that the job made')

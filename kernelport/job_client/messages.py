@@ -1,0 +1,202 @@
+"""What the synchronous and the asyncio client of jobs have in common: messages, and when to try again."""
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from kernelport import tensors
+from kernelport.coercion import coerce, utf8
+from kernelport.errors import (
+    CancelledError,
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidArgumentError,
+    KernelPortError,
+    UnavailableError,
+)
+from kernelport.signature import Signature
+from kernelport.v1 import job_pb2 as pb
+
+# A text; inputs by name; an item's id and its inputs; or the message itself.
+ItemLike: TypeAlias = str | Mapping[str, Any] | tuple[str, Mapping[str, Any]] | pb.NewItem
+
+FORMATS = tuple(name.removeprefix("OUTPUT_FORMAT_").lower() for name in pb.OutputFormat.keys()[1:])
+ACTIVE = (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING, pb.JOB_STATE_CANCELLING)
+PAGE_SIZE = 1000
+BATCH_BYTES, BATCH_ITEMS = 2**20, 5000
+# A stream ends and goes on from its cursor after this many seconds, so that a connection that hangs is noticed.
+STREAM_S = 60.0
+GIVE_UP_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+
+
+def job_spec(
+    deployment: str,
+    signature: Signature,
+    *,
+    shared: Mapping[str, Any] | None,
+    output_format: str,
+    priority: int,
+    deadline: datetime | None,
+    metadata: Mapping[str, str] | None,
+    webhook: pb.Webhook | None,
+    retention_s: int,
+    delete_outputs: bool,
+) -> pb.JobSpec:
+    """The message of what a job runs and how.
+
+    Raises:
+        InvalidArgumentError: when the format is none, or a shared input is not what the deployment declares.
+    """
+    if output_format and output_format not in FORMATS:
+        violation = FieldViolation("output_format", f'expected one of {", ".join(FORMATS)}, got "{output_format}"')
+        raise InvalidArgumentError.of([violation])
+    return pb.JobSpec(
+        deployment=deployment,
+        shared_inputs=tensors.from_arrays(coerce(shared or {}, signature)),
+        output_format=f"OUTPUT_FORMAT_{output_format.upper() or 'UNSPECIFIED'}",
+        priority=priority,
+        deadline_unix_us=unix_us(deadline),
+        metadata=metadata or {},
+        webhook=webhook,
+        retention_s=retention_s,
+        delete_outputs=delete_outputs,
+    )
+
+
+def unix_us(time_of: datetime | None) -> int:
+    """Microseconds of Unix time; 0 for None. A time without a zone is local time."""
+    return 0 if time_of is None else round(time_of.timestamp() * 1e6)
+
+
+def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
+    """The message of an item. One that has no id of its own gets its number, from 1, as six digits or more.
+
+    Raises:
+        InvalidArgumentError: when an input is not what the deployment declares; it names the item.
+    """
+    if isinstance(item, pb.NewItem):
+        return item
+    item_id, inputs = item if isinstance(item, tuple) else (f"{number:06}", item)
+    if isinstance(inputs, str):
+        inputs = {"text": utf8(inputs)}
+    elif not signature.inputs:  # nobody has loaded the model yet: a text can only be UTF-8
+        inputs = {name: utf8(value) if isinstance(value, str) else value for name, value in inputs.items()}
+    try:
+        return pb.NewItem(id=item_id, inputs=tensors.from_arrays(coerce(inputs, signature)))
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f'item "{item_id}": {error.message}', violations=error.violations) from None
+
+
+class Batcher:
+    """Gathers items into messages of at most about 1 MiB."""
+
+    def __init__(self) -> None:
+        self._items: list[pb.NewItem] = []
+        self._bytes = 0
+
+    def add(self, item: pb.NewItem) -> list[pb.NewItem] | None:
+        """The items before this one, when they make a message; the item itself goes into the next."""
+        size = item.ByteSize()
+        full = self._items if self._bytes + size > BATCH_BYTES or len(self._items) == BATCH_ITEMS else None
+        if full:
+            self._items, self._bytes = [], 0
+        self._items.append(item)
+        self._bytes += size
+        return full or None
+
+    def rest(self) -> list[pb.NewItem]:
+        """The items that are in no message yet."""
+        return self._items
+
+
+def batches(items: Iterable[ItemLike], signature: Signature) -> Iterator[list[pb.NewItem]]:
+    """Items in lists that make one message each; at least one list, which may be empty."""
+    batcher = Batcher()
+    for number, item in enumerate(items, 1):
+        if full := batcher.add(new_item(item, number, signature)):
+            yield full
+    yield batcher.rest()
+
+
+async def async_batches(
+    items: Iterable[ItemLike] | AsyncIterator[ItemLike], signature: Signature
+) -> AsyncIterator[list[pb.NewItem]]:
+    """The same; items may come asynchronously."""
+    if not hasattr(items, "__aiter__"):
+        for batch in batches(items, signature):
+            yield batch
+        return
+    batcher, numbers = Batcher(), itertools.count(1)
+    async for item in items:
+        if full := batcher.add(new_item(item, next(numbers), signature)):
+            yield full
+    yield batcher.rest()
+
+
+class Additions:
+    """The requests that add a job's items, each with its place, so that one may be sent again.
+
+    Args:
+        job: as it stands; what it has of the items already is not sent again.
+    """
+
+    def __init__(self, job: pb.Job) -> None:
+        self._job_id = job.id
+        self._has = job.progress.items
+        self._offset = 0
+
+    def request(self, batch: Sequence[pb.NewItem]) -> pb.AddItemsRequest | None:
+        """The request for the next items; None when the job has them all."""
+        offset = self._offset
+        self._offset += len(batch)
+        if self._offset <= self._has:
+            return None
+        return pb.AddItemsRequest(job_id=self._job_id, offset=offset, items=batch)
+
+    def seal(self) -> pb.AddItemsRequest:
+        """The request that ends the job's items."""
+        return pb.AddItemsRequest(job_id=self._job_id, offset=self._offset, seal=True)
+
+
+def given_up(job: pb.Job) -> pb.CancelJobRequest:
+    """The request that ends a job whose items will not come."""
+    return pb.CancelJobRequest(job_id=job.id, reason="its submission was given up")
+
+
+class Patience:
+    """How long to go on trying while a front door cannot be reached: the pauses double, up to 5 s.
+
+    Args:
+        seconds: without success after which to give up; 0 to fail at once.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.succeeded()
+
+    def succeeded(self) -> None:
+        """Begins anew."""
+        self._since: float | None = None
+        self._pause_s = FIRST_PAUSE_S
+
+    def pause_s(self, error: KernelPortError, also: Collection[type[KernelPortError]] = ()) -> float:
+        """Seconds to wait before the next try.
+
+        Raises:
+            KernelPortError: the error itself, when trying again cannot help or has not for too long.
+        """
+        now = time.monotonic()
+        self._since = self._since or now
+        hopeless = not isinstance(error, (UnavailableError, CancelledError, DeadlineExceededError, *also))
+        if hopeless or now - self._since >= self._seconds:
+            raise error
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return max(pause_s, min(error.retry_after_s or 0.0, LONGEST_PAUSE_S))
+
+
+def is_over(job: pb.Job) -> bool:
+    """Whether nothing more will happen to a job, unless it is resumed."""
+    return job.state not in ACTIVE

@@ -1,0 +1,257 @@
+"""Bulk jobs, synchronously."""
+
+import contextlib
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
+from kernelport.job_client import fetching
+from kernelport.job_client.messages import (
+    GIVE_UP_S,
+    PAGE_SIZE,
+    STREAM_S,
+    Additions,
+    ItemLike,
+    Patience,
+    batches,
+    given_up,
+    is_over,
+    job_spec,
+    unix_us,
+)
+from kernelport.signature import Signature
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1 import job_pb2_grpc
+
+_Items = list[pb.NewItem]
+
+
+class Jobs:
+    """The bulk jobs of a front door; safe to share between threads.
+
+    Attributes:
+        patience_s: seconds for which a submission or a watch that has begun goes on trying while no front door can be
+            reached.
+
+    Args:
+        channel: to the front door.
+        signature_of: what a deployment takes.
+        timeout_s: seconds that a short call may take.
+    """
+
+    def __init__(
+        self, channel: grpc.Channel, signature_of: Callable[[str], Signature], timeout_s: float | None = None
+    ) -> None:
+        self.patience_s = 300.0
+        self._stub = job_pb2_grpc.JobServiceStub(channel)
+        self._signature_of = signature_of
+        self._timeout_s = timeout_s
+
+    def submit(
+        self,
+        deployment: str,
+        items: Iterable[ItemLike],
+        *,
+        shared: Mapping[str, Any] | None = None,
+        output_format: str = "",
+        priority: int = 0,
+        deadline: datetime | None = None,
+        metadata: Mapping[str, str] | None = None,
+        webhook: pb.Webhook | None = None,
+        retention_s: int = 0,
+        delete_outputs: bool = False,
+        request_id: str = "",
+    ) -> pb.Job:
+        """Makes a job of items and seals it. Holds a few MiB of the items at a time, however many they are.
+
+        Args:
+            deployment: the deployment's name.
+            items: each a text, a mapping of inputs, or a tuple of an id and one of these. Items without an id get
+                their number, from 000001.
+            shared: inputs that are the same for every item.
+            output_format: wav, flac, ogg, mp3 or npz; empty for what suits the deployment.
+            priority: the job's share among the jobs of the deployment, 1 to 10000; 0 stands for 100.
+            deadline: when the job expires.
+            metadata: notes that are kept with the job.
+            webhook: who is told of the job by HTTP.
+            retention_s: seconds for which the job is kept after it is over; 0 for the server's default.
+            delete_outputs: whether the outputs go with it.
+            request_id: makes the call safe to repeat, with the same arguments: a job that is there is gone on with.
+
+        Raises:
+            InvalidArgumentError: when an item or argument is not as expected. A job that has some of its items by then
+                is cancelled, unless it has a request id to go on with.
+            AlreadyExistsError: the request id was used with other arguments.
+        """
+        signature = self._signature_of(deployment)
+        spec = job_spec(
+            deployment,
+            signature,
+            shared=shared,
+            output_format=output_format,
+            priority=priority,
+            deadline=deadline,
+            metadata=metadata,
+            webhook=webhook,
+            retention_s=retention_s,
+            delete_outputs=delete_outputs,
+        )
+        coming = batches(items, signature)
+        first = next(coming)
+        second = next(coming, None)
+        request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
+        if second is None:
+            request.items.extend(first)
+        request.open = second is not None
+        with translated():
+            job = self._stub.SubmitJob(request, timeout=self._timeout_s).job
+        if second is None or job.sealed:
+            return job
+        try:
+            return self._add(job, itertools.chain([first, second], coming))
+        except BaseException:
+            if not request_id:
+                with contextlib.suppress(grpc.RpcError):  # the error that led here says more
+                    self._stub.CancelJob(given_up(job), timeout=GIVE_UP_S)
+            raise
+
+    def get(self, job_id: str) -> pb.Job:
+        """One job."""
+        with translated():
+            return self._stub.GetJob(pb.GetJobRequest(job_id=job_id), timeout=self._timeout_s).job
+
+    def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> Iterator[pb.Job]:
+        """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
+        request = pb.ListJobsRequest(deployment=deployment, states=states, page_size=PAGE_SIZE)
+        while True:
+            with translated():
+                page = self._stub.ListJobs(request, timeout=self._timeout_s)
+            yield from page.jobs
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    def watch(
+        self, job_id: str, *, cursor: int = 0, items: bool = False, interval_s: float = 0.0
+    ) -> Iterator[pb.WatchJobResponse]:
+        """Tells how a job stands, now and whenever that changes, until it is over. Goes on by itself from where it was
+        when the connection breaks.
+
+        Args:
+            cursor: of the last event seen, to go on after it.
+            items: whether the events tell of the items that are done, too; each once from cursor 0 on.
+            interval_s: the least time between two events, in seconds; 0 for the server's default.
+        """
+        patience = Patience(0.0)
+        request = pb.WatchJobRequest(job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
+        while True:
+            over = False
+            call = self._stub.WatchJob(request, timeout=STREAM_S)
+            try:
+                for event in call:
+                    patience = Patience(self.patience_s)
+                    request.cursor = event.cursor
+                    yield event
+                    over = is_over(event.job)
+                ended: KernelPortError = UnavailableError("the front door ended the stream")
+            except grpc.RpcError as error:
+                ended = from_call(error)
+            finally:
+                call.cancel()
+            if over:
+                return
+            time.sleep(patience.pause_s(ended))
+
+    def finished_items(self, job_id: str, *, cursor: int = 0) -> Iterator[pb.Item]:
+        """Every item as it is done, in that order, until the job is over."""
+        for event in self.watch(job_id, cursor=cursor, items=True):
+            yield from event.items
+
+    def wait(self, job_id: str) -> pb.Job:
+        """The job when it is over."""
+        for event in self.watch(job_id):
+            job = event.job
+        return job
+
+    def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> Iterator[pb.Item]:
+        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`."""
+        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+        while True:
+            with translated():
+                page = self._stub.ListItems(request, timeout=self._timeout_s)
+            yield from page.items
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    def output(self, job_id: str, item_id: str) -> Iterator[bytes]:
+        """The file that an item became, in pieces."""
+        request = pb.GetItemOutputRequest(job_id=job_id, item_id=item_id)
+        with translated():
+            for answer in self._stub.GetItemOutput(request):
+                yield answer.chunk
+
+    def fetch(self, job_id: str, item: pb.Item, folder: Path) -> Path:
+        """The output of an item that succeeded as a file in a folder, under the name that the job gave it. A file that
+        is there already and has the right hash stays.
+
+        Raises:
+            InternalError: when what came is not what the job made.
+        """
+        with fetching.Target(item, folder) as target:
+            if not target.is_there():
+                for chunk in self.output(job_id, item.id):
+                    target.write(chunk)
+        return target.path
+
+    def cancel(self, job_id: str, reason: str = "") -> pb.Job:
+        """Starts no further item of a job."""
+        with translated():
+            request = pb.CancelJobRequest(job_id=job_id, reason=reason)
+            return self._stub.CancelJob(request, timeout=self._timeout_s).job
+
+    def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
+        """Runs what failed, was cancelled or expired; what succeeded stays."""
+        with translated():
+            request = pb.ResumeJobRequest(job_id=job_id, deadline_unix_us=unix_us(deadline))
+            return self._stub.ResumeJob(request, timeout=self._timeout_s).job
+
+    def delete(self, job_id: str, *, delete_outputs: bool = False) -> None:
+        """Forgets a job that is over, and deletes its outputs if asked to."""
+        with translated():
+            request = pb.DeleteJobRequest(job_id=job_id, delete_outputs=delete_outputs)
+            self._stub.DeleteJob(request, timeout=self._timeout_s)
+
+    def _add(self, job: pb.Job, coming: Iterator[_Items]) -> pb.Job:
+        """Adds batches to an open job, making one while the one before is on its way, and seals it."""
+        additions = Additions(job)
+        requests = (request for batch in coming if (request := additions.request(batch)) is not None)
+        sent: tuple[pb.AddItemsRequest, Any] | None = None
+        for request in requests:
+            if sent is not None:
+                self._added(*sent)
+            sent = request, self._stub.AddItems.future(iter([request]))
+        if sent is not None:
+            self._added(*sent)
+        seal = additions.seal()
+        return self._added(seal, self._stub.AddItems.future(iter([seal])))
+
+    def _added(self, request: pb.AddItemsRequest, call: Any) -> pb.Job:
+        """The job once a request has reached it: what the job has already is skipped, so it may be sent again."""
+        patience = Patience(self.patience_s)
+        while True:
+            try:
+                with translated():
+                    added: pb.Job = call.result().job
+                    return added
+            except KernelPortError as error:
+                # AbortedError: a try that broke off may still be at work.
+                time.sleep(patience.pause_s(error, also=(AbortedError,)))
+            call = self._stub.AddItems.future(iter([request]))

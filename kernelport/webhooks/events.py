@@ -1,0 +1,104 @@
+"""Which event of a job is due, and what it says."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Self
+
+from google.protobuf.json_format import MessageToDict
+
+from kernelport.v1 import job_pb2 as pb
+
+DEFAULT_PROGRESS_INTERVAL_S = 10.0
+_FINAL = {
+    pb.JOB_STATE_SUCCEEDED: pb.WEBHOOK_EVENT_SUCCEEDED,
+    pb.JOB_STATE_FAILED: pb.WEBHOOK_EVENT_FAILED,
+    pb.JOB_STATE_CANCELLED: pb.WEBHOOK_EVENT_CANCELLED,
+    pb.JOB_STATE_EXPIRED: pb.WEBHOOK_EVENT_EXPIRED,
+}
+_ALL_BUT_PROGRESS = frozenset({pb.WEBHOOK_EVENT_STARTED, *_FINAL.values()})
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a job's webhook has been told.
+
+    Attributes:
+        started: 1 once it was told of the start.
+        finished: the time of the end it was told of last, in microseconds; 0 for none. A resumed job ends again.
+        done: how many items were done by the last it was told.
+        at: when that was, in microseconds.
+    """
+
+    started: int = 0
+    finished: int = 0
+    done: int = 0
+    at: int = 0
+
+    @classmethod
+    def of(cls, fields: Mapping[bytes, bytes]) -> Self:
+        """What the fields of a hash say."""
+        return cls(*(int(fields.get(name, b"0")) for name in (b"started", b"finished", b"done", b"at")))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event.
+
+    Attributes:
+        id: the same for the same event, however often it is sent.
+        kind: what it tells.
+        told: what has been told when it has arrived.
+    """
+
+    id: str
+    kind: pb.WebhookEvent
+    told: Told
+
+
+def due(job: pb.Job, told: Told, now_us: int) -> Event | None:
+    """The next event of a job that is wanted and may be sent now."""
+    wanted = frozenset(job.spec.webhook.events) or _ALL_BUT_PROGRESS
+    final = _FINAL.get(job.state)
+    done = job.progress.succeeded + job.progress.failed
+    after = replace(told, started=1, done=done, at=now_us)
+    if job.started_unix_us and not told.started and pb.WEBHOOK_EVENT_STARTED in wanted:
+        return Event(f"{job.id}.started", pb.WEBHOOK_EVENT_STARTED, after)
+    if final is not None:
+        if final not in wanted or told.finished == job.finished_unix_us:
+            return None
+        return Event(f"{job.id}.{job.finished_unix_us}", final, replace(after, finished=job.finished_unix_us))
+    if pb.WEBHOOK_EVENT_PROGRESS in wanted and done != told.done and now_us >= next_progress_us(job, told):
+        return Event(f"{job.id}.progress.{now_us}", pb.WEBHOOK_EVENT_PROGRESS, after)
+    return None
+
+
+def next_progress_us(job: pb.Job, told: Told) -> int:
+    """The first moment at which progress may be told again, in microseconds of Unix time."""
+    return told.at + round((job.spec.webhook.progress_interval_s or DEFAULT_PROGRESS_INTERVAL_S) * 1e6)
+
+
+def wants_progress(job: pb.Job) -> bool:
+    """Whether the webhook is to be told of progress that there will be."""
+    return pb.WEBHOOK_EVENT_PROGRESS in job.spec.webhook.events and job.state not in _FINAL
+
+
+def body_of(event: Event, job: pb.Job, now_us: int) -> bytes:
+    """What an event says, as JSON: its type, its time, and the job as the contract has it, without the webhook."""
+    shown = pb.Job()
+    shown.CopyFrom(job)
+    shown.spec.ClearField("webhook")
+    said = {
+        "type": f"job.{name_of(event.kind)}",
+        "timestamp": datetime.fromtimestamp(now_us / 1e6, UTC).isoformat(),
+        "data": {
+            "job": MessageToDict(shown, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        },
+    }
+    return json.dumps(said, ensure_ascii=False).encode()
+
+
+def name_of(kind: pb.WebhookEvent) -> str:
+    """An event in one small word."""
+    return pb.WebhookEvent.Name(kind).removeprefix("WEBHOOK_EVENT_").lower()

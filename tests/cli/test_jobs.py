@@ -1,0 +1,175 @@
+"""`kernelport jobs`, run as its user runs it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from kernelport import Client
+from kernelport.stack import Stack
+from kernelport.v1 import job_pb2 as pb
+from tests.cli.running import kernelport
+from tests.waiting import wait_for
+
+
+@pytest.fixture(autouse=True)
+def target(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERNELPORT_TARGET", stack.target)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
+    source = tmp_path / "lines.txt"
+    source.write_text("Good morning.\n\nIt is five o'clock.\nGood night.\n")
+    options = ("--set", "speed=1.2", "--metadata", "book=1", "--request-id", f"r-{tmp_path}")
+    printed = kernelport("jobs", "submit", source, "--watch", "--out", tmp_path / "out", *options)
+    job_id, *lines, last = printed.stdout.splitlines()
+    assert lines[-1].startswith("succeeded: 3/3 (100 %), 0 failed"), "lines, where stdout is no terminal"
+    assert "real-time factor" in lines[-1]
+    assert last.startswith(f"{job_id} succeeded: 3 of 3 items")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("000001.wav", "000003.wav", "000004.wav"),
+        "manifest.jsonl",
+    ]
+    for row, text in zip(rows(tmp_path / "out"), ["Good morning.", "It is five o'clock.", "Good night."], strict=True):
+        file = tmp_path / "out" / row["file"]
+        assert (row["state"], row["text"], row["attempts"]) == ("succeeded", text, 1)
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
+        assert soundfile.info(str(file)).frames / 24000 == pytest.approx(row["seconds"])
+
+    again = kernelport("jobs", "submit", source, *options)
+    assert again.stdout.strip() == job_id, "the same request names the same job"
+    assert kernelport("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
+        str(tmp_path / "out"), output_of(job_id)
+    )
+    kernelport("jobs", "fetch", job_id, "-o", tmp_path / "fetched")
+    assert rows(tmp_path / "fetched") == rows(tmp_path / "out")
+    shown = kernelport("jobs", "show", job_id).stdout
+    assert f"{job_id}: succeeded" in shown
+    assert "metadata   book=1" in shown
+    assert "input      speed: F32[1], for every item" in shown
+    assert job_id in kernelport("jobs", "list", "--deployment", "hibari-en", "--state", "succeeded").stdout
+    assert kernelport("jobs", "delete", job_id, "--outputs").stdout == f"{job_id}: deleted\n"
+    assert "there is no job" in kernelport("jobs", "show", job_id, expect=1).stderr
+
+
+def output_of(job_id: str) -> str:
+    return str(json.loads(kernelport("jobs", "show", job_id, "--json").stdout)["output_url"])
+
+
+def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_path: Path, client: Client) -> None:
+    source = tmp_path / "lines.csv"
+    source.write_text("id,text,speed\na,Good morning.,1\nb,Good night.,fast\nc,,1\n")
+    before = [job.id for job in client.jobs.list()]
+    printed = kernelport("jobs", "submit", source, expect=2)
+    assert f'{source}:3: speed: expected F32[1] (0.5 to 2.0, default 1), got "fast"' in printed.stderr
+    assert f"{source}:4: text: expected a text, got an empty one" in printed.stderr
+    assert "2 bad rows, 1 good ones; nothing was queued; --skip-bad leaves them out" in printed.stderr
+    assert [job.id for job in client.jobs.list()] == before
+
+    printed = kernelport("jobs", "submit", source, "--skip-bad", "--format", "flac", "-o", tmp_path / "out")
+    assert f"{source}:3: speed:" in printed.stderr
+    assert "2 bad rows are left out, 1 are submitted" in printed.stderr
+    assert soundfile.info(str(tmp_path / "out" / "a.flac")).format == "FLAC"
+
+
+def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> None:
+    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "..."}]
+    lines = [
+        {"custom_id": f"r/{i}", "method": "POST", "url": "/v1/audio/speech", "body": {"model": "hibari-en", **body}}
+        for i, body in enumerate(bodies)
+    ]
+    text = "\n".join(map(json.dumps, lines))
+    out = tmp_path / "out"
+    printed = kernelport("jobs", "submit", "-", "--input-format", "openai", "--out", out, stdin=text, expect=1)
+    job_id = printed.stdout.splitlines()[0]
+    assert "note: 1 requests name voice, which hibari-en does not take: left out" in printed.stderr
+    assert "r/1: " in printed.stderr
+    assert "something to say" in printed.stderr
+    assert f"kernelport jobs resume {job_id}" in printed.stderr
+    assert [(row["id"], row["state"], row.get("file")) for row in rows(out)] == [
+        ("r/0", "succeeded", "r%2F0.mp3"),
+        ("r/1", "failed", None),
+    ]
+    assert soundfile.info(str(out / "r%2F0.mp3")).frames > 0
+    failed = kernelport("jobs", "items", job_id, "--state", "failed", "--json").stdout
+    assert json.loads(failed)["id"] == "r/1"
+    table = kernelport("jobs", "items", job_id).stdout
+    assert "r/0" in table
+    assert "something to say" in " ".join(table.split())
+    assert kernelport("jobs", "fetch", job_id, "-o", tmp_path / "fetched", expect=1).stdout.startswith("1 of 2 items")
+
+
+def test_a_job_is_cancelled_and_resumed(tmp_path: Path) -> None:
+    source = tmp_path / "lines.txt"
+    source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 60)
+    job_id = kernelport("jobs", "submit", source).stdout.strip()
+    assert kernelport("jobs", "cancel", job_id, "--reason", "for now").stdout.startswith(f"{job_id}: cancel")
+    printed = kernelport("jobs", "watch", job_id, expect=3)
+    assert "for now" in printed.stderr
+    assert (
+        kernelport("jobs", "resume", job_id, "--watch")
+        .stdout.splitlines()[-1]
+        .startswith(f"{job_id} succeeded: 60 of 60 items")
+    )
+    assert "expected a job that failed" in kernelport("jobs", "resume", job_id, expect=1).stderr
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client) -> None:
+    source = tmp_path / "lines.txt"
+    source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 40)
+    command = [sys.executable, "-m", "kernelport.cli", "jobs", "submit", str(source), "--watch"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        job_id = watching.stdout.readline().strip()
+        assert watching.stdout.readline().startswith(("pending", "running"))
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+        told = watching.stderr.read()
+    assert f"{job_id} goes on; watch it again with: kernelport jobs watch {job_id}" in told
+    assert "Traceback" not in told
+    wait_for(lambda: client.jobs.get(job_id).state == pb.JOB_STATE_SUCCEEDED, 90)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["submit", "gone.txt"], 2, "does not exist"),
+        (["submit", "-", "--set", "sped=1"], 2, "hibari-en has no input sped; expected one of text, speed, seed"),
+        (["submit", "-", "--set", "speed=fast"], 1, 'inputs["speed"]'),
+        (["submit", "-", "--voice", "pyproject.toml"], 2, "--voice: hibari-en has no input prompt_audio"),
+        (["submit", "-", "--deployment", "no-such"], 1, 'no deployment is named "no-such"'),
+        (["submit", "-", "--deployment", "identity-onnx"], 2, "takes more than text: expected CSV or JSONL with x"),
+        (["submit", "-", "--deadline", "tomorrow"], 2, "expected a time such as"),
+        (["submit", "-", "--deadline", "2001-01-01"], 1, "expected a time to come"),
+        (["submit", "-", "--webhook", "ftp://example.com"], 1, "expected an http or https URL"),
+        (["submit", "-", "--webhook", "http://192.168.0.1/hook"], 1, "192.168.0.1 is no public address"),
+        (["submit", "-", "--webhook", "http://[fd00::1]/hook"], 1, "fd00::1 is no public address"),
+        (["submit", "-", "--webhook", "http://[::1/hook"], 1, "expected an http or https URL"),
+        (["submit", "-", "--webhook", "http://example.com:99999"], 1, "expected an http or https URL"),
+        (["submit", "-", "--webhook-event", "failed"], 2, "expected --webhook, too"),
+        (["watch", "no-such"], 1, "there is no job"),
+        (["items", "no-such"], 1, "there is no job"),
+        (["cancel"], 2, "JOB"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_clear_line(arguments: list[str], code: int, complaint: str) -> None:
+    assert complaint in kernelport("jobs", *arguments, stdin="Good morning.\n", expect=code).stderr
+
+
+def test_an_empty_file_is_no_job() -> None:
+    assert "has no items" in kernelport("jobs", "submit", "-", stdin="\n \n", expect=2).stderr

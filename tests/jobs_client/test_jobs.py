@@ -1,0 +1,161 @@
+"""`client.jobs` and its asyncio twin, on the real stack."""
+
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelport import AlreadyExistsError, AsyncClient, Client, InvalidArgumentError, NotFoundError, UnavailableError
+from kernelport.job_client import messages
+from kernelport.stack import Stack
+from kernelport.stack.stack import free_port
+from kernelport.v1 import job_pb2 as pb
+from tests.jobs_client.proxy import proxied
+
+X = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
+
+
+def tensors(count: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    for number in range(count):
+        yield f"t-{number:05}", {"x": X + number}
+
+
+def test_a_job_from_any_iterable_of_items(client: Client, tmp_path: Path) -> None:
+    items = ["Good morning.", {"text": "Good day.", "speed": 1.5}, ("evening", "Good evening."), ("n", {"text": "Hm."})]
+    job = client.jobs.wait(client.jobs.submit("hibari-en", items, metadata={"a": "b"}, output_format="ogg").id)
+    assert job.state == pb.JOB_STATE_SUCCEEDED
+    assert dict(job.spec.metadata) == {"a": "b"}
+    found = list(client.jobs.items(job.id))
+    assert [(item.id, item.text) for item in found] == [
+        ("000001", "Good morning."),
+        ("000002", "Good day."),
+        ("evening", "Good evening."),
+        ("n", "Hm."),
+    ]
+    path = client.jobs.fetch(job.id, found[2], tmp_path)
+    assert path == tmp_path / "evening.ogg"
+    assert path.read_bytes() == b"".join(client.jobs.output(job.id, "evening"))
+    before = path.stat().st_mtime_ns
+    assert client.jobs.fetch(job.id, found[2], tmp_path) == path
+    assert path.stat().st_mtime_ns == before, "what is there and right stays"
+    path.write_bytes(b"wrong")
+    client.jobs.fetch(job.id, found[2], tmp_path)
+    assert path.stat().st_size == found[2].file_bytes
+    client.jobs.delete(job.id, delete_outputs=True)
+    with pytest.raises(NotFoundError):
+        client.jobs.get(job.id)
+
+
+def test_a_large_job_travels_in_bounded_messages_and_every_item_is_told_once(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 100)
+    job = client.jobs.submit("identity-onnx", tensors(950))
+    assert (job.progress.items, job.sealed) == (950, True)
+    told = Counter(item.id for item in client.jobs.finished_items(job.id))
+    assert told == Counter(name for name, _ in tensors(950))
+    assert [item.id for item in client.jobs.items(job.id)] == [name for name, _ in tensors(950)]
+
+
+def test_a_submission_and_a_watch_go_on_when_the_connection_breaks(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 50)
+    with proxied(stack.target) as proxy, Client(proxy.target) as client:
+
+        def breaking() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+            for number, item in enumerate(tensors(600)):
+                if number in (120, 333):
+                    proxy.break_all()
+                yield item
+
+        job = client.jobs.submit("identity-onnx", breaking())
+        assert (job.progress.items, job.sealed) == (600, True)
+        told: Counter[str] = Counter()
+        for number, event in enumerate(client.jobs.watch(job.id, items=True, interval_s=0.1)):
+            told.update(item.id for item in event.items)
+            if number in (0, 1):
+                proxy.break_all()
+        assert told == Counter(name for name, _ in tensors(600))
+        assert proxy.broken > 0
+
+
+def test_a_request_id_goes_on_with_a_submission_that_broke_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 50)
+
+    def dying() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        for number, item in enumerate(tensors(300)):
+            if number == 220:
+                raise RuntimeError("the power is out")
+            yield item
+
+    with pytest.raises(RuntimeError, match="the power is out"):
+        client.jobs.submit("identity-onnx", dying(), request_id="goes-on")
+    job = client.jobs.submit("identity-onnx", tensors(300), request_id="goes-on")
+    assert (job.progress.items, job.sealed) == (300, True)
+    assert client.jobs.submit("identity-onnx", tensors(300), request_id="goes-on").id == job.id
+    assert client.jobs.wait(job.id).progress.succeeded == 300
+    with pytest.raises(AlreadyExistsError):
+        client.jobs.submit("identity-onnx", tensors(300), request_id="goes-on", priority=7)
+
+
+def test_a_submission_that_breaks_off_without_a_request_id_leaves_no_open_job(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 10)
+    items = [
+        *(("t", {"x": X + n}) for n in range(1)),
+        *((f"u{n}", {"x": X}) for n in range(40)),
+        ("bad", {"x": "text"}),
+    ]
+    with pytest.raises(InvalidArgumentError, match='item "bad"'):
+        client.jobs.submit("identity-onnx", items, metadata={"mark": "broke-off"})
+    with pytest.raises(InvalidArgumentError, match="output_format: expected one of wav, flac"):
+        client.jobs.submit("identity-onnx", tensors(1), output_format="avi")
+    job = next(job for job in client.jobs.list("identity-onnx") if job.spec.metadata.get("mark") == "broke-off")
+    assert client.jobs.wait(job.id).state == pb.JOB_STATE_CANCELLED
+    assert "given up" in client.jobs.get(job.id).reason
+
+
+def test_what_cannot_work_fails_at_once() -> None:
+    with Client(f"127.0.0.1:{free_port()}") as client:
+        with pytest.raises(UnavailableError):
+            client.jobs.submit("identity-onnx", tensors(1))
+        with pytest.raises(UnavailableError):
+            list(client.jobs.watch("a"))
+
+
+async def test_the_same_for_asyncio(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 50)
+
+    async def coming() -> AsyncIterator[tuple[str, dict[str, np.ndarray]]]:
+        for item in tensors(180):
+            yield item
+
+    with proxied(stack.target) as proxy:
+        async with AsyncClient(proxy.target) as client:
+            job = await client.jobs.submit("identity-onnx", coming(), shared={}, request_id="asyncio")
+            assert (job.progress.items, job.sealed) == (180, True)
+            assert (
+                await client.jobs.submit("identity-onnx", tensors(180), shared={}, request_id="asyncio")
+            ).id == job.id
+            told = Counter[str]()
+            async for item in client.jobs.finished_items(job.id):
+                told[item.id] += 1
+                if len(told) == 1:
+                    threading.Thread(target=proxy.break_all).start()
+            assert told == Counter(name for name, _ in tensors(180))
+            assert (await client.jobs.wait(job.id)).state == pb.JOB_STATE_SUCCEEDED
+            items = [item async for item in client.jobs.items(job.id, ["ITEM_STATE_SUCCEEDED"])]
+            assert len(items) == 180
+            path = await client.jobs.fetch(job.id, items[7], tmp_path)
+            with np.load(path) as outputs:
+                assert np.array_equal(outputs["y"], X + 7)
+            assert job.id in [each.id async for each in client.jobs.list("identity-onnx", ["JOB_STATE_SUCCEEDED"])]
+            assert (await client.jobs.cancel(job.id)).state == pb.JOB_STATE_SUCCEEDED, "what is over stays as it is"
+            await client.jobs.delete(job.id, delete_outputs=True)
+            with pytest.raises(NotFoundError):
+                await client.jobs.get(job.id)
