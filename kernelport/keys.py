@@ -13,6 +13,10 @@
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
 | kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
+| kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by the parameters of the encoding | an hour after its last use |
+| kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
+| kp:voices | hash of serialized Voice by name | for good: until deleted |
+| kp:voice-recordings | hash of recordings by name of voice | for good: until deleted |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
@@ -21,6 +25,9 @@
 
 WORKERS = "kp:workers"
 FRONT_DOORS = "kp:front-doors"
+ENCODED_VOICES = "kp:encoded-voices"
+VOICES = "kp:voices"
+VOICE_RECORDINGS = "kp:voice-recordings"
 UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
@@ -30,6 +37,7 @@ REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 ATTEMPTS_TTL_S = 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
+ENCODED_VOICE_TTL_S = 3600
 # A claim outlives its deadline: it may have to go into a dead letter.
 CLAIM_TTL_PAST_DEADLINE_S = 600
 
@@ -82,3 +90,8 @@ def result(deployment: str, request_id: str) -> str:
 def dead_letters(deployment: str) -> str:
     """The deployment's dead letters by id."""
     return f"kp:dlq:{deployment}"
+
+
+def encoded_voice(recording_sha256: str) -> str:
+    """What workers have made of a recording, one field for each set of parameters."""
+    return f"kp:encoded-voice:{recording_sha256}"

@@ -20,6 +20,7 @@ from kernelport.deployments import Deployment, load_deployments
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.v1 import dead_letter_pb2, dead_letter_pb2_grpc, deployment_pb2, deployment_pb2_grpc, inference_pb2
+from kernelport.v1 import voice_pb2, voice_pb2_grpc
 from kernelport_api.admission import Admission
 from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters
@@ -29,6 +30,7 @@ from kernelport_api.inference import Inference
 from kernelport_api.line import Line
 from kernelport_api.observation import keep_gauges
 from kernelport_api.replies import ReplyReader
+from kernelport_api.voices import Voices
 from kernelport_api.workers import REFRESH_INTERVAL_S, WorkerView
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ async def serve(settings: Settings) -> None:
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
     letters = DeadLetters(deployments, redis, inference)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(_service_names(), server)
     try:
@@ -150,6 +153,7 @@ def _service_names() -> list[str]:
         inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
         deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
         dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
+        voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
         health.SERVICE_NAME,
         reflection.SERVICE_NAME,
     ]

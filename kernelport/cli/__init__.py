@@ -13,6 +13,7 @@ from kernelport.cli.model_fetch import model_fetch
 from kernelport.cli.say import say
 from kernelport.cli.serve import serve
 from kernelport.cli.up import up
+from kernelport.cli.voices import voices
 from kernelport.cli.worker import worker
 from kernelport.errors import KernelPortError
 from kernelport.schema import ConfigError
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, deployments, dlq, model_fetch, doctor, demo):
+for command in (up, serve, worker, infer, say, deployments, voices, dlq, model_fetch, doctor, demo):
     cli.add_command(command)
 
 

@@ -27,7 +27,7 @@ LEASES_OF_A_LONG_TASK = 5
 SETTLE_LEASES, SETTLE_S = 4, 20.0
 PROBE_S = 10.0
 # See kernelport/keys.py: what lives for good.
-PERMANENT = (QUEUE_PREFIX, keys.dead_letters(""), keys.UNACKED, "_kombu.binding")
+PERMANENT = (QUEUE_PREFIX, keys.dead_letters(""), keys.UNACKED, keys.VOICES, keys.VOICE_RECORDINGS, "_kombu.binding")
 
 
 @dataclass(frozen=True)
