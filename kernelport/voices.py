@@ -11,7 +11,7 @@ import soundfile
 from redis import Redis
 
 from kernelport import keys
-from kernelport.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from kernelport.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
 from kernelport.v1.voice_pb2 import AddVoiceRequest, Voice
 
 MAX_BYTES = 16 * 2**20
@@ -25,6 +25,21 @@ _RATES = (4_000, 384_000)
 _MAX_CHANNELS = 8
 _BLOCK_FRAMES = 1 << 16
 _SILENCE = 10 ** (-65 / 20)
+
+
+class VoiceNotFoundError(NotFoundError):
+    """No voice has this name."""
+
+    reason = "VOICE_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no voice is named {name[:64]!r}; `kernelport voices list` shows those there are")
+
+
+class VoiceExistsError(AlreadyExistsError):
+    """The name of the voice is taken."""
+
+    reason = "VOICE_EXISTS"
 
 
 def described(request: AddVoiceRequest) -> Voice:
@@ -50,11 +65,6 @@ def described(request: AddVoiceRequest) -> Voice:
             sha256=hashlib.sha256(request.audio).hexdigest(),
             created_unix_us=round(time.time() * 1e6),
         )
-
-
-def not_found(name: str, field: str) -> NotFoundError:
-    """The error for a name that no voice has."""
-    return NotFoundError(f"{field}: no voice is named {name[:64]!r}; `kernelport voices list` shows them")
 
 
 def find(redis: Redis, name: str) -> Voice | None:

@@ -19,8 +19,15 @@ from kernelport import metrics
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
-from kernelport.v1 import dead_letter_pb2, dead_letter_pb2_grpc, deployment_pb2, deployment_pb2_grpc, inference_pb2
-from kernelport.v1 import voice_pb2, voice_pb2_grpc
+from kernelport.v1 import (
+    dead_letter_pb2,
+    dead_letter_pb2_grpc,
+    deployment_pb2,
+    deployment_pb2_grpc,
+    inference_pb2,
+    voice_pb2,
+    voice_pb2_grpc,
+)
 from kernelport_api.admission import Admission
 from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters

@@ -8,11 +8,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, voices
-from kernelport.errors import AlreadyExistsError, ResourceExhaustedError
+from kernelport.errors import ResourceExhaustedError
 from kernelport.v1 import voice_pb2 as pb
 from kernelport.v1 import voice_pb2_grpc
 from kernelport_api.answers import answer_errors
-from kernelport_api.dispatch import unreachable
+from kernelport_api.outages import unreachable
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -23,6 +23,12 @@ if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 'full' end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 return 'added'
+"""
+_DELETE = """
+local voice = redis.call('HGET', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+return voice
 """
 
 
@@ -38,7 +44,7 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         arguments = (voice.name, voice.SerializeToString(), request.audio, voices.MAX_VOICES)
         outcome = await self._call("eval", _ADD, 2, keys.VOICES, keys.VOICE_RECORDINGS, *arguments)
         if outcome == b"taken":
-            raise AlreadyExistsError(f'name: there is a voice "{voice.name}" already; delete it first')
+            raise voices.VoiceExistsError(f'name: there is a voice "{voice.name}" already; delete it first')
         if outcome == b"full":
             raise ResourceExhaustedError(f"there are {voices.MAX_VOICES} voices, which is the limit; delete some")
         return pb.AddVoiceResponse(voice=voice)
@@ -50,23 +56,17 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
 
     @answer_errors
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:
-        return pb.GetVoiceResponse(voice=await self._voice(request.name))
+        value = await self._call("hget", keys.VOICES, request.name)
+        if value is None:
+            raise voices.VoiceNotFoundError(request.name)
+        return pb.GetVoiceResponse(voice=pb.Voice.FromString(value))
 
     @answer_errors
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
-        value = await self._call("hget", keys.VOICES, request.name)
-        if value is None:
-            return pb.DeleteVoiceResponse(removed=False)
-        removed = await self._call("hdel", keys.VOICES, request.name)
-        await self._call("hdel", keys.VOICE_RECORDINGS, request.name)
-        await self._call("delete", keys.encoded_voice(pb.Voice.FromString(value).sha256))
-        return pb.DeleteVoiceResponse(removed=bool(removed))
-
-    async def _voice(self, name: str) -> pb.Voice:
-        value = await self._call("hget", keys.VOICES, name)
-        if value is None:
-            raise voices.not_found(name, "name")
-        return pb.Voice.FromString(value)
+        value = await self._call("eval", _DELETE, 2, keys.VOICES, keys.VOICE_RECORDINGS, request.name)
+        if value is not None:
+            await self._call("delete", keys.encoded_voice(pb.Voice.FromString(value).sha256))
+        return pb.DeleteVoiceResponse(removed=value is not None)
 
     async def _call(self, command: str, *arguments: Any) -> Any:
         try:

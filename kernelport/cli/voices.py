@@ -10,8 +10,8 @@ from rich.table import Table
 
 from kernelport.cli import options
 from kernelport.client import Client
-from kernelport.errors import NotFoundError
 from kernelport.v1.voice_pb2 import Voice
+from kernelport.voices import VoiceNotFoundError
 
 
 @click.group()
@@ -29,9 +29,7 @@ def voices() -> None:
 def add(name: str, recording: Path, consent: str, owner: str, transcript: str, target: str) -> None:
     """Register RECORDING, a WAV, FLAC, OGG or MP3 file of 0.5 to 60 seconds, as the voice NAME."""
     with Client(target) as client:
-        voice = client.add_voice(
-            name, recording.read_bytes(), consent=consent, owner=owner, transcript=transcript
-        )
+        voice = client.add_voice(name, recording.read_bytes(), consent=consent, owner=owner, transcript=transcript)
     click.echo(f"{voice.name}: {voice.seconds:.1f} s of {voice.format} at {voice.sample_rate} Hz")
 
 
@@ -77,7 +75,7 @@ def delete(names: tuple[str, ...], target: str) -> None:
     with Client(target) as client:
         missing = [name for name in names if not client.delete_voice(name)]
     if missing:
-        raise NotFoundError(f"no voice is named {', '.join(missing)}")
+        raise VoiceNotFoundError(", ".join(missing))
     click.echo(f"{len(names)} deleted")
 
 
