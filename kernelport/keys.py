@@ -13,7 +13,7 @@
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
 | kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
-| kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by the parameters of the encoding | an hour after its last use |
+| kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
 | kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
 | kp:voices | hash of serialized Voice by name | for good: until deleted |
 | kp:voice-recordings | hash of recordings by name of voice | for good: until deleted |

@@ -82,7 +82,7 @@ class HuggingFaceSource(Strict):
     repo: _Repo
     revision: Text = "main"
     files: tuple[_FilePattern, ...] = Field(default=(), strict=False)
-    sha256: dict[_ModelFile, _Sha256] = {}
+    sha256: dict[_ModelFile, _Sha256] = Field(default_factory=dict)
 
     def snapshot(self, cache_dir: Path, commit: str) -> Path:
         """The directory of one commit, in the layout of the hub's cache."""
@@ -134,7 +134,7 @@ class Manifest(Strict):
     files: dict[_Role, _ModelFile] = Field(min_length=1)
     cache: Cache | None = None
     runtime: Runtime = Runtime()
-    options: dict[_Role, OptionValue] = {}
+    options: dict[_Role, OptionValue] = Field(default_factory=dict)
     _file: Path = PrivateAttr(Path("manifest.yaml"))
 
     @property

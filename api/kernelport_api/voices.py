@@ -41,10 +41,10 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
     @answer_errors
     async def AddVoice(self, request: pb.AddVoiceRequest, context: Context) -> pb.AddVoiceResponse:
         voice = await asyncio.to_thread(voices.described, request)
-        arguments = (voice.name, voice.SerializeToString(), request.audio, voices.MAX_VOICES)
+        arguments = (request.name, voice.SerializeToString(), request.audio, voices.MAX_VOICES)
         outcome = await self._call("eval", _ADD, 2, keys.VOICES, keys.VOICE_RECORDINGS, *arguments)
         if outcome == b"taken":
-            raise voices.VoiceExistsError(f'name: there is a voice "{voice.name}" already; delete it first')
+            raise voices.VoiceExistsError(f'name: there is a voice "{request.name}" already; delete it first')
         if outcome == b"full":
             raise ResourceExhaustedError(f"there are {voices.MAX_VOICES} voices, which is the limit; delete some")
         return pb.AddVoiceResponse(voice=voice)

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from kernelport.cli.bench import bench
 from kernelport.cli.demo import demo
 from kernelport.cli.deployments import deployments
 from kernelport.cli.dlq import dlq
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, deployments, voices, dlq, model_fetch, doctor, demo):
+for command in (up, serve, worker, infer, say, deployments, voices, dlq, model_fetch, doctor, demo, bench):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""Helion's settings; it reads them when a kernel is defined, so they are made before a module of kernels is imported."""
+"""Helion's settings. It reads them when a kernel is defined: make them before importing a module of kernels."""
 
 import os
 from pathlib import Path

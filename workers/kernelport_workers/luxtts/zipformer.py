@@ -107,7 +107,8 @@ class FeedForward(nn.Module):
         if kernel is None:
             hidden = ops.swoosh_l(self.in_proj(x))
         else:
-            hidden = kernel(x.flatten(0, -2), self.in_proj.weight, self.in_proj.bias).unflatten(0, x.shape[:-1])
+            flat = kernel(x.flatten(0, -2), self.in_proj.weight, self.in_proj.bias)
+            hidden = flat.view(*x.shape[:-1], -1)
         projected: Tensor = self.out_proj(hidden)
         return projected
 
@@ -137,7 +138,7 @@ class AttentionWeights(nn.Module):
             padding = x.new_zeros(batch, time) if frames.mask is None else frames.mask.to(x.dtype)
             flat = table.transpose(0, 1).flatten()
             fused = self.fused.attention_weights(query, key, pos, flat, padding.repeat_interleave(heads, dim=0))
-            return fused.unflatten(0, (batch, heads))
+            return fused.view(batch, heads, time, time)
         table = table.permute(1, 2, 0).repeat(batch, 1, 1)
         key = key.transpose(1, 2)
         weights = frames.weights(batch, heads, time)

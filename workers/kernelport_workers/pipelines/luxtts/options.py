@@ -40,9 +40,10 @@ class Options:
         if precision not in get_args(Precision):
             raise LoadError(f"options.precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}")
         self.precision = cast(Precision, precision)
-        self.kernels = values.get("kernels", True)
-        if not isinstance(self.kernels, bool):
-            raise LoadError(f"options.kernels: expected true or false, got {self.kernels!r}")
+        kernels = values.get("kernels", True)
+        if not isinstance(kernels, bool):
+            raise LoadError(f"options.kernels: expected true or false, got {kernels!r}")
+        self.kernels = kernels
 
     def load_phonemizer(self) -> "Phonemizer":
         """The phonemizer, after it has read a word.
