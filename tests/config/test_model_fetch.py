@@ -1,5 +1,6 @@
 """`kernelport model-fetch` against a hub on loopback."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -79,6 +80,31 @@ def test_what_is_in_the_cache_is_not_fetched_again(manifest: Path, hub: FakeHub)
     assert fetch(manifest).exit_code == 0
     assert fetch(manifest).exit_code == 0
     assert len(hub.downloads("model.onnx")) == 1
+
+
+def sha256(name: str) -> str:
+    return hashlib.sha256(FILES[name]).hexdigest()
+
+
+@pytest.mark.parametrize("digits", [16, 64])
+def test_files_with_the_expected_hash_are_said_to_have_it(manifest: Path, hub: FakeHub, digits: int) -> None:
+    manifest.write_text(
+        MANIFEST.replace("files: [", f"sha256: {{model.onnx: {sha256('model.onnx')[:digits]}}}\n  files: [")
+    )
+    result = fetch(manifest)
+    assert "model.onnx: 3000000 bytes, SHA-256 as expected" in result.stdout.splitlines()
+
+
+def test_a_file_that_is_not_the_expected_one_is_refused_and_removed(manifest: Path, hub: FakeHub) -> None:
+    manifest.write_text(MANIFEST.replace("files: [", f"sha256: {{model.onnx: {sha256('model.onnx')}}}\n  files: ["))
+    hub.files["model.onnx"] = b"something else"
+    result = fetch(manifest)
+    assert result.exit_code == 1
+    assert f"model.onnx: expected SHA-256 {sha256('model.onnx')}, got " in result.stderr
+    with pytest.raises(ModelFilesError):
+        load_manifest(manifest).resolve()
+    hub.files["model.onnx"] = MODEL
+    assert fetch(manifest).exit_code == 0
 
 
 def test_the_manifest_may_come_from_the_environment(

@@ -15,10 +15,10 @@ from kernelport_workers.luxtts.config import ModelConfig
 
 
 def test_the_command_reports_every_path_mixed_items_and_kernels(tiny_onnx: Path) -> None:
-    sizes = ["--seconds", "0.4", "--reference", "0.5", "--steps", "2", "--repeat", "1", "--batch", "1", "2"]
+    options = ["--seconds", "0.4", "--reference", "0.5", "--steps", "2", "--repeat", "1", "--batch", "1", "2"]
+    options += ["--mixed", "4", "--kernels"]
     finished = subprocess.run(
-        [sys.executable, "-m", "kernelport.cli", "bench", "luxtts", "--model", str(tiny_onnx), *sizes]
-        + ["--mixed", "4", "--kernels"],
+        [sys.executable, "-m", "kernelport.cli", "bench", "luxtts", "--model", str(tiny_onnx), *options],
         capture_output=True,
         text=True,
         timeout=100,

@@ -84,18 +84,17 @@ class TorchAcousticModel:
         text: Text encoder.
         decoder: Flow decoder on the same device and of the same type.
         max_batch: Most jobs per batch. With 1, a job's result does not depend on others to the last bit.
-        streams: Calls that may run at a time.
 
     Attributes:
         decoder: The velocity network.
         graphs: Replays recorded decoder steps when set; batches are then padded to the sizes of the recordings.
     """
 
-    def __init__(
-        self, config: ModelConfig, text: TextModel, decoder: FlowDecoder, max_batch: int, streams: int = 1
-    ) -> None:
+    # A small matrix product of PyTorch has other bits on another number of threads, as in a stream.
+    streams = 1
+
+    def __init__(self, config: ModelConfig, text: TextModel, decoder: FlowDecoder, max_batch: int) -> None:
         self.max_batch = max_batch
-        self.streams = streams
         self._config = config
         self._text = text
         self.decoder = decoder
@@ -103,7 +102,7 @@ class TorchAcousticModel:
         self._vectors = functools.lru_cache(maxsize=64)(self._time_vectors)
 
     def for_stream(self) -> TorchAcousticModel:
-        """See :meth:`AcousticModel.for_stream`: PyTorch takes the number of threads from its caller."""
+        """See :meth:`AcousticModel.for_stream`."""
         return self
 
     @torch.inference_mode()

@@ -19,7 +19,6 @@ from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE, SAMPLE_RATE, Mo
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
-from kernelport_workers.luxtts.streams import stream_count
 from kernelport_workers.luxtts.synthesis import Pass, Synthesizer, as_error
 from kernelport_workers.luxtts.text_encoder import frame_count
 from kernelport_workers.luxtts.tokenizer import Phonemizer, Tokenizer
@@ -105,8 +104,7 @@ class Pipeline:
         if compute == "torch":
             batch = max_batch or (1 if target.type == "cpu" else _GPU_BATCH)
             parts = load_acoustic_model(files, target, dtype)
-            streams = stream_count() if target.type == "cpu" else 1
-            model = TorchAcousticModel(files.config, *parts, max_batch=batch, streams=streams)
+            model = TorchAcousticModel(files.config, *parts, max_batch=batch)
             if tune_kernels and target.type == "cuda":
                 tune(model)
         elif compute in ("onnx", "onnx-int8"):

@@ -105,6 +105,28 @@ class ResBlock(nn.Module):
         return x + residual
 
 
+class TransposedConv(nn.ConvTranspose1d):
+    """Transposed convolution as one plain convolution per output phase.
+
+    oneDNN's own gives other bits with another number of threads, and an item must not depend on how it is run.
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        (stride,), (padding,), (kernel,) = self.stride, self.padding, self.kernel_size
+        length = (input.shape[-1] - 1) * stride - 2 * int(padding) + kernel
+        phases = []
+        for phase in range(stride):
+            # Output stride*m + phase is the sum over q of input[m + shift - q] times tap first + stride*q.
+            shift, first = divmod(phase + int(padding), stride)
+            taps = self.weight[:, :, first::stride].flip(-1).transpose(0, 1)
+            count = -(-(length - phase) // stride)
+            left, right = taps.shape[-1] - 1 - shift, count + shift - input.shape[-1]
+            phases.append(F.conv1d(F.pad(input, (left, right)), taps, self.bias))
+        longest = phases[0].shape[-1]
+        padded = [F.pad(each, (0, longest - each.shape[-1])) for each in phases]
+        return torch.stack(padded, dim=-1).flatten(2)[..., :length]
+
+
 class Upsampler(nn.Module):
     """Transposed convolutions and residual blocks: (B, L, C) to (B, 2L+1, C) at the published factors."""
 
@@ -112,7 +134,7 @@ class Upsampler(nn.Module):
         super().__init__()
         sizes = [config.dim >> level for level in range(len(config.upsample_factors) + 1)]
         self.upsample_layers = nn.ModuleList(
-            nn.ConvTranspose1d(sizes[level], sizes[level + 1], kernel, stride=factor, padding=(kernel - factor) // 2)
+            TransposedConv(sizes[level], sizes[level + 1], kernel, stride=factor, padding=(kernel - factor) // 2)
             for level, (factor, kernel) in enumerate(zip(config.upsample_factors, config.upsample_kernels, strict=True))
         )
         self.resnet_blocks = nn.ModuleList(ResBlock(size) for size in sizes[1:])

@@ -143,16 +143,17 @@ class Bench:
             ops.linear(left, right)
 
         with torch.inference_mode():
-            return 2.0 * size**3 / min(self._seconds(multiply) for _ in range(5))
+            return 2.0 * size**3 / min(self._seconds(multiply) for _ in range(20))
 
     def _load(self, path: str, max_batch: int) -> AcousticModel:
         if path == "plain":
             return PlainAcousticModel(self._files, self._device)
         if path in ("torch", "torch-tuned"):
             parts = load_acoustic_model(self._files, self._device, self._dtype)
-            streams = stream_count() if self._device.type == "cpu" else 1
-            model = TorchAcousticModel(self.config, *parts, max_batch=max_batch, streams=streams)
+            model = TorchAcousticModel(self.config, *parts, max_batch=max_batch)
             if path == "torch-tuned":
+                if self._device.type == "cpu":
+                    raise ValueError("path: torch-tuned needs a GPU")
                 tune(model)
             return model
         if path in ("onnx", "onnx-int8"):
