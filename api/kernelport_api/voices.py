@@ -51,8 +51,8 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
 
     @answer_errors
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Context) -> pb.ListVoicesResponse:
-        found: list[pb.Voice] = [pb.Voice.FromString(value) for value in await self._call("hvals", keys.VOICES)]
-        return pb.ListVoicesResponse(voices=sorted(found, key=lambda each: each.name))
+        values: dict[bytes, bytes] = await self._call("hgetall", keys.VOICES)
+        return pb.ListVoicesResponse(voices=[pb.Voice.FromString(values[name]) for name in sorted(values)])
 
     @answer_errors
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:

@@ -56,9 +56,14 @@ def mixed(voice: Voice, other_voice: Voice) -> list[Utterance]:
 class Wrapped:
     """An acoustic model whose every batch passes through a function first."""
 
+    streams = 1
+
     def __init__(self, model: AcousticModel, before: Any, max_batch: int = 1) -> None:
         self.max_batch = max_batch
         self._model, self._before = model, before
+
+    def for_stream(self) -> AcousticModel:
+        return self
 
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         self._before(jobs)

@@ -112,12 +112,12 @@ class TransposedConv(nn.ConvTranspose1d):
     """
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        (stride,), (padding,), (kernel,) = self.stride, self.padding, self.kernel_size
-        length = (input.shape[-1] - 1) * stride - 2 * int(padding) + kernel
+        stride, padding, kernel = self.stride[0], int(self.padding[0]), self.kernel_size[0]
+        length = (input.shape[-1] - 1) * stride - 2 * padding + kernel
         phases = []
         for phase in range(stride):
             # Output stride*m + phase is the sum over q of input[m + shift - q] times tap first + stride*q.
-            shift, first = divmod(phase + int(padding), stride)
+            shift, first = divmod(phase + padding, stride)
             taps = self.weight[:, :, first::stride].flip(-1).transpose(0, 1)
             count = -(-(length - phase) // stride)
             left, right = taps.shape[-1] - 1 - shift, count + shift - input.shape[-1]

@@ -22,7 +22,7 @@ from kernelport_workers.luxtts.bench.workload import Workload
 from kernelport_workers.luxtts.kernels.selection import choose, describe
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_INTERPRETED_FRAMES = 48
+_INTERPRETED_FRAMES = 24
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for row in bench.rows(workloads, paths, options.repeat):
             rows.append(row)
             print(f"measured {row.path}, batch {row.batch}: {row.total:.2f} s", flush=True)
-        matrix_flops = bench.matrix_flops()
+        matrix_flops = bench.matrix_flops(options.repeat)
         print(table(rows, matrix_flops))
         print(limit(rows[0], matrix_flops, options.dtype))
         if options.mixed:

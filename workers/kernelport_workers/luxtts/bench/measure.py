@@ -134,7 +134,7 @@ class Bench:
         best = min(seconds / length for seconds, length in zip(singly, lengths, strict=True))
         return Mixed(path, items, sum(lengths), sum(singly), together, best, peak_memory(self._device))
 
-    def matrix_flops(self) -> float:
+    def matrix_flops(self, repeat: int) -> float:
         """Float operations per second of a large matrix product in the paths' element type: the machine's limit."""
         size = 2048 if self._device.type == "cpu" else 8192
         left, right = (torch.randn(size, size).to(self._device, self._dtype) for _ in range(2))
@@ -143,7 +143,7 @@ class Bench:
             ops.linear(left, right)
 
         with torch.inference_mode():
-            return 2.0 * size**3 / min(self._seconds(multiply) for _ in range(20))
+            return 2.0 * size**3 / min(self._seconds(multiply) for _ in range(4 * repeat))
 
     def _load(self, path: str, max_batch: int) -> AcousticModel:
         if path == "plain":
