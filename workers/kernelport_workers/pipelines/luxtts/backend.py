@@ -206,5 +206,5 @@ def _error(error: LuxTTSError, field: str) -> KernelPortError:
     if isinstance(error, InvalidInputError):
         return invalid(error.field, error.reason)
     if isinstance(error, DependencyError):
-        return invalid(field, f"this worker cannot read it: {error}")
+        return invalid(field, f"this worker lacks a package: {error}")
     return InternalError(f"luxtts failed: {error}")
