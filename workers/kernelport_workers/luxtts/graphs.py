@@ -46,12 +46,13 @@ class CudaRecorder:
 
 @dataclass(slots=True)
 class _Recorded:
-    """One graph and the tensors it reads and writes."""
+    """One graph and all tensors that it reads and writes: it knows their addresses, so they must live as long."""
 
     x: Tensor
     condition: Tensor
     mask: Tensor
     times: list[Tensor]
+    frames: Frames
     replay: Callable[[], None]
     result: Tensor
 
@@ -105,4 +106,4 @@ class GraphedSteps:
         times = [torch.zeros(config.dim, device=x.device, dtype=condition.dtype) for _ in config.downsampling]
         frames = Frames.of(kept, condition.shape[1], config.pos_dim, padding)
         replay, result = self._record(lambda: self._decoder(x, kept, times, frames))
-        return _Recorded(x, kept, padding, times, replay, result)
+        return _Recorded(x, kept, padding, times, frames, replay, result)
