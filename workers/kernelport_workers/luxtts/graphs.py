@@ -15,13 +15,15 @@ from kernelport_workers.luxtts.zipformer import Frames
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 """Runs a function once and returns what repeats it, and the tensor that then holds its result."""
 
-FRAME_STEP = 64
-MAX_GRAPHS = 48
+FRAME_STEP = 128
+BATCH_STEP = 16
+MAX_GRAPHS = 96
 
 
 def bucket(jobs: int, frames: int) -> tuple[int, int]:
-    """Batch size and frames of the graph for a batch: the next power of two, and the next multiple of 64."""
-    return 1 << (jobs - 1).bit_length(), -(-frames // FRAME_STEP) * FRAME_STEP
+    """Batch size (the next power of two, from 16 on the next multiple of 16) and frames of the graph for a batch."""
+    size = 1 << (jobs - 1).bit_length() if jobs <= BATCH_STEP else -(-jobs // BATCH_STEP) * BATCH_STEP
+    return size, -(-frames // FRAME_STEP) * FRAME_STEP
 
 
 class CudaRecorder:

@@ -74,7 +74,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=2, help="runs, of which the best counts")
     parser.add_argument("--mixed", type=int, default=0, metavar="N", help="also N items of mixed length in one call")
     parser.add_argument("--kernels", action="store_true", help="also each fused kernel against plain PyTorch")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: torch {torch.__version__} sees no CUDA device")
+    if options.device == "cpu" and "torch-tuned" in (options.paths or ()):
+        parser.error("--paths torch-tuned: needs a GPU")
+    return options
 
 
 def _machine() -> str:
