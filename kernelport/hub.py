@@ -89,6 +89,9 @@ def _download(
     names, missing = _select(manifest, source, listing)
     if missing:
         raise FetchError(f"{source.repo} at revision {source.revision} has no {', '.join(missing)}")
+    unknown = source.sha256.keys() - set(names)
+    if unknown:
+        raise FetchError(f"source.sha256 names files that are not fetched: {', '.join(sorted(unknown))}")
     for name in names:
         with _errors_explained(api, source):
             path = Path(api.hf_hub_download(source.repo, name, revision=commit, cache_dir=manifest.cache_dir))
