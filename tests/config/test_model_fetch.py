@@ -98,7 +98,7 @@ def test_files_with_the_expected_hash_are_said_to_have_it(manifest: Path, hub: F
 
 
 def test_a_hash_of_no_file_is_a_mistake(manifest: Path, hub: FakeHub) -> None:
-    manifest.write_text(expecting("0" * 64).replace("{model.onnx:", "{modle.onnx:"))
+    manifest.write_text(expecting("f" * 64).replace("{model.onnx:", "{modle.onnx:"))
     result = fetch(manifest)
     assert result.exit_code == 1
     assert "source.sha256 names files that are not fetched: modle.onnx" in result.stderr
