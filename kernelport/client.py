@@ -1,5 +1,6 @@
 """The client SDK: a synchronous and an asyncio client of one front door."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,8 @@ from kernelport.v1 import (
     deployment_pb2_grpc,
     inference_pb2,
     inference_pb2_grpc,
+    voice_pb2,
+    voice_pb2_grpc,
 )
 
 # Speech at 48 kHz passes gRPC's default of 4 MiB after 21 seconds.
@@ -82,6 +85,7 @@ class Client:
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
         self._dead_letters = dead_letter_pb2_grpc.DeadLetterServiceStub(self._channel)
+        self._voices = voice_pb2_grpc.VoiceServiceStub(self._channel)
         self._signatures: dict[str, Signature] = {}
         self.jobs = Jobs(self._channel, self._signature, timeout_s)
 
@@ -143,6 +147,36 @@ class Client:
         with translated():
             request = dead_letter_pb2.PurgeDeadLetterRequest(deployment=deployment, id=letter_id)
             return self._dead_letters.PurgeDeadLetter(request, timeout=self._timeout_s).removed
+
+    def add_voice(self, name: str, audio: bytes, *, consent: str, owner: str, transcript: str = "") -> voice_pb2.Voice:
+        """Registers a voice.
+
+        Args:
+            audio: the bytes of a WAV, FLAC, OGG or MP3 file.
+            consent: how and when the speaker agreed.
+            owner: who answers for it.
+            transcript: what the recording says; without it workers transcribe it.
+        """
+        with translated():
+            request = voice_pb2.AddVoiceRequest(
+                name=name, audio=audio, transcript=transcript, consent=consent, owner=owner
+            )
+            return self._voices.AddVoice(request, timeout=self._timeout_s).voice
+
+    def voices(self) -> list[voice_pb2.Voice]:
+        """Every registered voice, sorted by name."""
+        with translated():
+            return list(self._voices.ListVoices(voice_pb2.ListVoicesRequest(), timeout=self._timeout_s).voices)
+
+    def voice(self, name: str) -> voice_pb2.Voice:
+        """One registered voice."""
+        with translated():
+            return self._voices.GetVoice(voice_pb2.GetVoiceRequest(name=name), timeout=self._timeout_s).voice
+
+    def delete_voice(self, name: str) -> bool:
+        """Deletes a voice and its recording; False when there was none of that name."""
+        with translated():
+            return self._voices.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name), timeout=self._timeout_s).removed
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""
@@ -228,4 +262,9 @@ def _result(response: inference_pb2.InferResponse) -> InferResult:
 
 
 def _speech(result: InferResult) -> Speech:
-    return Speech(result["audio"], int(result["sample_rate"][0]))
+    audio, rate = result["audio"], int(result["sample_rate"][0])
+    if "audio_file" in result.outputs:  # then `audio` is empty
+        import soundfile  # here, because it loads a library that few callers need
+
+        audio, rate = soundfile.read(io.BytesIO(result["audio_file"].tobytes()), dtype="float32")
+    return Speech(audio, rate)

@@ -4,6 +4,7 @@ A connection that breaks is taken up again where it broke, give or take the 10 M
 time. Files that are complete are never fetched again; a file that a stopped process left half done starts anew.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -88,10 +89,14 @@ def _download(
     names, missing = _select(manifest, source, listing)
     if missing:
         raise FetchError(f"{source.repo} at revision {source.revision} has no {', '.join(missing)}")
+    unknown = source.sha256.keys() - set(names)
+    if unknown:
+        raise FetchError(f"source.sha256 names files that are not fetched: {', '.join(sorted(unknown))}")
     for name in names:
         with _errors_explained(api, source):
-            path = api.hf_hub_download(source.repo, name, revision=commit, cache_dir=manifest.cache_dir)
-        report(f"{name}: {Path(path).stat().st_size} bytes")
+            path = Path(api.hf_hub_download(source.repo, name, revision=commit, cache_dir=manifest.cache_dir))
+        checked = _verify(path, name, source.sha256.get(name))
+        report(f"{name}: {path.stat().st_size} bytes{checked}")
     record = HubRecord(repo=source.repo, revision=source.revision, commit=commit, files=tuple(names))
     draft = manifest.record_file.with_suffix(f".{os.getpid()}.tmp")
     draft.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -108,6 +113,25 @@ def _check_cache(manifest: Manifest, source: HuggingFaceSource, unreachable: Fet
     missing += [name for name in names if not (snapshot / name).is_file()]
     if missing:
         raise FetchError(f"{unreachable}, and {manifest.cache_dir} lacks {', '.join(missing)}") from unreachable
+    for name in names:
+        _verify(snapshot / name, name, source.sha256.get(name))
+
+
+def _verify(path: Path, name: str, expected: str | None) -> str:
+    """Compares a file with the hash it should have; what differs is removed, so that the next fetch gets it anew.
+
+    Returns:
+        What to say about it: nothing where no hash is known.
+    """
+    if expected is None:
+        return ""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(expected):
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise FetchError(f"{name}: expected SHA-256 {expected}, got {found}; the file was removed")
+    return ", SHA-256 as expected"
 
 
 def _select(manifest: Manifest, source: HuggingFaceSource, listing: Iterable[str]) -> tuple[list[str], list[str]]:

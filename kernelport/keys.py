@@ -31,6 +31,10 @@
 | kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
+| kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
+| kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
+| kp:voices | hash of serialized Voice by name | for good: until deleted |
+| kp:voice-recordings | hash of recordings by name of voice | for good: until deleted |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
@@ -39,6 +43,9 @@
 
 WORKERS = "kp:workers"
 FRONT_DOORS = "kp:front-doors"
+ENCODED_VOICES = "kp:encoded-voices"
+VOICES = "kp:voices"
+VOICE_RECORDINGS = "kp:voice-recordings"
 UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
@@ -48,12 +55,16 @@ FINISHING_JOBS = "kp:jobs:finishing"
 EXPIRING_JOBS = "kp:jobs:expiring"
 JOB_HOOKS = "kp:jobs:hooks"
 
+# What lives for good: a key that begins with one of these. Any other expires.
+PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, "_kombu.binding")
+
 INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 ATTEMPTS_TTL_S = 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
 HOOK_TTL_S = 30 * 24 * 3600
+ENCODED_VOICE_TTL_S = 3600
 # A claim outlives its deadline: it may have to go into a dead letter.
 CLAIM_TTL_PAST_DEADLINE_S = 600
 
@@ -126,3 +137,8 @@ def active_jobs(deployment: str) -> str:
 def taken_slices(deployment: str) -> str:
     """The slices of jobs that workers run, by ticket."""
     return f"kp:jobs:taken:{deployment}"
+
+
+def encoded_voice(recording_sha256: str) -> str:
+    """What workers have made of a recording, one field for each set of parameters."""
+    return f"kp:encoded-voice:{recording_sha256}"

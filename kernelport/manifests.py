@@ -62,6 +62,10 @@ _Repo = Annotated[
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"),
     Expected("a repository such as org/name"),
 ]
+OptionValue = Annotated[str | int | float | bool, Expected("a text, a number, true or false")]
+_Sha256 = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{16,64}$"), Expected("the first 16 to 64 hexadecimal digits, in lower case")
+]
 _Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$"), Expected("40 hexadecimal digits")]
 _ImportName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$"), Expected("the import name of a package")]
 
@@ -71,12 +75,14 @@ class HuggingFaceSource(Strict):
 
     Attributes:
         files: what to fetch beside the files that have a role; `*` and `?` match within one name.
+        sha256: what the content of files must have, by path: all 64 hexadecimal digits, or the first 16 or more.
     """
 
     kind: Literal["huggingface"]
     repo: _Repo
     revision: Text = "main"
     files: tuple[_FilePattern, ...] = Field(default=(), strict=False)
+    sha256: dict[_ModelFile, _Sha256] = Field(default_factory=dict)
 
     def snapshot(self, cache_dir: Path, commit: str) -> Path:
         """The directory of one commit, in the layout of the hub's cache."""
@@ -119,7 +125,7 @@ class HubRecord(Strict):
 
 
 class Manifest(Strict):
-    """One model: its source, and a role for each file that a backend asks for."""
+    """One model: its source, a role for each file that a backend asks for, and options for the code that runs it."""
 
     id: _Id
     source: Annotated[HuggingFaceSource | LocalSource | PackageSource, Field(discriminator="kind")]
@@ -128,6 +134,7 @@ class Manifest(Strict):
     files: dict[_Role, _ModelFile] = Field(min_length=1)
     cache: Cache | None = None
     runtime: Runtime = Runtime()
+    options: dict[_Role, OptionValue] = Field(default_factory=dict)
     _file: Path = PrivateAttr(Path("manifest.yaml"))
 
     @property

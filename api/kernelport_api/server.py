@@ -30,6 +30,8 @@ from kernelport.v1 import (
     inference_pb2,
     job_pb2,
     job_pb2_grpc,
+    voice_pb2,
+    voice_pb2_grpc,
 )
 from kernelport.webhooks import Notifier
 from kernelport_api.admission import Admission
@@ -45,6 +47,7 @@ from kernelport_api.jobs.submission import Submission
 from kernelport_api.line import Line
 from kernelport_api.observation import keep_gauges
 from kernelport_api.replies import ReplyReader
+from kernelport_api.voices import Voices
 from kernelport_api.workers import REFRESH_INTERVAL_S, WorkerView
 
 log = logging.getLogger(__name__)
@@ -88,6 +91,7 @@ async def serve(settings: Settings) -> None:
     store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
     jobs = Jobs(deployments, store, Submission(deployments, store, workers, settings, artifacts), artifacts)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(_service_names(), server)
     try:
@@ -182,6 +186,7 @@ def _service_names() -> list[str]:
         deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
         dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
         job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
+        voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
         health.SERVICE_NAME,
         reflection.SERVICE_NAME,
     ]

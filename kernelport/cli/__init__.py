@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from kernelport.cli.bench import bench
 from kernelport.cli.demo import demo
 from kernelport.cli.deployments import deployments
 from kernelport.cli.dlq import dlq
@@ -14,6 +15,7 @@ from kernelport.cli.model_fetch import model_fetch
 from kernelport.cli.say import say
 from kernelport.cli.serve import serve
 from kernelport.cli.up import up
+from kernelport.cli.voices import voices
 from kernelport.cli.worker import worker
 from kernelport.errors import KernelPortError
 from kernelport.item_files import ItemFileError
@@ -34,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, jobs, deployments, dlq, model_fetch, doctor, demo):
+for command in (up, serve, worker, infer, say, jobs, deployments, voices, dlq, model_fetch, doctor, demo, bench):
     cli.add_command(command)
 
 

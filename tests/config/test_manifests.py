@@ -144,7 +144,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"cache": "here"}, 'cache: expected a mapping, got "here"'),
     (
         {"sorce": 1},
-        'sorce: expected one of backend, cache, files, format, id, runtime, source, got "sorce"; '
+        'sorce: expected one of backend, cache, files, format, id, options, runtime, source, got "sorce"; '
         'did you mean "source"?',
     ),
 ]

@@ -1,5 +1,6 @@
 """`kernelport model-fetch` against a hub on loopback."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -79,6 +80,41 @@ def test_what_is_in_the_cache_is_not_fetched_again(manifest: Path, hub: FakeHub)
     assert fetch(manifest).exit_code == 0
     assert fetch(manifest).exit_code == 0
     assert len(hub.downloads("model.onnx")) == 1
+
+
+DIGEST = hashlib.sha256(MODEL).hexdigest()
+
+
+def expecting(digest: str) -> str:
+    """The manifest, with this hash of its model."""
+    return MANIFEST.replace("  files: [", f"  sha256: {{model.onnx: {digest}}}\n  files: [")
+
+
+@pytest.mark.parametrize("digits", [16, 64])
+def test_files_with_the_expected_hash_are_said_to_have_it(manifest: Path, hub: FakeHub, digits: int) -> None:
+    manifest.write_text(expecting(DIGEST[:digits]))
+    result = fetch(manifest)
+    assert "model.onnx: 3000000 bytes, SHA-256 as expected" in result.stdout.splitlines()
+
+
+def test_a_hash_of_no_file_is_a_mistake(manifest: Path, hub: FakeHub) -> None:
+    manifest.write_text(expecting("f" * 64).replace("{model.onnx:", "{modle.onnx:"))
+    result = fetch(manifest)
+    assert result.exit_code == 1
+    assert "source.sha256 names files that are not fetched: modle.onnx" in result.stderr
+    assert not hub.downloads("model.onnx")
+
+
+def test_a_file_that_is_not_the_expected_one_is_refused_and_removed(manifest: Path, hub: FakeHub) -> None:
+    manifest.write_text(expecting(DIGEST))
+    hub.files["model.onnx"] = b"something else"
+    result = fetch(manifest)
+    assert result.exit_code == 1
+    assert f"model.onnx: expected SHA-256 {DIGEST}, got " in result.stderr
+    with pytest.raises(ModelFilesError):
+        load_manifest(manifest).resolve()
+    hub.files["model.onnx"] = MODEL
+    assert fetch(manifest).exit_code == 0
 
 
 def test_the_manifest_may_come_from_the_environment(

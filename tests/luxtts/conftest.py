@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import load_file
 
+from kernelport.deployments import Deployment, load_deployments
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.decoder import FlowDecoder
 from kernelport_workers.luxtts.onnx_export import export
@@ -91,3 +93,40 @@ def audio_file(wave: NDArray[np.float32], rate: int = 24_000, kind: str = "WAV",
     buffer = io.BytesIO()
     soundfile.write(buffer, wave, rate, format=kind, subtype=subtype)
     return buffer.getvalue()
+
+
+FILES = {
+    "config": "config.json",
+    "tokens": "tokens.txt",
+    "model": "model.pt",
+    "vocoder_config": "vocoder/config.yaml",
+    "vocoder": "vocoder/vocos.bin",
+}
+
+
+def write_deployment(folder: Path, model: Path, options: Mapping[str, Any], without: Sequence[str] = ()) -> Path:
+    """Write a deployments file with `luxtts` on the CPU, and the manifest of a model directory beside it."""
+    manifest = {
+        "id": "tiny",
+        "source": {"kind": "local", "path": str(model)},
+        "format": "pytorch",
+        "backend": "helion",
+        "files": {role: path for role, path in FILES.items() if role not in without},
+        "options": dict(options),
+    }
+    entry = {
+        "manifest": "manifest.yaml",
+        "backend": "helion",
+        "image": "kernelport-luxtts:gpu",
+        "pipeline": "kernelport_workers.pipelines.luxtts:LuxTTSPipeline",
+        "device": "cpu",
+    }
+    (folder / "manifest.yaml").write_text(yaml.safe_dump(manifest))
+    path = folder / "deployments.yaml"
+    path.write_text(yaml.safe_dump({"deployments": {"luxtts": entry}}))
+    return path
+
+
+def deployment_of(model: Path, options: Mapping[str, Any] | None = None, without: Sequence[str] = ()) -> Deployment:
+    """The deployment `luxtts` of a model directory."""
+    return load_deployments(write_deployment(model, model, options or {}, without))["luxtts"]

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from kernelport_workers.luxtts.bench import _MODEL as REAL
-from kernelport_workers.luxtts.bench import PATHS, Workload, decoder_flops, jobs_of, report, run
+from kernelport_workers.luxtts.bench.measure import Bench
+from kernelport_workers.luxtts.bench.random_checkpoint import MODEL
+from kernelport_workers.luxtts.bench.workload import Workload, decoder_flops, jobs_of
 from kernelport_workers.luxtts.config import ModelConfig
 
 
-def test_every_path_is_measured_and_reported(tiny_onnx: Path) -> None:
-    workloads = [Workload(seconds=0.4, reference=0.5, steps=2, batch=batch) for batch in (1, 2)]
-    rows = list(run(tiny_onnx, workloads, repeat=1))
-    assert [(row.path, row.batch) for row in rows] == [(path, batch) for path in PATHS for batch in (1, 2)]
-    for row in rows:
-        assert row.total == pytest.approx(row.text + row.step * 2 + row.vocoder)
-        assert row.audio_seconds == pytest.approx(row.batch * 0.4, abs=0.02 * row.batch)
-    table = report(rows, workloads[0])
-    assert all(path in table for path in PATHS)
-    assert "1.00x" in table
+def test_the_command_reports_every_path_mixed_items_and_kernels(tiny_onnx: Path) -> None:
+    options = ["--seconds", "0.4", "--reference", "0.5", "--steps", "2", "--repeat", "1", "--mixed", "2", "--kernels"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "kernelport.cli", "bench", "luxtts", "--model", str(tiny_onnx), *options],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    lines = finished.stdout.splitlines()
+    for path in ("plain", "torch", "onnx", "onnx-int8"):
+        assert [line.split()[1] for line in lines if line.split()[0] == path] == ["1"]
+        assert path == "plain" or any(line.startswith(f"{path}, 2 items of mixed length") for line in lines)
+    assert "1.00x" in next(line for line in lines if line.split()[0] == "plain")
+    assert any(line.startswith("limit:") for line in lines)
+    assert any(line.startswith("reference:") for line in lines)
+    kernels = lines[next(index for index, line in enumerate(lines) if line.startswith("kernels")) + 1 :][:3]
+    assert all("error" in line for line in kernels), kernels
 
 
-def test_an_unknown_path_is_refused(tiny_onnx: Path) -> None:
+def test_an_unknown_path_is_refused(tiny: Path) -> None:
     with pytest.raises(ValueError, match="expected one of"):
-        list(run(tiny_onnx, [Workload()], ["jax"]))
+        list(Bench(tiny).rows([Workload()], ["jax"]))
+
+
+def test_the_times_of_a_row_add_up(tiny: Path) -> None:
+    (row,) = Bench(tiny).rows([Workload(seconds=0.4, reference=0.5, steps=2, batch=2)], ["torch"], repeat=1)
+    assert row.total == pytest.approx(row.text + row.step * 2 + row.vocoder)
+    assert row.audio_seconds == pytest.approx(0.8, abs=0.04)
+    assert row.memory > 1 << 20
 
 
 @pytest.mark.parametrize(("frames", "gigaflops"), [(938, 146.9), (1874, 311.0)])
 def test_flops_of_a_decoder_step_at_the_real_dimensions(frames: int, gigaflops: float) -> None:
-    config = ModelConfig.from_mapping({"model": REAL, "feature": {}}, vocab_size=360).fm_decoder
+    config = ModelConfig.from_mapping({"model": MODEL, "feature": {}}, vocab_size=360).fm_decoder
     assert decoder_flops(config, frames) / 1e9 == pytest.approx(gigaflops, rel=0.02)
 
 

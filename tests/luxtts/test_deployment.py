@@ -1,54 +1,56 @@
 """The deployment `luxtts` through the whole stack: front door, queue, worker, engine, with the tiny checkpoint."""
 
+import hashlib
 import io
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import soundfile
-import yaml
 from click.testing import CliRunner
+from redis import Redis
 
-from kernelport import Client, InvalidArgumentError
+from kernelport import Client, InvalidArgumentError, keys, tensors
 from kernelport.cli import cli
 from kernelport.coercion import coerce
 from kernelport.stack import Stack
+from kernelport.v1 import inference_pb2, inference_pb2_grpc
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance
 from tests.conftest import START_TIMEOUT_S, stack_settings
-from tests.luxtts.conftest import audio_file, tone
+from tests.luxtts import transcriber
+from tests.luxtts.conftest import audio_file, tone, write_deployment
 
 VOICES = [audio_file(tone(1.0)), audio_file(tone(0.7, level=0.05), kind="FLAC")]
 SAID = "Hello there, this is me."
-FILES = {
-    "config": "config.json",
-    "tokens": "tokens.txt",
-    "model": "model.pt",
-    "vocoder_config": "vocoder/config.yaml",
-    "vocoder": "vocoder/vocos.bin",
-}
 
 
 @pytest.fixture(scope="module")
-def target(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a front door with the deployment listens."""
+def stack(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with the deployment."""
     folder = tmp_path_factory.mktemp("luxtts")
-    source = {"kind": "local", "path": str(tiny)}
-    manifest = {"id": "tiny", "source": source, "format": "pytorch", "backend": "helion", "files": FILES}
-    (folder / "manifest.yaml").write_text(yaml.safe_dump(manifest))
-    entry = {
-        "manifest": "manifest.yaml",
-        "backend": "helion",
-        "image": "kernelport-luxtts:gpu",
-        "pipeline": "kernelport_workers.pipelines.luxtts:LuxTTSPipeline",
-        "device": "cpu",
-    }
-    (folder / "deployments.yaml").write_text(yaml.safe_dump({"deployments": {"luxtts": entry}}))
-    with Stack(stack_settings(folder / "deployments.yaml"), ["luxtts"], folder / "state") as stack:
+    os.environ[transcriber.LOG] = str(folder / "heard")
+    deployments = write_deployment(folder, tiny, {"transcriber": "tests.luxtts.transcriber:Counting"})
+    with Stack(stack_settings(deployments), ["luxtts"], folder / "state") as stack:
         stack.wait_ready(START_TIMEOUT_S)
-        yield stack.target
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def target(stack: Stack) -> str:
+    """Where its front door listens."""
+    return stack.target
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    """Its Redis."""
+    with Redis.from_url(stack.settings.redis_url) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +72,7 @@ def test_it_speaks_at_48_khz_as_the_engine_does_alone(client: Client, tiny: Path
     assert "audio_file" not in outputs
     engine = Pipeline.load(tiny)
     voice = engine.encode_prompt(VOICES[0], SAID)
-    (alone,) = engine.synthesize(
-        [Utterance("A sentence to say.", voice, seed=7, num_steps=2, speed=float(np.float32(1.2)))]
-    )
+    (alone,) = engine.synthesize([Utterance("A sentence to say.", voice, seed=7, num_steps=2, speed=1.2)])
     assert isinstance(alone, Audio)
     assert outputs["audio"].tobytes() == alone.samples.tobytes()
 
@@ -105,12 +105,54 @@ def test_each_optional_input_changes_the_speech(client: Client, changed: dict[st
 
 @pytest.mark.parametrize(("name", "container"), [("wav", "WAV"), ("flac", "FLAC"), ("ogg", "OGG"), ("mp3", "MP3")])
 def test_a_file_of_the_speech_comes_on_request(client: Client, name: str, container: str) -> None:
-    outputs = infer(client, audio_format=name)
+    said, outputs = infer(client)["audio"], infer(client, audio_format=name)
+    assert outputs["audio"].shape == (0,)
     with soundfile.SoundFile(io.BytesIO(outputs["audio_file"].tobytes())) as file:
         assert (file.format, file.samplerate, file.channels) == (container, 48000, 1)
         decoded = file.read(dtype="float32")
     if name in ("wav", "flac"):
-        assert np.abs(decoded - outputs["audio"]).max() < 1e-4
+        assert np.abs(decoded - said).max() < 1e-4
+
+
+def test_a_stock_client_takes_long_speech_as_a_file(client: Client, target: str) -> None:
+    given = {"text": "One two three. " * 250, "prompt_audio": VOICES[0], "prompt_text": SAID, "num_steps": 1}
+    inputs = tensors.from_arrays(coerce({**given, "audio_format": "mp3"}, client.deployment("luxtts").signature))
+    with grpc.insecure_channel(target) as channel:
+        stub = inference_pb2_grpc.InferenceServiceStub(channel)
+        response = stub.Infer(inference_pb2.InferRequest(model="luxtts", inputs=inputs), timeout=60)
+    outputs = tensors.to_arrays(response.outputs)
+    assert soundfile.info(io.BytesIO(outputs["audio_file"].tobytes())).duration > 4 * 2**20 / 4 / 48_000
+    speech = client.speak("luxtts", **{**given, "text": "Yes."}, audio_format="flac")
+    assert 0.1 < speech.seconds < 5
+
+
+@pytest.mark.parametrize("bound", [{"t_shift": 0.01}, {"rms": 1e-6}, {"speed": 0.25}, {"t_shift": 10.0}, {"rms": 1.0}])
+def test_the_bounds_themselves_are_allowed(client: Client, bound: dict[str, float]) -> None:
+    assert infer(client, **bound, num_steps=1)["audio"].size
+
+
+def test_a_recording_is_transcribed_once_and_shared_through_redis(client: Client, redis: Redis) -> None:
+    recording = audio_file(tone(0.9))
+    before = len(transcriber.heard())
+    first, second = (infer(client, prompt_audio=recording, prompt_text=None, rms=rms) for rms in (0.01, 0.5))
+    assert len(transcriber.heard()) == before + 1
+    assert first["audio"].tobytes() != second["audio"].tobytes()
+    assert (
+        infer(client, prompt_audio=recording, prompt_text=transcriber.WORDS)["audio"].tobytes()
+        == first["audio"].tobytes()
+    )
+    key = keys.encoded_voice(hashlib.sha256(recording).hexdigest())
+    assert redis.hlen(key) == 3
+    assert 0 < redis.ttl(key) <= keys.ENCODED_VOICE_TTL_S
+
+
+def test_a_registered_voice_speaks_until_it_is_deleted(client: Client) -> None:
+    client.add_voice("me", VOICES[0], transcript=SAID, consent="A test.", owner="The tests.")
+    alone = {"prompt_audio": None, "prompt_text": None}
+    assert infer(client, voice="me", **alone)["audio"].tobytes() == infer(client)["audio"].tobytes()
+    client.delete_voice("me")
+    with pytest.raises(InvalidArgumentError, match="no voice is named 'me'"):
+        infer(client, voice="me", **alone)
 
 
 def test_say_clones_a_voice_from_a_file(client: Client, target: str, tmp_path: Path) -> None:
@@ -131,19 +173,20 @@ def test_long_text_is_spoken_in_pieces(client: Client) -> None:
 
 
 def test_32_callers_with_mixed_voices_each_get_what_they_would_alone(client: Client) -> None:
-    requests = [
-        {
-            "text": f"Caller number {index}.",
-            "prompt_audio": VOICES[index % 2],
-            "seed": index,
-            "num_steps": 1 + index % 2,
-        }
+    client.add_voice("third", VOICES[1], transcript="Another one.", consent="A test.", owner="The tests.")
+    voices = [
+        {"prompt_audio": VOICES[0]},
+        {"prompt_audio": VOICES[1]},
+        {"prompt_audio": None, "prompt_text": None, "voice": "third"},
+    ]
+    requests: list[dict[str, Any]] = [
+        {"text": f"Caller number {index}.", "seed": index, "num_steps": 1 + index % 2, **voices[index % 3]}
         for index in range(32)
     ]
-    alone = [infer(client, **request)["audio"].tobytes() for request in requests[:8]]
+    alone = [infer(client, **request)["audio"].tobytes() for request in requests]
     with ThreadPoolExecutor(32) as pool:
         together = list(pool.map(lambda request: infer(client, **request)["audio"].tobytes(), requests))
-    assert together[:8] == alone
+    assert together == alone
     assert len(set(together)) == 32
 
 
@@ -152,7 +195,9 @@ BAD: list[tuple[str, Any]] = [
     *(("prompt_audio", value) for value in (b"", b"RIFF", b"not audio at all", audio_file(tone(0.1)))),
     ("prompt_audio", audio_file(np.zeros(24_000, np.float32))),
     ("prompt_audio", VOICES[0][:60]),
-    *(("prompt_text", value) for value in ("", "...", b"\xff", None)),
+    ("prompt_audio", None),
+    *(("prompt_text", value) for value in ("", "...", b"\xff", "a" * 2_001)),
+    *(("voice", value) for value in ("nobody", "", b"\xff")),
     *(("rms", value) for value in (0.0, -1.0, 1.5, float("nan"), float("inf"))),
     *(("t_shift", value) for value in (0.0, -1.0, 11.0, float("nan"))),
     *(("num_steps", value) for value in (0, -1, 65, 2**31 - 1)),
@@ -167,9 +212,22 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), BAD, ids=lambda value: repr(value)[:30])
 def test_a_bad_input_is_refused_by_name(client: Client, name: str, value: Any) -> None:
+    without = {"prompt_audio": None, "prompt_text": None} if name == "voice" else {}
     with pytest.raises(InvalidArgumentError) as refused:
-        infer(client, **{name: value})
+        infer(client, **without, **{name: value})
     assert f'inputs["{name}"]' in {violation.field for violation in refused.value.violations}, refused.value
+
+
+@pytest.mark.parametrize("beside", ["prompt_audio", "prompt_text"])
+def test_a_voice_comes_alone(client: Client, beside: str) -> None:
+    given = {
+        "prompt_audio": None,
+        "prompt_text": None,
+        beside: {"prompt_audio": VOICES[0], "prompt_text": SAID}[beside],
+    }
+    with pytest.raises(InvalidArgumentError) as refused:
+        infer(client, voice="third", **given)
+    assert refused.value.violations[0].field == f'inputs["{beside}"]'
 
 
 def test_a_bad_request_fails_alone(client: Client) -> None:

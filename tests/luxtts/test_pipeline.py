@@ -56,9 +56,14 @@ def mixed(voice: Voice, other_voice: Voice) -> list[Utterance]:
 class Wrapped:
     """An acoustic model whose every batch passes through a function first."""
 
+    streams = 1
+
     def __init__(self, model: AcousticModel, before: Any, max_batch: int = 1) -> None:
         self.max_batch = max_batch
         self._model, self._before = model, before
+
+    def for_stream(self) -> AcousticModel:
+        return self
 
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         self._before(jobs)
@@ -109,8 +114,8 @@ def test_padded_batches_equal_the_item_alone_to_rounding(
 ) -> None:
     batched = Pipeline.load(tiny, phonemize=spell, max_batch=8)
     sizes: list[int] = []
-    model = batched._model
-    batched._model = Wrapped(model, lambda jobs: sizes.append(len(jobs)), max_batch=8)
+    model = batched._synthesizer.model
+    batched._synthesizer.model = Wrapped(model, lambda jobs: sizes.append(len(jobs)), max_batch=8)
     utterances = [Utterance("Some words to say " + "o" * n, (voice, other_voice)[n % 2], seed=n) for n in range(6)]
     for utterance, result in zip(utterances, batched.synthesize(utterances), strict=True):
         assert relative_error(samples(result), one(pipeline, utterance)) < 1e-4
@@ -159,8 +164,8 @@ def test_a_network_failure_stays_with_its_item(tiny: Path, voice: Voice) -> None
         if any(job.seed == 2 for job in jobs):
             raise RuntimeError("out of memory")
 
-    model = pipeline._model
-    pipeline._model = Wrapped(model, fail, max_batch=4)
+    model = pipeline._synthesizer.model
+    pipeline._synthesizer.model = Wrapped(model, fail, max_batch=4)
     results = pipeline.synthesize([Utterance("Same text.", voice, seed=seed) for seed in range(4)])
     assert [isinstance(result, Audio) for result in results] == [True, True, False, True]
     assert isinstance(results[2], SynthesisError)
@@ -174,14 +179,14 @@ def test_a_phonemizer_or_vocoder_failure_stays_with_its_item(tiny: Path, voice: 
         return spell(text)
 
     pipeline = Pipeline.load(tiny, phonemize=phonemize)
-    vocoder = pipeline._vocoder.forward
+    vocoder = pipeline._synthesizer.vocoder.forward
 
     def decode(mel: Tensor, smooth: bool = False) -> Tensor:
         if smooth:
             raise RuntimeError("vocoder broke")
         return vocoder(mel, smooth)
 
-    pipeline._vocoder.forward = decode  # type: ignore[method-assign]
+    pipeline._synthesizer.vocoder.forward = decode  # type: ignore[method-assign]
     good = Utterance("Hi.", voice, seed=1)
     results = pipeline.synthesize([good, replace(good, text="boom"), replace(good, return_smooth=True), good])
     assert [type(result) for result in results] == [Audio, SynthesisError, SynthesisError, Audio]
@@ -221,12 +226,12 @@ def test_long_text_is_spoken_in_chunks_and_costs_about_its_length(pipeline: Pipe
         longest = max(longest, *(job.frames for job in jobs))
 
     text = "This sentence is one of very many that follow each other. " * 60
-    model = pipeline._model
-    pipeline._model = Wrapped(model, note)
+    model = pipeline._synthesizer.model
+    pipeline._synthesizer.model = Wrapped(model, note)
     try:
         audio = one(pipeline, Utterance(text, voice, seed=0, num_steps=1))
     finally:
-        pipeline._model = model
+        pipeline._synthesizer.model = model
     tokens = len(pipeline.tokenizer.encode(text))
     seconds = tokens * len(voice.features) / len(voice.tokens) * 256 / 24_000
     assert len(audio) / 48_000 == pytest.approx(seconds, rel=0.1)
@@ -235,12 +240,12 @@ def test_long_text_is_spoken_in_chunks_and_costs_about_its_length(pipeline: Pipe
 
 def test_chunks_of_one_text_have_their_own_noise(pipeline: Pipeline, voice: Voice) -> None:
     seeds: list[int] = []
-    model = pipeline._model
-    pipeline._model = Wrapped(model, lambda jobs: seeds.extend(job.seed for job in jobs))
+    model = pipeline._synthesizer.model
+    pipeline._synthesizer.model = Wrapped(model, lambda jobs: seeds.extend(job.seed for job in jobs))
     try:
         one(pipeline, Utterance("Several words are in here now. " * 20, voice, seed=5, num_steps=1))
     finally:
-        pipeline._model = model
+        pipeline._synthesizer.model = model
     assert len(seeds) == len(set(seeds)) > 3
     assert 5 in seeds
 

@@ -7,7 +7,7 @@ import pytest
 
 from kernelport_workers.luxtts import prompt
 from kernelport_workers.luxtts.errors import DependencyError, InvalidInputError
-from kernelport_workers.luxtts.prompt import Voice, voice_key
+from kernelport_workers.luxtts.prompt import Voice, encoding_key
 from kernelport_workers.luxtts.transcribe import FasterWhisper
 from tests.luxtts.conftest import audio_file, tone
 
@@ -105,15 +105,15 @@ def test_damaged_voices_are_refused(data: bytes) -> None:
 
 def test_the_cache_key_depends_on_everything_that_changes_the_voice() -> None:
     keys = {
-        voice_key(b"a", "text", 0.01, 5.0),
-        voice_key(b"b", "text", 0.01, 5.0),
-        voice_key(b"a", None, 0.01, 5.0),
-        voice_key(b"a", "text", 0.02, 5.0),
-        voice_key(b"a", "text", 0.01, 6.0),
-        voice_key(b"a", "text", 0.01, 5.0, upstream=True),
+        encoding_key("model", "text", 0.01, 5.0),
+        encoding_key("other", "text", 0.01, 5.0),
+        encoding_key("model", None, 0.01, 5.0),
+        encoding_key("model", "text", 0.02, 5.0),
+        encoding_key("model", "text", 0.01, 6.0),
+        encoding_key("model", "text", 0.01, 5.0, upstream=True),
     }
     assert len(keys) == 6
-    assert voice_key(b"a", "text", 0.01, 5) == voice_key(b"a", "text", 0.01, 5.0)
+    assert encoding_key("model", "text", 0.01, 5) == encoding_key("model", "text", 0.01, 5.0)
 
 
 def test_transcription_without_its_package_says_what_to_install() -> None:

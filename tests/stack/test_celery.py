@@ -16,6 +16,7 @@ from redis import Redis
 
 from kernelport import Client
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
+from kernelport.keys import PERMANENT
 from kernelport.queues import TASK_NAME, celery_config, celery_message, queue_name
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack
@@ -104,5 +105,5 @@ def test_every_redis_key_expires_or_is_a_known_permanent_one(stack: Stack, clien
         keys: Any = redis.keys("*")
         assert b"kp:workers" in keys, "the test looks at the right Redis"
         lasting = {key.decode() for key in keys if redis.ttl(key) == -1}
-    unknown = {key for key in lasting if not key.startswith(("kp.", "_kombu.binding", "kp:unacked", "kp:jobs"))}
+    unknown = {key for key in lasting if not key.startswith(PERMANENT)}
     assert not unknown

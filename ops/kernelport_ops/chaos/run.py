@@ -12,7 +12,7 @@ from kernelport import keys
 from kernelport.client import Client
 from kernelport.deployments import Limits
 from kernelport.errors import KernelPortError
-from kernelport.queues import QUEUE_PREFIX, queue_keys
+from kernelport.queues import queue_keys
 from kernelport_ops.chaos.callers import inputs
 from kernelport_ops.chaos.memory import Sampler
 from kernelport_ops.chaos.plan import plan
@@ -26,8 +26,6 @@ WIDTH = 12
 LEASES_OF_A_LONG_TASK = 5
 SETTLE_LEASES, SETTLE_S = 4, 20.0
 PROBE_S = 10.0
-# See kernelport/keys.py: what lives for good.
-PERMANENT = (QUEUE_PREFIX, keys.dead_letters(""), keys.UNACKED, keys.JOBS, "_kombu.binding")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def _keys(system: System) -> tuple[list[str], dict[str, int]]:
     leftovers: dict[str, int] = {}
     for key in redis.scan_iter(count=1000):
         name = key.decode()
-        if name.startswith(PERMANENT):
+        if name.startswith(keys.PERMANENT):
             continue
         if redis.ttl(key) == -1:
             lasting.append(name)

@@ -2,10 +2,8 @@
 
 import inspect
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 
 import numpy as np
@@ -18,6 +16,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends import import_attribute
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 from kernelport_workers.backends.stacking import run_stacked, sample_inputs
+from kernelport_workers.kernels import environment
 
 if TYPE_CHECKING:
     import torch
@@ -83,14 +82,9 @@ class HelionBackend(Backend):
         if deployment.kernel is None:
             raise LoadError(f"{deployment.name}: backend helion needs `kernel: module:attribute`")
         device = _device(deployment.device)
-        # Helion reads these when a kernel is defined, that is, when its module is imported.
+        environment.prepare(gpu=device.type != "cpu")
         if device.type == "cpu":
-            os.environ["HELION_INTERPRET"] = "1"
             log.warning("%s: no GPU in use; the kernel runs in Helion's interpret mode on the CPU", deployment.name)
-        else:
-            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            os.environ.setdefault("HELION_CACHE_DIR", str(cache / "kernelport" / "helion"))
-            os.environ.setdefault("HELION_AUTOTUNE_EFFORT", "quick")
         kernel = import_attribute(deployment.kernel)
         if not callable(kernel):
             raise LoadError(f"{deployment.kernel} is not callable")

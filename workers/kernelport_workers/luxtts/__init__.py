@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         TextError,
     )
     from kernelport_workers.luxtts.pipeline import Pipeline
-    from kernelport_workers.luxtts.prompt import Voice, voice_key
+    from kernelport_workers.luxtts.prompt import Voice, encoding_key
     from kernelport_workers.luxtts.transcribe import FasterWhisper, Transcriber
     from kernelport_workers.luxtts.utterance import Audio, Utterance
 
@@ -31,7 +31,7 @@ _HOMES = {
     "TextError": "errors",
     "Pipeline": "pipeline",
     "Voice": "prompt",
-    "voice_key": "prompt",
+    "encoding_key": "prompt",
     "FasterWhisper": "transcribe",
     "Transcriber": "transcribe",
     "Audio": "utterance",
@@ -51,7 +51,7 @@ __all__ = [
     "Transcriber",
     "Utterance",
     "Voice",
-    "voice_key",
+    "encoding_key",
 ]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kernelport_workers.luxtts.config import ModelConfig
 from kernelport_workers.luxtts.decoder import FlowDecoder
+from kernelport_workers.luxtts.graphs import GraphedSteps, bucket
 from kernelport_workers.luxtts.prompt import Voice
 from kernelport_workers.luxtts.solver import solve, timesteps
 from kernelport_workers.luxtts.text_encoder import TextModel, align
@@ -62,6 +63,12 @@ class AcousticModel(Protocol):
     max_batch: int
     """Most jobs that one call may take."""
 
+    streams: int
+    """How many calls at a time make the most of the machine; 1 where a single one does."""
+
+    def for_stream(self) -> AcousticModel:
+        """Return the model as each of ``streams`` threads should use it. Results are the same to the last bit."""
+
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         """Return for every job the generated features float32 (frames - prompt_frames, feat_dim) on the CPU or GPU.
 
@@ -77,43 +84,64 @@ class TorchAcousticModel:
         text: Text encoder.
         decoder: Flow decoder on the same device and of the same type.
         max_batch: Most jobs per batch. With 1, a job's result does not depend on others to the last bit.
+
+    Attributes:
+        decoder: The velocity network.
+        graphs: Replays recorded decoder steps when set; batches are then padded to the sizes of the recordings.
     """
+
+    # A small matrix product of PyTorch has other bits on another number of threads, as in a stream.
+    streams = 1
 
     def __init__(self, config: ModelConfig, text: TextModel, decoder: FlowDecoder, max_batch: int) -> None:
         self.max_batch = max_batch
         self._config = config
         self._text = text
-        self._decoder = decoder
+        self.decoder = decoder
+        self.graphs: GraphedSteps | None = None
         self._vectors = functools.lru_cache(maxsize=64)(self._time_vectors)
+
+    def for_stream(self) -> TorchAcousticModel:
+        """See :meth:`AcousticModel.for_stream`."""
+        return self
 
     @torch.inference_mode()
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         """See :meth:`AcousticModel.generate`."""
-        parameter = self._decoder.in_proj.weight
+        parameter = self.decoder.in_proj.weight
         like = {"device": parameter.device, "dtype": parameter.dtype}
-        longest = max(job.frames for job in jobs)
-        shape = (len(jobs), longest, self._config.feat_dim)
+        size, longest = len(jobs), max(job.frames for job in jobs)
+        if self.graphs is not None:
+            size, longest = bucket(size, longest)
+        shape = (size, longest, self._config.feat_dim)
         noise, speech = torch.zeros(shape), torch.zeros(shape)
         text = torch.zeros(shape, **like)  # type: ignore[call-overload]
-        mask = torch.ones(shape[:2], dtype=torch.bool)
+        mask = torch.zeros(shape[:2], dtype=torch.bool)
         encoded = self._text([[*job.voice.tokens, *job.tokens] for job in jobs])
         for row, job in enumerate(jobs):
             noise[row, : job.frames] = job.noise(self._config.feat_dim)
             speech[row, : job.prompt_frames] = torch.from_numpy(job.voice.features)
             text[row, : job.frames] = align(encoded[row], len(job.voice.tokens) + len(job.tokens), job.frames)
-            mask[row, : job.frames] = False
-        padded = mask.to(parameter.device) if bool(mask.any()) else None
-        condition = self._decoder.project_condition(text, speech.to(**like))  # type: ignore[call-overload]
-        frames = Frames.of(condition, longest, self._config.fm_decoder.pos_dim, padded)
+            mask[row, job.frames :] = True
+        condition = self.decoder.project_condition(text, speech.to(**like))  # type: ignore[call-overload]
         times, vectors = self._vectors(schedule)
+        velocity = self._steps(condition, mask)
+        state = solve(lambda x, step: velocity(x, vectors[step]), noise.to(parameter.device), times, check)
+        return [state[row, job.prompt_frames : job.frames] for row, job in enumerate(jobs)]
 
-        def velocity(x: Tensor, step: int) -> Tensor:
-            result: Tensor = self._decoder(x, condition, vectors[step], frames)
+    def _steps(self, condition: Tensor, mask: Tensor) -> Callable[[Tensor, Sequence[Tensor]], Tensor]:
+        """The velocity of a state given the time vectors."""
+        if self.graphs is not None:
+            return self.graphs.begin(condition, mask.to(condition.device))
+        padded = mask.to(condition.device) if bool(mask.any()) else None
+        frames = Frames.of(condition, condition.shape[1], self._config.fm_decoder.pos_dim, padded)
+
+        def velocity(x: Tensor, times: Sequence[Tensor]) -> Tensor:
+            result: Tensor = self.decoder(x, condition, times, frames)
             return result
 
-        state = solve(velocity, noise.to(parameter.device), times, check)
-        return [state[row, job.prompt_frames : job.frames] for row, job in enumerate(jobs)]
+        return velocity
 
     def _time_vectors(self, schedule: Schedule) -> tuple[list[float], list[list[Tensor]]]:
         times = timesteps(schedule.num_steps, schedule.t_shift)
-        return times, self._decoder.time_vectors(times[:-1], schedule.guidance_scale)
+        return times, self.decoder.time_vectors(times[:-1], schedule.guidance_scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kernelport_workers.luxtts.acoustic import Check, Job, Schedule
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles
 from kernelport_workers.luxtts.errors import CheckpointError, DependencyError, SynthesisError
 from kernelport_workers.luxtts.solver import solve, timesteps
+from kernelport_workers.luxtts.streams import stream_count, threads_per_stream
 
 _INPUTS = {
     "text_encoder": ("tokens", "prompt_tokens", "prompt_features_len", "speed"),
@@ -47,9 +49,22 @@ class OnnxAcousticModel:
         threads: int = 0,
         providers: Sequence[str] = ("CPUExecutionProvider",),
     ) -> None:
+        # The float32 graph's sums depend on the number of threads: a stream would give other bits than a lone run.
+        self.streams = stream_count() if int8 and not threads else 1
+        self._load_for_stream = functools.cache(
+            lambda: (
+                self
+                if self.streams == 1
+                else OnnxAcousticModel(files, int8, threads=threads_per_stream(), providers=providers)
+            )
+        )
         self._feat_dim = files.config.feat_dim
         self._text = _session(files.graph("text_encoder", int8), "text_encoder", threads, providers)
         self._decoder = _session(files.graph("fm_decoder", int8), "fm_decoder", threads, providers)
+
+    def for_stream(self) -> OnnxAcousticModel:
+        """See :meth:`AcousticModel.for_stream`: sessions of their own, loaded when first needed."""
+        return self._load_for_stream()
 
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         """See :meth:`AcousticModel.generate`."""

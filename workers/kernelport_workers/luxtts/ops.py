@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 _ONEDNN_LINEAR: Callable[..., Tensor] | None = (
     getattr(torch.ops.mkldnn, "_linear_pointwise", None)
@@ -76,3 +76,22 @@ def relative_positions(length: int, dim: int) -> Tensor:
     table = torch.stack([multiples.cos(), multiples.sin()], dim=-1).flatten(1)
     table[:, -1] = 1.0
     return table
+
+
+def norm_bypass(
+    fused: Callable[..., Tensor] | None, norm: nn.Module, bypass: nn.Module, origin: Tensor, x: Tensor
+) -> Tensor:
+    """Normalise x (B, T, C) and blend it with origin (B, T, C), as one kernel where there is one.
+
+    Args:
+        fused: The kernel, or None.
+        norm: Has ``bias`` and ``log_scale``.
+        bypass: Has ``bypass_scale``.
+    """
+    if fused is None:
+        blended: Tensor = bypass(origin, norm(x))
+        return blended
+    rows = x.shape[0] * x.shape[1]
+    flat = (origin.reshape(rows, -1), x.reshape(rows, -1))
+    scales = (norm.get_parameter("bias"), norm.get_parameter("log_scale").reshape(1))
+    return fused(*flat, *scales, bypass.get_parameter("bypass_scale")).view_as(x)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kernelport_workers.luxtts import prompt
-from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, Schedule, TorchAcousticModel
-from kernelport_workers.luxtts.batching import plan_batches
+from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.chunking import Chunk, chunk_text, join
-from kernelport_workers.luxtts.config import FEATURE_SCALE, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
-from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, SynthesisError, TextError
+from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
+from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
+from kernelport_workers.luxtts.synthesis import Pass, Synthesizer, as_error
 from kernelport_workers.luxtts.text_encoder import frame_count
 from kernelport_workers.luxtts.tokenizer import Phonemizer, Tokenizer
 from kernelport_workers.luxtts.transcribe import TRANSCRIBER_RATE, Transcriber
+from kernelport_workers.luxtts.tuning import tune
 from kernelport_workers.luxtts.utterance import Audio, Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
 
@@ -42,22 +41,12 @@ _CPU_BUDGET = 2 << 30
 _GPU_BATCH = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """One chunk of one utterance, ready to run."""
-
-    owner: int
-    part: int
-    job: Job
-    pause: float
-
-
 class Pipeline:
     """A loaded model. Not thread-safe: one call at a time.
 
-    On the CPU and on the ONNX paths every job runs alone, so that the same seed gives the same bytes whatever else is
-    in the batch (same machine and thread count). On a GPU jobs of similar length share padded batches and equal their
-    run-alone result to rounding; ``max_batch=1`` buys bitwise equality there too.
+    On the CPU every job runs alone, so that the same seed gives the same bytes whatever else is in the batch; several
+    jobs share the cores in streams. On a GPU jobs of similar length share padded batches and equal their run-alone
+    result to rounding; ``max_batch=1`` buys bitwise equality there too.
     """
 
     def __init__(
@@ -72,9 +61,7 @@ class Pipeline:
         self.tokenizer = tokenizer
         self.transcriber = transcriber
         self._config = config
-        self._model = model
-        self._vocoder = vocoder
-        self._budget = memory_budget
+        self._synthesizer = Synthesizer(config, model, vocoder, memory_budget)
 
     @classmethod
     def load(
@@ -89,6 +76,7 @@ class Pipeline:
         max_batch: int | None = None,
         memory_budget: int | None = None,
         threads: int = 0,
+        tune_kernels: bool = False,
     ) -> Pipeline:
         """Load a model directory laid out as published.
 
@@ -102,6 +90,7 @@ class Pipeline:
             max_batch: Most jobs per batch on the PyTorch path; default 1 on the CPU, 64 elsewhere.
             memory_budget: Bytes one batch may take; default 2 GiB on the CPU, half of the free memory on a GPU.
             threads: Threads of the ONNX paths, 0 for all cores.
+            tune_kernels: On a GPU, measure fused kernels and CUDA graphs and use those that are faster.
 
         Raises:
             CheckpointError: A file is absent or malformed; the message names the file or tensor.
@@ -114,7 +103,10 @@ class Pipeline:
         model: AcousticModel
         if compute == "torch":
             batch = max_batch or (1 if target.type == "cpu" else _GPU_BATCH)
-            model = TorchAcousticModel(files.config, *load_acoustic_model(files, target, dtype), max_batch=batch)
+            parts = load_acoustic_model(files, target, dtype)
+            model = TorchAcousticModel(files.config, *parts, max_batch=batch)
+            if tune_kernels and target.type == "cuda":
+                tune(model)
         elif compute in ("onnx", "onnx-int8"):
             model = OnnxAcousticModel(files, int8=compute == "onnx-int8", threads=threads)
         else:
@@ -179,17 +171,17 @@ class Pipeline:
         results: dict[int, Audio | LuxTTSError] = {}
         seeds = [secrets.randbits(62) if item.seed is None else item.seed for item in utterances]
         parts: list[list[NDArray[np.float32] | None]] = [[] for _ in utterances]
-        passes: list[_Pass] = []
+        passes: list[Pass] = []
         for owner, utterance in enumerate(utterances):
             try:
                 planned = self._plan(owner, utterance, seeds[owner])
             except Exception as error:
-                results[owner] = _as_error(error)
+                results[owner] = as_error(error)
             else:
                 parts[owner] = [None] * len(planned)
                 passes += planned
         pauses = {(item.owner, item.part): item.pause for item in passes}
-        for item, outcome in self._run(utterances, passes, check):
+        for item, outcome in self._synthesizer.run(passes, check):
             if isinstance(outcome, LuxTTSError):
                 results[item.owner] = outcome
                 continue
@@ -210,10 +202,11 @@ class Pipeline:
         features = np.zeros((_LEAST_SPEECH_FRAMES, self._config.feat_dim), dtype=np.float32)
         voice = Voice((1, 1), features, 0.1, 0.1, "")
         utterance = Utterance("", voice, num_steps=1)
-        (generated,) = self._model.generate([Job(voice, (1, 1), 2 * len(features), seed=0)], utterance.schedule)
-        self._decode(generated, utterance)
+        jobs = [Job(voice, (1, 1), 2 * len(features), seed=0)]
+        (generated,) = self._synthesizer.model.generate(jobs, utterance.schedule)
+        self._synthesizer.decode(generated, utterance)
 
-    def _plan(self, owner: int, utterance: Utterance, seed: int) -> list[_Pass]:
+    def _plan(self, owner: int, utterance: Utterance, seed: int) -> list[Pass]:
         """Check one utterance and cut it into passes, each with its own seed."""
         utterance.validate()
         if utterance.upstream:
@@ -226,7 +219,7 @@ class Pipeline:
         for part, chunk in enumerate(chunks):
             job_seed = seed if part == 0 else _derived_seed(seed, part)
             job = Job(utterance.voice, chunk.tokens, self._frames(utterance, chunk), job_seed)
-            passes.append(_Pass(owner, part, job, chunk.pause))
+            passes.append(Pass(owner, part, utterance, job, chunk.pause))
         return passes
 
     def _frames(self, utterance: Utterance, chunk: Chunk) -> int:
@@ -245,85 +238,6 @@ class Pipeline:
                 f"reference, make a pass of {frames} frames, expected at most {MAX_FRAMES}",
             )
         return max(frames, least)
-
-    def _run(
-        self, utterances: Sequence[Utterance], passes: Sequence[_Pass], check: Check | None
-    ) -> Iterator[tuple[_Pass, NDArray[np.float32] | LuxTTSError]]:
-        """Yield the audio of every pass as it is finished; the seam for streaming."""
-        failed: set[int] = set()
-        by_schedule: dict[Schedule, list[_Pass]] = {}
-        for item in passes:
-            by_schedule.setdefault(utterances[item.owner].schedule, []).append(item)
-        for schedule, group in by_schedule.items():
-            lengths = [item.job.frames for item in group]
-            batches = plan_batches(lengths, self._config.fm_decoder, self._budget, self._model.max_batch)
-            for batch in batches:
-                items = [group[index] for index in batch if group[index].owner not in failed]
-                for item, outcome in self._generate(items, schedule, check):
-                    finished = self._finish(outcome, utterances[item.owner])
-                    if isinstance(finished, LuxTTSError):
-                        failed.add(item.owner)
-                    if check is not None:
-                        check()
-                    yield item, finished
-
-    def _finish(self, outcome: Tensor | LuxTTSError, utterance: Utterance) -> NDArray[np.float32] | LuxTTSError:
-        if isinstance(outcome, LuxTTSError):
-            return outcome
-        try:
-            return self._decode(outcome, utterance)
-        except Exception as error:
-            return _as_error(error)
-
-    def _generate(
-        self, items: Sequence[_Pass], schedule: Schedule, check: Check | None
-    ) -> list[tuple[_Pass, Tensor | LuxTTSError]]:
-        """Run one batch; when it fails, run its members alone so that only the culprit fails."""
-        if not items:
-            return []
-        interrupted: list[BaseException] = []
-
-        def guarded() -> None:
-            try:
-                if check is not None:
-                    check()
-            except BaseException as error:
-                interrupted.append(error)
-                raise
-
-        try:
-            features = self._model.generate([item.job for item in items], schedule, guarded)
-        except Exception as error:
-            if interrupted:
-                raise
-            if len(items) > 1:
-                return [pair for item in items for pair in self._generate([item], schedule, check)]
-            return [(items[0], _as_error(error))]
-        return list(zip(items, features, strict=True))
-
-    @torch.inference_mode()
-    def _decode(self, features: Tensor, utterance: Utterance) -> NDArray[np.float32]:
-        """Features (L, F) to audio at 48 kHz, limited to [-1, 1] and at the loudness of the reference.
-
-        The last frame is repeated because the vocoder loses one frame; the original engine does not do so.
-        """
-        mel = features.float().T[None] / FEATURE_SCALE
-        if not utterance.upstream:
-            mel = torch.cat([mel, mel[..., -1:]], dim=-1)
-        audio = self._vocoder(mel, smooth=utterance.return_smooth)[0].clamp_(-1.0, 1.0)
-        samples: NDArray[np.float32] = (audio * utterance.gain).cpu().numpy()
-        if not np.isfinite(samples).all():
-            raise SynthesisError("the network produced numbers that are not finite")
-        return samples
-
-
-def _as_error(error: Exception) -> LuxTTSError:
-    """Keep the engine's own errors and wrap any other, so that one item's failure is a value and not an end."""
-    if isinstance(error, LuxTTSError):
-        return error
-    wrapped = SynthesisError(f"failed with {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
 
 
 def _derived_seed(seed: int, part: int) -> int:

@@ -26,6 +26,9 @@ MIN_SECONDS, MAX_SECONDS = 0.5, 30.0
 MAX_FILE_SECONDS = 600
 """Longest recording that is decoded at all."""
 
+# Raise it when the same recording and parameters give another voice than before.
+_ENCODING = 1
+
 _MIN_RATE, _MAX_RATE = 4_000, 384_000
 _MAX_VALUES = MAX_FILE_SECONDS * 2 * 96_000
 
@@ -80,11 +83,14 @@ class Voice:
             raise InvalidInputError("voice", f"not an encoded voice: {error}") from error
 
 
-def voice_key(audio: bytes, transcript: str | None, rms: float, seconds: float, upstream: bool = False) -> str:
-    """Cache key of an encoded reference: a SHA-256 of the recording's bytes and every parameter of the encoding."""
-    digest = hashlib.sha256(audio)
-    digest.update(json.dumps([1, transcript, float(rms), float(seconds), upstream]).encode())
-    return digest.hexdigest()
+def encoding_key(identity: str, transcript: str | None, rms: float, seconds: float, upstream: bool = False) -> str:
+    """Cache key of how a recording is encoded; with a hash of the recording it names one encoded voice.
+
+    Args:
+        identity: Names the token table, phonemizer and transcriber.
+    """
+    parameters = [_ENCODING, identity, transcript, float(rms), float(seconds), upstream]
+    return hashlib.sha256(json.dumps(parameters).encode()).hexdigest()
 
 
 def decode(audio: bytes) -> NDArray[np.float32]:

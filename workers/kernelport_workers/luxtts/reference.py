@@ -45,7 +45,7 @@ class ReferenceModel:
     def encode_text(self, ids: Tensor) -> Tensor:
         """Encode token ids (B, S) and one pad token as (B, S+1, F); the pad row is attended by nobody."""
         ids = F.pad(ids, (0, 1), value=self.config.pad_id)
-        masked = torch.arange(ids.shape[1]) == ids.shape[1] - 1
+        masked = torch.arange(ids.shape[1], device=ids.device) == ids.shape[1] - 1
         embedded = F.embedding(ids, self.weights["embed.weight"])
         return _zipformer(self.weights / "text_encoder", self.config.text_encoder, embedded, None, masked)
 
@@ -89,7 +89,7 @@ def _stack(
     weights: Parameters, config: ZipformerConfig, index: int, x: Tensor, time: Tensor | None, masked: Tensor | None
 ) -> Tensor:
     vector = None if time is None else _linear(weights / "time_emb.1", _swoosh(time, 1.0, 0.313261687))
-    positions = _positions(x.shape[1], config.pos_dim)
+    positions = _positions(x.shape[1], config.pos_dim, x.device)
     for layer in range(config.num_layers[index]):
         x = _layer(weights / f"layers.{layer}", config, x, positions, vector, masked)
     return x
@@ -189,14 +189,14 @@ def _linear(weights: Parameters, x: Tensor) -> Tensor:
 
 def _sinusoids(t: Tensor, dim: int) -> Tensor:
     half = dim // 2
-    phase = t.float() * torch.exp(torch.arange(half).float() * (-math.log(10000.0) / half))
+    phase = t.float() * torch.exp(torch.arange(half, device=t.device).float() * (-math.log(10000.0) / half))
     return torch.cat([phase.cos(), phase.sin()])
 
 
-def _positions(length: int, dim: int) -> Tensor:
-    offsets = torch.arange(2 * length - 1).float() - (length - 1)
+def _positions(length: int, dim: int, device: torch.device) -> Tensor:
+    offsets = torch.arange(2 * length - 1, device=device).float() - (length - 1)
     scale = math.sqrt(dim)
     compressed = scale * offsets.sign() * ((offsets.abs() + scale).log() - math.log(scale))
-    angle = (compressed * (2.0 * math.pi / dim)).atan()[:, None] * torch.arange(1, dim // 2 + 1).float()
+    angle = (compressed * (2.0 * math.pi / dim)).atan()[:, None] * torch.arange(1, dim // 2 + 1, device=device).float()
     table = torch.stack([angle.cos(), angle.sin()], dim=2).reshape(2 * length - 1, dim)
     return torch.cat([table[:, :-1], torch.ones_like(table[:, :1])], dim=1)

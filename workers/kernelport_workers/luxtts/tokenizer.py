@@ -6,6 +6,8 @@ English needs an espeak phonemizer (``piper-phonemize``, which carries GPL-3.0 c
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -96,6 +98,11 @@ class Tokenizer:
             case "other":
                 _LOGGER.warning("no tokens for %r: neither English nor Chinese", piece.text)
                 return []
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the token table, in hexadecimal: tokens of another table mean something else."""
+        return hashlib.sha256(json.dumps(sorted(self._table.items())).encode()).hexdigest()
 
     @property
     def space(self) -> int:

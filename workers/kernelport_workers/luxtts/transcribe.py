@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections import OrderedDict
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +21,29 @@ class Transcriber(Protocol):
 
     def transcribe(self, wave: NDArray[np.float32]) -> str:
         """Return what is said in audio (n,) at 16 kHz."""
+
+
+class Remembering:
+    """A transcriber that hears each recording once, whatever else its callers vary.
+
+    Args:
+        transcriber: Does the work.
+        kept: Transcripts to remember.
+    """
+
+    def __init__(self, transcriber: Transcriber, kept: int = 1024) -> None:
+        self._transcriber = transcriber
+        self._kept = kept
+        self._transcripts: OrderedDict[bytes, str] = OrderedDict()
+
+    def transcribe(self, wave: NDArray[np.float32]) -> str:
+        """Return what is said in audio (n,) at 16 kHz."""
+        key = hashlib.sha256(wave.tobytes()).digest()
+        if key not in self._transcripts:
+            self._transcripts[key] = self._transcriber.transcribe(wave)
+            if len(self._transcripts) > self._kept:
+                self._transcripts.popitem(last=False)
+        return self._transcripts[key]
 
 
 class FasterWhisper:

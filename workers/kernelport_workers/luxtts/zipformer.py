@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kernelport_workers.luxtts import ops
 from kernelport_workers.luxtts.config import ZipformerConfig
+from kernelport_workers.luxtts.kernels import EAGER, Fused
 
 _MASKED_SCORE = -1000.0
 _QUERY_BLOCK = 128
@@ -94,18 +95,28 @@ class Bypass(nn.Module):
 class FeedForward(nn.Module):
     """Linear, SwooshL, Linear."""
 
+    fused: Fused = EAGER
+
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.in_proj = Linear(dim, hidden)
         self.out_proj = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        projected: Tensor = self.out_proj(ops.swoosh_l(self.in_proj(x)))
+        kernel = self.fused.linear_swoosh_l
+        if kernel is None:
+            hidden = ops.swoosh_l(self.in_proj(x))
+        else:
+            flat = kernel(x.flatten(0, -2), self.in_proj.weight, self.in_proj.bias)
+            hidden = flat.view(*x.shape[:-1], -1)
+        projected: Tensor = self.out_proj(hidden)
         return projected
 
 
 class AttentionWeights(nn.Module):
     """Relative-position attention weights (B, H, T, T); scores are not divided by the root of the head size."""
+
+    fused: Fused = EAGER
 
     def __init__(self, config: ZipformerConfig) -> None:
         super().__init__()
@@ -122,7 +133,13 @@ class AttentionWeights(nn.Module):
             part.unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1)
             for part in self.in_proj(x).split(self.sizes, dim=-1)
         )
-        table = self.linear_pos(frames.table(time)).unflatten(-1, (heads, -1)).permute(1, 2, 0).repeat(batch, 1, 1)
+        table = self.linear_pos(frames.table(time)).unflatten(-1, (heads, -1))
+        if self.fused.attention_weights is not None:
+            padding = x.new_zeros(batch, time) if frames.mask is None else frames.mask.to(x.dtype)
+            flat = table.transpose(0, 1).flatten()
+            fused = self.fused.attention_weights(query, key, pos, flat, padding.repeat_interleave(heads, dim=0))
+            return fused.view(batch, heads, time, time)
+        table = table.permute(1, 2, 0).repeat(batch, 1, 1)
         key = key.transpose(1, 2)
         weights = frames.weights(batch, heads, time)
         masked = None if frames.mask is None else frames.mask.repeat_interleave(heads, dim=0)[:, None, :]
@@ -207,6 +224,8 @@ class ConvolutionModule(nn.Module):
 class ZipformerLayer(nn.Module):
     """One layer; the attention weights come from its input before the time vector is added."""
 
+    fused: Fused = EAGER
+
     def __init__(self, config: ZipformerConfig, kernel: int) -> None:
         super().__init__()
         dim, hidden = config.dim, config.feedforward_dim
@@ -240,8 +259,7 @@ class ZipformerLayer(nn.Module):
             x += time_vector
         x += self.conv_module2(x, frames.mask)
         x += self.feed_forward3(x)
-        bypassed: Tensor = self.bypass(origin, self.norm(x))
-        return bypassed
+        return ops.norm_bypass(self.fused.norm_bypass, self.norm, self.bypass, origin, x)
 
 
 class TimeProjection(nn.Sequential):
@@ -340,6 +358,12 @@ class Zipformer(nn.Module):
             for index, factor in enumerate(config.downsampling)
         )
         self.out_proj = Linear(config.dim, config.out_dim)
+
+    def use(self, fused: Fused) -> None:
+        """Run with the given kernels from now on."""
+        for module in self.modules():
+            if isinstance(module, FeedForward | AttentionWeights | ZipformerLayer):
+                module.fused = fused
 
     def run_stacks(self, x: Tensor, frames: Frames, times: Sequence[Tensor] | None) -> Tensor:
         """Run every stack on projected input (B, T, dim), then the output projection.

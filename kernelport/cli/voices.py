@@ -1,0 +1,83 @@
+"""`kernelport voices`: recordings that requests name instead of carrying them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kernelport.cli import options
+from kernelport.client import Client
+from kernelport.v1.voice_pb2 import Voice
+from kernelport.voices import VoiceNotFoundError
+
+
+@click.group()
+def voices() -> None:
+    """Register, look at and delete voices for voice cloning."""
+
+
+@voices.command()
+@click.argument("name")
+@click.argument("recording", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--consent", required=True, help="How and when the speaker agreed that the voice is cloned.")
+@click.option("--owner", required=True, help="Who answers for the voice.")
+@click.option("--transcript", default="", help="What the recording says; workers transcribe it when absent.")
+@options.target
+def add(name: str, recording: Path, consent: str, owner: str, transcript: str, target: str) -> None:
+    """Register RECORDING, a WAV, FLAC, OGG or MP3 file of 0.5 to 60 seconds, as the voice NAME."""
+    with Client(target) as client:
+        voice = client.add_voice(name, recording.read_bytes(), consent=consent, owner=owner, transcript=transcript)
+    click.echo(f"{voice.name}: {voice.seconds:.1f} s of {voice.format} at {voice.sample_rate} Hz")
+
+
+@voices.command("list")
+@options.target
+def list_voices(target: str) -> None:
+    """Every voice, by name."""
+    with Client(target) as client:
+        found = client.voices()
+    table = Table("name", "seconds", "owner", "since", "transcript")
+    for voice in found:
+        table.add_row(
+            voice.name, f"{voice.seconds:.1f}", escape(voice.owner), _since(voice), escape(voice.transcript or "-")
+        )
+    Console().print(table if found else "there are no voices; `kernelport voices add` makes one")
+
+
+@voices.command()
+@click.argument("name")
+@options.target
+def show(name: str, target: str) -> None:
+    """All that is known of the voice NAME."""
+    with Client(target) as client:
+        voice = client.voice(name)
+    for label, value in (
+        ("name", voice.name),
+        ("transcript", voice.transcript or "none: workers transcribe the recording"),
+        ("consent", voice.consent),
+        ("owner", voice.owner),
+        ("recording", f"{voice.seconds:.2f} s, {voice.format}, {voice.sample_rate} Hz, {voice.channels} channels"),
+        ("bytes", voice.bytes),
+        ("sha256", voice.sha256),
+        ("since", _since(voice)),
+    ):
+        click.echo(f"{label:<11} {value}")
+
+
+@voices.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@options.target
+def delete(names: tuple[str, ...], target: str) -> None:
+    """Delete voices and their recordings."""
+    with Client(target) as client:
+        missing = [name for name in names if not client.delete_voice(name)]
+    if missing:
+        raise VoiceNotFoundError(", ".join(missing))
+    click.echo(f"{len(names)} deleted")
+
+
+def _since(voice: Voice) -> str:
+    return datetime.fromtimestamp(voice.created_unix_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,111 @@
+"""Encoded voices: made once, found by every worker, and dispensable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from kernelport import keys
+from kernelport.errors import InvalidArgumentError, UnavailableError
+from kernelport.stack import Stack
+from kernelport.stack.stack import free_port
+from kernelport.v1.voice_pb2 import Voice as Registered
+from kernelport_workers.luxtts import InvalidInputError, Pipeline, Voice
+from kernelport_workers.pipelines.luxtts import references
+from kernelport_workers.pipelines.luxtts.references import References
+from tests.luxtts.conftest import audio_file, spell, tone
+
+RECORDING = audio_file(tone(0.8, level=0.2))
+PARAMETERS = ("Words.", 0.01, 5.0, False)
+
+
+class Counting:
+    """An engine that counts what it encodes."""
+
+    def __init__(self, engine: Pipeline) -> None:
+        self._engine = engine
+        self.encoded = 0
+
+    def encode_prompt(
+        self, audio: bytes, text: str | None = None, *, seconds: float = 5.0, rms: float = 0.01, upstream: bool = False
+    ) -> Voice:
+        self.encoded += 1
+        return self._engine.encode_prompt(audio, text, seconds=seconds, rms=rms, upstream=upstream)
+
+
+@pytest.fixture
+def engine(tiny: Path) -> Counting:
+    return Counting(Pipeline.load(tiny, phonemize=spell))
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    with Redis.from_url(stack.settings.redis_url) as connected:
+        yield connected
+        for key in connected.keys("kp:encoded-voice*"):
+            connected.delete(key)
+        connected.delete(keys.VOICES, keys.VOICE_RECORDINGS)
+
+
+def worker(engine: Counting, redis: Redis, identity: str = "one model") -> References:
+    return References(engine, redis, identity)  # type: ignore[arg-type]
+
+
+def test_a_recording_is_encoded_once_for_all_workers(engine: Counting, redis: Redis) -> None:
+    first = worker(engine, redis)
+    voice = first.given(RECORDING, *PARAMETERS)
+    assert first.given(RECORDING, *PARAMETERS) is voice
+    other = worker(engine, redis).given(RECORDING, *PARAMETERS)
+    assert engine.encoded == 1
+    assert (other.tokens, other.rms, other.transcript) == (voice.tokens, voice.rms, voice.transcript)
+    assert other.features.tobytes() == voice.features.tobytes()
+
+
+def test_other_parameters_and_other_models_are_encoded_anew(engine: Counting, redis: Redis) -> None:
+    worker(engine, redis).given(RECORDING, *PARAMETERS)
+    worker(engine, redis).given(RECORDING, "Words.", 0.5, 5.0, False)
+    worker(engine, redis, "another model").given(RECORDING, *PARAMETERS)
+    assert engine.encoded == 3
+
+
+def test_what_redis_keeps_is_bounded(engine: Counting, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "RECORDINGS_IN_REDIS", 2)
+    here = worker(engine, redis)
+    for index in range(4):
+        here.given(audio_file(tone(0.6 + index / 10)), *PARAMETERS)
+    kept = redis.keys("kp:encoded-voice:*")
+    assert len(kept) == redis.zcard(keys.ENCODED_VOICES) == 2
+    assert all(0 < redis.ttl(key) <= keys.ENCODED_VOICE_TTL_S for key in [*kept, keys.ENCODED_VOICES])
+    monkeypatch.setattr(references, "ENCODINGS_OF_ONE", 2)
+    for rms in (0.1, 0.2, 0.3):
+        here.given(RECORDING, "Words.", rms, 5.0, False)
+    assert len(redis.keys("kp:encoded-voice:*")) == 1
+
+
+def test_damaged_or_absent_redis_is_only_slower(engine: Counting, redis: Redis) -> None:
+    worker(engine, redis).given(RECORDING, *PARAMETERS)
+    (key,) = redis.keys("kp:encoded-voice:*")
+    for field in redis.hkeys(key):
+        redis.hset(key, field, b"junk")
+    worker(engine, redis).given(RECORDING, *PARAMETERS)
+    with Redis(port=free_port()) as nowhere:
+        away = worker(engine, nowhere)
+        assert away.given(RECORDING, *PARAMETERS) is away.given(RECORDING, *PARAMETERS)
+        with pytest.raises(UnavailableError, match="voice: Redis cannot be asked"):
+            away.registered("me", *PARAMETERS[1:])
+    assert engine.encoded == 3
+
+
+def test_a_registered_recording_that_cannot_be_used_is_the_voices_fault(engine: Counting, redis: Redis) -> None:
+    too_long = audio_file(tone(31.0))
+    redis.hset(keys.VOICES, "long", Registered(name="long", transcript="Words.", sha256="0" * 64).SerializeToString())
+    with pytest.raises(InvalidArgumentError, match="was deleted meanwhile"):
+        worker(engine, redis).registered("long", *PARAMETERS[1:])
+    redis.hset(keys.VOICE_RECORDINGS, "long", too_long)
+    with pytest.raises(InvalidArgumentError, match=r'inputs\["voice"\]: the recording of \'long\': has 31'):
+        worker(engine, redis).registered("long", *PARAMETERS[1:])
+    with pytest.raises(InvalidInputError, match="rms"):
+        worker(engine, redis).registered("long", 2.0, 5.0, False)

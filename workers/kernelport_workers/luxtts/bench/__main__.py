@@ -1,0 +1,92 @@
+"""`kernelport bench luxtts`: time every path at the real dimensions.
+
+Without a model directory a random checkpoint of the published shape is made, exported and quantised, so that speed can
+be measured where no weights can be had. Every path is compared with the engine's own plain eager float32 model in the
+same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from kernelport_workers.luxtts.bench.measure import PATHS, Bench, prompt_seconds
+from kernelport_workers.luxtts.bench.random_checkpoint import random_checkpoint
+from kernelport_workers.luxtts.bench.report import limit, mixed_lines, table
+from kernelport_workers.luxtts.bench.workload import Workload
+from kernelport_workers.luxtts.kernels.selection import choose, describe
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_INTERPRETED_FRAMES = 24
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line entry."""
+    options = _options(arguments)
+    cpu = options.device == "cpu"
+    paths = options.paths or [path for path in PATHS if (path != "torch-tuned" if cpu else "onnx" not in path)]
+    workloads = [Workload(options.seconds, options.reference, options.steps, batch) for batch in options.batch]
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.model
+        if root is None:
+            print("making a random checkpoint of the published shape ...", flush=True)
+            root = random_checkpoint(Path(temporary), any(path.startswith("onnx") for path in paths))
+        bench = Bench(root, options.device, _DTYPES[options.dtype])
+        print(
+            f"{options.seconds:g} s of speech, {options.reference:g} s reference, {options.steps} steps; {_machine()}"
+        )
+        rows = []
+        for row in bench.rows(workloads, paths, options.repeat):
+            rows.append(row)
+            print(f"measured {row.path}, batch {row.batch}: {row.total:.2f} s", flush=True)
+        matrix_flops = bench.matrix_flops(options.repeat)
+        print(table(rows, matrix_flops))
+        print(limit(rows[0], matrix_flops, options.dtype))
+        if options.mixed:
+            for path in paths[1:] if paths[0] == "plain" else paths:
+                print(mixed_lines(bench.mixed(options.mixed, workloads[0], path)), flush=True)
+        if options.kernels:
+            frames = _INTERPRETED_FRAMES if cpu else int(1.5 * options.seconds * 94)
+            print("kernels" + (", interpreted: their times mean nothing" if cpu else ""))
+            _, trials = choose(
+                bench.config.fm_decoder, torch.device(options.device), _DTYPES[options.dtype], frames=frames
+            )
+            print("\n".join(f"  {describe(trial)}" for trial in trials) or "  helion is not installed")
+    encode, look_up, read = prompt_seconds(options.reference)
+    print(f"reference: encoding {1e3 * encode:.1f} ms, cached {1e3 * look_up:.2f} ms, from Redis {1e3 * read:.2f} ms")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="kernelport bench luxtts", description="Time every path of LuxTTS.")
+    parser.add_argument("--model", type=Path, help="model directory; a random one is made when absent")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--dtype", choices=_DTYPES, default="float32", help="of the paths torch and torch-tuned")
+    parser.add_argument("--paths", nargs="+", choices=PATHS, help="default: all that the device can run")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1], help="batch sizes")
+    parser.add_argument("--seconds", type=float, default=15.0, help="seconds of speech of one item")
+    parser.add_argument("--reference", type=float, default=5.0, help="seconds of the reference")
+    parser.add_argument("--steps", type=int, default=4, help="solver steps")
+    parser.add_argument("--repeat", type=int, default=2, help="runs, of which the best counts")
+    parser.add_argument("--mixed", type=int, default=0, metavar="N", help="also N items of mixed length in one call")
+    parser.add_argument("--kernels", action="store_true", help="also each fused kernel against plain PyTorch")
+    options = parser.parse_args(arguments)
+    if options.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: torch {torch.__version__} sees no CUDA device")
+    if options.device == "cpu" and "torch-tuned" in (options.paths or ()):
+        parser.error("--paths torch-tuned: needs a GPU")
+    return options
+
+
+def _machine() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Timing the paths, one loaded at a time."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from kernelport_workers.luxtts import ops, prompt
+from kernelport_workers.luxtts.acoustic import AcousticModel, Job, Schedule, TorchAcousticModel
+from kernelport_workers.luxtts.bench.memory import peak_memory, reset_peak_memory
+from kernelport_workers.luxtts.bench.workload import (
+    VOCODER_FLOPS,
+    Workload,
+    audio_seconds,
+    decoder_flops,
+    jobs_of,
+    mixed_jobs,
+)
+from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
+from kernelport_workers.luxtts.config import FEATURE_SCALE
+from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
+from kernelport_workers.luxtts.plain_path import PlainAcousticModel
+from kernelport_workers.luxtts.prompt import Voice
+from kernelport_workers.luxtts.streams import stream_count
+from kernelport_workers.luxtts.synthesis import Pass, Synthesizer
+from kernelport_workers.luxtts.tuning import tune
+from kernelport_workers.luxtts.utterance import Utterance
+from kernelport_workers.luxtts.vocoder import Vocoder
+
+PATHS = ("plain", "torch", "torch-tuned", "onnx", "onnx-int8")
+_BUDGET = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measurement, best of several runs; times in seconds for the whole batch, memory in bytes.
+
+    Attributes:
+        text: Seconds before the first step.
+        step: Seconds of one solver step.
+        flops: Arithmetic of the whole batch.
+    """
+
+    path: str
+    batch: int
+    text: float
+    step: float
+    vocoder: float
+    total: float
+    audio_seconds: float
+    flops: float
+    memory: int
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work per second of audio."""
+        return self.total / self.audio_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Items of mixed length, one by one and as one call; times in seconds.
+
+    Attributes:
+        best: Lowest real-time factor of a single item.
+    """
+
+    path: str
+    items: int
+    audio_seconds: float
+    singly: float
+    together: float
+    best: float
+    memory: int
+
+
+class Bench:
+    """Measures one model directory on one device.
+
+    Args:
+        root: Model directory.
+        device: Where PyTorch runs.
+        dtype: Element type of the paths ``torch`` and ``torch-tuned``; ``plain`` is always float32.
+    """
+
+    def __init__(self, root: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self._files = CheckpointFiles.open(root)
+        self._device = torch.device(device)
+        self._dtype = dtype
+        self.config = self._files.config
+
+    def rows(self, workloads: Sequence[Workload], paths: Sequence[str] = PATHS, repeat: int = 2) -> Iterator[Row]:
+        """Measure every path on every workload.
+
+        Raises:
+            ValueError: A path is unknown.
+            CheckpointError: The model directory lacks a file that a path needs.
+        """
+        largest = max(workload.batch for workload in workloads)
+        for path in paths:
+            gc.collect()
+            reset_peak_memory(self._device)
+            vocoder = self._vocoder()
+            model = self._load(path, largest)
+            for workload in workloads:
+                yield self._measure(path, model, vocoder, workload, repeat)
+            del model, vocoder
+
+    def mixed(self, items: int, workload: Workload, path: str) -> Mixed:
+        """Time items of mixed length one by one, then in one call."""
+        gc.collect()
+        reset_peak_memory(self._device)
+        batch = 1 if self._device.type == "cpu" else 64
+        model = self._load(path, batch)
+        synthesizer = Synthesizer(self.config, model, self._vocoder(), _BUDGET)
+        passes = []
+        for owner, job in enumerate(mixed_jobs(items, workload, self.config.feat_dim)):
+            utterance = Utterance("", job.voice, num_steps=workload.steps)
+            passes.append(Pass(owner, 0, utterance, job, 0.0))
+        list(synthesizer.run(passes[: max(2, stream_count())]))  # loads what streams need
+        singly = [self._seconds(lambda each=each: list(synthesizer.run([each]))) for each in passes]  # type: ignore[misc]
+        together = self._seconds(lambda: list(synthesizer.run(passes)))
+        lengths = [audio_seconds(each.job) for each in passes]
+        best = min(seconds / length for seconds, length in zip(singly, lengths, strict=True))
+        return Mixed(path, items, sum(lengths), sum(singly), together, best, peak_memory(self._device))
+
+    def matrix_flops(self, repeat: int) -> float:
+        """Float operations per second of a large matrix product in the paths' element type: the machine's limit."""
+        size = 2048 if self._device.type == "cpu" else 8192
+        left, right = (torch.randn(size, size).to(self._device, self._dtype) for _ in range(2))
+
+        def multiply() -> None:
+            ops.linear(left, right)
+
+        with torch.inference_mode():
+            return 2.0 * size**3 / min(self._seconds(multiply) for _ in range(4 * repeat))
+
+    def _load(self, path: str, max_batch: int) -> AcousticModel:
+        if path == "plain":
+            return PlainAcousticModel(self._files, self._device)
+        if path in ("torch", "torch-tuned"):
+            parts = load_acoustic_model(self._files, self._device, self._dtype)
+            model = TorchAcousticModel(self.config, *parts, max_batch=max_batch)
+            if path == "torch-tuned":
+                if self._device.type == "cpu":
+                    raise ValueError("path: torch-tuned needs a GPU")
+                tune(model)
+            return model
+        if path in ("onnx", "onnx-int8"):
+            return OnnxAcousticModel(self._files, int8=path == "onnx-int8")
+        raise ValueError(f"path: {path!r}, expected one of {', '.join(PATHS)}")
+
+    def _vocoder(self) -> Vocoder:
+        return load_vocoder(self._files.root / "vocoder", self._device)
+
+    def _measure(self, path: str, model: AcousticModel, vocoder: Vocoder, workload: Workload, repeat: int) -> Row:
+        jobs = jobs_of(workload, self.config.feat_dim)
+        runs = [self._timed_run(model, vocoder, jobs, workload.steps) for _ in range(repeat + 1)][1:]
+        text, steps, decode = min(runs, key=sum)
+        audio = sum(map(audio_seconds, jobs))
+        flops = len(jobs) * workload.steps * decoder_flops(self.config.fm_decoder, jobs[0].frames)
+        flops += VOCODER_FLOPS * audio
+        memory = peak_memory(self._device)
+        step = steps / workload.steps
+        return Row(path, workload.batch, text, step, decode, text + steps + decode, audio, flops, memory)
+
+    def _timed_run(
+        self, model: AcousticModel, vocoder: Vocoder, jobs: Sequence[Job], num_steps: int
+    ) -> tuple[float, float, float]:
+        """Seconds before the first step, in all steps, and in the vocoder; the check between steps marks the time."""
+        text = steps = decode = 0.0
+        for start in range(0, len(jobs), model.max_batch):
+            marks: list[float] = []
+            began = self._now()
+            batch = jobs[start : start + model.max_batch]
+            features = model.generate(batch, Schedule(num_steps, 0.9, 3.0), lambda: marks.append(self._now()))  # noqa: B023
+            ended = self._now()
+            with torch.inference_mode():
+                for item in features:
+                    _vocode(vocoder, item.to(self._device))
+            decode += self._now() - ended
+            text += marks[0] - began
+            steps += ended - marks[0]
+        return text, steps, decode
+
+    def _seconds(self, work: Callable[[], object]) -> float:
+        began = self._now()
+        work()
+        return self._now() - began
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def _vocode(vocoder: Vocoder, features: Tensor) -> None:
+    vocoder(features.float().T[None] / FEATURE_SCALE)
+
+
+def prompt_seconds(reference: float) -> tuple[float, float, float]:
+    """Seconds of prompt work for a stereo 44.1 kHz recording, its text left out.
+
+    Returns:
+        To encode it; to find it in the worker's own cache; to read it from what Redis keeps.
+    """
+    t = np.arange(int(reference * 44_100)) / 44_100
+    wave = np.repeat((0.3 * np.sin(2 * np.pi * 140 * t))[:, None], 2, axis=1)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, 44_100, format="WAV")
+    audio = buffer.getvalue()
+    voice = Voice((1,) * 70, prompt.prepare(prompt.decode(audio), reference, 0.01)[1], 0.1, 0.01, "")
+    stored = voice.to_bytes()
+
+    def look_up() -> None:
+        hashlib.sha256(audio).hexdigest()
+        prompt.encoding_key("", None, 0.01, reference)
+
+    def encode() -> None:
+        prompt.prepare(prompt.decode(audio), reference, 0.01)
+
+    return _best(encode), _best(look_up), _best(lambda: Voice.from_bytes(stored))
+
+
+def _best(work: Callable[[], object], runs: int = 5) -> float:
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)

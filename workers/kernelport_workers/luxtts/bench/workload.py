@@ -1,0 +1,67 @@
+"""What is timed, and the arithmetic it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernelport_workers.luxtts.acoustic import Job
+from kernelport_workers.luxtts.config import HOP_LENGTH, SAMPLE_RATE, ZipformerConfig
+from kernelport_workers.luxtts.prompt import Voice
+
+_TOKENS_PER_SECOND = 14
+
+VOCODER_FLOPS = 3.2e9
+"""Of the published vocoder, per second of audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is timed: ``batch`` utterances of ``seconds`` each, from a reference of ``reference`` seconds."""
+
+    seconds: float = 15.0
+    reference: float = 5.0
+    steps: int = 4
+    batch: int = 1
+
+
+def decoder_flops(config: ZipformerConfig, frames: int) -> float:
+    """Multiply-adds, times two, of one decoder step on one item of ``frames`` frames (matrix products only)."""
+    dim, hidden, heads = config.dim, config.feedforward_dim, config.num_heads
+    nonlin = 3 * dim // 4
+    scores = heads * (2 * config.query_head_dim + config.pos_head_dim)
+    values = heads * config.value_head_dim
+    per_frame = 2 * dim * (hidden * 3 // 4 + hidden + hidden * 5 // 4) + dim * scores + 4 * dim * values
+    per_frame += 4 * dim * nonlin + 2 * 3 * dim * dim
+    per_pair = heads * (config.query_head_dim + 2 * config.pos_head_dim) + 2 * values + nonlin
+    total = 0.0
+    for factor, layers, kernel in zip(config.downsampling, config.num_layers, config.conv_kernels, strict=True):
+        length = -(-frames // factor)
+        total += layers * (length * (per_frame + 2 * dim * kernel) + length * length * per_pair)
+    return 2.0 * (total + frames * dim * (config.in_dim + config.out_dim))
+
+
+def jobs_of(workload: Workload, feat_dim: int) -> list[Job]:
+    """Random jobs of the workload's exact length, with about as many tokens as speech of that length has."""
+    generator = np.random.default_rng(0)
+    prompt_frames, frames = (int(s * SAMPLE_RATE) // HOP_LENGTH for s in (workload.reference, workload.seconds))
+
+    def tokens(seconds: float) -> tuple[int, ...]:
+        return tuple(generator.integers(4, 158, max(1, int(seconds * _TOKENS_PER_SECOND))).tolist())
+
+    features = generator.standard_normal((prompt_frames, feat_dim)).astype(np.float32) * 0.3 - 0.3
+    voice = Voice(tokens(workload.reference), features, 0.1, 0.01, "")
+    return [Job(voice, tokens(workload.seconds), prompt_frames + frames, seed) for seed in range(workload.batch)]
+
+
+def mixed_jobs(items: int, workload: Workload, feat_dim: int) -> list[Job]:
+    """Jobs of lengths spread evenly between a fifth of the workload's and all of it, in random order."""
+    generator = np.random.default_rng(0)
+    lengths = generator.permutation(np.linspace(workload.seconds / 5, workload.seconds, items))
+    return [jobs_of(Workload(float(seconds), workload.reference), feat_dim)[0] for seconds in lengths]
+
+
+def audio_seconds(job: Job) -> float:
+    """Seconds of speech that a job gives."""
+    return (job.frames - job.prompt_frames) * HOP_LENGTH / SAMPLE_RATE
