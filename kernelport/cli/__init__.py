@@ -8,6 +8,8 @@ from kernelport.cli.demo import demo
 from kernelport.cli.deployments import deployments
 from kernelport.cli.dlq import dlq
 from kernelport.cli.doctor import doctor
+from kernelport.cli.flower import flower
+from kernelport.cli.health import health
 from kernelport.cli.infer import infer
 from kernelport.cli.model_fetch import model_fetch
 from kernelport.cli.say import say
@@ -18,9 +20,10 @@ from kernelport.errors import KernelPortError
 from kernelport.schema import ConfigError
 from kernelport.settings import SettingsError
 from kernelport.stack import StackError
+from kernelport.stack.flower import FlowerNotFoundError
 from kernelport.stack.redis_server import RedisNotFoundError
 
-EXPECTED = (KernelPortError, ConfigError, SettingsError, StackError, RedisNotFoundError)
+EXPECTED = (KernelPortError, ConfigError, SettingsError, StackError, RedisNotFoundError, FlowerNotFoundError)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -32,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, deployments, dlq, model_fetch, doctor, demo):
+for command in (up, serve, worker, infer, say, deployments, dlq, model_fetch, doctor, demo, health, flower):
     cli.add_command(command)
 
 
