@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching chaos
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching chaos check-monitoring check-images
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -44,6 +44,14 @@ bench-batching: .venv/installed-bench
 ## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
+
+## Prometheus with our rules on a real stack; needs prometheus and promtool (apt-get install prometheus).
+check-monitoring: .venv/installed-test
+	$(BIN)/python -m pytest tests/monitoring/check_prometheus.py
+
+## The install lines of every image in clean environments, and each service's command run from its own.
+check-images: .venv/installed-test
+	$(BIN)/python -m pytest tests/compose/check_images.py
 
 clean:
 	rm -rf .venv out

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from kernelport.logs import FORMATS
+
 PREFIX = "KERNELPORT_"
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -68,6 +70,7 @@ class Settings:
         metrics_listen: host:port of the Prometheus endpoint; none when empty.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING or ERROR.
+        log_format: text, for people, or json, one object a line.
     """
 
     redis_url: str = DEFAULT_REDIS_URL
@@ -83,6 +86,7 @@ class Settings:
     metrics_listen: str = ""
     worker_id: str = ""
     log_level: str = "INFO"
+    log_format: str = "text"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -108,6 +112,12 @@ class Settings:
         return {PREFIX + item.name.upper(): str(getattr(self, item.name)) for item in fields(self)}
 
 
+def _log_format(text: str) -> str:
+    if text not in FORMATS:
+        raise ValueError(f"expected one of {', '.join(FORMATS)}, got {text!r}")
+    return text
+
+
 _PARSERS: dict[str, Any] = {
     "deployments_file": Path,
     "max_message_bytes": parse_size,
@@ -116,4 +126,5 @@ _PARSERS: dict[str, Any] = {
     "lease_s": float,
     "result_ttl_s": float,
     "stop_s": float,
+    "log_format": _log_format,
 }

@@ -55,7 +55,7 @@ def flower_environment(listen: str, state_dir: Path, say: Callable[[str], None])
         "FLOWER_DB": str(folder / "state"),
         "FLOWER_STATE_SAVE_INTERVAL": str(SAVE_INTERVAL_S * 1000),
         "FLOWER_MAX_TASKS": str(MAX_TASKS),
-        "FLOWER_TASKS_COLUMNS": "name,uuid,state,args,received,started,runtime,worker",
+        "FLOWER_TASKS_COLUMNS": "name,uuid,state,args,received,runtime,worker",
     }
 
 

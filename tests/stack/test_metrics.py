@@ -20,7 +20,7 @@ LABELS = {"deployment", "status", "le", "implementation", "major", "minor", "pat
 
 
 def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
-    port = _two_free_ports()
+    port = two_free_ports()
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
     with Stack(settings, ["identity-onnx"], tmp_path) as stack, Client(stack.target, timeout_s=30) as client:
         stack.wait_ready(START_TIMEOUT_S)
@@ -41,7 +41,7 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
 
 
 def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) -> None:
-    port = _two_free_ports()
+    port = two_free_ports()
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
     with (
         socket.create_server(("127.0.0.1", port + 1)),
@@ -51,7 +51,7 @@ def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) ->
         stack.wait_ready(START_TIMEOUT_S)
 
 
-def _two_free_ports() -> int:
+def two_free_ports() -> int:
     """A port that is free, as is the one after it."""
     while True:
         port = free_port()

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutting_down
 from redis import Redis
 
-from kernelport import metrics
+from kernelport import logs, metrics
 from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import TASK_NAME, celery_config, deployment_of, queue_name
@@ -42,6 +42,14 @@ except SettingsError as error:
 # Two lines a task are two lines too many at thousands of tasks a second.
 for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _log_json(**_: Any) -> None:
+    logs.set_up(settings.log_level, settings.log_format)
+
+
+if settings.log_format == "json":
+    setup_logging.connect(_log_json)  # in place of Celery's own
 
 app = Celery("kernelport")
 app.config_from_object(celery_config(settings))
@@ -133,6 +141,7 @@ def infer(body: bytes) -> None:
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _load(instance: Any, **_: Any) -> None:
+    instance.quiet = settings.log_format == "json"  # Celery's banner is no JSON
     try:
         process.load(sorted(instance.app.amqp.queues.consume_from))
     except (LoadError, ConfigError) as error:
