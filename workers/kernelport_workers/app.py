@@ -49,6 +49,7 @@ def _log_json(**_: Any) -> None:
 
 
 if settings.log_format == "json":
+    _log_json()
     setup_logging.connect(_log_json)  # in place of Celery's own
 
 app = Celery("kernelport")
