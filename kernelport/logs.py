@@ -16,15 +16,19 @@ Ids = Callable[[], Mapping[str, Any]]
 _about: ContextVar[Ids] = ContextVar("about", default=dict)
 
 
-@contextlib.contextmanager
-def about(ids: Ids) -> Iterator[None]:
-    """Gives the JSON lines that are logged in the block further fields, such as deployment and request.
+def note(ids: Ids) -> None:
+    """Gives the JSON lines that this task logs from now on further fields, such as deployment and request.
 
     Args:
-        ids: makes them; called for each line, so that a block without one costs next to nothing.
+        ids: makes them; called for each line, so that it costs next to nothing while there are none.
     """
-    outer = _about.get()
-    token = _about.set(lambda: {**outer(), **ids()})
+    _about.set(ids)
+
+
+@contextlib.contextmanager
+def about(ids: Ids) -> Iterator[None]:
+    """The same for the block."""
+    token = _about.set(ids)
     try:
         yield
     finally:
@@ -52,7 +56,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **_about.get()(),
+            **{name: value for name, value in _about.get()().items() if value},
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from kernelport import logs
+from kernelport import logs, tracing
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport_api.server import ListenError, serve
@@ -14,6 +14,7 @@ def main() -> None:
     try:
         settings = Settings.from_environment()
         logs.set_up(settings.log_level, settings.log_format)
+        tracing.set_up("kernelport-front-door")
         asyncio.run(serve(settings))
     except (SettingsError, ConfigError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")

@@ -42,8 +42,8 @@ def _front_door_problem(target: str, deployment: str) -> str:
         try:
             answer = check(health_pb2.HealthCheckRequest(service=deployment), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
-            reason = error.details() or f"it has no deployment {deployment}"  # type: ignore[attr-defined]
-            return f"{target}: {error.code().name}: {reason}"  # type: ignore[attr-defined]
+            reason = error.details() or f"it has no deployment {deployment}"
+            return f"{target}: {error.code().name}: {reason}"
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return "" if answer.status == _SERVING else f"{deployment or target}: {name}"
 

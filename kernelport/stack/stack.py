@@ -224,8 +224,8 @@ class Stack:
             return False
 
     def _flower_answers(self) -> bool:
-        assert self._flower is not None
-        host, port = self._flower["FLOWER_ADDRESS"] or "127.0.0.1", int(self._flower["FLOWER_PORT"])
+        told = self._flower or {}
+        host, port = told["FLOWER_ADDRESS"] or "127.0.0.1", int(told["FLOWER_PORT"])
         try:
             socket.create_connection((host, port), timeout=1).close()
         except OSError:
@@ -241,7 +241,9 @@ class Stack:
         environment: Mapping[str, str] | None = None,
     ) -> Child:
         told = {**os.environ, **(settings or self.settings).to_environment(), **(environment or {})}
-        child = Child(name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit)
+        child = Child(
+            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit
+        )
         self.children[name] = child
         child.start()
         return child

@@ -14,7 +14,7 @@ import pytest
 
 from kernelport import Client
 from tests.compose import resolve
-from tests.compose.dockerfile import pip_install, stages
+from tests.compose.dockerfile import pip_install, stages, target_of
 from tests.compose.running import Host
 from tests.compose.test_images import TARGETS
 from tests.compose.test_services import push_through
@@ -64,10 +64,10 @@ def test_an_image_carries_what_it_needs_and_no_more(environments: dict[str, Path
 
 def test_the_services_run_from_their_images(environments: dict[str, Path], tmp_path: Path) -> None:
     def binaries(image: str) -> Path:
-        return environments[image.removeprefix("kernelport-").replace(":", "-")] / "bin"
+        return environments[target_of(image)] / "bin" if image.startswith("kernelport-") else Path("/")
 
     gpu, cpu = (resolve.resolve(files)["services"] for files in (resolve.DEFAULT, resolve.CPU))
-    host = Host(tmp_path, lambda image: binaries(image) if image.startswith("kernelport-") else Path("/"))
+    host = Host(tmp_path, binaries)
     with (
         host.running({**cpu, "gpu-worker": gpu["gpu-worker"]}),
         Client(f"127.0.0.1:{host.front_door_port}", timeout_s=60) as client,

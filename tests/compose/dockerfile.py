@@ -54,3 +54,9 @@ def pip_install(target: str) -> list[str]:
     start = words.index("pip")
     assert all(word.startswith("--mount=type=cache") for word in words[:start])
     return words[start + 1 :]
+
+
+def target_of(image: str) -> str:
+    """The target that builds an image of ours."""
+    name = image.removeprefix("kernelport-").replace(":", "-")
+    return name if name in stages() else name.rpartition("-")[0]

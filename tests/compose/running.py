@@ -1,4 +1,4 @@
-"""Runs the services of a compose model as processes on loopback: their own commands, with the containers' environment."""
+"""Runs the services of a compose model as processes on loopback: their own commands, their own environment."""
 
 import contextlib
 import os

@@ -27,7 +27,7 @@ def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> 
         # Flower asks workers for their events every five seconds.
         tasks = wait_for(lambda: push_through(client, ["identity-onnx"]) or flower_tasks(host))
     assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(services, 0)
-    assert all("kernelport.infer" == task["name"] for task in tasks.values())
+    assert all(task["name"] == "kernelport.infer" for task in tasks.values())
     for name in ("front-door", "gpu-worker", "worker-identity-onnx", "worker-hibari-en"):
         for line in set(host.log(name).splitlines()) - LAST_WORDS:
             assert {"time", "level", "logger", "message"} <= set(json.loads(line))

@@ -19,7 +19,7 @@ from celery import Celery
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutting_down
 from redis import Redis
 
-from kernelport import logs, metrics
+from kernelport import logs, metrics, tracing
 from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import TASK_NAME, celery_config, deployment_of, queue_name
@@ -80,6 +80,7 @@ class Process:
                 metrics.serve(settings.metrics_listen)
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
+        tracing.set_up("kernelport-worker")
         deployments = load_deployments(settings.deployments_file)
         for queue in queues:
             name = deployment_of(queue)
