@@ -44,13 +44,14 @@ for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _log_json(**_: Any) -> None:
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(**_: Any) -> None:
+    """In place of Celery's own."""
     logs.set_up(settings.log_level, settings.log_format)
 
 
 if settings.log_format == "json":
-    _log_json()
-    setup_logging.connect(_log_json)  # in place of Celery's own
+    _set_up_logging()  # for what is said before Celery asks
 
 app = Celery("kernelport")
 app.config_from_object(celery_config(settings))
