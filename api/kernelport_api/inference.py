@@ -70,8 +70,11 @@ class Inference:
             if status == "INTERNAL":
                 log.warning("a request failed: %s", error)
             raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"  # the caller hung up, or its deadline passed
+            raise
         except BaseException:
-            status = "CANCELLED" if context.cancelled() else "INTERNAL"
+            status = "INTERNAL"
             raise
         finally:
             labelled(metrics.REQUESTS, deployment.name, status).inc()

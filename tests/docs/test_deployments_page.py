@@ -47,11 +47,11 @@ FETCH = "kernelport model-fetch deployments/models/my-model.yaml"
 
 @dataclass
 class Here:
-    """Where commands run: a folder, and what the environment says of a stack."""
+    """Where commands run: a folder, the front door's port, and the host:port of a Redis where there is one already."""
 
     folder: Path
     port: int
-    redis: str = "127.0.0.1:1"
+    redis: str = ""
 
     def run(self, command: str, expect: int = 0, **environment: str) -> str:
         """The output of a command that ends."""
@@ -94,7 +94,7 @@ class Here:
             **os.environ,
             "KERNELPORT_LISTEN": listen,
             "KERNELPORT_TARGET": listen,
-            "KERNELPORT_REDIS_URL": f"redis://{self.redis}/0" if "stack" in str(self.folder) else "",
+            "KERNELPORT_REDIS_URL": f"redis://{self.redis}/0" if self.redis else "",
             "KERNELPORT_STATE_DIR": str(self.folder / "state"),
             **more,
         }
@@ -106,7 +106,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     here = Here(tmp_path_factory.mktemp("up"), free_port())
     with here.running("kernelport up", "listens on") as up:
         (redis,) = [line for pid in descendants(up.pid) if "redis-server" in (line := _command_line(pid))]
-        port = re.search(r"--port (\d+)", redis)
+        port = re.search(r"127\.0\.0\.1:(\d+)", redis)  # as it calls itself once it runs
         assert port is not None
         yield Here(tmp_path_factory.mktemp("stack"), here.port, f"127.0.0.1:{port[1]}")
 
