@@ -1,11 +1,15 @@
 """The Dockerfile keeps to good practice, and builds every image that the deployments name."""
 
+import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from kernelport.deployments import load_deployments
 from kernelport.settings import bundled_deployments
@@ -71,3 +75,34 @@ def test_an_environment_is_installed_from_extras_that_exist_at_pinned_versions(t
     assert all((REPOSITORY / name).exists() for names in copied for name in names)
     listed = REPOSITORY / ".dockerignore"
     assert ".git" in listed.read_text().splitlines()
+
+
+@each_target
+def test_everything_an_image_installs_has_one_version(target: str) -> None:
+    pinned = re.findall(r"^([\w.-]+)==", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
+    names = {canonicalize_name(name) for name in pinned}
+    needed = _needed(Requirement(f"kernelport{pip_install(target)[-1].removeprefix('.')}"))
+    assert len(needed) > 30
+    assert needed - names == set()
+    assert ("torch" in needed) == (target not in ("front-door", "onnx-cpu"))
+    assert ("onnxruntime" in needed) == (target not in ("front-door", "helion-gpu"))
+
+
+def _needed(wanted: Requirement) -> set[str]:
+    """The distributions below a requirement, as the metadata of what is installed here has them."""
+    found: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    waiting = [wanted]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            for line in metadata.requires(name) or ():
+                below = Requirement(line)
+                if below.marker is None or below.marker.evaluate({"extra": extra}):
+                    waiting.append(below)
+        found.add(name)
+    return found - {"kernelport"}

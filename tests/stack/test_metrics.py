@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernelport import Client, InvalidArgumentError
+from kernelport import Client, DeadlineExceededError, InvalidArgumentError
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack, StackError
 from kernelport.stack.stack import free_port
 from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
 LABELS = {"deployment", "status", "le", "implementation", "major", "minor", "patchlevel", "version", "generation"}
@@ -38,6 +39,20 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
     assert f"kernelport_batch_requests_sum{served}}} 3.0" in worker
     assert f"kernelport_backend_seconds_count{served}}} " in worker
     assert _label_names(front_door) | _label_names(worker) <= LABELS
+
+
+def test_a_caller_that_gives_up_is_no_internal_error(tmp_path: Path) -> None:
+    port = two_free_ports()
+    table = write_deployments(tmp_path, sleeper=pipeline("Sleeper"))
+    settings = replace(stack_settings(table), metrics_listen=f"127.0.0.1:{port}")
+    with Stack(settings, ["sleeper"], tmp_path / "state") as stack, Client(stack.target) as client:
+        stack.wait_ready(START_TIMEOUT_S)
+        for _ in range(3):
+            with pytest.raises(DeadlineExceededError):
+                client.infer("sleeper", {"seconds": np.array([0.5], np.float32)}, timeout_s=0.2)
+        counted = 'kernelport_requests_total{deployment="sleeper"'
+        shown = wait_for(lambda: _scrape(port, counted))
+    assert 'status="INTERNAL"' not in shown
 
 
 def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) -> None:
