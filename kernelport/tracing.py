@@ -13,7 +13,6 @@ Code on the request's way asks `is_on` first, so that traces cost nothing while 
 """
 
 import contextlib
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,13 +42,14 @@ def set_up(service: str) -> None:
     """
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return
-    if importlib.util.find_spec("opentelemetry") is None:
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
         log.warning("no traces, though %s is set: install KernelPort with its extra `otel`", " or ".join(_ENDPOINTS))
         return
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     name = os.environ.get("OTEL_SERVICE_NAME") or service
     provider = TracerProvider(resource=Resource.create({"service.name": name}))

@@ -1,5 +1,6 @@
 """The traces of requests, through real processes, and what each span says."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -134,3 +135,14 @@ def test_traces_are_off_where_nothing_says_where_they_go(monkeypatch: pytest.Mon
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     tracing.set_up("test")
     assert not tracing.is_on
+
+
+def test_traces_that_are_wanted_and_cannot_be_made_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracing, "is_on", False)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    tracing.set_up("test")
+    assert not tracing.is_on
+    assert "install KernelPort with its extra `otel`" in caplog.text
