@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs chaos chaos-jobs
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs chaos chaos-jobs check-monitoring check-images check-ci
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -52,6 +52,18 @@ chaos: .venv/installed-bench
 ## A job of speech while its workers, front door and Redis are killed; then every item is accounted for.
 chaos-jobs: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.jobs
+
+## Prometheus with our rules on a real stack; needs prometheus and promtool (apt-get install prometheus).
+check-monitoring: .venv/installed-test
+	$(BIN)/python -m pytest tests/monitoring/check_prometheus.py
+
+## The install lines of every image in clean environments, and each service's command run from its own.
+check-images: .venv/installed-test
+	$(BIN)/python -m pytest tests/compose/check_images.py
+
+## The shell steps of the CI workflow, in a fresh clone.
+check-ci: .venv/installed-test
+	$(BIN)/python -m pytest -s tests/workflows/check_ci.py
 
 clean:
 	rm -rf .venv out

@@ -34,11 +34,14 @@ BATCHING_SECONDS = Histogram(
 WAITING = Gauge("kernelport_waiting_requests", "Requests at this front door without an answer.", _DEPLOYMENT)
 OLDEST_WAITING = Gauge("kernelport_oldest_waiting_seconds", "Age of the oldest of them.", _DEPLOYMENT)
 QUEUE_DEPTH = Gauge("kernelport_queue_batches", "Batches in the deployment's queue.", _DEPLOYMENT)
+KEPT_DEAD_LETTERS = Gauge("kernelport_kept_dead_letters", "Dead letters neither replayed nor purged.", _DEPLOYMENT)
 LIVE_WORKERS = Gauge("kernelport_live_workers", "Workers with a heartbeat.", _DEPLOYMENT)
 REPUBLISHED = Counter(
     "kernelport_republished_batches", "Batches that were nowhere any more and were published again.", _DEPLOYMENT
 )
 JOB_BACKLOG = Gauge("kernelport_job_backlog_items", "Items of active jobs that no worker has taken.", _DEPLOYMENT)
+REDIS_MEMORY = Gauge("kernelport_redis_memory_bytes", "What Redis holds.")
+REDIS_MEMORY_LIMIT = Gauge("kernelport_redis_memory_limit_bytes", "What Redis may hold; 0 for no limit.")
 
 # In a worker.
 BATCH_SIZE = Histogram("kernelport_batch_requests", "Requests in a batch.", _DEPLOYMENT, buckets=_SIZES)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from kernelport.logs import FORMATS
+
 PREFIX = "KERNELPORT_"
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -79,6 +81,7 @@ class Settings:
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
+        log_format: text, for people, or json, one object a line.
     """
 
     redis_url: str = DEFAULT_REDIS_URL
@@ -94,6 +97,7 @@ class Settings:
     metrics_listen: str = ""
     worker_id: str = ""
     log_level: str = "INFO"
+    log_format: str = "text"
     webhook_networks: str = ""
     artifacts: str = ""
     storage_patience_s: float = 30.0
@@ -128,6 +132,12 @@ class Settings:
         return {PREFIX + item.name.upper(): str(getattr(self, item.name)) for item in fields(self)}
 
 
+def _log_format(text: str) -> str:
+    if text not in FORMATS:
+        raise ValueError(f"expected one of {', '.join(FORMATS)}, got {text!r}")
+    return text
+
+
 _PARSERS: dict[str, Any] = {
     "deployments_file": Path,
     "max_message_bytes": parse_size,
@@ -139,4 +149,5 @@ _PARSERS: dict[str, Any] = {
     "storage_patience_s": float,
     "job_retention_s": float,
     "webhook_networks": _networks,
+    "log_format": _log_format,
 }

@@ -1,10 +1,10 @@
 """`python -m kernelport_api`: the front door as a process, configured by KERNELPORT_* variables."""
 
 import asyncio
-import logging
 import sys
 
 from kernelport.artifacts import ArtifactsError
+from kernelport import logs, tracing
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport_api.server import ListenError, serve
@@ -14,7 +14,8 @@ def main() -> None:
     """Runs until SIGTERM; exits with 1 and one line when it cannot start."""
     try:
         settings = Settings.from_environment()
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logs.set_up(settings.log_level, settings.log_format)
+        tracing.set_up("kernelport-front-door")
         asyncio.run(serve(settings))
     except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")

@@ -10,7 +10,7 @@ from google.rpc import status_pb2
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, metrics, scripts
+from kernelport import keys, metrics, scripts, tracing
 from kernelport.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
@@ -90,6 +90,8 @@ class Dispatcher:
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         deadline_us = round((time.time() + timeout_s) * 1e6)
         item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=result_key)
+        if tracing.is_on:
+            item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._claims.attach(item, deployment.name, body, timeout_s, anywhere)
         pending = Pending(item, group, len(body), self._replies.expect(request_id))
         former = self._formers[deployment.name]
@@ -207,6 +209,8 @@ def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes
         batched_us=round(forming_us) + completion.prepare_us,
         backend_us=completion.backend_us,
     )
+    if tracing.is_on:
+        tracing.record_way(deployment, time.time_ns(), round(forming_us), round(out_and_back_us), completion)
     labelled(metrics.QUEUE_SECONDS, deployment).observe(timings.queued_us / 1e6)
     labelled(metrics.BATCHING_SECONDS, deployment).observe(timings.batched_us / 1e6)
     return timings.SerializeToString()

@@ -1,6 +1,7 @@
 """InferenceService: validate, admit, queue, answer."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Hashable, Mapping
 
@@ -9,7 +10,7 @@ from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import metrics, tensors
+from kernelport import logs, metrics, tensors, tracing
 from kernelport import signature as signatures
 from kernelport.deployments import Deployment
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
@@ -22,6 +23,8 @@ from kernelport_api.answers import answer_errors
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
 from kernelport_api.workers import WorkerView
+
+log = logging.getLogger(__name__)
 
 SLOW_STRING_BYTES = 64 * 2**10
 
@@ -46,7 +49,8 @@ class Inference:
     def handler(self) -> grpc.GenericRpcHandler:
         """The service for a grpc.aio server."""
         # No serializers: bytes in, bytes out.
-        infer: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self.infer)
+        method = self._traced if tracing.is_on else self.infer
+        infer: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(method)
         return grpc.method_handlers_generic_handler("kernelport.v1.InferenceService", {"Infer": infer})
 
     @answer_errors
@@ -57,14 +61,20 @@ class Inference:
         deployment = self._deployments.get(request.model)
         if deployment is None:
             raise _unknown(request.model, self._deployments)
+        logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
         status = "OK"
         try:
             response = await self.run(deployment, request, body, context.time_remaining())
         except KernelPortError as error:
             status = error.code.name
+            if status == "INTERNAL":
+                log.warning("a request failed: %s", error)
+            raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"  # the caller hung up, or its deadline passed
             raise
         except BaseException:
-            status = "CANCELLED" if context.cancelled() else "INTERNAL"
+            status = "INTERNAL"
             raise
         finally:
             labelled(metrics.REQUESTS, deployment.name, status).inc()
@@ -72,6 +82,11 @@ class Inference:
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
+
+    async def _traced(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        with tracing.call("kernelport.v1.InferenceService/Infer", metadata):
+            return await self.infer(body, context)
 
     async def run(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None

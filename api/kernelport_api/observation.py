@@ -1,14 +1,14 @@
-"""Keeps the gauges true: what waits, how old it is, what is queued, who serves."""
+"""Keeps the gauges true: what waits, how old it is, what is queued, who serves, what Redis holds."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import metrics
+from kernelport import keys, metrics
 from kernelport.deployments import Deployment
 from kernelport.queues import queue_keys
 from kernelport_api.dispatch import Dispatcher
@@ -30,15 +30,24 @@ async def keep_gauges(
             metrics.WAITING.labels(name).set(len(waiting))
             metrics.OLDEST_WAITING.labels(name).set(time.monotonic() - oldest)
             metrics.LIVE_WORKERS.labels(name).set(len(workers.workers(name)))
-            try:
-                metrics.QUEUE_DEPTH.labels(name).set(await _depth(redis, name))
-            except RedisError as error:
-                log.warning("cannot read the depth of %s: %s", name, error)
+        try:
+            await _look_into_redis(deployments, redis)
+        except RedisError as error:
+            log.warning("cannot look into Redis: %s", error)
         await asyncio.sleep(INTERVAL_S)
 
 
-async def _depth(redis: Redis, deployment: str) -> int:
+async def _look_into_redis(deployments: Iterable[str], redis: Redis) -> None:
     async with redis.pipeline(transaction=False) as pipeline:
-        for key in queue_keys(deployment):
-            pipeline.llen(key)
-        return sum(await pipeline.execute())
+        pipeline.info("memory")
+        for name in deployments:
+            pipeline.hlen(keys.dead_letters(name))
+            for key in queue_keys(name):
+                pipeline.llen(key)
+        memory, *counts = await pipeline.execute()
+    metrics.REDIS_MEMORY.set(memory["used_memory"])
+    metrics.REDIS_MEMORY_LIMIT.set(memory["maxmemory"])
+    of_each = iter(counts)
+    for name in deployments:
+        metrics.KEPT_DEAD_LETTERS.labels(name).set(next(of_each))
+        metrics.QUEUE_DEPTH.labels(name).set(sum(next(of_each) for _ in queue_keys(name)))

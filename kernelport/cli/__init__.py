@@ -9,6 +9,8 @@ from kernelport.cli.demo import demo
 from kernelport.cli.deployments import deployments
 from kernelport.cli.dlq import dlq
 from kernelport.cli.doctor import doctor
+from kernelport.cli.flower import flower
+from kernelport.cli.health import health
 from kernelport.cli.infer import infer
 from kernelport.cli.jobs import jobs
 from kernelport.cli.model_fetch import model_fetch
@@ -22,9 +24,18 @@ from kernelport.item_files import ItemFileError
 from kernelport.schema import ConfigError
 from kernelport.settings import SettingsError
 from kernelport.stack import StackError
+from kernelport.stack.flower import FlowerNotFoundError
 from kernelport.stack.redis_server import RedisNotFoundError
 
-EXPECTED = (KernelPortError, ItemFileError, ConfigError, SettingsError, StackError, RedisNotFoundError)
+EXPECTED = (
+    KernelPortError,
+    ItemFileError,
+    ConfigError,
+    SettingsError,
+    StackError,
+    RedisNotFoundError,
+    FlowerNotFoundError,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -36,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, jobs, deployments, voices, dlq, model_fetch, doctor, demo, bench):
+for command in (up, serve, worker, infer, say, jobs, deployments, voices, dlq, model_fetch, doctor, demo, bench, health, flower):
     cli.add_command(command)
 
 

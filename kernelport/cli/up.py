@@ -11,6 +11,7 @@ from kernelport.deployments import load_deployments
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import Settings
 from kernelport.stack import Stack, StackError
+from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 
 
 @click.command()
@@ -25,6 +26,8 @@ from kernelport.stack import Stack, StackError
 @options.redis_url
 @options.deployments_file
 @options.metrics_listen
+@options.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
+@options.option("--flower-listen", default=DEFAULT_FLOWER_LISTEN, help="host:port Flower listens on.")
 def up(
     chosen: str | None,
     listen: str,
@@ -32,6 +35,8 @@ def up(
     redis_url: str | None,
     deployments_file: Path | None,
     metrics_listen: str,
+    flower: bool,
+    flower_listen: str,
 ) -> None:
     """Start Redis, the front door and a worker for each deployment on this machine."""
     settings = replace(Settings.from_environment(), listen=listen, metrics_listen=metrics_listen)
@@ -39,7 +44,9 @@ def up(
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     problems = problems_by_deployment(settings)
-    run_until_stopped(Stack(settings, _names(chosen, problems), state_dir, redis_url))
+    names = _names(chosen, problems)
+    watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
+    run_until_stopped(Stack(settings, names, state_dir, redis_url, watching))
 
 
 def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:

@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from redis.retry import Retry
 from kernelport.registry import forget
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
+from kernelport.stack.flower import FLOWER_COMMAND
 from kernelport.stack.processes import Child
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.worker_command import worker_command
@@ -59,12 +60,19 @@ class Stack:
         deployments: names of the deployments to start a worker for.
         state_dir: where Redis keeps its data and the processes their logs.
         redis_url: an existing Redis to use instead of an embedded one.
+        flower: the environment of a Flower to start, too, as `flower_environment` makes it.
     """
 
     def __init__(
-        self, settings: Settings, deployments: Sequence[str], state_dir: Path, redis_url: str | None = None
+        self,
+        settings: Settings,
+        deployments: Sequence[str],
+        state_dir: Path,
+        redis_url: str | None = None,
+        flower: Mapping[str, str] | None = None,
     ) -> None:
         self._state_dir = state_dir
+        self._flower = flower
         self._embedded_redis = redis_url is None
         host, _, port = settings.listen.rpartition(":")
         self.settings = replace(
@@ -98,6 +106,8 @@ class Stack:
             if self._embedded_redis:
                 self._start_redis()
             self._start("front-door", [sys.executable, "-m", "kernelport_api"])
+            if self._flower is not None:
+                self._start("flower", FLOWER_COMMAND, environment=self._flower)
             for index, name in enumerate(self.deployments, 1):
                 worker_id = f"{name}-{os.getpid()}"
                 metrics_listen = _port_after(self.settings.metrics_listen, index)
@@ -148,7 +158,7 @@ class Stack:
         """Stops the front door, then the workers, then Redis; returns when all are gone."""
         workers = [child for name, child in self.children.items() if name.startswith("worker-")]
         for group, timeout_s in (
-            ([self.children.get("front-door")], FRONT_DOOR_STOP_S),
+            ([self.children.get("front-door"), self.children.get("flower")], FRONT_DOOR_STOP_S),
             (workers, WORKER_STOP_S),
             ([self.children.get("redis")], REDIS_STOP_S),
         ):
@@ -214,15 +224,27 @@ class Stack:
         except RedisError:  # refused, or still loading its data
             return False
 
+    def _flower_answers(self) -> bool:
+        told = self._flower or {}
+        host, port = told["FLOWER_ADDRESS"] or "127.0.0.1", int(told["FLOWER_PORT"])
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
     def _start(
         self,
         name: str,
         command: Sequence[str],
         settings: Settings | None = None,
         on_exit: Callable[[], None] = lambda: None,
+        environment: Mapping[str, str] | None = None,
     ) -> Child:
-        environment = {**os.environ, **(settings or self.settings).to_environment(), "PYTHONUNBUFFERED": "1"}
-        child = Child(name, command, environment, self._state_dir / "logs" / f"{name}.log", on_exit)
+        told = {**os.environ, **(settings or self.settings).to_environment(), **(environment or {})}
+        child = Child(
+            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit
+        )
         self.children[name] = child
         child.start()
         return child
@@ -238,6 +260,8 @@ class Stack:
             state = "restarting"
         elif child.name == "redis":
             state = "serving" if self._redis_answers() else "starting"
+        elif child.name == "flower":
+            state = "serving" if self._flower_answers() else "starting"
         else:
             service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
             state = "serving" if _is_serving(health, service) else "starting"

@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernelport import Client, InvalidArgumentError
+from kernelport import Client, DeadlineExceededError, InvalidArgumentError
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack, StackError
 from kernelport.stack.stack import free_port
 from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
 LABELS = {"deployment", "status", "le", "implementation", "major", "minor", "patchlevel", "version", "generation"}
 
 
 def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
-    port = _two_free_ports()
+    port = two_free_ports()
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
     with Stack(settings, ["identity-onnx"], tmp_path) as stack, Client(stack.target, timeout_s=30) as client:
         stack.wait_ready(START_TIMEOUT_S)
@@ -40,8 +41,22 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
     assert _label_names(front_door) | _label_names(worker) <= LABELS
 
 
+def test_a_caller_that_gives_up_is_no_internal_error(tmp_path: Path) -> None:
+    port = two_free_ports()
+    table = write_deployments(tmp_path, sleeper=pipeline("Sleeper"))
+    settings = replace(stack_settings(table), metrics_listen=f"127.0.0.1:{port}")
+    with Stack(settings, ["sleeper"], tmp_path / "state") as stack, Client(stack.target) as client:
+        stack.wait_ready(START_TIMEOUT_S)
+        for _ in range(3):
+            with pytest.raises(DeadlineExceededError):
+                client.infer("sleeper", {"seconds": np.array([0.5], np.float32)}, timeout_s=0.2)
+        counted = 'kernelport_requests_total{deployment="sleeper"'
+        shown = wait_for(lambda: _scrape(port, counted))
+    assert 'status="INTERNAL"' not in shown
+
+
 def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) -> None:
-    port = _two_free_ports()
+    port = two_free_ports()
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
     with (
         socket.create_server(("127.0.0.1", port + 1)),
@@ -51,7 +66,7 @@ def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) ->
         stack.wait_ready(START_TIMEOUT_S)
 
 
-def _two_free_ports() -> int:
+def two_free_ports() -> int:
     """A port that is free, as is the one after it."""
     while True:
         port = free_port()

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutting_down
 from redis import Redis
 
-from kernelport import metrics
+from kernelport import logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
 from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
@@ -47,6 +47,16 @@ except SettingsError as error:
 # Two lines a task are two lines too many at thousands of tasks a second.
 for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(**_: Any) -> None:
+    """In place of Celery's own."""
+    logs.set_up(settings.log_level, settings.log_format)
+
+
+if settings.log_format == "json":
+    _set_up_logging()  # for what is said before Celery asks
 
 app = Celery("kernelport")
 app.config_from_object(celery_config(settings))
@@ -81,6 +91,7 @@ class Process:
                 metrics.serve(settings.metrics_listen)
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
+        tracing.set_up("kernelport-worker")
         deployments = load_deployments(settings.deployments_file)
         for queue in queues:
             name = deployment_of(queue)
@@ -164,6 +175,7 @@ def job(deployment: str, ticket: str) -> str:
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _load(instance: Any, **_: Any) -> None:
+    instance.quiet = settings.log_format == "json"  # Celery's banner is no JSON
     try:
         process.load(sorted(instance.app.amqp.queues.consume_from))
     except (LoadError, ConfigError, ArtifactsError) as error:

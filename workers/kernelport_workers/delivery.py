@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, metrics, scripts
+from kernelport import keys, logs, metrics, scripts, tracing
 from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
@@ -52,7 +52,7 @@ class Delivery:
     def handle(self, batch: Batch) -> None:
         """Answers every request of a batch, unless another worker has done so. Waits for Redis while it is away."""
         deployment = self._deployments[batch.deployment]
-        with self._lease.hold(batch.id):
+        with logs.about(lambda: _ids(batch)), self._lease.hold(batch.id):
             started = time.monotonic()
             attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
             taken = until_done(lambda: scripts.take(self._redis, batch, attempt))
@@ -75,6 +75,7 @@ class Delivery:
             else:
                 completions = self._run(batch, requests, taken.cancelled, started)
             self._answer(batch, completions)
+            log.debug("answered %d requests", len(completions))
 
     def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
         """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along."""
@@ -110,6 +111,8 @@ class Delivery:
         work = [self._work(batch, *each) for each in zip(batch.items, requests, cancelled, strict=True)]
         with self._lease.steps_of(self._deployments[batch.deployment].timeouts.step_s):
             completions = run_all(work, self._backends[batch.deployment], started)
+        if tracing.is_on:
+            tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
         metrics.BACKEND_SECONDS.labels(batch.deployment).observe(completions[0].backend_us / MICROSECONDS)
         return completions
@@ -161,3 +164,8 @@ class Delivery:
 
 def _now_us() -> int:
     return round(time.time() * MICROSECONDS)
+
+
+def _ids(batch: Batch) -> dict[str, object]:
+    """What the lines of the log are about while a batch is at work."""
+    return {"deployment": batch.deployment, "batch": batch.id, "requests": [item.id.decode() for item in batch.items]}

@@ -23,7 +23,7 @@ class Batch(_message.Message):
     def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping]]] = ..., id: _Optional[str] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class BatchItem(_message.Message):
-    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key")
+    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_CLAIM_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class BatchItem(_message.Message):
     DEADLINE_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     RESULT_KEY_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     request: bytes
     request_claim: str
@@ -38,7 +39,8 @@ class BatchItem(_message.Message):
     deadline_unix_us: int
     attempts: _containers.RepeatedCompositeFieldContainer[_dead_letter_pb2.Attempt]
     result_key: str
-    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping]]] = ..., result_key: _Optional[str] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("completions",)

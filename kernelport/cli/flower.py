@@ -1,0 +1,33 @@
+"""`kernelport flower`: Flower for a stack that runs elsewhere."""
+
+import os
+from pathlib import Path
+
+import click
+
+from kernelport.cli import options
+from kernelport.settings import PREFIX
+from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
+
+
+@click.command()
+@click.option(
+    "--listen",
+    default=DEFAULT_FLOWER_LISTEN,
+    envvar=f"{PREFIX}FLOWER_LISTEN",
+    show_envvar=True,
+    show_default=True,
+    help="host:port Flower listens on.",
+)
+@options.state_dir
+@options.redis_url
+def flower(listen: str, state_dir: Path, redis_url: str | None) -> None:
+    """Run Flower, which shows workers and tasks in a browser, in the foreground.
+
+    KERNELPORT_FLOWER_PASSWORD is the password of its user `kernelport`; without it, the first start makes one and
+    keeps it in the state directory.
+    """
+    if redis_url:
+        os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+    os.environ.update(flower_environment(listen, state_dir, click.echo))
+    os.execv(FLOWER_COMMAND[0], FLOWER_COMMAND)  # noqa: S606 - this process becomes Flower, signals and all

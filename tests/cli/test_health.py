@@ -1,0 +1,35 @@
+"""`kernelport health`, as an orchestrator asks."""
+
+import pytest
+
+from kernelport.stack import Stack
+from kernelport.stack.stack import free_port
+from tests.cli.test_commands import kernelport
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--deployment", "identity-onnx"], ["--worker"], ["--worker", "--deployment", "identity-onnx"]],
+    ids=" ".join,
+)
+def test_what_serves_is_healthy(stack: Stack, arguments: list[str]) -> None:
+    printed = kernelport(
+        "health", *arguments, KERNELPORT_TARGET=stack.target, KERNELPORT_REDIS_URL=stack.settings.redis_url
+    )
+    assert printed.stdout == "serving\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--deployment", "luxtts"], "luxtts: NOT_SERVING"),
+        (["--deployment", "no-such"], "NOT_FOUND: it has no deployment no-such"),
+        (["--worker", "--deployment", "luxtts"], "serves luxtts"),
+        (["--target", f"127.0.0.1:{free_port()}"], "UNAVAILABLE"),
+        (["--worker", "--redis-url", f"redis://127.0.0.1:{free_port()}/0"], "Redis cannot be asked"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_serve_is_not_and_says_why(stack: Stack, arguments: list[str], complaint: str) -> None:
+    where = {"KERNELPORT_TARGET": stack.target, "KERNELPORT_REDIS_URL": stack.settings.redis_url}
+    assert complaint in kernelport("health", *arguments, expect=1, **where).stderr

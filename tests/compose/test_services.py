@@ -1,0 +1,61 @@
+"""Each service's command, as a process with the environment of its container, until all of them are healthy."""
+
+import base64
+import json
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernelport import Client
+from tests.compose import resolve
+from tests.compose.running import Host
+from tests.waiting import wait_for
+
+# Celery says this from its signal handler, past any logging.
+LAST_WORDS = {"", "worker: Warm shutdown (MainProcess)"}
+
+
+def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> None:
+    gpu, cpu = (resolve.resolve(files)["services"] for files in (resolve.DEFAULT, resolve.CPU))
+    services = {**cpu, "gpu-worker": gpu["gpu-worker"]}
+    host = Host(tmp_path)
+    with host.running(services) as processes, Client(f"127.0.0.1:{host.front_door_port}", timeout_s=60) as client:
+        push_through(client, ["identity-onnx", "hibari-en", "helion-demo"])
+        # Flower asks workers for their events every five seconds.
+        tasks = wait_for(lambda: push_through(client, ["identity-onnx"]) or flower_tasks(host))
+    assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(services, 0)
+    assert all(task["name"] == "kernelport.infer" for task in tasks.values())
+    for name in ("front-door", "gpu-worker", "worker-identity-onnx", "worker-hibari-en"):
+        for line in set(host.log(name).splitlines()) - LAST_WORDS:
+            assert {"time", "level", "logger", "message"} <= set(json.loads(line))
+    assert password(host) not in host.log("flower")
+
+
+def push_through(client: Client, deployments: list[str]) -> None:
+    """A request to each deployment, and a look at its answer."""
+    x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
+    if "identity-onnx" in deployments:
+        assert np.array_equal(client.infer("identity-onnx", {"x": x})["y"], x)
+    if "hibari-en" in deployments:
+        assert client.speak("hibari-en", "Good morning.").seconds > 0.3
+    if "helion-demo" in deployments:
+        y = client.infer("helion-demo", {"x": x.reshape(2, 2)})["y"]
+        assert np.allclose(y.sum(axis=1), 1)
+
+
+def flower_tasks(host: Host) -> Any:
+    """The tasks that Flower knows of, by id; empty while there are none."""
+    credentials = base64.b64encode(f"kernelport:{password(host)}".encode()).decode()
+    url = f"http://127.0.0.1:{host.flower_port}/api/tasks"
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {credentials}"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
+
+
+def password(host: Host) -> str:
+    """The password that the container's first start made, as the docs say to read it."""
+    where = host.scratch / "state" / "flower" / "password"
+    return subprocess.run(["cat", where], capture_output=True, text=True, check=True).stdout

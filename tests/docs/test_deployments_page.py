@@ -1,0 +1,163 @@
+"""Every command in docs/deployments.md that can run here does run; the others are listed with the reason."""
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kernelport.stack.stack import free_port
+from tests.compose import resolve
+from tests.config.fake_hub import REPO, FakeHub
+from tests.docs.commands import DOCS, commands
+from tests.waiting import descendants, wait_for
+
+PAGE = "deployments.md"
+START_S = 110.0
+NO_DOCKER = "there is no Docker engine; test_services.py runs what the containers run"
+ELSEWHERE = {
+    "cd compose": NO_DOCKER,
+    "docker compose up --build": NO_DOCKER,
+    "docker compose -f docker-compose.yml -f docker-compose.luxtts.yml up --build": NO_DOCKER,
+    "docker compose -f docker-compose.cpu.yml up --build": NO_DOCKER,
+    "kernelport up --deployments luxtts": "its 555 MB come from Hugging Face; it says so here",
+    "kernelport model-fetch deployments/models/luxtts-manifest.yaml": "Hugging Face; it says so here",
+}
+STACKS = [f"kernelport up --deployments {name}" for name in ("identity-onnx", "helion-demo", "hibari-en")]
+WORKERS = [
+    "kernelport worker identity-onnx --redis-url redis://host:6379/0",
+    "KERNELPORT_REDIS_URL=redis://host:6379/0 "
+    "celery -A kernelport_workers.app worker -Q kp.identity-onnx -P threads -c 1",
+]
+CLIENTS = [
+    'kernelport say "Good morning." -o hello.wav',
+    "kernelport deployments show NAME",
+    "kernelport doctor",
+]
+FETCH = "kernelport model-fetch deployments/models/my-model.yaml"
+
+
+@dataclass
+class Here:
+    """Where commands run: a folder, the front door's port, and the host:port of a Redis where there is one already."""
+
+    folder: Path
+    port: int
+    redis: str = ""
+
+    def run(self, command: str, expect: int = 0, **environment: str) -> str:
+        """The output of a command that ends."""
+        finished = subprocess.run(
+            self._words(command),
+            cwd=self.folder,
+            env=self._environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+        assert finished.returncode == expect, finished.stdout + finished.stderr
+        return finished.stdout + finished.stderr
+
+    @contextlib.contextmanager
+    def running(self, command: str, ready: str) -> "Iterator[subprocess.Popen[bytes]]":
+        """Runs a command that goes on, from its saying `ready` until a SIGTERM, after which it must end with 0."""
+        output = self.folder / "output.log"
+        with output.open("wb") as log:
+            process = subprocess.Popen(
+                self._words(command), cwd=self.folder, env=self._environment(), stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            wait_for(lambda: ready in output.read_text() or process.poll() is not None, START_S, f"{command}: {ready}")
+            assert ready in output.read_text(), output.read_text()
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, output.read_text()
+
+    def _words(self, command: str) -> list[str]:
+        told = command.replace("host:6379", self.redis).replace("NAME", "identity-onnx")
+        words = [word for word in shlex.split(told) if not word.startswith("KERNELPORT_REDIS_URL=")]
+        return [str(Path(sys.executable).with_name(words[0])), *words[1:]]
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        listen = f"127.0.0.1:{self.port}"
+        return {
+            **os.environ,
+            "KERNELPORT_LISTEN": listen,
+            "KERNELPORT_TARGET": listen,
+            "KERNELPORT_REDIS_URL": f"redis://{self.redis}/0" if self.redis else "",
+            "KERNELPORT_STATE_DIR": str(self.folder / "state"),
+            **more,
+        }
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    """`kernelport up`."""
+    here = Here(tmp_path_factory.mktemp("up"), free_port())
+    with here.running("kernelport up", "listens on") as up:
+        (redis,) = [line for pid in descendants(up.pid) if "redis-server" in (line := _command_line(pid))]
+        port = re.search(r"127\.0\.0\.1:(\d+)", redis)  # as it calls itself once it runs
+        assert port is not None
+        yield Here(tmp_path_factory.mktemp("stack"), here.port, f"127.0.0.1:{port[1]}")
+
+
+def test_every_command_of_the_page_is_accounted_for() -> None:
+    assert set(commands(PAGE)) == {"kernelport up", *STACKS, *WORKERS, *CLIENTS, FETCH, *ELSEWHERE}
+    for command in commands(PAGE):
+        if command.startswith("docker compose"):
+            assert (tuple(re.findall(r"-f (\S+)", command)) or resolve.DEFAULT) in resolve.ALL
+
+
+@pytest.mark.parametrize("command", CLIENTS)
+def test_a_command_for_a_running_stack(stack: Here, command: str) -> None:
+    assert stack.run(command)
+
+
+@pytest.mark.parametrize("command", WORKERS)
+def test_one_more_worker(stack: Here, command: str) -> None:
+    with stack.running(command, "ready."):
+        pass
+
+
+def test_a_stack_for_one_deployment(tmp_path: Path) -> None:
+    def start(command: str) -> None:
+        folder = tmp_path / command.split()[-1]
+        folder.mkdir()
+        with Here(folder, free_port()).running(command, "listens on"):
+            pass
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(start, STACKS))
+
+
+def test_the_fetch_of_the_manifest_that_the_page_shows(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```yaml\n(id: my-model\n.*?)^```$", (DOCS / PAGE).read_text(), re.MULTILINE | re.DOTALL)
+    models = tmp_path / "deployments" / "models"
+    models.mkdir(parents=True)
+    example = example.replace("owner/name", REPO).replace("~/models", str(tmp_path / "cache"))
+    (models / "my-model.yaml").write_text(example)
+    with FakeHub({"config.json": b"{}", "model.onnx": b"model"}) as hub:
+        assert "2 files at commit" in Here(tmp_path, free_port()).run(FETCH, HF_ENDPOINT=hub.url)
+
+
+def test_what_cannot_run_here_says_why(tmp_path: Path) -> None:
+    here = Here(tmp_path, free_port())
+    (tmp_path / "deployments").symlink_to(resolve.REPOSITORY / "deployments")
+    nobody = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    fetch = "kernelport model-fetch deployments/models/luxtts-manifest.yaml"
+    assert "kernelport model-fetch" in here.run("kernelport up --deployments luxtts", expect=1, **nobody)
+    assert "is not in" in here.run(fetch, expect=1, **nobody)
+
+
+def _command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

@@ -1,0 +1,148 @@
+"""The traces of requests, through real processes, and what each span says."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from kernelport import tensors, tracing
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
+from kernelport.settings import bundled_deployments
+from kernelport.stack import Stack
+from kernelport.v1 import inference_pb2 as pb
+from kernelport.v1 import inference_pb2_grpc
+from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.waiting import wait_for
+
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+CALL = "kernelport.v1.InferenceService/Infer"
+
+
+@dataclass
+class Collector:
+    """An OTLP endpoint that keeps in memory what it is sent, by service."""
+
+    spans: dict[str, list[Span]] = field(default_factory=dict)
+    port: int = 0
+
+    def named(self, trace: str) -> dict[str, Span]:
+        """The spans of a trace by name."""
+        return {span.name: span for spans in self.spans.values() for span in spans if span.trace_id.hex() == trace}
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    found = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+                names = {each.key: each.value.string_value for each in group.resource.attributes}
+                spans = [span for scope in group.scope_spans for span in scope.spans]
+                found.spans.setdefault(names["service.name"], []).extend(spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield found
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_request_is_one_trace_through_front_door_queue_and_worker(
+    collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    request = pb.InferRequest(
+        model="identity-onnx", inputs=tensors.from_arrays({"x": np.ones((1, 1, 2, 2), np.float32)})
+    )
+    with (
+        Stack(stack_settings(bundled_deployments()), ["identity-onnx"], tmp_path) as stack,
+        grpc.insecure_channel(stack.target) as channel,
+    ):
+        stack.wait_ready(START_TIMEOUT_S)
+        infer = inference_pb2_grpc.InferenceServiceStub(channel).Infer
+        infer(request, timeout=30, metadata=[("traceparent", f"00-{TRACE}-{CALLER}-01")])
+        with pytest.raises(grpc.RpcError):
+            infer(pb.InferRequest(model="identity-onnx"), timeout=30)
+        spans = wait_for(lambda: named if len(named := collector.named(TRACE)) == 5 else None, what="five spans")
+        failed = wait_for(lambda: [span for span in collector.spans["kernelport-front-door"] if span.status.code == 2])
+
+    call, run = spans[CALL], spans["run identity-onnx"]
+    assert call.parent_span_id.hex() == CALLER
+    process = spans["process kp.identity-onnx"]
+    for name in ("form a batch", "queue kp.identity-onnx", "process kp.identity-onnx"):
+        assert spans[name].parent_span_id == call.span_id
+    assert run.parent_span_id == process.span_id
+    assert call.start_time_unix_nano <= process.start_time_unix_nano
+    assert process.start_time_unix_nano <= run.start_time_unix_nano < run.end_time_unix_nano
+    assert run.end_time_unix_nano <= process.end_time_unix_nano
+    assert process in collector.spans["kernelport-worker"]
+    told = {each.key: each.value for each in process.attributes}
+    assert told["kernelport.deployment"].string_value == "identity-onnx"
+    assert told["kernelport.batch_requests"].int_value == 1
+    assert told["kernelport.request"] == {each.key: each.value for each in call.attributes}["kernelport.request"]
+    assert failed[0].name == CALL
+
+
+def test_a_worker_tells_of_each_traced_request_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "is_on", False)
+    tracing.use(provider)
+    parents = [f"00-{TRACE}-{CALLER}-01", "", f"00-{'a' * 32}-{CALLER}-01"]
+    items = [BatchItem(id=f"r{index}".encode(), traceparent=parent) for index, parent in enumerate(parents)]
+    batch = Batch(id="b", deployment="d", items=items)
+    took = {"prepare_us": 10, "backend_us": 30, "worker_us": 50}
+    completions = [Completion(response=b"", **took), Completion(response=b"", **took), Completion(error=b"e", **took)]
+    tracing.record_batch(batch, completions, 1_000_000, "w")
+
+    finished = exporter.get_finished_spans()
+    assert [span.name for span in finished] == ["process kp.d", "run d"] * 2
+    process, ran, failed, _ = finished
+    assert (process.start_time, process.end_time) == (950_000, 1_000_000)
+    assert (ran.start_time, ran.end_time) == (960_000, 990_000)
+    assert process.attributes is not None
+    assert process.attributes["kernelport.batch_requests"] == 3
+    assert format(failed.context.trace_id, "032x") == "a" * 32
+    assert (process.status.status_code, failed.status.status_code) == (StatusCode.UNSET, StatusCode.ERROR)
+    provider.shutdown()
+
+
+def test_traces_are_off_where_nothing_says_where_they_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "is_on", False)
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    tracing.set_up("test")
+    assert not tracing.is_on
+
+
+def test_traces_that_are_wanted_and_cannot_be_made_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracing, "is_on", False)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    tracing.set_up("test")
+    assert not tracing.is_on
+    assert "install KernelPort with its extra `otel`" in caplog.text
