@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching chaos
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching chaos bench-autoscale chaos-autoscale
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -44,6 +44,14 @@ bench-batching: .venv/installed-bench
 ## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
+
+## The autoscaler's policy against an oracle, a fixed fleet and a threshold rule, in virtual time. About 10 minutes.
+bench-autoscale: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.autoscale.simulation
+
+## Two hundred randomised runs of the autoscaler on a cloud that lies: nothing lost, over budget, left behind or doubled.
+chaos-autoscale: .venv/installed-test
+	$(BIN)/python -m tests.ops.autoscale_chaos --runs 200
 
 clean:
 	rm -rf .venv out

@@ -57,7 +57,7 @@ def test_the_deployments_device_goes_before_the_manifests(tmp_path: Path, field:
     assert load(tmp_path, text)["x"].device == device
 
 
-ENTRY_KEYS = "backend, batching, device, image, kernel, limits, manifest, on_no_worker, pipeline, timeouts"
+ENTRY_KEYS = "backend, batching, device, image, kernel, limits, manifest, on_no_worker, pipeline, scaling, timeouts"
 ERRORS = {
     # entry of the deployment x -> what is said after "deployments.yaml: "
     f"{PIPELINE}, batching: {{max_batch: many}}": 'x.batching.max_batch: expected an integer of at least 1, got "many"',
@@ -124,7 +124,7 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
         (f"deployments: {{7: {{{PIPELINE}}}}}", 'line 1: expected a text as key (in quotes if need be), got "7"'),
         (
             "deployments: {}\ndeploymnts: {}",
-            'deploymnts: expected one of deployments, got "deploymnts"; did you mean "deployments"?',
+            'deploymnts: expected one of autoscale, deployments, got "deploymnts"; did you mean "deployments"?',
         ),
         ("deployments:\n  x: {}\n  y: {}\n  x: {}\n", 'line 4: duplicate key "x"'),
         (
