@@ -9,6 +9,9 @@ from kernelport.schema import Count, Expected, Seconds, Strict
 
 _Whole = Annotated[int, Field(ge=0), Expected("an integer of at least 0")]
 _Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("dollars, above 0")]
+_Fleet = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$"), Expected("up to 16 small letters and digits, a letter first")
+]
 _Text = Annotated[str, Field(min_length=1), Expected("a text")]
 
 
@@ -87,10 +90,12 @@ class Autoscale(Strict):
     """What holds for all deployments together.
 
     Attributes:
+        fleet: tells the machines of this KernelPort from those of others in the same account.
         provider: where workers come from.
         budget: what they may cost; `lambda` needs one.
     """
 
+    fleet: _Fleet = "main"
     provider: Literal["local", "lambda"] = "local"
     budget: Budget | None = Field(default=None, validate_default=True)
     local: Local = Local()

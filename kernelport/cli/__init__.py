@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from kernelport.cli.autoscale import autoscale, lambda_cloud
 from kernelport.cli.demo import demo
 from kernelport.cli.deployments import deployments
 from kernelport.cli.dlq import dlq
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, deployments, dlq, model_fetch, doctor, demo):
+for command in (up, serve, worker, infer, say, deployments, dlq, model_fetch, doctor, demo, autoscale, lambda_cloud):
     cli.add_command(command)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from kernelport.scaling import Scaling
 
 # A worker that is added to work off a backlog should find this many boots' worth of work.
-WORTH_BOOTS = 4.0
+WORTH_BOOTS = 5.0
 # One that has not come up after this many usual boots is not counted on any more.
 LATE_BOOTS = 2.0
 # Work for this long keeps a worker.
@@ -72,7 +72,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class State:
-    """What the policy remembers. The empty state is a good one after a restart: workers stay a while longer, that is all.
+    """What the policy remembers. The empty state is a good one after a restart: workers stay a while longer.
 
     Attributes:
         useful: how many workers were of use at recent moments, by their time; only those that none later outdid.
@@ -140,9 +140,8 @@ def _wanted(scaling: Scaling, seen: Observation) -> Decision:
     counted = seen.ready + len(expected)
     late = seen.workers - counted
     least = max(scaling.min, seen.workers)
-    if rate is None or seen.workers == 0:
-        if demand.idle or seen.workers:
-            return Decision(least, "nothing waits" if demand.idle else "no rate measured yet")
+    if (rate is None or seen.workers == 0) and (demand.idle or seen.workers):
+        return Decision(least, "nothing waits" if demand.idle else "no rate measured yet")
     if rate is None:
         return _at_most(scaling, max(1, least), "something waits, and nobody serves")
 

@@ -76,5 +76,6 @@ def _threshold(trace: Trace, good_s: float, seed: int) -> tuple[Outcome | None, 
         outcome = replay(trace, Threshold(SCALING.max, high, low, cool_down_s, in_steps), seed)
         if outcome.wait_s(0.95) <= good_s and (best is None or outcome.gpu_s < best.gpu_s):
             best = outcome
-            setting = f"over {high:g}: {'more at once' if in_steps else 'one more'}, under {low:g}: one less, {cool_down_s:g} s"
+            more = "more at once" if in_steps else "one more"
+            setting = f"over {high:g} a worker: {more}, under {low:g}: one less, {cool_down_s:g} s apart"
     return best, setting
