@@ -178,7 +178,7 @@ def main() -> None:
     """Runs the command; what a user can mend is one line on stderr."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
-        command()
+        command(prog_name="kernelport autoscale")
     except (ConfigError, SettingsError, KeyMissingError, ProviderError, RedisError) as error:
         sys.exit(f"error: {error}")
 

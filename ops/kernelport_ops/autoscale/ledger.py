@@ -2,7 +2,7 @@
 
 A record is made before the launch is asked for, and counts as a machine from then on, in numbers and in dollars.
 Listing the provider's machines then settles it: what is listed exists; what never shows up did not come to be; what was
-there and is gone has ended. Machines that are listed and not known, such as those of a Redis that was lost, are taken in.
+there and is gone has ended. Machines that are listed and not known, as after the loss of a Redis, are taken in.
 """
 
 import json

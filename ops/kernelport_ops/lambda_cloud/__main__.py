@@ -177,7 +177,7 @@ def main() -> None:
     """Runs the command; what a user can mend is one line on stderr."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
-        group()
+        group(prog_name="kernelport lambda")
     except (ConfigError, SettingsError, KeyMissingError, ProviderError, RedisError) as error:
         sys.exit(f"error: {error}")
 
