@@ -1,4 +1,4 @@
-"""Workers and work in virtual time: what the autoscaler sees of them is in a real Redis, and in the fake cloud's API."""
+"""Workers and work in virtual time. What the autoscaler sees of them is in a real Redis and the fake cloud's API."""
 
 import random
 from collections import Counter
@@ -97,9 +97,7 @@ class World:
 
     def _tell(self) -> None:
         answered = len(self.answers)
-        load = Load(
-            deployment=DEPLOYMENT, requests=self.accepted - answered, accepted=self.accepted, answered=answered
-        )
+        load = Load(deployment=DEPLOYMENT, requests=self.accepted - answered, accepted=self.accepted, answered=answered)
         with self._redis.pipeline() as pipeline:
             pipeline.set(keys.front_door("sim"), FrontDoorRecord(name="sim", loads=[load]).SerializeToString(), ex=3600)
             pipeline.sadd(keys.FRONT_DOORS, "sim")

@@ -13,8 +13,6 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from rich.console import Console
-from rich.table import Table
 
 from kernelport.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.scaling import Autoscale
@@ -154,24 +152,15 @@ def _words(plan: Plan) -> str:
 
 
 def _print(plans: list[Plan]) -> None:
-    table = Table(
-        "deployment", "waiting", "job items", "arrivals/s", "a worker/s", "ready", "starting", "wanted", "why", "would"
-    )
     for plan in plans:
         demand = plan.seen.demand
-        table.add_row(
-            plan.deployment,
-            f"{demand.waiting + demand.in_flight:g}",
-            f"{demand.job_items:g}",
-            f"{demand.arrival_rate:.1f}",
-            "?" if demand.service_rate is None else f"{demand.service_rate:.1f}",
-            str(plan.seen.ready),
-            str(len(plan.seen.starting)),
-            str(plan.decision.workers),
-            plan.decision.reason,
-            "; ".join(plan.actions) or "nothing",
+        rate = "a rate not measured yet" if demand.service_rate is None else f"{demand.service_rate:.1f}/s a worker"
+        click.echo(_words(replace(plan, actions=())))
+        click.echo(
+            f"  asked: {demand.waiting + demand.in_flight:g} requests and {demand.job_items:g} job items wait,"
+            f" {demand.arrival_rate:.1f}/s arrive, {rate}, boots of {plan.seen.boot_s:.0f} s"
         )
-    Console().print(table)
+        click.echo(f"  would: {'; '.join(plan.actions) or 'do nothing'}")
 
 
 def main() -> None:

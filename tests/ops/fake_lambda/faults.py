@@ -33,9 +33,7 @@ class Faults:
 
 
 NONE = Faults(boot_spread=0.0)
-EVERY = Faults(
-    refused=0.27, unanswered=0.1, broken_cuda=0.12, unhealthy=0.08, preempted=0.08, no_ip=0.1, outages=0.02
-)
+EVERY = Faults(refused=0.27, unanswered=0.1, broken_cuda=0.12, unhealthy=0.08, preempted=0.08, no_ip=0.1, outages=0.02)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Comparison:
 
     @property
     def to_oracle(self) -> float:
-        """The policy's cost as a multiple of the oracle's."""
+        """The policy's cost as a multiple of the best schedule's."""
         return self.policy.gpu_s / self.oracle.gpu_s
 
 

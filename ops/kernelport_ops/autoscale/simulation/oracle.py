@@ -1,7 +1,7 @@
-"""The least that any schedule can cost that answers in time, by one who knows every arrival and every boot.
+"""The cheapest schedule that answers in time, by one who knows every arrival and every boot.
 
-It is the bound of a mixed-integer program, so nothing that could run is cheaper; everything that is rounded is rounded
-in the oracle's favour:
+It is a mixed-integer program. The solver gives the best schedule that it found, and a proven bound that no schedule can
+beat; the truth is between the two. Everything that is rounded is rounded in the oracle's favour:
 
 - time goes in slots of `SLOT_S` seconds; what arrives in a slot may be served at any moment of it;
 - items flow: none is too small to be cut, and any order will do;
@@ -11,8 +11,7 @@ in the oracle's favour:
 - a launch costs the mean boot, paid in full, and a worker is ready at exactly the moment it is wanted; keeping a worker
   costs its seconds. Workers are whole, as machines are.
 
-The solver stops at a gap of 1 % or at its time limit; what is returned is the proven bound, not the schedule that it
-found.
+The solver stops when the two are within 1 %, or at its time limit.
 """
 
 import math
@@ -26,7 +25,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from kernelport_ops.autoscale.simulation.fleet import mean_boot_s
 from kernelport_ops.autoscale.simulation.traces import SERVICE_RATE, Trace
 
-SLOT_S = 60
+SLOT_S = 30
 LATE_SHARE = 0.05
 TIME_LIMIT_S = 120.0
 GAP = 0.01
@@ -37,12 +36,12 @@ class Oracle:
     """What is known of the best schedule.
 
     Attributes:
-        gpu_s: seconds of workers that no schedule can do without.
-        gap: how far above that the best schedule that was found is, as a share.
+        gpu_s: seconds of workers, boots included, of the best schedule that was found.
+        bound_s: that no schedule can do without.
     """
 
     gpu_s: float
-    gap: float
+    bound_s: float
 
 
 def oracle(trace: Trace, wait_s: float, longest_s: float, max_workers: int, tail_s: int = 7200) -> Oracle:
@@ -84,8 +83,7 @@ def oracle(trace: Trace, wait_s: float, longest_s: float, max_workers: int, tail
         constraints=rules,
         options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": GAP},
     )
-    bound = float(found.mip_dual_bound)
-    return Oracle(bound, (float(found.fun) / bound - 1) if found.fun is not None else math.inf)
+    return Oracle(float(found.fun) if found.fun is not None else math.inf, float(found.mip_dual_bound))
 
 
 def _later(values: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
