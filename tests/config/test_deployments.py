@@ -178,3 +178,36 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("deployments: {} # é".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"^latin\.yaml: expected UTF-8 text$"):
         load_deployments(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("scaling", "found"),
+    [
+        ("{max: 0}", "a.scaling.max: expected an integer of at least 1, got 0"),
+        ("{min: 3, max: 2}", "a.scaling.max: expected at least as many as min"),
+        ("{target_wait_s: soon}", 'a.scaling.target_wait_s: expected a number of seconds above 0, got "soon"'),
+        ("{max: 2}", "a.scaling: min 0 needs on_no_worker: wait, since a refused request calls no worker"),
+    ],
+)
+def test_a_mistake_in_scaling(tmp_path: Path, scaling: str, found: str) -> None:
+    file = tmp_path / "deployments.yaml"
+    file.write_text(f"deployments: {{a: {{backend: onnx, image: i, pipeline: 'a.b:C', scaling: {scaling}}}}}")
+    with pytest.raises(ConfigError) as caught:
+        load_deployments(file)
+    assert f"deployments.yaml: {found}" in caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("autoscale", "found"),
+    [
+        ("{provider: lambda}", "autoscale.budget: required with provider lambda"),
+        ("{budget: {per_hour: 0, per_day: 1}}", "autoscale.budget.per_hour: expected dollars, above 0, got 0"),
+        ("{fleet: My Fleet}", "autoscale.fleet: expected up to 16 small letters and digits, a letter first"),
+    ],
+)
+def test_a_mistake_in_autoscale(tmp_path: Path, autoscale: str, found: str) -> None:
+    file = tmp_path / "deployments.yaml"
+    file.write_text(f"deployments: {{}}\nautoscale: {autoscale}")
+    with pytest.raises(ConfigError) as caught:
+        load_deployments(file)
+    assert any(problem.startswith(f"deployments.yaml: {found}") for problem in caught.value.problems)

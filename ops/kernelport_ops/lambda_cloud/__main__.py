@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 
 import click
 from redis import Redis
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kernelport.deployments import load_autoscale, load_deployments
+from kernelport.errors import KernelPortError
 from kernelport.registry import workers_now
 from kernelport.scaling import LambdaCloud
 from kernelport.schema import ConfigError
@@ -25,6 +27,7 @@ from kernelport_ops.lambda_cloud.client import Client, KeyMissingError
 from kernelport_ops.lambda_cloud.provider import is_of_fleet, machine_of
 from kernelport_ops.lambda_cloud.reaper import orphans
 from kernelport_ops.lambda_cloud.secrets import secrets_from_environment
+from kernelport_ops.lambda_cloud.smoke import try_once, wait_until_served
 from kernelport_ops.lambda_cloud.types import InstanceStatus
 
 
@@ -80,6 +83,7 @@ def list_instances(everything: bool, as_json: bool) -> None:
 @click.option("--allow-from", default=None, metavar="CIDR", help="Let these addresses reach the front door's port.")
 @click.option("--idle-s", default=1800.0, show_default=True, help="It gives itself back after this (see the docs).")
 @click.option("--wait-s", default=900.0, show_default=True, help="How long to wait for its address; 0 for not at all.")
+@click.option("--note", type=click.Path(path_type=Path), help="Write the machine's name here before it is launched.")
 @click.option("--json", "as_json", is_flag=True)
 def launch(
     deployment: str,
@@ -92,6 +96,7 @@ def launch(
     allow_from: str | None,
     idle_s: float,
     wait_s: float,
+    note: Path | None,
     as_json: bool,
 ) -> None:
     """Launch one machine for DEPLOYMENT, and print its name and address."""
@@ -107,7 +112,7 @@ def launch(
     secrets = secrets_from_environment()
     if not stack and not secrets.redis_url:
         raise click.UsageError(f"a worker needs {PREFIX}WORKER_REDIS_URL, where its machine finds Redis; or --stack")
-    wish = Wish(deployments[deployment], kind, region, stack, allow_from, idle_s)
+    wish = Wish(deployments[deployment], kind, region, stack, allow_from, idle_s, note)
     client = Client.from_environment()
     instance = launch_one(client, cloud, fleet, wish, secrets)
     if wait_s:
@@ -121,7 +126,8 @@ def launch(
 @group.command()
 @click.argument("names", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every machine of the fleet.")
-def terminate(names: tuple[str, ...], everything: bool) -> None:
+@click.option("--if-there", is_flag=True, help="A name that is not there is fine.")
+def terminate(names: tuple[str, ...], everything: bool, if_there: bool) -> None:
     """Terminate machines by NAME or id. What they had begun goes back to the queue."""
     if bool(names) == everything:
         raise click.UsageError("expected either names or --all")
@@ -133,8 +139,41 @@ def terminate(names: tuple[str, ...], everything: bool) -> None:
     give_back(client, chosen)
     for each in chosen:
         click.echo(f"terminating {each.name}")
-    if missing:
+    if missing and not if_there:
         raise click.ClickException(f"there is no instance named {', '.join(sorted(missing))}")
+
+
+@group.command()
+@click.argument("deployment")
+def image(deployment: str) -> None:
+    """The name of the image that serves DEPLOYMENT."""
+    settings, _, _ = _settings()
+    deployments = load_deployments(settings.deployments_file)
+    if deployment not in deployments:
+        raise click.BadParameter(f"no deployment is named {deployment!r}; there are: {', '.join(sorted(deployments))}")
+    click.echo(deployments[deployment].image)
+
+
+@group.command()
+@click.argument("deployment")
+@click.option("--target", required=True, help="host:port of the front door.")
+@click.option("--timeout-s", default=900.0, show_default=True)
+def wait(deployment: str, target: str, timeout_s: float) -> None:
+    """Wait until a front door says by gRPC health that DEPLOYMENT is served."""
+    if not wait_until_served(target, deployment, timeout_s, click.echo):
+        raise click.ClickException(f"{deployment} at {target} is not served after {timeout_s:g} s")
+    click.echo(f"{deployment} at {target} is served")
+
+
+@group.command()
+@click.argument("deployment")
+@click.option("--target", required=True, help="host:port of the front door.")
+def smoke(deployment: str, target: str) -> None:
+    """Call DEPLOYMENT once with inputs made up from what it declares, and say what came back."""
+    try:
+        click.echo(try_once(target, deployment))
+    except KernelPortError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @group.command()

@@ -5,6 +5,7 @@ import secrets as random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kernelport.deployments import Deployment
 from kernelport.scaling import LambdaCloud
@@ -30,6 +31,7 @@ class Wish:
 
     Attributes:
         kind, region: None for any.
+        note: a file that gets the machine's name before the launch, so that whatever happens it can be ended.
         allow_from: addresses, in CIDR notation, that may reach the front door's port; None for no firewall of its own.
     """
 
@@ -39,6 +41,7 @@ class Wish:
     stack: bool
     allow_from: str | None
     idle_s: float
+    note: Path | None = None
 
 
 def launch_one(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secrets: Secrets) -> Instance:
@@ -75,6 +78,8 @@ def _launch(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secrets:
         tags_of(order, fleet),
         (ruleset,) if ruleset else (),
     )
+    if wish.note is not None:
+        wish.note.write_text(f"{name}\n")
     log.info("launching %s: %s in %s at $%.2f/h", name, offer.kind, offer.region, offer.price)
     try:
         client.launch(launch)
