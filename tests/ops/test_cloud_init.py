@@ -11,6 +11,7 @@ from kernelport.deployments import load_deployments
 from kernelport.settings import Settings, bundled_deployments
 from kernelport_ops.lambda_cloud.cloud_init import FOLDER, Boot, Secrets, compose, user_data
 from kernelport_ops.lambda_cloud.cuda_check import problem
+from kernelport_ops.lambda_cloud.secrets import secrets_from_environment
 from tests.ops.fake_lambda.processes import environment_of, files_of
 
 SECRETS = Secrets("rediss://:p$ss@redis.example:6380/0", "hub-hush", "somebody", "registry-hush", "lambda-hush")
@@ -69,6 +70,19 @@ def test_a_value_that_would_break_the_file_is_refused() -> None:
         user_data(boot(secrets=Secrets(redis_url="redis://a\nEVIL=1")))
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("rediss://:p@host:6380/0", "rediss://:p@host:6380/0?ssl_cert_reqs=required"),
+        ("rediss://host/0?ssl_cert_reqs=none", "rediss://host/0?ssl_cert_reqs=none"),
+        ("redis://10.0.0.1:6379/0", "redis://10.0.0.1:6379/0"),
+    ],
+)
+def test_machines_check_the_certificate_of_redis_unless_told_not_to(given: str, used: str) -> None:
+    environment = {"KERNELPORT_WORKER_REDIS_URL": given, "LAMBDA_CLOUD_API_KEY": "hush"}
+    assert secrets_from_environment(environment) == Secrets(redis_url=used), "and they do not get the cloud's key"
+
+
 def start(tmp_path: Path, docker: str) -> tuple[int, list[str]]:
     """Runs the machine's start script with a docker that notes its calls; its exit code and the calls."""
     for name, content in files_of(user_data(boot())).items():
@@ -96,6 +110,7 @@ def test_the_machine_pulls_checks_its_gpus_and_starts_in_this_order(tmp_path: Pa
     code, calls = start(tmp_path, f"login*) cat > {tmp_path}/got;;")
     assert code == 0
     assert calls == [
+        "compose version",
         "login ghcr.io -u somebody --password-stdin",
         "compose pull -q",
         "compose run --rm --no-deps -T cuda-check",

@@ -114,10 +114,10 @@ class Controller:
         listed = self._provider.machines()
         for finding in self.ledger.settle(listed, self._now()):
             log.info("%s", finding)
-        ready = self._hear()
+        self._hear()
         self._clear_away()
         self._keep_to_budget()
-        return [self._scale(name, scaling, ready) for name, scaling in self._scaled.items()]
+        return [self._scale(name, scaling) for name, scaling in self._scaled.items()]
 
     def preview(self) -> list[Plan]:
         """What a look would decide and do. Changes nothing and needs no lock."""
@@ -128,10 +128,9 @@ class Controller:
                 known[machine.name] = Entry(
                     machine.name, machine.deployment, machine.workers, machine.price, machine.launched_at, seen=True
                 )
-        ready = {record.worker.id for record in workers_now(self._redis)}
         plans = []
         for name, scaling in self._scaled.items():
-            seen, decision = self._decide(name, scaling, ready)
+            seen, decision = self._decide(name, scaling)
             more = decision.workers - seen.workers
             actions: list[str] = []
             if more > 0:
@@ -144,8 +143,8 @@ class Controller:
 
     # What was heard of the machines that there are.
 
-    def _hear(self) -> set[str]:
-        """Notes which workers are heard of, by machine; returns the ids of all that are."""
+    def _hear(self) -> None:
+        """Notes of which machines' workers something is heard."""
         now = self._now()
         heard = {record.worker.id for record in workers_now(self._redis)}
         for entry in self.ledger.live:
@@ -158,7 +157,6 @@ class Controller:
                 self.ledger.change(entry.name, lost_at=None)
             elif not alive and entry.ready_at is not None and entry.lost_at is None:
                 self.ledger.change(entry.name, lost_at=now)
-        return heard
 
     def _clear_away(self) -> None:
         """Ends machines that are of no use: finished, failed, lost, or never ready."""
@@ -167,6 +165,9 @@ class Controller:
         for entry in self.ledger.live:
             if not entry.seen:
                 continue  # nothing to end yet; if it shows up, this is looked at again
+            if entry.deployment not in self._scaled and entry.ready_at is not None and not entry.going:
+                self._drain(entry, f"{entry.deployment or 'what it serves'} is not scaled any more")
+                continue
             reason = self._reason_to_end(entry, now)
             if reason is None:
                 continue
@@ -191,7 +192,7 @@ class Controller:
         if entry.lost_at is not None and now - entry.lost_at > LOST_S:
             return f"its workers have not been heard of for {LOST_S:g} s"
         if entry.deployment not in self._scaled:
-            return f"{entry.deployment} is not scaled any more"
+            return f"{entry.deployment or 'what it serves'} is not scaled"
         return None
 
     def _end(self, ending: Sequence[tuple[Entry, str]]) -> None:
@@ -236,7 +237,7 @@ class Controller:
 
     # Numbers.
 
-    def _decide(self, name: str, scaling: Scaling, ready: set[str]) -> tuple[Observation, Decision]:
+    def _decide(self, name: str, scaling: Scaling) -> tuple[Observation, Decision]:
         now = self._now()
         entries = [entry for entry in self.ledger.live if entry.deployment == name]
         going = {worker for entry in entries if entry.going for worker in entry.worker_ids}
@@ -245,11 +246,11 @@ class Controller:
             for record in workers_now(self._redis)
             if any(served.name == name for served in record.deployments)
         } - going
-        # Lost ones may come back: they are not counted, and not replaced twice, since their end follows soon.
+        # What was lost a moment ago may come back, or is ended soon; until then it counts as one that starts.
         starting = tuple(
-            now - entry.launched_at
+            now - (entry.launched_at if entry.ready_at is None else entry.lost_at or now)
             for entry in entries
-            if not entry.going and entry.ready_at is None
+            if not entry.going and (entry.ready_at is None or entry.lost_at is not None)
             for _ in range(entry.workers)
         )
         demand = self._demand.read(name, len(serving), now)
@@ -257,8 +258,8 @@ class Controller:
         decision, self._states[name] = decide(scaling, seen, self._states.get(name, State()), now)
         return seen, decision
 
-    def _scale(self, name: str, scaling: Scaling, ready: set[str]) -> Plan:
-        seen, decision = self._decide(name, scaling, ready)
+    def _scale(self, name: str, scaling: Scaling) -> Plan:
+        seen, decision = self._decide(name, scaling)
         more = decision.workers - seen.workers
         actions: list[str] = []
         if more > 0:

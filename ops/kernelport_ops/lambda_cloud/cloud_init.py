@@ -159,6 +159,7 @@ def _after_fetching(boot: Boot) -> dict[str, Any]:
 def _watchdog_options(boot: Boot) -> list[str]:
     return [
         *("--deployment", boot.deployment.name),
+        *("--workers", str(boot.gpus)),
         *("--fleet", boot.fleet),
         *("--idle-s", f"{boot.idle_s:g}"),
     ]
@@ -209,6 +210,7 @@ give_up() {{
   {give_back or ":"}
   exit 1
 }}
+docker compose version > /dev/null 2>&1 || repeat 6 eval "apt-get update -q && apt-get install -yq docker-compose-v2"
 {login}repeat 6 docker compose pull -q || give_up "the images cannot be pulled"
 {check}docker compose up -d
 rm -f registry-token

@@ -18,9 +18,16 @@ def secrets_from_environment(environment: Mapping[str, str] = os.environ) -> Sec
     """
     may_end_itself = environment.get(SELF_TERMINATE_VARIABLE) == "1"
     return Secrets(
-        redis_url=environment.get(f"{PREFIX}WORKER_REDIS_URL", ""),
+        redis_url=_verified(environment.get(f"{PREFIX}WORKER_REDIS_URL", "")),
         hub_token=environment.get("HUGGINGFACE_HUB_TOKEN") or environment.get("HF_TOKEN", ""),
         registry_user=environment.get(f"{PREFIX}REGISTRY_USER", ""),
         registry_token=environment.get(f"{PREFIX}REGISTRY_TOKEN", ""),
         lambda_key=environment.get(KEY_VARIABLE, "") if may_end_itself else "",
     )
+
+
+def _verified(redis_url: str) -> str:
+    """The same address, with the server's certificate checked: Celery does that only when it is told to."""
+    if not redis_url.startswith("rediss://") or "ssl_cert_reqs=" in redis_url:
+        return redis_url
+    return f"{redis_url}{'&' if '?' in redis_url else '?'}ssl_cert_reqs=required"

@@ -1,14 +1,14 @@
 """`python -m kernelport_ops.lambda_cloud.watchdog NAME`: a machine that gives itself back.
 
-Turning a machine off does not end its bill; only the API does. So this runs on the machine, and calls it when the
-machine's worker has finished because it was asked to, or when for a while nothing was asked of its deployment and no
+Turning a machine off does not end its bill; only the API does. So this runs on the machine, and calls it when its
+workers have finished because they were asked to, or when for a while nothing was asked of its deployment and no
 autoscaler was at work, or Redis could not be reached: then nobody else would.
 """
 
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 from redis import Redis
@@ -37,14 +37,19 @@ def is_needed(redis: Redis, demand: DemandReader, deployment: str, fleet: str, n
 
 def watch(
     redis: Redis,
-    machine: str,
+    workers: Sequence[str],
     deployment: str,
     fleet: str,
     idle_s: float,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Returns, with the reason, when the machine should be given back."""
+    """Returns, with the reason, when a machine should be given back.
+
+    Args:
+        workers: ids of its workers.
+        idle_s: seconds.
+    """
     demand = DemandReader(redis, job_backlog)
     needed_at = monotonic()
     while True:
@@ -54,8 +59,8 @@ def watch(
         elif now - needed_at >= idle_s:
             return f"nothing to do for {idle_s:g} s"
         try:
-            if is_drained(redis, worker_ids(machine, 1)[0]):
-                return "its worker has finished"
+            if all(is_drained(redis, worker) for worker in workers):
+                return "its workers have finished"
         except RedisError as error:
             log.warning("Redis is away: %s", error)
         sleep(LOOK_S)
@@ -69,10 +74,11 @@ def give_back(client: Client, machine: str) -> None:
 @click.command(help="Gives the machine NAME back when nobody needs it any more.")
 @click.argument("machine", metavar="NAME")
 @click.option("--deployment", default="", help="What it serves.")
+@click.option("--workers", default=1, show_default=True, help="How many it runs.")
 @click.option("--fleet", default="main", show_default=True)
 @click.option("--idle-s", default=1800.0, show_default=True, help="After so many seconds without work.")
 @click.option("--now", "at_once", is_flag=True, help="Give it back at once.")
-def main(machine: str, deployment: str, fleet: str, idle_s: float, at_once: bool) -> None:
+def main(machine: str, deployment: str, workers: int, fleet: str, idle_s: float, at_once: bool) -> None:
     """The command."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -81,7 +87,8 @@ def main(machine: str, deployment: str, fleet: str, idle_s: float, at_once: bool
         sys.exit(f"error: {error}")
     settings = Settings.from_environment()
     with Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5) as redis:
-        reason = "it was asked to" if at_once else watch(redis, machine, deployment, fleet, idle_s)
+        ids = worker_ids(machine, workers)
+        reason = "it was asked to" if at_once else watch(redis, ids, deployment, fleet, idle_s)
     log.info("giving %s back: %s", machine, reason)
     while True:
         try:
