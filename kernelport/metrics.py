@@ -48,6 +48,13 @@ EXPIRED_DROPPED = Counter("kernelport_expired_dropped", "Requests past their dea
 DEAD_LETTERS = Counter("kernelport_dead_letters", "Requests given up after their attempts.", _DEPLOYMENT)
 LEASE_RENEWALS = Counter("kernelport_lease_renewals", "Renewals of leases on running batches.")
 
+# In the autoscaler.
+AUTOSCALE_WORKERS = Gauge(
+    "kernelport_autoscale_workers", "Workers, by state: ready, starting, wanted.", ("deployment", "state")
+)
+AUTOSCALE_RATE = Gauge("kernelport_autoscale_dollars_per_hour", "What the machines that run cost an hour.")
+AUTOSCALE_SPENT = Gauge("kernelport_autoscale_dollars_per_day", "What machines have cost in the last 24 hours.")
+
 
 @functools.cache
 def labelled(metric: Metric, *labels: str) -> Metric:

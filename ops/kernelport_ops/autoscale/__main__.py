@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from kernelport import metrics
 from kernelport.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.scaling import Autoscale
 from kernelport.schema import ConfigError
@@ -52,8 +53,17 @@ REDIS_TIMEOUT_S = 10.0
     envvar=f"{PREFIX}STATE_DIR",
     help="Where local workers keep their logs.",
 )
+@click.option(
+    "--metrics-listen", default="", envvar=f"{PREFIX}METRICS_LISTEN", help="host:port of a Prometheus endpoint."
+)
 def command(
-    interval: float, dry_run: bool, once: bool, redis_url: str | None, deployments_file: Path | None, state_dir: Path
+    interval: float,
+    dry_run: bool,
+    once: bool,
+    redis_url: str | None,
+    deployments_file: Path | None,
+    state_dir: Path,
+    metrics_listen: str,
 ) -> None:
     """Give each deployment with a `scaling` in the deployments file the workers that it needs, and no more.
 
@@ -76,6 +86,8 @@ def command(
         if dry_run:
             _print(controller.preview())
             return
+        if metrics_listen:
+            metrics.serve(metrics_listen)
         try:
             _run(controller, interval, once)
         finally:
@@ -168,7 +180,7 @@ def main() -> None:
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
         command(prog_name="kernelport autoscale")
-    except (ConfigError, SettingsError, KeyMissingError, ProviderError, RedisError) as error:
+    except (ConfigError, SettingsError, KeyMissingError, ProviderError, RedisError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from redis import Redis
 
+from kernelport import metrics
 from kernelport.deployments import Deployment
 from kernelport.registry import workers_now
 from kernelport.scaling import Autoscale, Scaling
@@ -117,7 +118,9 @@ class Controller:
         self._hear()
         self._clear_away()
         self._keep_to_budget()
-        return [self._scale(name, scaling) for name, scaling in self._scaled.items()]
+        plans = [self._scale(name, scaling) for name, scaling in self._scaled.items()]
+        self._show(plans)
+        return plans
 
     def preview(self) -> list[Plan]:
         """What a look would decide and do. Changes nothing and needs no lock."""
@@ -140,6 +143,16 @@ class Controller:
                 actions += [f"drain {entry.name}" for entry in self._to_remove(name, -more)]
             plans.append(Plan(name, seen, decision, tuple(actions)))
         return plans
+
+    def _show(self, plans: Sequence[Plan]) -> None:
+        """Sets the metrics."""
+        for plan in plans:
+            counts = {"ready": plan.seen.ready, "starting": len(plan.seen.starting), "wanted": plan.decision.workers}
+            for state, count in counts.items():
+                metrics.AUTOSCALE_WORKERS.labels(plan.deployment, state).set(count)
+        purse = self._purse()
+        metrics.AUTOSCALE_RATE.set(purse.rate)
+        metrics.AUTOSCALE_SPENT.set(purse.spent)
 
     # What was heard of the machines that there are.
 
