@@ -79,7 +79,7 @@ class LocalProvider:
     def drain(self, machine: Machine) -> None:
         """SIGTERM: the worker takes no more, finishes what it has, and ends."""
         running = self._running.get(machine.name)
-        if running is not None:
+        if running is not None and not running.draining:  # a second SIGTERM would cut its work off
             running.draining = True
             running.child.terminate()
 
