@@ -14,6 +14,7 @@ from kernelport_ops.autoscale.provider import NoCapacityError, Offer, Order, Pro
 from kernelport_ops.lambda_cloud.choice import offers
 from kernelport_ops.lambda_cloud.client import Client
 from kernelport_ops.lambda_cloud.cloud_init import FRONT_DOOR_PORT, Boot, Secrets, user_data
+from kernelport_ops.lambda_cloud.errors import RULESET_IN_USE, CloudError
 from kernelport_ops.lambda_cloud.provider import tags_of
 from kernelport_ops.lambda_cloud.types import Instance, InstanceStatus, Launch
 
@@ -127,10 +128,20 @@ def give_back(client: Client, instances: Sequence[Instance]) -> None:
     rulesets = client.rulesets() if instances else {}
     for each in instances:
         if each.name in rulesets:
-            try:
-                client.delete_ruleset(rulesets[each.name])
-            except ProviderError as error:
-                log.warning("the firewall ruleset %s stays for now: %s", each.name, error)
+            _close_port(client, rulesets[each.name])
+
+
+def _close_port(client: Client, ruleset: str) -> None:
+    """Removes a ruleset, which is in use until its machine is gone."""
+    ends_at = time.monotonic() + IN_DOUBT_S
+    while True:
+        try:
+            client.delete_ruleset(ruleset)
+            return
+        except CloudError as error:
+            if error.code != RULESET_IN_USE or time.monotonic() > ends_at:
+                raise
+        time.sleep(LOOK_S)
 
 
 def _open_port(client: Client, name: str, region: str, source: str) -> str:

@@ -3,6 +3,7 @@
 from kernelport_ops.autoscale.provider import NoCapacityError, ProviderError, RefusedError
 
 INSUFFICIENT_CAPACITY = "instance-operations/launch/insufficient-capacity"
+RULESET_IN_USE = "firewall-rulesets/firewall-ruleset-in-use"
 NOT_FOUND = {"global/object-does-not-exist", "global/not-found"}
 RATE_LIMITED = 429
 # Refused for a reason that the next try meets, too.

@@ -184,8 +184,7 @@ class FakeCloud:
             case ("GET", "/firewall-rulesets"):
                 return list(self.rulesets.values())
             case ("DELETE", _) if path.startswith("/firewall-rulesets/"):
-                self.rulesets.pop(path.rpartition("/")[2], None)
-                return {}
+                return self._delete_ruleset(path.rpartition("/")[2])
         raise Refusal(404, "global/not-found")
 
     def _launch(self, body: dict[str, Any]) -> Any:
@@ -216,6 +215,13 @@ class FakeCloud:
                 each.status, each.terminated_at = "terminating", self.time()
                 self._stop(each)
         return {"terminated_instances": [self._shown(each) for each in chosen]}
+
+    def _delete_ruleset(self, ruleset: str) -> Any:
+        for each in self.instances.values():
+            if {"id": ruleset} in each.request.get("firewall_rulesets", []) and each.billed:
+                raise Refusal(400, "firewall-rulesets/firewall-ruleset-in-use")
+        self.rulesets.pop(ruleset, None)
+        return {}
 
     def _type(self, name: str) -> dict[str, Any]:
         cents, gpus = TYPES[name]
