@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs chaos chaos-jobs check-monitoring check-images check-ci
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs chaos chaos-jobs bench-autoscale chaos-autoscale check-monitoring check-images check-ci
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -64,6 +64,14 @@ check-images: .venv/installed-test
 ## The shell steps of the CI workflow, in a fresh clone.
 check-ci: .venv/installed-test
 	$(BIN)/python -m pytest -s tests/workflows/check_ci.py
+
+## The autoscaler's policy against an oracle, a fixed fleet and a threshold rule, in virtual time. About 10 minutes.
+bench-autoscale: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.autoscale.simulation
+
+## Two hundred randomised runs of the autoscaler on a cloud that lies: nothing lost, over budget, left behind or doubled.
+chaos-autoscale: .venv/installed-test
+	$(BIN)/python -m tests.ops.autoscale_chaos --runs 200
 
 clean:
 	rm -rf .venv out

@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from kernelport.manifests import BackendName, Device, Manifest, Text, load_manifest
-from kernelport.schema import ConfigError, Expected, Strict, problem, read_yaml, validate
+from kernelport.scaling import Autoscale, Scaling
+from kernelport.schema import ConfigError, Count, Expected, Seconds, Strict, problem, read_yaml, validate
 from kernelport.settings import parse_size
 
 
@@ -25,8 +26,6 @@ _Reference = Annotated[
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"),
     Expected('"module:attribute"'),
 ]
-_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number of seconds above 0")]
-_Count = Annotated[int, Field(ge=1), Expected("an integer of at least 1")]
 _Size = Annotated[
     int, Field(ge=1), BeforeValidator(_bytes), Expected("a size of at least 1 byte, such as 1048576 or 8MiB")
 ]
@@ -41,7 +40,7 @@ class Batching(Strict):
     A single request travels whatever its size.
     """
 
-    max_batch: _Count = 32
+    max_batch: Count = 32
     max_bytes: _Size = 64 * 2**20
 
 
@@ -54,9 +53,9 @@ class Timeouts(Strict):
         load_s: of loading the model.
     """
 
-    request_s: _Seconds = 60.0
-    step_s: _Seconds = 120.0
-    load_s: _Seconds = 300.0
+    request_s: Seconds = 60.0
+    step_s: Seconds = 120.0
+    load_s: Seconds = 300.0
 
 
 class Limits(Strict):
@@ -68,9 +67,9 @@ class Limits(Strict):
         max_attempts: workers that may die over a request before it becomes a dead letter, 1 or more.
     """
 
-    max_waiting: _Count = 10_000
+    max_waiting: Count = 10_000
     max_waiting_bytes: _Size = 2**30
-    max_attempts: _Count = 3
+    max_attempts: Count = 3
 
 
 class _Served(Strict):
@@ -84,6 +83,7 @@ class _Served(Strict):
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     on_no_worker: OnNoWorker = "refuse"
+    scaling: Scaling | None = None
 
     @field_validator("kernel")
     @classmethod
@@ -93,6 +93,13 @@ class _Served(Strict):
         if kernel is not None and info.data.get("backend", "helion") != "helion":
             raise PydanticCustomError("rule", "only the backend helion takes a kernel")
         return kernel
+
+    @field_validator("scaling")
+    @classmethod
+    def _from_zero_needs_waiting(cls, scaling: Scaling | None, info: ValidationInfo) -> Scaling | None:
+        if scaling is not None and scaling.min == 0 and info.data.get("on_no_worker") == "refuse":
+            raise PydanticCustomError("rule", "min 0 needs on_no_worker: wait, since a refused request calls no worker")
+        return scaling
 
     @field_validator("manifest", check_fields=False)
     @classmethod
@@ -122,6 +129,7 @@ class Deployment(_Served):
         timeouts: time limits in seconds.
         limits: what may wait, and how often a request is tried.
         on_no_worker: `refuse` requests while no worker is live, or let them `wait` for one.
+        scaling: how many workers the autoscaler may give it, and when; None when it leaves it alone.
     """
 
     name: _Name
@@ -136,6 +144,7 @@ class _Entry(_Served):
 
 class _File(Strict):
     deployments: dict[_Name, _Entry]
+    autoscale: Autoscale = Autoscale()
 
 
 def load_deployments(path: Path) -> dict[str, Deployment]:
@@ -158,6 +167,15 @@ def load_deployments(path: Path) -> dict[str, Deployment]:
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return deployments
+
+
+def load_autoscale(path: Path) -> Autoscale:
+    """What a deployments file says to the autoscaler as a whole.
+
+    Raises:
+        ConfigError: when the file is not as expected; with all findings.
+    """
+    return validate(_File, read_yaml(path), path.name, root="deployments").autoscale
 
 
 def _manifest(path: Path, name: str, entry: _Entry) -> Manifest | None:

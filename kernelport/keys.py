@@ -4,6 +4,7 @@
 |---|---|---|
 | kp:workers | set of worker ids | a minute after the last heartbeat of any worker |
 | kp:worker:<id> | serialized WorkerRecord | until the worker's heartbeat is overdue |
+| kp:drain:<worker id> | `asked` or `done` | a day after a worker was asked to finish and go |
 | kp:signature:<deployment> | serialized Signature | 30 days after a worker last loaded it |
 | kp:front-doors | set of front door names | a minute after the last heartbeat of any front door |
 | kp:front-door:<name> | serialized FrontDoorRecord | until the front door's heartbeat is overdue |
@@ -35,6 +36,10 @@
 | kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
 | kp:voices | hash of serialized Voice by name | for good: until deleted |
 | kp:voice-recordings | hash of recordings by name of voice | for good: until deleted |
+| kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
+| kp:autoscale:<fleet>:fence | the last fencing token | 30 days after an autoscaler last started |
+| kp:autoscale:<fleet>:machines | hash by name: JSON of a machine | two days after the autoscaler last looked |
+| kp:autoscale:rates:<deployment> | hash: service_rate, boot_s | 30 days after they were last measured |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
@@ -62,6 +67,11 @@ INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 ATTEMPTS_TTL_S = 3600
+DRAIN_TTL_S = 24 * 3600
+FENCE_TTL_S = 30 * 24 * 3600
+# What machines cost is counted over 24 hours.
+MACHINES_TTL_S = 48 * 3600
+RATES_TTL_S = 30 * 24 * 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
 HOOK_TTL_S = 30 * 24 * 3600
 ENCODED_VOICE_TTL_S = 3600
@@ -72,6 +82,31 @@ CLAIM_TTL_PAST_DEADLINE_S = 600
 def worker(worker_id: str) -> str:
     """Holds the WorkerRecord of a live worker."""
     return f"kp:worker:{worker_id}"
+
+
+def drain(worker_id: str) -> str:
+    """Exists when a worker is to finish what it has and go; says whether it has."""
+    return f"kp:drain:{worker_id}"
+
+
+def autoscale_lock(fleet: str) -> str:
+    """Held by the one autoscaler of a fleet that acts."""
+    return f"kp:autoscale:{fleet}:lock"
+
+
+def autoscale_fence(fleet: str) -> str:
+    """Counts the autoscalers that have held the lock."""
+    return f"kp:autoscale:{fleet}:fence"
+
+
+def autoscale_machines(fleet: str) -> str:
+    """What is known of a fleet's machines, those that ended in the last day included."""
+    return f"kp:autoscale:{fleet}:machines"
+
+
+def autoscale_rates(deployment: str) -> str:
+    """What was measured of a deployment's workers."""
+    return f"kp:autoscale:rates:{deployment}"
 
 
 def signature(deployment: str) -> str:

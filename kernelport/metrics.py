@@ -53,6 +53,13 @@ DEAD_LETTERS = Counter("kernelport_dead_letters", "Requests given up after their
 JOB_ITEMS = Counter("kernelport_job_items", "Items of jobs that were done, by state.", ("deployment", "state"))
 LEASE_RENEWALS = Counter("kernelport_lease_renewals", "Renewals of leases on running batches.")
 
+# In the autoscaler.
+AUTOSCALE_WORKERS = Gauge(
+    "kernelport_autoscale_workers", "Workers, by state: ready, starting, wanted.", ("deployment", "state")
+)
+AUTOSCALE_RATE = Gauge("kernelport_autoscale_dollars_per_hour", "What the machines that run cost an hour.")
+AUTOSCALE_SPENT = Gauge("kernelport_autoscale_dollars_per_day", "What machines have cost in the last 24 hours.")
+
 
 @functools.cache
 def labelled(metric: Metric, *labels: str) -> Metric:

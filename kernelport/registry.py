@@ -13,16 +13,19 @@ from kernelport import keys
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.signature import Signature
 
+ASKED, DRAINED = b"asked", b"done"
 
-def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> None:
-    """Keeps a worker alive for another `ttl_s` seconds."""
+
+def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> bool:
+    """Keeps a worker alive for another `ttl_s` seconds; True when it has been asked to finish and go."""
     with redis.pipeline(transaction=False) as pipeline:
         pipeline.set(keys.worker(record.worker.id), record.SerializeToString(), px=round(ttl_s * 1000))
         pipeline.sadd(keys.WORKERS, record.worker.id)
         pipeline.expire(keys.WORKERS, keys.INDEX_TTL_S)
         for served in record.deployments:
             pipeline.set(keys.signature(served.name), served.signature.SerializeToString(), ex=keys.SIGNATURE_TTL_S)
-        pipeline.execute()
+        pipeline.exists(keys.drain(record.worker.id))
+        return bool(pipeline.execute()[-1])
 
 
 def forget(redis: Redis, worker_id: str) -> None:
@@ -33,12 +36,32 @@ def forget(redis: Redis, worker_id: str) -> None:
         pipeline.execute()
 
 
-def count_live(redis: Redis) -> Counter[str]:
-    """How many live workers serve each deployment."""
+def ask_to_drain(redis: Redis, worker_id: str) -> None:
+    """Asks a worker to take no more work, finish what it has, and end."""
+    redis.set(keys.drain(worker_id), ASKED, ex=keys.DRAIN_TTL_S, nx=True)
+
+
+def note_drained(redis: Redis, worker_id: str) -> None:
+    """A worker that was asked to has finished."""
+    redis.set(keys.drain(worker_id), DRAINED, ex=keys.DRAIN_TTL_S, xx=True)
+
+
+def is_drained(redis: Redis, worker_id: str) -> bool:
+    """Whether a worker that was asked to has finished."""
+    value: Any = redis.get(keys.drain(worker_id))
+    return bool(value == DRAINED)
+
+
+def workers_now(redis: Redis) -> list[WorkerRecord]:
+    """The records of all live workers."""
     ids: Any = redis.smembers(keys.WORKERS)
     values: Any = redis.mget([keys.worker(each.decode()) for each in ids]) if ids else []
-    records = [WorkerRecord.FromString(value) for value in values if value is not None]
-    return Counter(served.name for record in records for served in record.deployments)
+    return [WorkerRecord.FromString(value) for value in values if value is not None]
+
+
+def count_live(redis: Redis) -> Counter[str]:
+    """How many live workers serve each deployment."""
+    return Counter(served.name for record in workers_now(redis) for served in record.deployments)
 
 
 async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:

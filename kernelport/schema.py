@@ -4,10 +4,18 @@ import difflib
 import json
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 _LONGEST_VALUE = 80
@@ -39,6 +47,10 @@ class Expected:
             custom_error_message="expected {what}",
             custom_error_context={"what": self.what},
         )
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number of seconds above 0")]
+Count = Annotated[int, Field(ge=1), Expected("an integer of at least 1")]
 
 
 class Strict(BaseModel):

@@ -79,12 +79,14 @@ class Admission:
             self._refuse(deployment, "Redis is near its memory limit")
         here.requests += 1
         here.bytes += size
+        here.accepted += 1
 
     def leave(self, deployment: str, size: int) -> None:
         """Counts a request out, whatever became of it."""
         here = self._here[deployment]
         here.requests -= 1
         here.bytes -= size
+        here.answered += 1
         self._drain[deployment].note()
 
     async def keep_sharing(self) -> None:
@@ -101,7 +103,7 @@ class Admission:
         await self._redis.delete(keys.front_door(self._front_door))
 
     async def _share(self) -> None:
-        record = FrontDoorRecord(name=self._front_door, loads=[load for load in self._here.values() if load.requests])
+        record = FrontDoorRecord(name=self._front_door, loads=[load for load in self._here.values() if load.accepted])
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.set(keys.front_door(self._front_door), record.SerializeToString(), px=HEARTBEAT_TTL_MS)
             pipeline.sadd(keys.FRONT_DOORS, self._front_door)

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from kernelport.cli.autoscale import autoscale, lambda_cloud
 from kernelport.cli.bench import bench
 from kernelport.cli.demo import demo
 from kernelport.cli.deployments import deployments
@@ -47,7 +48,7 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, jobs, deployments, voices, dlq, model_fetch, doctor, demo, bench, health, flower):
+for command in (up, serve, worker, infer, say, jobs, deployments, voices, dlq, model_fetch, doctor, demo, bench, health, flower, autoscale, lambda_cloud):
     cli.add_command(command)
 
 

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import click
 
+from kernelport.deployments import load_deployments
 from kernelport.hub import FetchError, fetch
-from kernelport.manifests import ModelFilesError, load_manifest
+from kernelport.manifests import Manifest, ModelFilesError, load_manifest
 from kernelport.schema import ConfigError
+from kernelport.settings import Settings
 
 
 @click.command("model-fetch")
 @click.argument("manifest", required=False, envvar="MODEL_MANIFEST_PATH", type=click.Path(path_type=Path))
-def model_fetch(manifest: Path | None) -> None:
+@click.option("--deployment", default=None, help="The deployment whose manifest it is, in place of MANIFEST.")
+def model_fetch(manifest: Path | None, deployment: str | None) -> None:
     """Download the files that MANIFEST names, and verify that they are there.
 
     MANIFEST is the path of a manifest such as deployments/models/sample-manifest.yaml; without it, the variable
@@ -19,9 +22,20 @@ def model_fetch(manifest: Path | None) -> None:
     are not fetched again, and are enough when the hub cannot be reached. The token is HF_TOKEN or
     HUGGINGFACE_HUB_TOKEN.
     """
-    if manifest is None:
-        raise click.UsageError("name a manifest, or set MODEL_MANIFEST_PATH")
     try:
-        fetch(load_manifest(manifest), click.echo)
+        fetch(_of_deployment(deployment) if deployment else _of_file(manifest), click.echo)
     except (ConfigError, FetchError, ModelFilesError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _of_file(path: Path | None) -> Manifest:
+    if path is None:
+        raise click.UsageError("name a manifest, or set MODEL_MANIFEST_PATH")
+    return load_manifest(path)
+
+
+def _of_deployment(name: str) -> Manifest:
+    deployment = load_deployments(Settings.from_environment().deployments_file).get(name)
+    if deployment is None or deployment.manifest is None:
+        raise click.BadParameter(f"no deployment {name!r} has a manifest")
+    return deployment.manifest

@@ -57,7 +57,7 @@ def test_the_deployments_device_goes_before_the_manifests(tmp_path: Path, field:
     assert load(tmp_path, text)["x"].device == device
 
 
-ENTRY_KEYS = "backend, batching, device, image, kernel, limits, manifest, on_no_worker, pipeline, timeouts"
+ENTRY_KEYS = "backend, batching, device, image, kernel, limits, manifest, on_no_worker, pipeline, scaling, timeouts"
 ERRORS = {
     # entry of the deployment x -> what is said after "deployments.yaml: "
     f"{PIPELINE}, batching: {{max_batch: many}}": 'x.batching.max_batch: expected an integer of at least 1, got "many"',
@@ -124,7 +124,7 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
         (f"deployments: {{7: {{{PIPELINE}}}}}", 'line 1: expected a text as key (in quotes if need be), got "7"'),
         (
             "deployments: {}\ndeploymnts: {}",
-            'deploymnts: expected one of deployments, got "deploymnts"; did you mean "deployments"?',
+            'deploymnts: expected one of autoscale, deployments, got "deploymnts"; did you mean "deployments"?',
         ),
         ("deployments:\n  x: {}\n  y: {}\n  x: {}\n", 'line 4: duplicate key "x"'),
         (
@@ -178,3 +178,36 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("deployments: {} # é".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"^latin\.yaml: expected UTF-8 text$"):
         load_deployments(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("scaling", "found"),
+    [
+        ("{max: 0}", "a.scaling.max: expected an integer of at least 1, got 0"),
+        ("{min: 3, max: 2}", "a.scaling.max: expected at least as many as min"),
+        ("{target_wait_s: soon}", 'a.scaling.target_wait_s: expected a number of seconds above 0, got "soon"'),
+        ("{max: 2}", "a.scaling: min 0 needs on_no_worker: wait, since a refused request calls no worker"),
+    ],
+)
+def test_a_mistake_in_scaling(tmp_path: Path, scaling: str, found: str) -> None:
+    file = tmp_path / "deployments.yaml"
+    file.write_text(f"deployments: {{a: {{backend: onnx, image: i, pipeline: 'a.b:C', scaling: {scaling}}}}}")
+    with pytest.raises(ConfigError) as caught:
+        load_deployments(file)
+    assert f"deployments.yaml: {found}" in caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("autoscale", "found"),
+    [
+        ("{provider: lambda}", "autoscale.budget: required with provider lambda"),
+        ("{budget: {per_hour: 0, per_day: 1}}", "autoscale.budget.per_hour: expected dollars, above 0, got 0"),
+        ("{fleet: My Fleet}", "autoscale.fleet: expected up to 16 small letters and digits, a letter first"),
+    ],
+)
+def test_a_mistake_in_autoscale(tmp_path: Path, autoscale: str, found: str) -> None:
+    file = tmp_path / "deployments.yaml"
+    file.write_text(f"deployments: {{}}\nautoscale: {autoscale}")
+    with pytest.raises(ConfigError) as caught:
+        load_deployments(file)
+    assert any(problem.startswith(f"deployments.yaml: {found}") for problem in caught.value.problems)

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from redis import Redis
+from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
@@ -25,6 +26,7 @@ from kernelport.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.jobs.finishing import Finisher
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
+from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
@@ -130,6 +132,13 @@ class Process:
                 each.stop()
         _end_after(settings.stop_s, "stopping")
 
+    def stopped(self) -> None:
+        """What the worker had begun is finished: whoever asked it to go may take its machine."""
+        try:
+            note_drained(self.redis, self.id)
+        except RedisError as error:
+            log.warning("cannot say that all is finished: %s", error)
+
 
 def _end_after(limit_s: float, what: str) -> threading.Timer:
     """Ends the process unless cancelled in time: a thread cannot be interrupted in a library that hangs."""
@@ -190,3 +199,8 @@ def _ready(**_: Any) -> None:
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _shutting_down(**_: Any) -> None:
     process.stop()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _stopped(**_: Any) -> None:
+    process.stopped()

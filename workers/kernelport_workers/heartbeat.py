@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -29,6 +30,7 @@ class Heartbeat:
         self._redis = redis
         self._ttl_s = ttl_s
         self._stopped = threading.Event()
+        self._asked_to_go = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         worker = Worker(
             id=worker_id,
@@ -57,7 +59,10 @@ class Heartbeat:
     def _run(self) -> None:
         while True:
             try:
-                beat(self._redis, self._record, self._ttl_s)
+                if beat(self._redis, self._record, self._ttl_s) and not self._asked_to_go:
+                    self._asked_to_go = True
+                    log.info("asked to finish and go")
+                    os.kill(os.getpid(), signal.SIGTERM)  # Celery's warm shutdown
             except RedisError as error:
                 log.warning("cannot write the heartbeat: %s", error)
             if self._stopped.wait(self._ttl_s / BEATS_PER_TTL):

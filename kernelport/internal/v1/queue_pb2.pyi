@@ -79,14 +79,18 @@ class FrontDoorRecord(_message.Message):
     def __init__(self, name: _Optional[str] = ..., loads: _Optional[_Iterable[_Union[Load, _Mapping]]] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("deployment", "requests", "bytes")
+    __slots__ = ("deployment", "requests", "bytes", "accepted", "answered")
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
     deployment: str
     requests: int
     bytes: int
-    def __init__(self, deployment: _Optional[str] = ..., requests: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+    accepted: int
+    answered: int
+    def __init__(self, deployment: _Optional[str] = ..., requests: _Optional[int] = ..., bytes: _Optional[int] = ..., accepted: _Optional[int] = ..., answered: _Optional[int] = ...) -> None: ...
 
 class WorkerRecord(_message.Message):
     __slots__ = ("worker", "deployments", "shared_folder")

@@ -1,0 +1,188 @@
+"""`python -m kernelport_ops.autoscale`, which `kernelport autoscale` runs."""
+
+import logging
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import click
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from kernelport import metrics
+from kernelport.deployments import Deployment, load_autoscale, load_deployments
+from kernelport.scaling import Autoscale
+from kernelport.schema import ConfigError
+from kernelport.settings import PREFIX, Settings, SettingsError, default_state_dir
+from kernelport_ops.autoscale.controller import Controller, Plan
+from kernelport_ops.autoscale.demand import DemandReader
+from kernelport_ops.autoscale.jobs import job_backlog
+from kernelport_ops.autoscale.local import LocalProvider
+from kernelport_ops.autoscale.lock import FencedError, Lock
+from kernelport_ops.autoscale.provider import Provider, ProviderError
+from kernelport_ops.lambda_cloud.client import Client, KeyMissingError
+from kernelport_ops.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.lambda_cloud.secrets import secrets_from_environment
+
+log = logging.getLogger("kernelport.autoscale")
+
+REDIS_TIMEOUT_S = 10.0
+
+
+@click.command("autoscale", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--interval", default=5.0, show_default=True, envvar=f"{PREFIX}INTERVAL", help="Seconds between looks.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done and why, once, and do nothing.")
+@click.option("--once", is_flag=True, help="Look and act once.")
+@click.option("--redis-url", default=None, envvar=f"{PREFIX}REDIS_URL", help="The Redis that holds the queues.")
+@click.option(
+    "--deployments-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    envvar=f"{PREFIX}DEPLOYMENTS_FILE",
+    help="The deployments file; ./deployments/deployments.yaml or the bundled one by default.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_state_dir,
+    envvar=f"{PREFIX}STATE_DIR",
+    help="Where local workers keep their logs.",
+)
+@click.option(
+    "--metrics-listen", default="", envvar=f"{PREFIX}METRICS_LISTEN", help="host:port of a Prometheus endpoint."
+)
+def command(
+    interval: float,
+    dry_run: bool,
+    once: bool,
+    redis_url: str | None,
+    deployments_file: Path | None,
+    state_dir: Path,
+    metrics_listen: str,
+) -> None:
+    """Give each deployment with a `scaling` in the deployments file the workers that it needs, and no more.
+
+    It runs until it is stopped. Local workers stop with it; rented machines go on, and the next autoscaler finds them.
+    """
+    settings = Settings.from_environment()
+    if redis_url:
+        settings = replace(settings, redis_url=redis_url)
+    if deployments_file is not None:
+        settings = replace(settings, deployments_file=deployments_file.absolute())
+    deployments = load_deployments(settings.deployments_file)
+    autoscale = load_autoscale(settings.deployments_file)
+    if not any(deployment.scaling for deployment in deployments.values()):
+        raise click.ClickException(f"no deployment in {settings.deployments_file} has a `scaling`")
+    with _connect(settings) as redis:
+        provider = _provider(autoscale, deployments, settings, redis, state_dir)
+        lock = Lock(redis, autoscale.fleet)
+        demand = DemandReader(redis, job_backlog)
+        controller = Controller(redis, deployments, autoscale, provider, demand, lock, settings.stop_s)
+        if dry_run:
+            _print(controller.preview())
+            return
+        if metrics_listen:
+            metrics.serve(metrics_listen)
+        try:
+            _run(controller, interval, once)
+        finally:
+            provider.close()
+            try:
+                lock.release()
+            except RedisError as error:
+                log.warning("cannot give up the lock, it will expire: %s", error)
+
+
+def _connect(settings: Settings) -> Redis:
+    return Redis.from_url(
+        settings.redis_url,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _provider(
+    autoscale: Autoscale, deployments: dict[str, Deployment], settings: Settings, redis: Redis, state_dir: Path
+) -> Provider:
+    if autoscale.provider == "local" or autoscale.lambda_cloud is None:
+        return LocalProvider(autoscale.local, settings, state_dir / "logs")
+    secrets = secrets_from_environment()
+    if not secrets.redis_url:
+        raise click.ClickException(
+            f"{PREFIX}WORKER_REDIS_URL is not set: the address at which rented machines reach Redis, rediss://..."
+        )
+    client = Client.from_environment()
+    return LambdaProvider(client, autoscale.lambda_cloud, autoscale.fleet, deployments, redis, secrets)
+
+
+def _run(controller: Controller, interval: float, once: bool) -> None:
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    told: dict[str, str] = {}
+    while not stop.is_set():
+        try:
+            plans = controller.look()
+        except (ProviderError, RedisError, FencedError) as error:
+            log.warning("nothing done this time: %s", error)
+            plans = []
+        if plans is None and "" not in told:
+            log.info("another autoscaler is at work; standing by")
+        told = {"": "standing by"} if plans is None else {**told, **_tell(plans, told)}
+        if plans is not None:
+            told.pop("", None)
+        if once:
+            return
+        stop.wait(interval)
+
+
+def _tell(plans: list[Plan], told: dict[str, str]) -> dict[str, str]:
+    """Logs what changed since it was last told."""
+    lines = {}
+    for plan in plans:
+        key = f"{plan.seen.ready} {len(plan.seen.starting)} {plan.decision.workers} {plan.actions}"
+        if told.get(plan.deployment) != key:
+            log.info("%s", _words(plan))
+        lines[plan.deployment] = key
+    return lines
+
+
+def _words(plan: Plan) -> str:
+    actions = "; ".join(plan.actions)
+    there = f"{plan.seen.ready} ready, {len(plan.seen.starting)} starting, {plan.decision.workers} wanted"
+    return f"{plan.deployment}: {there}: {plan.decision.reason}{'. ' if actions else ''}{actions}"
+
+
+def _print(plans: list[Plan]) -> None:
+    for plan in plans:
+        demand = plan.seen.demand
+        rate = "a rate not measured yet" if demand.service_rate is None else f"{demand.service_rate:.1f}/s a worker"
+        click.echo(_words(replace(plan, actions=())))
+        click.echo(
+            f"  asked: {demand.waiting + demand.in_flight:g} requests and {demand.job_items:g} job items wait,"
+            f" {demand.arrival_rate:.1f}/s arrive, {rate}, boots of {plan.seen.boot_s:.0f} s"
+        )
+        click.echo(f"  would: {'; '.join(plan.actions) or 'do nothing'}")
+
+
+def main() -> None:
+    """Runs the command; what a user can mend is one line on stderr."""
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        command(prog_name="kernelport autoscale")
+    except (ConfigError, SettingsError, KeyMissingError, ProviderError, RedisError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The control loop: look, decide, act; once every few seconds.
+
+Everything that must outlive this process is in the ledger or at the provider; a controller that starts finds there what
+the one before it had begun, and goes on with it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from redis import Redis
+
+from kernelport import metrics
+from kernelport.deployments import Deployment
+from kernelport.registry import workers_now
+from kernelport.scaling import Autoscale, Scaling
+from kernelport_ops.autoscale.budget import Purse
+from kernelport_ops.autoscale.demand import DemandReader
+from kernelport_ops.autoscale.launching import Launching, words
+from kernelport_ops.autoscale.ledger import Entry, Ledger
+from kernelport_ops.autoscale.lock import Lock
+from kernelport_ops.autoscale.policy import Decision, Observation, State, decide
+from kernelport_ops.autoscale.provider import Offer, Provider
+from kernelport_ops.autoscale.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+# How long a machine has, beyond its workers' own limit, to finish its work before it is ended all the same.
+DRAIN_MARGIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a look decided for one deployment.
+
+    Attributes:
+        seen: what was there.
+        decision: how many workers there should be, and why.
+        actions: what is done about it, in words for people.
+    """
+
+    deployment: str
+    seen: Observation
+    decision: Decision
+    actions: tuple[str, ...]
+
+
+class Controller:
+    """Scales the deployments that have a `scaling`.
+
+    Args:
+        stop_s: how long a worker that is told to stop may take to finish, in seconds.
+        now: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        deployments: Mapping[str, Deployment],
+        autoscale: Autoscale,
+        provider: Provider,
+        demand: DemandReader,
+        lock: Lock,
+        stop_s: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._redis = redis
+        self._scaled: dict[str, Scaling] = {name: d.scaling for name, d in deployments.items() if d.scaling}
+        self._autoscale = autoscale
+        self._provider = provider
+        self._demand = demand
+        self._lock = lock
+        self._stop_s = stop_s
+        self._now = now
+        self._states: dict[str, State] = {}
+        self.ledger = Ledger(redis, autoscale.fleet, lock)
+        self._launching = Launching(autoscale.fleet, provider, self.ledger, lock, self._purse, now)
+        drain_s = stop_s + DRAIN_MARGIN_S
+        self._upkeep = Upkeep(redis, self._scaled, provider, demand, self.ledger, self._launching, drain_s, now)
+
+    def look(self) -> list[Plan] | None:
+        """One round; None while another autoscaler has the lock.
+
+        Raises:
+            ProviderError: when the machines cannot be listed: then nothing is done.
+            RedisError: when Redis is away: then nothing is done, either.
+            FencedError: when another autoscaler took over in the middle.
+        """
+        if not self._lock.hold():
+            return None
+        self.ledger.read()
+        listed = self._provider.machines()
+        for finding in self.ledger.settle(listed, self._now()):
+            log.info("%s", finding)
+        self._upkeep.look_after(self._purse)
+        plans = [self._scale(name, scaling) for name, scaling in self._scaled.items()]
+        self._show(plans)
+        return plans
+
+    def preview(self) -> list[Plan]:
+        """What a look would decide and do. Changes nothing and needs no lock."""
+        self.ledger.read()
+        known = self.ledger.entries
+        for machine in self._provider.machines():
+            if machine.name not in known:
+                known[machine.name] = Entry(
+                    machine.name, machine.deployment, machine.workers, machine.price, machine.launched_at, seen=True
+                )
+        plans = []
+        for name, scaling in self._scaled.items():
+            seen, decision = self._decide(name, scaling)
+            more = decision.workers - seen.workers
+            actions: list[str] = []
+            if more > 0:
+                actions += [words(offer) for offer in self._affordable(self._provider.offers(), more)]
+                actions = actions or ["nothing: no machine can be had within the budget"]
+            elif more < 0:
+                actions += [f"drain {entry.name}" for entry in self._to_remove(name, -more)]
+            plans.append(Plan(name, seen, decision, tuple(actions)))
+        return plans
+
+    def _show(self, plans: Sequence[Plan]) -> None:
+        """Sets the metrics."""
+        for plan in plans:
+            counts = {"ready": plan.seen.ready, "starting": len(plan.seen.starting), "wanted": plan.decision.workers}
+            for state, count in counts.items():
+                metrics.AUTOSCALE_WORKERS.labels(plan.deployment, state).set(count)
+        purse = self._purse()
+        metrics.AUTOSCALE_RATE.set(purse.rate)
+        metrics.AUTOSCALE_SPENT.set(purse.spent)
+
+    def _purse(self) -> Purse:
+        return Purse.of(self._autoscale.budget, self.ledger, self._stop_s + DRAIN_MARGIN_S, self._now())
+
+    def _affordable(self, offers: Sequence[Offer], workers: int) -> list[Offer]:
+        """The cheapest offers that make up a number of workers, one a kind and place, within the budget."""
+        purse = self._purse()
+        chosen: list[Offer] = []
+        for offer in offers:
+            if workers <= 0:
+                break
+            if purse.refusal(offer.price + sum(each.price for each in chosen)) is None:
+                chosen.append(offer)
+                workers -= offer.workers
+        return chosen
+
+    def _decide(self, name: str, scaling: Scaling) -> tuple[Observation, Decision]:
+        now = self._now()
+        entries = [entry for entry in self.ledger.live if entry.deployment == name]
+        going = {worker for entry in entries if entry.going for worker in entry.worker_ids}
+        serving = {
+            record.worker.id
+            for record in workers_now(self._redis)
+            if any(served.name == name for served in record.deployments)
+        } - going
+        # What was lost a moment ago may come back, or is ended soon; until then it counts as one that starts.
+        starting = tuple(
+            now - (entry.launched_at if entry.ready_at is None else entry.lost_at or now)
+            for entry in entries
+            if not entry.going and (entry.ready_at is None or entry.lost_at is not None)
+            for _ in range(entry.workers)
+        )
+        demand = self._demand.read(name, len(serving), now)
+        seen = Observation(demand, len(serving), starting, self._demand.boot_s(name))
+        decision, self._states[name] = decide(scaling, seen, self._states.get(name, State()), now)
+        return seen, decision
+
+    def _scale(self, name: str, scaling: Scaling) -> Plan:
+        seen, decision = self._decide(name, scaling)
+        more = decision.workers - seen.workers
+        actions: list[str] = []
+        if more > 0:
+            actions = self._launching.launch(name, more)
+        elif more < 0:
+            for entry in self._to_remove(name, -more):
+                self._upkeep.remove(entry, decision.reason)
+                actions.append(f"drain {entry.name}")
+        return Plan(name, seen, decision, tuple(actions))
+
+    def _to_remove(self, name: str, workers: int) -> list[Entry]:
+        """Machines with at most `workers` workers together: those that start first, then the dearest and youngest."""
+        candidates = [entry for entry in self.ledger.live if entry.deployment == name and not entry.going]
+        candidates.sort(key=lambda e: (e.ready_at is not None, -e.price / e.workers, -e.launched_at))
+        removed: list[Entry] = []
+        for entry in candidates:
+            if entry.workers <= workers:
+                removed.append(entry)
+                workers -= entry.workers
+        return removed

@@ -1,0 +1,1 @@
+"""GPU machines on Lambda Cloud: `python -m kernelport_ops.lambda_cloud`."""

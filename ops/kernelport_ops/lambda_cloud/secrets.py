@@ -1,0 +1,33 @@
+"""The secrets that machines are given, from the environment: on a command line others could read them."""
+
+import os
+from collections.abc import Mapping
+
+from kernelport.settings import PREFIX
+from kernelport_ops.lambda_cloud.client import KEY_VARIABLE
+from kernelport_ops.lambda_cloud.cloud_init import Secrets
+
+SELF_TERMINATE_VARIABLE = f"{PREFIX}SELF_TERMINATE"
+
+
+def secrets_from_environment(environment: Mapping[str, str] = os.environ) -> Secrets:
+    """What machines may know.
+
+    They get the API key, with which they give themselves back, only when KERNELPORT_SELF_TERMINATE is 1: whoever breaks
+    into one could use it for the whole account.
+    """
+    may_end_itself = environment.get(SELF_TERMINATE_VARIABLE) == "1"
+    return Secrets(
+        redis_url=_verified(environment.get(f"{PREFIX}WORKER_REDIS_URL", "")),
+        hub_token=environment.get("HUGGINGFACE_HUB_TOKEN") or environment.get("HF_TOKEN", ""),
+        registry_user=environment.get(f"{PREFIX}REGISTRY_USER", ""),
+        registry_token=environment.get(f"{PREFIX}REGISTRY_TOKEN", ""),
+        lambda_key=environment.get(KEY_VARIABLE, "") if may_end_itself else "",
+    )
+
+
+def _verified(redis_url: str) -> str:
+    """The same address, with the server's certificate checked: Celery does that only when it is told to."""
+    if not redis_url.startswith("rediss://") or "ssl_cert_reqs=" in redis_url:
+        return redis_url
+    return f"{redis_url}{'&' if '?' in redis_url else '?'}ssl_cert_reqs=required"

@@ -1,0 +1,1 @@
+"""A Lambda Cloud on loopback that lies as the real one does."""
