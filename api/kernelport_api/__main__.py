@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from kernelport.artifacts import ArtifactsError
 from kernelport import logs, tracing
+from kernelport.artifacts import ArtifactsError
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport_api.server import ListenError, serve

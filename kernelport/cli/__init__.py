@@ -48,7 +48,26 @@ def cli() -> None:
     """
 
 
-for command in (up, serve, worker, infer, say, jobs, deployments, voices, dlq, model_fetch, doctor, demo, bench, health, flower, autoscale, lambda_cloud):
+COMMANDS = (
+    up,
+    serve,
+    worker,
+    infer,
+    say,
+    jobs,
+    voices,
+    deployments,
+    dlq,
+    model_fetch,
+    doctor,
+    health,
+    flower,
+    autoscale,
+    lambda_cloud,
+    bench,
+    demo,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

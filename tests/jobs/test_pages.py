@@ -12,7 +12,7 @@ from tests.jobs.calls import spoken, tiny
 
 @pytest.mark.parametrize("max_batch", [8, 32])
 def test_a_padded_batch_of_mixed_lines_wastes_at_most_a_twentieth(max_batch: int) -> None:
-    rng = random.Random(0)  # noqa: S311
+    rng = random.Random(0)
     texts = ["x" * min(1500, 5 + int(rng.expovariate(1 / 120))) for _ in range(PAGE_ITEMS)]
     packed = pack([spoken(str(place), text) for place, text in enumerate(texts)], 0, max_batch, stackable=False)
     lengths = _lengths(packed.page)

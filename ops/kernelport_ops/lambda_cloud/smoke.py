@@ -61,7 +61,7 @@ def _state(health: Any, deployment: str) -> str:
     try:
         answer = health.Check(request, timeout=10)
     except grpc.RpcError as error:
-        return str(error.code().name)  # type: ignore[attr-defined]
+        return str(error.code().name)
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
