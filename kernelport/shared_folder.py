@@ -80,7 +80,8 @@ class SharedFolder:
 
     def sweep(self) -> None:
         """Lets go of what is of no use any more: its owner died."""
-        for name in os.listdir(self._path):
-            expires, _, _ = name.partition("-")
-            if expires.isdigit() and int(expires) < time.time():
-                self.discard(name)
+        with contextlib.suppress(OSError):  # the folder itself has gone
+            for name in os.listdir(self._path):
+                expires, _, _ = name.partition("-")
+                if expires.isdigit() and int(expires) < time.time():
+                    self.discard(name)
