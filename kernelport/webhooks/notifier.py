@@ -108,14 +108,12 @@ class Notifier:
         noted."""
         while True:
             fields: Any = self._redis.hgetall(keys.job(job_id))
-            spec: Any = self._redis.get(keys.job(job_id, "spec"))
             hook: Any = self._redis.hgetall(keys.job(job_id, "hook"))
-            if not fields or spec is None:
+            if not fields:
                 self._redis.zrem(keys.JOB_HOOKS, job_id)
                 return
             record = JobRecord(job_id, fields)
-            job, webhook = record.job(), pb.JobSpec.FromString(spec).webhook
-            now_us = round(time.time() * MICROSECONDS)
+            job, now_us = record.job(), round(time.time() * MICROSECONDS)
             told = Told.of(hook)
             if b"event" not in hook:
                 event = due(job, told, now_us)
@@ -124,7 +122,7 @@ class Notifier:
                     scripts.run(self._redis, "hooked", job_id, record.log_length, again)
                     return
                 hook = self._note(job_id, event, body_of(event, job, now_us), now_us)
-            if not self._send(job_id, webhook, hook):
+            if not self._send(job_id, hook):
                 return
 
     def _note(self, job_id: str, event: Event, body: bytes, now_us: int) -> dict[bytes, bytes]:
@@ -137,8 +135,14 @@ class Notifier:
             name.encode(): value if isinstance(value, bytes) else str(value).encode() for name, value in pending.items()
         }
 
-    def _send(self, job_id: str, webhook: pb.Webhook, hook: dict[bytes, bytes]) -> bool:
+    def _send(self, job_id: str, hook: dict[bytes, bytes]) -> bool:
         """Sends the event that is kept: True when that is done with."""
+        # The whole spec, which may hold a large voice beside the secret: read only when there is something to send.
+        spec: Any = self._redis.get(keys.job(job_id, "spec"))
+        if spec is None:  # deleted just now
+            self._redis.zrem(keys.JOB_HOOKS, job_id)
+            return False
+        webhook = pb.JobSpec.FromString(spec).webhook
         event_id, kind, body = hook[b"event"].decode(), int(hook[b"kind"]), hook[b"body"]
         now = time.time()
         signed = headers(webhook.secret, event_id, int(now), body)
@@ -153,12 +157,8 @@ class Notifier:
                 scripts.run(self._redis, "hooked", job_id, -1, round((now + pause_s) * MICROSECONDS))
                 return False
             log.warning("webhook %s did not arrive and is given up: %s", event_id, error)
-        told: dict[str, str | bytes | int] = {
-            "started": 1,
-            "finished": hook[b"then_finished"],
-            "done": hook[b"then_done"],
-        }
-        self._keep(job_id, {**told, "at": round(now * MICROSECONDS)}, drop=_PENDING)
+        arrived = {"started": 1, "finished": int(hook[b"then_finished"]), "done": int(hook[b"then_done"])}
+        self._keep(job_id, {**arrived, "at": round(now * MICROSECONDS)}, drop=_PENDING)
         return True
 
     def _keep(self, job_id: str, fields: Mapping[str, str | bytes | int], drop: Sequence[str] = ()) -> None:
