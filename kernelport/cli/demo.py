@@ -58,7 +58,8 @@ def _push_a_tensor(client: Client, console: Console) -> None:
 
 
 def _table(items: list[pb.Item]) -> Table:
-    table = Table("file", Column("text", no_wrap=True, max_width=44), "audio s", "real-time factor")
+    others = [Column(name, no_wrap=True) for name in ("audio s", "real-time factor")]
+    table = Table(Column("file", no_wrap=True), Column("text", no_wrap=True, max_width=32), *others)
     for item in items[:SHOWN_ITEMS]:
         factor = item.backend_s / item.batch_size / item.audio_s if item.audio_s else 0.0
         table.add_row(item.file, escape(item.text), f"{item.audio_s:.2f}", f"{factor:.3f}")
