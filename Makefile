@@ -72,6 +72,7 @@ bench-autoscale: .venv/installed-bench
 ## Two hundred randomised runs of the autoscaler on a cloud that lies: nothing lost, over budget, left behind or doubled.
 chaos-autoscale: .venv/installed-test
 	$(BIN)/python -m tests.ops.autoscale_chaos --runs 200
+	KERNELPORT_CHAOS=1 $(BIN)/python -m pytest -q tests/ops/test_autoscale_workers.py
 
 clean:
 	rm -rf .venv out

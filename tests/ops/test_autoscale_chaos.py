@@ -15,7 +15,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
         yield running
 
 
-@pytest.mark.parametrize("seed", [3, 11, 14])
+@pytest.mark.parametrize("seed", [11, 12, 14])
 def test_nothing_is_lost_overspent_left_behind_or_launched_twice(redis: Redis, seed: int) -> None:
     report = run_one(seed, redis, hours=1.5)
     assert report.broken == []
