@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from kernelport import keys
 from kernelport.registry import ask_to_drain, note_drained
@@ -62,5 +64,5 @@ def test_it_goes_when_all_its_workers_have_finished_as_they_were_asked_to(redis:
 
 
 def test_a_redis_that_is_away_counts_as_nothing_to_do() -> None:
-    with Redis(port=1, socket_connect_timeout=1) as away:
+    with Redis(port=1, retry=Retry(NoBackoff(), 0)) as away:
         assert watched(away, VirtualClock(), idle_s=60) == ("nothing to do for 60 s", 60.0)
