@@ -191,9 +191,12 @@ class Client:
         self.close()
 
     def _signature(self, model: str) -> Signature:
-        if model not in self._signatures:
-            self._signatures[model] = self.deployment(model).signature
-        return self._signatures[model]
+        known = self._signatures.get(model)
+        if known is None:
+            known = self.deployment(model).signature
+            if known.outputs:  # else no worker has loaded the model yet
+                self._signatures[model] = known
+        return known
 
 
 class AsyncClient:
@@ -247,9 +250,12 @@ class AsyncClient:
         await self.close()
 
     async def _signature(self, model: str) -> Signature:
-        if model not in self._signatures:
-            self._signatures[model] = (await self.deployment(model)).signature
-        return self._signatures[model]
+        known = self._signatures.get(model)
+        if known is None:
+            known = (await self.deployment(model)).signature
+            if known.outputs:  # else no worker has loaded the model yet
+                self._signatures[model] = known
+        return known
 
 
 def _request(model: str, inputs: Mapping[str, Any], request_id: str) -> inference_pb2.InferRequest:
