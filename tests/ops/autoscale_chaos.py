@@ -174,7 +174,7 @@ class _Setup:
             deployments,
             Autoscale(provider="lambda", budget=self.budget, lambda_cloud=cloud),
             provider,
-            DemandReader(self.redis, lambda redis, name: (0, 0)),
+            DemandReader(self.redis),
             Lock(self.redis, "main"),
             stop_s=30.0,
             now=self.clock.time,

@@ -90,7 +90,7 @@ class Cloud:
         provider = LambdaProvider(
             client, autoscale.lambda_cloud, "main", deployments, self._redis, secrets, self.clock.monotonic
         )
-        demand = DemandReader(self._redis, lambda redis, name: (0, 0))
+        demand = DemandReader(self._redis)
         lock = Lock(self._redis, "main")
         return Controller(
             self._redis, deployments, autoscale, provider, demand, lock, stop_s=200.0, now=self.clock.time

@@ -32,6 +32,9 @@ class ActiveTask:
         self._consumer = consumer
         self._started_at = time.time()
         self.result: Any = None
+        # All events or none: of a task whose end alone is told, nobody learns the name.
+        events = consumer.event_dispatcher
+        self._events = events if events is not None and events.enabled and task.send_events else None
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """What `celery inspect active` prints."""
@@ -64,6 +67,5 @@ class ActiveTask:
             self._send("task-failed", exception=repr(error))
 
     def _send(self, event: str, **fields: Any) -> None:
-        events = self._consumer.event_dispatcher
-        if events is not None and events.enabled and self.task.send_events:
-            events.send(event, uuid=self.id, **fields)
+        if self._events is not None:
+            self._events.send(event, uuid=self.id, **fields)

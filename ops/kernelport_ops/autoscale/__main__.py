@@ -21,7 +21,6 @@ from kernelport.schema import ConfigError
 from kernelport.settings import PREFIX, Settings, SettingsError, default_state_dir
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
-from kernelport_ops.autoscale.jobs import job_backlog
 from kernelport_ops.autoscale.local import LocalProvider
 from kernelport_ops.autoscale.lock import FencedError, Lock
 from kernelport_ops.autoscale.provider import Provider, ProviderError
@@ -81,7 +80,7 @@ def command(
     with _connect(settings) as redis:
         provider = _provider(autoscale, deployments, settings, redis, state_dir)
         lock = Lock(redis, autoscale.fleet)
-        demand = DemandReader(redis, job_backlog)
+        demand = DemandReader(redis)
         controller = Controller(redis, deployments, autoscale, provider, demand, lock, settings.stop_s)
         if dry_run:
             _print(controller.preview())

@@ -1,7 +1,6 @@
 """Reads from Redis what is asked of a deployment, and measures how fast it comes and goes."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +8,7 @@ from redis import Redis
 
 from kernelport import keys
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
+from kernelport.jobs.backlog import Backlog
 from kernelport_ops.autoscale.policy import Demand
 from kernelport_ops.autoscale.rates import Rate
 
@@ -18,9 +18,6 @@ log = logging.getLogger(__name__)
 FIRST_BOOT_S = 180.0
 # A new measurement counts for this much beside what was known.
 _NEW_SHARE = 0.2
-
-# Gives the items of a deployment's jobs that wait, and those that workers hold.
-JobBacklog = Callable[[Redis, str], tuple[int, int]]
 
 
 @dataclass
@@ -32,15 +29,10 @@ class _Counters:
 
 
 class DemandReader:
-    """The demand for deployments, as of the last `read`.
+    """The demand for deployments, as of the last `read`."""
 
-    Args:
-        jobs: where the backlog of jobs is read.
-    """
-
-    def __init__(self, redis: Redis, jobs: JobBacklog) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._jobs = jobs
         self._counters: dict[str, _Counters] = {}
         self._arrivals: dict[str, Rate] = {}
         self._last: dict[str, tuple[float, int, int]] = {}
@@ -48,16 +40,16 @@ class DemandReader:
     def read(self, deployment: str, workers: int, now: float) -> Demand:
         """What is asked of a deployment whose `workers` are ready."""
         outstanding, accepted, answered = self._front_doors(deployment)
-        items, running = self._jobs(self._redis, deployment)
+        backlog = Backlog.read(self._redis, deployment)
         arrivals = self._arrivals.setdefault(deployment, Rate())
         arrivals.note(now, accepted)
-        self._measure(deployment, workers, outstanding, items + running, answered, now)
+        self._measure(deployment, workers, outstanding, backlog.items + backlog.running, answered, now)
         stored: Any = self._redis.hget(keys.autoscale_rates(deployment), "service_rate")
         in_hand = min(outstanding, workers)  # at least one request each; the rest of a batch counts as waiting
         return Demand(
             waiting=outstanding - in_hand,
-            in_flight=in_hand + running,
-            job_items=items,
+            in_flight=in_hand + backlog.running,
+            job_items=backlog.items,
             arrival_rate=arrivals.per_second(),
             service_rate=float(stored) if stored else None,
         )

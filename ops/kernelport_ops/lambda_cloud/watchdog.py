@@ -18,7 +18,6 @@ from kernelport import keys
 from kernelport.registry import is_drained
 from kernelport.settings import Settings
 from kernelport_ops.autoscale.demand import DemandReader
-from kernelport_ops.autoscale.jobs import job_backlog
 from kernelport_ops.autoscale.provider import ProviderError, worker_ids
 from kernelport_ops.lambda_cloud.client import Client, KeyMissingError
 
@@ -50,7 +49,7 @@ def watch(
         workers: ids of its workers.
         idle_s: seconds.
     """
-    demand = DemandReader(redis, job_backlog)
+    demand = DemandReader(redis)
     needed_at = monotonic()
     while True:
         now = monotonic()
