@@ -47,12 +47,12 @@ def push_through(client: Client, deployments: list[str]) -> None:
 
 
 def flower_tasks(host: Host) -> Any:
-    """The tasks that Flower knows of, by id; empty while there are none."""
+    """The tasks that Flower knows of from their start, by id; empty while there are none."""
     credentials = base64.b64encode(f"kernelport:{password(host)}".encode()).decode()
     url = f"http://127.0.0.1:{host.flower_port}/api/tasks"
     request = urllib.request.Request(url, headers={"Authorization": f"Basic {credentials}"})
     with urllib.request.urlopen(request, timeout=10) as response:
-        return json.load(response)
+        return {task_id: task for task_id, task in json.load(response).items() if task["received"]}
 
 
 def password(host: Host) -> str:
