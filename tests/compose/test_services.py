@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from kernelport import Client
 from tests.compose import resolve
@@ -18,6 +19,7 @@ from tests.waiting import wait_for
 LAST_WORDS = {"", "worker: Warm shutdown (MainProcess)"}
 
 
+@pytest.mark.timeout(300)  # six processes on a machine that may have other things to do
 def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> None:
     gpu, cpu = (resolve.resolve(files)["services"] for files in (resolve.DEFAULT, resolve.CPU))
     services = {**cpu, "gpu-worker": gpu["gpu-worker"]}
