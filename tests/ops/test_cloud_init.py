@@ -48,6 +48,9 @@ def test_a_whole_stack_has_its_own_redis_and_a_front_door() -> None:
     assert services["front-door"]["ports"] == ["50051:50051"]
     environment = environment_of(services["front-door"], files_of(user_data(whole)))
     assert Settings.from_environment(environment).redis_url == "redis://redis:6379/0"
+    for service in ("front-door", "worker-0"):
+        (volume,) = (each for each in services[service]["volumes"] if each.startswith("artifacts:"))
+        assert volume.partition(":")[2] == environment["KERNELPORT_ARTIFACTS"], "both see what jobs give"
 
 
 def test_secrets_are_in_files_of_root_and_on_no_command_line() -> None:
@@ -81,6 +84,14 @@ def test_a_value_that_would_break_the_file_is_refused() -> None:
 def test_machines_check_the_certificate_of_redis_unless_told_not_to(given: str, used: str) -> None:
     environment = {"KERNELPORT_WORKER_REDIS_URL": given, "LAMBDA_CLOUD_API_KEY": "hush"}
     assert secrets_from_environment(environment) == Secrets(redis_url=used), "and they do not get the cloud's key"
+
+
+def test_machines_write_the_outputs_of_jobs_to_the_storage_that_all_share() -> None:
+    shared = {"KERNELPORT_ARTIFACTS": "s3://bucket/jobs", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hush"}
+    machine = boot(secrets=secrets_from_environment({**shared, "HOME": "/root"}))
+    environment = environment_of(compose(machine)["services"]["worker-0"], files_of(user_data(machine)))
+    assert environment.items() >= shared.items()
+    assert secrets_from_environment({**shared, "KERNELPORT_ARTIFACTS": "/srv/jobs"}).storage == {}
 
 
 def start(tmp_path: Path, docker: str) -> tuple[int, list[str]]:

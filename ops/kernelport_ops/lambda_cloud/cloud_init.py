@@ -4,6 +4,7 @@ Secrets are in files that only root reads, and reach the containers by `env_file
 of the user data is ever logged.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ LARGEST_BYTES = 1_000_000
 FRONT_DOOR_PORT = 50051
 FRONT_DOOR_IMAGE = "kernelport-front-door:cpu"
 _MODELS = "models:/home/kernelport/.cache"
+# Where images keep the outputs of jobs.
+ARTIFACTS = "/var/lib/kernelport/artifacts"
 REDIS_IMAGE = "redis:8.2.3-alpine"
 
 
@@ -29,6 +32,7 @@ class Secrets:
         hub_token: for models on Hugging Face.
         registry_user, registry_token: for images that are not public.
         lambda_key: lets the machine give itself back.
+        storage: variables that say where the outputs of jobs go, and let the machine write there.
     """
 
     redis_url: str = field(default="", repr=False)
@@ -36,6 +40,7 @@ class Secrets:
     registry_user: str = ""
     registry_token: str = field(default="", repr=False)
     lambda_key: str = field(default="", repr=False)
+    storage: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def compose(boot: Boot) -> dict[str, Any]:
             # A worker that was asked to finish and go ends with 0, and stays away.
             "restart": "on-failure",
             "stop_grace_period": "60s",
-            "volumes": [_MODELS],
+            "volumes": [_MODELS, *_shared_outputs(boot)],
             **_after_fetching(boot),
             **(_gpu(str(index)) if boot.gpu else {}),
         }
@@ -127,6 +132,7 @@ def compose(boot: Boot) -> dict[str, Any]:
             "environment": {"KERNELPORT_LISTEN": f"0.0.0.0:{FRONT_DOOR_PORT}"},
             "restart": "unless-stopped",
             "ports": [f"{FRONT_DOOR_PORT}:{FRONT_DOOR_PORT}"],
+            "volumes": _shared_outputs(boot),
         }
     if boot.secrets.lambda_key:
         services["watchdog"] = {
@@ -141,7 +147,7 @@ def compose(boot: Boot) -> dict[str, Any]:
         "profiles": ["check"],
         **(_gpu(None) if boot.gpu else {}),
     }
-    volumes: dict[str, Any] = {"models": {}, **({"redis-data": {}} if boot.stack else {})}
+    volumes: dict[str, Any] = {"models": {}, **({"redis-data": {}, "artifacts": {}} if boot.stack else {})}
     return {"name": "kernelport", "services": services, "volumes": volumes}
 
 
@@ -149,6 +155,11 @@ def _fetches(boot: Boot) -> bool:
     """Whether the model's files come from Hugging Face."""
     manifest = boot.deployment.manifest
     return manifest is not None and manifest.source.kind == "huggingface"
+
+
+def _shared_outputs(boot: Boot) -> list[str]:
+    """A whole stack keeps the outputs of jobs on its machine; workers alone write to where the settings say."""
+    return [f"artifacts:{ARTIFACTS}"] if boot.stack else []
 
 
 def _after_fetching(boot: Boot) -> dict[str, Any]:
@@ -173,8 +184,11 @@ def _gpu(index: str | None) -> dict[str, Any]:
 
 
 def _environment(boot: Boot) -> str:
-    redis_url = "redis://redis:6379/0" if boot.stack else boot.secrets.redis_url
-    values = {"KERNELPORT_REDIS_URL": redis_url}
+    if boot.stack:
+        values = {"KERNELPORT_REDIS_URL": "redis://redis:6379/0", "KERNELPORT_ARTIFACTS": ARTIFACTS}
+    else:
+        values = {"KERNELPORT_REDIS_URL": boot.secrets.redis_url}
+    values |= boot.secrets.storage
     if boot.secrets.hub_token:
         values["HUGGINGFACE_HUB_TOKEN"] = values["HF_TOKEN"] = boot.secrets.hub_token
     return _lines(values)

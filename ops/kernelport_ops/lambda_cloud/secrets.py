@@ -8,6 +8,16 @@ from kernelport_ops.lambda_cloud.client import KEY_VARIABLE
 from kernelport_ops.lambda_cloud.cloud_init import Secrets
 
 SELF_TERMINATE_VARIABLE = f"{PREFIX}SELF_TERMINATE"
+ARTIFACTS_VARIABLE = f"{PREFIX}ARTIFACTS"
+# What S3 clients go by.
+_STORAGE_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
 
 
 def secrets_from_environment(environment: Mapping[str, str] = os.environ) -> Secrets:
@@ -23,7 +33,17 @@ def secrets_from_environment(environment: Mapping[str, str] = os.environ) -> Sec
         registry_user=environment.get(f"{PREFIX}REGISTRY_USER", ""),
         registry_token=environment.get(f"{PREFIX}REGISTRY_TOKEN", ""),
         lambda_key=environment.get(KEY_VARIABLE, "") if may_end_itself else "",
+        storage=_storage(environment),
     )
+
+
+def _storage(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where the outputs of jobs go, when that is a place that machines share: a folder here is none."""
+    artifacts = environment.get(ARTIFACTS_VARIABLE, "")
+    if "://" not in artifacts:
+        return {}
+    credentials = {name: environment[name] for name in _STORAGE_VARIABLES if environment.get(name)}
+    return {ARTIFACTS_VARIABLE: artifacts, **credentials}
 
 
 def _verified(redis_url: str) -> str:

@@ -9,7 +9,7 @@ from google.rpc import status_pb2
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, metrics
+from kernelport import keys, logs, metrics
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, DeadlineExceededError
@@ -64,8 +64,10 @@ class JobRunner:
             held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt))
             if held is None:
                 return "nothing to do"
-            result = self._result(deployment, ticket, held)
-            in_time = until_done(lambda: self._complete(deployment_name, ticket, held, result))
+            job_id = held.job
+            with logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
+                result = self._result(deployment, ticket, held)
+                in_time = until_done(lambda: self._complete(deployment_name, ticket, held, result))
         self._on_done()
         what = f"job {held.job} page {held.page} items {held.first}-{held.first + held.count - 1}"
         if not in_time:
