@@ -61,9 +61,9 @@ check-monitoring: .venv/installed-test
 check-images: .venv/installed-test
 	$(BIN)/python -m pytest tests/compose/check_images.py
 
-## The shell steps of the CI workflow, in a fresh clone.
+## The shell steps of the workflows: those of CI in a fresh clone, those of the deployment on a fake cloud.
 check-ci: .venv/installed-test
-	$(BIN)/python -m pytest -s tests/workflows/check_ci.py
+	$(BIN)/python -m pytest -s tests/workflows/check_ci.py tests/workflows/check_deploy.py
 
 ## The autoscaler's policy against an oracle, a fixed fleet and a threshold rule, in virtual time. About 10 minutes.
 bench-autoscale: .venv/installed-bench
