@@ -60,6 +60,9 @@ def _set_up_logging(**_: Any) -> None:
 if settings.log_format == "json":
     _set_up_logging()  # for what is said before Celery asks
 
+# A front door and a Redis on the same machine need little, and everybody waits for them: they go first.
+NICENESS = 5
+
 app = Celery("kernelport")
 app.config_from_object(celery_config(settings))
 
@@ -184,6 +187,7 @@ def job(deployment: str, ticket: str) -> str:
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _load(instance: Any, **_: Any) -> None:
+    os.nice(NICENESS)
     instance.quiet = settings.log_format == "json"  # Celery's banner is no JSON
     try:
         process.load(sorted(instance.app.amqp.queues.consume_from))
