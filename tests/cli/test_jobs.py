@@ -129,7 +129,13 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client
     source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 600)
     command = [sys.executable, "-m", "kernelport.cli", "jobs", "submit", str(source), "--watch"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Tests that run in the background of a shell have Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
