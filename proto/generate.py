@@ -38,7 +38,13 @@ def generate(target: Path) -> list[Path]:
         proto = HERE / path.relative_to(target).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
         if "\nservice " not in proto.read_text():
             path.unlink()
-    return sorted(path.relative_to(target) for path in target.rglob("*_pb2*.py*"))
+    return generated_below(target)
+
+
+def generated_below(folder: Path) -> list[Path]:
+    """The generated modules below a folder, relative to it; not what Python has compiled of them."""
+    found = (folder / "kernelport").rglob("*_pb2*")
+    return sorted(path.relative_to(folder) for path in found if path.suffix in (".py", ".pyi"))
 
 
 def main() -> None:
@@ -47,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         files = generate(Path(scratch))
-        present = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "kernelport").rglob("*_pb2*.py*"))
+        present = generated_below(REPOSITORY)
         if arguments.check:
             stale = [
                 path
