@@ -33,6 +33,9 @@ class Artifacts:
         timeout_s: seconds after which a call to object storage has failed; a large file has another second a MiB. (The
             timeouts of the libraries below do not see every stall.)
 
+    Attributes:
+        is_local: whether it is a directory.
+
     Every method that reaches the storage raises one of `storage_errors` when it fails.
 
     Raises:
@@ -48,12 +51,12 @@ class Artifacts:
             raise ArtifactsError(f"cannot keep outputs at {url!r}: {error}") from error
         if url.startswith("s3://"):
             self._fs.retries = _S3_TRIES
-        self._local = isinstance(self._fs, LocalFileSystem)
+        self.is_local = isinstance(self._fs, LocalFileSystem)
 
     def url(self, path: str) -> str:
         """What to tell people of a path: a directory's name, or a URL."""
         place = f"{self._root}/{path}"
-        return place if self._local else str(self._fs.unstrip_protocol(place))
+        return place if self.is_local else str(self._fs.unstrip_protocol(place))
 
     def publish(self, path: str, data: bytes, may_exist: bool) -> bytes:
         """Writes a file unless there is one; returns what the file holds, which may be what somebody else wrote.
@@ -62,7 +65,7 @@ class Artifacts:
             may_exist: whether somebody else has tried before. A directory and S3 refuse to overwrite by themselves; for
                 object storage that cannot, this tells when to look first.
         """
-        if self._local:
+        if self.is_local:
             return data if self._link(path, data) else self.read(path)
         place = f"{self._root}/{path}"
         try:
@@ -75,7 +78,7 @@ class Artifacts:
 
     def replace(self, path: str, source: Path) -> None:
         """Puts a local file in a path's place, whether there is one or not."""
-        if self._local:
+        if self.is_local:
             part = self._part(path)
             self._fs.put_file(str(source), str(part))
             part.replace(self._path(path))
@@ -108,7 +111,7 @@ class Artifacts:
 
     def sweep(self, folder: str) -> None:
         """Deletes what writers that died left unfinished. Only while nobody writes there."""
-        if self._local:
+        if self.is_local:
             for part in self._path(folder).glob(f".*{PART_SUFFIX}"):
                 part.unlink(missing_ok=True)
 

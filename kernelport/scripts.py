@@ -142,6 +142,14 @@ def take_next(redis: Redis, queue_keys: Sequence[str], done: str) -> bytes | Non
     return entry
 
 
+def acknowledge(redis: Redis, tag: str) -> None:
+    """A delivered message is done."""
+    with redis.pipeline(transaction=False) as pipeline:
+        pipeline.zrem(keys.UNACKED_INDEX, tag)
+        pipeline.hdel(keys.UNACKED, tag)
+        pipeline.execute()
+
+
 def note_delivery(redis: Redis, queue_key: str, entry: bytes) -> None:
     """Notes a message that was popped off a queue's list as delivered."""
     _script(redis, _NOTE_DELIVERY)(keys=[keys.UNACKED, keys.UNACKED_INDEX, queue_key], args=[time.time(), entry])

@@ -175,7 +175,7 @@ def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start
             return super().run(requests)
 
     deployments = load_deployments(settings.deployments_file)
-    Delivery(running.redis, settings, "late", deployments, {"journal": Overtaken()}).handle(batch)
+    Delivery(running.redis, settings, "late", deployments, {"journal": Overtaken()}).handle(batch)()
     assert running.entries() == [1]
     assert running.redis.exists("kp:claim:1")
     assert not running.redis.exists("kp:replies:f")

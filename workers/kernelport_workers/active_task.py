@@ -2,8 +2,7 @@
 
 import os
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from celery.worker import state
 
@@ -11,14 +10,11 @@ from kernelport.queues import QueuedTask
 
 
 class ActiveTask:
-    """What Celery's worker state and events know of one message, for as long as a block lasts.
+    """What Celery's worker state and events know of one message, from now until it succeeded or failed.
 
     Args:
         task: the Celery task that runs it.
         consumer: Celery's consumer.
-
-    Attributes:
-        result: what the task returned.
     """
 
     # The message is acknowledged elsewhere; Celery must not cancel it when its own connection breaks.
@@ -31,10 +27,12 @@ class ActiveTask:
         self._arguments = queued.arguments
         self._consumer = consumer
         self._started_at = time.time()
-        self.result: Any = None
         # All events or none: of a task whose end alone is told, nobody learns the name.
         events = consumer.event_dispatcher
         self._events = events if events is not None and events.enabled and task.send_events else None
+        state.task_accepted(self)
+        self._send("task-received", name=self.name, args=self._arguments, kwargs="{}", root_id=self.id, retries=0)
+        self._send("task-started")
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """What `celery inspect active` prints."""
@@ -51,20 +49,15 @@ class ActiveTask:
             "worker_pid": os.getpid(),
         }
 
-    def __enter__(self) -> Self:
-        state.task_accepted(self)
-        self._send("task-received", name=self.name, args=self._arguments, kwargs="{}", root_id=self.id, retries=0)
-        self._send("task-started")
-        return self
+    def succeeded(self, result: str | None) -> None:
+        """It is done; `result` is for people."""
+        state.task_ready(self, successful=True)
+        self._send("task-succeeded", result=repr(result), runtime=time.time() - self._started_at)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        state.task_ready(self, successful=error is None)
-        if error is None:
-            self._send("task-succeeded", result=repr(self.result), runtime=time.time() - self._started_at)
-        else:
-            self._send("task-failed", exception=repr(error))
+    def failed(self, error: Exception) -> None:
+        """It is over, and will be delivered again."""
+        state.task_ready(self, successful=False)
+        self._send("task-failed", exception=repr(error))
 
     def _send(self, event: str, **fields: Any) -> None:
         if self._events is not None:

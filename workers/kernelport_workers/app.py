@@ -38,6 +38,7 @@ from kernelport_workers.delivery import Delivery
 from kernelport_workers.heartbeat import Heartbeat
 from kernelport_workers.jobs.feeder import Feeder
 from kernelport_workers.jobs.runner import JobRunner
+from kernelport_workers.runner import Finish
 
 log = logging.getLogger(__name__)
 
@@ -170,16 +171,16 @@ process = Process()
 
 
 @app.task(name=TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
-def infer(body: bytes) -> None:
+def infer(body: bytes) -> Finish:
     """Runs one serialized Batch."""
     if process.delivery is None:
         raise RuntimeError("the worker has loaded nothing")
-    process.delivery.handle(Batch.FromString(body))
+    return process.delivery.handle(Batch.FromString(body))
 
 
 @app.task(name=JOB_TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
-def job(deployment: str, ticket: str) -> str:
-    """Runs the slice of a job that is due. Flower shows the line it answers."""
+def job(deployment: str, ticket: str) -> Finish:
+    """Runs the slice of a job that is due."""
     if process.jobs is None:
         raise RuntimeError("the worker has loaded nothing")
     return process.jobs.handle(deployment, ticket)

@@ -4,13 +4,18 @@ Celery and kombu cost a worker about a millisecond and four round trips to Redis
 message that way. From then on the thread that runs it takes the next one itself, in the same formats and with one round
 trip that also acknowledges the last, until the queues have been empty for a while. To people it looks the same: each
 message is a task in `celery inspect` and in the events that Flower shows.
+
+While more messages wait, what is left of one when the model is done with it (its answer) is another thread's, beside
+the model's next run.
 """
 
+import contextlib
 import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +26,7 @@ from kernelport.queues import MessageError, QueuedTask, deployment_of, queue_key
 from kernelport_workers.active_task import ActiveTask
 from kernelport_workers.delivery_note import DeliveryNote
 from kernelport_workers.outages import PASSING, until_done
+from kernelport_workers.runner import Finish
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +40,13 @@ class Delivered:
 
     Attributes:
         give_back: tells Celery that it is done, or to deliver it again (True); None for one that Celery does not know.
+        waited: it was there before the worker asked for it.
         failed: running it raised, which no message should make it do.
     """
 
     queued: QueuedTask
     give_back: Callable[[bool], None] | None = None
+    waited: bool = False
     failed: bool = False
 
 
@@ -53,6 +61,8 @@ class Consuming:
         self._stopping = False
         self._turns = itertools.count()
         self._note = DeliveryNote(redis)
+        self._beside = ThreadPoolExecutor(1, "finish")
+        self._finishing: Future[None] | None = None
 
     def strategy(self, task: Any, app: Any, consumer: Any) -> Callable[..., None]:
         """What Celery's consumer does with a message of `task`: a `Task.Strategy`."""
@@ -81,23 +91,26 @@ class Consuming:
     def _session(self, app: Any, consumer: Any) -> None:
         """Runs what Celery has handed over, then what follows on the queues."""
         give_back: list[Delivered] = []
-        last: Delivered | None = None
-        while (last := self._next(app, last)) is not None:
-            self._run(last, app, consumer)
-            if last.give_back is not None:
-                give_back.append(last)
+        done = ""
+        while (delivered := self._next(app, done)) is not None:
+            done = self._run(delivered, app, consumer)
+            if delivered.give_back is not None:
+                give_back.append(delivered)
+        self._settle()
         # Not before: Celery would fetch its next message at once, and keep it from other workers meanwhile.
         for delivered in give_back:
             if delivered.give_back is not None:
                 delivered.give_back(delivered.failed)
 
-    def _next(self, app: Any, last: Delivered | None) -> Delivered | None:
-        """Acknowledges the last message; gives the next one, or None when the session is over."""
-        done = last.queued.tag if last and not last.failed else ""
+    def _next(self, app: Any, done: str) -> Delivered | None:
+        """Acknowledges the message of the tag `done`, if any; gives the next one, or None when the session is over."""
         keys = [] if self._handed_over or self._stopping else self._queue_keys(app)
-        while (entry := self._take(keys, done)) is not None:
+        while True:
+            entry, waited = self._take(keys, done)
+            if entry is None:
+                break
             try:
-                return Delivered(read_message(entry))
+                return Delivered(read_message(entry), waited=waited)
             except MessageError as error:
                 log.error("dropped a message that cannot be read: %s", error)
                 done = error.tag
@@ -105,13 +118,13 @@ class Consuming:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
 
-    def _take(self, keys: list[str], done: str) -> bytes | None:
-        """The next message on the queues; None when they stay empty."""
+    def _take(self, keys: list[str], done: str) -> tuple[bytes | None, bool]:
+        """The next message on the queues, and whether it waited there; None when they stay empty."""
         self._note.settle()
         if not keys and not done:
-            return None
+            return None, False
         entry = until_done(lambda: scripts.take_next(self._redis, keys, done))
-        return self._wait(keys) if entry is None and keys else entry
+        return (entry, True) if entry is not None or not keys else (self._wait(keys), False)
 
     def _wait(self, keys: list[str]) -> bytes | None:
         try:
@@ -134,16 +147,45 @@ class Consuming:
         lists = [queue_keys(name) for name in deployments[turn:] + deployments[:turn] if name is not None]
         return [key for step in zip(*lists, strict=True) for key in step]
 
-    def _run(self, delivered: Delivered, app: Any, consumer: Any) -> None:
+    def _run(self, delivered: Delivered, app: Any, consumer: Any) -> str:
+        """Runs a message; the tag to acknowledge, or none if that is seen to, or must not be."""
         queued = delivered.queued
         task = app.tasks.get(queued.name)
         if task is None:
             log.error("dropped a message for the unknown task %s: %s", queued.name, queued.arguments)
-            return
-        try:
-            with ActiveTask(queued, task, consumer) as active:
-                active.result = task.run(*queued.args)
-        except Exception:
-            # It stays where a dead worker's messages stay: it is delivered again, and its attempts are counted.
-            log.exception("%s%s failed", queued.name, queued.arguments)
-            delivered.failed = True
+            return queued.tag
+        active = ActiveTask(queued, task, consumer)
+        finish: Finish | None = None
+        with _failing(delivered, active):
+            finish = task.run(*queued.args)
+        self._settle()
+        if finish is None:
+            return ""
+        if delivered.waited:
+            self._finishing = self._beside.submit(self._finish_beside, delivered, active, finish)
+            return ""
+        with _failing(delivered, active):
+            active.succeeded(finish())
+        return "" if delivered.failed else queued.tag
+
+    def _finish_beside(self, delivered: Delivered, active: ActiveTask, finish: Finish) -> None:
+        with _failing(delivered, active):
+            active.succeeded(finish())
+            until_done(lambda: scripts.acknowledge(self._redis, delivered.queued.tag))
+
+    def _settle(self) -> None:
+        """Waits for what is being finished beside."""
+        if self._finishing is not None:
+            self._finishing.result()
+            self._finishing = None
+
+
+@contextlib.contextmanager
+def _failing(delivered: Delivered, active: ActiveTask) -> Iterator[None]:
+    """A message that fails stays where a dead worker's messages stay: it is delivered again, its attempts counted."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments)
+        delivered.failed = True
+        active.failed(error)

@@ -1,5 +1,6 @@
 """Takes a delivered batch through its life: count the attempt, run it or not, answer."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,9 @@ from kernelport.shared_folder import SharedFolder
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.claims import Claims
-from kernelport_workers.lease import Lease
+from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
-from kernelport_workers.runner import Work, run_all
+from kernelport_workers.runner import Finish, Ran, Work, run_all
 
 log = logging.getLogger(__name__)
 
@@ -49,33 +50,46 @@ class Delivery:
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
 
-    def handle(self, batch: Batch) -> None:
-        """Answers every request of a batch, unless another worker has done so. Waits for Redis while it is away."""
-        deployment = self._deployments[batch.deployment]
-        with logs.about(lambda: _ids(batch)), self._lease.hold(batch.id):
-            started = time.monotonic()
-            attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
-            taken = until_done(lambda: scripts.take(self._redis, batch, attempt))
-            if taken is None:
-                metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
-                return
-            earlier = taken.attempts[:-1]
-            if earlier:
-                metrics.REDELIVERIES.labels(batch.deployment).inc()
-            if earlier and len(batch.items) > 1:
-                self._split(batch, earlier)
-                return
-            if len(batch.items) == 1:
-                earlier = [*batch.items[0].attempts, *earlier]
-            requests = self._claims.requests(batch)
-            if not self._claims.are_in_reach(batch):
-                completions = [Completion(id=item.id, out_of_reach=True) for item in batch.items]
-            elif len(earlier) >= deployment.limits.max_attempts:
-                completions = [self._bury(batch, requests[0], earlier)]
-            else:
-                completions = self._run(batch, requests, taken.cancelled, started)
-            self._answer(batch, completions)
-            log.debug("answered %d requests", len(completions))
+    def handle(self, batch: Batch) -> Finish:
+        """Runs a batch, unless another worker has done so; then what is left is to answer every request of it.
+
+        Waits for Redis while it is away.
+        """
+        with contextlib.ExitStack() as stack:
+            hold = stack.enter_context(self._lease.hold(batch.id))
+            with logs.about(lambda: _ids(batch)):
+                outcome = self._outcome(batch, hold)
+            still_held = stack.pop_all()
+
+        def finish() -> None:
+            with still_held, logs.about(lambda: _ids(batch)):
+                if outcome is not None:
+                    self._answer(batch, outcome)
+
+        return finish
+
+    def _outcome(self, batch: Batch, hold: Hold) -> Ran | list[Completion] | None:
+        """What to answer; None when somebody else does."""
+        started = time.monotonic()
+        attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
+        taken = until_done(lambda: scripts.take(self._redis, batch, attempt))
+        if taken is None:
+            metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+            return None
+        earlier = taken.attempts[:-1]
+        if earlier:
+            metrics.REDELIVERIES.labels(batch.deployment).inc()
+        if earlier and len(batch.items) > 1:
+            self._split(batch, earlier)
+            return None
+        if len(batch.items) == 1:
+            earlier = [*batch.items[0].attempts, *earlier]
+        requests = self._claims.requests(batch)
+        if not self._claims.are_in_reach(batch):
+            return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
+        if len(earlier) >= self._deployments[batch.deployment].limits.max_attempts:
+            return [self._bury(batch, requests[0], earlier)]
+        return self._run(batch, requests, taken.cancelled, started, hold)
 
     def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
         """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along."""
@@ -106,23 +120,21 @@ class Delivery:
         return Completion(id=batch.items[0].id, error=to_status(error).SerializeToString())
 
     def _run(
-        self, batch: Batch, requests: Sequence[bytes | None], cancelled: Sequence[bool], started: float
-    ) -> list[Completion]:
-        work = [self._work(batch, *each) for each in zip(batch.items, requests, cancelled, strict=True)]
-        with self._lease.steps_of(self._deployments[batch.deployment].timeouts.step_s):
-            completions = run_all(work, self._backends[batch.deployment], started)
-        if tracing.is_on:
-            tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
+        self, batch: Batch, requests: Sequence[bytes | None], cancelled: Sequence[bool], started: float, hold: Hold
+    ) -> Ran:
+        work = [self._work(batch, *each, hold) for each in zip(batch.items, requests, cancelled, strict=True)]
+        with hold.steps_of(self._deployments[batch.deployment].timeouts.step_s):
+            ran = run_all(work, self._backends[batch.deployment], started)
         metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
-        metrics.BACKEND_SECONDS.labels(batch.deployment).observe(completions[0].backend_us / MICROSECONDS)
-        return completions
+        metrics.BACKEND_SECONDS.labels(batch.deployment).observe(ran.backend_us / MICROSECONDS)
+        return ran
 
-    def _work(self, batch: Batch, item: BatchItem, request: bytes | None, cancelled: bool) -> Work:
+    def _work(self, batch: Batch, item: BatchItem, request: bytes | None, cancelled: bool, hold: Hold) -> Work:
         checked_at = time.monotonic()
 
         def check() -> None:
             nonlocal checked_at
-            self._lease.step()
+            hold.step()
             work.raise_if_expired()
             if time.monotonic() - checked_at >= CANCEL_CHECK_S:
                 checked_at = time.monotonic()
@@ -145,7 +157,10 @@ class Delivery:
         except RedisError:
             return False  # nobody has said so
 
-    def _answer(self, batch: Batch, completions: Sequence[Completion]) -> None:
+    def _answer(self, batch: Batch, outcome: Ran | list[Completion]) -> None:
+        completions = outcome.completions() if isinstance(outcome, Ran) else outcome
+        if tracing.is_on:
+            tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
             item.result_key: completion.response
             for item, completion in zip(batch.items, completions, strict=True)
@@ -160,6 +175,7 @@ class Delivery:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
             return  # its requests may go on singly: they need their claims
         self._claims.release(batch)
+        log.debug("answered %d requests", len(completions))
 
 
 def _now_us() -> int:

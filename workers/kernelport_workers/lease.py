@@ -1,4 +1,4 @@
-"""Keeps a worker's hold on the batch it runs, and ends the worker when its model hangs.
+"""Keeps a worker's hold on the batches in its hands, and ends the worker when its model hangs.
 
 kombu notes the time of delivery in a sorted set and delivers a batch again when that time is older than the visibility
 timeout. It never renews it: this does, from a thread of its own, for as long as the process lives. So the timeout can
@@ -24,36 +24,40 @@ LOOK_INTERVAL_S = 0.25
 HUNG_EXIT_CODE = 70
 
 
-class Lease:
-    """The lease on the one batch that this worker runs.
+class Hold:
+    """The lease on one batch.
 
     Args:
+        tag: the batch's delivery tag.
         lease_s: the visibility timeout in seconds.
+
+    Attributes:
+        renewed_at, renew_at: when it was renewed, and is to be tried next, in seconds of the monotonic clock.
+        step_limit_s: what a step may take.
     """
 
-    def __init__(self, redis: Redis, lease_s: float) -> None:
-        self._redis = redis
-        self._interval_s = lease_s / RENEWALS_PER_LEASE
-        self._tag: str | None = None
-        self._renew_at = 0.0
-        self._step_limit_s = 0.0
+    def __init__(self, tag: str, lease_s: float) -> None:
+        self.tag = tag
+        self.renewed_at = time.monotonic()
+        self.renew_at = self.renewed_at + lease_s / RENEWALS_PER_LEASE
+        self.step_limit_s = 0.0
+        self._lease_s = lease_s
         self._step_ends_at = float("inf")
-        threading.Thread(target=self._run, name="lease", daemon=True).start()
 
-    @contextlib.contextmanager
-    def hold(self, batch_id: str) -> Iterator[None]:
-        """Renews the lease on a batch while the block runs."""
-        self._renew_at = time.monotonic() + self._interval_s
-        self._tag = batch_id
-        try:
-            yield
-        finally:
-            self._tag = None
+    @property
+    def is_certain(self) -> bool:
+        """Whether nobody else can have been given the batch. False after a pause, or while Redis is away."""
+        return time.monotonic() < self.renewed_at + self._lease_s
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether a step takes longer than its limit."""
+        return time.monotonic() >= self._step_ends_at
 
     @contextlib.contextmanager
     def steps_of(self, limit_s: float) -> Iterator[None]:
         """Ends this process when a step of the model in the block takes longer than `limit_s` seconds."""
-        self._step_limit_s = limit_s
+        self.step_limit_s = limit_s
         self.step()
         try:
             yield
@@ -62,30 +66,57 @@ class Lease:
 
     def step(self) -> None:
         """The model has come to its next step."""
-        self._step_ends_at = time.monotonic() + self._step_limit_s
+        self._step_ends_at = time.monotonic() + self.step_limit_s
+
+
+class Lease:
+    """The leases on the batches that this worker has in its hands.
+
+    Args:
+        lease_s: the visibility timeout in seconds.
+    """
+
+    def __init__(self, redis: Redis, lease_s: float) -> None:
+        self._redis = redis
+        self._lease_s = lease_s
+        self._holds: set[Hold] = set()
+        threading.Thread(target=self._run, name="lease", daemon=True).start()
+
+    @contextlib.contextmanager
+    def hold(self, tag: str) -> Iterator[Hold]:
+        """Renews the lease on a batch while the block runs."""
+        hold = Hold(tag, self._lease_s)
+        self._holds.add(hold)
+        try:
+            yield hold
+        finally:
+            self._holds.discard(hold)
 
     def _run(self) -> None:
         while True:
             time.sleep(LOOK_INTERVAL_S)
-            tag, now = self._tag, time.monotonic()
-            if now >= self._step_ends_at:
-                self._end_process(tag)
-            if tag is not None and now >= self._renew_at:
-                self._renew_at = now + self._interval_s
-                self._renew(tag)
+            for hold in self._holds.copy():
+                if hold.is_hung:
+                    self._end_process(hold)
+                if time.monotonic() >= hold.renew_at:
+                    self._renew(hold)
 
-    def _renew(self, tag: str) -> None:
+    def _renew(self, hold: Hold) -> None:
+        now = time.monotonic()
+        hold.renew_at = now + self._lease_s / RENEWALS_PER_LEASE
         try:
             # XX: a batch that is done stays done. GT: a clock that went back shortens nothing.
-            self._redis.zadd(keys.UNACKED_INDEX, {tag: time.time()}, xx=True, gt=True)
-            metrics.LEASE_RENEWALS.inc()
+            self._redis.zadd(keys.UNACKED_INDEX, {hold.tag: time.time()}, xx=True, gt=True)
         except RedisError as error:
-            log.warning("cannot renew the lease on batch %s: %s", tag, error)
+            log.warning("cannot renew the lease on batch %s: %s", hold.tag, error)
+            return
+        hold.renewed_at = now
+        metrics.LEASE_RENEWALS.inc()
 
-    def _end_process(self, tag: str | None) -> None:
-        log.critical("the model passed its step limit of %g s on batch %s; ending this worker", self._step_limit_s, tag)
-        if tag is not None:
-            with contextlib.suppress(RedisError):  # then the lease runs out by itself
-                self._redis.zadd(keys.UNACKED_INDEX, {tag: 0}, xx=True)
+    def _end_process(self, hold: Hold) -> None:
+        limit_s, tag = hold.step_limit_s, hold.tag
+        log.critical("the model passed its step limit of %g s on batch %s; ending this worker", limit_s, tag)
+        with contextlib.suppress(RedisError):  # then the lease runs out by itself
+            self._redis.zadd(keys.UNACKED_INDEX, {tag: 0}, xx=True)
         logging.shutdown()
         os._exit(HUNG_EXIT_CODE)

@@ -1,4 +1,4 @@
-"""Runs the requests of a batch on a backend and completes every one of them."""
+"""Runs the requests of a batch on a backend, and writes out what every one of them is answered."""
 
 import logging
 import time
@@ -14,6 +14,8 @@ from kernelport_workers.backends.base import Backend, Outputs, Request
 log = logging.getLogger(__name__)
 
 Result = Outputs | KernelPortError
+# What is left to do for a message once the model is free for the next; its answer is for people to see.
+Finish = Callable[[], str | None]
 
 
 @dataclass
@@ -39,8 +41,34 @@ class Work:
             raise DeadlineExceededError("the deadline passed before the model was done")
 
 
-def run_all(work: Sequence[Work], backend: Backend, started: float) -> list[Completion]:
-    """One completion for each request, in order. Never raises for what a model or a request does.
+@dataclass(frozen=True)
+class Ran:
+    """What came of each request of a batch, in order.
+
+    Attributes:
+        prepare_us, backend_us: microseconds until the backend began, and that it took.
+        started: when the worker's task began, in seconds of the monotonic clock.
+    """
+
+    ids: Sequence[bytes]
+    results: Sequence[Result]
+    prepare_us: int
+    backend_us: int
+    started: float
+
+    def completions(self) -> list[Completion]:
+        """What travels: one completion for each request, in order."""
+        completions = [_completion(*each) for each in zip(self.ids, self.results, strict=True)]
+        worker_us = _microseconds(time.monotonic() - self.started)
+        for completion in completions:
+            completion.prepare_us = self.prepare_us
+            completion.backend_us = self.backend_us
+            completion.worker_us = worker_us
+        return completions
+
+
+def run_all(work: Sequence[Work], backend: Backend, started: float) -> Ran:
+    """Runs a batch. Never raises for what a model or a request does.
 
     Args:
         started: when the worker's task began, in seconds of the monotonic clock.
@@ -54,15 +82,9 @@ def run_all(work: Sequence[Work], backend: Backend, started: float) -> list[Comp
             results[index] = error
     prepared = time.monotonic()
     results.update(zip(requests, _run(backend, list(requests.values())), strict=True))
-    ran = time.monotonic()
-
-    completions = [_completion(each.id, results[index]) for index, each in enumerate(work)]
-    worker_us = _microseconds(time.monotonic() - started)
-    for completion in completions:
-        completion.prepare_us = _microseconds(prepared - started)
-        completion.backend_us = _microseconds(ran - prepared)
-        completion.worker_us = worker_us
-    return completions
+    backend_us = _microseconds(time.monotonic() - prepared)
+    ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
+    return Ran(ids, in_order, _microseconds(prepared - started), backend_us, started)
 
 
 def _prepared(work: Work, backend: Backend) -> Request:

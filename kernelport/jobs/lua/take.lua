@@ -1,10 +1,12 @@
 -- Gives the bearer of a ticket the next slice of the deployment: of the job that has had least for its priority.
 -- ARGV: deployment, ticket, worker, attempt (unique for ever).
--- Returns false when there is nothing to do; else what is held as JSON, and the states of the slice's items.
+-- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, and the job's
+-- deadline.
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local function states_of(held)
+local function told(held, json)
   local states = redis.call('HGET', job_key(held.job, 'states'), held.slice[1])
-  return string.sub(states, held.slice[2] + 1, held.slice[2] + held.slice[3])
+  local part = string.sub(states, held.slice[2] + 1, held.slice[2] + held.slice[3])
+  return {json, part, fields(held.job, 'deadline')[1]}
 end
 
 if redis.call('SREM', queued_key(deployment), ticket) == 0 then
@@ -12,7 +14,7 @@ if redis.call('SREM', queued_key(deployment), ticket) == 0 then
   if not json then return false end
   local held = cjson.decode(json)
   -- The same attempt again: the worker did not hear back, and repeats itself.
-  if held.attempt == attempt then return {json, states_of(held)} end
+  if held.attempt == attempt then return told(held, json) end
   put_back(deployment, ticket, held)
 end
 
@@ -27,13 +29,13 @@ local function next_slice(job)
     if running > 0 then
       redis.call('HSET', job_key(job, 'states'), page,
         string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
-      return slice, part, running
+      return slice, running
     end
   end
 end
 
 for _, job in ipairs(redis.call('ZRANGE', active_key(deployment), 0, -1)) do
-  local slice, part, running = next_slice(job)
+  local slice, running = next_slice(job)
   if slice then
     local found = fields(job, 'weight', 'state')
     local share = redis.call('ZSCORE', active_key(deployment), job)
@@ -45,9 +47,10 @@ for _, job in ipairs(redis.call('ZRANGE', active_key(deployment), 0, -1)) do
       redis.call('HSETNX', job_key(job), 'started', whole(now_us()))
       set_state(job, 'running')
     end
-    local json = cjson.encode({job = job, slice = slice, worker = worker, attempt = attempt})
+    local held = {job = job, slice = slice, worker = worker, attempt = attempt}
+    local json = cjson.encode(held)
     redis.call('HSET', taken_key(deployment), ticket, json)
-    return {json, part}
+    return told(held, json)
   end
 end
 return false

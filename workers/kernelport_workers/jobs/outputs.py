@@ -5,7 +5,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,9 +17,8 @@ from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.audio import encode_audio
 from kernelport.internal.v1.job_store_pb2 import ItemResult
 from kernelport.jobs.naming import file_name
-from kernelport.tensors import Array
-from kernelport.v1 import inference_pb2
 from kernelport.v1 import job_pb2 as pb
+from kernelport_workers.backends.base import Outputs
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +42,11 @@ class StorageError(Exception):
 
 @dataclass(frozen=True)
 class Output:
-    """What the model gave for one item: its place in the page, and a serialized InferResponse."""
+    """What the model gave for one item, and its place in the page."""
 
     item_id: str
     position: int
-    response: bytes
+    outputs: Outputs
 
 
 def suffix_of(output_format: pb.OutputFormat, is_speech: bool) -> str:
@@ -59,27 +58,21 @@ def suffix_of(output_format: pb.OutputFormat, is_speech: bool) -> str:
     return _SUFFIXES.get(output_format, "wav" if is_speech else "npz")
 
 
-def encode(response: bytes, suffix: str) -> bytes:
-    """The bytes of the file that a serialized InferResponse becomes.
+def encode(outputs: Outputs, suffix: str) -> tuple[bytes, float]:
+    """The bytes of the file that an item's outputs become, and the seconds that it sounds.
 
     Raises:
-        ValueError: when its outputs do not fit the format.
+        ValueError: when they do not fit the format.
     """
-    outputs = tensors.to_arrays(inference_pb2.InferResponse.FromString(response).outputs)
     if suffix == "npz":
-        return _npz(outputs)
+        return _npz(outputs), 0.0
     if not {"audio", "sample_rate"} <= outputs.keys():
         raise ValueError(f"a {suffix} file needs the outputs audio and sample_rate; there are {', '.join(outputs)}")
-    rate = int(outputs["sample_rate"].ravel()[0])
+    audio, rate = np.asarray(outputs["audio"]), int(np.ravel(outputs["sample_rate"])[0])
     try:
-        return encode_audio(outputs["audio"], rate, f".{suffix}")
+        return encode_audio(audio, rate, f".{suffix}"), len(audio) / rate
     except (soundfile.LibsndfileError, ValueError) as error:
         raise ValueError(f"{rate} Hz audio cannot be written as {suffix}: {error}") from error
-
-
-def audio_seconds(data: bytes, suffix: str) -> float:
-    """How long an audio file is; 0 for others."""
-    return 0.0 if suffix == "npz" else float(soundfile.info(io.BytesIO(data)).duration)
 
 
 class Publisher:
@@ -87,46 +80,48 @@ class Publisher:
 
     Args:
         patience_s: seconds after which a file that cannot be written is given up.
-        step: called after each try: writing goes on.
     """
 
-    def __init__(self, artifacts: Artifacts, patience_s: float, step: Callable[[], None]) -> None:
+    def __init__(self, artifacts: Artifacts, patience_s: float) -> None:
         self._artifacts = artifacts
         self._patience_s = patience_s
-        self._step = step
-        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
+        # Threads would only be in each other's way at a disk.
+        self._pool = None if artifacts.is_local else ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
 
     def publish(
-        self, job: str, suffix: str, outputs: Sequence[Output], may_exist: bool
+        self, job: str, suffix: str, outputs: Sequence[Output], may_exist: bool, step: Callable[[], None]
     ) -> list[ItemResult | StorageError]:
         """Writes every output under its item's name. One that cannot become a file yields its item's error; one that
         the storage does not take yields a StorageError, after some tries.
 
         Args:
             may_exist: whether a worker that died may have written some of them.
+            step: called after each try: writing goes on.
         """
         refused = threading.Event()
-        return list(self._pool.map(lambda output: self._publish(job, suffix, output, may_exist, refused), outputs))
 
-    def _publish(
-        self, job: str, suffix: str, output: Output, may_exist: bool, refused: threading.Event
-    ) -> ItemResult | StorageError:
-        try:
-            encoded = encode(output.response, suffix)
-        except ValueError as error:
-            return ItemResult(position=output.position, error=str(error))
-        try:
-            data = self._write(f"{job}/{file_name(output.item_id, suffix)}", encoded, may_exist, refused)
-        except StorageError as error:
-            return error
-        return ItemResult(
-            position=output.position,
-            file_bytes=len(data),
-            sha256=hashlib.sha256(data).digest(),
-            audio_s=audio_seconds(data, suffix),
-        )
+        def publish(output: Output) -> ItemResult | StorageError:
+            try:
+                encoded, audio_s = encode(output.outputs, suffix)
+            except ValueError as error:
+                return ItemResult(position=output.position, error=str(error))
+            path = f"{job}/{file_name(output.item_id, suffix)}"
+            try:
+                data = self._write(path, encoded, may_exist, refused, step)
+            except StorageError as error:
+                return error
+            return ItemResult(
+                position=output.position,
+                file_bytes=len(data),
+                sha256=hashlib.sha256(data).digest(),
+                audio_s=audio_s,
+            )
 
-    def _write(self, path: str, data: bytes, may_exist: bool, refused: threading.Event) -> bytes:
+        return list(self._pool.map(publish, outputs) if self._pool else map(publish, outputs))
+
+    def _write(
+        self, path: str, data: bytes, may_exist: bool, refused: threading.Event, step: Callable[[], None]
+    ) -> bytes:
         pause_s, give_up_at = FIRST_BACKOFF_S, time.monotonic() + self._patience_s
         while True:
             try:
@@ -137,15 +132,19 @@ class Publisher:
                     refused.set()  # the others of the batch need not wait as long to hear the same
                     raise StorageError(f"cannot write {self._artifacts.url(path)}: {error}") from error
             finally:
-                self._step()
+                step()
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
             may_exist = True  # a write that failed may have got through
 
 
-def _npz(outputs: Mapping[str, Array]) -> bytes:
-    file = io.BytesIO()
+def _npz(outputs: Outputs) -> bytes:
+    try:
+        travelled = tensors.to_arrays(tensors.from_arrays(outputs))  # what a caller of `Infer` would get
+    except TypeError as error:
+        raise ValueError(f"the model's output cannot be kept: {error}") from error
     # numpy keeps no byte strings of any length without pickle: such elements become fixed-size ones.
-    plain = {name: array.astype(bytes) if array.dtype.hasobject else array for name, array in outputs.items()}
+    plain = {name: array.astype(bytes) if array.dtype.hasobject else array for name, array in travelled.items()}
+    file = io.BytesIO()
     np.savez(file, **plain)  # type: ignore[arg-type]
     return file.getvalue()

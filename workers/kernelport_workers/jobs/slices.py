@@ -29,6 +29,7 @@ class Held:
         attempt: names this taking of it, for ever.
         died: the workers that died over it, oldest first.
         states: a byte an item; only those that are `r` are to be run.
+        deadline_unix_us: the job's, in microseconds of Unix time.
     """
 
     job: str
@@ -38,6 +39,7 @@ class Held:
     attempt: str
     died: list[str]
     states: bytes
+    deadline_unix_us: int
 
     @property
     def positions(self) -> list[int]:
@@ -52,7 +54,8 @@ class Held:
             return None
         held: dict[str, Any] = json.loads(found[0])
         page, first, count, _, *died = held["slice"]
-        return cls(held["job"], int(page), int(first), int(count), attempt, died[0] if died else [], found[1])
+        deadline = int(found[2]) or NEVER_UNIX_US
+        return cls(held["job"], int(page), int(first), int(count), attempt, died[0] if died else [], found[1], deadline)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +10,13 @@ import grpc
 import numpy as np
 
 from kernelport import tensors
-from kernelport.jobs.records import FINAL
 from kernelport.settings import Settings, bundled_deployments
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
-from kernelport_ops.bench.processes import POLL_S, BenchError
+from kernelport_ops.bench.processes import BenchError
 from kernelport_ops.bench.systems import START_TIMEOUT_S
 
-_FINAL = {pb.JobState.Value(f"JOB_STATE_{name.upper()}") for name in FINAL}
 # Items a message of AddItems.
 MESSAGE_ITEMS = 1000
 
@@ -49,17 +46,17 @@ class Calls:
         return self.stub.CancelJob(pb.CancelJobRequest(job_id=job_id)).job
 
     def wait(self, job_id: str, timeout_s: float) -> pb.Job:
-        """The job once it is over.
+        """The job once it is over, watched as `--watch` does: asking often takes from the workers beside it.
 
         Raises:
             BenchError: when it is not in time.
         """
-        deadline = time.monotonic() + timeout_s
-        while (job := self.get(job_id)).state not in _FINAL:
-            if time.monotonic() > deadline:
-                raise BenchError(f"job {job_id} is not over after {timeout_s:g} s")
-            time.sleep(POLL_S)
-        return job
+        events = self.stub.WatchJob(pb.WatchJobRequest(job_id=job_id), timeout=timeout_s)
+        try:
+            *_, last = events
+        except grpc.RpcError as error:
+            raise BenchError(f"job {job_id} is not over after {timeout_s:g} s") from error
+        return last.job
 
     def items(self, job_id: str) -> list[pb.Item]:
         """All items of a job."""
