@@ -9,7 +9,7 @@
 | kp:front-doors | set of front door names | a minute after the last heartbeat of any front door |
 | kp:front-door:<name> | serialized FrontDoorRecord | until the front door's heartbeat is overdue |
 | kp:replies:<front door> | list of serialized Reply | a minute after the last reply, or until the front door stops |
-| kp:cancelled:<front door> | sorted set of request ids by time | ten minutes after the last cancellation |
+| kp:cancelled | sorted set of request ids by time | ten minutes after the last cancellation |
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
@@ -62,6 +62,9 @@ JOB_HOOKS = "kp:jobs:hooks"
 
 # What lives for good: a key that begins with one of these. Any other expires.
 PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, "_kombu.binding")
+
+# The requests whose callers hung up, by Unix time.
+CANCELLED = "kp:cancelled"
 
 INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
@@ -122,11 +125,6 @@ def front_door(name: str) -> str:
 def replies(front_door_name: str) -> str:
     """The list that a front door reads its replies from."""
     return f"kp:replies:{front_door_name}"
-
-
-def cancelled(front_door_name: str) -> str:
-    """The requests whose callers hung up at a front door, by Unix time."""
-    return f"kp:cancelled:{front_door_name}"
 
 
 def claim(request_id: str) -> str:

@@ -21,6 +21,8 @@ from kernelport.settings import Settings
 
 TASK_NAME = "kernelport.infer"
 JOB_TASK_NAME = "kernelport.job"
+# What the entries of batches have in them, and those of other tasks have not.
+BATCH_MARK = f'"task": "{TASK_NAME}"'
 QUEUE_PREFIX = "kp."
 # 0 is the most urgent on Redis.
 PRIORITY_STEPS = [0, 3, 6, 9]

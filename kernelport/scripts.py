@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from kernelport import keys
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.queues import queue_name
+from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 
 # What kombu does when it delivers a message: its tag and content are kept until it is acknowledged.
@@ -27,14 +27,30 @@ local function note(unacked, index, list, entry, now)
   local queue = string.match(list, '^[^\6]+')
   redis.call('ZADD', index, now, tag)
   redis.call('HSET', unacked, tag, '[' .. entry .. ', "", "' .. queue .. '"]')
+  return tag
+end
+"""
+
+# What a worker must know of a batch before it runs it: the attempts at it, this one included (none when it is done),
+# and how many cancelled requests there are, of whatever batch.
+_COUNT = """
+local function count(batch, attempt, ttl_s)
+  local attempts, cancelled = 'kp:attempts:' .. batch, redis.call('ZCARD', 'kp:cancelled')
+  if redis.call('EXISTS', 'kp:done:' .. batch) == 1 then return {{}, cancelled} end
+  -- The same attempt again: the worker did not hear back, and repeats itself.
+  if redis.call('LINDEX', attempts, -1) ~= attempt then redis.call('RPUSH', attempts, attempt) end
+  redis.call('EXPIRE', attempts, ttl_s)
+  return {redis.call('LRANGE', attempts, 0, -1), cancelled}
 end
 """
 
 # KEYS: unacked, unacked index, the lists of the queues ...
-# ARGV: Unix time in seconds, the tag that is done (or empty).
-# Acknowledges that tag; returns the first entry of the first list that has one, as delivered.
+# ARGV: Unix time in seconds, the tag that is done (or empty), what marks an entry as a batch, this attempt, its TTL.
+# Acknowledges that tag; returns the first entry of the first list that has one, as delivered, and its count if it is a
+# batch.
 _TAKE_NEXT = (
     _NOTE
+    + _COUNT
     + """
 if ARGV[2] ~= '' then
   redis.call('ZREM', KEYS[2], ARGV[2])
@@ -43,8 +59,9 @@ end
 for i = 3, #KEYS do
   local entry = redis.call('RPOP', KEYS[i])
   if entry then
-    note(KEYS[1], KEYS[2], KEYS[i], entry, ARGV[1])
-    return entry
+    local tag = note(KEYS[1], KEYS[2], KEYS[i], entry, ARGV[1])
+    if tag and string.find(entry, ARGV[3], 1, true) then return {entry, count(tag, ARGV[4], ARGV[5])} end
+    return {entry}
   end
 end
 return false
@@ -54,15 +71,8 @@ return false
 # KEYS: unacked, unacked index, the list it was popped off.  ARGV: Unix time in seconds, the entry.
 _NOTE_DELIVERY = _NOTE + "note(KEYS[1], KEYS[2], KEYS[3], ARGV[2], ARGV[1])"
 
-# KEYS: done, attempts, cancelled.  ARGV: this attempt, TTL of attempts, request ids ...
-# Returns false when the batch is done; else the attempts so far, this one included, and per request its cancellation.
-_TAKE = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return false end
--- The same attempt again: the worker did not hear back, and repeats itself.
-if redis.call('LINDEX', KEYS[2], -1) ~= ARGV[1] then redis.call('RPUSH', KEYS[2], ARGV[1]) end
-redis.call('EXPIRE', KEYS[2], ARGV[2])
-return {redis.call('LRANGE', KEYS[2], 0, -1), redis.call('ZMSCORE', KEYS[3], unpack(ARGV, 3))}
-"""
+# ARGV: batch, this attempt, TTL of attempts.
+_TAKE = _COUNT + "return count(ARGV[1], ARGV[2], ARGV[3])"
 
 # KEYS: done, attempts, the list that gets values, result hashes ...
 # ARGV: TTL of done, TTL of the list (0: for good), TTL of results, a response for each result hash ..., values ...
@@ -121,25 +131,38 @@ class Taken:
     """A batch in a worker's hands.
 
     Attributes:
-        attempts: who took it, oldest first, this worker last.
-        cancelled: per request whether its caller hung up.
+        attempts: who took it, oldest first, this worker last; nobody when it is done.
+        some_cancelled: whether there are cancelled requests, here or elsewhere.
     """
 
     attempts: list[Attempt]
-    cancelled: list[bool]
+    some_cancelled: bool
+
+    @classmethod
+    def of(cls, found: Any) -> Self:
+        """What the scripts count."""
+        attempts, cancelled = found
+        return cls([Attempt.FromString(value) for value in attempts], cancelled > 0)
 
 
-def take_next(redis: Redis, queue_keys: Sequence[str], done: str) -> bytes | None:
+def take_next(
+    redis: Redis, queue_keys: Sequence[str], done: str, attempt: Attempt
+) -> tuple[bytes, Taken | None] | None:
     """The next message of some queues, noted as delivered; None when they are empty.
 
     Args:
         queue_keys: the lists of the queues, the most urgent first.
         done: the delivery tag of a message that is acknowledged, or empty.
+        attempt: is counted when the message is a batch, which then needs no `take`.
     """
-    entry: bytes | None = _script(redis, _TAKE_NEXT)(
-        keys=[keys.UNACKED, keys.UNACKED_INDEX, *queue_keys], args=[time.time(), done]
+    found = _script(redis, _TAKE_NEXT)(
+        keys=[keys.UNACKED, keys.UNACKED_INDEX, *queue_keys],
+        args=[time.time(), done, BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S],
     )
-    return entry
+    if found is None:
+        return None
+    entry, *counted = found
+    return entry, Taken.of(counted[0]) if counted else None
 
 
 def acknowledge(redis: Redis, tag: str) -> None:
@@ -161,16 +184,9 @@ def delivery_note(redis: Redis, queue_key: str, entry: bytes) -> list[Any]:
     return ["EVALSHA", sha, 3, keys.UNACKED, keys.UNACKED_INDEX, queue_key, time.time(), entry]
 
 
-def take(redis: Redis, batch: Batch, attempt: Attempt) -> Taken | None:
-    """Counts an attempt at a batch; None when the batch needs none any more."""
-    found = _script(redis, _TAKE)(
-        keys=[keys.done(batch.id), keys.attempts(batch.id), keys.cancelled(batch.front_door)],
-        args=[attempt.SerializeToString(), keys.ATTEMPTS_TTL_S, *(item.id for item in batch.items)],
-    )
-    if found is None:
-        return None
-    attempts, scores = found
-    return Taken([Attempt.FromString(value) for value in attempts], [score is not None for score in scores])
+def take(redis: Redis, batch_id: str, attempt: Attempt) -> Taken:
+    """Counts an attempt at a batch."""
+    return Taken.of(_script(redis, _TAKE)(args=[batch_id, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]))
 
 
 def complete(

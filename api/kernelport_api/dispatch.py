@@ -184,12 +184,12 @@ class Dispatcher:
         task.add_done_callback(self._cancellations.discard)
 
     async def _note_cancelled(self, request_id: bytes) -> None:
-        key, now = keys.cancelled(self._replies.front_door), time.time()
+        now = time.time()
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.zadd(key, {request_id: now})
-                pipeline.zremrangebyscore(key, 0, now - keys.CANCELLED_TTL_S)
-                pipeline.expire(key, keys.CANCELLED_TTL_S)
+                pipeline.zadd(keys.CANCELLED, {request_id: now})
+                pipeline.zremrangebyscore(keys.CANCELLED, 0, now - keys.CANCELLED_TTL_S)
+                pipeline.expire(keys.CANCELLED, keys.CANCELLED_TTL_S)
                 await pipeline.execute()
         except RedisError as error:
             log.warning("cannot tell workers of a cancelled request: %s", error)

@@ -28,6 +28,7 @@ from kernelport.jobs.finishing import Finisher
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
+from kernelport.scripts import Taken
 from kernelport.settings import Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
 from kernelport.webhooks import Notifier
@@ -76,7 +77,7 @@ class Process:
         self.redis = Redis.from_url(settings.redis_url)
         self.backends: dict[str, Backend] = {}
         self.delivery: Delivery | None = None
-        self.consuming = Consuming(self.redis)
+        self.consuming = Consuming(self.redis, self.id)
         self.shared = SharedFolder.open(settings.shared_dir)
         self.heartbeat: Heartbeat | None = None
         self.jobs: JobRunner | None = None
@@ -171,11 +172,11 @@ process = Process()
 
 
 @app.task(name=TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
-def infer(body: bytes) -> Finish:
-    """Runs one serialized Batch."""
+def infer(body: bytes, taken: Taken | None = None) -> Finish:
+    """Runs one serialized Batch; `taken` is what is known of it when this attempt has been counted."""
     if process.delivery is None:
         raise RuntimeError("the worker has loaded nothing")
-    return process.delivery.handle(Batch.FromString(body))
+    return process.delivery.handle(Batch.FromString(body), taken)
 
 
 @app.task(name=JOB_TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]

@@ -5,24 +5,27 @@ message that way. From then on the thread that runs it takes the next one itself
 trip that also acknowledges the last, until the queues have been empty for a while. To people it looks the same: each
 message is a task in `celery inspect` and in the events that Flower shows.
 
-While more messages wait, what is left of one when the model is done with it (its answer) is another thread's, beside
-the model's next run.
+While more messages wait, what is left of one when the model is done with it (its answer) is done by another thread,
+once the next is at hand and beside its run.
 """
 
 import contextlib
 import itertools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis import Redis
 
 from kernelport import scripts
 from kernelport.queues import MessageError, QueuedTask, deployment_of, queue_keys, read_message
+from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.active_task import ActiveTask
 from kernelport_workers.delivery_note import DeliveryNote
 from kernelport_workers.outages import PASSING, until_done
@@ -41,20 +44,23 @@ class Delivered:
     Attributes:
         give_back: tells Celery that it is done, or to deliver it again (True); None for one that Celery does not know.
         waited: it was there before the worker asked for it.
+        taken: what is known of the batch in it when this attempt has been counted.
         failed: running it raised, which no message should make it do.
     """
 
     queued: QueuedTask
     give_back: Callable[[bool], None] | None = None
     waited: bool = False
+    taken: scripts.Taken | None = None
     failed: bool = False
 
 
 class Consuming:
     """The messages of one worker process, one at a time."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, worker_id: str) -> None:
         self._redis = redis
+        self._worker_id = worker_id
         self._lock = threading.Lock()
         self._handed_over: deque[Delivered] = deque()
         self._in_session = False
@@ -62,6 +68,7 @@ class Consuming:
         self._turns = itertools.count()
         self._note = DeliveryNote(redis)
         self._beside = ThreadPoolExecutor(1, "finish")
+        self._left: Callable[[], None] | None = None
         self._finishing: Future[None] | None = None
 
     def strategy(self, task: Any, app: Any, consumer: Any) -> Callable[..., None]:
@@ -93,9 +100,11 @@ class Consuming:
         give_back: list[Delivered] = []
         done = ""
         while (delivered := self._next(app, done)) is not None:
+            self._finish_left()
             done = self._run(delivered, app, consumer)
             if delivered.give_back is not None:
                 give_back.append(delivered)
+        self._finish_left()
         self._settle()
         # Not before: Celery would fetch its next message at once, and keep it from other workers meanwhile.
         for delivered in give_back:
@@ -106,11 +115,16 @@ class Consuming:
         """Acknowledges the message of the tag `done`, if any; gives the next one, or None when the session is over."""
         keys = [] if self._handed_over or self._stopping else self._queue_keys(app)
         while True:
-            entry, waited = self._take(keys, done)
+            self._note.settle()
+            if not keys and not done:
+                break
+            attempt = Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
+            found = until_done(partial(scripts.take_next, self._redis, keys, done, attempt))
+            entry, taken = found or (self._wait(keys), None)
             if entry is None:
                 break
             try:
-                return Delivered(read_message(entry), waited=waited)
+                return Delivered(read_message(entry), waited=found is not None, taken=taken)
             except MessageError as error:
                 log.error("dropped a message that cannot be read: %s", error)
                 done = error.tag
@@ -118,15 +132,10 @@ class Consuming:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
 
-    def _take(self, keys: list[str], done: str) -> tuple[bytes | None, bool]:
-        """The next message on the queues, and whether it waited there; None when they stay empty."""
-        self._note.settle()
-        if not keys and not done:
-            return None, False
-        entry = until_done(lambda: scripts.take_next(self._redis, keys, done))
-        return (entry, True) if entry is not None or not keys else (self._wait(keys), False)
-
     def _wait(self, keys: list[str]) -> bytes | None:
+        if not keys:
+            return None
+        self._finish_left()
         try:
             popped: Any = self._redis.brpop(keys, LINGER_S)
         except PASSING as error:
@@ -157,12 +166,13 @@ class Consuming:
         active = ActiveTask(queued, task, consumer)
         finish: Finish | None = None
         with _failing(delivered, active):
-            finish = task.run(*queued.args)
+            known = {"taken": delivered.taken} if delivered.taken else {}
+            finish = task.run(*queued.args, **known)
         self._settle()
         if finish is None:
             return ""
         if delivered.waited:
-            self._finishing = self._beside.submit(self._finish_beside, delivered, active, finish)
+            self._left = partial(self._finish_beside, delivered, active, finish)
             return ""
         with _failing(delivered, active):
             active.succeeded(finish())
@@ -172,6 +182,12 @@ class Consuming:
         with _failing(delivered, active):
             active.succeeded(finish())
             until_done(lambda: scripts.acknowledge(self._redis, delivered.queued.tag))
+
+    def _finish_left(self) -> None:
+        """Begins with what the last message left to do."""
+        if self._left is not None:
+            self._finishing = self._beside.submit(self._left)
+            self._left = None
 
     def _settle(self) -> None:
         """Waits for what is being finished beside."""

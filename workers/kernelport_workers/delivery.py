@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -50,15 +51,18 @@ class Delivery:
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
 
-    def handle(self, batch: Batch) -> Finish:
+    def handle(self, batch: Batch, taken: scripts.Taken | None = None) -> Finish:
         """Runs a batch, unless another worker has done so; then what is left is to answer every request of it.
 
         Waits for Redis while it is away.
+
+        Args:
+            taken: what is known of it when this attempt has been counted.
         """
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(batch.id))
             with logs.about(lambda: _ids(batch)):
-                outcome = self._outcome(batch, hold)
+                outcome = self._outcome(batch, taken, hold)
             still_held = stack.pop_all()
 
         def finish() -> None:
@@ -68,12 +72,13 @@ class Delivery:
 
         return finish
 
-    def _outcome(self, batch: Batch, hold: Hold) -> Ran | list[Completion] | None:
+    def _outcome(self, batch: Batch, taken: scripts.Taken | None, hold: Hold) -> Ran | list[Completion] | None:
         """What to answer; None when somebody else does."""
         started = time.monotonic()
-        attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
-        taken = until_done(lambda: scripts.take(self._redis, batch, attempt))
         if taken is None:
+            attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
+            taken = until_done(lambda: scripts.take(self._redis, batch.id, attempt))
+        if not taken.attempts:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
             return None
         earlier = taken.attempts[:-1]
@@ -89,7 +94,8 @@ class Delivery:
             return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
         if len(earlier) >= self._deployments[batch.deployment].limits.max_attempts:
             return [self._bury(batch, requests[0], earlier)]
-        return self._run(batch, requests, taken.cancelled, started, hold)
+        cancelled = self._cancelled(batch) if taken.some_cancelled else [False] * len(batch.items)
+        return self._run(batch, requests, cancelled, started, hold)
 
     def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
         """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along."""
@@ -138,7 +144,7 @@ class Delivery:
             work.raise_if_expired()
             if time.monotonic() - checked_at >= CANCEL_CHECK_S:
                 checked_at = time.monotonic()
-                if self._is_cancelled(batch, item):
+                if self._is_cancelled(item):
                     raise CancelledError("the caller hung up")
 
         work = Work(item.id, request or b"", item.deadline_unix_us, check)
@@ -151,9 +157,14 @@ class Delivery:
             work.failure = InternalError("the request's data is gone from Redis")
         return work
 
-    def _is_cancelled(self, batch: Batch, item: BatchItem) -> bool:
+    def _cancelled(self, batch: Batch) -> list[bool]:
+        ids: list[Any] = [item.id for item in batch.items]
+        scores: Any = until_done(lambda: self._redis.zmscore(keys.CANCELLED, ids))
+        return [score is not None for score in scores]
+
+    def _is_cancelled(self, item: BatchItem) -> bool:
         try:
-            return self._redis.zscore(keys.cancelled(batch.front_door), item.id) is not None
+            return self._redis.zscore(keys.CANCELLED, item.id) is not None
         except RedisError:
             return False  # nobody has said so
 
