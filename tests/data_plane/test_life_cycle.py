@@ -20,7 +20,7 @@ from kernelport.queues import celery_message, queue_keys
 from kernelport.stack.stack import WORKER_STOP_S
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_api.request_ids import CLAIM_S
-from kernelport_workers.backends.base import Outputs, Request
+from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.delivery import Delivery
 from tests.data_plane.conftest import Plane
 from tests.stack.models import Journal
@@ -175,7 +175,8 @@ def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start
             return super().run(requests)
 
     deployments = load_deployments(settings.deployments_file)
-    Delivery(running.redis, settings, "late", deployments, {"journal": Overtaken()}).handle(batch)()
+    overtaken: dict[str, Backend] = {"journal": Overtaken()}
+    Delivery(running.redis, settings, "late", deployments, overtaken, lambda: None).handle(batch)()
     assert running.entries() == [1]
     assert running.redis.exists("kp:claim:1")
     assert not running.redis.exists("kp:replies:f")

@@ -68,6 +68,7 @@ class Consuming:
         self._turns = itertools.count()
         self._note = DeliveryNote(redis)
         self._beside = ThreadPoolExecutor(1, "finish")
+        self._alone = False
         self._left: Callable[[], None] | None = None
         self._finishing: Future[None] | None = None
 
@@ -94,6 +95,11 @@ class Consuming:
     def stop(self) -> None:
         """Takes nothing more; the message in hand is finished."""
         self._stopping = True
+
+    def alone(self) -> None:
+        """The message in hand runs with nothing beside it: if the worker dies then, it is this one's doing."""
+        self._settle()
+        self._alone = True
 
     def _session(self, app: Any, consumer: Any) -> None:
         """Runs what Celery has handed over, then what follows on the queues."""
@@ -164,6 +170,7 @@ class Consuming:
             log.error("dropped a message for the unknown task %s: %s", queued.name, queued.arguments)
             return queued.tag
         active = ActiveTask(queued, task, consumer)
+        self._alone = False
         finish: Finish | None = None
         with _failing(delivered, active):
             known = {"taken": delivered.taken} if delivered.taken else {}
@@ -171,7 +178,7 @@ class Consuming:
         self._settle()
         if finish is None:
             return ""
-        if delivered.waited:
+        if delivered.waited and not self._alone:
             self._left = partial(self._finish_beside, delivered, active, finish)
             return ""
         with _failing(delivered, active):

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -30,7 +30,11 @@ MICROSECONDS = 1_000_000
 
 
 class Delivery:
-    """What a worker does with the batches that Celery hands it."""
+    """What a worker does with the batches that Celery hands it.
+
+    Args:
+        alone: called before a batch runs that must be answered before another runs.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Delivery:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
+        alone: Callable[[], None],
         shared: SharedFolder | None = None,
     ) -> None:
         self._redis = redis
@@ -46,6 +51,7 @@ class Delivery:
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
+        self._alone = alone
         self._claims = Claims(redis, shared, worker_id, settings.claim_bytes)
         self._lease = Lease(redis, settings.lease_s)
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
@@ -92,8 +98,11 @@ class Delivery:
         requests = self._claims.requests(batch)
         if not self._claims.are_in_reach(batch):
             return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
-        if len(earlier) >= self._deployments[batch.deployment].limits.max_attempts:
+        most = self._deployments[batch.deployment].limits.max_attempts
+        if len(earlier) >= most:
             return [self._bury(batch, requests[0], earlier)]
+        if earlier or most == 1:
+            self._alone()
         cancelled = self._cancelled(batch) if taken.some_cancelled else [False] * len(batch.items)
         return self._run(batch, requests, cancelled, started, hold)
 

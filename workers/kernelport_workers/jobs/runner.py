@@ -34,6 +34,7 @@ class JobRunner:
     """What a worker does with tickets.
 
     Args:
+        alone: called before a slice runs whose outcome must be kept before another runs.
         on_done: called after each slice.
     """
 
@@ -45,6 +46,7 @@ class JobRunner:
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
         artifacts: Artifacts,
+        alone: Callable[[], None],
         on_done: Callable[[], None],
     ) -> None:
         self._redis = redis
@@ -54,6 +56,7 @@ class JobRunner:
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
+        self._alone = alone
         self._on_done = on_done
 
     def handle(self, deployment_name: str, ticket: str) -> Finish:
@@ -87,6 +90,8 @@ class JobRunner:
             metrics.REDELIVERIES.labels(deployment.name).inc()
         if len(held.died) >= deployment.limits.max_attempts:
             return _Run(items)
+        if held.died or deployment.limits.max_attempts == 1:
+            self._alone()
         check = _Check(self._redis, held, hold.step)
         work = [Work(str(item.position).encode(), item.request, held.deadline_unix_us, check) for item in items]
         with hold.steps_of(deployment.timeouts.step_s):
