@@ -18,19 +18,6 @@ from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 
-# What kombu does when it delivers a message: its tag and content are kept until it is acknowledged.
-# An entry without a tag is not kept: nobody can acknowledge it.
-_NOTE = """
-local function note(unacked, index, list, entry, now)
-  local tag = string.match(entry, '"delivery_tag": ?"([^"]+)"')
-  if not tag then return end
-  local queue = string.match(list, '^[^\6]+')
-  redis.call('ZADD', index, now, tag)
-  redis.call('HSET', unacked, tag, '[' .. entry .. ', "", "' .. queue .. '"]')
-  return tag
-end
-"""
-
 # What a worker must know of a batch before it runs it: the attempts at it, this one included (none when it is done),
 # and how many cancelled requests there are, of whatever batch.
 _COUNT = """
@@ -44,32 +31,43 @@ local function count(batch, attempt, ttl_s)
 end
 """
 
-# KEYS: unacked, unacked index, the lists of the queues ...
-# ARGV: Unix time in seconds, the tag that is done (or empty), what marks an entry as a batch, this attempt, its TTL.
-# Acknowledges that tag; returns the first entry of the first list that has one, as delivered, and its count if it is a
-# batch.
-_TAKE_NEXT = (
-    _NOTE
-    + _COUNT
+# What kombu does when it delivers a message: its tag and content are kept until it is acknowledged.
+# An entry without a tag is not kept: nobody can acknowledge it.
+# KEYS: unacked, unacked index.  ARGV: Unix time in seconds, what marks an entry as a batch, this attempt, its TTL.
+# Returns its count if it is a batch.
+_DELIVER = (
+    _COUNT
     + """
-if ARGV[2] ~= '' then
-  redis.call('ZREM', KEYS[2], ARGV[2])
-  redis.call('HDEL', KEYS[1], ARGV[2])
+local function deliver(list, entry)
+  local tag = string.match(entry, '"delivery_tag": ?"([^"]+)"')
+  if not tag then return nil end
+  local queue = string.match(list, '^[^\6]+')
+  redis.call('ZADD', KEYS[2], ARGV[1], tag)
+  redis.call('HSET', KEYS[1], tag, '[' .. entry .. ', "", "' .. queue .. '"]')
+  return string.find(entry, ARGV[2], 1, true) and count(tag, ARGV[3], ARGV[4]) or nil
+end
+"""
+)
+
+# KEYS: those of deliver, the lists of the queues ...  ARGV: those of deliver, the tag that is done (or empty).
+# Acknowledges that tag; returns the first entry of the first list that has one, as delivered, and its count.
+_TAKE_NEXT = (
+    _DELIVER
+    + """
+if ARGV[5] ~= '' then
+  redis.call('ZREM', KEYS[2], ARGV[5])
+  redis.call('HDEL', KEYS[1], ARGV[5])
 end
 for i = 3, #KEYS do
   local entry = redis.call('RPOP', KEYS[i])
-  if entry then
-    local tag = note(KEYS[1], KEYS[2], KEYS[i], entry, ARGV[1])
-    if tag and string.find(entry, ARGV[3], 1, true) then return {entry, count(tag, ARGV[4], ARGV[5])} end
-    return {entry}
-  end
+  if entry then return {entry, deliver(KEYS[i], entry)} end
 end
 return false
 """
 )
 
-# KEYS: unacked, unacked index, the list it was popped off.  ARGV: Unix time in seconds, the entry.
-_NOTE_DELIVERY = _NOTE + "note(KEYS[1], KEYS[2], KEYS[3], ARGV[2], ARGV[1])"
+# KEYS: those of deliver, the list it was popped off.  ARGV: those of deliver, the entry.  Returns its count.
+_NOTE_DELIVERY = _DELIVER + "return deliver(KEYS[3], ARGV[5]) or false"
 
 # ARGV: batch, this attempt, TTL of attempts.
 _TAKE = _COUNT + "return count(ARGV[1], ARGV[2], ARGV[3])"
@@ -156,13 +154,30 @@ def take_next(
         attempt: is counted when the message is a batch, which then needs no `take`.
     """
     found = _script(redis, _TAKE_NEXT)(
-        keys=[keys.UNACKED, keys.UNACKED_INDEX, *queue_keys],
-        args=[time.time(), done, BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S],
+        keys=[keys.UNACKED, keys.UNACKED_INDEX, *queue_keys], args=[*_delivery(attempt), done]
     )
     if found is None:
         return None
     entry, *counted = found
     return entry, Taken.of(counted[0]) if counted else None
+
+
+def note_delivery(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> Taken | None:
+    """Notes a message that was popped off a queue's list as delivered; counts the attempt when it is a batch."""
+    found = _script(redis, _NOTE_DELIVERY)(
+        keys=[keys.UNACKED, keys.UNACKED_INDEX, queue_key], args=[*_delivery(attempt), entry]
+    )
+    return None if found is None else Taken.of(found)
+
+
+def delivery_note(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> list[Any]:
+    """The command that does the same, if Redis knows the script by now."""
+    sha = _script(redis, _NOTE_DELIVERY).sha
+    return ["EVALSHA", sha, 3, keys.UNACKED, keys.UNACKED_INDEX, queue_key, *_delivery(attempt), entry]
+
+
+def _delivery(attempt: Attempt) -> list[str | bytes | float]:
+    return [time.time(), BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]
 
 
 def acknowledge(redis: Redis, tag: str) -> None:
@@ -171,17 +186,6 @@ def acknowledge(redis: Redis, tag: str) -> None:
         pipeline.zrem(keys.UNACKED_INDEX, tag)
         pipeline.hdel(keys.UNACKED, tag)
         pipeline.execute()
-
-
-def note_delivery(redis: Redis, queue_key: str, entry: bytes) -> None:
-    """Notes a message that was popped off a queue's list as delivered."""
-    _script(redis, _NOTE_DELIVERY)(keys=[keys.UNACKED, keys.UNACKED_INDEX, queue_key], args=[time.time(), entry])
-
-
-def delivery_note(redis: Redis, queue_key: str, entry: bytes) -> list[Any]:
-    """The command that does the same, if Redis knows the script by now."""
-    sha = _script(redis, _NOTE_DELIVERY).sha
-    return ["EVALSHA", sha, 3, keys.UNACKED, keys.UNACKED_INDEX, queue_key, time.time(), entry]
 
 
 def take(redis: Redis, batch_id: str, attempt: Attempt) -> Taken:

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+import uvloop
+
 from kernelport import logs, tracing
 from kernelport.artifacts import ArtifactsError
 from kernelport.schema import ConfigError
@@ -16,7 +18,8 @@ def main() -> None:
         settings = Settings.from_environment()
         logs.set_up(settings.log_level, settings.log_format)
         tracing.set_up("kernelport-front-door")
-        asyncio.run(serve(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
     except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")
 

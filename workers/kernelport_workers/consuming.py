@@ -124,13 +124,13 @@ class Consuming:
             self._note.settle()
             if not keys and not done:
                 break
-            attempt = Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
-            found = until_done(partial(scripts.take_next, self._redis, keys, done, attempt))
+            found = until_done(partial(scripts.take_next, self._redis, keys, done, self._attempt()))
             entry, taken = found or (self._wait(keys), None)
             if entry is None:
                 break
             try:
-                return Delivered(read_message(entry), waited=found is not None, taken=taken)
+                queued = read_message(entry)
+                return Delivered(queued, waited=found is not None, taken=taken or self._note.settle())
             except MessageError as error:
                 log.error("dropped a message that cannot be read: %s", error)
                 done = error.tag
@@ -150,8 +150,11 @@ class Consuming:
         if popped is None:
             return None
         key, entry = popped
-        self._note.send(key.decode(), entry)
+        self._note.send(key.decode(), entry, self._attempt())
         return bytes(entry)
+
+    def _attempt(self) -> Attempt:
+        return Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
 
     def _queue_keys(self, app: Any) -> list[str]:
         """The lists of the queues that are consumed now, most urgent first; each queue gets its turn at being first."""
