@@ -67,6 +67,8 @@ class Backend(ABC):
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch; element i of the result belongs to request i.
 
+        The arrays must stay as they are: they are written out while the next batch runs.
+
         A request that fails alone yields its error in its place. An exception means that the batch as a whole failed:
         the runner then runs its requests one by one.
         """
