@@ -29,7 +29,7 @@ from kernelport_ops.lambda_cloud.provider import LambdaProvider
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.ops.fake_lambda.clocks import ScaledClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud
-from tests.ops.fake_lambda.faults import EVERY, Faults
+from tests.ops.fake_lambda.faults import Faults
 from tests.ops.fake_lambda.processes import Processes
 from tests.ops.fake_lambda.server import serve
 from tests.stack.models import pipeline
@@ -123,20 +123,6 @@ def test_from_zero_to_serving_after_a_burst_and_back_to_zero(stack: Stack, tmp_p
             assert not setup.processes.running
             assert len(set(setup.cloud.launches)) == len(setup.cloud.launches) <= 3
             assert setup.cloud.cost(0, setup.clock.time()) < 4.0
-
-
-@pytest.mark.skipif(not os.environ.get("KERNELPORT_CHAOS"), reason="part of `make chaos-autoscale`")
-def test_work_is_done_once_each_while_machines_fail_in_every_way(stack: Stack, tmp_path: Path) -> None:
-    faults = replace(EVERY, boot_s=60.0, boot_most_s=200.0, late_s=20.0, preempted=0.3, outages=0.01)
-    with Redis.from_url(stack.settings.redis_url) as redis, ThreadPoolExecutor(30) as pool:
-        setup = Cloud(stack, redis, tmp_path, faults)
-        with serve(setup.cloud) as url:
-            controller = setup.controller(url)
-            calls = answers_of(stack, pool, range(30), 0.1)
-            wait_for(lambda: (look(controller, setup.cloud), all(call.done() for call in calls))[1], 110)
-            assert [call.result() for call in calls] == list(range(30))
-            wait_for(lambda: (look(controller, setup.cloud), setup.cloud.rate() == 0)[1], 100, "all machines gone")
-            assert not setup.processes.running
 
 
 def test_a_worker_that_is_asked_to_finishes_what_it_has_and_goes(stack: Stack, tmp_path: Path) -> None:

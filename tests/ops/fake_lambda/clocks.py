@@ -20,18 +20,22 @@ class VirtualClock:
 
 
 class ScaledClock:
-    """Passes `scale` times as fast as the real one."""
+    """Passes `scale` times as fast as the real one.
 
-    def __init__(self, scale: float) -> None:
-        self._scale = scale
-        self._start = time.time()
-        self._monotonic_start = time.monotonic()
+    Args:
+        start: of another process's clock, to have the same time.
+    """
+
+    def __init__(self, scale: float, start: tuple[float, float] | None = None) -> None:
+        self.scale = scale
+        self.start = start or (time.time(), time.monotonic())
 
     def time(self) -> float:
-        return self._start + (time.monotonic() - self._monotonic_start) * self._scale
+        started_at, monotonic = self.start
+        return started_at + (time.monotonic() - monotonic) * self.scale
 
     def monotonic(self) -> float:
         return self.time()
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(max(0.0, seconds) / self._scale)
+        time.sleep(max(0.0, seconds) / self.scale)

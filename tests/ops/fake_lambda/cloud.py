@@ -3,8 +3,8 @@
 import random
 import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from tests.ops.fake_lambda.faults import NONE, Fate, Faults, draw
@@ -77,7 +77,10 @@ class FakeCloud:
     Attributes:
         time: seconds.
         launches: names, in order, refused ones left out.
+        planned: what becomes of the first launches, refused ones included; then it is drawn.
+        refused: how many launches found no capacity.
         throttled: how many calls came too soon.
+        limited: how many calls were refused though they did not.
     """
 
     time: Callable[[], float]
@@ -87,11 +90,15 @@ class FakeCloud:
     instances: dict[str, FakeInstance] = field(default_factory=dict)
     launches: list[str] = field(default_factory=list)
     rulesets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    planned: Sequence[Fate] = ()
+    refused: int = 0
     throttled: int = 0
+    limited: int = 0
     enforce_rates: bool = True
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.seed)
+        self._fates = iter(self.planned)
         self._lock = threading.RLock()
         self._last_call = self._last_launch = float("-inf")
         self._outage_until = float("-inf")
@@ -115,6 +122,16 @@ class FakeCloud:
             now = self.time()
             for each in self.instances.values():
                 self._advance(each, now)
+
+    def fail(self, status: str) -> bool:
+        """Lets an instance at work become unhealthy or preempted; False when none is at work."""
+        with self._lock:
+            now = self.time()
+            each = next((each for each in self.instances.values() if each.running), None)
+            if each is not None:
+                each.fate = replace(each.fate, **{f"{status}_s": now - each.launched_at})
+                self._advance(each, now)
+            return each is not None
 
     def rate(self) -> float:
         """Dollars an hour of what is paid for now."""
@@ -162,6 +179,9 @@ class FakeCloud:
         if soon and self.enforce_rates:
             self.throttled += 1
             raise Refusal(429, "global/rate-limited")
+        if self.faults.limited and self._dice.random() < self.faults.limited:
+            self.limited += 1
+            raise Refusal(429, "global/rate-limited")
         if now >= self._outage_until and self._dice.random() < self.faults.outages:
             self._outage_until = now + self._dice.uniform(0, 40)
         if now < self._outage_until:
@@ -195,8 +215,9 @@ class FakeCloud:
             raise Refusal(400, "global/invalid-parameters")
         if body["instance_type_name"] not in TYPES or body["region_name"] not in REGIONS:
             raise Refusal(404, "global/object-does-not-exist")
-        fate = draw(self.faults, self._dice)
+        fate = next(self._fates, None) or draw(self.faults, self._dice)
         if fate.refused:
+            self.refused += 1
             raise Refusal(400, "instance-operations/launch/insufficient-capacity")
         instance_id = uuid.UUID(int=self._dice.getrandbits(128)).hex
         self.instances[instance_id] = FakeInstance(instance_id, body, fate, self.time())

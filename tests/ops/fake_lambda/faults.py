@@ -15,6 +15,7 @@ class Faults:
         unhealthy, preempted: the instance fails some time after it was launched.
         no_ip: it never gets an address.
         outages: share of the time in which every call fails.
+        limited: share of calls that are too many (429), however slowly this caller goes: others use the account, too.
         boot_s: median of the boot; `boot_spread` is the sigma of its logarithm, and `boot_most_s` its end.
         late_s: at most so long after the instance is active its worker is ready.
     """
@@ -26,6 +27,7 @@ class Faults:
     preempted: float = 0.0
     no_ip: float = 0.0
     outages: float = 0.0
+    limited: float = 0.0
     boot_s: float = 150.0
     boot_spread: float = 0.4
     boot_most_s: float = 857.0
