@@ -1,4 +1,4 @@
-"""OpenTelemetry traces of a request's way through front door, queue and worker.
+"""OpenTelemetry traces of the way of requests and jobs through front door, queue and worker.
 
 Off unless OTEL_EXPORTER_OTLP_ENDPOINT, or its form for traces alone, says where they go; the other OTEL_* variables
 work as OpenTelemetry documents them. Then a request has these spans, under its caller's when it sends a `traceparent`:
@@ -9,13 +9,21 @@ work as OpenTelemetry documents them. Then a request has these spans, under its 
       process kp.<deployment>               in the worker
         run <deployment>                    on the backend, with the rest of its batch
 
+and a job has
+
+    kernelport.v1.JobService/SubmitJob      at the front door
+      process kp.<deployment>               in a worker, once for each taking of a slice
+        run <deployment>                    on the backend
+        publish <deployment>                until its outputs were kept and its items noted as done
+
 Code on the request's way asks `is_on` first, so that traces cost nothing while they are off.
 """
 
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
@@ -64,24 +72,33 @@ def use(provider: "TracerProvider") -> None:
 
 
 @contextlib.contextmanager
-def call(method: str, metadata: Mapping[str, str]) -> Iterator["Span"]:
-    """The span of a call that a client made, current for as long as the block runs."""
+def call(method: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterator["Span"]:
+    """The span of a call that a client made, current for as long as the block runs.
+
+    Args:
+        metadata: of the call, as gRPC has it.
+    """
     from opentelemetry.propagate import extract
     from opentelemetry.trace import SpanKind
 
+    carrier = {key: value for key, value in metadata or () if isinstance(value, str)}
     attributes = {"rpc.system": "grpc", "rpc.method": method}
     with _tracer.start_as_current_span(
-        method, extract(metadata), SpanKind.SERVER, attributes, record_exception=False
+        method, extract(carrier), SpanKind.SERVER, attributes, record_exception=False
     ) as span:
         yield span
 
 
-def traceparent(deployment: str, request_id: str) -> str:
-    """What carries the current span to a worker, in the form of the W3C; the span is told what it is about."""
+def traceparent(deployment: str, about: str, kind: str = "request") -> str:
+    """What carries the current span to a worker, in the form of the W3C; the span is told what it is about.
+
+    Args:
+        about: the id of a request, or whatever `kind` says.
+    """
     from opentelemetry.propagate import inject
     from opentelemetry.trace import get_current_span
 
-    get_current_span().set_attributes({"kernelport.deployment": deployment, "kernelport.request": request_id})
+    get_current_span().set_attributes({"kernelport.deployment": deployment, f"kernelport.{kind}": about})
     carrier: dict[str, str] = {}
     inject(carrier)
     return carrier.get("traceparent", "")
@@ -109,7 +126,6 @@ def record_batch(batch: Batch, completions: Sequence[Completion], ended_ns: int,
     Args:
         ended_ns: when the batch was done, in nanoseconds of Unix time.
     """
-    from opentelemetry.propagate import extract
     from opentelemetry.trace import SpanKind, set_span_in_context
 
     for item, completion in zip(batch.items, completions, strict=True):
@@ -124,12 +140,51 @@ def record_batch(batch: Batch, completions: Sequence[Completion], ended_ns: int,
             "kernelport.attempt": len(item.attempts) + 1,
             "kernelport.worker": worker,
         }
-        parent = extract({"traceparent": item.traceparent})
+        parent = _context(item.traceparent)
         name, failed = f"process {queue_name(batch.deployment)}", completion.WhichOneof("result") == "error"
         span = _record(name, started_ns, ended_ns, SpanKind.CONSUMER, parent, attributes, failed)
         ran_ns = started_ns + completion.prepare_us * _NS_PER_US
         below = set_span_in_context(span)
         _record(f"run {batch.deployment}", ran_ns, ran_ns + completion.backend_us * _NS_PER_US, parent=below)
+
+
+@dataclass(frozen=True)
+class SliceTimes:
+    """When things happened to a slice of a job, in nanoseconds of Unix time.
+
+    Attributes:
+        run: when the backend began and ended; None when it never did.
+        keeping: when the outputs began to be kept.
+    """
+
+    started: int
+    run: tuple[int, int] | None
+    keeping: int
+    ended: int
+
+
+def record_slice(parent: str, deployment: str, times: SliceTimes, attributes: Mapping[str, Any], failed: bool) -> None:
+    """Adds what a worker did with a slice to the trace of its job.
+
+    Args:
+        parent: the job's traceparent.
+        failed: whether an item of it failed.
+    """
+    from opentelemetry.trace import SpanKind, set_span_in_context
+
+    told = {"kernelport.deployment": deployment, **attributes}
+    name = f"process {queue_name(deployment)}"
+    span = _record(name, times.started, times.ended, SpanKind.CONSUMER, _context(parent), told, failed)
+    below = set_span_in_context(span)
+    if times.run is not None:
+        _record(f"run {deployment}", *times.run, parent=below)
+    _record(f"publish {deployment}", times.keeping, times.ended, parent=below)
+
+
+def _context(traceparent: str) -> "Context":
+    from opentelemetry.propagate import extract
+
+    return extract({"traceparent": traceparent})
 
 
 def _record(

@@ -84,8 +84,7 @@ class Inference:
         return response
 
     async def _traced(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        with tracing.call("kernelport.v1.InferenceService/Infer", metadata):
+        with tracing.call("kernelport.v1.InferenceService/Infer", context.invocation_metadata()):
             return await self.infer(body, context)
 
     async def run(

@@ -23,7 +23,10 @@ from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc
+from kernelport.v1.job_pb2 import JobSpec, NewItem, SubmitJobRequest
+from kernelport.v1.job_pb2_grpc import JobServiceStub
 from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -40,6 +43,11 @@ class Collector:
     def named(self, trace: str) -> dict[str, Span]:
         """The spans of a trace by name."""
         return {span.name: span for spans in self.spans.values() for span in spans if span.trace_id.hex() == trace}
+
+    def all_named(self, name: str, trace: str) -> list[Span]:
+        """The spans of a trace that have a name."""
+        every = [span for spans in list(self.spans.values()) for span in list(spans)]
+        return [span for span in every if (span.name, span.trace_id.hex()) == (name, trace)]
 
 
 @pytest.fixture
@@ -104,6 +112,41 @@ def test_a_request_is_one_trace_through_front_door_queue_and_worker(
     assert told["kernelport.batch_requests"].int_value == 1
     assert told["kernelport.request"] == {each.key: each.value for each in call.attributes}["kernelport.request"]
     assert failed[0].name == CALL
+
+
+def test_a_job_is_one_trace_from_its_submission_to_the_last_of_its_slices(
+    collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    file = write_deployments(tmp_path, journal=pipeline("Journal", batching={"max_batch": 2}))
+    monkeypatch.setenv("KERNELPORT_TEST_JOURNAL", str(tmp_path / "journal"))
+    rows = [{"number": np.array([n], np.int64), "seconds": np.array([0.05], np.float32)} for n in range(4)]
+    items = [NewItem(id=f"i{number}", inputs=tensors.from_arrays(row)) for number, row in enumerate(rows)]
+    with (
+        Stack(stack_settings(file), ["journal"], tmp_path / "state") as stack,
+        grpc.insecure_channel(stack.target) as channel,
+    ):
+        stack.wait_ready(START_TIMEOUT_S)
+        submit = SubmitJobRequest(spec=JobSpec(deployment="journal"), items=items)
+        metadata = [("traceparent", f"00-{TRACE}-{CALLER}-01")]
+        job = JobServiceStub(channel).SubmitJob(submit, timeout=30, metadata=metadata).job
+        wait_for(lambda: len(collector.all_named("publish journal", TRACE)) == 2, what="both slices published")
+
+    (submitted,) = collector.all_named("kernelport.v1.JobService/SubmitJob", TRACE)
+    assert submitted.parent_span_id.hex() == CALLER
+    slices = {span.span_id: span for span in collector.all_named("process kp.journal", TRACE)}
+    assert {span.parent_span_id for span in slices.values()} == {submitted.span_id}
+    for name, least_s in (("run journal", 0.1), ("publish journal", 0.0)):
+        below = collector.all_named(name, TRACE)
+        assert {span.parent_span_id for span in below} == slices.keys()
+        for span in below:
+            around = slices[span.parent_span_id]
+            assert around.start_time_unix_nano <= span.start_time_unix_nano
+            assert span.start_time_unix_nano + least_s * 1e9 <= span.end_time_unix_nano <= around.end_time_unix_nano
+    told = {each.key: each.value for each in next(iter(slices.values())).attributes}
+    assert told["kernelport.job"].string_value == job.id
+    assert told["kernelport.batch_requests"].int_value == 2
 
 
 def test_a_worker_tells_of_each_traced_request_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from kernelport import tracing
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.deployments import Deployment
 from kernelport.errors import (
@@ -46,6 +47,12 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @answer_errors
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
+        if not tracing.is_on:
+            return await self._submit(request)
+        with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
+            return await self._submit(request)
+
+    async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         record, existed = await self._submission.create(request)
         # Repeated after a front door died half-way, it goes on where that one stopped.
         if not existed or (record.text("sealed") == "0" and not record.is_stopped):

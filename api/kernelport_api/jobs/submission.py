@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kernelport import keys
+from kernelport import keys, tracing
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment
 from kernelport.errors import (
@@ -79,6 +79,8 @@ class Submission:
         }
         if spec.HasField("webhook"):
             fields["has_webhook"] = 1
+        if tracing.is_on:
+            fields["traceparent"] = tracing.traceparent(deployment.name, job_id, "job")
         found_job = await self._store.run(
             "create",
             job_id,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, logs, metrics
+from kernelport import keys, logs, metrics, tracing
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortError
@@ -21,6 +21,7 @@ from kernelport.settings import Settings
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
 from kernelport_workers.jobs.slices import Held, JobItem, Loader
+from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Finish, Ran, Work, run_all
@@ -57,6 +58,7 @@ class JobRunner:
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._alone = alone
+        self._traces = SliceTraces(redis, worker_id)
         self._on_done = on_done
 
     def handle(self, deployment_name: str, ticket: str) -> Finish:
@@ -101,6 +103,7 @@ class JobRunner:
         return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
 
     def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:
+        keeping_s = time.monotonic()
         if run.ran is None:
             result = self._given_up(held, run)
         else:
@@ -109,6 +112,8 @@ class JobRunner:
         if not until_done(lambda: self._complete(deployment.name, ticket, held, result)):
             metrics.DUPLICATES_DROPPED.labels(deployment.name).inc()
             return f"{what}: too late, others have run it"
+        if tracing.is_on:
+            self._traces.record(deployment.name, held, run.ran, result.batch, keeping_s)
         return f"{what}: {len(result.batch.items)} done"
 
     def _given_up(self, held: Held, run: "_Run") -> "_Result":
