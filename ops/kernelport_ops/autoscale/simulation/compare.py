@@ -1,7 +1,8 @@
 """Every way of scaling on one trace, and how they are made comparable.
 
 - **KernelPort**: the policy with one setting for all traces, as an operator would have it.
-- **Oracle**: see there; held to the p95 and the longest wait that the policy came to on this trace.
+- **Oracle**: see there; held to the p95 and the longest wait that the policy came to on this trace. Costs are compared
+  with what it proves that no schedule can beat.
 - **Fixed fleet**: the smallest number of workers, running from the first second to the last, with a p95 as good.
 - **Threshold**: the rule on the queue's length, with the setting out of a grid that is cheapest *on this trace*, among
   those whose p95 is within the target or as good as the policy's. It is tuned with hindsight; the policy is not.
@@ -35,11 +36,6 @@ class Comparison:
     threshold: Outcome | None
     threshold_setting: str
     oracle: Oracle
-
-    @property
-    def to_oracle(self) -> float:
-        """The policy's cost as a multiple of the best schedule's."""
-        return self.policy.gpu_s / self.oracle.gpu_s
 
 
 def compare(trace: Trace, seed: int, tell: Callable[[str], None]) -> Comparison:

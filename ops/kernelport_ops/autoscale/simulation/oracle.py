@@ -1,13 +1,14 @@
 """The cheapest schedule that answers in time, by one who knows every arrival and every boot.
 
 It is a mixed-integer program. The solver gives the best schedule that it found, and a proven bound that no schedule can
-beat; the truth is between the two. Everything that is rounded is rounded in the oracle's favour:
+beat; the truth is between the two, and costs are compared with the bound. Everything that is rounded is rounded in the oracle's favour:
 
 - time goes in slots of `SLOT_S` seconds; what arrives in a slot may be served at any moment of it;
 - items flow: none is too small to be cut, and any order will do;
 - an item is in time when it is served by the end of the slot in which its wait reaches the limit; 5 % of all items,
   whichever it likes, may be late, though none later than the longest wait that it is compared with. Without that bound
-  it would park 5 % for hours as filler, which keeps the percentile and no promise;
+  it would park 5 % for hours as filler, which keeps the percentile and no promise. Those in time and those late are
+  two lines, so that what has been served late is not late a second time;
 - a launch costs the mean boot, paid in full, and a worker is ready at exactly the moment it is wanted; keeping a worker
   costs its seconds. Workers are whole, as machines are.
 
@@ -55,35 +56,44 @@ def oracle(trace: Trace, wait_s: float, longest_s: float, max_workers: int, tail
     arrivals = _by_slot(np.concatenate([trace.arrivals, np.zeros(tail_s, np.int64)]))
     slots, total = len(arrivals), float(arrivals.sum())
     lag = math.ceil(wait_s / SLOT_S)
+    late_lag = math.ceil(min(longest_s, slots * SLOT_S) / SLOT_S)
     arrived = np.cumsum(arrivals)
 
-    # Columns: workers, launches, served so far, late so far; each of every slot.
+    # Columns, each of every slot: workers, launches, and so far: served in time, served late, arrived to be served late.
     eye = sparse.eye_array(slots, format="csr")
     step = eye - sparse.eye_array(slots, k=-1, format="csr")
     none = sparse.csr_array((slots, slots))
-    shifted = sparse.eye_array(slots, k=-lag, format="csr")
-    due = _later(arrived, lag)
     rules = [
-        LinearConstraint(sparse.hstack([step, -eye, none, none]), -np.inf, 0),  # a further worker is a launch
-        LinearConstraint(sparse.hstack([-SERVICE_RATE * SLOT_S * eye, none, step, none]), -np.inf, 0),
-        LinearConstraint(sparse.hstack([none, none, step, none]), 0, np.inf),
-        LinearConstraint(sparse.hstack([none, none, eye, shifted]), due, np.inf),  # in time, but for the late ones
-        LinearConstraint(sparse.hstack([none, none, none, step]), 0, arrivals),
+        LinearConstraint(sparse.hstack([step, -eye, none, none, none]), -np.inf, 0),  # a further worker is a launch
+        LinearConstraint(sparse.hstack([-SERVICE_RATE * SLOT_S * eye, none, step, step, none]), -np.inf, 0),
+        LinearConstraint(sparse.hstack([none, none, step, none, none]), 0, np.inf),
+        LinearConstraint(sparse.hstack([none, none, none, step, none]), 0, np.inf),
+        LinearConstraint(sparse.hstack([none, none, none, none, step]), 0, arrivals),
+        # Nothing is served before it arrives, and everything in the time that it has.
+        LinearConstraint(sparse.hstack([none, none, eye, none, eye]), -np.inf, arrived),
+        LinearConstraint(sparse.hstack([none, none, eye, none, _shift(slots, lag)]), _later(arrived, lag), np.inf),
+        LinearConstraint(sparse.hstack([none, none, none, eye, -eye]), -np.inf, 0),
+        LinearConstraint(sparse.hstack([none, none, none, eye, -_shift(slots, late_lag)]), 0, np.inf),
     ]
-    served_at_least = _later(arrived, math.ceil(min(longest_s, slots * SLOT_S) / SLOT_S))
-    served_at_least[-1] = total
-    lowest = np.concatenate([np.zeros(2 * slots), served_at_least, np.zeros(slots)])
     most = np.full(slots, float(max_workers))
-    highest = np.concatenate([most, most, arrived, np.full(slots, LATE_SHARE * total)])
-    cost = np.concatenate([np.full(slots, float(SLOT_S)), np.full(slots, mean_boot_s()), np.zeros(2 * slots)])
+    served = np.zeros(slots)
+    served[-1] = 1.0
+    rules.append(LinearConstraint(np.concatenate([np.zeros(2 * slots), served, served, np.zeros(slots)]), total, total))
+    highest = np.concatenate([most, most, arrived, np.full(2 * slots, LATE_SHARE * total)])
+    cost = np.concatenate([np.full(slots, float(SLOT_S)), np.full(slots, mean_boot_s()), np.zeros(3 * slots)])
     found = milp(
         cost,
-        integrality=np.concatenate([np.ones(slots), np.zeros(3 * slots)]),
-        bounds=Bounds(lowest, highest),
+        integrality=np.concatenate([np.ones(slots), np.zeros(4 * slots)]),
+        bounds=Bounds(np.zeros(5 * slots), highest),
         constraints=rules,
         options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": GAP},
     )
     return Oracle(float(found.fun) if found.fun is not None else math.inf, float(found.mip_dual_bound))
+
+
+def _shift(size: int, slots: int) -> sparse.csr_array:
+    """The matrix that makes a curve some slots later."""
+    return sparse.eye_array(size, k=-slots, format="csr")
 
 
 def _later(values: NDArray[np.float64], slots: int) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ def plot(found: Sequence[Comparison], path: Path) -> None:
         hours = np.arange(len(load)) / 60
         left.fill_between(hours, np.minimum(load, 15), color="0.85", label="arrivals, in workers")
         drawn = [("KernelPort", each.policy, "C0"), ("threshold", each.threshold, "C1"), ("fixed", each.fixed, "C2")]
-        bars = [("oracle", each.oracle.gpu_s, "0.4")]
+        bars = [("oracle", each.oracle.bound_s, "0.4")]
         for name, outcome, colour in drawn:
             if outcome is None:
                 continue
@@ -34,7 +34,7 @@ def plot(found: Sequence[Comparison], path: Path) -> None:
         left.grid(visible=True, alpha=0.3)
         names, costs, colours = zip(*bars, strict=True)
         drawn_bars = right.barh(names, np.array(costs) / 3600, color=colours)
-        right.bar_label(drawn_bars, labels=[f"{cost / each.oracle.gpu_s:.2f}x" for cost in costs], padding=2)
+        right.bar_label(drawn_bars, labels=[f"{cost / each.oracle.bound_s:.2f}x" for cost in costs], padding=2)
         right.margins(x=0.25)
         right.invert_yaxis()
         right.set(xlabel="GPU hours")
