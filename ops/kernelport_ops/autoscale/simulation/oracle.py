@@ -1,7 +1,8 @@
 """The cheapest schedule that answers in time, by one who knows every arrival and every boot.
 
 It is a mixed-integer program. The solver gives the best schedule that it found, and a proven bound that no schedule can
-beat; the truth is between the two, and costs are compared with the bound. Everything that is rounded is rounded in the oracle's favour:
+beat; the truth is between the two, and costs are compared with the bound. Everything that is rounded is rounded in the
+oracle's favour:
 
 - time goes in slots of `SLOT_S` seconds; what arrives in a slot may be served at any moment of it;
 - items flow: none is too small to be cut, and any order will do;
@@ -59,7 +60,7 @@ def oracle(trace: Trace, wait_s: float, longest_s: float, max_workers: int, tail
     late_lag = math.ceil(min(longest_s, slots * SLOT_S) / SLOT_S)
     arrived = np.cumsum(arrivals)
 
-    # Columns, each of every slot: workers, launches, and so far: served in time, served late, arrived to be served late.
+    # Columns, each of every slot: workers, launches, and so far served in time, served late, arrived to be served late.
     eye = sparse.eye_array(slots, format="csr")
     step = eye - sparse.eye_array(slots, k=-1, format="csr")
     none = sparse.csr_array((slots, slots))
