@@ -21,7 +21,7 @@ LABELS = {"deployment", "status", "le", "implementation", "major", "minor", "pat
 
 
 def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
-    port = two_free_ports()
+    port = free_ports(2)
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
     with Stack(settings, ["identity-onnx"], tmp_path) as stack, Client(stack.target, timeout_s=30) as client:
         stack.wait_ready(START_TIMEOUT_S)
@@ -42,7 +42,7 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
 
 
 def test_a_caller_that_gives_up_is_no_internal_error(tmp_path: Path) -> None:
-    port = two_free_ports()
+    port = free_ports(2)
     table = write_deployments(tmp_path, sleeper=pipeline("Sleeper"))
     settings = replace(stack_settings(table), metrics_listen=f"127.0.0.1:{port}")
     with Stack(settings, ["sleeper"], tmp_path / "state") as stack, Client(stack.target) as client:
@@ -56,7 +56,7 @@ def test_a_caller_that_gives_up_is_no_internal_error(tmp_path: Path) -> None:
 
 
 def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) -> None:
-    port = two_free_ports()
+    port = free_ports(2)
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
     with (
         socket.create_server(("127.0.0.1", port + 1)),
@@ -66,11 +66,13 @@ def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) ->
         stack.wait_ready(START_TIMEOUT_S)
 
 
-def two_free_ports() -> int:
-    """A port that is free, as is the one after it."""
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that are free."""
     while True:
         port = free_port()
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as taken:
+            for index in range(1, count):
+                taken.enter_context(socket.create_server(("127.0.0.1", port + index)))
             return port
 
 

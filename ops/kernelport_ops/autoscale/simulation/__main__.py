@@ -42,7 +42,12 @@ def main(out: Path, seed: int, price: float) -> None:
 
 
 def _outcomes(each: Comparison) -> dict[str, Outcome]:
-    named = {"KernelPort": each.policy, "threshold": each.threshold, "fixed fleet": each.fixed}
+    named = {
+        "KernelPort": each.policy,
+        "threshold": each.threshold,
+        "threshold, p95 as good": each.as_good,
+        "fixed fleet": each.fixed,
+    }
     return {name: outcome for name, outcome in named.items() if outcome is not None}
 
 
