@@ -31,7 +31,7 @@ LOAD_S, KILLED_AFTER_S, SHOWN = 110.0, 60.0, "2m"
 WAVE_S = 40.0
 GRAPHS = (
     "sum by (deployment, status) (rate(kernelport_requests_total[15s]))",
-    "histogram_quantile(0.95, sum by (le, deployment) (rate(kernelport_request_seconds_bucket[30s])))",
+    "histogram_quantile(0.99, sum by (le, deployment) (rate(kernelport_request_seconds_bucket[30s])))",
     f'max by (deployment) (kernelport_live_workers{{deployment=~"{"|".join(BUNDLED)}"}})',
 )
 # The page asks Prometheus for its series once it has been drawn.
@@ -94,7 +94,7 @@ def _graphs() -> str:
 
 
 def _shoot(url: str, picture: Path, folder: Path) -> None:
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,1510"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,2230"]
     profile = f"--user-data-dir={folder / 'profile'}"
     wait = f"--virtual-time-budget={PATIENCE_MS}"
     subprocess.run(["chromium", *options, profile, wait, f"--screenshot={picture.absolute()}", url], check=True)
