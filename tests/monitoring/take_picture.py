@@ -32,7 +32,6 @@ WAVE_S = 40.0
 GRAPHS = (
     "sum by (deployment, status) (rate(kernelport_requests_total[15s]))",
     "histogram_quantile(0.99, sum by (le, deployment) (rate(kernelport_request_seconds_bucket[30s])))",
-    f'max by (deployment) (kernelport_live_workers{{deployment=~"{"|".join(BUNDLED)}"}})',
 )
 # The page asks Prometheus for its series once it has been drawn.
 PATIENCE_MS = 15_000
@@ -94,7 +93,7 @@ def _graphs() -> str:
 
 
 def _shoot(url: str, picture: Path, folder: Path) -> None:
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,2230"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,1568"]
     profile = f"--user-data-dir={folder / 'profile'}"
     wait = f"--virtual-time-budget={PATIENCE_MS}"
     subprocess.run(["chromium", *options, profile, wait, f"--screenshot={picture.absolute()}", url], check=True)
