@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(limit(rows[0], matrix_flops, options.dtype))
         if options.mixed:
             for path in paths[1:] if paths[0] == "plain" else paths:
-                mixed = bench.mixed(options.mixed, workloads[0], path, options.mix, options.repeat)
+                mixed = bench.mixed(options.mixed, workloads[0], path, options.mix)
                 print(mixed_lines(mixed), flush=True)
         if options.kernels:
             frames = _INTERPRETED_FRAMES if cpu else int(1.5 * options.seconds * 94)

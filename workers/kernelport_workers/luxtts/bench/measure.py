@@ -40,7 +40,7 @@ from kernelport_workers.luxtts.vocoder import Vocoder
 
 PATHS = ("plain", "torch", "torch-tuned", "onnx", "onnx-int8")
 _BUDGET = 4 << 30
-_SINGLES = 8
+_SINGLES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,8 @@ class Bench:
                 yield self._measure(path, model, vocoder, workload, repeat)
             del model, vocoder
 
-    def mixed(self, items: int, workload: Workload, path: str, mix: str, repeat: int = 2) -> Mixed:
-        """Time items of mixed length in one call, and before it some of them alone, of every length."""
+    def mixed(self, items: int, workload: Workload, path: str, mix: str) -> Mixed:
+        """Time items of mixed length in one call; before it, and again after it, some of every length alone."""
         gc.collect()
         reset_peak_memory(self._device)
         batch = 1 if self._device.type == "cpu" else 64
@@ -148,28 +148,23 @@ class Bench:
             passes.append(Pass(owner, 0, utterance, job, 0.0))
         list(synthesizer.run(passes[: max(2, stream_count())]))  # loads what streams need
 
-        def alone(item: Pass) -> float:
-            times = [self._seconds(lambda: list(synthesizer.run([item]))) for _ in range(repeat)]
-            return min(times) / audio_seconds(item.job)
+        def seconds(*chosen: Pass) -> float:
+            return self._seconds(lambda: list(synthesizer.run(chosen)))
 
         by_length = sorted(passes, key=lambda item: item.job.frames)
         count = min(items, _SINGLES)
         singles = [by_length[(index + 1) * items // count - 1] for index in range(count)]
-        best, best_seconds = min((alone(item), audio_seconds(item.job)) for item in singles)
+        before = [seconds(item) for item in singles]
+        together = seconds(*passes)
+        after = [seconds(item) for item in singles]
+        alone = [audio_seconds(item.job) for item in singles]
+        best, best_seconds = min((min(pair) / audio, audio) for *pair, audio in zip(before, after, alone, strict=True))
         flops = [decoder_flops(self.config.fm_decoder, item.job.frames) for item in passes]
         audio = [audio_seconds(item.job) for item in passes]
         least = min(work / length for work, length in zip(flops, audio, strict=True))
-        return Mixed(
-            path,
-            mix,
-            items,
-            seconds=self._seconds(lambda: list(synthesizer.run(passes))),
-            audio_seconds=sum(audio),
-            best=best,
-            best_seconds=best_seconds,
-            arithmetic=sum(flops) / sum(audio) / least,
-            memory=peak_memory(self._device),
-        )
+        arithmetic = sum(flops) / sum(audio) / least
+        memory = peak_memory(self._device)
+        return Mixed(path, mix, items, together, sum(audio), best, best_seconds, arithmetic, memory)
 
     def matrix_flops(self, repeat: int) -> float:
         """Float operations per second of a large matrix product in the paths' element type: the machine's limit."""
