@@ -10,7 +10,7 @@ import pytest
 
 from kernelport_workers.luxtts.bench.measure import Bench
 from kernelport_workers.luxtts.bench.random_checkpoint import MODEL
-from kernelport_workers.luxtts.bench.workload import Workload, decoder_flops, jobs_of
+from kernelport_workers.luxtts.bench.workload import Workload, decoder_flops, jobs_of, mixed_lengths
 from kernelport_workers.luxtts.config import ModelConfig
 
 
@@ -27,7 +27,11 @@ def test_the_command_reports_every_path_mixed_items_and_kernels(tiny_onnx: Path)
     lines = finished.stdout.splitlines()
     for path in ("plain", "torch", "onnx", "onnx-int8"):
         assert [line.split()[1] for line in lines if line.split()[0] == path] == ["1"]
-        assert path == "plain" or any(line.startswith(f"{path}, 2 items of mixed length") for line in lines)
+        if path != "plain":
+            start = lines.index(next(line for line in lines if line.startswith(f"{path}, 2 items of mixed length")))
+            single, together = (float(line.split("factor ")[1].split(",")[0]) for line in lines[start + 1 : start + 3])
+            ratio = float(lines[start + 2].split(", ")[1].split(" of ")[0])
+            assert ratio == pytest.approx(together / single, rel=0.01, abs=0.01)
     assert "1.00x" in next(line for line in lines if line.split()[0] == "plain")
     assert any(line.startswith("limit:") for line in lines)
     assert any(line.startswith("reference:") for line in lines)
@@ -51,6 +55,20 @@ def test_the_times_of_a_row_add_up(tiny: Path) -> None:
 def test_flops_of_a_decoder_step_at_the_real_dimensions(frames: int, gigaflops: float) -> None:
     config = ModelConfig.from_mapping({"model": MODEL, "feature": {}}, vocab_size=360).fm_decoder
     assert decoder_flops(config, frames) / 1e9 == pytest.approx(gigaflops, rel=0.02)
+
+
+@pytest.mark.parametrize(("mix", "shortest", "mean"), [("even", 3.0, 9.0), ("short", 1.0, 4.7)])
+def test_mixed_lengths_are_spread_as_named(mix: str, shortest: float, mean: float) -> None:
+    lengths = mixed_lengths(1_000, 15.0, mix)
+    assert lengths == sorted(lengths)
+    assert lengths[0] == pytest.approx(shortest, abs=0.01)
+    assert lengths[-1] == pytest.approx(15.0, abs=0.01)
+    assert sum(lengths) / 1_000 == pytest.approx(mean, rel=0.02)
+
+
+def test_an_unknown_mix_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected even or short"):
+        mixed_lengths(3, 15.0, "odd")
 
 
 def test_jobs_have_the_asked_lengths() -> None:

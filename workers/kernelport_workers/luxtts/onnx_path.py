@@ -51,20 +51,18 @@ class OnnxAcousticModel:
     ) -> None:
         # The float32 graph's sums depend on the number of threads: a stream would give other bits than a lone run.
         self.streams = stream_count() if int8 and not threads else 1
-        self._load_for_stream = functools.cache(
-            lambda: (
-                self
-                if self.streams == 1
-                else OnnxAcousticModel(files, int8, threads=threads_per_stream(), providers=providers)
-            )
-        )
+        self._load = functools.partial(OnnxAcousticModel, files, int8, providers=providers)
         self._feat_dim = files.config.feat_dim
         self._text = _session(files.graph("text_encoder", int8), "text_encoder", threads, providers)
         self._decoder = _session(files.graph("fm_decoder", int8), "fm_decoder", threads, providers)
 
     def for_stream(self) -> OnnxAcousticModel:
-        """See :meth:`AcousticModel.for_stream`: sessions of their own, loaded when first needed."""
-        return self._load_for_stream()
+        """See :meth:`AcousticModel.for_stream`: sessions of few threads, loaded when first needed, for all streams."""
+        return self if self.streams == 1 else self._with_few_threads
+
+    @functools.cached_property
+    def _with_few_threads(self) -> OnnxAcousticModel:
+        return self._load(threads=threads_per_stream())
 
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         """See :meth:`AcousticModel.generate`."""

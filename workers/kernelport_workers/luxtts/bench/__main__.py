@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(limit(rows[0], matrix_flops, options.dtype))
         if options.mixed:
             for path in paths[1:] if paths[0] == "plain" else paths:
-                print(mixed_lines(bench.mixed(options.mixed, workloads[0], path)), flush=True)
+                mixed = bench.mixed(options.mixed, workloads[0], path, options.mix)
+                print(mixed_lines(mixed), flush=True)
         if options.kernels:
             frames = _INTERPRETED_FRAMES if cpu else int(1.5 * options.seconds * 94)
             print("kernels" + (", interpreted: their times mean nothing" if cpu else ""))
@@ -73,6 +74,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="solver steps")
     parser.add_argument("--repeat", type=int, default=2, help="runs, of which the best counts")
     parser.add_argument("--mixed", type=int, default=0, metavar="N", help="also N items of mixed length in one call")
+    parser.add_argument(
+        "--mix", choices=("even", "short"), default="even", help="their lengths: spread evenly, or mostly short ones"
+    )
     parser.add_argument("--kernels", action="store_true", help="also each fused kernel against plain PyTorch")
     options = parser.parse_args(arguments)
     if options.device != "cpu" and not torch.cuda.is_available():

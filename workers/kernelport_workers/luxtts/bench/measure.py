@@ -25,6 +25,7 @@ from kernelport_workers.luxtts.bench.workload import (
     decoder_flops,
     jobs_of,
     mixed_jobs,
+    mixed_lengths,
 )
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.config import FEATURE_SCALE
@@ -39,6 +40,7 @@ from kernelport_workers.luxtts.vocoder import Vocoder
 
 PATHS = ("plain", "torch", "torch-tuned", "onnx", "onnx-int8")
 _BUDGET = 4 << 30
+_SINGLES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +71,35 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Items of mixed length, one by one and as one call; times in seconds.
+    """Items of mixed length in one call, and the best of them alone; times in seconds, memory in bytes.
 
     Attributes:
-        best: Lowest real-time factor of a single item.
+        seconds: Time of the call.
+        audio_seconds: Speech of all items.
+        best: Lowest real-time factor of a single item, alone on all cores.
+        best_seconds: Speech of that item.
+        arithmetic: Operations per second of speech, of all items over the item that needs fewest.
     """
 
     path: str
+    mix: str
     items: int
+    seconds: float
     audio_seconds: float
-    singly: float
-    together: float
     best: float
+    best_seconds: float
+    arithmetic: float
     memory: int
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work per second of audio in the call."""
+        return self.seconds / self.audio_seconds
+
+    @property
+    def ratio(self) -> float:
+        """What a second of audio costs in the call, over what it costs in the best single item."""
+        return self.real_time_factor / self.best
 
 
 class Bench:
@@ -116,23 +134,37 @@ class Bench:
                 yield self._measure(path, model, vocoder, workload, repeat)
             del model, vocoder
 
-    def mixed(self, items: int, workload: Workload, path: str) -> Mixed:
-        """Time items of mixed length one by one, then in one call."""
+    def mixed(self, items: int, workload: Workload, path: str, mix: str) -> Mixed:
+        """Time items of mixed length in one call; before it, and again after it, some of every length alone."""
         gc.collect()
         reset_peak_memory(self._device)
         batch = 1 if self._device.type == "cpu" else 64
         model = self._load(path, batch)
         synthesizer = Synthesizer(self.config, model, self._vocoder(), _BUDGET)
+        lengths = mixed_lengths(items, workload.seconds, mix)
         passes = []
-        for owner, job in enumerate(mixed_jobs(items, workload, self.config.feat_dim)):
+        for owner, job in enumerate(mixed_jobs(lengths, workload.reference, self.config.feat_dim)):
             utterance = Utterance("", job.voice, num_steps=workload.steps)
             passes.append(Pass(owner, 0, utterance, job, 0.0))
         list(synthesizer.run(passes[: max(2, stream_count())]))  # loads what streams need
-        singly = [self._seconds(lambda each=each: list(synthesizer.run([each]))) for each in passes]  # type: ignore[misc]
-        together = self._seconds(lambda: list(synthesizer.run(passes)))
-        lengths = [audio_seconds(each.job) for each in passes]
-        best = min(seconds / length for seconds, length in zip(singly, lengths, strict=True))
-        return Mixed(path, items, sum(lengths), sum(singly), together, best, peak_memory(self._device))
+
+        def seconds(*chosen: Pass) -> float:
+            return self._seconds(lambda: list(synthesizer.run(chosen)))
+
+        by_length = sorted(passes, key=lambda item: item.job.frames)
+        count = min(items, _SINGLES)
+        singles = [by_length[(index + 1) * items // count - 1] for index in range(count)]
+        before = [seconds(item) for item in singles]
+        together = seconds(*passes)
+        after = [seconds(item) for item in singles]
+        alone = [audio_seconds(item.job) for item in singles]
+        best, best_seconds = min((min(pair) / audio, audio) for *pair, audio in zip(before, after, alone, strict=True))
+        flops = [decoder_flops(self.config.fm_decoder, item.job.frames) for item in passes]
+        audio = [audio_seconds(item.job) for item in passes]
+        least = min(work / length for work, length in zip(flops, audio, strict=True))
+        arithmetic = sum(flops) / sum(audio) / least
+        memory = peak_memory(self._device)
+        return Mixed(path, mix, items, together, sum(audio), best, best_seconds, arithmetic, memory)
 
     def matrix_flops(self, repeat: int) -> float:
         """Float operations per second of a large matrix product in the paths' element type: the machine's limit."""

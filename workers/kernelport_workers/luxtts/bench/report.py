@@ -37,10 +37,9 @@ def limit(row: Row, matrix_flops: float, dtype: str) -> str:
 def mixed_lines(mixed: Mixed) -> str:
     """Format the measurement of items of mixed length."""
     return (
-        f"{mixed.path}, {mixed.items} items of mixed length, {mixed.audio_seconds:.0f} s of audio, "
+        f"{mixed.path}, {mixed.items} items of mixed length ({mixed.mix}), {mixed.audio_seconds:.0f} s of audio, "
         f"{mixed.memory / 2**30:.2f} GiB:\n"
-        f"  one by one   {mixed.singly:8.2f} s, real-time factor {mixed.singly / mixed.audio_seconds:.4f}\n"
-        f"  in one call  {mixed.together:8.2f} s, real-time factor {mixed.together / mixed.audio_seconds:.4f} "
-        f"({mixed.singly / mixed.together:.2f}x)\n"
-        f"  best single item           real-time factor {mixed.best:.4f}"
+        f"  best single item  real-time factor {mixed.best:.4f}, at {mixed.best_seconds:.1f} s\n"
+        f"  in one call       real-time factor {mixed.real_time_factor:.4f}, {mixed.ratio:.2f} of the best single "
+        f"item's, with {mixed.arithmetic:.2f} times the arithmetic per second of audio"
     )

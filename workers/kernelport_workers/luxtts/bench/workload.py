@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -55,11 +58,31 @@ def jobs_of(workload: Workload, feat_dim: int) -> list[Job]:
     return [Job(voice, tokens(workload.seconds), prompt_frames + frames, seed) for seed in range(workload.batch)]
 
 
-def mixed_jobs(items: int, workload: Workload, feat_dim: int) -> list[Job]:
-    """Jobs of lengths spread evenly between a fifth of the workload's and all of it, in random order."""
-    generator = np.random.default_rng(0)
-    lengths = generator.permutation(np.linspace(workload.seconds / 5, workload.seconds, items))
-    return [jobs_of(Workload(float(seconds), workload.reference), feat_dim)[0] for seconds in lengths]
+def mixed_lengths(items: int, longest: float, mix: str) -> list[float]:
+    """Seconds of speech of each of ``items`` items, in ascending order.
+
+    Args:
+        items: How many.
+        longest: Seconds of the longest.
+        mix: ``even``, from a fifth of ``longest`` to ``longest``; or ``short``, a log-normal distribution between a
+            fifteenth of ``longest`` and ``longest`` around a median of 4/15 of it, as single sentences have.
+
+    Raises:
+        ValueError: ``mix`` is neither.
+    """
+    ranks = [(index + 0.5) / items for index in range(items)]
+    if mix == "even":
+        return [longest * (0.2 + 0.8 * rank) for rank in ranks]
+    if mix == "short":
+        values = (4 / 15 * math.exp(0.6 * NormalDist().inv_cdf(rank)) for rank in ranks)
+        return [longest * min(1.0, max(1 / 15, value)) for value in values]
+    raise ValueError(f"mix: {mix!r}, expected even or short")
+
+
+def mixed_jobs(lengths: Sequence[float], reference: float, feat_dim: int) -> list[Job]:
+    """Jobs of the given seconds of speech, in random order."""
+    order = np.random.default_rng(0).permutation(len(lengths))
+    return [jobs_of(Workload(lengths[index], reference), feat_dim)[0] for index in order]
 
 
 def audio_seconds(job: Job) -> float:
