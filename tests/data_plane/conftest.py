@@ -15,7 +15,7 @@ from kernelport import Client
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
 from kernelport.stack import Stack
 from kernelport.stack.worker_command import worker_command
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.stack.models import pipeline, write_deployments
 
 LEASE_S = 3.0
@@ -87,4 +87,5 @@ def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     for running in started:
         running.client.close()
         running.redis.close()
+        discard(running.stack.children.values())
         running.stack.stop()

@@ -11,7 +11,7 @@ from redis import Redis
 from kernelport import Client
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2_grpc
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import serving_stack, stack_settings
 from tests.data_plane.conftest import LEASE_S, Plane, plane
 from tests.jobs.calls import JobCalls
 from tests.stack.models import pipeline, write_deployments
@@ -34,10 +34,12 @@ def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
         file = write_deployments(folder, journal=pipeline("Journal", batching={"max_batch": 2}))
         settings = replace(stack_settings(file), lease_s=LEASE_S, heartbeat_ttl_s=2.0)
-        with Stack(settings, ["journal"], folder / "state") as stack:
-            stack.wait_ready(START_TIMEOUT_S)
-            with Client(stack.target, timeout_s=60) as client, Redis.from_url(stack.settings.redis_url) as redis:
-                yield Plane(stack, client, redis, folder / "journal")
+        with (
+            serving_stack(settings, ["journal"], folder / "state") as stack,
+            Client(stack.target, timeout_s=60) as client,
+            Redis.from_url(stack.settings.redis_url) as redis,
+        ):
+            yield Plane(stack, client, redis, folder / "journal")
 
 
 @pytest.fixture
