@@ -36,7 +36,7 @@ def client(stack: Stack) -> Iterator[Client]:
 
 @contextmanager
 def serving_stack(settings: Settings, deployments: Sequence[str], folder: Path) -> Iterator[Stack]:
-    """A stack of one test or module, ready. Its processes are killed in the end: how they stop is for others to test."""
+    """A stack of one test or module, ready. In the end its processes are killed: others test how they stop."""
     with Stack(settings, deployments, folder) as stack:
         try:
             stack.wait_ready(START_TIMEOUT_S)

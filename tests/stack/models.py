@@ -15,7 +15,6 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 
-
 HELD = float("inf")
 
 

@@ -47,7 +47,7 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
     assert f"kernelport_batch_requests_sum{served}}} 3.0" in worker
     assert f"kernelport_backend_seconds_count{served}}} " in worker
     assert _label_names(front_door) | _label_names(worker) <= LABELS
-    assert set(counts) <= {"OK", "INVALID_ARGUMENT", "CANCELLED", "DEADLINE_EXCEEDED"}, "who gives up is no error of ours"
+    assert set(counts) <= {"OK", "INVALID_ARGUMENT", "CANCELLED", "DEADLINE_EXCEEDED"}, "giving up is no error"
 
 
 def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) -> None:
