@@ -61,7 +61,7 @@ def test_the_clients_timeout_is_a_deadline(timeout_s: float | None, odd_stack: S
 def test_without_a_worker_the_answer_comes_at_once(odd_channel: grpc.Channel) -> None:
     started = time.monotonic()
     got = refusal(start(odd_channel, sleep("nobody", 0)))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert (got.code, got.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_SERVING")
     assert 'no live worker serves "nobody"' in got.message
     assert got.retry_after_s is not None
