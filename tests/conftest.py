@@ -1,6 +1,9 @@
 """Fixtures that several rooms of the test suite share: real stacks on free loopback ports."""
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from kernelport import Client
 from kernelport.settings import Settings, bundled_deployments
 from kernelport.stack import Stack
+from kernelport.stack.processes import Child
 
 START_TIMEOUT_S = 90.0
 BUNDLED = ("identity-onnx", "helion-demo", "hibari-en")
@@ -28,6 +32,26 @@ def client(stack: Stack) -> Iterator[Client]:
     """A client of the shared stack."""
     with Client(stack.target, timeout_s=30) as connected:
         yield connected
+
+
+@contextmanager
+def serving_stack(settings: Settings, deployments: Sequence[str], folder: Path) -> Iterator[Stack]:
+    """A stack of one test or module, ready. In the end its processes are killed: others test how they stop."""
+    with Stack(settings, deployments, folder) as stack:
+        try:
+            stack.wait_ready(START_TIMEOUT_S)
+            yield stack
+        finally:
+            discard(stack.children.values())
+
+
+def discard(children: Iterable[Child]) -> None:
+    """Kills processes, for which a Celery worker would take more than a second."""
+    for child in children:
+        child.terminate()
+        if (pid := child.pid) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def stack_settings(deployments_file: Path) -> Settings:

@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -68,8 +67,8 @@ class Child:
     def terminate(self) -> None:
         """Asks the process to stop; it is not started again."""
         self._stopping.set()
-        if self.pid is not None:
-            os.kill(self.pid, signal.SIGTERM)
+        if self._process is not None:
+            self._process.terminate()  # which minds that it may end by itself this very moment
 
     def join(self, timeout_s: float) -> None:
         """Waits for a terminated process to end, and kills it when it has not by then."""

@@ -1,8 +1,14 @@
 """Runs the command line as its user does."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+from kernelport.cli import main
 
 
 def kernelport(
@@ -21,3 +27,20 @@ def kernelport(
     assert finished.returncode == expect, finished.stdout + finished.stderr
     assert "Traceback" not in finished.stderr
     return finished
+
+
+def called(
+    *arguments: object, stdin: str = "", expect: int = 0, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """The same of a command that ends soon, without the second that a process of its own takes to start."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["kernelport", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    code = ended.value.code or 0
+    assert code == expect, out.getvalue() + err.getvalue()
+    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())

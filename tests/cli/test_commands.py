@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from kernelport.stack import Stack
 from kernelport.stack.stack import free_port
-from tests.cli.running import kernelport
+from tests.cli.running import called, kernelport
 from tests.waiting import descendants, is_running, wait_for
 
 X = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
@@ -24,7 +24,7 @@ def test_infer_reads_and_writes_npz_npy_and_json(stack: Stack, tmp_path: Path) -
     np.save(tmp_path / "in.npy", X)
     (tmp_path / "in.json").write_text(json.dumps({"x": X.tolist()}))
     for source in ("in.npz", "in.npy", "in.json"):
-        kernelport("infer", "identity-onnx", tmp_path / source, "-o", tmp_path / "out.npz", "--target", stack.target)
+        called("infer", "identity-onnx", tmp_path / source, "-o", tmp_path / "out.npz", "--target", stack.target)
         with np.load(tmp_path / "out.npz") as outputs:
             assert outputs["y"].dtype == np.float32
             assert np.array_equal(outputs["y"], X)
@@ -45,7 +45,7 @@ def test_infer_takes_stdin_single_inputs_and_its_target_from_the_environment(sta
 def test_say_writes_one_text_as_wav_flac_or_ogg(stack: Stack, tmp_path: Path) -> None:
     seconds = set()
     for name in ("one.wav", "one.flac", "one.ogg"):
-        kernelport("say", "Good morning to you.", "--set", "seed=7", "-o", tmp_path / name, "--target", stack.target)
+        called("say", "Good morning.", "--set", "seed=7", "-o", tmp_path / name, "--target", stack.target)
         info = soundfile.info(str(tmp_path / name))
         assert info.format == name.rpartition(".")[2].upper()
         assert (info.samplerate, info.channels) == (24000, 1)
@@ -76,10 +76,10 @@ def test_deployments_list_and_show(stack: Stack) -> None:
     listed = kernelport("deployments", "list", "--target", stack.target).stdout
     assert all(name in listed for name in ("identity-onnx", "helion-demo", "hibari-en"))
     assert "F32[1]" in listed
-    shown = kernelport("deployments", "show", "hibari-en", "--target", stack.target).stdout
+    shown = called("deployments", "show", "hibari-en", "--target", stack.target).stdout
     assert "hibari-en: serving" in shown
     assert "speed: F32[1] (optional)" in shown
-    as_json = json.loads(kernelport("deployments", "show", "identity-onnx", "--json", "--target", stack.target).stdout)
+    as_json = json.loads(called("deployments", "show", "identity-onnx", "--json", "--target", stack.target).stdout)
     assert as_json["live_workers"] == 1
     assert as_json["signature"]["inputs"][0]["dtype"] == "F32"
 
@@ -146,7 +146,7 @@ def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_clear_line(stack: Stack, arguments: list[str], code: int, complaint: str) -> None:
-    printed = kernelport(*arguments, expect=code, KERNELPORT_TARGET=stack.target)
+    printed = called(*arguments, expect=code, KERNELPORT_TARGET=stack.target)
     assert complaint in printed.stderr
 
 

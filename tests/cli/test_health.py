@@ -4,7 +4,7 @@ import pytest
 
 from kernelport.stack import Stack
 from kernelport.stack.stack import free_port
-from tests.cli.test_commands import kernelport
+from tests.cli.running import called
 
 
 @pytest.mark.parametrize(
@@ -13,9 +13,8 @@ from tests.cli.test_commands import kernelport
     ids=" ".join,
 )
 def test_what_serves_is_healthy(stack: Stack, arguments: list[str]) -> None:
-    printed = kernelport(
-        "health", *arguments, KERNELPORT_TARGET=stack.target, KERNELPORT_REDIS_URL=stack.settings.redis_url
-    )
+    where = {"KERNELPORT_TARGET": stack.target, "KERNELPORT_REDIS_URL": stack.settings.redis_url}
+    printed = called("health", *arguments, **where)
     assert printed.stdout == "serving\n"
 
 
@@ -32,4 +31,4 @@ def test_what_serves_is_healthy(stack: Stack, arguments: list[str]) -> None:
 )
 def test_what_does_not_serve_is_not_and_says_why(stack: Stack, arguments: list[str], complaint: str) -> None:
     where = {"KERNELPORT_TARGET": stack.target, "KERNELPORT_REDIS_URL": stack.settings.redis_url}
-    assert complaint in kernelport("health", *arguments, expect=1, **where).stderr
+    assert complaint in called("health", *arguments, expect=1, **where).stderr

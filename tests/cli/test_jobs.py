@@ -15,7 +15,7 @@ import soundfile
 from kernelport import Client
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
-from tests.cli.running import kernelport
+from tests.cli.running import called, kernelport
 
 
 @pytest.fixture(autouse=True)
@@ -46,24 +46,24 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
         assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
         assert soundfile.info(str(file)).frames / 24000 == pytest.approx(row["seconds"])
 
-    again = kernelport("jobs", "submit", source, *options)
+    again = called("jobs", "submit", source, *options)
     assert again.stdout.strip() == job_id, "the same request names the same job"
-    assert kernelport("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
+    assert called("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
         str(tmp_path / "out"), output_of(job_id)
     )
-    kernelport("jobs", "fetch", job_id, "-o", tmp_path / "fetched")
+    called("jobs", "fetch", job_id, "-o", tmp_path / "fetched")
     assert rows(tmp_path / "fetched") == rows(tmp_path / "out")
-    shown = kernelport("jobs", "show", job_id).stdout
+    shown = called("jobs", "show", job_id).stdout
     assert f"{job_id}: succeeded" in shown
     assert "metadata   book=1" in shown
     assert "input      speed: F32[1], for every item" in shown
-    assert job_id in kernelport("jobs", "list", "--deployment", "hibari-en", "--state", "succeeded").stdout
-    assert kernelport("jobs", "delete", job_id, "--outputs").stdout == f"{job_id}: deleted\n"
-    assert "there is no job" in kernelport("jobs", "show", job_id, expect=1).stderr
+    assert job_id in called("jobs", "list", "--deployment", "hibari-en", "--state", "succeeded").stdout
+    assert called("jobs", "delete", job_id, "--outputs").stdout == f"{job_id}: deleted\n"
+    assert "there is no job" in called("jobs", "show", job_id, expect=1).stderr
 
 
 def output_of(job_id: str) -> str:
-    return str(json.loads(kernelport("jobs", "show", job_id, "--json").stdout)["output_url"])
+    return str(json.loads(called("jobs", "show", job_id, "--json").stdout)["output_url"])
 
 
 def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_path: Path, client: Client) -> None:
@@ -101,12 +101,12 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
         ("r/1", "failed", None),
     ]
     assert soundfile.info(str(out / "r%2F0.mp3")).frames > 0
-    failed = kernelport("jobs", "items", job_id, "--state", "failed", "--json").stdout
+    failed = called("jobs", "items", job_id, "--state", "failed", "--json").stdout
     assert json.loads(failed)["id"] == "r/1"
-    table = kernelport("jobs", "items", job_id).stdout
+    table = called("jobs", "items", job_id).stdout
     assert "r/0" in table
     assert "something to say" in " ".join(table.split())
-    assert kernelport("jobs", "fetch", job_id, "-o", tmp_path / "fetched", expect=1).stdout.startswith("1 of 2 items")
+    assert called("jobs", "fetch", job_id, "-o", tmp_path / "fetched", expect=1).stdout.startswith("1 of 2 items")
 
 
 def test_a_job_is_cancelled_and_resumed(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_job_is_cancelled_and_resumed(tmp_path: Path) -> None:
         .stdout.splitlines()[-1]
         .startswith(f"{job_id} succeeded: 60 of 60 items")
     )
-    assert "expected a job that failed" in kernelport("jobs", "resume", job_id, expect=1).stderr
+    assert "expected a job that failed" in called("jobs", "resume", job_id, expect=1).stderr
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client) -> None:
@@ -174,8 +174,8 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_clear_line(arguments: list[str], code: int, complaint: str) -> None:
-    assert complaint in kernelport("jobs", *arguments, stdin="Good morning.\n", expect=code).stderr
+    assert complaint in called("jobs", *arguments, stdin="Good morning.\n", expect=code).stderr
 
 
 def test_an_empty_file_is_no_job() -> None:
-    assert "has no items" in kernelport("jobs", "submit", "-", stdin="\n \n", expect=2).stderr
+    assert "has no items" in called("jobs", "submit", "-", stdin="\n \n", expect=2).stderr

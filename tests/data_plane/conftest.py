@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from kernelport import Client
+from kernelport import Client, keys
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
 from kernelport.stack import Stack
 from kernelport.stack.worker_command import worker_command
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 
 LEASE_S = 3.0
@@ -40,6 +41,10 @@ class Plane:
             return []
         return [int(line.split()[0]) for line in self.journal.read_text().splitlines()]
 
+    def release(self) -> None:
+        """Lets requests that are HELD go on, now and later."""
+        (self.journal.parent / "go").touch()
+
     def unanswered(self) -> int:
         """Batches delivered to a worker and not acknowledged."""
         count: Any = self.redis.zcard("kp:unacked_index")
@@ -49,6 +54,11 @@ class Plane:
         """Requests without an answer, as front doors have last told each other."""
         records = [self.redis.get(key) for key in self.redis.scan_iter("kp:front-door:*")]
         return sum(load.requests for value in records for load in FrontDoorRecord.FromString(value).loads)
+
+    def cancelled(self) -> int:
+        """How many requests workers were told of that nobody waits for any more."""
+        count: Any = self.redis.zcard(keys.CANCELLED)
+        return int(count)
 
     def start_worker(self, environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
         """One more worker, which the stack knows nothing of; told what the stack's own are told, or something else."""
@@ -65,26 +75,40 @@ class Plane:
         return pid
 
 
+@contextmanager
+def serving_plane(
+    folder: Path, workers: bool = True, settings: dict[str, Any] | None = None, **policy: Any
+) -> Iterator[Plane]:
+    """A plane whose deployment has this policy; `settings` changes the stack's settings."""
+    file = write_deployments(folder, journal=pipeline("Journal", **policy))
+    changed = replace(stack_settings(file), **{"lease_s": LEASE_S, "heartbeat_ttl_s": 2.0, **(settings or {})})
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
+        with (
+            serving_stack(changed, ["journal"] if workers else [], folder / "state") as stack,
+            Client(stack.target, timeout_s=60) as client,
+            Redis.from_url(stack.settings.redis_url) as redis,
+        ):
+            yield Plane(stack, client, redis, folder / "journal")
+
+
 @pytest.fixture
-def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Plane]]:
-    """Starts a plane; keyword arguments are the deployment's policy, `settings` changes the stack's settings."""
-    started: list[Plane] = []
+def plane(tmp_path: Path) -> Iterator[Callable[..., Plane]]:
+    """Starts a plane of the test's own; the arguments are those of `serving_plane`."""
+    with ExitStack() as planes:
+        yield lambda **options: planes.enter_context(serving_plane(tmp_path, **options))
 
-    def start(workers: bool = True, settings: dict[str, Any] | None = None, **policy: Any) -> Plane:
-        journal = tmp_path / "journal"
-        monkeypatch.setenv("KERNELPORT_TEST_JOURNAL", str(journal))
-        file = write_deployments(tmp_path, journal=pipeline("Journal", **policy))
-        changed = replace(stack_settings(file), **{"lease_s": LEASE_S, "heartbeat_ttl_s": 2.0, **(settings or {})})
-        stack = Stack(changed, ["journal"] if workers else [], tmp_path / "state")
-        stack.start()
-        client = Client(stack.target, timeout_s=60)
-        running = Plane(stack, client, Redis.from_url(stack.settings.redis_url), journal)
-        started.append(running)
-        stack.wait_ready(START_TIMEOUT_S)
-        return running
 
-    yield start
-    for running in started:
-        running.client.close()
-        running.redis.close()
-        running.stack.stop()
+@pytest.fixture(scope="module")
+def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A plane for the tests of a module that leave its processes alive."""
+    with serving_plane(tmp_path_factory.mktemp("plane")) as started:
+        yield started
+
+
+@pytest.fixture
+def running(shared_plane: Plane) -> Plane:
+    """The shared plane, its journal empty."""
+    for name in ("journal", "go"):
+        (shared_plane.journal.parent / name).unlink(missing_ok=True)
+    return shared_plane

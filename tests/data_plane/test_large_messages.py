@@ -9,6 +9,7 @@ import pytest
 
 from kernelport.shared_folder import SharedFolder
 from tests.data_plane.conftest import Plane
+from tests.stack.models import HELD
 from tests.waiting import wait_for
 
 Start = Callable[..., Plane]
@@ -45,7 +46,7 @@ def test_a_worker_that_does_not_see_the_folder_gets_them_through_redis(plane: St
     """It comes up on another machine while the requests wait: they were put where the first worker sees them."""
     running = plane(settings=EVERYTHING)
     with ThreadPoolExecutor() as pool:
-        long = pool.submit(running.infer, 0, 3.0)
+        long = pool.submit(running.infer, 0, HELD)
         wait_for(lambda: running.entries() == [0])
         waiting = pool.submit(running.infer, 1)
         wait_for(lambda: running.redis.llen("kp.journal") == 1)
@@ -54,6 +55,7 @@ def test_a_worker_that_does_not_see_the_folder_gets_them_through_redis(plane: St
         try:
             assert waiting.result() == 1
             assert running.infer(2) == 2
+            running.release()
             assert long.result() == 0
         finally:
             elsewhere.terminate()

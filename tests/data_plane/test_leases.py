@@ -9,38 +9,43 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kernelport import InternalError
-from tests.data_plane.conftest import LEASE_S, Plane
+from tests.data_plane.conftest import Plane
+from tests.stack.models import HELD
 from tests.waiting import is_running, wait_for
 
 Start = Callable[..., Plane]
+LEASE_S = 2.0  # short, for these tests sit it out, and far above the half second between renewals
 
 
 def test_a_killed_workers_batch_is_run_again_within_the_lease_and_ten_seconds(plane: Start) -> None:
-    running = plane()
+    running = plane(settings={"lease_s": LEASE_S})
     with ThreadPoolExecutor() as pool:
-        call = pool.submit(running.infer, 1, 1.0)
+        call = pool.submit(running.infer, 1, HELD)
         wait_for(lambda: running.entries() == [1])
         killed_at = time.monotonic()
         os.kill(running.worker_pid(), signal.SIGKILL)
+        running.release()
         wait_for(lambda: running.entries() == [1, 1], timeout_s=LEASE_S + 10)
         assert call.result() == 1
         assert time.monotonic() - killed_at > LEASE_S / 2, "it came back through the lease"
 
 
 def test_a_request_longer_than_five_leases_runs_once(plane: Start) -> None:
-    running = plane()
+    running = plane(settings={"lease_s": LEASE_S})
     assert running.infer(1, 5 * LEASE_S) == 1
     assert running.entries() == [1]
 
 
 def test_a_poisonous_request_fails_alone_and_becomes_a_dead_letter(plane: Start) -> None:
     running = plane(limits={"max_attempts": 2}, settings={"lease_s": 1.5})
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(running.infer, 0, 0.5)  # keeps the worker busy while the others gather
+    with ThreadPoolExecutor(7) as pool:
+        first = pool.submit(running.infer, 0, HELD)  # keeps the worker busy while the others gather
         wait_for(lambda: running.entries() == [0])
-        second = pool.submit(running.infer, 1, 0.3)
+        second = pool.submit(running.infer, 1)
         wait_for(lambda: running.redis.llen("kp.journal") == 1)
         calls = [pool.submit(running.infer, number, -1.0 if number == 4 else 0.0) for number in range(2, 7)]
+        wait_for(lambda: running.waiting() == 7)
+        running.release()
         assert [call.result() for call in (first, second, *calls[:2], *calls[3:])] == [0, 1, 2, 3, 5, 6]
         with pytest.raises(InternalError, match="dead letter") as refused:
             calls[2].result()
@@ -55,15 +60,15 @@ def test_a_poisonous_request_fails_alone_and_becomes_a_dead_letter(plane: Start)
     assert running.client.dead_letters("journal") == []
 
 
-def test_a_stalled_workers_late_answer_is_dropped(plane: Start) -> None:
+def test_a_stalled_workers_late_answer_is_dropped(running: Plane) -> None:
     """A process stopped for longer than its lease is as good as dead, until it goes on and answers after all."""
-    running = plane()
     first = running.worker_pid()
     with ThreadPoolExecutor() as pool:
-        call = pool.submit(running.infer, 1, 1.0)
+        call = pool.submit(running.infer, 1, HELD)
         wait_for(lambda: running.entries() == [1])
         os.kill(first, signal.SIGSTOP)
         try:
+            running.release()
             wait_for(lambda: running.client.deployment("journal").live_workers == 0)
             second = running.start_worker()
             try:
@@ -90,14 +95,14 @@ def test_a_worker_whose_model_hangs_is_ended_and_its_request_given_up(plane: Sta
     assert running.infer(2) == 2
 
 
-def test_a_batch_that_vanished_on_its_way_to_a_worker_is_sent_again(plane: Start) -> None:
+def test_a_batch_that_vanished_on_its_way_to_a_worker_is_sent_again(running: Plane) -> None:
     """A worker killed between Redis giving a message out and the delivery being noted takes the message with it."""
-    running = plane()
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(running.infer, 1, 2.0)
+        first = pool.submit(running.infer, 1, HELD)
         wait_for(lambda: running.entries() == [1])
         second = pool.submit(running.infer, 2)
         wait_for(lambda: running.redis.llen("kp.journal") == 1)
         assert running.redis.rpop("kp.journal") is not None
+        running.release()
         assert (first.result(), second.result()) == (1, 2)
     assert running.entries() == [1, 2]

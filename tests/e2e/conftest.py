@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kernelport.stack import Stack
 from kernelport.stack.processes import Child
 from kernelport.stack.worker_command import worker_command
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
@@ -62,7 +62,7 @@ def shared_worker(stack: Stack, deployments: Sequence[str], folder: Path) -> Ite
                 wait_for(lambda name=name: _serves(health, name, worker), START_TIMEOUT_S, f"{name} serving")
         yield worker
     finally:
-        worker.terminate()
+        discard([worker])
         worker.join(WORKER_STOP_S)
 
 

@@ -2,21 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 
 import grpc
 import pytest
-from redis import Redis
 
-from kernelport import Client
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2_grpc
-from tests.conftest import START_TIMEOUT_S, stack_settings
-from tests.data_plane.conftest import LEASE_S, Plane, plane
+from tests.data_plane.conftest import Plane, plane, running, serving_plane
 from tests.jobs.calls import JobCalls
-from tests.stack.models import pipeline, write_deployments
 
-__all__ = ["plane"]
+__all__ = ["plane", "running"]
 
 
 @pytest.fixture
@@ -29,22 +24,8 @@ def jobs(stack: Stack) -> Iterator[JobCalls]:
 @pytest.fixture(scope="module")
 def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """A worker that runs jobs in batches of two, for tests that leave it alive."""
-    folder = tmp_path_factory.mktemp("plane")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
-        file = write_deployments(folder, journal=pipeline("Journal", batching={"max_batch": 2}))
-        settings = replace(stack_settings(file), lease_s=LEASE_S, heartbeat_ttl_s=2.0)
-        with Stack(settings, ["journal"], folder / "state") as stack:
-            stack.wait_ready(START_TIMEOUT_S)
-            with Client(stack.target, timeout_s=60) as client, Redis.from_url(stack.settings.redis_url) as redis:
-                yield Plane(stack, client, redis, folder / "journal")
-
-
-@pytest.fixture
-def running(shared_plane: Plane) -> Plane:
-    """The shared plane, its journal empty."""
-    shared_plane.journal.unlink(missing_ok=True)
-    return shared_plane
+    with serving_plane(tmp_path_factory.mktemp("plane"), batching={"max_batch": 2}) as started:
+        yield started
 
 
 @pytest.fixture

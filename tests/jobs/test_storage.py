@@ -21,7 +21,7 @@ from kernelport.stack import Stack
 from kernelport.stack.stack import free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.jobs.calls import JobCalls, manifest, tiny
 from tests.waiting import wait_for
 
@@ -48,6 +48,7 @@ def stack_on(tmp_path: Path) -> Iterator[Callable[..., tuple[Stack, JobCalls]]]:
     yield start
     for stack, channel in running:
         channel.close()
+        discard(stack.children.values())
         stack.stop()
 
 

@@ -21,7 +21,7 @@ from kernelport.coercion import coerce
 from kernelport.stack import Stack
 from kernelport.v1 import inference_pb2, inference_pb2_grpc
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import serving_stack, stack_settings
 from tests.luxtts import transcriber
 from tests.luxtts.conftest import audio_file, tone, write_deployment
 
@@ -35,8 +35,7 @@ def stack(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stac
     folder = tmp_path_factory.mktemp("luxtts")
     os.environ[transcriber.LOG] = str(folder / "heard")
     deployments = write_deployment(folder, tiny, {"transcriber": "tests.luxtts.transcriber:Counting"})
-    with Stack(stack_settings(deployments), ["luxtts"], folder / "state") as stack:
-        stack.wait_ready(START_TIMEOUT_S)
+    with serving_stack(stack_settings(deployments), ["luxtts"], folder / "state") as stack:
         yield stack
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from kernelport import keys
 from kernelport.errors import InvalidArgumentError, UnavailableError
@@ -91,7 +93,7 @@ def test_damaged_or_absent_redis_is_only_slower(engine: Counting, redis: Redis) 
     for field in redis.hkeys(key):
         redis.hset(key, field, b"junk")
     worker(engine, redis).given(RECORDING, *PARAMETERS)
-    with Redis(port=free_port()) as nowhere:
+    with Redis(port=free_port(), retry=Retry(NoBackoff(), 0)) as nowhere:
         away = worker(engine, nowhere)
         assert away.given(RECORDING, *PARAMETERS) is away.given(RECORDING, *PARAMETERS)
         with pytest.raises(UnavailableError, match="voice: Redis cannot be asked"):

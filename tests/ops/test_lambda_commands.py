@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from kernelport.stack import Stack
+from kernelport_ops.lambda_cloud import pacer
 from kernelport_ops.lambda_cloud.__main__ import group
 from tests.ops.fake_lambda.clocks import VirtualClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud, FakeInstance
@@ -29,7 +30,9 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: Stack) -> Iter
     settings = {"provider": "lambda", "budget": {"per_hour": 4.0, "per_day": 40.0}}
     settings["lambda_cloud"] = {"ssh_key": "key", "registry": "ghcr.io/owner"}
     file.write_text(yaml.safe_dump({"deployments": {"speech": pipeline("Sleeper")}, "autoscale": settings}))
-    running = FakeCloud(VirtualClock().time, Nothing(), enforce_rates=False)
+    clock = VirtualClock()
+    monkeypatch.setattr(pacer, "_shared", pacer.Pacer(clock))
+    running = FakeCloud(clock.time, Nothing())
     with serve(running) as url:
         monkeypatch.setenv("LAMBDA_CLOUD_URL", url)
         monkeypatch.setenv("LAMBDA_CLOUD_API_KEY", KEY)

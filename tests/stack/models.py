@@ -15,6 +15,8 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 
+HELD = float("inf")
+
 
 class Sleeper(Backend):
     """Sleeps for input `seconds` F32[1] per request and answers with its process id; a negative time kills it."""
@@ -43,7 +45,7 @@ class Journal(Backend):
 
     Inputs: `number` I64[1]; `seconds` F32[1], how long it works. The journal is the file KERNELPORT_TEST_JOURNAL; each
     request adds a line "number batch-size". A negative time kills the process, unless there is a file named mercy
-    beside the journal; more than an hour hangs without a step.
+    beside the journal; more than an hour hangs without a step; HELD lasts until there is a file named go.
     """
 
     device = "cpu"
@@ -67,11 +69,11 @@ class Journal(Backend):
             file.write(f"{number[0]} {batch_size}\n")
         if seconds < 0 and not (journal.parent / "mercy").exists():
             os._exit(3)
-        if seconds > 3600:
+        if 3600 < seconds < HELD:
             time.sleep(seconds)
         try:
-            ends_at = time.monotonic() + seconds
-            while time.monotonic() < ends_at:
+            go, ends_at = journal.parent / "go", time.monotonic() + seconds
+            while not go.exists() if seconds == HELD else time.monotonic() < ends_at:
                 time.sleep(0.02)
                 request.check()
         except KernelPortError as error:

@@ -1,6 +1,6 @@
 """A busy worker takes its messages without Celery's consumer, and to people it still looks like any Celery worker."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,64 +10,67 @@ from redis import Redis
 
 from kernelport import DeadlineExceededError
 from kernelport.queues import celery_config
-from tests.data_plane.conftest import Plane, plane  # noqa: F401
+from tests.data_plane.conftest import Plane, running, shared_plane  # noqa: F401
+from tests.stack.models import HELD
 from tests.waiting import wait_for
 
-Start = Callable[..., Plane]
+# With a limit, Celery does not wait for the answers of others.
+ASKING: dict[str, Any] = {"timeout": 30, "limit": 1}
 
 
 @pytest.fixture
-def celery(request: pytest.FixtureRequest) -> Callable[[Plane], Any]:
-    """A Celery app of somebody who looks at a running plane."""
-
-    def connect(running: Plane) -> Any:
-        app = Celery("onlooker", set_as_current=False)
-        app.config_from_object(celery_config(running.stack.settings))
-        request.addfinalizer(app.close)
-        return app
-
-    return connect
+def control(running: Plane) -> Iterator[Any]:  # noqa: F811
+    """What somebody who looks at the running plane uses of Celery."""
+    app = Celery("onlooker", set_as_current=False)
+    app.config_from_object(celery_config(running.stack.settings))
+    yield app.control
+    app.close()
 
 
-def test_every_batch_is_an_active_task_while_it_runs(plane: Start, celery: Callable[[Plane], Any]) -> None:  # noqa: F811
-    running = plane()
-    inspect = celery(running).control.inspect(timeout=5)
+def test_every_batch_is_an_active_task_while_it_runs(running: Plane, control: Any) -> None:  # noqa: F811
+    inspect = control.inspect(**ASKING)
+    before = _count(inspect)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(running.infer, 1, 0.5)
         wait_for(lambda: running.entries() == [1])
-        second = pool.submit(running.infer, 2, 5.0)
+        second = pool.submit(running.infer, 2, HELD)
         wait_for(lambda: running.entries() == [1, 2])
         ((active,),) = inspect.active().values()
         assert active["name"] == "kernelport.infer"
         assert active["args"] == "('journal', 1 requests)"
+        running.release()
         assert (first.result(), second.result()) == (1, 2)
+    assert _count(inspect) == before + 2
+
+
+def _count(inspect: Any) -> int:
+    """The batches that the worker has begun."""
     (stats,) = inspect.stats().values()
-    assert stats["total"]["kernelport.infer"] == 2
+    return int(stats["total"].get("kernelport.infer", 0))
 
 
-def test_a_queue_that_people_cancel_is_left_alone(plane: Start, celery: Callable[[Plane], Any]) -> None:  # noqa: F811
-    running = plane()
-    control = celery(running).control
+def test_a_queue_that_people_cancel_is_left_alone(running: Plane, control: Any) -> None:  # noqa: F811
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(running.infer, 1, 2.0)
+        first = pool.submit(running.infer, 1, HELD)
         wait_for(lambda: running.entries() == [1])
-        control.cancel_consumer("kp.journal", reply=True, timeout=5)
+        assert control.cancel_consumer("kp.journal", reply=True, **ASKING)
+        running.release()
         assert first.result() == 1
         with pytest.raises(DeadlineExceededError):
             running.infer(2, timeout_s=2.0)
         waiting = pool.submit(running.infer, 3)
-        control.add_consumer("kp.journal", reply=True, timeout=5)
+        assert control.add_consumer("kp.journal", reply=True, **ASKING)
         assert waiting.result() == 3
     assert running.entries() == [1, 3]
 
 
-def test_a_message_that_cannot_be_read_is_dropped_and_the_rest_goes_on(plane: Start) -> None:  # noqa: F811
-    running = plane()
+def test_a_message_that_cannot_be_read_is_dropped_and_the_rest_goes_on(running: Plane) -> None:  # noqa: F811
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(running.infer, 1, 1.0)
+        first = pool.submit(running.infer, 1, HELD)
         wait_for(lambda: running.entries() == [1])
         redis: Redis = running.redis
         redis.lpush("kp.journal", b'{"properties": {"delivery_tag": "odd"}}', b"no JSON at all")
-        assert running.infer(2) == 2
-        assert first.result() == 1
+        second = pool.submit(running.infer, 2)
+        running.release()
+        assert (first.result(), second.result()) == (1, 2)
     wait_for(lambda: running.unanswered() == 0)

@@ -16,7 +16,7 @@ from kernelport import Client, DeadlineExceededError, UnavailableError
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack, StackError
 from kernelport.stack.stack import free_port
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import descendants, is_running, wait_for
 
@@ -25,13 +25,15 @@ NOW = {"seconds": np.array([0], np.float32)}
 
 def test_a_killed_worker_is_known_dead_at_once_and_comes_back(tmp_path: Path) -> None:
     settings = stack_settings(write_deployments(tmp_path, sleeper=pipeline("Sleeper")))
-    with Stack(settings, ["sleeper"], tmp_path / "state") as stack, Client(stack.target, timeout_s=30) as client:
-        stack.wait_ready(START_TIMEOUT_S)
+    with (
+        serving_stack(settings, ["sleeper"], tmp_path / "state") as stack,
+        Client(stack.target, timeout_s=30) as client,
+    ):
         first = int(client.infer("sleeper", NOW)["pid"][0])
 
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: not is_running(first))
-        refusal = wait_for(lambda: refusal_of(client), timeout_s=2)
+        refusal = wait_for(lambda: refusal_of(client), timeout_s=4)  # the heartbeat lasts for 5
         assert refusal.retry_after_s is not None
 
         wait_for(lambda: client.deployment("sleeper").live_workers == 1)
@@ -52,11 +54,10 @@ def refusal_of(client: Client) -> UnavailableError | None:
 def test_calls_in_flight_finish_when_the_front_door_is_told_to_stop(tmp_path: Path) -> None:
     settings = stack_settings(write_deployments(tmp_path, sleeper=pipeline("Sleeper")))
     with (
-        Stack(settings, ["sleeper"], tmp_path / "state") as stack,
+        serving_stack(settings, ["sleeper"], tmp_path / "state") as stack,
         Client(stack.target, timeout_s=30) as client,
         ThreadPoolExecutor(1) as pool,
     ):
-        stack.wait_ready(START_TIMEOUT_S)
         call = pool.submit(client.infer, "sleeper", {"seconds": np.array([1.5], np.float32)})
         wait_for(lambda: stack_is_busy(stack))
         stack.children["front-door"].terminate()

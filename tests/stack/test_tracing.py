@@ -20,12 +20,11 @@ from opentelemetry.trace import StatusCode
 from kernelport import tensors, tracing
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc
 from kernelport.v1.job_pb2 import JobSpec, NewItem, SubmitJobRequest
 from kernelport.v1.job_pb2_grpc import JobServiceStub
-from tests.conftest import START_TIMEOUT_S, stack_settings
+from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
@@ -86,10 +85,9 @@ def test_a_request_is_one_trace_through_front_door_queue_and_worker(
         model="identity-onnx", inputs=tensors.from_arrays({"x": np.ones((1, 1, 2, 2), np.float32)})
     )
     with (
-        Stack(stack_settings(bundled_deployments()), ["identity-onnx"], tmp_path) as stack,
+        serving_stack(stack_settings(bundled_deployments()), ["identity-onnx"], tmp_path) as stack,
         grpc.insecure_channel(stack.target) as channel,
     ):
-        stack.wait_ready(START_TIMEOUT_S)
         infer = inference_pb2_grpc.InferenceServiceStub(channel).Infer
         infer(request, timeout=30, metadata=[("traceparent", f"00-{TRACE}-{CALLER}-01")])
         with pytest.raises(grpc.RpcError):
@@ -124,10 +122,9 @@ def test_a_job_is_one_trace_from_its_submission_to_the_last_of_its_slices(
     rows = [{"number": np.array([n], np.int64), "seconds": np.array([0.05], np.float32)} for n in range(4)]
     items = [NewItem(id=f"i{number}", inputs=tensors.from_arrays(row)) for number, row in enumerate(rows)]
     with (
-        Stack(stack_settings(file), ["journal"], tmp_path / "state") as stack,
+        serving_stack(stack_settings(file), ["journal"], tmp_path / "state") as stack,
         grpc.insecure_channel(stack.target) as channel,
     ):
-        stack.wait_ready(START_TIMEOUT_S)
         submit = SubmitJobRequest(spec=JobSpec(deployment="journal"), items=items)
         metadata = [("traceparent", f"00-{TRACE}-{CALLER}-01")]
         job = JobServiceStub(channel).SubmitJob(submit, timeout=30, metadata=metadata).job
