@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernelport_workers.luxtts.acoustic import Schedule, TorchAcousticModel
-from kernelport_workers.luxtts.bench.workload import Workload, jobs_of, mixed_jobs
+from kernelport_workers.luxtts.bench.workload import Workload, jobs_of, mixed_jobs, mixed_lengths
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles
 from kernelport_workers.luxtts.decoder import FlowDecoder
 from kernelport_workers.luxtts.graphs import GraphedSteps, bucket
@@ -20,7 +20,7 @@ from tests.luxtts.conftest import relative_error
 
 Acoustic = tuple[TextModel, FlowDecoder]
 SCHEDULE = Schedule(2, 0.9, 3.0)
-MIXED = mixed_jobs(3, Workload(seconds=0.6, reference=0.3), 100)
+MIXED = mixed_jobs(mixed_lengths(3, 0.6, "even"), 0.3, 100)
 
 
 @pytest.fixture
