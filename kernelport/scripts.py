@@ -19,7 +19,7 @@ from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 
 # What a worker must know of a batch before it runs it: the attempts at it, this one included (none when it is done),
-# and how many cancelled requests there are, of whatever batch.
+# and how many cancelled requests there are, of whatever batch. It makes keys from ids: kernelport/keys.py has the same.
 _COUNT = """
 local function count(batch, attempt, ttl_s)
   local attempts, cancelled = 'kp:attempts:' .. batch, redis.call('ZCARD', 'kp:cancelled')

@@ -46,7 +46,7 @@ class Hold:
 
     @property
     def is_certain(self) -> bool:
-        """Whether nobody else can have been given the batch. False after a pause, or while Redis is away."""
+        """Whether nobody else can have been given the batch. False for good once it went unrenewed for too long."""
         return time.monotonic() < self.renewed_at + self._lease_s
 
     @property
@@ -110,7 +110,8 @@ class Lease:
         except RedisError as error:
             log.warning("cannot renew the lease on batch %s: %s", hold.tag, error)
             return
-        hold.renewed_at = now
+        if hold.is_certain:  # else what was renewed may be another worker's
+            hold.renewed_at = now
         metrics.LEASE_RENEWALS.inc()
 
     def _end_process(self, hold: Hold) -> None:

@@ -1,5 +1,5 @@
--- Expires jobs that are past their deadline, or were left open; and tops up the deployment's tickets: one for each live worker while there is something to run, beside
--- those that workers hold.
+-- Expires jobs that are past their deadline, or were left open; and tops up the deployment's tickets: one for each live
+-- worker while there is something to run, beside those that workers hold.
 -- ARGV: deployment, the queue's list, live workers, then new tickets, each followed by the Celery message it travels in.
 -- Returns how many were queued.
 local deployment, list = ARGV[1], ARGV[2]
