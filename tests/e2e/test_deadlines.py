@@ -27,19 +27,19 @@ def sleep(model: str, seconds: float) -> pb.InferRequest:
 
 def test_a_callers_deadline_is_kept(odd_channel: grpc.Channel) -> None:
     started = time.monotonic()
-    got = refusal(start(odd_channel, sleep("sleeper", 2), timeout_s=0.2))
+    got = refusal(start(odd_channel, sleep("sleeper", 1), timeout_s=0.2))
     assert got.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - started < 1.9
+    assert time.monotonic() - started < 0.9
     # Whoever waits longer is served as ever.
     assert response(start(odd_channel, sleep("sleeper", 0))).outputs
 
 
 def test_a_deployments_own_limit_is_kept(odd_channel: grpc.Channel) -> None:
     started = time.monotonic()
-    got = refusal(start(odd_channel, sleep("hurried", 2)))
+    got = refusal(start(odd_channel, sleep("hurried", 1)))
     assert (got.code, got.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
     assert f"{OWN_LIMIT_S:g} s" in got.message
-    assert OWN_LIMIT_S <= time.monotonic() - started < 1.9
+    assert OWN_LIMIT_S <= time.monotonic() - started < 0.9
 
 
 def test_a_request_whose_time_ran_out_in_the_queue_is_not_run(odd_channel: grpc.Channel) -> None:
@@ -61,7 +61,7 @@ def test_the_clients_timeout_is_a_deadline(timeout_s: float | None, odd_stack: S
 def test_without_a_worker_the_answer_comes_at_once(odd_channel: grpc.Channel) -> None:
     started = time.monotonic()
     got = refusal(start(odd_channel, sleep("nobody", 0)))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 2
     assert (got.code, got.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_SERVING")
     assert 'no live worker serves "nobody"' in got.message
     assert got.retry_after_s is not None

@@ -78,7 +78,7 @@ def test_the_celery_command_works_as_a_celery_user_expects(tmp_path: Path) -> No
         finally:
             worker.terminate()
             assert worker.wait(30) == 0
-        wait_for(lambda: client.deployment("identity-onnx").live_workers == 0, timeout_s=4)  # the heartbeat lasts for 5
+        wait_for(lambda: client.deployment("identity-onnx").live_workers == 0, timeout_s=2)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_killed_worker_is_known_dead_at_once_and_comes_back(tmp_path: Path) ->
 
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: not is_running(first))
-        refusal = wait_for(lambda: refusal_of(client), timeout_s=4)  # the heartbeat lasts for 5
+        refusal = wait_for(lambda: refusal_of(client), timeout_s=2)
         assert refusal.retry_after_s is not None
 
         wait_for(lambda: client.deployment("sleeper").live_workers == 1)
