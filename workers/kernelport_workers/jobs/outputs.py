@@ -22,8 +22,10 @@ from kernelport_workers.backends.base import Outputs
 
 log = logging.getLogger(__name__)
 
-# Object storage answers in tens of milliseconds: the files of a batch go side by side.
+# Object storage answers in tens of milliseconds, and Opus takes longer to encode than speech to make: the files of a
+# batch go side by side. Those that are encoded and written in a millisecond would only be in each other's way.
 PARALLEL = 8
+_QUICK_SUFFIXES = {"wav", "flac", "npz"}
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 8.0
 STORAGE_ERRORS = storage_errors()
 
@@ -85,8 +87,7 @@ class Publisher:
     def __init__(self, artifacts: Artifacts, patience_s: float) -> None:
         self._artifacts = artifacts
         self._patience_s = patience_s
-        # Threads would only be in each other's way at a disk.
-        self._pool = None if artifacts.is_local else ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
+        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
 
     def publish(
         self, job: str, suffix: str, outputs: Sequence[Output], may_exist: bool, step: Callable[[], None]
@@ -117,7 +118,8 @@ class Publisher:
                 audio_s=audio_s,
             )
 
-        return list(self._pool.map(publish, outputs) if self._pool else map(publish, outputs))
+        is_quick = self._artifacts.is_local and suffix in _QUICK_SUFFIXES
+        return list(map(publish, outputs) if is_quick else self._pool.map(publish, outputs))
 
     def _write(
         self, path: str, data: bytes, may_exist: bool, refused: threading.Event, step: Callable[[], None]
