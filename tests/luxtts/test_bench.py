@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,11 +28,12 @@ def test_the_command_reports_every_path_mixed_items_and_kernels(tiny_onnx: Path)
     lines = finished.stdout.splitlines()
     for path in ("plain", "torch", "onnx", "onnx-int8"):
         assert [line.split()[1] for line in lines if line.split()[0] == path] == ["1"]
-        if path != "plain":
-            start = lines.index(next(line for line in lines if line.startswith(f"{path}, 2 items of mixed length")))
-            single, together = (float(line.split("factor ")[1].split(",")[0]) for line in lines[start + 1 : start + 3])
-            ratio = float(lines[start + 2].split(", ")[1].split(" of ")[0])
-            assert ratio == pytest.approx(together / single, rel=0.01, abs=0.01)
+    start = next(index for index, line in enumerate(lines) if line.endswith(", calls of items of mixed length"))
+    call, summary = lines[start + 1 : start + 3]
+    assert call.startswith("  2 items, ")
+    together, ratio, single = (float(word.strip(",")) for word in re.findall(r"\d\.\d{3,4}", call))
+    assert ratio == pytest.approx(together / single, rel=0.01, abs=0.01)
+    assert "2 items of mixed length (even) in 1 call(s)" in summary
     assert "1.00x" in next(line for line in lines if line.split()[0] == "plain")
     assert any(line.startswith("limit:") for line in lines)
     assert any(line.startswith("reference:") for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import io
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from kernelport_workers.luxtts.vocoder import Vocoder
 PATHS = ("plain", "torch", "torch-tuned", "onnx", "onnx-int8")
 _BUDGET = 4 << 30
 _SINGLES = 6
+_CALL = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +72,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
-    """Items of mixed length in one call, and the best of them alone; times in seconds, memory in bytes.
+class Round:
+    """One call of items of mixed length, between two runs of the best of them alone; times in seconds.
 
     Attributes:
+        items: Items of the call.
         seconds: Time of the call.
-        audio_seconds: Speech of all items.
-        best: Lowest real-time factor of a single item, alone on all cores.
-        best_seconds: Speech of that item.
-        arithmetic: Operations per second of speech, of all items over the item that needs fewest.
+        audio_seconds: Speech of its items.
+        best: Real-time factor of the best single item, alone on all cores: mean of just before and just after.
     """
 
-    path: str
-    mix: str
     items: int
     seconds: float
     audio_seconds: float
     best: float
-    best_seconds: float
-    arithmetic: float
-    memory: int
 
     @property
     def real_time_factor(self) -> float:
@@ -100,6 +96,30 @@ class Mixed:
     def ratio(self) -> float:
         """What a second of audio costs in the call, over what it costs in the best single item."""
         return self.real_time_factor / self.best
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Items of mixed length, and the best of them alone.
+
+    Attributes:
+        rounds: Each is a call; together they have every item once.
+        best_seconds: Speech of the best single item.
+        arithmetic: Operations per second of speech, of all items over the item that needs fewest.
+        memory: Peak, in bytes.
+    """
+
+    path: str
+    mix: str
+    rounds: tuple[Round, ...]
+    best_seconds: float
+    arithmetic: float
+    memory: int
+
+    @property
+    def ratio(self) -> float:
+        """Median over the rounds: a round's neighbours in time tell how fast the machine was just then."""
+        return statistics.median(each.ratio for each in self.rounds)
 
 
 class Bench:
@@ -134,8 +154,14 @@ class Bench:
                 yield self._measure(path, model, vocoder, workload, repeat)
             del model, vocoder
 
-    def mixed(self, items: int, workload: Workload, path: str, mix: str) -> Mixed:
-        """Time items of mixed length in one call; before it, and again after it, some of every length alone."""
+    def mixed(
+        self, items: int, workload: Workload, path: str, mix: str, done: Callable[[Round], None] = lambda _: None
+    ) -> Mixed:
+        """Time items of mixed length, fifty or fewer in a call, and the best of them alone around every call.
+
+        Args:
+            done: Called after every round.
+        """
         gc.collect()
         reset_peak_memory(self._device)
         batch = 1 if self._device.type == "cpu" else 64
@@ -151,20 +177,31 @@ class Bench:
         def seconds(*chosen: Pass) -> float:
             return self._seconds(lambda: list(synthesizer.run(chosen)))
 
+        def real_time_factor(item: Pass) -> float:
+            return seconds(item) / audio_seconds(item.job)
+
         by_length = sorted(passes, key=lambda item: item.job.frames)
         count = min(items, _SINGLES)
         singles = [by_length[(index + 1) * items // count - 1] for index in range(count)]
-        before = [seconds(item) for item in singles]
-        together = seconds(*passes)
-        after = [seconds(item) for item in singles]
-        alone = [audio_seconds(item.job) for item in singles]
-        best, best_seconds = min((min(pair) / audio, audio) for *pair, audio in zip(before, after, alone, strict=True))
+        best = min(singles, key=lambda item: min(real_time_factor(item) for _ in range(2)))
+        rounds = []
+        before = real_time_factor(best)
+        for start in range(0, items, _CALL):
+            chosen = passes[start : start + _CALL]
+            together = seconds(*chosen)
+            after = real_time_factor(best)
+            audio = sum(audio_seconds(item.job) for item in chosen)
+            rounds.append(Round(len(chosen), together, audio, (before + after) / 2))
+            done(rounds[-1])
+            before = after
+        return Mixed(
+            path, mix, tuple(rounds), audio_seconds(best.job), self._arithmetic(passes), peak_memory(self._device)
+        )
+
+    def _arithmetic(self, passes: Sequence[Pass]) -> float:
         flops = [decoder_flops(self.config.fm_decoder, item.job.frames) for item in passes]
         audio = [audio_seconds(item.job) for item in passes]
-        least = min(work / length for work, length in zip(flops, audio, strict=True))
-        arithmetic = sum(flops) / sum(audio) / least
-        memory = peak_memory(self._device)
-        return Mixed(path, mix, items, together, sum(audio), best, best_seconds, arithmetic, memory)
+        return sum(flops) / sum(audio) / min(work / length for work, length in zip(flops, audio, strict=True))
 
     def matrix_flops(self, repeat: int) -> float:
         """Float operations per second of a large matrix product in the paths' element type: the machine's limit."""

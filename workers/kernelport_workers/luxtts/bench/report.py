@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernelport_workers.luxtts.bench.measure import Mixed, Row
+from kernelport_workers.luxtts.bench.measure import Mixed, Round, Row
 
 
 def table(rows: Sequence[Row], matrix_flops: float) -> str:
@@ -34,12 +34,21 @@ def limit(row: Row, matrix_flops: float, dtype: str) -> str:
     )
 
 
+def round_line(each: Round) -> str:
+    """Format one call of items of mixed length."""
+    return (
+        f"  {each.items} items, {each.audio_seconds:.0f} s of audio in {each.seconds:.1f} s: real-time factor "
+        f"{each.real_time_factor:.4f}, {each.ratio:.3f} of the best single item's {each.best:.4f}"
+    )
+
+
 def mixed_lines(mixed: Mixed) -> str:
     """Format the measurement of items of mixed length."""
+    seconds, audio = sum(each.seconds for each in mixed.rounds), sum(each.audio_seconds for each in mixed.rounds)
     return (
-        f"{mixed.path}, {mixed.items} items of mixed length ({mixed.mix}), {mixed.audio_seconds:.0f} s of audio, "
-        f"{mixed.memory / 2**30:.2f} GiB:\n"
-        f"  best single item  real-time factor {mixed.best:.4f}, at {mixed.best_seconds:.1f} s\n"
-        f"  in one call       real-time factor {mixed.real_time_factor:.4f}, {mixed.ratio:.2f} of the best single "
-        f"item's, with {mixed.arithmetic:.2f} times the arithmetic per second of audio"
+        f"{mixed.path}, {sum(each.items for each in mixed.rounds)} items of mixed length ({mixed.mix}) in "
+        f"{len(mixed.rounds)} call(s), {audio:.0f} s of audio in {seconds:.1f} s, {mixed.memory / 2**30:.2f} GiB:\n"
+        f"  best single item  at {mixed.best_seconds:.1f} s of speech\n"
+        f"  in calls          real-time factor {seconds / audio:.4f}, {mixed.ratio:.3f} of the best single item's "
+        f"(median of calls), with {mixed.arithmetic:.2f} times the arithmetic per second of audio"
     )
