@@ -33,9 +33,10 @@ format: .venv/installed-lint
 bench: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench
 
-## The queue's share of a long job of speech.
+## The queue's share of a long run of speech: as calls of `Infer`, and as a bulk job.
 bench-bulk: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.bulk
+	$(BIN)/python -m kernelport_ops.bench.jobs --parts speech
 
 ## The batches that a GPU-like backend gets.
 bench-batching: .venv/installed-bench

@@ -21,6 +21,7 @@ from kernelport.stack.stack import WORKER_STOP_S
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_api.request_ids import CLAIM_S
 from kernelport_workers.backends.base import Backend, Outputs, Request
+from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
 from tests.data_plane.conftest import Plane
 from tests.stack.models import Journal
@@ -176,7 +177,7 @@ def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start
 
     deployments = load_deployments(settings.deployments_file)
     overtaken: dict[str, Backend] = {"journal": Overtaken()}
-    Delivery(running.redis, settings, "late", deployments, overtaken, lambda: None).handle(batch)()
+    Delivery(running.redis, settings, "late", deployments, overtaken, Consuming(running.redis, "late")).handle(batch)()
     assert running.entries() == [1]
     assert running.redis.exists("kp:claim:1")
     assert not running.redis.exists("kp:replies:f")

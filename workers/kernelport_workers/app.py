@@ -109,8 +109,8 @@ class Process:
             with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
                 self.backends[name] = backends.load(deployments[name])
             log.info("loaded %s on %s", name, self.backends[name].device)
-        alone = self.consuming.alone
-        self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, alone, self.shared)
+        beside = self.consuming
+        self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, beside, self.shared)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts)
 
@@ -118,7 +118,7 @@ class Process:
             feeder.kick()
             finisher.kick()
 
-        self.jobs = JobRunner(self.redis, settings, self.id, deployments, self.backends, artifacts, alone, look_again)
+        self.jobs = JobRunner(self.redis, settings, self.id, deployments, self.backends, artifacts, beside, look_again)
         self.feeder, self.finisher = feeder, finisher
 
     def start(self) -> None:

@@ -6,7 +6,7 @@ trip that also acknowledges the last, until the queues have been empty for a whi
 message is a task in `celery inspect` and in the events that Flower shows.
 
 While more messages wait, what is left of one when the model is done with it (its answer) is done by another thread,
-once the next is at hand and beside its run.
+beside the next one's run.
 """
 
 import contextlib
@@ -96,8 +96,14 @@ class Consuming:
         """Takes nothing more; the message in hand is finished."""
         self._stopping = True
 
+    def begin(self) -> None:
+        """Begins with what the last message left to do."""
+        if self._left is not None:
+            self._finishing = self._beside.submit(self._left)
+            self._left = None
+
     def alone(self) -> None:
-        """The message in hand runs with nothing beside it: if the worker dies then, it is this one's doing."""
+        """Ends with what the last message left to do: nothing is beside the one in hand."""
         self._settle()
         self._alone = True
 
@@ -106,11 +112,9 @@ class Consuming:
         give_back: list[Delivered] = []
         done = ""
         while (delivered := self._next(app, done)) is not None:
-            self._finish_left()
             done = self._run(delivered, app, consumer)
             if delivered.give_back is not None:
                 give_back.append(delivered)
-        self._finish_left()
         self._settle()
         # Not before: Celery would fetch its next message at once, and keep it from other workers meanwhile.
         for delivered in give_back:
@@ -141,7 +145,7 @@ class Consuming:
     def _wait(self, keys: list[str]) -> bytes | None:
         if not keys:
             return None
-        self._finish_left()
+        self.begin()
         try:
             popped: Any = self._redis.brpop(keys, LINGER_S)
         except PASSING as error:
@@ -193,14 +197,9 @@ class Consuming:
             active.succeeded(finish())
             until_done(lambda: scripts.acknowledge(self._redis, delivered.queued.tag))
 
-    def _finish_left(self) -> None:
-        """Begins with what the last message left to do."""
-        if self._left is not None:
-            self._finishing = self._beside.submit(self._left)
-            self._left = None
-
     def _settle(self) -> None:
-        """Waits for what is being finished beside."""
+        """Waits until nothing is left of the last message."""
+        self.begin()
         if self._finishing is not None:
             self._finishing.result()
             self._finishing = None

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -21,7 +21,7 @@ from kernelport_workers.backends.base import Backend
 from kernelport_workers.claims import Claims
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
-from kernelport_workers.runner import Finish, Ran, Work, run_all
+from kernelport_workers.runner import Beside, Finish, Ran, Work, run_all
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Delivery:
     """What a worker does with the batches that Celery hands it.
 
     Args:
-        alone: called before a batch runs that must be answered before another runs.
+        beside: what the message before has left to do.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Delivery:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
-        alone: Callable[[], None],
+        beside: Beside,
         shared: SharedFolder | None = None,
     ) -> None:
         self._redis = redis
@@ -51,7 +51,7 @@ class Delivery:
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
-        self._alone = alone
+        self._beside = beside
         self._claims = Claims(redis, shared, worker_id, settings.claim_bytes)
         self._lease = Lease(redis, settings.lease_s)
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
@@ -95,6 +95,8 @@ class Delivery:
             return None
         if len(batch.items) == 1:
             earlier = [*batch.items[0].attempts, *earlier]
+        if any(item.request_claim or item.request_file for item in batch.items):
+            self._beside.begin()
         requests = self._claims.requests(batch)
         if not self._claims.are_in_reach(batch):
             return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
@@ -102,7 +104,7 @@ class Delivery:
         if len(earlier) >= most:
             return [self._bury(batch, requests[0], earlier)]
         if earlier or most == 1:
-            self._alone()
+            self._beside.alone()
         cancelled = self._cancelled(batch) if taken.some_cancelled else [False] * len(batch.items)
         return self._run(batch, requests, cancelled, started, hold)
 
@@ -139,7 +141,7 @@ class Delivery:
     ) -> Ran:
         work = [self._work(batch, *each, hold) for each in zip(batch.items, requests, cancelled, strict=True)]
         with hold.steps_of(self._deployments[batch.deployment].timeouts.step_s):
-            ran = run_all(work, self._backends[batch.deployment], started)
+            ran = run_all(work, self._backends[batch.deployment], started, self._beside)
         metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
         metrics.BACKEND_SECONDS.labels(batch.deployment).observe(ran.backend_us / MICROSECONDS)
         return ran

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kernelport import signature, tensors
 from kernelport.errors import DeadlineExceededError, InternalError, InvalidArgumentError, KernelPortError, to_status
@@ -16,6 +17,16 @@ log = logging.getLogger(__name__)
 Result = Outputs | KernelPortError
 # What is left to do for a message once the model is free for the next; its answer is for people to see.
 Finish = Callable[[], str | None]
+
+
+class Beside(Protocol):
+    """What the message before has left to do: it is done beside this one's run."""
+
+    def begin(self) -> None:
+        """Begins with it, if it has not begun: the worker is about to wait, for the model or for data."""
+
+    def alone(self) -> None:
+        """Ends with it: this message runs with nothing beside it. If the worker dies then, it is this one's doing."""
 
 
 @dataclass
@@ -67,7 +78,7 @@ class Ran:
         return completions
 
 
-def run_all(work: Sequence[Work], backend: Backend, started: float) -> Ran:
+def run_all(work: Sequence[Work], backend: Backend, started: float, beside: Beside) -> Ran:
     """Runs a batch. Never raises for what a model or a request does.
 
     Args:
@@ -80,6 +91,8 @@ def run_all(work: Sequence[Work], backend: Backend, started: float) -> Ran:
             requests[index] = _prepared(each, backend)
         except KernelPortError as error:
             results[index] = error
+    # Not before: both would want the interpreter, and the model would wait.
+    beside.begin()
     prepared = time.monotonic()
     results.update(zip(requests, _run(backend, list(requests.values())), strict=True))
     backend_us = _microseconds(time.monotonic() - prepared)

@@ -24,7 +24,7 @@ from kernelport_workers.jobs.slices import Held, JobItem, Loader
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
-from kernelport_workers.runner import Finish, Ran, Work, run_all
+from kernelport_workers.runner import Beside, Finish, Ran, Work, run_all
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class JobRunner:
     """What a worker does with tickets.
 
     Args:
-        alone: called before a slice runs whose outcome must be kept before another runs.
+        beside: what the message before has left to do.
         on_done: called after each slice.
     """
 
@@ -47,7 +47,7 @@ class JobRunner:
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
         artifacts: Artifacts,
-        alone: Callable[[], None],
+        beside: Beside,
         on_done: Callable[[], None],
     ) -> None:
         self._redis = redis
@@ -57,7 +57,7 @@ class JobRunner:
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
-        self._alone = alone
+        self._beside = beside
         self._traces = SliceTraces(redis, worker_id)
         self._on_done = on_done
 
@@ -93,11 +93,11 @@ class JobRunner:
         if len(held.died) >= deployment.limits.max_attempts:
             return _Run(items)
         if held.died or deployment.limits.max_attempts == 1:
-            self._alone()
+            self._beside.alone()
         check = _Check(self._redis, held, hold.step)
         work = [Work(str(item.position).encode(), item.request, held.deadline_unix_us, check) for item in items]
         with hold.steps_of(deployment.timeouts.step_s):
-            ran = run_all(work, self._backends[deployment.name], time.monotonic())
+            ran = run_all(work, self._backends[deployment.name], time.monotonic(), self._beside)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
         metrics.BACKEND_SECONDS.labels(deployment.name).observe(ran.backend_us / MICROSECONDS)
         return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
