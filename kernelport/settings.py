@@ -91,7 +91,7 @@ class Settings:
     heartbeat_ttl_s: float = 5.0
     lease_s: float = 30.0
     result_ttl_s: float = 600.0
-    claim_bytes: int = 256 * 2**10
+    claim_bytes: int = 16 * 2**10
     shared_dir: str = ""
     stop_s: float = 30.0
     metrics_listen: str = ""
