@@ -96,7 +96,7 @@ class Delivery:
         if len(batch.items) == 1:
             earlier = [*batch.items[0].attempts, *earlier]
         if any(item.request_claim or item.request_file for item in batch.items):
-            self._beside.begin()
+            self._beside.begin()  # their bytes take a while to fetch
         requests = self._claims.requests(batch)
         if not self._claims.are_in_reach(batch):
             return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
