@@ -24,7 +24,7 @@ from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
 from tests.data_plane.conftest import Plane
-from tests.stack.models import Journal
+from tests.stack.models import HELD, Journal
 from tests.waiting import is_running, wait_for
 
 Start = Callable[..., Plane]
@@ -43,6 +43,21 @@ def test_a_worker_told_to_stop_hands_on_what_it_has_not_begun(plane: Start) -> N
         assert [call.result() for call in calls] == list(range(200))
     assert Counter(running.entries()) == Counter(range(200)), "each ran once"
     wait_for(lambda: running.unanswered() == 0)
+
+
+def test_an_answer_does_not_wait_for_the_model_s_next_run(plane: Start) -> None:
+    running = plane(batching={"max_batch": 1})
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(running.infer, 1, 2.0)
+        wait_for(lambda: running.entries() == [1])
+        second = pool.submit(running.infer, 2)  # waits on the queue: its answer is what is left when it has run
+        wait_for(lambda: running.waiting() == 2)
+        third = pool.submit(running.infer, 3, HELD)
+        assert second.result() == 2
+        wait_for(lambda: running.entries() == [1, 2, 3])
+        assert not third.done()
+        running.release()
+        assert third.result() == 3
 
 
 def test_a_redis_that_restarts_under_load_loses_nothing(plane: Start) -> None:
