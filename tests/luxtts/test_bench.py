@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport_workers.luxtts.bench.measure import Bench
+from kernelport_workers.luxtts.bench.measure import Bench, Round
 from kernelport_workers.luxtts.bench.random_checkpoint import MODEL
 from kernelport_workers.luxtts.bench.workload import Workload, decoder_flops, jobs_of, mixed_lengths
 from kernelport_workers.luxtts.config import ModelConfig
@@ -39,6 +39,22 @@ def test_the_command_reports_every_path_mixed_items_and_kernels(tiny_onnx: Path)
     assert any(line.startswith("reference:") for line in lines)
     kernels = lines[next(index for index, line in enumerate(lines) if line.startswith("kernels")) + 1 :][:3]
     assert all("error" in line for line in kernels), kernels
+
+
+@pytest.mark.parametrize("path", ["torch", "onnx", "onnx-int8"])
+def test_mixed_items_are_each_in_one_call(tiny_onnx: Path, path: str) -> None:
+    told: list[Round] = []
+    workload = Workload(seconds=0.2, reference=0.3, steps=1)
+    mixed = Bench(tiny_onnx).mixed(60, workload, path, "even", told.append)
+    assert told == list(mixed.rounds)
+    assert [each.items for each in mixed.rounds] == [50, 10]
+    assert sum(each.audio_seconds for each in mixed.rounds) == pytest.approx(
+        sum(mixed_lengths(60, 0.2, "even")), rel=0.1
+    )
+    for each in mixed.rounds:
+        assert each.ratio == pytest.approx(each.seconds / each.audio_seconds / each.best)
+    assert min(each.ratio for each in mixed.rounds) <= mixed.ratio <= max(each.ratio for each in mixed.rounds)
+    assert mixed.arithmetic >= 1
 
 
 def test_an_unknown_path_is_refused(tiny: Path) -> None:
