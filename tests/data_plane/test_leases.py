@@ -56,6 +56,7 @@ def test_a_poisonous_request_fails_alone_and_becomes_a_dead_letter(plane: Start)
     assert running.entries().count(4) == 2
 
     (running.journal.parent / "mercy").touch()
+    wait_for(lambda: running.client.deployment("journal").live_workers == 1)  # the next one may still be starting
     assert int(running.client.replay_dead_letter("journal", letter.id)["number"][0]) == 4
     assert running.client.dead_letters("journal") == []
 
