@@ -18,6 +18,8 @@ from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 
+_UNACKED = [keys.UNACKED, keys.UNACKED_INDEX]
+
 # What a worker must know of a batch before it runs it: the attempts at it, this one included (none when it is done),
 # and how many cancelled requests there are, of whatever batch. It makes keys from ids: kernelport/keys.py has the same.
 _COUNT = """
@@ -49,15 +51,17 @@ end
 """
 )
 
-# KEYS: those of deliver, the lists of the queues ...  ARGV: those of deliver, the tag that is done (or empty).
-# Acknowledges that tag; returns the first entry of the first list that has one, as delivered, and its count.
+# KEYS: unacked, unacked index.  ARGV: a delivery tag.
+_ACKNOWLEDGE = """
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+"""
+
+# KEYS: those of deliver, the lists of the queues ...  ARGV: those of deliver.
+# Returns the first entry of the first list that has one, as delivered, and its count.
 _TAKE_NEXT = (
     _DELIVER
     + """
-if ARGV[5] ~= '' then
-  redis.call('ZREM', KEYS[2], ARGV[5])
-  redis.call('HDEL', KEYS[1], ARGV[5])
-end
 for i = 3, #KEYS do
   local entry = redis.call('RPOP', KEYS[i])
   if entry then return {entry, deliver(KEYS[i], entry)} end
@@ -66,30 +70,36 @@ return false
 """
 )
 
-# KEYS: those of deliver, the list it was popped off.  ARGV: those of deliver, the entry.  Returns its count.
-_NOTE_DELIVERY = _DELIVER + "return deliver(KEYS[3], ARGV[5]) or false"
+# KEYS: those of deliver, the list it was popped off.  ARGV: those of deliver, the entry.
+# Returns how many more are on the list, and its count.
+_NOTE_DELIVERY = _DELIVER + "return {redis.call('LLEN', KEYS[3]), deliver(KEYS[3], ARGV[5])}"
 
 # ARGV: batch, this attempt, TTL of attempts.
 _TAKE = _COUNT + "return count(ARGV[1], ARGV[2], ARGV[3])"
 
-# KEYS: done, attempts, the list that gets values, result hashes ...
-# ARGV: TTL of done, TTL of the list (0: for good), TTL of results, a response for each result hash ..., values ...
+# KEYS: those of acknowledge, done, attempts, the list that gets values, result hashes ...
+# ARGV: that of acknowledge, TTL of done, TTL of the list (0: for good), TTL of results, a response for each result hash
+# ..., values ...
 # An empty response drops the hash, so that the request may run again.
-# Returns 1, or 0 when the batch was done before and nothing is changed.
-_FINISH = """
-if not redis.call('SET', KEYS[1], '', 'NX', 'EX', ARGV[1]) then return 0 end
-redis.call('DEL', KEYS[2])
-for i = 4, #KEYS do
-  if ARGV[i] == '' then
-    redis.call('DEL', KEYS[i])
-  elseif redis.call('EXISTS', KEYS[i]) == 1 then
-    redis.call('HSETNX', KEYS[i], 'response', ARGV[i])
-    redis.call('EXPIRE', KEYS[i], ARGV[3])
+# Returns 1, or 0 when the batch was done before and nothing but its acknowledgement is due.
+_FINISH = f"""
+local first = redis.call('SET', KEYS[3], '', 'NX', 'EX', ARGV[2])
+if first then
+  redis.call('DEL', KEYS[4])
+  for i = 6, #KEYS do
+    local response = ARGV[i - 1]
+    if response == '' then
+      redis.call('DEL', KEYS[i])
+    elseif redis.call('EXISTS', KEYS[i]) == 1 then
+      redis.call('HSETNX', KEYS[i], 'response', response)
+      redis.call('EXPIRE', KEYS[i], ARGV[4])
+    end
   end
+  redis.call('LPUSH', KEYS[5], unpack(ARGV, #KEYS))
+  if ARGV[3] ~= '0' then redis.call('EXPIRE', KEYS[5], ARGV[3]) end
 end
-redis.call('LPUSH', KEYS[3], unpack(ARGV, #KEYS + 1))
-if ARGV[2] ~= '0' then redis.call('EXPIRE', KEYS[3], ARGV[2]) end
-return 1
+{_ACKNOWLEDGE}
+return first and 1 or 0
 """
 
 # KEYS: result hash.  ARGV: digest of the request, TTL in milliseconds.
@@ -143,37 +153,39 @@ class Taken:
         return cls([Attempt.FromString(value) for value in attempts], cancelled > 0)
 
 
-def take_next(
-    redis: Redis, queue_keys: Sequence[str], done: str, attempt: Attempt
-) -> tuple[bytes, Taken | None] | None:
+def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tuple[bytes, Taken | None] | None:
     """The next message of some queues, noted as delivered; None when they are empty.
 
     Args:
         queue_keys: the lists of the queues, the most urgent first.
-        done: the delivery tag of a message that is acknowledged, or empty.
         attempt: is counted when the message is a batch, which then needs no `take`.
     """
-    found = _script(redis, _TAKE_NEXT)(
-        keys=[keys.UNACKED, keys.UNACKED_INDEX, *queue_keys], args=[*_delivery(attempt), done]
-    )
+    found = _script(redis, _TAKE_NEXT)(keys=[*_UNACKED, *queue_keys], args=_delivery(attempt))
     if found is None:
         return None
     entry, *counted = found
     return entry, Taken.of(counted[0]) if counted else None
 
 
-def note_delivery(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> Taken | None:
-    """Notes a message that was popped off a queue's list as delivered; counts the attempt when it is a batch."""
-    found = _script(redis, _NOTE_DELIVERY)(
-        keys=[keys.UNACKED, keys.UNACKED_INDEX, queue_key], args=[*_delivery(attempt), entry]
-    )
-    return None if found is None else Taken.of(found)
+def note_delivery(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> tuple[Taken | None, bool]:
+    """Notes a message that was popped off a queue's list as delivered; counts the attempt when it is a batch.
+
+    Returns:
+        what was counted, and whether there are more messages on the list.
+    """
+    return noted(_script(redis, _NOTE_DELIVERY)(keys=[*_UNACKED, queue_key], args=[*_delivery(attempt), entry]))
 
 
 def delivery_note(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> list[Any]:
     """The command that does the same, if Redis knows the script by now."""
     sha = _script(redis, _NOTE_DELIVERY).sha
-    return ["EVALSHA", sha, 3, keys.UNACKED, keys.UNACKED_INDEX, queue_key, *_delivery(attempt), entry]
+    return ["EVALSHA", sha, 3, *_UNACKED, queue_key, *_delivery(attempt), entry]
+
+
+def noted(found: Any) -> tuple[Taken | None, bool]:
+    """What Redis answers to that command, as `note_delivery` gives it."""
+    more, *counted = found
+    return (Taken.of(counted[0]) if counted else None), more > 0
 
 
 def _delivery(attempt: Attempt) -> list[str | bytes | float]:
@@ -182,10 +194,7 @@ def _delivery(attempt: Attempt) -> list[str | bytes | float]:
 
 def acknowledge(redis: Redis, tag: str) -> None:
     """A delivered message is done."""
-    with redis.pipeline(transaction=False) as pipeline:
-        pipeline.zrem(keys.UNACKED_INDEX, tag)
-        pipeline.hdel(keys.UNACKED, tag)
-        pipeline.execute()
+    _script(redis, _ACKNOWLEDGE)(keys=_UNACKED, args=[tag])
 
 
 def take(redis: Redis, batch_id: str, attempt: Attempt) -> Taken:
@@ -196,7 +205,7 @@ def take(redis: Redis, batch_id: str, attempt: Attempt) -> Taken:
 def complete(
     redis: Redis, batch: Batch, reply: bytes, results: Mapping[str, bytes], done_ttl_s: float, result_ttl_s: float
 ) -> bool:
-    """Hands a batch's reply to the front door that asked; False when another worker was first.
+    """Hands a batch's reply to the front door that asked; False when another worker was first. Acknowledges the batch.
 
     Args:
         results: responses to keep, by the key of their request id; an empty one frees the id.
@@ -205,18 +214,18 @@ def complete(
     """
     return bool(
         _script(redis, _FINISH)(
-            keys=[keys.done(batch.id), keys.attempts(batch.id), keys.replies(batch.front_door), *results],
-            args=[_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply],
+            keys=[*_UNACKED, keys.done(batch.id), keys.attempts(batch.id), keys.replies(batch.front_door), *results],
+            args=[batch.id, _whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply],
         )
     )
 
 
 def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: float) -> bool:
-    """Queues Celery messages in a batch's place; False when the batch was done before."""
+    """Queues Celery messages in a batch's place; False when the batch was done before. Acknowledges the batch."""
     return bool(
         _script(redis, _FINISH)(
-            keys=[keys.done(batch.id), keys.attempts(batch.id), queue_name(batch.deployment)],
-            args=[_whole(done_ttl_s), 0, 0, *messages],
+            keys=[*_UNACKED, keys.done(batch.id), keys.attempts(batch.id), queue_name(batch.deployment)],
+            args=[batch.id, _whole(done_ttl_s), 0, 0, *messages],
         )
     )
 

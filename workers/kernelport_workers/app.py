@@ -28,7 +28,6 @@ from kernelport.jobs.finishing import Finisher
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
-from kernelport.scripts import Taken
 from kernelport.settings import Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
 from kernelport.webhooks import Notifier
@@ -36,6 +35,7 @@ from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
+from kernelport_workers.delivery_note import Take
 from kernelport_workers.heartbeat import Heartbeat
 from kernelport_workers.jobs.feeder import Feeder
 from kernelport_workers.jobs.runner import JobRunner
@@ -173,11 +173,11 @@ process = Process()
 
 
 @app.task(name=TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
-def infer(body: bytes, taken: Taken | None = None) -> Finish:
-    """Runs one serialized Batch; `taken` is what is known of it when this attempt has been counted."""
+def infer(body: bytes, take: Take | None = None) -> Finish:
+    """Runs one serialized Batch; `take` counts this attempt, or says what was counted."""
     if process.delivery is None:
         raise RuntimeError("the worker has loaded nothing")
-    return process.delivery.handle(Batch.FromString(body), taken)
+    return process.delivery.handle(Batch.FromString(body), take)
 
 
 @app.task(name=JOB_TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]

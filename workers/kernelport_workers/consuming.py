@@ -2,7 +2,7 @@
 
 Celery and kombu cost a worker about a millisecond and four round trips to Redis a message. An idle worker gets its
 message that way. From then on the thread that runs it takes the next one itself, in the same formats and with one round
-trip that also acknowledges the last, until the queues have been empty for a while. To people it looks the same: each
+trip (a second one goes on beside), until the queues have been empty for a while. To people it looks the same: each
 message is a task in `celery inspect` and in the events that Flower shows.
 
 While more messages wait, what is left of one when the model is done with it (its answer) is done by another thread,
@@ -18,16 +18,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from redis import Redis
 
 from kernelport import scripts
-from kernelport.queues import MessageError, QueuedTask, deployment_of, queue_keys, read_message
+from kernelport.queues import TASK_NAME, MessageError, QueuedTask, deployment_of, queue_keys, read_message
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.active_task import ActiveTask
-from kernelport_workers.delivery_note import DeliveryNote
+from kernelport_workers.delivery_note import DeliveryNote, Take
 from kernelport_workers.outages import PASSING, until_done
 from kernelport_workers.runner import Finish
 
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # The queues have been empty for so long when the worker goes back to waiting in Celery.
 LINGER_S = 1
+# What a note said of the rest of its list holds for so long: a shorter run is followed by waiting, a longer one by a look.
+EMPTY_FOR_S = 0.002
 
 
 @dataclass
@@ -44,14 +46,14 @@ class Delivered:
     Attributes:
         give_back: tells Celery that it is done, or to deliver it again (True); None for one that Celery does not know.
         waited: it was there before the worker asked for it.
-        taken: what is known of the batch in it when this attempt has been counted.
+        take: says what was counted when its delivery was noted; None for a message that came through Celery.
         failed: running it raised, which no message should make it do.
     """
 
     queued: QueuedTask
     give_back: Callable[[bool], None] | None = None
     waited: bool = False
-    taken: scripts.Taken | None = None
+    take: Take | None = None
     failed: bool = False
 
 
@@ -66,11 +68,18 @@ class Consuming:
         self._in_session = False
         self._stopping = False
         self._turns = itertools.count()
-        self._note = DeliveryNote(redis)
         self._beside = ThreadPoolExecutor(1, "finish")
         self._alone = False
         self._left: Callable[[], None] | None = None
         self._finishing: Future[None] | None = None
+        self._note: DeliveryNote | None = None
+        self._empty_until = 0.0
+
+    @cached_property
+    def _line(self) -> Redis:
+        """One connection for the thread that runs messages: asking the pool for one costs as much as a call."""
+        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
+        return client
 
     def strategy(self, task: Any, app: Any, consumer: Any) -> Callable[..., None]:
         """What Celery's consumer does with a message of `task`: a `Task.Strategy`."""
@@ -110,9 +119,8 @@ class Consuming:
     def _session(self, app: Any, consumer: Any) -> None:
         """Runs what Celery has handed over, then what follows on the queues."""
         give_back: list[Delivered] = []
-        done = ""
-        while (delivered := self._next(app, done)) is not None:
-            done = self._run(delivered, app, consumer)
+        while (delivered := self._next(app)) is not None:
+            self._run(delivered, app, consumer)
             if delivered.give_back is not None:
                 give_back.append(delivered)
         self._settle()
@@ -121,41 +129,54 @@ class Consuming:
             if delivered.give_back is not None:
                 delivered.give_back(delivered.failed)
 
-    def _next(self, app: Any, done: str) -> Delivered | None:
-        """Acknowledges the message of the tag `done`, if any; gives the next one, or None when the session is over."""
+    def _next(self, app: Any) -> Delivered | None:
+        """The next message, or None when the session is over."""
         keys = [] if self._handed_over or self._stopping else self._queue_keys(app)
-        while True:
-            self._note.settle()
-            if not keys and not done:
+        while keys:
+            waiting = self._take_next(keys) if time.monotonic() >= self._empty_until else None
+            found = waiting or self._wait(keys)
+            if found is None:
                 break
-            found = until_done(partial(scripts.take_next, self._redis, keys, done, self._attempt()))
-            entry, taken = found or (self._wait(keys), None)
-            if entry is None:
-                break
+            entry, take = found
             try:
-                queued = read_message(entry)
-                return Delivered(queued, waited=found is not None, taken=taken or self._note.settle())
+                return Delivered(read_message(entry), waited=waiting is not None, take=take)
             except MessageError as error:
                 log.error("dropped a message that cannot be read: %s", error)
-                done = error.tag
+                self._acknowledge(error.tag)
         with self._lock:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
 
-    def _wait(self, keys: list[str]) -> bytes | None:
-        if not keys:
+    def _take_next(self, keys: list[str]) -> tuple[bytes, Take] | None:
+        attempt = self._attempt()
+        found = until_done(lambda: scripts.take_next(self._line, keys, attempt))
+        if found is None:
             return None
+        entry, taken = found
+        return entry, lambda: taken
+
+    def _wait(self, keys: list[str]) -> tuple[bytes, Take] | None:
         self.begin()
         try:
-            popped: Any = self._redis.brpop(keys, LINGER_S)
+            popped: Any = self._line.brpop(keys, LINGER_S)
         except PASSING as error:
             log.warning("cannot wait for messages: %s", error)
             return None
         if popped is None:
             return None
         key, entry = popped
-        self._note.send(key.decode(), entry, self._attempt())
-        return bytes(entry)
+        self._note = DeliveryNote(self._line, key.decode(), entry, self._attempt())
+        return entry, self._note.settle
+
+    def _settle_note(self) -> None:
+        if self._note is not None:
+            self._note.settle()
+            self._empty_until = 0.0 if self._note.more_wait else time.monotonic() + EMPTY_FOR_S
+            self._note = None
+
+    def _acknowledge(self, tag: str) -> None:
+        self._settle_note()  # it must not come after this
+        until_done(lambda: scripts.acknowledge(self._line, tag))
 
     def _attempt(self) -> Attempt:
         return Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
@@ -169,33 +190,31 @@ class Consuming:
         lists = [queue_keys(name) for name in deployments[turn:] + deployments[:turn] if name is not None]
         return [key for step in zip(*lists, strict=True) for key in step]
 
-    def _run(self, delivered: Delivered, app: Any, consumer: Any) -> str:
-        """Runs a message; the tag to acknowledge, or none if that is seen to, or must not be."""
+    def _run(self, delivered: Delivered, app: Any, consumer: Any) -> None:
         queued = delivered.queued
         task = app.tasks.get(queued.name)
         if task is None:
             log.error("dropped a message for the unknown task %s: %s", queued.name, queued.arguments)
-            return queued.tag
+            self._acknowledge(queued.tag)
+            return
         active = ActiveTask(queued, task, consumer)
         self._alone = False
         finish: Finish | None = None
         with _failing(delivered, active):
-            known = {"taken": delivered.taken} if delivered.taken else {}
-            finish = task.run(*queued.args, **known)
+            if queued.name == TASK_NAME:
+                finish = task.run(*queued.args, take=delivered.take)
+            else:
+                self._settle_note()
+                finish = task.run(*queued.args)
+        self._settle_note()
         self._settle()
         if finish is None:
-            return ""
+            return
+        left = partial(_finish, delivered, active, finish)
         if delivered.waited and not self._alone:
-            self._left = partial(self._finish_beside, delivered, active, finish)
-            return ""
-        with _failing(delivered, active):
-            active.succeeded(finish())
-        return "" if delivered.failed else queued.tag
-
-    def _finish_beside(self, delivered: Delivered, active: ActiveTask, finish: Finish) -> None:
-        with _failing(delivered, active):
-            active.succeeded(finish())
-            until_done(lambda: scripts.acknowledge(self._redis, delivered.queued.tag))
+            self._left = left
+        else:
+            left()
 
     def _settle(self) -> None:
         """Waits until nothing is left of the last message."""
@@ -203,6 +222,11 @@ class Consuming:
         if self._finishing is not None:
             self._finishing.result()
             self._finishing = None
+
+
+def _finish(delivered: Delivered, active: ActiveTask, finish: Finish) -> None:
+    with _failing(delivered, active):
+        active.succeeded(finish())
 
 
 @contextlib.contextmanager

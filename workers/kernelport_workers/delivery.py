@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from redis import Redis
@@ -19,6 +20,7 @@ from kernelport.shared_folder import SharedFolder
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.claims import Claims
+from kernelport_workers.delivery_note import Take
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Beside, Finish, Ran, Work, run_all
@@ -57,18 +59,24 @@ class Delivery:
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
 
-    def handle(self, batch: Batch, taken: scripts.Taken | None = None) -> Finish:
+    @cached_property
+    def _line(self) -> Redis:
+        """One connection for answers: asking the pool for one costs as much as a call."""
+        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
+        return client
+
+    def handle(self, batch: Batch, take: Take | None = None) -> Finish:
         """Runs a batch, unless another worker has done so; then what is left is to answer every request of it.
 
         Waits for Redis while it is away.
 
         Args:
-            taken: what is known of it when this attempt has been counted.
+            take: says what is known of it once this attempt has been counted; None when nobody counts it.
         """
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(batch.id))
             with logs.about(lambda: _ids(batch)):
-                outcome = self._outcome(batch, taken, hold)
+                outcome = self._outcome(batch, take, hold)
             still_held = stack.pop_all()
 
         def finish() -> None:
@@ -78,14 +86,16 @@ class Delivery:
 
         return finish
 
-    def _outcome(self, batch: Batch, taken: scripts.Taken | None, hold: Hold) -> Ran | list[Completion] | None:
+    def _outcome(self, batch: Batch, take: Take | None, hold: Hold) -> Ran | list[Completion] | None:
         """What to answer; None when somebody else does."""
         started = time.monotonic()
+        taken = take() if take else None
         if taken is None:
             attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
             taken = until_done(lambda: scripts.take(self._redis, batch.id, attempt))
         if not taken.attempts:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+            until_done(lambda: scripts.acknowledge(self._redis, batch.id))
             return None
         earlier = taken.attempts[:-1]
         if earlier:
@@ -191,7 +201,7 @@ class Delivery:
         self._claims.put_away(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
-            lambda: scripts.complete(self._redis, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s)
+            lambda: scripts.complete(self._line, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s)
         )
         if not first:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()

@@ -1,8 +1,9 @@
-"""Notes a message that was waited for as delivered, while it is read."""
+"""Notes a message that was waited for as delivered, while it is made ready to run."""
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -12,42 +13,46 @@ from kernelport.scripts import Taken
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.outages import PASSING, until_done
 
+# Waits until a delivery has been noted; what was counted if it is a batch's.
+Take = Callable[[], Taken | None]
+
 
 class DeliveryNote:
-    """The note of one message at a time: sent at once, its answer read when the message has been.
+    """The note of one message: sent at once, its answer read when it is needed.
 
-    A lone request waits for every round trip, and a part of this one goes on beside. Should the note get lost before
-    the worker dies, the front door finds out that the batch is nowhere, as after a death just before the note.
+    A lone request waits for every round trip, and this one goes on beside. Should the note get lost before the worker
+    dies, the front door finds out that the batch is nowhere, as after a death just before the note.
+
+    Args:
+        line: a client of one connection, which nobody else uses until the note is settled.
+        key: the list that the message was popped off.
+        entry: the message as it was there.
+
+    Attributes:
+        more_wait: there were more messages on the list; known once the note is settled.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._connection: Any = None
-        self._write: Callable[[], Taken | None] | None = None
-
-    def send(self, key: str, entry: bytes, attempt: Attempt) -> None:
-        """Sends the note for an entry that was popped off the list `key`."""
-        self._write = lambda: scripts.note_delivery(self._redis, key, entry, attempt)
+    def __init__(self, line: Redis, key: str, entry: bytes, attempt: Attempt) -> None:
+        self._connection: Any = cast(Any, line.connection)
+        self._write = partial(scripts.note_delivery, line, key, entry, attempt)
+        self._is_sent = self._is_settled = False
+        self._taken: Taken | None = None
+        self.more_wait = False
         with contextlib.suppress(*PASSING):  # then `settle` writes it
-            self._connection = self._redis.connection_pool.get_connection()
-            self._connection.send_command(*scripts.delivery_note(self._redis, key, entry, attempt))
+            self._connection.send_command(*scripts.delivery_note(line, key, entry, attempt))
+            self._is_sent = True
 
     def settle(self) -> Taken | None:
-        """Waits until the note is written, if there is one; gives what was counted.
+        """Waits until the note is written; what was counted if the message is a batch."""
+        if not self._is_settled:
+            self._taken, self.more_wait = self._answer()
+            self._is_settled = True
+        return self._taken
 
-        It must not come after the acknowledgement.
-        """
-        if self._write is None:
-            return None
-        connection, write = self._connection, self._write
-        self._connection = self._write = None
-        try:
-            if connection is None:
-                raise RedisError("not sent")
-            found = connection.read_response()
-            return None if found is None else Taken.of(found)
-        except RedisError:
-            return until_done(write)
-        finally:
-            if connection is not None:
-                self._redis.connection_pool.release(connection)
+    def _answer(self) -> tuple[Taken | None, bool]:
+        if self._is_sent:
+            try:
+                return scripts.noted(self._connection.read_response())
+            except RedisError:  # among others: Redis does not know the script
+                pass
+        return until_done(self._write)

@@ -15,7 +15,8 @@ from kernelport_workers.backends.base import Backend, Outputs, Request
 log = logging.getLogger(__name__)
 
 Result = Outputs | KernelPortError
-# What is left to do for a message once the model is free for the next; its answer is for people to see.
+# What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
+# for people to see.
 Finish = Callable[[], str | None]
 
 

@@ -17,6 +17,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortE
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
+from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
@@ -72,6 +73,7 @@ class JobRunner:
             hold = stack.enter_context(self._lease.hold(ticket))
             held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt))
             if held is None:
+                until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
             job_id = held.job
             with logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
