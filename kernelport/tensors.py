@@ -92,37 +92,36 @@ def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[
     """What is wrong with tensors taken by themselves, whatever the model: at most one finding a tensor."""
     seen: set[str] = set()
     for index, tensor in enumerate(tensors):
-        path = f"{field}[{index}]"
-        if not tensor.name:
-            yield FieldViolation(f"{path}.name", "expected a tensor name, got an empty string")
-        elif tensor.name in seen:
-            yield FieldViolation(f"{path}.name", f'"{tensor.name}" is given twice; expected unique names')
-        else:
-            finding = _finding(tensor)
-            if finding:
-                yield FieldViolation(f"{path}.{finding[0]}", f'tensor "{tensor.name}": {finding[1]}')
-        seen.add(tensor.name)
+        name = tensor.name
+        if not name:
+            yield FieldViolation(f"{field}[{index}].name", "expected a tensor name, got an empty string")
+        elif name in seen:
+            yield FieldViolation(f"{field}[{index}].name", f'"{name}" is given twice; expected unique names')
+        elif finding := _finding(tensor):
+            yield FieldViolation(f"{field}[{index}].{finding[0]}", f'tensor "{name}": {finding[1]}')
+        seen.add(name)
 
 
 def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
     """The field at fault and what is wrong with it; None when the tensor is sound."""
-    if tensor.dtype not in NUMPY_DTYPES:
-        return "dtype", f"unknown dtype {dtype_name(tensor.dtype)}; expected one of {_known_dtypes()}"
-    for axis, size in enumerate(tensor.shape):
-        if size < 0:
-            return f"shape[{axis}]", f"expected a size of at least 0, got {size}"
-    if len(tensor.shape) > _MAX_RANK:
-        return "shape", f"expected at most {_MAX_RANK} dimensions, got {len(tensor.shape)}"
-    if math.prod(size for size in tensor.shape if size) * NUMPY_DTYPES[tensor.dtype].itemsize > _MAX_BYTES:
-        return "shape", f"expected sizes whose product is below 2^63 bytes, got {list(tensor.shape)}"
-    count = math.prod(tensor.shape)
-    if tensor.dtype == pb.STRING:
-        return _string_finding(tensor.data, count)
-    expected = count * _ITEMSIZES[tensor.dtype]
-    if len(tensor.data) != expected:
-        shape = list(tensor.shape)
-        return "data", f"expected {expected} bytes for {dtype_name(tensor.dtype)} {shape}, got {len(tensor.data)}"
-    if tensor.dtype == pb.BOOL and tensor.data.translate(None, b"\0\1"):
+    dtype = tensor.dtype
+    if dtype not in NUMPY_DTYPES:
+        return "dtype", f"unknown dtype {dtype_name(dtype)}; expected one of {_known_dtypes()}"
+    shape, data = list(tensor.shape), tensor.data
+    if shape and min(shape) < 0:
+        axis = next(axis for axis, size in enumerate(shape) if size < 0)
+        return f"shape[{axis}]", f"expected a size of at least 0, got {shape[axis]}"
+    if len(shape) > _MAX_RANK:
+        return "shape", f"expected at most {_MAX_RANK} dimensions, got {len(shape)}"
+    count = math.prod(shape)
+    if (count or math.prod(filter(None, shape))) * NUMPY_DTYPES[dtype].itemsize > _MAX_BYTES:
+        return "shape", f"expected sizes whose product is below 2^63 bytes, got {shape}"
+    if dtype == pb.STRING:
+        return _string_finding(data, count)
+    expected = count * _ITEMSIZES[dtype]
+    if len(data) != expected:
+        return "data", f"expected {expected} bytes for {dtype_name(dtype)} {shape}, got {len(data)}"
+    if dtype == pb.BOOL and data.translate(None, b"\0\1"):
         return "data", "expected each BOOL byte to be 0 or 1"
     return None
 

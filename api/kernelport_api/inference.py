@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tensors, tracing
-from kernelport import signature as signatures
 from kernelport.deployments import Deployment
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.metrics import labelled
@@ -91,14 +90,14 @@ class Inference:
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
     ) -> bytes:
         """Runs one request whose deployment is known; `body` is the request as it came in."""
-        if _is_slow_to_check(request):
+        if len(body) > SLOW_STRING_BYTES and _is_slow_to_check(request):
             _raise_any(await asyncio.to_thread(lambda: list(tensors.violations(request.inputs))))
         else:
             _raise_any(list(tensors.violations(request.inputs)))
         request_ids.check(request)
         signature = await self._signature(deployment)
         if signature is not None:
-            _raise_any(list(signatures.violations(request.inputs, signature.inputs)))
+            _raise_any(list(self._workers.declared(deployment.name).violations(request.inputs)))
         limit_s = deployment.timeouts.request_s
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
         group = _group(request, signature)

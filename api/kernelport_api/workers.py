@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.registry import last_signature, live_workers
-from kernelport.signature import Signature
+from kernelport.signature import Declared, Signature
 from kernelport.v1.deployment_pb2 import Worker
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ class WorkerView:
         self._redis = redis
         self._workers: dict[str, list[Worker]] = {}
         self._signatures: dict[str, Signature] = {}
+        self._declared: dict[str, Declared] = {}
         self._shared_folders: dict[str, set[str]] = {}
         self._refreshed_at = 0.0
         self._lock = asyncio.Lock()
@@ -48,8 +49,12 @@ class WorkerView:
             found = await last_signature(self._redis, deployment)
             if found is None:
                 return None
-            self._signatures[deployment] = found
+            self._know(deployment, found)
         return self._signatures[deployment]
+
+    def declared(self, deployment: str) -> Declared:
+        """The inputs that the deployment's model declares; its signature must be known."""
+        return self._declared[deployment]
 
     async def is_served(self, deployment: str) -> bool:
         """Whether a live worker serves the deployment; looks again when none is known.
@@ -94,5 +99,10 @@ class WorkerView:
             for served in record.deployments:
                 workers.setdefault(served.name, []).append(record.worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)
-                self._signatures[served.name] = served.signature
+                self._know(served.name, served.signature)
         self._workers, self._shared_folders = workers, shared_folders
+
+    def _know(self, deployment: str, signature: Signature) -> None:
+        if self._signatures.get(deployment) != signature:
+            self._signatures[deployment] = signature
+            self._declared[deployment] = Declared(signature.inputs)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelport.item_files.rows import show
-from kernelport.signature import TensorSpec, describe, violations
+from kernelport.signature import Declared, TensorSpec, describe
 from kernelport.tensors import NUMPY_DTYPES, Array, from_array
 from kernelport.v1 import inference_pb2 as pb
 
@@ -49,7 +49,7 @@ def tensor_of(spec: TensorSpec, value: Any, *, parsed: bool, folder: Path) -> pb
         tensor = from_array(spec.name, value if isinstance(value, np.ndarray) else _array(spec, value))
     except (TypeError, UnicodeEncodeError):  # an .npy file of a dtype that cannot travel; a lone surrogate
         raise _unexpected(spec, value) from None
-    finding = next(violations([tensor], [spec]), None)
+    finding = next(Declared([spec]).violations([tensor]), None)
     if finding is not None:
         raise ValueProblem(finding.description.partition(": ")[2])
     return tensor

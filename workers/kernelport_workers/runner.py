@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kernelport import signature, tensors
+from kernelport import tensors
 from kernelport.errors import DeadlineExceededError, InternalError, InvalidArgumentError, KernelPortError, to_status
 from kernelport.internal.v1.queue_pb2 import Completion
+from kernelport.signature import Declared
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
 
@@ -87,9 +88,10 @@ def run_all(work: Sequence[Work], backend: Backend, started: float, beside: Besi
     """
     results: dict[int, Result] = {}
     requests: dict[int, Request] = {}
+    declared = Declared(backend.signature.inputs)
     for index, each in enumerate(work):
         try:
-            requests[index] = _prepared(each, backend)
+            requests[index] = _prepared(each, declared)
         except KernelPortError as error:
             results[index] = error
     # Not before: both would want the interpreter, and the model would wait.
@@ -101,13 +103,13 @@ def run_all(work: Sequence[Work], backend: Backend, started: float, beside: Besi
     return Ran(ids, in_order, _microseconds(prepared - started), backend_us, started)
 
 
-def _prepared(work: Work, backend: Backend) -> Request:
+def _prepared(work: Work, declared: Declared) -> Request:
     if work.failure is not None:
         raise work.failure
     work.raise_if_expired()
     inputs = pb.InferRequest.FromString(work.request).inputs
     # The front door has checked against what another worker loaded; this worker may have loaded something newer.
-    violations = list(signature.violations(inputs, backend.signature.inputs))
+    violations = list(declared.violations(inputs))
     if violations:
         raise InvalidArgumentError.of(violations)
     return Request(tensors.to_arrays(inputs), work.check)

@@ -4,11 +4,10 @@ import time
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from kernelport import signature as signatures
 from kernelport import tensors
 from kernelport.errors import FieldViolation
 from kernelport.jobs.records import MICROSECONDS
-from kernelport.signature import Signature
+from kernelport.signature import Declared, Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 
@@ -25,7 +24,7 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
     yield from tensors.violations(spec.shared_inputs, "spec.shared_inputs")
     if signature is not None:
         # A shared input that is missing may be each item's own.
-        for violation in signatures.violations(spec.shared_inputs, signature.inputs, "spec.shared_inputs"):
+        for violation in Declared(signature.inputs).violations(spec.shared_inputs, "spec.shared_inputs"):
             if violation.field != "spec.shared_inputs":
                 yield violation
         if spec.output_format in _AUDIO and not {"audio", "sample_rate"} <= {each.name for each in signature.outputs}:
@@ -55,22 +54,23 @@ def item_violations(
     items: Sequence[pb.NewItem], shared: Sequence[Tensor], signature: Signature | None
 ) -> Iterator[FieldViolation]:
     """What is wrong with items; fields are paths in the message they came in."""
+    declared = Declared(signature.inputs) if signature is not None else None
     for index, item in enumerate(items):
         if not 0 < len(item.id) <= MAX_ID:
             yield FieldViolation(f"items[{index}].id", f"expected 1 to {MAX_ID} characters, got {len(item.id)}")
-        found = list(tensors.violations(item.inputs)) or list(_misfits(item, shared, signature))
+        found = list(tensors.violations(item.inputs)) or list(_misfits(item, shared, declared))
         for violation in found:
             yield FieldViolation(f"items[{index}].{violation.field}", f'item "{item.id}": {violation.description}')
 
 
-def _misfits(item: pb.NewItem, shared: Sequence[Tensor], signature: Signature | None) -> Iterator[FieldViolation]:
-    if signature is None:
+def _misfits(item: pb.NewItem, shared: Sequence[Tensor], declared: Declared | None) -> Iterator[FieldViolation]:
+    if declared is None:
         return iter(())
     inputs: list[Tensor] = list(item.inputs)
     if shared:
         own = {tensor.name for tensor in inputs}
         inputs += [tensor for tensor in shared if tensor.name not in own]
-    return signatures.violations(inputs, signature.inputs)
+    return declared.violations(inputs)
 
 
 def _webhook_violations(webhook: pb.Webhook) -> Iterator[FieldViolation]:
