@@ -17,6 +17,9 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
 
+# A sleeper wakes up to so many seconds late, which a GPU's answer does not: the rest is waited for awake, as CUDA does.
+LATE_S = 0.0005
+
 
 class SimulatedGpu(Backend):
     """Input `x` F32[1]; output `batch` I32[1], how many requests shared the call."""
@@ -37,5 +40,8 @@ class SimulatedGpu(Backend):
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """One call for the whole batch."""
-        time.sleep(self._fixed_s + self._item_s * len(requests))
+        ends_at = time.monotonic() + self._fixed_s + self._item_s * len(requests)
+        time.sleep(max(0.0, ends_at - time.monotonic() - LATE_S))
+        while time.monotonic() < ends_at:
+            time.sleep(0)
         return [{"batch": np.array([len(requests)], np.int32)} for _ in requests]
