@@ -171,7 +171,7 @@ class Consuming:
     def _settle_note(self) -> None:
         if self._note is not None:
             self._note.settle()
-            self._empty_until = 0.0 if self._note.more_wait else time.monotonic() + EMPTY_FOR_S
+            self._empty_until = 0.0 if self._note.more_wait else self._note.sent_at + EMPTY_FOR_S
             self._note = None
 
     def _acknowledge(self, tag: str) -> None:

@@ -1,6 +1,7 @@
 """Notes a message that was waited for as delivered, while it is made ready to run."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -29,7 +30,8 @@ class DeliveryNote:
         entry: the message as it was there.
 
     Attributes:
-        more_wait: there were more messages on the list; known once the note is settled.
+        sent_at: seconds of the monotonic clock.
+        more_wait: there were more messages on the list then; known once the note is settled.
     """
 
     def __init__(self, line: Redis, key: str, entry: bytes, attempt: Attempt) -> None:
@@ -37,6 +39,7 @@ class DeliveryNote:
         self._write = partial(scripts.note_delivery, line, key, entry, attempt)
         self._is_sent = self._is_settled = False
         self._taken: Taken | None = None
+        self.sent_at = time.monotonic()
         self.more_wait = False
         with contextlib.suppress(*PASSING):  # then `settle` writes it
             self._connection.send_command(*scripts.delivery_note(line, key, entry, attempt))

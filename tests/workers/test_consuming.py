@@ -1,0 +1,92 @@
+"""How a worker goes from one message to the next."""
+
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from kernelport import keys
+from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport.queues import TASK_NAME, celery_message, queue_name, read_message
+from kernelport.scripts import acknowledge
+from kernelport.stack import Stack
+from kernelport_workers.consuming import EMPTY_FOR_S, Consuming
+from kernelport_workers.delivery_note import Take
+from kernelport_workers.runner import Finish
+from tests.waiting import wait_for
+
+DEPLOYMENT = "nobodys"
+QUEUE = queue_name(DEPLOYMENT)
+CLIENT = "consuming"
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    """The shared stack's, on which nobody else serves the deployment."""
+    with Redis.from_url(stack.settings.redis_url, client_name=CLIENT) as client:
+        yield client
+        client.delete(QUEUE)
+
+
+class Answering:
+    """A task whose model takes a while; what it does during a message's run is up to the test."""
+
+    name = TASK_NAME
+    send_events = False
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.during: dict[str, Any] = {}
+        self.answered_by: dict[str, str] = {}
+
+    def run(self, body: bytes, take: Take | None = None) -> Finish:
+        batch = Batch.FromString(body)
+        if take is not None:
+            take()
+        time.sleep(2 * EMPTY_FOR_S)
+        self.during.get(batch.id, lambda: None)()
+
+        def finish() -> None:
+            self.answered_by[batch.id] = threading.current_thread().name
+            acknowledge(self._redis, batch.id)
+
+        return finish
+
+
+def test_what_came_during_a_run_is_answered_beside_the_next(redis: Redis) -> None:
+    task = Answering(redis)
+    session: list[threading.Thread] = []
+
+    def begin_session(run: Any, arguments: Any, callback: Any) -> None:
+        session.append(threading.Thread(target=run, args=arguments, name="session"))
+        session[0].start()
+
+    consumer = SimpleNamespace(
+        event_dispatcher=None,
+        hostname="here",
+        connection_errors=(),
+        pool=SimpleNamespace(apply_async=begin_session),
+    )
+    app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=[QUEUE])), tasks={TASK_NAME: task})
+    task.during["second"] = lambda: redis.lpush(QUEUE, _message("third"))
+    first = read_message(_message("first"))
+    handed = SimpleNamespace(headers={}, delivery_tag="first", decode=lambda: (first.args, {}, {}))
+    Consuming(redis, "worker").strategy(task, app, consumer)(handed, None, lambda *_: None, lambda *_: None, [])
+    wait_for(lambda: _blocked(redis) and "first" in task.answered_by, what="waiting for a message")
+    redis.lpush(QUEUE, _message("second"))
+    session[0].join(30)
+    assert task.answered_by == {"first": "session", "second": "session", "third": "finish_0"}
+    assert not any(redis.hexists(keys.UNACKED, tag) for tag in ("second", "third"))
+
+
+def _message(batch_id: str) -> bytes:
+    return celery_message(Batch(id=batch_id, deployment=DEPLOYMENT))
+
+
+def _blocked(redis: Redis) -> bool:
+    """Whether the worker waits for a message."""
+    return any(client["name"] == CLIENT and "b" in client["flags"] for client in redis.client_list())
