@@ -120,8 +120,8 @@ def _status(connection: http.client.HTTPConnection, path: str, body: bytes, head
     try:
         connection.request("POST", path, body, {**headers, "Connection": "close"})
         return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        if late.is_set():
+    except (OSError, http.client.HTTPException) as error:
+        if late.is_set() or isinstance(error, TimeoutError):
             raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from None
         raise
     finally:
