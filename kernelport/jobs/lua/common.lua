@@ -10,6 +10,7 @@ local function active_key(deployment) return 'kp:jobs:active:' .. deployment end
 local function clock_key(deployment) return 'kp:jobs:clock:' .. deployment end
 local function queued_key(deployment) return 'kp:jobs:queued:' .. deployment end
 local function taken_key(deployment) return 'kp:jobs:taken:' .. deployment end
+local UNACKED, UNACKED_INDEX = 'kp:unacked', 'kp:unacked_index'
 local FINISHING = 'kp:jobs:finishing'
 local EXPIRING = 'kp:jobs:expiring'
 local HOOKS = 'kp:jobs:hooks'

@@ -3,8 +3,8 @@
 --       audio and backend time (microseconds), bytes of output, useful and padded cost.
 -- Returns false when it was too late; else the job's state.
 local deployment, ticket, attempt, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-redis.call('ZREM', 'kp:unacked_index', ticket)
-redis.call('HDEL', 'kp:unacked', ticket)
+redis.call('ZREM', UNACKED_INDEX, ticket)
+redis.call('HDEL', UNACKED, ticket)
 local json = redis.call('HGET', taken_key(deployment), ticket)
 if not json then return false end
 local held = cjson.decode(json)
