@@ -6,21 +6,21 @@ its next batch waiting. A lone request never waits for a timer, and load makes b
 """
 
 import asyncio
+import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
+from kernelport_api.gathering import Group
 
 # One batch runs while the next is on its way.
 BATCHES_PER_WORKER = 2
-# A batch costs Celery and Redis as much as several requests do. So each is followed by a pause that grows with the
-# number of callers and lets the next batch become worth its cost: nothing for a lone caller, the longest for a crowd.
-PAUSE_PER_CALLER_S = 0.000_5
-LONGEST_PAUSE_S = 0.008
+# Groups whose callers all have their answers, and may be back with the next request: they are remembered.
+IDLE_GROUPS_KEPT = 256
 
 
 @dataclass(eq=False)
@@ -76,11 +76,13 @@ class BatchFormer:
         self._deployment = deployment
         self._publish = publish
         self._live_workers = live_workers
-        self._waiting: OrderedDict[Hashable, deque[Pending]] = OrderedDict()
+        self._groups: dict[Hashable, Group[Pending]] = {}
+        self._idle_groups: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
         self._flights: dict[Flight, None] = {}
-        self._pump_scheduled = False
-        self._unanswered = 0
-        self._last_sent_at = 0.0
+        self._pump_is_soon = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
         self._publishing: set[asyncio.Task[None]] = set()
 
     @property
@@ -90,68 +92,93 @@ class BatchFormer:
 
     def submit(self, pending: Pending) -> None:
         """Takes a request in; its batch is formed in this turn of the event loop at the earliest."""
-        self._waiting.setdefault(pending.group, deque()).append(pending)
-        self._unanswered += 1
-        self._schedule_pump()
+        group = self._groups.get(pending.group)
+        if group is None:
+            group = self._groups[pending.group] = self._idle_groups.pop(pending.group, Group(pending.group))
+        group.add(pending)
+        self._waiting.setdefault(pending.group, group)
+        self._pump_soon()
 
     def settle(self, pending: Pending) -> None:
         """Notes that a request is done with: answered, expired or given up by its caller."""
-        self._unanswered -= 1
-        if pending.flight is None:
-            self._forget(pending)
-            return
-        pending.flight.unanswered -= 1
-        if pending.flight.unanswered == 0:
-            del self._flights[pending.flight]
-            self._schedule_pump()
+        group = self._groups[pending.group]
+        group.unanswered -= 1
+        flight, pending.flight = pending.flight, None  # no cycle is left for the garbage collector to find
+        if flight is None:
+            group.waiting.remove(pending)
+            if not group.waiting:
+                del self._waiting[pending.group]
+        else:
+            flight.unanswered -= 1
+            if flight.unanswered == 0:
+                del self._flights[flight]
+                self._pump_soon()
+        if not group.unanswered:
+            self._idle_groups[pending.group] = self._groups.pop(pending.group)
+            if len(self._idle_groups) > IDLE_GROUPS_KEPT:
+                self._idle_groups.popitem(last=False)
 
-    def _forget(self, pending: Pending) -> None:
-        queue = self._waiting[pending.group]
-        queue.remove(pending)
-        if not queue:
-            del self._waiting[pending.group]
+    def _pump_soon(self) -> None:
+        if not self._pump_is_soon:
+            self._pump_is_soon = True
+            asyncio.get_running_loop().call_soon(self._pump)
 
-    def _schedule_pump(self) -> None:
-        if not self._pump_scheduled:
-            self._pump_scheduled = True
-            asyncio.get_running_loop().call_later(self._pause_s(), self._pump)
-
-    def _pause_s(self) -> float:
-        pause_s = min(LONGEST_PAUSE_S, PAUSE_PER_CALLER_S * (self._unanswered - 1)) / max(1, self._live_workers())
-        return max(0.0, self._last_sent_at + pause_s - time.monotonic())
-
-    def _pump(self) -> None:
-        self._pump_scheduled = False
+    def _pump(self, now: float | None = None) -> None:
+        self._pump_is_soon = False
+        now = time.monotonic() if now is None else now
         workers = max(1, self._live_workers())
-        while self._waiting and self._may_send(workers):
-            flight = self._cut(idle_workers=max(1, workers - len(self._flights)))
+        while group := self._next(workers, now):
+            flight = self._cut(group, idle_workers=max(1, workers - len(self._flights)))
             self._flights[flight] = None
-            self._last_sent_at = time.monotonic()
+            group.note_sent(now)
             task = asyncio.create_task(self._send(flight))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
 
-    def _may_send(self, workers: int) -> bool:
+    def _next(self, workers: int, now: float) -> Group[Pending] | None:
+        """The group that fills the next batch, the first in line whose pause is over; None while none may leave."""
+        if len(self._flights) >= BATCHES_PER_WORKER * workers:
+            return None
+        due_at = math.inf
+        for group in self._waiting.values():
+            group_due_at = group.due_at(workers)
+            if now >= group_due_at or group.has_gathered(self._deployment.batching.max_batch, workers):
+                return group if self._has_room(len(group.waiting), workers) else None
+            due_at = min(due_at, group_due_at)
+        if due_at < self._alarm_at:
+            self._set_alarm(due_at, now)
+        return None
+
+    def _has_room(self, requests: int, workers: int) -> bool:
+        """Whether a worker is idle, or so many requests may go on ahead of one that will be."""
         if len(self._flights) < workers:
             return True
-        if len(self._flights) >= BATCHES_PER_WORKER * workers:
-            return False
-        last, next_group = next(reversed(self._flights)), next(iter(self._waiting.values()))
-        return len(next_group) >= min(len(last.requests), self._deployment.batching.max_batch)
+        last = next(reversed(self._flights))
+        return requests >= min(len(last.requests), self._deployment.batching.max_batch)
 
-    def _cut(self, idle_workers: int) -> Flight:
-        """Takes the next batch off the group that has waited its turn longest; idle workers share what waits."""
+    def _set_alarm(self, due_at: float, now: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later(due_at - now, self._on_alarm)
+        self._alarm_at = due_at
+
+    def _on_alarm(self) -> None:
+        due_at, self._alarm, self._alarm_at = self._alarm_at, None, math.inf
+        self._pump(max(due_at, time.monotonic()))  # a timer can be early by what it rounds off
+
+    def _cut(self, group: Group[Pending], idle_workers: int) -> Flight:
+        """Takes the next batch off a group; idle workers share what waits."""
         limits = self._deployment.batching
-        group, queue = next(iter(self._waiting.items()))
+        queue = group.waiting
         most = min(limits.max_batch, -(-len(queue) // idle_workers))
         requests = [queue.popleft()]
         size = requests[0].size
         while queue and len(requests) < most and size + queue[0].size <= limits.max_bytes:
             size += queue[0].size
             requests.append(queue.popleft())
-        del self._waiting[group]
+        del self._waiting[group.key]
         if queue:
-            self._waiting[group] = queue  # its rest goes to the end of the line
+            self._waiting[group.key] = group  # its rest goes to the end of the line
         flight = Flight(requests, len(requests))
         for pending in requests:
             pending.flight = flight
@@ -173,5 +200,5 @@ class BatchFormer:
         """The requests without an answer: those in flight, then those that gather."""
         for flight in self._flights:
             yield from (pending for pending in flight.requests if not pending.answer.done())
-        for queue in self._waiting.values():
-            yield from queue
+        for group in self._waiting.values():
+            yield from group.waiting

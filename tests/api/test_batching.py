@@ -1,14 +1,17 @@
 """How batches are formed, on a former whose queue is a list."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Hashable
+from types import SimpleNamespace
 
 import pytest
 
 from kernelport.deployments import Batching, Deployment
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
-from kernelport_api.batching import BATCHES_PER_WORKER, BatchFormer, Flight, Pending
+from kernelport_api.batching import BATCHES_PER_WORKER, IDLE_GROUPS_KEPT, BatchFormer, Flight, Pending
 
 
 class Bench:
@@ -23,10 +26,15 @@ class Bench:
     async def _publish(self, deployment: str, flight: Flight) -> None:
         self.sent.append([pending.item.id for pending in flight.requests])
 
+    async def pumped(self) -> None:
+        """Waits until the former has sent what need not wait for a timer."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+
     async def settled(self) -> None:
         """Waits until the former has sent what it is going to send by itself."""
         await asyncio.sleep(0)
-        while self.former._pump_scheduled or self.former._publishing:  # noqa: ASYNC110
+        while self.former._pump_is_soon or self.former._alarm or self.former._publishing:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     def submit(self, group: Hashable = None, size: int = 1) -> Pending:
@@ -35,6 +43,12 @@ class Bench:
         pending = Pending(item, group, size, asyncio.get_running_loop().create_future())
         self.former.submit(pending)
         return pending
+
+
+@pytest.fixture
+def clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause is over but by its timer, however slow the machine is."""
+    monkeypatch.setattr("kernelport_api.batching.time", SimpleNamespace(monotonic=lambda: 1000.0))
 
 
 async def test_a_lone_request_leaves_at_once() -> None:
@@ -46,11 +60,98 @@ async def test_a_lone_request_leaves_at_once() -> None:
 
 async def test_a_lone_caller_never_waits_for_a_timer() -> None:
     bench = Bench()
-    for _ in range(3):
+    for number in range(1, 4):
         pending = bench.submit()
-        assert bench.former._pause_s() == 0
+        await bench.pumped()
+        assert len(bench.sent) == number
+        bench.former.settle(pending)
+
+
+async def test_a_crowd_gathers_again_until_most_of_it_is_back(clock_stands_still: None) -> None:
+    bench = Bench()
+    crowd = [bench.submit() for _ in range(10)]
+    await bench.pumped()
+    for pending in crowd:
+        bench.former.settle(pending)
+    for _ in range(7):
+        bench.submit()
+    await bench.pumped()
+    assert [len(batch) for batch in bench.sent] == [10]
+    bench.submit()
+    await bench.pumped()
+    assert [len(batch) for batch in bench.sent] == [10, 8]
+
+
+async def test_a_crowd_that_is_not_back_is_not_waited_for_long(clock_stands_still: None) -> None:
+    bench = Bench()
+    crowd = [bench.submit() for _ in range(10)]
+    await bench.pumped()
+    for pending in crowd:
+        bench.former.settle(pending)
+    for _ in range(3):
+        bench.submit()
+    await bench.pumped()
+    assert len(bench.sent) == 1
+    await bench.settled()
+    assert [len(batch) for batch in bench.sent] == [10, 3]
+
+
+async def test_a_lone_caller_after_a_crowd_does_not_wait(clock_stands_still: None) -> None:
+    bench = Bench()
+    crowd = [bench.submit() for _ in range(10)]
+    await bench.pumped()
+    for pending in crowd:
+        bench.former.settle(pending)
+    for number in range(2, 5):
+        pending = bench.submit()
+        await bench.pumped()
+        assert len(bench.sent) == number
+        bench.former.settle(pending)
+
+
+async def test_a_full_batch_does_not_wait(clock_stands_still: None) -> None:
+    bench = Bench(max_batch=4)
+    crowd = [bench.submit() for _ in range(100)]
+    await bench.pumped()
+    for count, pending in enumerate(crowd[:80], 1):
+        bench.former.settle(pending)
+        await bench.pumped()
+        assert len(bench.sent) == BATCHES_PER_WORKER + count // 4
+
+
+async def test_requests_that_cannot_share_a_batch_do_not_wait_for_each_other(clock_stands_still: None) -> None:
+    bench = Bench()
+    crowd = [bench.submit(group=number) for number in range(100)]
+    await bench.pumped()
+    for count, pending in enumerate(crowd, 1):
+        bench.former.settle(pending)
+        await bench.pumped()
+        assert len(bench.sent) == min(BATCHES_PER_WORKER + count, 100)
+
+
+async def test_groups_of_long_ago_are_forgotten() -> None:
+    bench = Bench()
+    for number in range(2 * IDLE_GROUPS_KEPT):
+        pending = bench.submit(group=number)
+        await bench.pumped()
+        bench.former.settle(pending)
+    assert len(bench.former._idle_groups) == IDLE_GROUPS_KEPT
+    assert not bench.former._groups
+
+
+async def test_an_answered_request_leaves_nothing_to_the_garbage_collector() -> None:
+    bench = Bench()
+    gc.disable()
+    try:
+        pending = bench.submit()
         await bench.settled()
         bench.former.settle(pending)
+        await bench.settled()
+        gone = weakref.ref(pending)
+        del pending
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_requests_of_the_same_moment_share_a_batch() -> None:
