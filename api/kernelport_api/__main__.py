@@ -29,7 +29,7 @@ def main() -> None:
 def _relax_garbage_collection() -> None:
     """Next to nothing of a request is left in cycles, and going through all that lives is what slow calls wait for."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(5_000, 20, 200)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from kernelport_workers.claims import Claims
 from kernelport_workers.delivery_note import Take
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
-from kernelport_workers.runner import Beside, Finish, Ran, Work, run_all
+from kernelport_workers.runner import Beside, Finish, Ran, Work, raise_if_expired, run_all
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Delivery:
         def check() -> None:
             nonlocal checked_at
             hold.step()
-            work.raise_if_expired()
+            raise_if_expired(item.deadline_unix_us)
             if time.monotonic() - checked_at >= CANCEL_CHECK_S:
                 checked_at = time.monotonic()
                 if self._is_cancelled(item):

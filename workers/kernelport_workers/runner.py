@@ -48,11 +48,6 @@ class Work:
     check: Callable[[], None]
     failure: KernelPortError | None = None
 
-    def raise_if_expired(self) -> None:
-        """Raises DeadlineExceededError once the deadline has passed."""
-        if time.time() * 1e6 >= self.deadline_unix_us:
-            raise DeadlineExceededError("the deadline passed before the model was done")
-
 
 @dataclass(frozen=True)
 class Ran:
@@ -78,6 +73,12 @@ class Ran:
             completion.backend_us = self.backend_us
             completion.worker_us = worker_us
         return completions
+
+
+def raise_if_expired(deadline_unix_us: int) -> None:
+    """Raises DeadlineExceededError once the deadline, in microseconds of Unix time, has passed."""
+    if time.time() * 1e6 >= deadline_unix_us:
+        raise DeadlineExceededError("the deadline passed before the model was done")
 
 
 def run_all(work: Sequence[Work], backend: Backend, started: float, beside: Beside) -> Ran:
@@ -106,7 +107,7 @@ def run_all(work: Sequence[Work], backend: Backend, started: float, beside: Besi
 def _prepared(work: Work, declared: Declared) -> Request:
     if work.failure is not None:
         raise work.failure
-    work.raise_if_expired()
+    raise_if_expired(work.deadline_unix_us)
     inputs = pb.InferRequest.FromString(work.request).inputs
     # The front door has checked against what another worker loaded; this worker may have loaded something newer.
     violations = list(declared.violations(inputs))
