@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from kernelport.deployments import Deployment
@@ -127,22 +127,30 @@ class BatchFormer:
         self._pump_is_soon = False
         now = time.monotonic() if now is None else now
         workers = max(1, self._live_workers())
-        while group := self._next(workers, now):
+        sent: set[Group[Pending]] = set()
+        while group := self._next(workers, now, sent):
             flight = self._cut(group, idle_workers=max(1, workers - len(self._flights)))
             self._flights[flight] = None
-            group.note_sent(now)
+            sent.add(group)
             task = asyncio.create_task(self._send(flight))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
+        for group in sent:
+            group.note_sent(now)
 
-    def _next(self, workers: int, now: float) -> Group[Pending] | None:
-        """The group that fills the next batch, the first in line whose pause is over; None while none may leave."""
+    def _next(self, workers: int, now: float, begun: Collection[Group[Pending]]) -> Group[Pending] | None:
+        """The group that fills the next batch, the first in line whose pause is over; None while none may leave.
+
+        Args:
+            begun: groups of which a batch leaves this very moment: what one worker leaves is for the other idle ones.
+        """
         if len(self._flights) >= BATCHES_PER_WORKER * workers:
             return None
         due_at = math.inf
         for group in self._waiting.values():
             group_due_at = group.due_at(workers)
-            if now >= group_due_at or group.has_gathered(self._deployment.batching.max_batch, workers):
+            most = self._deployment.batching.max_batch
+            if group in begun or now >= group_due_at or group.has_gathered(most, workers):
                 return group if self._has_room(len(group.waiting), workers) else None
             due_at = min(due_at, group_due_at)
         if due_at < self._alarm_at:

@@ -199,6 +199,18 @@ async def test_idle_workers_share_what_waits() -> None:
     assert [len(batch) for batch in bench.sent] == [3, 2, 2]
 
 
+async def test_idle_workers_share_what_is_back_of_a_crowd(clock_stands_still: None) -> None:
+    bench = Bench(workers=4)
+    crowd = [bench.submit() for _ in range(40)]
+    await bench.pumped()
+    for pending in crowd:
+        bench.former.settle(pending)
+    for _ in range(8):
+        bench.submit()
+    await bench.pumped()
+    assert [len(batch) for batch in bench.sent] == [10] * 4 + [2] * 4
+
+
 async def test_more_workers_take_more_batches() -> None:
     bench = Bench(workers=3)
     for _ in range(20):
