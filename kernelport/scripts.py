@@ -102,14 +102,27 @@ end
 return first and 1 or 0
 """
 
-# KEYS: result hash.  ARGV: digest of the request, TTL in milliseconds.
+# KEYS: result hash.  ARGV: digest of the request, id of the call, TTL in milliseconds.
 # Returns false when the caller is the first; else the digest and the response (false while there is none).
 _CLAIM_RESULT = """
 if redis.call('HSETNX', KEYS[1], 'digest', ARGV[1]) == 1 then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  redis.call('HSET', KEYS[1], 'call', ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
   return false
 end
 return redis.call('HMGET', KEYS[1], 'digest', 'response')
+"""
+
+# KEYS: the queue's list, result hashes ...
+# ARGV: message, and for each hash the id of the call, and until when the hash lasts in milliseconds of Unix time.
+# Returns 1; or 0, and nothing is done, when a hash is not the call's any more.
+_PUBLISH_CLAIMED = """
+for i = 2, #KEYS do
+  if redis.call('HGET', KEYS[i], 'call') ~= ARGV[2 * i - 2] then return 0 end
+end
+for i = 2, #KEYS do redis.call('PEXPIREAT', KEYS[i], ARGV[2 * i - 1], 'GT') end
+redis.call('LPUSH', KEYS[1], ARGV[1])
+return 1
 """
 
 # KEYS: unacked, the queue's lists, one a priority ..., done and attempts of each id ...
@@ -235,14 +248,35 @@ def bury(redis: Redis, letter: DeadLetter) -> None:
     redis.hset(keys.dead_letters(letter.deployment), letter.id, letter.SerializeToString())
 
 
-async def claim_result(redis: AsyncRedis, key: str, digest: bytes, ttl_s: float) -> tuple[bytes, bytes | None] | None:
+@dataclass(frozen=True)
+class Claim:
+    """A call's hold on a request id: the key of its result, and the id of the call."""
+
+    key: str
+    call: bytes
+
+
+async def claim_result(
+    redis: AsyncRedis, claim: Claim, digest: bytes, ttl_s: float
+) -> tuple[bytes, bytes | None] | None:
     """Claims a request id for `ttl_s` seconds; None when it was free.
 
     Returns:
         else the digest of the request that holds it, and its response once there is one.
     """
-    found = await _script(redis, _CLAIM_RESULT)(keys=[key], args=[digest, round(ttl_s * 1000)])
+    found = await _script(redis, _CLAIM_RESULT)(keys=[claim.key], args=[digest, claim.call, round(ttl_s * 1000)])
     return None if found is None else (found[0], found[1])
+
+
+async def publish_claimed(redis: AsyncRedis, queue_key: str, message: bytes, claims: Mapping[Claim, int]) -> bool:
+    """Queues a message, and makes the claims of its requests last; False, and neither, when one of them is lost.
+
+    Args:
+        claims: until when each lasts, in milliseconds of Unix time.
+    """
+    hashes = [claim.key for claim in claims]
+    args = [value for claim, ends_at_ms in claims.items() for value in (claim.call, ends_at_ms)]
+    return bool(await _script(redis, _PUBLISH_CLAIMED)(keys=[queue_key, *hashes], args=[message, *args]))
 
 
 async def is_lost(redis: AsyncRedis, batch_id: str, requests: int, message: bytes, queue_keys: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
+from kernelport.scripts import Claim
 from kernelport_api.gathering import Group
 
 # One batch runs while the next is on its way.
@@ -30,6 +31,7 @@ class Pending:
     Attributes:
         group: requests of one group can share a batch.
         size: bytes of the request.
+        claim: on the request's id, if it has one.
         submitted_at, published_at: seconds of the monotonic clock.
         flight: the batch it left in; None while it waits here.
     """
@@ -38,6 +40,7 @@ class Pending:
     group: Hashable
     size: int
     answer: "asyncio.Future[Completion]"
+    claim: Claim | None = None
     submitted_at: float = field(default_factory=time.monotonic)
     published_at: float = 0.0
     flight: "Flight | None" = None

@@ -15,16 +15,18 @@ from kernelport.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
     KernelPortError,
+    UnavailableError,
     from_status,
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 from kernelport.metrics import labelled
 from kernelport.queues import celery_message, queue_keys, queue_name
+from kernelport.scripts import Claim
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.batching import BatchFormer, Flight, Pending
 from kernelport_api.claims import Claims
 from kernelport_api.line import Line
-from kernelport_api.outages import unreachable
+from kernelport_api.outages import RETRY_AFTER_S, unreachable
 from kernelport_api.replies import ReplyReader
 from kernelport_api.workers import WorkerView
 
@@ -60,27 +62,33 @@ class Dispatcher:
         self._cancellations: set[asyncio.Task[None]] = set()
 
     async def run(
-        self, deployment: Deployment, group: Hashable, body: bytes, timeout_s: float, result_key: str = ""
+        self, deployment: Deployment, group: Hashable, body: bytes, timeout_s: float, claim: Claim | None = None
     ) -> bytes:
         """Queues a serialized InferRequest; returns the serialized InferResponse, with its timings.
 
         Args:
             group: requests of one group can share a batch.
-            result_key: where the worker keeps the result; such a request runs on when its caller hangs up.
+            claim: where the worker keeps the result; such a request runs on when its caller hangs up.
 
         Raises:
             KernelPortError: what the worker answered, or why there is no answer.
         """
         ends_at = time.monotonic() + timeout_s
-        response = await self._run(deployment, group, body, timeout_s, result_key, anywhere=False)
+        response = await self._run(deployment, group, body, timeout_s, claim, anywhere=False)
         while response is None:
             response = await self._run(
-                deployment, group, body, max(0.0, ends_at - time.monotonic()), result_key, anywhere=True
+                deployment, group, body, max(0.0, ends_at - time.monotonic()), claim, anywhere=True
             )
         return response
 
     async def _run(
-        self, deployment: Deployment, group: Hashable, body: bytes, timeout_s: float, result_key: str, anywhere: bool
+        self,
+        deployment: Deployment,
+        group: Hashable,
+        body: bytes,
+        timeout_s: float,
+        claim: Claim | None,
+        anywhere: bool,
     ) -> bytes | None:
         """One run; None when the worker that took the request could not get at it.
 
@@ -89,11 +97,11 @@ class Dispatcher:
         """
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         deadline_us = round((time.time() + timeout_s) * 1e6)
-        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=result_key)
+        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=claim.key if claim else "")
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._claims.attach(item, deployment.name, body, timeout_s, anywhere)
-        pending = Pending(item, group, len(body), self._replies.expect(request_id))
+        pending = Pending(item, group, len(body), self._replies.expect(request_id), claim)
         former = self._formers[deployment.name]
         former.submit(pending)
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
@@ -107,7 +115,7 @@ class Dispatcher:
             response = await self._claims.response(completion)
             return response + _timings(deployment.name, pending, completion)
         except asyncio.CancelledError:
-            if not result_key:
+            if claim is None:
                 self._cancel(request_id)
             raise
         finally:
@@ -163,17 +171,21 @@ class Dispatcher:
 
     async def _push(self, deployment: str, flight: Flight) -> None:
         """Queues a flight's message; with it, the claims on its request ids come to last as long as it may run."""
-        named = [pending.item for pending in flight.requests if pending.item.result_key]
+        lasting = {
+            pending.claim: pending.item.deadline_unix_us // 1000 + CLAIMED_PAST_DEADLINE_MS
+            for pending in flight.requests
+            if pending.claim
+        }
+        claims = {claim: ends_at_ms for claim, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
         try:
-            if not named:
+            if not claims:
                 await self._line.call("LPUSH", queue_name(deployment), flight.message)
-                return
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.lpush(queue_name(deployment), flight.message)
-                for item in named:
-                    ends_at_ms = item.deadline_unix_us // 1000 + CLAIMED_PAST_DEADLINE_MS
-                    pipeline.pexpireat(item.result_key, ends_at_ms, gt=True)
-                await pipeline.execute()
+            elif not await scripts.publish_claimed(self._redis, queue_name(deployment), flight.message, claims):
+                # Another call may run under the id by now.
+                raise UnavailableError(
+                    "the front door was held up for so long that a request_id was free again: nothing has run",
+                    retry_after_s=RETRY_AFTER_S,
+                )
         except RedisError as error:
             raise unreachable(error) from error
 

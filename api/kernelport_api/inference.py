@@ -109,7 +109,7 @@ class Inference:
                 self._redis,
                 request,
                 timeout_s,
-                lambda result_key: self._dispatcher.run(deployment, group, body, timeout_s, result_key),
+                lambda claim: self._dispatcher.run(deployment, group, body, timeout_s, claim),
             )
         finally:
             self._admission.leave(deployment.name, len(body))

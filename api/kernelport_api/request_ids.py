@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
@@ -25,7 +26,7 @@ POLL_S = 0.03
 CLAIM_S = 10.0
 RENEWALS_PER_CLAIM = 5
 
-Run = Callable[[str], Awaitable[bytes]]
+Run = Callable[[scripts.Claim], Awaitable[bytes]]
 
 
 def check(request: pb.InferRequest) -> None:
@@ -39,22 +40,23 @@ async def run_once(redis: Redis, request: pb.InferRequest, timeout_s: float, run
     """The response to a request with an id: of the call that came first, or else of `run`.
 
     Args:
-        run: runs the request and keeps its result under the key it is given.
+        run: runs the request and keeps its result as the claim says.
 
     Raises:
         AlreadyExistsError: the id stands for another request.
         DeadlineExceededError: the first call is still in flight after `timeout_s` seconds.
     """
-    key, digest = keys.result(request.model, request.request_id), _digest(request)
+    claim = scripts.Claim(keys.result(request.model, request.request_id), os.urandom(8))
+    digest = _digest(request)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while True:
         try:
-            held = await scripts.claim_result(redis, key, digest, CLAIM_S)
+            held = await scripts.claim_result(redis, claim, digest, CLAIM_S)
         except RedisError as error:
             raise unreachable(error) from error
         if held is None:
-            return await _run_first(redis, key, run)
+            return await _run_first(redis, claim, run)
         if held[0] != digest:
             raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
         if held[1] is not None:
@@ -64,15 +66,15 @@ async def run_once(redis: Redis, request: pb.InferRequest, timeout_s: float, run
         await asyncio.sleep(POLL_S)
 
 
-async def _run_first(redis: Redis, key: str, run: Run) -> bytes:
+async def _run_first(redis: Redis, claim: scripts.Claim, run: Run) -> bytes:
     """Runs the first call.
 
     However it ends, its claim on the id stays: the request may be on the queue, and run on. A worker that fails it
     frees the id; one that never got it lets the claim expire.
     """
-    renewal = asyncio.create_task(_keep_renewing(redis, key))
+    renewal = asyncio.create_task(_keep_renewing(redis, claim.key))
     try:
-        return await run(key)
+        return await run(claim)
     finally:
         renewal.cancel()
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 from redis.asyncio import Redis as AsyncRedis
 
 from kernelport import DeadlineExceededError, KernelPortError, UnavailableError, keys, scripts, tensors
@@ -148,6 +149,29 @@ def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -
         started = time.monotonic()
         assert _answer_after_outage(running, 3, request_id="once") == 3
         assert time.monotonic() - started < CLAIM_S + TOLD_WITHIN_S
+    assert running.entries().count(3) == 1
+
+
+@pytest.mark.parametrize("meanwhile", ["free again", "another call's"])
+def test_a_front_door_that_finds_a_request_id_gone_runs_nothing(plane: Start, meanwhile: str) -> None:
+    """It stood still while the request gathered, for so long that its claim on the id ran out."""
+    running = plane()
+    key = "kp:result:journal:once"
+    with ThreadPoolExecutor() as pool:
+        busy = [pool.submit(running.infer, number, HELD) for number in range(3)]  # as many as may be on their way
+        wait_for(lambda: running.entries() and running.redis.llen("kp.journal"))
+        late = pool.submit(running.infer, 3, request_id="once")
+        wait_for(lambda: running.redis.exists(key))
+        if meanwhile == "free again":
+            running.redis.delete(key)
+        else:
+            running.redis.hset(key, "call", "another")
+        running.release()
+        assert isinstance(late.exception(), UnavailableError)
+        assert [call.exception() for call in busy[:2]] == [None, None]
+        assert running.entries().count(3) == 0
+        running.redis.delete(key)
+        assert running.infer(3, request_id="once") == running.infer(3, request_id="once") == 3
     assert running.entries().count(3) == 1
 
 

@@ -196,7 +196,7 @@ class Delivery:
         results = {
             item.result_key: completion.response
             for item, completion in zip(batch.items, completions, strict=True)
-            if item.result_key
+            if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same claim
         }
         self._claims.put_away(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
