@@ -176,6 +176,7 @@ class Dispatcher:
             for pending in flight.requests
             if pending.claim
         }
+        # A batch that is published again may have requests that are long past their deadlines: they claim nothing.
         claims = {claim: ends_at_ms for claim, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
         try:
             if not claims:

@@ -37,6 +37,13 @@ class Bench:
         while self.former._pump_is_soon or self.former._alarm or self.former._publishing:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
+    async def answered_crowd(self, size: int) -> None:
+        """So many requests of the same moment come and get their answers."""
+        crowd = [self.submit() for _ in range(size)]
+        await self.pumped()
+        for pending in crowd:
+            self.former.settle(pending)
+
     def submit(self, group: Hashable = None, size: int = 1) -> Pending:
         self._count += 1
         item = BatchItem(id=str(self._count).encode(), request=b"x")
@@ -69,10 +76,7 @@ async def test_a_lone_caller_never_waits_for_a_timer() -> None:
 
 async def test_a_crowd_gathers_again_until_most_of_it_is_back(clock_stands_still: None) -> None:
     bench = Bench()
-    crowd = [bench.submit() for _ in range(10)]
-    await bench.pumped()
-    for pending in crowd:
-        bench.former.settle(pending)
+    await bench.answered_crowd(10)
     for _ in range(7):
         bench.submit()
     await bench.pumped()
@@ -84,10 +88,7 @@ async def test_a_crowd_gathers_again_until_most_of_it_is_back(clock_stands_still
 
 async def test_a_crowd_that_is_not_back_is_not_waited_for_long(clock_stands_still: None) -> None:
     bench = Bench()
-    crowd = [bench.submit() for _ in range(10)]
-    await bench.pumped()
-    for pending in crowd:
-        bench.former.settle(pending)
+    await bench.answered_crowd(10)
     for _ in range(3):
         bench.submit()
     await bench.pumped()
@@ -98,10 +99,7 @@ async def test_a_crowd_that_is_not_back_is_not_waited_for_long(clock_stands_stil
 
 async def test_a_lone_caller_after_a_crowd_does_not_wait(clock_stands_still: None) -> None:
     bench = Bench()
-    crowd = [bench.submit() for _ in range(10)]
-    await bench.pumped()
-    for pending in crowd:
-        bench.former.settle(pending)
+    await bench.answered_crowd(10)
     for number in range(2, 5):
         pending = bench.submit()
         await bench.pumped()
@@ -201,10 +199,7 @@ async def test_idle_workers_share_what_waits() -> None:
 
 async def test_idle_workers_share_what_is_back_of_a_crowd(clock_stands_still: None) -> None:
     bench = Bench(workers=4)
-    crowd = [bench.submit() for _ in range(40)]
-    await bench.pumped()
-    for pending in crowd:
-        bench.former.settle(pending)
+    await bench.answered_crowd(40)
     for _ in range(8):
         bench.submit()
     await bench.pumped()
