@@ -34,14 +34,24 @@ _Size = Annotated[
 OnNoWorker = Literal["refuse", "wait"]
 
 
-class Batching(Strict):
-    """How large a batch may get: at most `max_batch` requests (1 or more) and `max_bytes` bytes of inputs (1 or more).
+BatchAxes = Literal["auto", "declared", "off"]
 
-    A single request travels whatever its size.
+
+class Batching(Strict):
+    """What may share a batch. A single request travels whatever its size.
+
+    Attributes:
+        max_batch: the most requests, 1 or more.
+        max_rows: the most rows of requests that are stacked, 1 or more.
+        max_bytes: the most bytes of inputs, padding included, 1 or more.
+        axes: requests are stacked where it is proven or declared that their rows are independent (`auto`), only where
+            it is `declared`, or never (`off`).
     """
 
     max_batch: Count = 32
+    max_rows: Count = 8192
     max_bytes: _Size = 64 * 2**20
+    axes: BatchAxes = "auto"
 
 
 class Timeouts(Strict):

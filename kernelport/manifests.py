@@ -4,9 +4,9 @@ import importlib.util
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from kernelport.schema import ConfigError, Expected, Strict, read_yaml, validate
 
@@ -62,6 +62,7 @@ _Repo = Annotated[
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"),
     Expected("a repository such as org/name"),
 ]
+Axis = Annotated[int, Field(ge=0), Expected("an axis, counted from 0")]
 OptionValue = Annotated[str | int | float | bool, Expected("a text, a number, true or false")]
 _Sha256 = Annotated[
     str, Field(pattern=r"^[0-9a-f]{16,64}$"), Expected("the first 16 to 64 hexadecimal digits, in lower case")
@@ -115,6 +116,38 @@ class Runtime(Strict):
     device: Device = "auto"
 
 
+class BatchAxes(Strict):
+    """Along which axis requests are stacked, by tensor: of every input that must be given, and of every output."""
+
+    inputs: dict[Text, Axis] = Field(min_length=1)
+    outputs: dict[Text, Axis] = Field(min_length=1)
+
+
+class InputPad(Strict):
+    """An axis along which stacked requests may differ: the shorter are filled up with `value`."""
+
+    axis: Axis
+    value: Annotated[int | float, Expected("a number")] = 0
+
+
+class OutputPad(Strict):
+    """An axis of an output that is as long as the first padded axis of an input: each request gets its own length."""
+
+    axis: Axis
+    follows: Text = Field(alias="as")
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+class Pads(Strict):
+    """The padded axes of each tensor: one, or a list of several."""
+
+    inputs: dict[Text, Annotated[list[InputPad], BeforeValidator(_as_list)]] = Field(min_length=1)
+    outputs: dict[Text, Annotated[list[OutputPad], BeforeValidator(_as_list)]] = Field(default_factory=dict)
+
+
 class HubRecord(Strict):
     """What a fetch found: kept in the cache, so that the same commit is used until the next fetch."""
 
@@ -125,7 +158,13 @@ class HubRecord(Strict):
 
 
 class Manifest(Strict):
-    """One model: its source, a role for each file that a backend asks for, and options for the code that runs it."""
+    """One model: its source, a role for each file that a backend asks for, and options for the code that runs it.
+
+    Attributes:
+        batch_axes: of a model in ONNX format, along which axes requests may be stacked; `none` when they may not be.
+            Without it they are where that is proven on the model's graph.
+        pad: along which further axes stacked requests may differ.
+    """
 
     id: _Id
     source: Annotated[HuggingFaceSource | LocalSource | PackageSource, Field(discriminator="kind")]
@@ -134,6 +173,8 @@ class Manifest(Strict):
     files: dict[_Role, _ModelFile] = Field(min_length=1)
     cache: Cache | None = None
     runtime: Runtime = Runtime()
+    batch_axes: Annotated[BatchAxes | Literal["none"] | None, Field(union_mode="left_to_right")] = None
+    pad: Pads | None = None
     options: dict[_Role, OptionValue] = Field(default_factory=dict)
     _file: Path = PrivateAttr(Path("manifest.yaml"))
 

@@ -7,6 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from kernelport.settings import Settings
 from kernelport.stack import StackError
@@ -18,14 +21,25 @@ def problems_by_deployment(settings: Settings) -> dict[str, str | None]:
     Raises:
         StackError: when the worker package cannot be asked.
     """
+    problems: dict[str, str | None] = _ask("kernelport_workers.check", env={**os.environ, **settings.to_environment()})
+    return problems
+
+
+def rows_of_model(model: Path) -> dict[str, Any]:
+    """What the graph of an ONNX file tells of its rows: `verdict` (proven, unknown or refuted), `reason`, and the batch
+    axes of `inputs` and `outputs` by name.
+
+    Raises:
+        StackError: when the worker package cannot be asked.
+    """
+    found: dict[str, Any] = _ask("kernelport_workers.row_proof", str(model))
+    return found
+
+
+def _ask(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
     finished = subprocess.run(
-        [sys.executable, "-m", "kernelport_workers.check"],
-        env={**os.environ, **settings.to_environment()},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", module, *arguments], env=env, capture_output=True, text=True, check=False
     )
     if finished.returncode != 0:
         raise StackError(f"cannot ask the worker package what runs here: {finished.stderr.strip()}")
-    problems: dict[str, str | None] = json.loads(finished.stdout)
-    return problems
+    return json.loads(finished.stdout)

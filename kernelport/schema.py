@@ -63,7 +63,7 @@ class Strict(BaseModel):
     def _note_keys(cls, data: Any, info: ValidationInfo) -> Any:
         # pydantic's error about an unknown key does not tell which keys there are: `validate` finds them here.
         if info.context is not None:
-            info.context[id(data)] = list(cls.model_fields)
+            info.context[id(data)] = [field.alias or name for name, field in cls.model_fields.items()]
         return data
 
 

@@ -11,6 +11,7 @@ from kernelport.v1 import inference_pb2 as pb
 
 Signature = deployment_pb2.Signature
 TensorSpec = deployment_pb2.TensorSpec
+Pad = deployment_pb2.Pad
 
 
 def tensor_spec(
@@ -21,12 +22,16 @@ def tensor_spec(
     optional: bool = False,
     description: str = "",
     other_dtypes: Sequence[pb.DType] = (),
+    batch_axis: int = 0,
+    pads: Sequence[Pad] = (),
 ) -> TensorSpec:
     """Describes one tensor.
 
     Args:
         shape: per dimension its fixed size, or the name of a free one; None when any rank is accepted.
         other_dtypes: element types accepted beside `dtype`.
+        batch_axis: along which requests are stacked, in a signature that is `batchable`.
+        pads: further axes along which stacked requests may differ.
     """
     dimensions = [
         deployment_pb2.Dimension(size=size) if isinstance(size, int) else deployment_pb2.Dimension(size=-1, symbol=size)
@@ -40,6 +45,8 @@ def tensor_spec(
         optional=optional,
         description=description,
         other_dtypes=other_dtypes,
+        batch_axis=batch_axis,
+        pads=pads,
     )
 
 

@@ -35,8 +35,8 @@ NUMPY_DTYPES: dict[pb.DType, np.dtype[Any]] = {
     pb.BF16: np.dtype(ml_dtypes.bfloat16),
     pb.STRING: np.dtype(object),
 }
-_WIRE_DTYPES = {dtype: wire for wire, dtype in NUMPY_DTYPES.items()}
-_ITEMSIZES = {wire: dtype.itemsize for wire, dtype in NUMPY_DTYPES.items() if wire != pb.STRING}
+WIRE_DTYPES = {dtype: wire for wire, dtype in NUMPY_DTYPES.items()}
+ITEMSIZES: dict[int, int] = {wire: dtype.itemsize for wire, dtype in NUMPY_DTYPES.items() if wire != pb.STRING}
 _LENGTH = struct.Struct("<I")
 _SWAP = sys.byteorder == "big"
 # What numpy can hold. Only the shape of a tensor without elements can exceed the size.
@@ -60,7 +60,7 @@ def from_array(name: str, array: Any) -> pb.Tensor:
         elements = [_element_bytes(name, element) for element in array.ravel().tolist()]
         data = b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))
         return pb.Tensor(name=name, dtype=pb.STRING, shape=array.shape, data=data)
-    wire = _WIRE_DTYPES.get(array.dtype.newbyteorder("="))
+    wire = WIRE_DTYPES.get(array.dtype.newbyteorder("="))
     if wire is None:
         raise TypeError(f"tensor {name!r}: numpy dtype {array.dtype} cannot travel; expected one of {_known_dtypes()}")
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
@@ -118,7 +118,7 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
         return "shape", f"expected sizes whose product is below 2^63 bytes, got {shape}"
     if dtype == pb.STRING:
         return _string_finding(data, count)
-    expected = count * _ITEMSIZES[dtype]
+    expected = count * ITEMSIZES[dtype]
     if len(data) != expected:
         return "data", f"expected {expected} bytes for {dtype_name(dtype)} {shape}, got {len(data)}"
     if dtype == pb.BOOL and data.translate(None, b"\0\1"):

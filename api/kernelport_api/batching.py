@@ -16,6 +16,7 @@ from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport.scripts import Claim
+from kernelport.stacking import RunSize, Share
 from kernelport_api.gathering import Group
 
 # One batch runs while the next is on its way.
@@ -29,7 +30,7 @@ class Pending:
     """A request between admission and answer.
 
     Attributes:
-        group: requests of one group can share a batch.
+        share: what it asks of the run that it shares; requests of one group can share a batch.
         size: bytes of the request.
         claim: on the request's id, if it has one.
         submitted_at, published_at: seconds of the monotonic clock.
@@ -37,7 +38,7 @@ class Pending:
     """
 
     item: BatchItem
-    group: Hashable
+    share: Share
     size: int
     answer: "asyncio.Future[Completion]"
     claim: Claim | None = None
@@ -95,29 +96,30 @@ class BatchFormer:
 
     def submit(self, pending: Pending) -> None:
         """Takes a request in; its batch is formed in this turn of the event loop at the earliest."""
-        group = self._groups.get(pending.group)
+        group = self._groups.get(pending.share.group)
         if group is None:
-            group = self._groups[pending.group] = self._idle_groups.pop(pending.group, Group(pending.group))
+            key = pending.share.group
+            group = self._groups[key] = self._idle_groups.pop(key, Group(key))
         group.add(pending)
-        self._waiting.setdefault(pending.group, group)
+        self._waiting.setdefault(group.key, group)
         self._pump_soon()
 
     def settle(self, pending: Pending) -> None:
         """Notes that a request is done with: answered, expired or given up by its caller."""
-        group = self._groups[pending.group]
+        group = self._groups[pending.share.group]
         group.unanswered -= 1
         flight, pending.flight = pending.flight, None  # no cycle is left for the garbage collector to find
         if flight is None:
             group.waiting.remove(pending)
             if not group.waiting:
-                del self._waiting[pending.group]
+                del self._waiting[group.key]
         else:
             flight.unanswered -= 1
             if flight.unanswered == 0:
                 del self._flights[flight]
                 self._pump_soon()
         if not group.unanswered:
-            self._idle_groups[pending.group] = self._groups.pop(pending.group)
+            self._idle_groups[group.key] = self._groups.pop(group.key)
             if len(self._idle_groups) > IDLE_GROUPS_KEPT:
                 self._idle_groups.popitem(last=False)
 
@@ -182,10 +184,9 @@ class BatchFormer:
         limits = self._deployment.batching
         queue = group.waiting
         most = min(limits.max_batch, -(-len(queue) // idle_workers))
-        requests = [queue.popleft()]
-        size = requests[0].size
-        while queue and len(requests) < most and size + queue[0].size <= limits.max_bytes:
-            size += queue[0].size
+        run = RunSize(limits)
+        requests: list[Pending] = []
+        while queue and len(requests) < most and run.admits(queue[0].share, queue[0].size):
             requests.append(queue.popleft())
         del self._waiting[group.key]
         if queue:

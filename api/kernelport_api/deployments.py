@@ -59,6 +59,8 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
                 max_waiting_bytes=deployment.limits.max_waiting_bytes,
                 max_attempts=deployment.limits.max_attempts,
                 wait_for_worker=deployment.on_no_worker == "wait",
+                max_rows=deployment.batching.max_rows,
+                batch_axes=deployment.batching.axes,
             ),
             workers=workers,
         )

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
@@ -22,6 +22,7 @@ from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 from kernelport.metrics import labelled
 from kernelport.queues import celery_message, queue_keys, queue_name
 from kernelport.scripts import Claim
+from kernelport.stacking import Share
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.batching import BatchFormer, Flight, Pending
 from kernelport_api.claims import Claims
@@ -62,29 +63,29 @@ class Dispatcher:
         self._cancellations: set[asyncio.Task[None]] = set()
 
     async def run(
-        self, deployment: Deployment, group: Hashable, body: bytes, timeout_s: float, claim: Claim | None = None
+        self, deployment: Deployment, share: Share, body: bytes, timeout_s: float, claim: Claim | None = None
     ) -> bytes:
         """Queues a serialized InferRequest; returns the serialized InferResponse, with its timings.
 
         Args:
-            group: requests of one group can share a batch.
+            share: what the request asks of the run that it shares.
             claim: where the worker keeps the result; such a request runs on when its caller hangs up.
 
         Raises:
             KernelPortError: what the worker answered, or why there is no answer.
         """
         ends_at = time.monotonic() + timeout_s
-        response = await self._run(deployment, group, body, timeout_s, claim, anywhere=False)
+        response = await self._run(deployment, share, body, timeout_s, claim, anywhere=False)
         while response is None:
             response = await self._run(
-                deployment, group, body, max(0.0, ends_at - time.monotonic()), claim, anywhere=True
+                deployment, share, body, max(0.0, ends_at - time.monotonic()), claim, anywhere=True
             )
         return response
 
     async def _run(
         self,
         deployment: Deployment,
-        group: Hashable,
+        share: Share,
         body: bytes,
         timeout_s: float,
         claim: Claim | None,
@@ -101,7 +102,7 @@ class Dispatcher:
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._claims.attach(item, deployment.name, body, timeout_s, anywhere)
-        pending = Pending(item, group, len(body), self._replies.expect(request_id), claim)
+        pending = Pending(item, share, len(body), self._replies.expect(request_id), claim)
         former = self._formers[deployment.name]
         former.submit(pending)
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -14,14 +14,14 @@ from kernelport import logs, metrics, tensors, tracing
 from kernelport.deployments import Deployment
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.metrics import labelled
-from kernelport.signature import Signature
+from kernelport.stacking import ALONE
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import request_ids
 from kernelport_api.admission import Admission
 from kernelport_api.answers import answer_errors
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
-from kernelport_api.workers import WorkerView
+from kernelport_api.workers import Model, WorkerView
 
 log = logging.getLogger(__name__)
 
@@ -95,30 +95,30 @@ class Inference:
         else:
             _raise_any(list(tensors.violations(request.inputs)))
         request_ids.check(request)
-        signature = await self._signature(deployment)
-        if signature is not None:
-            _raise_any(list(self._workers.declared(deployment.name).violations(request.inputs)))
+        model = await self._model(deployment)
+        if model is not None:
+            _raise_any(list(model.declared.violations(request.inputs)))
         limit_s = deployment.timeouts.request_s
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
-        group = _group(request, signature)
+        share = model.stacking.share(request.inputs) if model and model.stacking else ALONE
         self._admission.enter(deployment.name, len(body))
         try:
             if not request.request_id:
-                return await self._dispatcher.run(deployment, group, body, timeout_s)
+                return await self._dispatcher.run(deployment, share, body, timeout_s)
             return await request_ids.run_once(
                 self._redis,
                 request,
                 timeout_s,
-                lambda claim: self._dispatcher.run(deployment, group, body, timeout_s, claim),
+                lambda claim: self._dispatcher.run(deployment, share, body, timeout_s, claim),
             )
         finally:
             self._admission.leave(deployment.name, len(body))
 
-    async def _signature(self, deployment: Deployment) -> Signature | None:
-        """What the model takes; None when no worker has ever said so and the deployment waits for one."""
+    async def _model(self, deployment: Deployment) -> Model | None:
+        """What is known of the model; None when no worker has ever said so and the deployment waits for one."""
         try:
             if await self._workers.is_served(deployment.name) or deployment.on_no_worker == "wait":
-                return await self._workers.signature(deployment.name)
+                return await self._workers.model(deployment.name)
         except RedisError as error:
             raise unreachable(error) from error
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
@@ -146,10 +146,3 @@ def _unknown(model: str, deployments: Mapping[str, Deployment]) -> Exception:
 def _raise_any(violations: list[FieldViolation]) -> None:
     if violations:
         raise InvalidArgumentError.of(violations)
-
-
-def _group(request: pb.InferRequest, signature: Signature | None) -> Hashable:
-    """Requests with equal groups can be stacked along the first axis of every input."""
-    if signature is None or not signature.batchable:
-        return None  # the backend takes any mixture
-    return tuple(sorted((tensor.name, tensor.dtype, *tensor.shape[1:]) for tensor in request.inputs))

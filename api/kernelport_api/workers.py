@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -10,6 +11,7 @@ from redis.exceptions import RedisError
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.registry import last_signature, live_workers
 from kernelport.signature import Declared, Signature
+from kernelport.stacking import Stacking
 from kernelport.v1.deployment_pb2 import Worker
 
 log = logging.getLogger(__name__)
@@ -19,14 +21,26 @@ REFRESH_INTERVAL_S = 0.25
 RECHECK_INTERVAL_S = 0.05
 
 
+@dataclass(frozen=True)
+class Model:
+    """What a deployment's model takes and gives, and what follows from it.
+
+    Attributes:
+        stacking: how requests are stacked; None when they are not: then a batch is any mixture of them.
+    """
+
+    signature: Signature
+    declared: Declared
+    stacking: Stacking | None
+
+
 class WorkerView:
     """Live workers and signatures by deployment."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._workers: dict[str, list[Worker]] = {}
-        self._signatures: dict[str, Signature] = {}
-        self._declared: dict[str, Declared] = {}
+        self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
         self._refreshed_at = 0.0
         self._lock = asyncio.Lock()
@@ -45,16 +59,21 @@ class WorkerView:
         Raises:
             RedisError: when Redis cannot be asked.
         """
-        if deployment not in self._signatures:
+        model = await self.model(deployment)
+        return None if model is None else model.signature
+
+    async def model(self, deployment: str) -> Model | None:
+        """What is known of the deployment's model; None until a worker has loaded it once.
+
+        Raises:
+            RedisError: when Redis cannot be asked.
+        """
+        if deployment not in self._models:
             found = await last_signature(self._redis, deployment)
             if found is None:
                 return None
             self._know(deployment, found)
-        return self._signatures[deployment]
-
-    def declared(self, deployment: str) -> Declared:
-        """The inputs that the deployment's model declares; its signature must be known."""
-        return self._declared[deployment]
+        return self._models[deployment]
 
     async def is_served(self, deployment: str) -> bool:
         """Whether a live worker serves the deployment; looks again when none is known.
@@ -103,6 +122,6 @@ class WorkerView:
         self._workers, self._shared_folders = workers, shared_folders
 
     def _know(self, deployment: str, signature: Signature) -> None:
-        if self._signatures.get(deployment) != signature:
-            self._signatures[deployment] = signature
-            self._declared[deployment] = Declared(signature.inputs)
+        known = self._models.get(deployment)
+        if known is None or known.signature != signature:
+            self._models[deployment] = Model(signature, Declared(signature.inputs), Stacking.of(signature))

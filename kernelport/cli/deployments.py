@@ -1,6 +1,8 @@
 """`kernelport deployments`: what is deployed and what state it is in."""
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 from google.protobuf.json_format import MessageToJson
@@ -10,6 +12,7 @@ from rich.table import Column, Table
 
 from kernelport.cli import options
 from kernelport.client import Client
+from kernelport.runnable import rows_of_model
 from kernelport.signature import TensorSpec, describe
 from kernelport.v1 import deployment_pb2 as pb
 
@@ -58,15 +61,60 @@ def show(name: str, target: str, as_json: bool) -> None:
     click.echo(f"  manifest   {found.manifest or '-'}")
     policy = found.policy
     click.echo(
-        f"  policy     batches of up to {policy.max_batch} requests and {policy.max_batch_bytes} bytes, "
-        f"{policy.request_timeout_s:g} s a request, device {policy.device}"
+        f"  policy     batches of up to {policy.max_batch} requests, {policy.max_rows} rows and "
+        f"{policy.max_batch_bytes} bytes, {policy.request_timeout_s:g} s a request, device {policy.device}"
     )
+    if found.HasField("signature"):
+        click.echo(f"  stacking   {_stacking(found.signature)}")
     for worker in found.workers:
         click.echo(f"  worker     {worker.id} on {worker.host} (pid {worker.pid}, {worker.device})")
     for title, specs in (("input", found.signature.inputs), ("output", found.signature.outputs)):
         for spec in specs:
             optional = " (optional)" if spec.optional else ""
             click.echo(f"  {title:<10} {spec.name}: {describe(spec)}{optional} {spec.description}".rstrip())
+
+
+@deployments.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@as_json
+def check(model: Path, as_json: bool) -> None:
+    """Whether requests to an ONNX file would be stacked, and along which axes; needs no front door.
+
+    Reads the model's graph, not its weights. A manifest's batch_axes are not looked at.
+    """
+    found = rows_of_model(model)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"{model.name}: {found['verdict']}: {found['reason']}")
+    for kind in ("inputs", "outputs"):
+        for name, axis in found[kind].items():
+            click.echo(f"  {kind.removesuffix('s'):<10} {name}: rows along axis {axis}")
+    match found["verdict"]:
+        case "proven":
+            click.echo("requests are stacked")
+        case "unknown":
+            click.echo("requests run one by one, unless the manifest says batch_axes")
+        case _:
+            click.echo("requests run one by one; the manifest cannot say otherwise")
+
+
+def _stacking(signature: pb.Signature) -> str:
+    basis = pb.RowIndependence.Name(signature.row_independence).removeprefix("ROW_INDEPENDENCE_").lower()
+    if not signature.batchable:
+        return f"requests run one by one: {signature.reason}" if signature.reason else "left to the pipeline"
+    axes = ", ".join(
+        f"{spec.name} {spec.batch_axis}{_padded(spec)}"
+        for spec in (*signature.inputs, *signature.outputs)
+        if not spec.optional
+    )
+    reason = f" ({signature.reason})" if signature.reason else ""
+    return f"requests are stacked, {basis}{reason}, along axes: {axes}"
+
+
+def _padded(spec: TensorSpec) -> str:
+    axes = " and ".join(str(pad.axis) for pad in spec.pads)
+    return f" (padded along {axes})" if axes else ""
 
 
 def _state(deployment: pb.Deployment) -> str:

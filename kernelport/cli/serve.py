@@ -27,6 +27,14 @@ from kernelport.stack import Stack
     "--name", default=None, help="The deployment's name; the file's stem, or the manifest's id, by default."
 )
 @options.option("--device", default="auto", help="cpu, cuda, cuda:N or auto.")
+@options.option(
+    "--batch-axes",
+    type=click.Choice(["auto", "declared", "off"]),
+    default="auto",
+    help="Stack requests where it is proven or declared that rows are independent, only where declared, or never.",
+)
+@options.option("--max-batch", type=click.IntRange(1), default=32, help="The most requests of a batch.")
+@options.option("--max-rows", type=click.IntRange(1), default=8192, help="The most rows of requests that are stacked.")
 @options.listen
 @options.state_dir
 @options.redis_url
@@ -36,6 +44,9 @@ def serve(
     manifest: Path | None,
     name: str | None,
     device: str,
+    batch_axes: str,
+    max_batch: int,
+    max_rows: int,
     listen: str,
     state_dir: Path,
     redis_url: str | None,
@@ -52,7 +63,13 @@ def serve(
             raise click.UsageError("expected either --model-path or --manifest")
         name = _deployment_name(name)
         table = Path(scratch) / "deployments.yaml"
-        entry = {"manifest": str(manifest.absolute()), "backend": backend, "image": "local", "device": device}
+        entry = {
+            "manifest": str(manifest.absolute()),
+            "backend": backend,
+            "image": "local",
+            "device": device,
+            "batching": {"max_batch": max_batch, "max_rows": max_rows, "axes": batch_axes},
+        }
         table.write_text(yaml.safe_dump({"deployments": {name: entry}}))
         settings = replace(Settings.from_environment(), listen=listen, deployments_file=table)
         click.echo(f"serving {name}")

@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from kernelport.deployments import Batching
 from kernelport.internal.v1.job_store_pb2 import Page
+from kernelport.stacking import ALONE, RunSize, Share, Stacking
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import NewItem
 
@@ -62,38 +64,49 @@ def id_digest(item_id: str) -> bytes:
     return hashlib.blake2b(item_id.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
-def pack(items: Sequence[NewItem], first_index: int, max_batch: int, stackable: bool) -> Packed:
+def pack(
+    items: Sequence[NewItem],
+    first_index: int,
+    limits: Batching,
+    stacking: Stacking | None = None,
+    shared: Sequence[Tensor] = (),
+) -> Packed:
     """Packs consecutive items into one page, the most expensive first, and cuts it.
 
     Args:
         first_index: the first item's place in the job.
-        max_batch: the most items of a slice.
-        stackable: whether only inputs of equal shapes past the first axis can share a run; such items come together.
+        limits: of a slice.
+        stacking: how items are stacked, where that is known: those that may share a run come together. Otherwise what a
+            slice has of them is stacked by the worker that takes it.
+        shared: inputs of every item that has none of the name.
     """
     costs = [expected_cost(item.inputs) for item in items]
-    groups = [_group(item) if stackable else () for item in items]
-    order = sorted(range(len(items)), key=lambda place: (groups[place], -costs[place]))
+    shares = [stacking.share(_inputs(item, shared)) if stacking else ALONE for item in items]
+    order = sorted(range(len(items)), key=lambda place: (shares[place].group or (), -costs[place]))
     page = Page(
         items=[items[place].SerializeToString() for place in order],
         places=order,
         first_index=first_index,
     )
-    slices = list(_cut([(groups[place], costs[place]) for place in order], max_batch))
+    slices = list(_cut([(shares[place], costs[place]) for place in order], limits))
     return Packed(page.SerializeToString(), [id_digest(item.id) for item in items], slices)
 
 
-def _cut(sorted_items: Sequence[tuple[object, int]], max_batch: int) -> Iterator[Slice]:
+def _cut(sorted_items: Sequence[tuple[Share, int]], limits: Batching) -> Iterator[Slice]:
     first = cost = 0
-    for position, (group, each) in enumerate(sorted_items):
-        count, (first_group, longest) = position - first, sorted_items[first]
-        too_short = (count + 1) * longest > (1 + MOST_WASTE) * (cost + each)
-        if count and (count == max_batch or group != first_group or too_short):
-            yield first, count, cost
-            first, cost = position, 0
+    run = RunSize(limits)
+    for position, (share, each) in enumerate(sorted_items):
+        first_share, longest = sorted_items[first]
+        wastes_little = (position - first + 1) * longest <= (1 + MOST_WASTE) * (cost + each)
+        if not (share.group == first_share.group and wastes_little and run.admits(share, each)):
+            yield first, position - first, cost
+            first, cost, run = position, 0, RunSize(limits)
+            run.admits(share, each)
         cost += each
     if sorted_items:
         yield first, len(sorted_items) - first, cost
 
 
-def _group(item: NewItem) -> tuple[tuple[str, int, tuple[int, ...]], ...]:
-    return tuple(sorted((tensor.name, tensor.dtype, tuple(tensor.shape[1:])) for tensor in item.inputs))
+def _inputs(item: NewItem, shared: Sequence[Tensor]) -> list[Tensor]:
+    own = {tensor.name for tensor in item.inputs}
+    return [*item.inputs, *(tensor for tensor in shared if tensor.name not in own)]

@@ -13,9 +13,22 @@ class DeploymentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEPLOYMENT_STATE_UNSPECIFIED: _ClassVar[DeploymentState]
     DEPLOYMENT_STATE_UNAVAILABLE: _ClassVar[DeploymentState]
     DEPLOYMENT_STATE_SERVING: _ClassVar[DeploymentState]
+
+class RowIndependence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROW_INDEPENDENCE_UNSPECIFIED: _ClassVar[RowIndependence]
+    ROW_INDEPENDENCE_PROVEN: _ClassVar[RowIndependence]
+    ROW_INDEPENDENCE_DECLARED: _ClassVar[RowIndependence]
+    ROW_INDEPENDENCE_UNKNOWN: _ClassVar[RowIndependence]
+    ROW_INDEPENDENCE_REFUTED: _ClassVar[RowIndependence]
 DEPLOYMENT_STATE_UNSPECIFIED: DeploymentState
 DEPLOYMENT_STATE_UNAVAILABLE: DeploymentState
 DEPLOYMENT_STATE_SERVING: DeploymentState
+ROW_INDEPENDENCE_UNSPECIFIED: RowIndependence
+ROW_INDEPENDENCE_PROVEN: RowIndependence
+ROW_INDEPENDENCE_DECLARED: RowIndependence
+ROW_INDEPENDENCE_UNKNOWN: RowIndependence
+ROW_INDEPENDENCE_REFUTED: RowIndependence
 
 class ListDeploymentsRequest(_message.Message):
     __slots__ = ()
@@ -76,17 +89,21 @@ class Worker(_message.Message):
     def __init__(self, id: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., device: _Optional[str] = ..., ready_unix_s: _Optional[int] = ...) -> None: ...
 
 class Signature(_message.Message):
-    __slots__ = ("inputs", "outputs", "batchable")
+    __slots__ = ("inputs", "outputs", "batchable", "row_independence", "reason")
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     BATCHABLE_FIELD_NUMBER: _ClassVar[int]
+    ROW_INDEPENDENCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     inputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
     outputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
     batchable: bool
-    def __init__(self, inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., batchable: _Optional[bool] = ...) -> None: ...
+    row_independence: RowIndependence
+    reason: str
+    def __init__(self, inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., batchable: _Optional[bool] = ..., row_independence: _Optional[_Union[RowIndependence, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TensorSpec(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "ranked", "optional", "description", "other_dtypes")
+    __slots__ = ("name", "dtype", "shape", "ranked", "optional", "description", "other_dtypes", "batch_axis", "pads")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +111,8 @@ class TensorSpec(_message.Message):
     OPTIONAL_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     OTHER_DTYPES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_AXIS_FIELD_NUMBER: _ClassVar[int]
+    PADS_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: _inference_pb2.DType
     shape: _containers.RepeatedCompositeFieldContainer[Dimension]
@@ -101,7 +120,19 @@ class TensorSpec(_message.Message):
     optional: bool
     description: str
     other_dtypes: _containers.RepeatedScalarFieldContainer[_inference_pb2.DType]
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ...) -> None: ...
+    batch_axis: int
+    pads: _containers.RepeatedCompositeFieldContainer[Pad]
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ..., batch_axis: _Optional[int] = ..., pads: _Optional[_Iterable[_Union[Pad, _Mapping]]] = ...) -> None: ...
+
+class Pad(_message.Message):
+    __slots__ = ("axis", "value", "follows")
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWS_FIELD_NUMBER: _ClassVar[int]
+    axis: int
+    value: float
+    follows: str
+    def __init__(self, axis: _Optional[int] = ..., value: _Optional[float] = ..., follows: _Optional[str] = ...) -> None: ...
 
 class Dimension(_message.Message):
     __slots__ = ("size", "symbol")
@@ -112,7 +143,7 @@ class Dimension(_message.Message):
     def __init__(self, size: _Optional[int] = ..., symbol: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("max_batch", "max_batch_bytes", "request_timeout_s", "device", "max_waiting", "max_waiting_bytes", "max_attempts", "wait_for_worker")
+    __slots__ = ("max_batch", "max_batch_bytes", "request_timeout_s", "device", "max_waiting", "max_waiting_bytes", "max_attempts", "wait_for_worker", "max_rows", "batch_axes")
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_BYTES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +152,8 @@ class Policy(_message.Message):
     MAX_WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     WAIT_FOR_WORKER_FIELD_NUMBER: _ClassVar[int]
+    MAX_ROWS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_AXES_FIELD_NUMBER: _ClassVar[int]
     max_batch: int
     max_batch_bytes: int
     request_timeout_s: float
@@ -129,4 +162,6 @@ class Policy(_message.Message):
     max_waiting_bytes: int
     max_attempts: int
     wait_for_worker: bool
-    def __init__(self, max_batch: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., request_timeout_s: _Optional[float] = ..., device: _Optional[str] = ..., max_waiting: _Optional[int] = ..., max_waiting_bytes: _Optional[int] = ..., max_attempts: _Optional[int] = ..., wait_for_worker: _Optional[bool] = ...) -> None: ...
+    max_rows: int
+    batch_axes: str
+    def __init__(self, max_batch: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., request_timeout_s: _Optional[float] = ..., device: _Optional[str] = ..., max_waiting: _Optional[int] = ..., max_waiting_bytes: _Optional[int] = ..., max_attempts: _Optional[int] = ..., wait_for_worker: _Optional[bool] = ..., max_rows: _Optional[int] = ..., batch_axes: _Optional[str] = ...) -> None: ...

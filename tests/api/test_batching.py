@@ -11,6 +11,7 @@ import pytest
 from kernelport.deployments import Batching, Deployment
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
+from kernelport.stacking import Share
 from kernelport_api.batching import BATCHES_PER_WORKER, IDLE_GROUPS_KEPT, BatchFormer, Flight, Pending
 
 
@@ -44,10 +45,10 @@ class Bench:
         for pending in crowd:
             self.former.settle(pending)
 
-    def submit(self, group: Hashable = None, size: int = 1) -> Pending:
+    def submit(self, group: Hashable = None, size: int = 1, share: Share | None = None) -> Pending:
         self._count += 1
         item = BatchItem(id=str(self._count).encode(), request=b"x")
-        pending = Pending(item, group, size, asyncio.get_running_loop().create_future())
+        pending = Pending(item, share or Share(group), size, asyncio.get_running_loop().create_future())
         self.former.submit(pending)
         return pending
 

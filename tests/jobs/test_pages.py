@@ -4,17 +4,23 @@ import random
 
 import pytest
 
+from kernelport.deployments import Batching
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.pages import PAGE_ITEMS, pack
+from kernelport.signature import tensor_spec
+from kernelport.stacking import Stacking
+from kernelport.v1 import inference_pb2
 from kernelport.v1 import job_pb2 as pb
 from tests.jobs.calls import spoken, tiny
+
+ROWS = Stacking([tensor_spec("x", inference_pb2.F32, ["N", "C", "H", "W"])])
 
 
 @pytest.mark.parametrize("max_batch", [8, 32])
 def test_a_padded_batch_of_mixed_lines_wastes_at_most_a_twentieth(max_batch: int) -> None:
     rng = random.Random(0)
     texts = ["x" * min(1500, 5 + int(rng.expovariate(1 / 120))) for _ in range(PAGE_ITEMS)]
-    packed = pack([spoken(str(place), text) for place, text in enumerate(texts)], 0, max_batch, stackable=False)
+    packed = pack([spoken(str(place), text) for place, text in enumerate(texts)], 0, Batching(max_batch=max_batch))
     lengths = _lengths(packed.page)
     useful = sum(lengths)
     padded = sum(count * max(lengths[first : first + count]) for first, count, _ in packed.slices)
@@ -29,7 +35,7 @@ def test_a_padded_batch_of_mixed_lines_wastes_at_most_a_twentieth(max_batch: int
 
 def test_slices_cover_every_item_once_and_places_lead_back_to_the_order_of_submission() -> None:
     items = [spoken(str(place), "x" * (1 + place * 7 % 50)) for place in range(100)]
-    packed = pack(items, 300, 8, stackable=False)
+    packed = pack(items, 300, Batching(max_batch=8))
     page = Page.FromString(packed.page)
     covered = [position for first, count, _ in packed.slices for position in range(first, first + count)]
     assert covered == list(range(100))
@@ -40,7 +46,7 @@ def test_slices_cover_every_item_once_and_places_lead_back_to_the_order_of_submi
 
 def test_items_that_cannot_be_stacked_share_no_batch() -> None:
     items = [tiny(str(place), width=4 if place % 2 else 8) for place in range(20)]
-    packed = pack(items, 0, 32, stackable=True)
+    packed = pack(items, 0, Batching(), ROWS)
     page = Page.FromString(packed.page)
     widths = [
         {pb.NewItem.FromString(item).inputs[0].shape[-1] for item in page.items[first : first + count]}

@@ -1,6 +1,5 @@
 """The ONNX backend gives what ONNX Runtime gives, alone and in batches."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from kernelport.signature import describe
 from kernelport.tensors import NUMPY_DTYPES, Array, from_array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.onnx import OnnxBackend
-from kernelport_workers.backends.stacking import run_stacked
 from tests.models.onnx_zoo import ZooModel, run_directly, zoo
 
 ZOO = {entry.name: entry for entry in zoo()}
@@ -117,10 +115,10 @@ def test_only_independent_rows_are_stacked(name: str, batchable: bool, tmp_path:
     assert load(tmp_path, ZOO[name].model).signature.batchable is batchable
 
 
-def test_a_model_that_refuses_the_trial_is_not_stacked(tmp_path: Path) -> None:
+def test_a_model_that_refuses_all_that_is_tried_is_stacked_by_its_proof(tmp_path: Path) -> None:
     model = parse("g (float[N, W] x) => (float[N, V] y)<float[1, 5] w = {1, 2, 3, 4, 5}> { y = Mul(x, w) }")
     backend = load(tmp_path, model)
-    assert not backend.signature.batchable
+    assert backend.signature.batchable
     first, second = ask(backend, {"x": np.ones((1, 5), np.float32)}, {"x": np.ones((2, 6), np.float32)})
     assert isinstance(first, dict)
     assert first["y"].tolist() == [[1, 2, 3, 4, 5]]
@@ -143,21 +141,6 @@ def test_requests_of_different_sizes_share_a_batch(tmp_path: Path) -> None:
     for request, outputs in zip(inputs, ask(backend, *inputs), strict=True):
         assert isinstance(outputs, dict)
         np.testing.assert_array_equal(outputs["y"], -request["x"])
-
-
-def test_requests_that_fit_together_share_one_run() -> None:
-    runs: list[int] = []
-
-    def run(inputs: Mapping[str, Array]) -> Outputs:
-        runs.append(len(inputs["x"]))
-        return {"y": inputs["x"] + 1}
-
-    arrays = [np.full(shape, float(index)) for index, shape in enumerate([(1, 2), (3, 2), (1, 5), (2, 2)])]
-    answers = run_stacked([Request({"x": array}) for array in arrays], ["x"], run)
-    assert runs == [6, 1]
-    for array, outputs in zip(arrays, answers, strict=True):
-        assert isinstance(outputs, dict)
-        np.testing.assert_array_equal(outputs["y"], array + 1)
 
 
 def test_a_bad_request_fails_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, s
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.settings import Settings
 from kernelport.signature import Signature
+from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.webhooks.posting import parse_networks, refusal
@@ -183,8 +184,8 @@ class Adder:
         if not self._items:
             return
         items, self._items, self._bytes = self._items, [], 0
-        stackable = self._signature is not None and self._signature.batchable
-        packed = await asyncio.to_thread(pack, items, self._stored, self._deployment.batching.max_batch, stackable)
+        stacking = Stacking.of(self._signature)
+        packed = await asyncio.to_thread(pack, items, self._stored, self._deployment.batching, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise _duplicate(_repeated(items))
         answer, *details = await self._store.run(

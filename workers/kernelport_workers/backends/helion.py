@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 
 import numpy as np
 
-from kernelport.deployments import Deployment
+from kernelport.deployments import Batching, Deployment
 from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError
 from kernelport.signature import Signature, TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_workers.backends import import_attribute
+from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED
+from kernelport_workers.backends import import_attribute, trial
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
-from kernelport_workers.backends.stacking import run_stacked, sample_inputs
+from kernelport_workers.backends.stacking import Stacker
 from kernelport_workers.kernels import environment
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class HelionBackend(Backend):
     elements, they are `y0`, `y1` and so on.
 
     A module that says more exactly what it takes declares `SIGNATURE` beside the kernel: its inputs are named as the
-    parameters, and its outputs are in the order in which the kernel returns them. With `batchable=True`, requests with
-    equal dtypes and equal shapes past the first axis are stacked along that axis: declare it only where each row of
-    every output depends on the same row of the inputs alone.
+    parameters, and its outputs are in the order in which the kernel returns them. With `batchable=True`, requests
+    with equal dtypes are stacked along each tensor's `batch_axis` (0 unless `tensor_spec` says another) when their
+    other sizes are equal: declare it only where each row of every output depends on the same row of the inputs alone.
 
         SIGNATURE = Signature(
             inputs=[tensor_spec("x", pb.F32, ["rows", 64]), tensor_spec("scale", pb.F32, [1], optional=True)],
@@ -58,17 +59,21 @@ class HelionBackend(Backend):
 
     requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "helion"), "pip install 'kernelport[helion]'")
 
-    def __init__(self, kernel: Callable[..., Any], device: "torch.device", declared: Signature | None = None) -> None:
+    def __init__(
+        self,
+        kernel: Callable[..., Any],
+        device: "torch.device",
+        limits: Batching,
+        declared: Signature | None = None,
+    ) -> None:
         self._kernel = kernel
         self._torch_device = device
         function = getattr(kernel, "fn", kernel)
         self._parameters = inspect.signature(function, eval_str=True)
         self.device = "cpu (interpreted)" if device.type == "cpu" else str(device)
-        self.signature = declared or _derived(self._parameters)
+        self.signature = _stacked_where_declared(declared, limits) if declared else _derived(self._parameters)
         self._check_signature()
-        self._stacked_names = (
-            [s.name for s in self.signature.inputs if not s.optional] if self.signature.batchable else []
-        )
+        self._stacker = Stacker(self.signature, limits, self._call)
         self._warm_up()
 
     @classmethod
@@ -89,12 +94,12 @@ class HelionBackend(Backend):
         if not callable(kernel):
             raise LoadError(f"{deployment.kernel} is not callable")
         module = sys.modules[deployment.kernel.partition(":")[0]]
-        return cls(kernel, device, getattr(module, "SIGNATURE", None))
+        return cls(kernel, device, deployment.batching, getattr(module, "SIGNATURE", None))
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item whose kernel raises ValueError yields InvalidArgumentError, any other exception
         InternalError."""
-        return run_stacked(requests, self._stacked_names, self._call)
+        return self._stacker.run(requests)
 
     def _call(self, inputs: Mapping[str, Array]) -> Outputs:
         try:
@@ -139,10 +144,14 @@ class HelionBackend(Backend):
         required = [spec for spec in self.signature.inputs if not spec.optional]
         if not all(spec.ranked for spec in required):
             return
+        if self.signature.batchable and self._torch_device.type == "cpu":  # on a GPU each new shape may cost a tuning
+            difference = trial.difference(required, self._call, self._stacker.together)
+            if difference is not None:
+                raise LoadError(f"SIGNATURE says batchable, and a trial contradicts it: {difference}")
         for dtype in dict.fromkeys(dtype for spec in required for dtype in (spec.dtype, *spec.other_dtypes)):
             specs = [_with_dtype(spec, dtype) for spec in required]
             try:
-                self._call(sample_inputs(specs, rows=size, free=size))
+                self._call(trial.sample_inputs(specs, rows=size, free=size))
             except KernelPortError as error:
                 log.info("no warm-up: the kernel does not take random inputs: %s", error)
 
@@ -172,7 +181,21 @@ def _derived(parameters: inspect.Signature) -> Signature:
     returned = parameters.return_annotation
     elements = get_args(returned) if get_origin(returned) is tuple else ()
     names = [f"y{index}" for index in range(len(elements))] if len(elements) > 1 else ["y"]
-    return Signature(inputs=inputs, outputs=[_any_tensor(name) for name in names])
+    outputs = [_any_tensor(name) for name in names]
+    return Signature(inputs=inputs, outputs=outputs, reason="the kernel has no SIGNATURE that says batchable")
+
+
+def _stacked_where_declared(declared: Signature, limits: Batching) -> Signature:
+    signature = Signature()
+    signature.CopyFrom(declared)
+    if limits.axes == "off":
+        signature.batchable, signature.reason = False, "the deployment's batching.axes is off"
+    elif declared.batchable:
+        signature.row_independence = ROW_INDEPENDENCE_DECLARED
+        signature.reason = "the kernel's SIGNATURE says batchable"
+    else:
+        signature.reason = "the kernel's SIGNATURE does not say batchable"
+    return signature
 
 
 def _any_tensor(name: str, *, optional: bool = False) -> TensorSpec:

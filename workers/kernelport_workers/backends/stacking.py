@@ -1,123 +1,135 @@
-"""Runs requests stacked along their first axis, where each gets the same answer as alone."""
+"""Runs requests stacked along their batch axes, where each gets the same answer as alone."""
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
+from kernelport.deployments import Batching
 from kernelport.errors import KernelPortError
-from kernelport.signature import TensorSpec
-from kernelport.tensors import NUMPY_DTYPES, Array
+from kernelport.signature import Signature, TensorSpec
+from kernelport.stacking import RunSize, Share, Stacking
+from kernelport.tensors import WIRE_DTYPES, Array
 from kernelport_workers.backends.base import Outputs, Request
 
-Run = Callable[[Mapping[str, Array]], Outputs]
+Inputs = Mapping[str, Array]
+Run = Callable[[Inputs], Outputs]
 """One run of the model. Raises nothing but KernelPortError."""
 
 
-def run_stacked(requests: Sequence[Request], names: Collection[str], run: Run) -> list[Outputs | KernelPortError]:
-    """Answers each request; those that fit together share one run.
-
-    Requests fit together when they give exactly the inputs `names`, of equal dtypes and equal shapes past the first
-    axis. When a shared run fails, or gives outputs that cannot be split by rows, its requests run one by one.
+class Stacker:
+    """Answers requests; those that may share a run do.
 
     Args:
-        names: the inputs that are stacked; none when nothing may be.
+        signature: of the model: its axes and pads say which may, if it is `batchable`.
+        limits: of one run.
+        run: runs the model.
     """
-    groups: dict[Hashable, list[int]] = {}
-    for index, request in enumerate(requests):
-        key = _stacking_key(request.inputs, names)
-        groups.setdefault(index if key is None else key, []).append(index)
-    results: dict[int, Outputs | KernelPortError] = {}
-    for indices in groups.values():
-        group = [requests[index] for index in indices]
-        answers: Sequence[Outputs | KernelPortError] | None = _together(group, run) if len(group) > 1 else None
-        results.update(zip(indices, answers or [_alone(request, run) for request in group], strict=True))
-    return [results[index] for index in range(len(requests))]
 
+    def __init__(self, signature: Signature, limits: Batching, run: Run) -> None:
+        self._limits = limits
+        self._run = run
+        self._stacking = Stacking.of(signature)
+        self._inputs = {spec.name: spec for spec in signature.inputs}
+        self._outputs = {spec.name: spec for spec in signature.outputs}
 
-def rows_are_independent(specs: Iterable[TensorSpec], run: Run) -> bool:
-    """Whether a row's outputs stay the same whatever rows are stacked with it, tried on random inputs.
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        """Answers each request. When a shared run fails, or gives outputs that cannot be split by rows, its requests
+        run one by one."""
+        results: dict[int, Outputs | KernelPortError] = {}
+        for places in self._runs(requests):
+            sharing = [requests[place] for place in places]
+            answers: Sequence[Outputs | KernelPortError] | None = None
+            if len(sharing) > 1:
+                answers = self.together([request.inputs for request in sharing])
+            results.update(zip(places, answers or map(self._alone, sharing), strict=True))
+        return [results[place] for place in range(len(requests))]
 
-    A signature cannot tell: softmax over the first axis declares the same shapes as softmax over the last. False also
-    when the model refuses the random inputs, or takes none. Serves as the warm-up, too.
-    """
-    specs = list(specs)
-    if not specs:
-        return False
-    # Small sizes are cheap; some models (kernels, pooling) need larger ones.
-    for free in (8, 64):
-        samples = [sample_inputs(specs, rows, free) for rows in (1, 2)]
+    def together(self, requests: Sequence[Inputs]) -> list[Outputs] | None:
+        """The answers of one run that requests of one group share; None when there is no such run."""
         try:
-            alone = [run(sample) for sample in samples]
+            outputs = self._run({name: self._stacked(name, requests) for name in requests[0]})
         except KernelPortError:
-            continue
-        together = _together([Request(sample) for sample in samples], run)
-        return together is not None and all(
-            _close(outputs[name], expected[name])
-            for outputs, expected in zip(together, alone, strict=True)
-            for name in expected
+            return None
+        answers: list[Outputs] = [{} for _ in requests]
+        for name, array in outputs.items():
+            parts = self._split(self._outputs[name], array, requests)
+            if parts is None:
+                return None
+            for answer, part in zip(answers, parts, strict=True):
+                answer[name] = part
+        return answers
+
+    def _runs(self, requests: Sequence[Request]) -> list[list[int]]:
+        """The places of the requests of each run."""
+        if self._stacking is None:
+            return [[place] for place in range(len(requests))]
+        runs: list[list[int]] = []
+        latest: dict[Hashable, tuple[list[int], RunSize]] = {}
+        for place, request in enumerate(requests):
+            share = self._share(self._stacking, request.inputs)
+            size = sum(array.nbytes for array in request.inputs.values())
+            run, run_size = latest.get(share.group) or ([], RunSize(self._limits))
+            if share.group is None or not run_size.admits(share, size):
+                run, run_size = [], RunSize(self._limits)
+                run_size.admits(share, size)
+            if not run:
+                runs.append(run)
+                latest[share.group] = run, run_size
+            run.append(place)
+        return runs
+
+    def _share(self, stacking: Stacking, inputs: Inputs) -> Share:
+        return stacking.share_of_shapes(
+            [(name, WIRE_DTYPES[array.dtype], array.shape) for name, array in inputs.items()]
         )
-    return False
+
+    def _stacked(self, name: str, requests: Sequence[Inputs]) -> Array:
+        spec, arrays = self._inputs[name], [request[name] for request in requests]
+        for pad in spec.pads:
+            arrays = _padded(arrays, pad.axis, pad.value)
+        return np.concatenate(arrays, axis=spec.batch_axis)
+
+    def _split(self, spec: TensorSpec, array: Array, requests: Sequence[Inputs]) -> list[Array] | None:
+        """An output's part for each request; None when its rows or lengths are not those of the inputs."""
+        ends = np.cumsum([self._rows(request) for request in requests]).tolist()
+        if _size(array, spec.batch_axis) != ends[-1]:
+            return None
+        parts = [_cut(array, spec.batch_axis, start, end) for start, end in pairwise([0, *ends])]
+        for pad in spec.pads:
+            axis = self._inputs[pad.follows].pads[0].axis
+            lengths = [request[pad.follows].shape[axis] for request in requests]
+            if _size(array, pad.axis) != max(lengths):
+                return None
+            parts = [_cut(part, pad.axis, 0, length) for part, length in zip(parts, lengths, strict=True)]
+        return parts
+
+    def _rows(self, request: Inputs) -> int:
+        name, array = next(iter(request.items()))
+        return int(array.shape[self._inputs[name].batch_axis])
+
+    def _alone(self, request: Request) -> Outputs | KernelPortError:
+        try:
+            request.check()
+            return self._run(request.inputs)
+        except KernelPortError as error:
+            return error
 
 
-def sample_inputs(specs: Iterable[TensorSpec], rows: int, free: int) -> dict[str, Array]:
-    """Random inputs that fit the specs: a free first dimension has `rows` elements, any other free one `free`.
-
-    Floats lie in 0..1, integers are 0 or 1 (good as indices and token ids), strings are `a` or `b`.
-    """
-    rng = np.random.default_rng(rows)
-    samples: dict[str, Array] = {}
-    for spec in specs:
-        sizes = [d.size if d.size >= 0 else free if axis else rows for axis, d in enumerate(spec.shape)]
-        dtype = NUMPY_DTYPES[spec.dtype]
-        if dtype.hasobject:
-            samples[spec.name] = rng.choice([b"a", b"b"], sizes).astype(object)
-        elif dtype.kind in "iub":
-            samples[spec.name] = rng.integers(0, 2, sizes).astype(dtype)
-        else:
-            samples[spec.name] = rng.random(sizes).astype(dtype)
-    return samples
+def _size(array: Array, axis: int) -> int:
+    return array.shape[axis] if axis < array.ndim else -1
 
 
-def _stacking_key(inputs: Mapping[str, Array], names: Collection[str]) -> Hashable | None:
-    """Equal for requests that fit together; None for one that fits with no other."""
-    if not names or inputs.keys() != set(names) or not all(array.ndim for array in inputs.values()):
-        return None
-    if len({len(array) for array in inputs.values()}) != 1:
-        return None
-    return tuple((name, inputs[name].dtype, inputs[name].shape[1:]) for name in names)
+def _cut(array: Array, axis: int, start: int, end: int) -> Array:
+    return array[(slice(None),) * axis + (slice(start, end),)]
 
 
-def _together(requests: Sequence[Request], run: Run) -> list[Outputs] | None:
-    """The answers of one shared run; None when there is no such run."""
-    names = list(requests[0].inputs)
-    ends = np.cumsum([len(request.inputs[names[0]]) for request in requests]).tolist()
-    try:
-        outputs = run({name: np.concatenate([request.inputs[name] for request in requests]) for name in names})
-    except KernelPortError:
-        return None
-    if any(array.ndim == 0 or len(array) != ends[-1] for array in outputs.values()):
-        return None
-    return [
-        {name: array[start:end] for name, array in outputs.items()}
-        for start, end in zip([0, *ends], ends, strict=False)
-    ]
-
-
-def _alone(request: Request, run: Run) -> Outputs | KernelPortError:
-    try:
-        request.check()
-        return run(request.inputs)
-    except KernelPortError as error:
-        return error
-
-
-def _close(array: Array, expected: Array) -> bool:
-    """Equal but for the rounding that a different number of rows brings."""
-    if array.shape != expected.shape:
-        return False
-    if expected.dtype.hasobject or expected.dtype.kind in "iub":
-        return np.array_equal(array, expected)
-    tolerance = 2e-2 if expected.dtype.itemsize == 2 else 1e-3
-    array, expected = array.astype(np.float64), expected.astype(np.float64)
-    scale = np.abs(expected[np.isfinite(expected)]).max(initial=0)
-    return np.allclose(array, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
+def _padded(arrays: Sequence[Array], axis: int, value: float) -> list[Array]:
+    """The arrays, as long along the axis as the longest of them."""
+    longest = max(array.shape[axis] for array in arrays)
+    padded = []
+    for array in arrays:
+        shape = list(array.shape)
+        shape[axis] = longest - shape[axis]
+        padded.append(np.concatenate([array, np.full(shape, value, array.dtype)], axis) if shape[axis] else array)
+    return padded

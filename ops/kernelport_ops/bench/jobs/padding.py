@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kernelport.deployments import Batching
 from kernelport.jobs.pages import PAGE_ITEMS, pack
 from kernelport_ops.bench.jobs.calls import spoken
 from kernelport_ops.bench.texts import mixed_lines
@@ -27,7 +28,9 @@ def _as_cut(texts: list[str], max_batch: int) -> float:
     useful = padded = 0
     for first in range(0, len(texts), PAGE_ITEMS):
         page = texts[first : first + PAGE_ITEMS]
-        packed = pack([spoken(str(number), text) for number, text in enumerate(page)], first, max_batch, False)
+        packed = pack(
+            [spoken(str(number), text) for number, text in enumerate(page)], first, Batching(max_batch=max_batch)
+        )
         lengths = sorted((len(text.encode()) for text in page), reverse=True)
         for start, count, cost in packed.slices:
             useful += cost

@@ -1,0 +1,162 @@
+"""Decides whether and along which axes the requests to an ONNX model are stacked."""
+
+import importlib.util
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernelport.deployments import Deployment
+from kernelport.manifests import BatchAxes, Pads
+from kernelport.signature import Pad, Signature, TensorSpec, describe
+from kernelport.tensors import NUMPY_DTYPES, dtype_name
+from kernelport.v1 import deployment_pb2 as pb
+from kernelport.v1.inference_pb2 import STRING
+from kernelport_workers.backends import trial
+from kernelport_workers.backends.base import LoadError
+from kernelport_workers.backends.stacking import Stacker
+
+if TYPE_CHECKING:
+    from kernelport_workers.backends.onnx_session import Session
+    from kernelport_workers.row_proof import Proof
+
+log = logging.getLogger(__name__)
+
+ONNX_MISSING = "the package onnx, which reads the model's graph, is missing: pip install onnx"
+
+
+def decide(session: "Session", path: Path, deployment: Deployment) -> Signature:
+    """The model's signature, `batchable` where it is proven on the model's graph, or declared by its manifest, that the
+    rows of stacked requests do not see each other. Runs the model on small inputs.
+
+    Raises:
+        LoadError: a declaration that does not fit the model, that the graph refutes, or that a trial contradicts.
+    """
+    signature = Signature(inputs=[*session.inputs, *session.optional_inputs], outputs=session.outputs)
+    manifest, policy = deployment.manifest, deployment.batching.axes
+    declared = manifest.batch_axes if manifest else None
+    pads = manifest.pad if manifest else None
+    if policy == "off":
+        signature.reason = "the deployment's batching.axes is off"
+    elif declared == "none":
+        signature.row_independence, signature.reason = (
+            pb.ROW_INDEPENDENCE_DECLARED,
+            "the manifest says batch_axes: none",
+        )
+    elif declared is not None:
+        _declare(signature, declared, pads, path)
+    elif policy == "declared":
+        signature.reason = "the manifest has no batch_axes, and the deployment's batching.axes is declared"
+    else:
+        _prove(signature, pads, path)
+    if signature.batchable:
+        _try(signature, session, deployment)
+    else:
+        trial.warm_up(session.inputs, session.infer)
+    return signature
+
+
+def _declare(signature: Signature, axes: BatchAxes, pads: Pads | None, path: Path) -> None:
+    """Takes the manifest's word, unless the graph says otherwise."""
+    _set_axes(signature, axes.inputs, axes.outputs)
+    proof = _proof(path, axes.inputs)
+    if proof is not None and proof.verdict.name == "REFUTED":
+        raise LoadError(f"batch_axes: the model mixes rows: {proof.reason}")
+    if proof is not None and proof.verdict.name == "PROVEN" and dict(proof.output_axes) != axes.outputs:
+        raise LoadError(f"batch_axes.outputs: expected {dict(proof.output_axes)} as in the model, got {axes.outputs}")
+    _set_pads(signature, pads)
+    signature.batchable = True
+    signature.row_independence, signature.reason = pb.ROW_INDEPENDENCE_DECLARED, "the manifest says batch_axes"
+
+
+def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
+    proof = _proof(path)
+    if proof is None:
+        signature.row_independence, signature.reason = pb.ROW_INDEPENDENCE_UNKNOWN, ONNX_MISSING
+        return
+    signature.row_independence = getattr(pb, f"ROW_INDEPENDENCE_{proof.verdict.name}")
+    signature.reason = proof.reason
+    if proof.verdict.name == "PROVEN":
+        _set_axes(signature, proof.input_axes, proof.output_axes)
+        _set_pads(signature, pads)
+        signature.batchable = True
+    elif pads is not None:
+        raise LoadError(f"pad: needs batch_axes, since the model is not proven to keep rows apart: {proof.reason}")
+
+
+def _try(signature: Signature, session: "Session", deployment: Deployment) -> None:
+    stacker = Stacker(signature, deployment.batching, session.infer)
+    required = [spec for spec in signature.inputs if not spec.optional]
+    difference = trial.difference(required, session.infer, stacker.together)
+    if difference is None:
+        return
+    if signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED:
+        raise LoadError(f"batch_axes: a trial contradicts the manifest: {difference}")
+    log.error("%s: a proof is wrong, so nothing is stacked: %s (%s)", deployment.name, difference, signature.reason)
+    signature.batchable = False
+    signature.row_independence = pb.ROW_INDEPENDENCE_UNKNOWN
+    signature.reason = f"proven, but a trial contradicts it: {difference}"
+
+
+def _set_axes(signature: Signature, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+    required = [spec for spec in signature.inputs if not spec.optional]
+    for field, specs, axes in (("inputs", required, inputs), ("outputs", signature.outputs, outputs)):
+        names = {spec.name for spec in specs}
+        if names != axes.keys():
+            raise LoadError(
+                f"batch_axes.{field}: expected an axis for each of {', '.join(sorted(names))}; got {', '.join(axes)}"
+            )
+        for spec in specs:
+            _check_axis(f"batch_axes.{field}.{spec.name}", axes[spec.name], spec)
+            spec.batch_axis = axes[spec.name]
+
+
+def _set_pads(signature: Signature, pads: Pads | None) -> None:
+    if pads is None:
+        return
+    inputs = {spec.name: spec for spec in signature.inputs if not spec.optional}
+    outputs = {spec.name: spec for spec in signature.outputs}
+    for name, input_pads in pads.inputs.items():
+        field = f"pad.inputs.{name}"
+        spec = _named(field, name, inputs)
+        if spec.dtype == STRING:
+            raise LoadError(f"{field}: expected a tensor of numbers, got STRING")
+        for pad in input_pads:
+            _check_pad_axis(field, pad.axis, spec)
+            if NUMPY_DTYPES[spec.dtype].type(pad.value) != pad.value:
+                raise LoadError(f"{field}.value: expected a value of {dtype_name(spec.dtype)}, got {pad.value}")
+            spec.pads.append(Pad(axis=pad.axis, value=pad.value))
+    for name, output_pads in pads.outputs.items():
+        field = f"pad.outputs.{name}"
+        spec = _named(field, name, outputs)
+        for each in output_pads:
+            _check_pad_axis(field, each.axis, spec)
+            if each.follows not in pads.inputs:
+                raise LoadError(f'{field}.as: expected one of {", ".join(pads.inputs)}, got "{each.follows}"')
+            spec.pads.append(Pad(axis=each.axis, follows=each.follows))
+
+
+def _named(field: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec:
+    if name not in specs:
+        raise LoadError(f"{field}: the model has no such tensor; expected one of {', '.join(specs)}")
+    return specs[name]
+
+
+def _check_axis(field: str, axis: int, spec: TensorSpec) -> None:
+    if not spec.ranked or axis >= len(spec.shape) or spec.shape[axis].size >= 0:
+        raise LoadError(f"{field}: expected a free axis of {describe(spec)}, got {axis}")
+
+
+def _check_pad_axis(field: str, axis: int, spec: TensorSpec) -> None:
+    _check_axis(f"{field}.axis", axis, spec)
+    if axis == spec.batch_axis:
+        raise LoadError(f"{field}.axis: expected another axis than the batch axis {axis}")
+
+
+def _proof(path: Path, input_axes: dict[str, int] | None = None) -> "Proof | None":
+    """What the graph says; None without the package that reads it."""
+    if importlib.util.find_spec("onnx") is None:
+        return None
+    from kernelport_workers.row_proof import prove
+
+    return prove(path, input_axes=input_axes)

@@ -1,0 +1,149 @@
+"""Tries on a loaded model whether stacked requests get the answers that they get alone.
+
+A second look beside a proof or a declaration: a trial alone shows no independence, since a jump above 2, a saturated
+sigmoid or a lag of seven rows may hide from any inputs.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from kernelport.errors import KernelPortError
+from kernelport.signature import TensorSpec
+from kernelport.tensors import NUMPY_DTYPES, Array
+from kernelport_workers.backends.base import Outputs
+from kernelport_workers.backends.stacking import Inputs, Run
+
+log = logging.getLogger(__name__)
+
+# Small sizes are cheap; some models (kernels, pooling) need larger ones. Integers go up to 2 where the model takes
+# them, else to 1: an embedding has only so many rows.
+_SIZES = [(free, largest) for free in (8, 64) for largest in (2, 1)]
+# The requests of a trial: number of rows, scale of its numbers, by how much its padded axes are shorter.
+_REQUESTS = [(1, 1.0, 0), (2, 100.0, 3), (3, -1e-3, 1), (4, 1.0, 2), (1, -10.0, 5)]
+
+
+def difference(
+    specs: Sequence[TensorSpec],
+    run: Run,
+    together: Callable[[Sequence[Inputs]], list[Outputs] | None],
+    given: Iterable[Inputs] = (),
+) -> str | None:
+    """Where answers of one shared run differ from those alone by more than rounding; None where they do not, or where
+    the model refuses all that is tried. Serves as the warm-up, too.
+
+    Args:
+        specs: the inputs that are stacked, with their axes and pads.
+        together: runs requests stacked.
+        given: further requests, such as a manifest's warm-up inputs, each of which is stacked with itself.
+    """
+    found = next(filter(None, (_compare([inputs, inputs], run, together) for inputs in given)), None)
+    for free, largest in _SIZES if found is None else ():
+        try:
+            return _compare(_trial(specs, free, largest), run, together)
+        except KernelPortError:
+            continue  # inputs that the model rejects are no verdict
+    return found
+
+
+def warm_up(specs: Iterable[TensorSpec], run: Run) -> None:
+    """Runs a model that is not stacked once."""
+    try:
+        run(sample_inputs(specs, rows=1, free=1))
+    except KernelPortError as error:
+        log.info("no warm-up: the model does not take random inputs with free dimensions of 1: %s", error)
+
+
+def sample_inputs(specs: Iterable[TensorSpec], rows: int, free: int) -> dict[str, Array]:
+    """Random inputs that fit the specs: `rows` elements along free batch axes, `free` along other free ones.
+
+    Floats lie in 0..1, integers are 0 or 1 (good as indices and token ids), strings are `a` or `b`.
+    """
+    rng = np.random.default_rng(rows)
+    return {spec.name: _sample(rng, spec, _shape(spec, rows, free), 1) for spec in specs}
+
+
+def _trial(specs: Sequence[TensorSpec], free: int, largest: int) -> list[Inputs]:
+    rng = np.random.default_rng(free)
+    requests: list[Inputs] = []
+    for rows, scale, shorter in _REQUESTS:
+        lengths = {spec.shape[pad.axis].symbol: free - shorter for spec in specs for pad in spec.pads}
+        request = {}
+        for spec in specs:
+            sample = _sample(rng, spec, _shape(spec, rows, free, lengths), largest)
+            if sample.dtype.kind not in "iubO":
+                sample = ((2 * sample - 1) * sample.dtype.type(scale)).astype(sample.dtype)
+            request[spec.name] = sample
+        requests.append(request)
+    # Among the last but one's rows, all but one are alike.
+    for spec in specs:
+        sample = requests[-2][spec.name]
+        repeated = np.take(sample, [0, 0, 1, 0], axis=spec.batch_axis) if _has_rows(spec) else sample
+        requests[-2] = {**requests[-2], spec.name: repeated}
+    return requests
+
+
+def _compare(
+    requests: Sequence[Inputs], run: Run, together: Callable[[Sequence[Inputs]], list[Outputs] | None]
+) -> str | None:
+    alone = [run(inputs) for inputs in requests]
+    stacked = together(requests)
+    if stacked is None:
+        return "a run that requests share fails, or gives other numbers of rows"
+    for outputs, expected in zip(stacked, alone, strict=True):
+        for name, array in expected.items():
+            if not _close(outputs[name], array):
+                return f'output "{name}" is another in company: {_apart(outputs[name], array)}'
+    return None
+
+
+def _shape(spec: TensorSpec, rows: int, free: int, lengths: dict[str, int] | None = None) -> list[int]:
+    sizes = []
+    padded = {pad.axis for pad in spec.pads}
+    for axis, dimension in enumerate(spec.shape):
+        if dimension.size >= 0:
+            sizes.append(dimension.size)
+        elif axis == spec.batch_axis:
+            sizes.append(rows)
+        elif lengths and (axis in padded or dimension.symbol in lengths):
+            sizes.append(lengths[dimension.symbol])
+        else:
+            sizes.append(free)
+    return sizes
+
+
+def _has_rows(spec: TensorSpec) -> bool:
+    return spec.shape[spec.batch_axis].size < 0
+
+
+def _sample(rng: np.random.Generator, spec: TensorSpec, shape: Sequence[int], largest: int) -> Array:
+    dtype = NUMPY_DTYPES[spec.dtype]
+    if dtype.hasobject:
+        return rng.choice([b"a", b"b"], shape).astype(object)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(dtype)
+    if dtype.kind in "iu":
+        return rng.integers(0, largest + 1, shape).astype(dtype)
+    return rng.random(shape).astype(dtype)
+
+
+def _close(array: Array, expected: Array) -> bool:
+    """Equal but for the rounding that a different number of rows brings."""
+    if array.shape != expected.shape:
+        return False
+    if expected.dtype.hasobject or expected.dtype.kind in "iub":
+        return np.array_equal(array, expected)
+    tolerance = 2e-2 if expected.dtype.itemsize == 2 else 1e-3
+    array, expected = array.astype(np.float64), expected.astype(np.float64)
+    scale = np.abs(expected[np.isfinite(expected)]).max(initial=0)
+    return np.allclose(array, expected, rtol=0, atol=tolerance * scale, equal_nan=True)
+
+
+def _apart(array: Array, expected: Array) -> str:
+    if array.shape != expected.shape:
+        return f"shape {list(array.shape)}, alone {list(expected.shape)}"
+    if expected.dtype.hasobject:
+        return "other strings"
+    furthest = np.abs(array.astype(np.float64) - expected.astype(np.float64)).max()
+    return f"up to {furthest:.3g} off, of {np.abs(expected.astype(np.float64)).max():.3g}"
