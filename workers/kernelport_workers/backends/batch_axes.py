@@ -4,7 +4,9 @@ import importlib.util
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kernelport.deployments import Deployment
 from kernelport.manifests import BatchAxes, Pads
@@ -77,7 +79,10 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
     signature.row_independence = getattr(pb, f"ROW_INDEPENDENCE_{proof.verdict.name}")
     signature.reason = proof.reason
     if proof.verdict.name == "PROVEN":
-        _set_axes(signature, proof.input_axes, proof.output_axes)
+        for spec in signature.inputs:
+            spec.batch_axis = proof.input_axes.get(spec.name, 0)
+        for spec in signature.outputs:
+            spec.batch_axis = proof.output_axes[spec.name]
         _set_pads(signature, pads)
         signature.batchable = True
     elif pads is not None:
@@ -123,7 +128,7 @@ def _set_pads(signature: Signature, pads: Pads | None) -> None:
             raise LoadError(f"{field}: expected a tensor of numbers, got STRING")
         for pad in input_pads:
             _check_pad_axis(field, pad.axis, spec)
-            if NUMPY_DTYPES[spec.dtype].type(pad.value) != pad.value:
+            if not _holds(NUMPY_DTYPES[spec.dtype], pad.value):
                 raise LoadError(f"{field}.value: expected a value of {dtype_name(spec.dtype)}, got {pad.value}")
             spec.pads.append(Pad(axis=pad.axis, value=pad.value))
     for name, output_pads in pads.outputs.items():
@@ -136,6 +141,16 @@ def _set_pads(signature: Signature, pads: Pads | None) -> None:
             spec.pads.append(Pad(axis=each.axis, follows=each.follows))
 
 
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether a number can stand in such a tensor; floats are rounded."""
+    if dtype.kind == "b":
+        return value in (0, 1)
+    if dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return value == int(value) and limits.min <= value <= limits.max
+
+
 def _named(field: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec:
     if name not in specs:
         raise LoadError(f"{field}: the model has no such tensor; expected one of {', '.join(specs)}")
@@ -143,7 +158,8 @@ def _named(field: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec
 
 
 def _check_axis(field: str, axis: int, spec: TensorSpec) -> None:
-    if not spec.ranked or axis >= len(spec.shape) or spec.shape[axis].size >= 0:
+    """A tensor that the file declares no rank of may have any axis."""
+    if spec.ranked and (axis >= len(spec.shape) or spec.shape[axis].size >= 0):
         raise LoadError(f"{field}: expected a free axis of {describe(spec)}, got {axis}")
 
 

@@ -39,12 +39,14 @@ def difference(
         given: further requests, such as a manifest's warm-up inputs, each of which is stacked with itself.
     """
     found = next(filter(None, (_compare([inputs, inputs], run, together) for inputs in given)), None)
-    for free, largest in _SIZES if found is None else ():
+    if found is not None or not all(spec.ranked for spec in specs):
+        return found
+    for free, largest in _SIZES:
         try:
             return _compare(_trial(specs, free, largest), run, together)
         except KernelPortError:
             continue  # inputs that the model rejects are no verdict
-    return found
+    return None
 
 
 def warm_up(specs: Iterable[TensorSpec], run: Run) -> None:

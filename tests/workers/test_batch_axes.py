@@ -1,0 +1,170 @@
+"""Along which axes an ONNX model is stacked: proven on its graph, declared by its manifest, or not at all."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+
+from kernelport.deployments import BatchAxes, Batching, Deployment
+from kernelport.manifests import load_manifest
+from kernelport.tensors import Array
+from kernelport.v1 import deployment_pb2 as pb
+from kernelport_workers.backends.base import LoadError, Request
+from kernelport_workers.backends.onnx import OnnxBackend
+
+SUM_OVER_TIME = "g (float[T, N] x) => (float[T, N] y) <int64 axis = {0}> { y = CumSum(x, axis) }"
+# A sequence hides from the proof what the model does; ONNX Runtime runs it all the same.
+HIDDEN = (
+    "g (float[N, 2] x) => (float[N, 2] y) <int64 first = {0}> { s = SequenceConstruct(x) y = SequenceAt(s, first) }"
+)
+HIDDEN_SUM = """g (float[N, 2] x) => (float[N, 2] y) <int64 first = {0}> {
+  s = SequenceConstruct(x) z = SequenceAt(s, first) y = CumSum(z, first)
+}"""
+# What a language model does with a mask: nothing of a padded token reaches another.
+MASKED = """g (int64[N, T] tokens, float[N, T] mask) => (float[N, T] logits, float[N] total)
+<float[4] table = {1, 10, 100, 1000}, int64[1] last = {1}> {
+  embedded = Gather(table, tokens)
+  logits = Mul(embedded, mask)
+  total = ReduceSum<keepdims = 0>(logits, last)
+}"""
+PADS = {
+    "inputs": {"tokens": {"axis": 1, "value": 3}, "mask": {"axis": 1}},
+    "outputs": {"logits": {"axis": 1, "as": "tokens"}},
+}
+
+
+def load(folder: Path, text: str, axes: BatchAxes = "auto", **fields: Any) -> OnnxBackend:
+    """Loads a model in ONNX's text syntax, with further fields of its manifest."""
+    onnx.save(onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 21]>' + text), folder / "model.onnx")
+    content = {"id": "m", "source": {"kind": "local", "path": "."}, "format": "onnx", "backend": "onnx"}
+    (folder / "m.yaml").write_text(yaml.safe_dump({**content, "files": {"model": "model.onnx"}, **fields}))
+    manifest = load_manifest(folder / "m.yaml")
+    deployment = Deployment(
+        name="m", backend="onnx", image="i", manifest=manifest, device="cpu", batching=Batching(axes=axes)
+    )
+    return OnnxBackend.load(deployment)
+
+
+def answers(backend: OnnxBackend, *requests: dict[str, Array]) -> list[dict[str, list[Any]]]:
+    found = backend.run([Request(inputs) for inputs in requests])
+    assert all(isinstance(outputs, dict) for outputs in found), found
+    return [{name: array.tolist() for name, array in outputs.items()} for outputs in found if isinstance(outputs, dict)]
+
+
+def axes_of(backend: OnnxBackend) -> dict[str, int]:
+    return {spec.name: spec.batch_axis for spec in (*backend.signature.inputs, *backend.signature.outputs)}
+
+
+def test_a_model_is_stacked_along_the_axis_that_keeps_rows_apart(tmp_path: Path) -> None:
+    backend = load(tmp_path, SUM_OVER_TIME)
+    signature = backend.signature
+    assert signature.batchable
+    assert signature.row_independence == pb.ROW_INDEPENDENCE_PROVEN
+    assert axes_of(backend) == {"x": 1, "y": 1}
+    first, second = np.ones((3, 1), np.float32), np.full((3, 2), 5, np.float32)
+    assert answers(backend, {"x": first}, {"x": second}) == [
+        {"y": np.cumsum(first, 0).tolist()},
+        {"y": np.cumsum(second, 0).tolist()},
+    ]
+
+
+def test_what_the_proof_cannot_follow_is_stacked_where_the_manifest_says_so(tmp_path: Path) -> None:
+    backend = load(tmp_path, HIDDEN)
+    assert not backend.signature.batchable
+    assert backend.signature.row_independence == pb.ROW_INDEPENDENCE_UNKNOWN
+    assert "Sequence" in backend.signature.reason
+    declared = load(tmp_path, HIDDEN, batch_axes={"inputs": {"x": 0}, "outputs": {"y": 0}})
+    assert declared.signature.batchable
+    assert declared.signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED
+
+
+def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path) -> None:
+    backend = load(tmp_path, MASKED, pad=PADS)
+    requests = [
+        {"tokens": np.full((rows, length), value, np.int64), "mask": np.ones((rows, length), np.float32)}
+        for rows, length, value in [(1, 2, 0), (2, 5, 1), (1, 1, 2)]
+    ]
+    assert answers(backend, *requests) == [answers(backend, inputs)[0] for inputs in requests]
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "message"),
+    [
+        (
+            "g (float[N, 2] x) => (float[N, 2] y) <int64 rows = {0}> { y = CumSum(x, rows) }",
+            {"batch_axes": {"inputs": {"x": 0}, "outputs": {"y": 0}}},
+            "m: batch_axes: the model mixes rows: .*CumSum",
+        ),
+        (
+            HIDDEN_SUM,
+            {"batch_axes": {"inputs": {"x": 0}, "outputs": {"y": 0}}},
+            'a trial contradicts the manifest: output "y".* off',
+        ),
+        (
+            "g (float[N, T] x) => (float[N] y) <int64[1] last = {1}> { y = ReduceSum<keepdims = 0>(x, last) }",
+            {"pad": {"inputs": {"x": {"axis": 1, "value": 5}}}},
+            "a trial contradicts the manifest",
+        ),
+        (
+            SUM_OVER_TIME,
+            {"batch_axes": {"inputs": {"x": 1}, "outputs": {"y": 0}}},
+            r"batch_axes.outputs: expected \{'y': 1\} as in the model, got \{'y': 0\}",
+        ),
+        (HIDDEN, {"batch_axes": {"inputs": {"z": 0}, "outputs": {"y": 0}}}, "batch_axes.inputs: expected .* x; got z"),
+        (
+            HIDDEN,
+            {"batch_axes": {"inputs": {"x": 1}, "outputs": {"y": 0}}},
+            "batch_axes.inputs.x: expected a free axis",
+        ),
+        (HIDDEN, {"pad": {"inputs": {"x": {"axis": 1}}}}, "pad: needs batch_axes"),
+        (MASKED, {"pad": {"inputs": {"tokens": {"axis": 0}}}}, "pad.inputs.tokens.axis: expected another axis"),
+        (
+            MASKED,
+            {"pad": {"inputs": {"tokens": {"axis": 1, "value": 0.5}}}},
+            "pad.inputs.tokens.value: .* I64, got 0.5",
+        ),
+        (MASKED, {"pad": {"inputs": {"word": {"axis": 1}}}}, "pad.inputs.word: the model has no such tensor"),
+        (
+            MASKED,
+            {"pad": {**PADS, "outputs": {"logits": {"axis": 1, "as": "words"}}}},
+            'pad.outputs.logits.as: expected one of tokens, mask, got "words"',
+        ),
+    ],
+)
+def test_a_declaration_that_is_wrong_is_refused(
+    text: str, fields: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LoadError, match=message):
+        load(tmp_path, text, **fields)
+
+
+@pytest.mark.parametrize(
+    ("axes", "fields", "batchable", "reason"),
+    [
+        ("off", {}, False, "axes is off"),
+        ("off", {"batch_axes": {"inputs": {"x": 1}, "outputs": {"y": 1}}}, False, "axes is off"),
+        ("declared", {}, False, "the manifest has no batch_axes"),
+        ("declared", {"batch_axes": {"inputs": {"x": 1}, "outputs": {"y": 1}}}, True, "the manifest says batch_axes"),
+        ("auto", {"batch_axes": "none"}, False, "batch_axes: none"),
+    ],
+)
+def test_the_operator_and_the_manifest_can_switch_it_off(
+    axes: BatchAxes, fields: dict[str, Any], batchable: bool, reason: str, tmp_path: Path
+) -> None:
+    signature = load(tmp_path, SUM_OVER_TIME, axes, **fields).signature
+    assert signature.batchable is batchable
+    assert reason in signature.reason
+
+
+def test_without_the_package_that_reads_graphs_nothing_is_proven_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "onnx" else real(name, *rest))
+    signature = load(tmp_path, SUM_OVER_TIME).signature
+    assert not signature.batchable
+    assert "the package onnx" in signature.reason
