@@ -45,6 +45,7 @@ REDIS_MEMORY_LIMIT = Gauge("kernelport_redis_memory_limit_bytes", "What Redis ma
 
 # In a worker.
 BATCH_SIZE = Histogram("kernelport_batch_requests", "Requests in a batch.", _DEPLOYMENT, buckets=_SIZES)
+RUN_SIZE = Histogram("kernelport_run_requests", "Requests that shared a run of the model.", _DEPLOYMENT, buckets=_SIZES)
 BACKEND_SECONDS = Histogram("kernelport_backend_seconds", "A batch on the backend.", _DEPLOYMENT, buckets=_SECONDS)
 REDELIVERIES = Counter("kernelport_redeliveries", "Batches taken again after a worker died.", _DEPLOYMENT)
 DUPLICATES_DROPPED = Counter("kernelport_duplicates_dropped", "Batches another worker finished first.", _DEPLOYMENT)

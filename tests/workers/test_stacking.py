@@ -48,7 +48,7 @@ class Model:
 def test_requests_that_fit_together_share_one_run() -> None:
     model = Model()
     arrays = [np.full(shape, float(index)) for index, shape in enumerate([(1, 2), (3, 2), (1, 5), (2, 2)])]
-    answers = Stacker(ROWS, Batching(), model.plus_one).run([Request({"x": array}) for array in arrays])
+    answers = Stacker("d", ROWS, Batching(), model.plus_one).run([Request({"x": array}) for array in arrays])
     assert [len(run["x"]) for run in model.runs] == [6, 1]
     for array, outputs in zip(arrays, answers, strict=True):
         assert isinstance(outputs, dict)
@@ -58,7 +58,7 @@ def test_requests_that_fit_together_share_one_run() -> None:
 def test_a_run_keeps_to_the_limits() -> None:
     model = Model()
     requests = [Request({"x": np.zeros((3, 2))}) for _ in range(5)]
-    assert len(Stacker(ROWS, Batching(max_rows=7), model.plus_one).run(requests)) == 5
+    assert len(Stacker("d", ROWS, Batching(max_rows=7), model.plus_one).run(requests)) == 5
     assert [len(run["x"]) for run in model.runs] == [6, 6, 3]
 
 
@@ -69,7 +69,7 @@ def test_padded_requests_get_their_own_lengths() -> None:
         {"tokens": rng.integers(1, 100, shape), "mask": rng.integers(0, 2, shape).astype(bool)}
         for shape in [(1, 4), (2, 9), (3, 1)]
     ]
-    answers = Stacker(TOKENS, Batching(), model.masked).run([Request(inputs) for inputs in requests])
+    answers = Stacker("d", TOKENS, Batching(), model.masked).run([Request(inputs) for inputs in requests])
     assert [run["tokens"].shape for run in model.runs] == [(6, 9)]
     assert model.runs[0]["tokens"][0].tolist() == [*requests[0]["tokens"][0], 7, 7, 7, 7, 7]
     assert model.runs[0]["mask"].dtype == bool
@@ -86,7 +86,7 @@ def test_a_shared_run_whose_outputs_cannot_be_split_is_run_one_by_one() -> None:
     def shorter(inputs: Mapping[str, Array]) -> Outputs:
         return {"y": model.plus_one(inputs)["y"][:1]}
 
-    answers = Stacker(ROWS, Batching(), shorter).run([Request({"x": np.full((1, 2), float(k))}) for k in range(3)])
+    answers = Stacker("d", ROWS, Batching(), shorter).run([Request({"x": np.full((1, 2), float(k))}) for k in range(3)])
     assert len(model.runs) == 1 + 3
     assert [outputs["y"].tolist() for outputs in answers if isinstance(outputs, dict)] == [
         [[k + 1, k + 1]] for k in range(3)
@@ -99,5 +99,5 @@ def test_a_request_that_fails_a_shared_run_fails_alone() -> None:
             raise InternalError("no twos")
         return {"y": inputs["x"]}
 
-    answers = Stacker(ROWS, Batching(), picky).run([Request({"x": np.full((1, 2), float(k))}) for k in range(4)])
+    answers = Stacker("d", ROWS, Batching(), picky).run([Request({"x": np.full((1, 2), float(k))}) for k in range(4)])
     assert [isinstance(answer, InternalError) for answer in answers] == [False, False, True, False]

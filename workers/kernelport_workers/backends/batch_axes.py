@@ -90,13 +90,13 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
 
 
 def _try(signature: Signature, session: "Session", deployment: Deployment) -> None:
-    stacker = Stacker(signature, deployment.batching, session.infer)
+    stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
     required = [spec for spec in signature.inputs if not spec.optional]
     difference = trial.difference(required, session.infer, stacker.together)
     if difference is None:
         return
-    if signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED:
-        raise LoadError(f"batch_axes: a trial contradicts the manifest: {difference}")
+    if signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required):
+        raise LoadError(f"batch_axes or pad: a trial contradicts the manifest: {difference}")
     log.error("%s: a proof is wrong, so nothing is stacked: %s (%s)", deployment.name, difference, signature.reason)
     signature.batchable = False
     signature.row_independence = pb.ROW_INDEPENDENCE_UNKNOWN

@@ -63,7 +63,7 @@ class HelionBackend(Backend):
         self,
         kernel: Callable[..., Any],
         device: "torch.device",
-        limits: Batching,
+        deployment: Deployment,
         declared: Signature | None = None,
     ) -> None:
         self._kernel = kernel
@@ -71,9 +71,11 @@ class HelionBackend(Backend):
         function = getattr(kernel, "fn", kernel)
         self._parameters = inspect.signature(function, eval_str=True)
         self.device = "cpu (interpreted)" if device.type == "cpu" else str(device)
-        self.signature = _stacked_where_declared(declared, limits) if declared else _derived(self._parameters)
+        self.signature = (
+            _stacked_where_declared(declared, deployment.batching) if declared else _derived(self._parameters)
+        )
         self._check_signature()
-        self._stacker = Stacker(self.signature, limits, self._call)
+        self._stacker = Stacker(deployment.name, self.signature, deployment.batching, self._call)
         self._warm_up()
 
     @classmethod
@@ -94,7 +96,7 @@ class HelionBackend(Backend):
         if not callable(kernel):
             raise LoadError(f"{deployment.kernel} is not callable")
         module = sys.modules[deployment.kernel.partition(":")[0]]
-        return cls(kernel, device, deployment.batching, getattr(module, "SIGNATURE", None))
+        return cls(kernel, device, deployment, getattr(module, "SIGNATURE", None))
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item whose kernel raises ValueError yields InvalidArgumentError, any other exception

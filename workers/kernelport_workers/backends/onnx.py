@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from kernelport.deployments import Batching, Deployment
+from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.manifests import ModelFilesError
 from kernelport.signature import Signature
@@ -34,10 +34,10 @@ class OnnxBackend(Backend):
         "onnxruntime": "pip install 'kernelport[onnx]', or 'kernelport[onnx-gpu]' for a GPU"
     }
 
-    def __init__(self, session: "Session", signature: Signature, limits: Batching) -> None:
+    def __init__(self, session: "Session", signature: Signature, deployment: Deployment) -> None:
         self.device = session.device
         self.signature = signature
-        self._stacker = Stacker(signature, limits, session.infer)
+        self._stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:
@@ -62,7 +62,7 @@ class OnnxBackend(Backend):
             signature = batch_axes.decide(session, path, deployment)
         except LoadError as error:
             raise LoadError(f"{deployment.manifest.id}: {error}") from error
-        return cls(session, signature, deployment.batching)
+        return cls(session, signature, deployment)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item that ONNX Runtime refuses as invalid yields InvalidArgumentError, any other failure

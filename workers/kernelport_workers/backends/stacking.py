@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from kernelport import metrics
 from kernelport.deployments import Batching
 from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, TensorSpec
@@ -21,12 +22,14 @@ class Stacker:
     """Answers requests; those that may share a run do.
 
     Args:
+        deployment: its name.
         signature: of the model: its axes and pads say which may, if it is `batchable`.
         limits: of one run.
         run: runs the model.
     """
 
-    def __init__(self, signature: Signature, limits: Batching, run: Run) -> None:
+    def __init__(self, deployment: str, signature: Signature, limits: Batching, run: Run) -> None:
+        self._run_size = metrics.RUN_SIZE.labels(deployment)
         self._limits = limits
         self._run = run
         self._stacking = Stacking.of(signature)
@@ -38,6 +41,7 @@ class Stacker:
         run one by one."""
         results: dict[int, Outputs | KernelPortError] = {}
         for places in self._runs(requests):
+            self._run_size.observe(len(places))
             sharing = [requests[place] for place in places]
             answers: Sequence[Outputs | KernelPortError] | None = None
             if len(sharing) > 1:
