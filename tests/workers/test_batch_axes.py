@@ -131,7 +131,7 @@ def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path
         (
             MASKED,
             {"pad": {**PADS, "outputs": {"logits": {"axis": 1, "as": "words"}}}},
-            'pad.outputs.logits.as: expected one of tokens, mask, got "words"',
+            'pad.outputs.logits.as: expected one of mask, tokens, got "words"',
         ),
     ],
 )
