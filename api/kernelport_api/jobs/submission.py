@@ -21,6 +21,7 @@ from kernelport.jobs.naming import new_job_id
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
 from kernelport.jobs.tickets import tick_arguments
+from kernelport.jobs.voices import names_in, pin
 from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
@@ -139,6 +140,7 @@ class Adder:
         self._signature = signature
         self._stored = job.number("items")
         self._is_sealed = job.text("sealed") == "1"
+        self._pinned: set[str] = set()
         self._items: list[pb.NewItem] = []
         self._bytes = 0
         self._since = time.monotonic()
@@ -166,6 +168,7 @@ class Adder:
             await asyncio.sleep(0)
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
+        await self._pin_voices(items)
         page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
         for item in items:
             size = item.ByteSize()
@@ -177,6 +180,12 @@ class Adder:
             self._bytes += size
         if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
             await self.flush()
+
+    async def _pin_voices(self, items: Sequence[pb.NewItem]) -> None:
+        """What the items call `voice` means from now on the recording that it means now."""
+        names = set(names_in(self._shared)).union(*(names_in(item.inputs) for item in items))
+        if new := names - self._pinned:
+            self._pinned |= await reached(pin(self._store.redis, self._job_id, new))
 
     async def flush(self) -> None:
         """Stores what has gathered as a page."""
