@@ -21,12 +21,16 @@ _PINNED_AT_ONCE = 64
 _SHA256_DIGITS = 64
 
 
-def names_in(inputs: Iterable[Tensor]) -> Iterator[str]:
-    """What sound inputs call `voice`, as far as a registered one can have such a name."""
+def names_in(inputs: Iterable[Tensor]) -> set[str]:
+    """What sound inputs called `voice` say, as far as a registered one can have such a name."""
+    values: set[bytes] = set()
     for tensor in inputs:
-        if tensor.name == VOICE_INPUT and tensor.dtype in (U8, STRING):
-            values = [tensor.data] if tensor.dtype == U8 else tensors.to_array(tensor).ravel()
-            yield from (value.decode() for value in values if voices.is_name(value))
+        if tensor.name == VOICE_INPUT:
+            if tensor.dtype == U8:
+                values.add(tensor.data)
+            elif tensor.dtype == STRING:
+                values.update(tensors.to_array(tensor).ravel())
+    return {value.decode() for value in values if voices.is_name(value)}
 
 
 class JobVoices:

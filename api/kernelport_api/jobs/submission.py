@@ -160,15 +160,18 @@ class Adder:
             items = items[skipped:]
         if items and self._is_sealed:
             raise FailedPreconditionError(f'job_id: job "{self._job_id}" is sealed: it takes no more items')
+        names = names_in(self._shared)
         for start in range(0, len(items), CHECKED_AT_ONCE):
             chunk = items[start : start + CHECKED_AT_ONCE]
             found = list(item_violations(chunk, self._shared, self._signature))
             if found:
                 _raise_any([FieldViolation(_moved(each.field, skipped + start), each.description) for each in found])
+            names |= names_in(tensor for item in chunk for tensor in item.inputs)
             await asyncio.sleep(0)
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
-        await self._pin_voices(items)
+        if new := names - self._pinned:
+            self._pinned |= await reached(pin(self._store.redis, self._job_id, new))
         page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
         for item in items:
             size = item.ByteSize()
@@ -180,12 +183,6 @@ class Adder:
             self._bytes += size
         if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
             await self.flush()
-
-    async def _pin_voices(self, items: Sequence[pb.NewItem]) -> None:
-        """What the items call `voice` means from now on the recording that it means now."""
-        names = set(names_in(self._shared)).union(*(names_in(item.inputs) for item in items))
-        if new := names - self._pinned:
-            self._pinned |= await reached(pin(self._store.redis, self._job_id, new))
 
     async def flush(self) -> None:
         """Stores what has gathered as a page."""
