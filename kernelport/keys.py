@@ -29,7 +29,7 @@
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
-| kp:jobs:voices:<job> | hash by name: SHA-256 of a recording, then transcript | for good: until the job succeeds or is deleted |
+| kp:jobs:voices:<job> | hash by name: SHA-256 of a recording, transcript | for good: until it succeeds or is deleted |
 | kp:jobs:recording:<SHA-256> | hash: bytes of a recording, pins by jobs | for good: until no job has it pinned |
 | kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |

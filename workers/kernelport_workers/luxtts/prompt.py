@@ -27,6 +27,7 @@ MAX_FILE_SECONDS = 600
 """Longest recording that is decoded at all."""
 
 # Raise it when the same recording and parameters give another voice than before.
+# What was kept under 1 may be of another recording than it says.
 _ENCODING = 2
 
 _MIN_RATE, _MAX_RATE = 4_000, 384_000
