@@ -29,6 +29,8 @@
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
+| kp:jobs:voices:<job> | hash by name: SHA-256 of a recording, transcript | for good: until it succeeds or is deleted |
+| kp:jobs:recording:<SHA-256> | hash: bytes of a recording, pins by jobs | for good: until no job has it pinned |
 | kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
@@ -170,6 +172,16 @@ def active_jobs(deployment: str) -> str:
 def taken_slices(deployment: str) -> str:
     """The slices of jobs that workers run, by ticket."""
     return f"kp:jobs:taken:{deployment}"
+
+
+def job_voices(job_id: str) -> str:
+    """What each name of a registered voice means to a job: the recording's SHA-256, then its transcript."""
+    return f"kp:jobs:voices:{job_id}"
+
+
+def job_recording(sha256: str) -> str:
+    """Holds a recording that jobs have pinned, and how many names in jobs mean it."""
+    return f"kp:jobs:recording:{sha256}"
 
 
 def encoded_voice(recording_sha256: str) -> str:

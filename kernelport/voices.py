@@ -19,7 +19,7 @@ MIN_SECONDS, MAX_SECONDS = 0.5, 60.0
 MAX_TEXT = 2_000
 MAX_VOICES = 1_000
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_NAME = re.compile(rb"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 _RATES = (4_000, 384_000)
 _MAX_CHANNELS = 8
@@ -67,20 +67,33 @@ def described(request: AddVoiceRequest) -> Voice:
         )
 
 
-def find(redis: Redis, name: str) -> Voice | None:
-    """The voice of that name, as a worker sees it."""
-    value: bytes | None = redis.hget(keys.VOICES, name)  # type: ignore[assignment]
-    return None if value is None else Voice.FromString(value)
+def is_name(value: bytes) -> bool:
+    """Whether a voice can have this name."""
+    return _NAME.fullmatch(value) is not None
 
 
-def recording(redis: Redis, name: str) -> bytes | None:
-    """The bytes of a voice's recording; None when it was deleted meanwhile."""
-    value: bytes | None = redis.hget(keys.VOICE_RECORDINGS, name)  # type: ignore[assignment]
-    return value
+class Registry:
+    """The registered voices as workers see them. Every method raises RedisError when Redis cannot be asked."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def find(self, name: str) -> Voice | None:
+        """What is known of a voice."""
+        value: bytes | None = self._redis.hget(keys.VOICES, name)  # type: ignore[assignment]
+        return None if value is None else Voice.FromString(value)
+
+    def read(self, name: str) -> tuple[Voice, bytes] | None:
+        """A voice with its recording, both of the same moment: the name may stand for another one at the next."""
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hget(keys.VOICES, name)
+            pipeline.hget(keys.VOICE_RECORDINGS, name)
+            value, recording = pipeline.execute()
+        return None if value is None or recording is None else (Voice.FromString(value), recording)
 
 
 def _text_violations(request: AddVoiceRequest) -> Iterator[FieldViolation]:
-    if not _NAME.fullmatch(request.name):
+    if not is_name(request.name.encode()):
         expected = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit at both ends"
         yield FieldViolation("name", f"expected {expected}, got {request.name[:64]!r}")
     for field in ("consent", "owner"):

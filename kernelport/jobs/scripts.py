@@ -22,6 +22,7 @@ Name = Literal[
     "hook",
     "hooked",
     "lost",
+    "pin",
     "resume",
     "seal",
     "stop",

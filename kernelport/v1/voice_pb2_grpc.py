@@ -83,7 +83,8 @@ class VoiceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVoice(self, request, context):
-        """Removes a voice, its recording and what workers have made of it.
+        """Removes a voice, its recording and what workers have made of it. Jobs that were submitted with
+        it go on speaking with it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

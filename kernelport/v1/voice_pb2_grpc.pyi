@@ -40,7 +40,9 @@ class VoiceServiceStub:
     GetVoice: _grpc.UnaryUnaryMultiCallable[_voice_pb2.GetVoiceRequest, _voice_pb2.GetVoiceResponse]
     """One voice; NOT_FOUND when there is none of that name."""
     DeleteVoice: _grpc.UnaryUnaryMultiCallable[_voice_pb2.DeleteVoiceRequest, _voice_pb2.DeleteVoiceResponse]
-    """Removes a voice, its recording and what workers have made of it."""
+    """Removes a voice, its recording and what workers have made of it. Jobs that were submitted with
+    it go on speaking with it.
+    """
 
 @_typing.type_check_only
 class VoiceServiceAsyncStub(VoiceServiceStub):
@@ -54,7 +56,9 @@ class VoiceServiceAsyncStub(VoiceServiceStub):
     GetVoice: _aio.UnaryUnaryMultiCallable[_voice_pb2.GetVoiceRequest, _voice_pb2.GetVoiceResponse]  # type: ignore[assignment]
     """One voice; NOT_FOUND when there is none of that name."""
     DeleteVoice: _aio.UnaryUnaryMultiCallable[_voice_pb2.DeleteVoiceRequest, _voice_pb2.DeleteVoiceResponse]  # type: ignore[assignment]
-    """Removes a voice, its recording and what workers have made of it."""
+    """Removes a voice, its recording and what workers have made of it. Jobs that were submitted with
+    it go on speaking with it.
+    """
 
 class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Registered voices: recordings of speakers who agreed, named so that requests need not carry them."""
@@ -89,6 +93,8 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _voice_pb2.DeleteVoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_voice_pb2.DeleteVoiceResponse, _abc.Awaitable[_voice_pb2.DeleteVoiceResponse]]:
-        """Removes a voice, its recording and what workers have made of it."""
+        """Removes a voice, its recording and what workers have made of it. Jobs that were submitted with
+        it go on speaking with it.
+        """
 
 def add_VoiceServiceServicer_to_server(servicer: VoiceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,18 @@ from kernelport import Client, InvalidArgumentError, keys, tensors
 from kernelport.cli import cli
 from kernelport.coercion import coerce
 from kernelport.stack import Stack
-from kernelport.v1 import inference_pb2, inference_pb2_grpc
+from kernelport.v1 import inference_pb2, inference_pb2_grpc, job_pb2_grpc
+from kernelport.v1 import job_pb2 as pb
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance
 from tests.conftest import serving_stack, stack_settings
+from tests.jobs.calls import JobCalls, spoken
 from tests.luxtts import transcriber
 from tests.luxtts.conftest import audio_file, tone, write_deployment
+from tests.waiting import wait_for
 
 VOICES = [audio_file(tone(1.0)), audio_file(tone(0.7, level=0.05), kind="FLAC")]
 SAID = "Hello there, this is me."
+ME = np.frombuffer(b"me", np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,12 @@ def redis(stack: Stack) -> Iterator[Redis]:
 def client(target: str) -> Iterator[Client]:
     with Client(target, timeout_s=60) as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def jobs(target: str) -> Iterator[JobCalls]:
+    with grpc.insecure_channel(target) as channel:
+        yield JobCalls(job_pb2_grpc.JobServiceStub(channel))
 
 
 def infer(client: Client, **inputs: Any) -> dict[str, np.ndarray]:
@@ -152,6 +163,72 @@ def test_a_registered_voice_speaks_until_it_is_deleted(client: Client) -> None:
     client.delete_voice("me")
     with pytest.raises(InvalidArgumentError, match="no voice is named 'me'"):
         infer(client, voice="me", **alone)
+
+
+@contextmanager
+def busy_worker(client: Client, pool: ThreadPoolExecutor, level: float) -> Iterator[None]:
+    """The worker takes nothing meanwhile: it hears a recording of this level, which must be new to it."""
+    heard = len(transcriber.heard())
+    with transcriber.held():
+        call = pool.submit(infer, client, prompt_audio=audio_file(tone(0.8, level=level)), prompt_text=None)
+        wait_for(lambda: len(transcriber.heard()) > heard)
+        yield
+    call.result()
+
+
+def wave_of(jobs: JobCalls, job: str, item: str) -> np.ndarray:
+    """What an item of a job says."""
+    return soundfile.read(io.BytesIO(jobs.output(job, item)), dtype="float32")[0]
+
+
+@pytest.mark.parametrize("shares", [True, False], ids=["shared", "own"])
+def test_all_items_of_a_job_speak_in_the_voice_that_it_was_submitted_with(
+    client: Client, jobs: JobCalls, redis: Redis, shares: bool
+) -> None:
+    notes = {"consent": "A test.", "owner": "The tests."}
+    client.add_voice("me", VOICES[0], transcript=SAID, **notes)
+    own, shared = ({}, {"voice": ME}) if shares else ({"voice": ME}, {})
+    texts = {"one": "Yes.", "two": "No."}
+    with ThreadPoolExecutor() as pool, busy_worker(client, pool, level=0.2 + 0.1 * shares):
+        items = [spoken(name, text, **own) for name, text in texts.items()]
+        job = jobs.submit("luxtts", items, shared_inputs=tensors.from_arrays(shared)).id
+        client.delete_voice("me")
+        client.add_voice("me", VOICES[1], **notes)
+    assert jobs.wait(job).state == pb.JOB_STATE_SUCCEEDED
+    for name, text in texts.items():
+        assert np.abs(wave_of(jobs, job, name) - infer(client, text=text)["audio"]).max() < 1e-4, name
+    assert not redis.keys("kp:jobs:voices:*")
+    assert not redis.keys("kp:jobs:recording:*")
+    client.delete_voice("me")
+
+
+def test_a_resumed_job_speaks_in_the_voice_that_was_deleted_half_way(client: Client, jobs: JobCalls) -> None:
+    recording = audio_file(tone(1.2))
+    client.add_voice("me", recording, consent="A test.", owner="The tests.")
+    # By their lengths they are batches of their own.
+    texts = {"first": "Some words that come before all others.", "second": "Yes."}
+    heard = len(transcriber.heard())
+    with transcriber.held():
+        job = jobs.submit("luxtts", [spoken(name, text, voice=ME) for name, text in texts.items()]).id
+        wait_for(lambda: len(transcriber.heard()) > heard)  # the first is on its way
+        client.delete_voice("me")
+        jobs.cancel(job)
+    assert jobs.wait(job).progress.cancelled > 0
+    jobs.resume(job)
+    assert jobs.wait(job).state == pb.JOB_STATE_SUCCEEDED
+    for name, text in texts.items():
+        alone = infer(client, text=text, prompt_audio=recording, prompt_text=transcriber.WORDS)["audio"]
+        assert np.abs(wave_of(jobs, job, name) - alone).max() < 1e-4, name
+
+
+def test_an_item_whose_voice_was_not_there_says_so_and_can_be_resumed(client: Client, jobs: JobCalls) -> None:
+    job = jobs.submit("luxtts", [spoken("one", "Yes.", voice=np.frombuffer(b"later", np.uint8))]).id
+    assert jobs.wait(job).state == pb.JOB_STATE_FAILED
+    assert "no voice is named 'later'" in jobs.items(job)[0].reason
+    client.add_voice("later", VOICES[0], transcript=SAID, consent="A test.", owner="The tests.")
+    jobs.resume(job)
+    assert jobs.wait(job).state == pb.JOB_STATE_SUCCEEDED
+    assert np.abs(wave_of(jobs, job, "one") - infer(client)["audio"]).max() < 1e-4
 
 
 def test_say_clones_a_voice_from_a_file(client: Client, target: str, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_damaged_or_absent_redis_is_only_slower(engine: Counting, redis: Redis) 
 def test_a_registered_recording_that_cannot_be_used_is_the_voices_fault(engine: Counting, redis: Redis) -> None:
     too_long = audio_file(tone(31.0))
     redis.hset(keys.VOICES, "long", Registered(name="long", transcript="Words.", sha256="0" * 64).SerializeToString())
-    with pytest.raises(InvalidArgumentError, match="was deleted meanwhile"):
+    with pytest.raises(InvalidArgumentError, match="no voice is named 'long'"):
         worker(engine, redis).registered("long", *PARAMETERS[1:])
     redis.hset(keys.VOICE_RECORDINGS, "long", too_long)
     with pytest.raises(InvalidArgumentError, match=r'inputs\["voice"\]: the recording of \'long\': has 31'):

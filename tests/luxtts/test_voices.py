@@ -10,9 +10,10 @@ import soundfile
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from kernelport import Client, InvalidArgumentError, keys
+from kernelport import Client, InvalidArgumentError, keys, tensors
 from kernelport.cli import cli
 from kernelport.errors import AlreadyExistsError, NotFoundError
+from kernelport.jobs.voices import names_in
 from kernelport.stack import Stack
 from tests.luxtts.conftest import audio_file, tone
 
@@ -101,3 +102,14 @@ def test_every_format_may_be_a_voice(client: Client, kind: str) -> None:
     assert (voice.format, voice.sample_rate, voice.channels) == (kind, 44_100, 2)
     assert voice.seconds == pytest.approx(2.0, abs=0.1)
     assert client.voice("me") == voice
+
+
+def test_the_voices_that_inputs_name_are_found_whatever_their_dtype() -> None:
+    said = {
+        "bytes": np.frombuffer(b"anna", np.uint8),
+        "texts": np.array(["bert", "carl"]),
+        "vector": np.zeros((2, 3), np.float32),
+        "no name": np.array([b"\xff", b"", b"a/b", b"a" * 65]),
+    }
+    given = [tensors.from_array("voice", value) for value in said.values()]
+    assert names_in([*given, tensors.from_array("text", "dora")]) == {"anna", "bert", "carl"}

@@ -1,6 +1,9 @@
 """A transcriber for the tests: it writes down in a file what it hears, since it does so in a worker's process."""
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,23 @@ class Counting:
     def transcribe(self, wave: NDArray[np.float32]) -> str:
         with Path(os.environ[LOG]).open("a") as file:
             file.write(f"{len(wave)}\n")
+        while _held().exists():
+            time.sleep(0.02)
         return WORDS
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Whoever has something transcribed meanwhile waits for the end of it."""
+    _held().touch()
+    try:
+        yield
+    finally:
+        _held().unlink()
+
+
+def _held() -> Path:
+    return Path(f"{os.environ[LOG]}.held")
 
 
 def heard() -> list[str]:

@@ -21,6 +21,7 @@ from kernelport.jobs.naming import new_job_id
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
 from kernelport.jobs.tickets import tick_arguments
+from kernelport.jobs.voices import names_in, pin
 from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport.stacking import Stacking
@@ -140,6 +141,7 @@ class Adder:
         self._signature = signature
         self._stored = job.number("items")
         self._is_sealed = job.text("sealed") == "1"
+        self._pinned: set[str] = set()
         self._items: list[pb.NewItem] = []
         self._bytes = 0
         self._since = time.monotonic()
@@ -159,14 +161,18 @@ class Adder:
             items = items[skipped:]
         if items and self._is_sealed:
             raise FailedPreconditionError(f'job_id: job "{self._job_id}" is sealed: it takes no more items')
+        names = names_in(self._shared)
         for start in range(0, len(items), CHECKED_AT_ONCE):
             chunk = items[start : start + CHECKED_AT_ONCE]
             found = list(item_violations(chunk, self._shared, self._signature))
             if found:
                 _raise_any([FieldViolation(_moved(each.field, skipped + start), each.description) for each in found])
+            names |= names_in(tensor for item in chunk for tensor in item.inputs)
             await asyncio.sleep(0)
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
+        if new := names - self._pinned:
+            self._pinned |= await reached(pin(self._store.redis, self._job_id, new))
         page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
         for item in items:
             size = item.ByteSize()

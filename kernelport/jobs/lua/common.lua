@@ -10,6 +10,8 @@ local function active_key(deployment) return 'kp:jobs:active:' .. deployment end
 local function clock_key(deployment) return 'kp:jobs:clock:' .. deployment end
 local function queued_key(deployment) return 'kp:jobs:queued:' .. deployment end
 local function taken_key(deployment) return 'kp:jobs:taken:' .. deployment end
+local function voices_key(job) return 'kp:jobs:voices:' .. job end
+local function recording_key(sha256) return 'kp:jobs:recording:' .. sha256 end
 local UNACKED, UNACKED_INDEX = 'kp:unacked', 'kp:unacked_index'
 local FINISHING = 'kp:jobs:finishing'
 local EXPIRING = 'kp:jobs:expiring'
@@ -69,6 +71,15 @@ local function begin_ending(job, ending, reason)
   tell(job, 'state', ending)
   settle(job)
   return true
+end
+
+-- The job speaks no more: recordings that no other job has pinned go.
+local function release_voices(job)
+  for _, pinned in ipairs(redis.call('HVALS', voices_key(job))) do
+    local recording = recording_key(string.sub(pinned, 1, 64))
+    if redis.call('HINCRBY', recording, 'pins', -1) <= 0 then redis.call('UNLINK', recording) end
+  end
+  redis.call('UNLINK', voices_key(job))
 end
 
 -- A worker died over what it held: its items wait again, each by itself, so that one cannot take the others along.

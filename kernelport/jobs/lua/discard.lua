@@ -5,5 +5,6 @@ if found[1] ~= '0' then return 0 end
 redis.call('ZREM', active_key(found[2]), job)
 redis.call('ZREM', 'kp:jobs', job)
 redis.call('UNLINK', job_key(job), job_key(job, 'spec'), job_key(job, 'log'))
+release_voices(job)
 if found[3] ~= '' then redis.call('UNLINK', found[3]) end
 return 1

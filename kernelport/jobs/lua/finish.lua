@@ -8,6 +8,7 @@ if found[1] ~= 'finishing' then return 0 end
 local expires = finished + ARGV[5] * 1000000
 redis.call('HSET', job_key(job), 'reason', ARGV[3], 'finished', whole(finished), 'expires', whole(expires))
 set_state(job, state)
+if state == 'succeeded' then release_voices(job) end  -- any other can be resumed
 redis.call('ZADD', EXPIRING, whole(expires), job)
 local ttl_s = whole(ARGV[5] + ARGV[6])
 redis.call('EXPIRE', job_key(job), ttl_s)

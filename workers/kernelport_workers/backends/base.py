@@ -63,6 +63,10 @@ class Backend(ABC):
             LoadError: when it cannot run here; the message says what to do about it.
         """
 
+    def for_job(self, job: str) -> Self:
+        """The backend that runs the items of a job: this one, unless what a request means is settled by its job."""
+        return self
+
     @abstractmethod
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch; element i of the result belongs to request i.

@@ -99,7 +99,7 @@ class JobRunner:
         check = _Check(self._redis, held, hold.step)
         work = [Work(str(item.position).encode(), item.request, held.deadline_unix_us, check) for item in items]
         with hold.steps_of(deployment.timeouts.step_s):
-            ran = run_all(work, self._backends[deployment.name], time.monotonic(), self._beside)
+            ran = run_all(work, self._backends[deployment.name].for_job(held.job), time.monotonic(), self._beside)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
         metrics.BACKEND_SECONDS.labels(deployment.name).observe(ran.backend_us / MICROSECONDS)
         return _Run(items, ran, stopped=check.failure is not None or check.has_expired)

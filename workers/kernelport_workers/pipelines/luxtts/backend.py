@@ -108,6 +108,9 @@ class LuxTTSPipeline(Backend):
         )
         return cls(engine, device, References(engine, redis, hashlib.sha256(json.dumps(identity).encode()).hexdigest()))
 
+    def for_job(self, job: str) -> Self:
+        return type(self)(self._engine, self.device, self._references.for_job(job))
+
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Speaks a batch together; requests may differ in everything. One that fails, or that nobody waits for any
         more, yields its error; the work ends early when nobody waits for any."""

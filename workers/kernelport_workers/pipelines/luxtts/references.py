@@ -1,16 +1,18 @@
 """Encoded voices: made once for a recording and its parameters, then kept in the worker and shared through Redis."""
 
+import copy
 import hashlib
 import logging
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, voices
 from kernelport.errors import UnavailableError
+from kernelport.jobs.voices import JobVoices
 from kernelport_workers.luxtts.errors import InvalidInputError
 from kernelport_workers.pipelines.luxtts.inputs import invalid
 
@@ -31,15 +33,22 @@ class References:
 
     Args:
         engine: encodes what is in no cache.
-        redis: shares encoded voices between workers and holds the registered ones. Without it there are neither.
+        redis: shares encoded voices between workers and holds the registered ones.
         identity: names what encodes: voices of another tokenizer or transcriber are not used.
     """
 
-    def __init__(self, engine: "Pipeline", redis: Redis | None, identity: str) -> None:
+    def __init__(self, engine: "Pipeline", redis: Redis, identity: str) -> None:
         self._engine = engine
         self._redis = redis
         self._identity = identity
+        self._voices: voices.Registry | JobVoices = voices.Registry(redis)
         self._kept: OrderedDict[str, Voice] = OrderedDict()
+
+    def for_job(self, job: str) -> Self:
+        """The same, with the registered voices that a job has pinned."""
+        pinned = copy.copy(self)
+        pinned._voices = JobVoices(self._redis, job)
+        return pinned
 
     def registered(self, name: str, rms: float, seconds: float, upstream: bool) -> "Voice":
         """The encoded voice that is registered under a name.
@@ -49,17 +58,17 @@ class References:
             UnavailableError: when Redis cannot be asked.
         """
         try:
-            voice = voices.find(self._redis, name) if self._redis else None
-            if voice is None:
+            known = self._voices.find(name)
+            if known is not None:
+                encoded = self._cached(known.sha256, known.transcript or None, rms, seconds, upstream)
+                if encoded is not None:
+                    return encoded
+            # The name may stand for another recording by now: what is encoded is known by its own bytes.
+            found = self._voices.read(name)
+            if found is None:
                 raise invalid("voice", voices.VoiceNotFoundError(name).message)
-            transcript = voice.transcript or None
-            encoded = self._cached(voice.sha256, transcript, rms, seconds, upstream)
-            if encoded is None:
-                audio = voices.recording(self._redis, name) if self._redis else None
-                if audio is None:
-                    raise invalid("voice", f"{name!r} was deleted meanwhile")
-                encoded = self._encode(voice.sha256, audio, transcript, rms, seconds, upstream)
-            return encoded
+            voice, audio = found
+            return self.given(audio, voice.transcript or None, rms, seconds, upstream)
         except RedisError as error:
             raise UnavailableError(f"voice: Redis cannot be asked: {error}", retry_after_s=RETRY_AFTER_S) from error
         except InvalidInputError as error:
@@ -115,8 +124,6 @@ class References:
         return voice
 
     def _read(self, sha256: str, field: str) -> bytes | None:
-        if self._redis is None:
-            return None
         key = keys.encoded_voice(sha256)
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hget(key, field)
@@ -125,8 +132,6 @@ class References:
         return value
 
     def _share(self, sha256: str, field: str, encoded: bytes) -> None:
-        if self._redis is None:
-            return
         key = keys.encoded_voice(sha256)
         with self._redis.pipeline() as pipeline:
             pipeline.hset(key, field, encoded)
