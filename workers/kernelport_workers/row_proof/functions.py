@@ -1,0 +1,68 @@
+"""Puts the bodies of functions in the place of their calls."""
+
+from collections.abc import Iterator
+
+import onnx
+import onnx.inliner
+
+from kernelport_workers.row_proof.nodes import TABLE
+from kernelport_workers.row_proof.values import MOST_ELEMENTS
+
+
+def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its own functions inlined, and those of the specification that the table has no rule for.
+
+    What cannot be inlined (a function of another opset than the model's) is left as it is.
+    """
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(_without_weights(model))
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    defined = {
+        (node.domain, node.op_type)
+        for node in _nodes(model.graph)
+        if (node.domain, node.op_type) not in TABLE and _is_defined(node, opsets.get(node.domain, 1))
+    }
+    if defined:
+        slim = _without_weights(model)
+        model = onnx.inliner.inline_selected_functions(slim, sorted(defined), inline_schema_functions=True)
+    return model
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)
+
+
+def _is_defined(node: onnx.NodeProto, version: int) -> bool:
+    """Whether the specification gives an operator a body of others."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose large constants have a shape only: the inliner copies the model, and knows no more than 2 GiB."""
+    copy = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    graph = model.graph
+    copy.graph.CopyFrom(
+        onnx.GraphProto(
+            name=graph.name,
+            node=graph.node,
+            input=graph.input,
+            output=graph.output,
+            value_info=graph.value_info,
+            sparse_initializer=graph.sparse_initializer,
+        )
+    )
+    for tensor in graph.initializer:
+        count = 1
+        for size in tensor.dims:
+            count *= size
+        slim = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        copy.graph.initializer.append(tensor if count <= MOST_ELEMENTS else slim)
+    return copy

@@ -1,0 +1,193 @@
+"""Proves from a model's graph that rows may share a run."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from kernelport_workers.row_proof.dimensions import ROWS, Size, free
+from kernelport_workers.row_proof.functions import without_functions
+from kernelport_workers.row_proof.graphs import Walk
+from kernelport_workers.row_proof.values import Rows, Stop, Value, Verdict, worst
+
+log = logging.getLogger(__name__)
+
+_MOST_CANDIDATES = 6
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether row r of each output depends on row r of the inputs and on nothing else of them.
+
+    Attributes:
+        verdict: only what is proven may be stacked; only what is unknown may be declared.
+        input_axes: the axis of the rows in each required input: the one proven, or else the one tried; empty if none
+            could be.
+        output_axes: the axis of the rows in each output; empty unless proven.
+        reason: a sentence for people; if not proven, it names the node that stops it and its operator.
+    """
+
+    verdict: Verdict
+    input_axes: Mapping[str, int] = field(default_factory=dict)
+    output_axes: Mapping[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+
+def prove(
+    model: onnx.ModelProto | Path, *, input_axes: Mapping[str, int] | None = None, folder: Path | None = None
+) -> Proof:
+    """Follows the rows of a model's inputs to its outputs.
+
+    The runs that a proof speaks of give each required input, and no initializer's override; they agree in the number of
+    rows among the inputs of one request, and among requests in the size of every other dimension. Weights are not
+    loaded. Raises nothing for what is in a model: what cannot be read or followed is unknown.
+
+    Args:
+        model: the model as its author wrote it, or its file.
+        input_axes: the axis of the rows in each required input. Without it, axes that the model leaves free are tried:
+            those of one name in all inputs, then the first.
+        folder: where external data is, if the model is no file; small constants are read from there.
+    """
+    if isinstance(model, Path):
+        folder = folder or model.parent
+        try:
+            model = onnx.load(model, load_external_data=False)
+        except (OSError, ValueError, DecodeError) as error:
+            return Proof(Verdict.UNKNOWN, reason=f"the model cannot be read: {error}")
+    try:
+        return _prove(model, input_axes, None if folder is None else str(folder))
+    # A model may be wrong in more ways than can be foreseen, and none of them may stop a worker.
+    except Exception as error:
+        log.warning("cannot follow the model", exc_info=True)
+        return Proof(Verdict.UNKNOWN, reason=f"the model cannot be followed: {type(error).__name__}: {error}")
+
+
+def _prove(model: onnx.ModelProto, given: Mapping[str, int] | None, folder: str | None) -> Proof:
+    opsets = {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in model.opset_import}
+    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", 1) > newest:
+        return Proof(
+            Verdict.UNKNOWN,
+            reason=f"the model is of opset {opsets['']}; the onnx package here knows {newest} and older",
+        )
+    inputs = _required_inputs(model.graph)
+    if not inputs:
+        return Proof(Verdict.REFUTED, reason="the model has no required input")
+    refusal = _refusal(inputs, given)
+    if refusal is not None:
+        return refusal
+    functions = {(function.domain, function.name) for function in model.functions}
+    model = without_functions(model)
+    proofs = []
+    for axes in [given] if given is not None else _candidates(inputs):
+        axes = {name: axis % len(inputs[name] or ()) for name, axis in axes.items()}
+        proof = _try(model.graph, inputs, axes, Walk(opsets, functions, folder))
+        if proof.verdict is Verdict.PROVEN:
+            return proof
+        proofs.append(proof)
+    return proofs[0]  # what stops the likeliest axes says most
+
+
+Shape = list[str | int]
+"""The dimensions of an input: a size, or a name, made up where the model gives none."""
+
+
+def _required_inputs(graph: onnx.GraphProto) -> dict[str, Shape | None]:
+    """The inputs that every run needs; None for one of unknown rank."""
+    initialized = {tensor.name for tensor in graph.initializer}
+    initialized |= {sparse.values.name for sparse in graph.sparse_initializer}
+    return {value.name: _shape(value) for value in graph.input if value.name not in initialized}
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape | None:
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return [
+        dim.dim_value
+        if dim.HasField("dim_value") and dim.dim_value >= 0
+        else dim.dim_param or f"{value.name} axis {axis}"
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+    ]
+
+
+def _refusal(inputs: Mapping[str, Shape | None], given: Mapping[str, int] | None) -> Proof | None:
+    """What stops any proof before a node is looked at."""
+    for name, shape in inputs.items():
+        if shape is None:
+            return Proof(Verdict.UNKNOWN, reason=f"input '{name}' is of unknown rank, or no tensor")
+        if given is None:
+            if all(isinstance(size, int) for size in shape):
+                return Proof(Verdict.REFUTED, reason=f"input '{name}' has no free axis")
+            continue
+        if name not in given:
+            return Proof(Verdict.REFUTED, reason=f"input '{name}' is given no axis")
+        axis = given[name]
+        if not -len(shape) <= axis < len(shape):
+            return Proof(Verdict.REFUTED, reason=f"input '{name}' has no axis {axis}")
+        if isinstance(shape[axis], int):
+            return Proof(Verdict.REFUTED, reason=f"axis {axis} of input '{name}' is fixed at {shape[axis]}")
+    unknown = sorted((given or {}).keys() - inputs.keys())
+    if unknown:
+        return Proof(Verdict.REFUTED, reason=f"the model has no required input '{unknown[0]}'")
+    return None
+
+
+def _candidates(inputs: Mapping[str, Shape | None]) -> Iterator[dict[str, int]]:
+    """Axes along which rows may stand, the likeliest first."""
+    shapes = {name: shape or [] for name, shape in inputs.items()}
+    first, *others = shapes.values()
+    tried: list[dict[str, int]] = []
+    for symbol in first:
+        if isinstance(symbol, str) and all(shape.count(symbol) == 1 for shape in shapes.values()):
+            tried.append({name: shape.index(symbol) for name, shape in shapes.items()})
+    frees = {name: [axis for axis, size in enumerate(shape) if isinstance(size, str)] for name, shape in shapes.items()}
+    for place in range(max(map(len, frees.values()))):
+        tried.append({name: axes[min(place, len(axes) - 1)] for name, axes in frees.items()})
+    # Rows first in all inputs is what most models mean.
+    tried.sort(key=lambda axes: sum(axes.values()) > 0)
+    seen: list[dict[str, int]] = []
+    for axes in tried:
+        if axes not in seen:
+            seen.append(axes)
+    yield from seen[:_MOST_CANDIDATES]
+
+
+def _try(graph: onnx.GraphProto, inputs: Mapping[str, Shape | None], axes: Mapping[str, int], walk: Walk) -> Proof:
+    values: dict[str, Value] = {}
+    counted = {shape[axes[name]] for name, shape in inputs.items() if shape}
+    for name, shape in inputs.items():
+        assert shape is not None
+        twice = [size for axis, size in enumerate(shape) if axis != axes[name] and size in counted]
+        if twice:
+            return Proof(
+                Verdict.REFUTED, axes, reason=f"input '{name}' has '{twice[0]}', the rows' dimension, on another axis"
+            )
+        dims: list[Size] = [size if isinstance(size, int) else free(size) for size in shape]
+        dims[axes[name]] = ROWS
+        values[name] = Value(tuple(dims), rows=Rows(axes[name]))
+    found = dict(zip([output.name for output in graph.output], walk.run(graph, values), strict=True))
+    if not found:
+        return Proof(Verdict.REFUTED, axes, reason="the model has no outputs")
+    stops = [stop for stop in (_stop(name, value) for name, value in found.items()) if stop]
+    if stops:
+        stop = worst(stops)
+        return Proof(stop.verdict, axes, reason=stop.reason)
+    output_axes = {name: value.rows.axis for name, value in found.items() if value.rows}
+    return Proof(Verdict.PROVEN, axes, output_axes, f"rows stay apart through {walk.nodes} nodes")
+
+
+def _stop(name: str, value: Value) -> Stop | None:
+    """Why an output has no axis of exactly the rows, if it has none."""
+    if value.stop:
+        return value.stop
+    if value.rows is None:
+        what = "is made of the number of rows" if value.counts_rows else "is the same for any rows"
+        return Stop(Verdict.REFUTED, f"output '{name}' {what}")
+    if (value.rows.outer, value.rows.inner) != (1, 1):
+        return Stop(
+            Verdict.REFUTED, f"output '{name}' has {value.rows.size} elements on axis {value.rows.axis} for N rows"
+        )
+    return None

@@ -1,0 +1,29 @@
+"""The rules, one module a family of operators. Importing this package fills the table."""
+
+from kernelport_workers.row_proof.rules import (
+    along_axes,
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    learning,
+    mixing,
+    quantization,
+    recurrent,
+    shapes,
+    spatial,
+)
+
+__all__ = [
+    "along_axes",
+    "contraction",
+    "control",
+    "elementwise",
+    "indexing",
+    "learning",
+    "mixing",
+    "quantization",
+    "recurrent",
+    "shapes",
+    "spatial",
+]

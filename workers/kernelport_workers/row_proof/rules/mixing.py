@@ -1,0 +1,88 @@
+"""Operators that mix rows whenever they get any, and those that draw random numbers."""
+
+from kernelport_workers.row_proof.dimensions import Size, at_least, has_rows, opaque
+from kernelport_workers.row_proof.nodes import MICROSOFT, Node, off_axis, rule, whole_axis
+from kernelport_workers.row_proof.rules.shapes import named_size
+from kernelport_workers.row_proof.values import (
+    MOST_ELEMENTS,
+    Mixed,
+    Unknown,
+    Value,
+    constant,
+    vector,
+)
+
+_DRAWING = ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
+
+
+@rule(*_DRAWING)
+def random(node: Node) -> Value:
+    raise Mixed("draws random numbers")
+
+
+@rule("NonZero", "Unique", "NonMaxSuppression", "EyeLike", ignored={"axis", "sorted", "center_point_box", "dtype", "k"})
+@rule("Unique", domain=MICROSOFT)
+def mixing(node: Node) -> list[Value]:
+    if any(node.tensor(index).rows for index in range(node.count) if node.has(index)):
+        raise Mixed("looks at all rows at once")
+    if node.operator == "EyeLike":
+        return [constant(node.tensor(0).dims)]
+    return [constant() for _ in node.outputs]
+
+
+@rule("Compress")
+def compress(node: Node) -> Value:
+    value, condition = node.tensor(0), node.tensor(1)
+    if condition.rows is not None:
+        raise Mixed("leaves out some of the rows")
+    axis = node.attribute("axis")
+    if axis is None:
+        if value.rows is not None:
+            raise Mixed("picks some of the rows")
+        return constant([named_size(node, 0)])
+    axis = whole_axis(axis, value.rank)
+    off_axis(value, [axis], "picks some of")
+    dims = [*value.shape[:axis], named_size(node, axis), *value.shape[axis + 1 :]]
+    return value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
+
+
+@rule("Range")
+@rule("Range", domain=MICROSOFT)
+def count_up(node: Node) -> Value:
+    contents = [node.any(index).content for index in range(node.count)]
+    known: list[Size | None] = []
+    for index, content in enumerate(contents):
+        if content is None:
+            node.constant(index)
+            known.append(None)
+        elif content.dtype.kind in "iuO":
+            (size,) = node.sizes(index)
+            known.append(size)
+        else:
+            known.append(None)
+    start, limit, step = [*known, 1][:3]
+    if any(has_rows(size) for size in known if size is not None):
+        raise Mixed("counts up to the number of rows")
+    if start is None or limit is None or step is None:
+        return constant([named_size(node, 0)])
+    if isinstance(start, int) and isinstance(limit, int) and isinstance(step, int) and step:
+        numbers = range(start, limit, step)
+        return vector(list(numbers)) if len(numbers) <= MOST_ELEMENTS else constant([len(numbers)])
+    distance = limit - start
+    if step == 1 and at_least(distance, 0):
+        return constant([distance])
+    return constant([opaque("range", start, limit, step, size=True)])
+
+
+@rule("StringSplit", ignored={"delimiter", "maxsplit"})
+def string_split(node: Node) -> Value:
+    if node.tensor(0).rows is not None:
+        raise Mixed("gives as many parts as the longest of all rows has")
+    return constant()
+
+
+@rule("StringNormalizer", ignored={"case_change_action", "is_case_sensitive", "locale", "stopwords"})
+def string_normalizer(node: Node) -> Value:
+    if node.tensor(0).rows is not None:
+        raise Unknown("leaves out words")
+    return constant()

@@ -1,0 +1,380 @@
+"""Operators that read a shape or give a tensor another one."""
+
+import numpy as np
+
+from kernelport_workers.row_proof.dimensions import (
+    ROWS,
+    Size,
+    at_least,
+    divide,
+    has_rows,
+    opaque,
+    product,
+)
+from kernelport_workers.row_proof.nodes import MICROSOFT, Node, off_axis, rule, whole_axis
+from kernelport_workers.row_proof.values import (
+    MOST_ELEMENTS,
+    Mixed,
+    Rows,
+    Unknown,
+    Value,
+    at_rows,
+    constant,
+    filled,
+    meet,
+    of_content,
+    scalar,
+    vector,
+)
+
+
+@rule("Shape")
+def shape(node: Node) -> Value:
+    dims = node.any(0).dims
+    start, end = node.attribute("start", 0), node.attribute("end")
+    return constant() if dims is None else vector(dims[start:end])
+
+
+@rule("Size")
+def size(node: Node) -> Value:
+    dims = node.any(0).dims
+    return constant(()) if dims is None else scalar(product(dims))
+
+
+@rule("ConstantOfShape", ignored={"value"})
+def constant_of_shape(node: Node) -> Value:
+    dims = node.any(0)
+    if dims.content is None:
+        return constant(_unknown_dims(node, node.constant(0)))
+    sizes = dims.sizes
+    if all(isinstance(size, int) for size in sizes) and product(sizes) <= MOST_ELEMENTS:  # type: ignore[operator]
+        given = node.attribute("value")
+        from onnx import numpy_helper
+
+        value = np.float32(0) if given is None else numpy_helper.to_array(given).reshape(())
+        if np.asarray(value).dtype.kind in "iufb":
+            return of_content(np.full([int(str(size)) for size in sizes], value))
+    return filled(_real_sizes(node, sizes))
+
+
+@rule("Reshape")
+def reshape(node: Node) -> Value:
+    value = node.any(0)
+    if node.version < 5:
+        target: list[Size] = list(node.attribute("shape", ()))
+    elif node.any(1).content is None:
+        node.constant(1)
+        if value.rows is not None:
+            raise Unknown("takes a shape that cannot be followed")
+        node.tensor(0)
+        return constant(_unknown_dims(node, node.any(1)))
+    else:
+        target = node.sizes(1)
+    if value.content is not None:
+        return _reshaped_content(value, target, node)
+    return reshaped(node, value, target, copy_zeros=not node.attribute("allowzero", 0))
+
+
+def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> Value:
+    """The tensor in another shape, in which at most one size may be -1."""
+    if value.dims is None:
+        return constant(None if -1 in target or 0 in target else _real_sizes(node, target))
+    dims = value.shape
+    sizes = list(target)
+    if copy_zeros:
+        for axis, size in enumerate(sizes):
+            if size == 0:
+                if axis >= len(dims):
+                    raise Unknown("copies the size of an axis that is not there")
+                sizes[axis] = dims[axis]
+    rest = sizes.index(-1) if -1 in sizes else None
+    sizes = [size if size == -1 else real for size, real in zip(sizes, _real_sizes(node, sizes), strict=True)]
+    if rest is not None:
+        sizes[rest] = _rest(node, product(dims), product(size for axis, size in enumerate(sizes) if axis != rest))
+    return constant(sizes) if value.rows is None else followed(value, sizes)
+
+
+def followed(value: Value, sizes: list[Size]) -> Value:
+    """The rows of a tensor in another shape of as many elements."""
+    assert value.rows is not None
+    counted = [axis for axis, size in enumerate(sizes) if has_rows(size)]
+    if not counted:
+        stop = Mixed if all(isinstance(size, int) for size in sizes) else Unknown
+        raise stop(f"gives the rows the shape {_text(sizes)}, in which their number does not stand")
+    if len(counted) > 1:
+        raise Mixed("has the number of rows on two axes")
+    (axis,) = counted
+    # How many stretches of N rows there are. Those before the axis are told by the axes there, the rest is in it.
+    stretches = product(value.shape[: value.rows.axis]) * value.rows.outer
+    outer = divide(stretches, product(sizes[:axis]))
+    inner = None if outer is None else divide(sizes[axis], outer * ROWS)
+    if outer is None or inner is None:
+        raise Unknown(f"gives the rows the shape {_text(sizes)}, in which they cannot be followed")
+    return Value(tuple(sizes), rows=Rows(axis, outer, inner))
+
+
+def _rest(node: Node, total: Size, others: Size) -> Size:
+    """The size for -1."""
+    exact = divide(total, others)
+    if exact is not None:
+        return exact
+    if has_rows(total) and not has_rows(others):
+        raise Unknown(f"gives {total} elements a shape of {others} for each row, in which rows cannot be followed")
+    without = [divide(size, ROWS) if has_rows(size) else size for size in (total, others)]
+    if any(size is None or has_rows(size) for size in without):
+        raise Unknown(f"gives {total} elements a shape that cannot be followed")
+    return opaque("//", *without, size=True)
+
+
+def _reshaped_content(value: Value, target: list[Size], node: Node) -> Value:
+    if node.attribute("allowzero", 0) or not all(isinstance(size, int) for size in target):
+        raise Unknown("gives a shape another shape that cannot be followed")
+    sizes = [value.shape[axis] if size == 0 else size for axis, size in enumerate(target)]
+    assert value.content is not None
+    return of_content(value.content.reshape([int(str(size)) for size in sizes]))
+
+
+def _real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
+    """Sizes that cannot turn out as -1: what might do so gets a name of its own."""
+    real = []
+    for axis, size in enumerate(sizes):
+        if at_least(size, 0):
+            real.append(size)
+        elif has_rows(size):
+            raise Unknown(f"gives an axis of {size} elements, which cannot be followed")
+        else:
+            real.append(named_size(node, axis))
+    return real
+
+
+def named_size(node: Node, axis: int, output: int = 0) -> Size:
+    """The size of an axis that only a run tells, the same for any rows."""
+    return opaque("size", repr(node.outputs[output]), axis, size=True)
+
+
+def _unknown_dims(node: Node, target: Value) -> list[Size] | None:
+    """As many unknown sizes as a shape has elements."""
+    if target.dims is None or not isinstance(target.dims[0], int):
+        return None
+    return [named_size(node, axis) for axis in range(target.dims[0])]
+
+
+def _text(sizes: list[Size]) -> str:
+    return f"[{', '.join(map(str, sizes))}]"
+
+
+@rule("Flatten")
+def flatten(node: Node) -> Value:
+    value = node.tensor(0)
+    axis = node.attribute("axis", 1)
+    axis = axis + value.rank if axis < 0 else axis
+    sizes = [product(value.shape[:axis]), product(value.shape[axis:])]
+    return constant(sizes) if value.rows is None else followed(value, sizes)
+
+
+@rule("Unsqueeze")
+def unsqueeze(node: Node) -> Value:
+    value = node.any(0)
+    axes = _axes(node)
+    if axes is None:
+        raise Unknown("adds no axes")
+    if value.content is not None:
+        return of_content(np.expand_dims(value.content, tuple(axes)))
+    rank = value.rank + len(axes)
+    new = {whole_axis(axis, rank) for axis in axes}
+    old = [axis for axis in range(rank) if axis not in new]
+    dims: list[Size] = [1] * rank
+    for axis, size in zip(old, value.shape, strict=True):
+        dims[axis] = size
+    return value.with_rows(dims, old[value.rows.axis]) if value.rows else constant(dims)
+
+
+@rule("Squeeze")
+def squeeze(node: Node) -> Value:
+    value = node.any(0)
+    axes = _axes(node)
+    if value.content is not None:
+        return of_content(np.squeeze(value.content, None if axes is None else tuple(axes)))
+    if axes is None:
+        if value.rows is not None:
+            raise Mixed("drops the axis of the rows if there is one row")
+        if not all(isinstance(size, int) for size in value.shape):
+            return constant()
+        axes = [axis for axis, size in enumerate(value.shape) if size == 1]
+    gone = {whole_axis(axis, value.rank) for axis in axes}
+    off_axis(value, gone, "drops the axis of")
+    kept = [axis for axis in range(value.rank) if axis not in gone]
+    dims = [value.shape[axis] for axis in kept]
+    return value.with_rows(dims, kept.index(value.rows.axis)) if value.rows else constant(dims)
+
+
+def _axes(node: Node) -> list[int] | None:
+    """The attribute `axes`, from opset 13 on an input."""
+    if node.version < 13:
+        axes = node.attribute("axes")
+        return None if axes is None else list(axes)
+    return node.integers(1) if node.has(1) else None
+
+
+@rule("Transpose")
+@rule("Transpose", domain=MICROSOFT)
+def transpose(node: Node) -> Value:
+    value = node.tensor(0)
+    order = list(node.attribute("perm") or reversed(range(value.rank)))
+    if sorted(order) != list(range(value.rank)):
+        raise Unknown("names axes that are not there")
+    dims = [value.shape[axis] for axis in order]
+    return value.with_rows(dims, order.index(value.rows.axis)) if value.rows else constant(dims)
+
+
+@rule("Expand")
+def expand(node: Node) -> Value:
+    value, target = node.any(0), node.any(1)
+    if target.content is None:
+        node.constant(1)
+        if value.rows is not None:
+            raise Unknown("takes a shape that cannot be followed")
+        node.tensor(0)
+        return constant()
+    sizes = node.sizes(1)
+    if value.content is not None and all(isinstance(size, int) and size >= 0 for size in sizes):
+        to = np.broadcast_shapes(value.content.shape, tuple(int(str(size)) for size in sizes))
+        if product(to) <= MOST_ELEMENTS:  # type: ignore[operator]
+            return of_content(np.broadcast_to(value.content, to))
+    return meet([node.tensor(0), filled(_real_sizes(node, sizes))])
+
+
+@rule("Tile")
+def tile(node: Node) -> Value:
+    if node.version < 6:
+        raise Unknown("tiles by the rules of opset 1")
+    value = node.tensor(0)
+    if node.any(1).content is None:
+        node.constant(1)
+        if value.rows is not None:
+            raise Unknown("takes repeats that cannot be followed")
+        return constant(None if value.dims is None else [named_size(node, axis) for axis in range(value.rank)])
+    repeats = _real_sizes(node, node.sizes(1))
+    if len(repeats) != value.rank:
+        raise Unknown(f"repeats {len(repeats)} axes of {value.rank}")
+    dims = [size * times for size, times in zip(value.shape, repeats, strict=True)]
+    counted = [axis for axis, times in enumerate(repeats) if has_rows(times)]
+    if value.rows is not None:
+        if counted:
+            raise Mixed("repeats the rows as often as there are rows")
+        rows = value.rows
+        # Whole copies stand one behind the other, so that they are before the rows.
+        return Value(tuple(dims), rows=Rows(rows.axis, rows.outer * repeats[rows.axis], rows.inner))
+    if len(counted) > 1:
+        raise Mixed("has the number of rows on two axes")
+    # Each of N copies of a constant is a row.
+    return at_rows(dims, counted[0]) if counted else constant(dims)
+
+
+@rule("Concat")
+def concat(node: Node) -> Value:
+    values = [node.any(index) for index in range(node.count)]
+    axis = node.attribute("axis", 1 if node.version < 4 else 0)
+    if all(value.content is not None for value in values):
+        return of_content(np.concatenate([value.content for value in values], axis))  # type: ignore[arg-type]
+    return joined(node.tensors(), axis)
+
+
+def joined(values: list[Value], axis: int) -> Value:
+    """Tensors one behind the other on an axis."""
+    if not any(value.rows for value in values):
+        known = [value for value in values if value.dims is not None]
+        if len(known) < len(values):
+            return constant()
+    rank = values[0].rank
+    axis = whole_axis(axis, rank)
+    if any(value.rank != rank for value in values):
+        raise Unknown("joins tensors of different ranks")
+    rows = [value.rows for value in values if value.rows]
+    dims = list(values[0].shape)
+    dims[axis] = 0
+    for value in values:
+        dims[axis] = dims[axis] + value.shape[axis]
+    if not rows:
+        return constant(dims)
+    place = rows[0].axis
+    if any(one.axis != place for one in rows):
+        raise Mixed("joins rows on one axis with rows on another")
+    if any(value.rows is None for value in values):
+        raise Mixed("joins rows with a constant that does not have their number")
+    if place != axis:
+        if any(one != rows[0] for one in rows):
+            raise Unknown("joins rows in one order with rows in another")
+        return Value((*dims[:place], rows[0].size, *dims[place + 1 :]), rows=rows[0])
+    # Whole stretches of N rows, one behind the other, as for the two halves of a guided diffusion step.
+    if any(one.inner != rows[0].inner for one in rows):
+        raise Unknown("joins rows in one order with rows in another")
+    outer: Size = 0
+    for one in rows:
+        outer = outer + one.outer
+    return Value(tuple(dims), rows=Rows(axis, outer, rows[0].inner))
+
+
+@rule("Split")
+def split(node: Node) -> list[Value]:
+    value = node.any(0)
+    axis = whole_axis(node.attribute("axis", 0), value.rank)
+    given = node.attribute("split")
+    node.attribute("num_outputs")
+    if node.has(1):
+        parts = list(node.sizes(1))
+    elif given is not None:
+        parts = list(given)
+    else:
+        parts = _equal_parts(node, value.shape[axis], len(node.outputs))
+    if len(parts) != len(node.outputs):
+        raise Unknown(f"has {len(parts)} parts and {len(node.outputs)} outputs")
+    if value.content is not None and all(isinstance(part, int) for part in parts):
+        ends = np.cumsum([int(str(part)) for part in parts])[:-1]
+        return [of_content(part) for part in np.split(value.content, ends, axis)]
+    node.tensor(0)
+    results = []
+    for part in parts:
+        dims = [*value.shape[:axis], part, *value.shape[axis + 1 :]]
+        if value.rows is None or axis != value.rows.axis:
+            results.append(value.with_rows(dims, value.rows.axis) if value.rows else constant(dims))
+            continue
+        outer = divide(part, ROWS * value.rows.inner)
+        if outer is None or has_rows(outer):
+            raise Mixed("splits the rows")
+        results.append(Value(tuple(dims), rows=Rows(axis, outer, value.rows.inner)))
+    return results
+
+
+def _equal_parts(node: Node, size: Size, count: int) -> list[Size]:
+    exact = divide(size, count)
+    if exact is not None:
+        return [exact] * count
+    if has_rows(size):
+        raise Mixed("splits the rows")
+    if isinstance(size, int):
+        part = -(-size // count)
+        return [*[part] * (count - 1), size - part * (count - 1)]
+    return [named_size(node, 0, output) for output in range(count)]
+
+
+@rule("DepthToSpace", "SpaceToDepth", ignored={"mode"})
+def blocks(node: Node) -> Value:
+    value = node.tensor(0)
+    block = node.attribute("blocksize")
+    if value.rank != 4:
+        raise Unknown("takes a tensor that has not 4 axes")
+    off_axis(value, (1, 2, 3), "moves elements along")
+    batch, channels, *space = value.shape
+    if node.operator == "DepthToSpace":
+        channels = _quotient(channels, block * block)
+        space = [size * block for size in space]
+    else:
+        channels = channels * (block * block)
+        space = [_quotient(size, block) for size in space]
+    return value.with_rows([batch, channels, *space], 0)
+
+
+def _quotient(size: Size, by: int) -> Size:
+    exact = divide(size, by)
+    return opaque("//", size, by, size=True) if exact is None else exact
