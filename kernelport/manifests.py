@@ -185,7 +185,11 @@ class Manifest(Strict):
                 advice = f"reinstall the package {package}, or correct files in {self.file}"
                 root = self._package_directory(package)
         paths = {role: root / name for role, name in self.files.items()}
-        missing = [self.files[role] for role, path in paths.items() if not path.is_file()]
+        missing = [
+            f"{self.files[role]} (a directory)" if path.is_dir() else self.files[role]
+            for role, path in paths.items()
+            if not path.is_file()
+        ]
         if missing:
             raise ModelFilesError(f"{self.id}: missing in {root}: {', '.join(missing)}; {advice}")
         if not isinstance(self.source, HuggingFaceSource):  # the hub's cache itself is made of links

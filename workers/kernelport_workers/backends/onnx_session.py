@@ -39,6 +39,15 @@ _DTYPES = {
 _BFLOAT16 = NUMPY_DTYPES[pb.BF16]
 _ONNX_BFLOAT16 = 16  # TensorProto.BFLOAT16
 _FATAL = 4  # ONNX Runtime's log severity: what goes wrong in a run is answered, not logged
+# What to do about a type that cannot travel, by a part of its name; the first that fits.
+_ADVICE = {
+    "map(": "export the classifier with zipmap=False, so that it gives its probabilities as one tensor",
+    "seq(": "export the model with tensors in the sequence's place",
+    "optional(": "export the model with a plain tensor in its place",
+    "": "cast it inside the model to one of F32, F16, F64, BF16, I8 to I64, U8 to U64, BOOL",
+}
+# How much of a file that is no model is looked at, and shown.
+_HEAD_BYTES, _SHOWN_BYTES = 512, 60
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -139,12 +148,31 @@ def _session(path: Path, providers: Sequence[str | tuple[str, dict[str, str]]]) 
         return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     # ONNX Runtime's exceptions have no common base but Exception.
     except Exception as error:
-        raise LoadError(f"ONNX Runtime cannot load {path}: {error}") from error
+        raise LoadError(f"ONNX Runtime cannot load {path}: {_reason(path, error)}") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a model could not be loaded: what is wrong with the file itself goes before what ONNX Runtime made of it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as unreadable:
+        return f"it cannot be read: {unreadable.strerror}"
+    if not head:
+        return "the file is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "the file is a Git LFS pointer, not the model: run `git lfs pull`"
+    if head.isascii() and head.decode().replace("\n", " ").replace("\r", " ").replace("\t", " ").isprintable():
+        return f"the file is text, not a model: it begins with {head.splitlines()[0][:_SHOWN_BYTES].decode()!r}"
+    if "Protobuf parsing failed" in str(error):
+        return f"the file is cut off, damaged, or not an ONNX model ({error})"
+    return str(error)
 
 
 def _spec(node: Any, *, optional: bool = False) -> TensorSpec:
     if node.type not in _DTYPES:
-        raise LoadError(f'tensor "{node.name}" has the type {node.type}, which cannot travel')
+        advice = next(advice for kind, advice in _ADVICE.items() if kind in node.type)
+        raise LoadError(f'tensor "{node.name}" has the type {node.type}, which cannot travel: {advice}')
     shape = [size if isinstance(size, int) else size or "" for size in node.shape]
     return tensor_spec(node.name, _DTYPES[node.type], shape or None, optional=optional)
 
