@@ -53,9 +53,13 @@ def from_array(name: str, array: Any) -> pb.Tensor:
     """A wire tensor of anything numpy can make an array of.
 
     Raises:
-        TypeError: when the element type has no counterpart in the contract.
+        TypeError: when the element type has no counterpart in the contract, or gaps are masked.
     """
-    array = np.asarray(array)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"tensor {name!r}: a masked array cannot travel: fill its gaps, as with `array.filled(0)`")
+    given, array = array, np.asarray(array)
+    if array.dtype.kind in "SU" and given is not array:
+        array = np.array(given, dtype=object)  # numpy's own strings end before their trailing zero bytes
     if array.dtype.kind in "SUO":
         elements = [_element_bytes(name, element) for element in array.ravel().tolist()]
         data = b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))

@@ -10,7 +10,6 @@ import numpy as np
 
 from kernelport.cli import options
 from kernelport.client import Client
-from kernelport.coercion import coerce
 
 
 @click.command()
@@ -36,8 +35,8 @@ def infer(
     with Client(target, timeout_s=timeout) as client:
         signature = client.deployment(model).signature
         inputs = _read(source, [spec.name for spec in signature.inputs])
-        inputs |= {name: _value(text) for name, text in map(options.parse_assignment, assignments)}
-        result = client.infer(model, coerce(inputs, signature))
+        inputs |= options.read_assignments(assignments, signature)
+        result = client.infer(model, inputs)
     _write(result.outputs, out)
     timings = f"queued {result.queued_us} us, batched {result.batched_us} us, backend {result.backend_us} us"
     click.echo(timings, err=True)
@@ -61,16 +60,6 @@ def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise click.UsageError(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
     return values
-
-
-def _value(text: str) -> Any:
-    value = options.file_or_text(text)
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
 
 
 def _write(outputs: dict[str, Any], out: Path | None) -> None:
