@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from kernelport import npz
 from kernelport.cli import options
 from kernelport.client import Client
 
@@ -45,18 +46,16 @@ def infer(
 def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
     if source is None:
         return {}
-    if source.suffix == ".npz":
-        with np.load(source, allow_pickle=False) as archive:
-            return dict(archive)
-    if source.suffix == ".npy":
-        if len(names) != 1:
-            raise click.UsageError(f"an .npy file fits a model with one input; this one has {', '.join(names)}")
-        return {names[0]: np.load(source, allow_pickle=False)}
-    text = sys.stdin.read() if str(source) == "-" else source.read_text()
+    if source.suffix == ".npy" and len(names) != 1:
+        raise click.UsageError(f"an .npy file fits a model with one input; this one has {', '.join(names)}")
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise click.UsageError(f"{source}: expected JSON: {error}") from error
+        if source.suffix == ".npz":
+            return npz.read(source)
+        if source.suffix == ".npy":
+            return {names[0]: np.load(source, allow_pickle=False)}
+        values = json.loads(sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8"))
+    except (OSError, ValueError, EOFError, RecursionError) as error:
+        raise click.UsageError(f"{source}: {error}") from error
     if not isinstance(values, dict):
         raise click.UsageError(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
     return values
@@ -64,7 +63,7 @@ def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
 
 def _write(outputs: dict[str, Any], out: Path | None) -> None:
     if out is not None and out.suffix == ".npz":
-        np.savez(out, **outputs)
+        npz.write(out, outputs)
         return
     text = json.dumps({name: array.tolist() for name, array in outputs.items()}, default=_text)
     if out is None:
