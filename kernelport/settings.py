@@ -82,6 +82,7 @@ class Settings:
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
         log_format: text, for people, or json, one object a line.
+        custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
     """
 
     redis_url: str = DEFAULT_REDIS_URL
@@ -102,6 +103,7 @@ class Settings:
     artifacts: str = ""
     storage_patience_s: float = 30.0
     job_retention_s: float = 7 * 24 * 3600.0
+    custom_ops: bool = False
 
     @property
     def artifacts_url(self) -> str:
@@ -138,6 +140,13 @@ def _log_format(text: str) -> str:
     return text
 
 
+def _switch(text: str) -> bool:
+    known = {"1": True, "true": True, "0": False, "false": False}
+    if text.lower() not in known:
+        raise ValueError(f"expected 1 or 0, got {text!r}")
+    return known[text.lower()]
+
+
 _PARSERS: dict[str, Any] = {
     "deployments_file": Path,
     "max_message_bytes": parse_size,
@@ -150,4 +159,5 @@ _PARSERS: dict[str, Any] = {
     "job_retention_s": float,
     "webhook_networks": _networks,
     "log_format": _log_format,
+    "custom_ops": _switch,
 }

@@ -43,6 +43,11 @@ deployments_file = option(
     default=None,
     help="The deployments file; ./deployments/deployments.yaml or the bundled one by default.",
 )
+custom_ops = option(
+    "--custom-ops",
+    is_flag=True,
+    help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
+)
 timeout = option("--timeout", type=float, default=None, help="Seconds a call may take.")
 
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.manifests import ModelFilesError
+from kernelport.settings import Settings
 from kernelport.signature import Signature, TensorSpec
+from kernelport.tensors import Array
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 from kernelport_workers.backends.stacking import rows_are_independent, run_stacked, sample_inputs
+from kernelport_workers.backends.warm_up import read_warm_up
 
 if TYPE_CHECKING:
     from kernelport_workers.backends.onnx_session import Session
@@ -31,21 +34,34 @@ class OnnxBackend(Backend):
     bits, where ONNX Runtime picks another algorithm for another number of rows. A request that gives an optional
     input runs alone.
 
-    On the CPU a run uses as many threads as `OMP_NUM_THREADS` says, or else one for each core.
+    On the CPU an operator uses as many threads as the manifest says, else as `OMP_NUM_THREADS` says, else one for each
+    core.
+
+    Args:
+        warm_up: requests that the model takes; they are run once.
+
+    Attributes:
+        warm_up: the same.
+
+    Raises:
+        LoadError: the model fails on one of them.
     """
 
     requirements: ClassVar[Mapping[str, str]] = {
         "onnxruntime": "pip install 'kernelport[onnx]', or 'kernelport[onnx-gpu]' for a GPU"
     }
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(self, session: "Session", warm_up: Sequence[dict[str, Array]] = ()) -> None:
         self._session = session
+        self.warm_up = list(warm_up)
         self.device = session.device
         batchable = _share_first_dimension([*session.inputs, *session.outputs]) and rows_are_independent(
             session.inputs, session.infer
         )
-        if not batchable:
-            self._warm_up()
+        if self.warm_up:
+            self._run_warm_up()
+        elif not batchable:
+            self._run_random_inputs()
         self._stacked_names = [spec.name for spec in session.inputs] if batchable else []
         self.signature = Signature(
             inputs=[*session.inputs, *session.optional_inputs], outputs=session.outputs, batchable=batchable
@@ -57,26 +73,43 @@ class OnnxBackend(Backend):
 
         Raises:
             LoadError: no manifest, a file is missing, ONNX Runtime cannot load the model, a tensor's type is not in
-                the contract, or the device names CUDA and it cannot be used here.
+                the contract, the device or a provider cannot be used here, the model does not take the warm-up inputs,
+                or the settings of this worker do not allow the custom operators that the manifest names.
         """
         from kernelport_workers.backends.onnx_session import Session
 
         if deployment.manifest is None:
             raise LoadError(f"{deployment.name}: backend onnx needs a manifest that names a file of role `model`")
+        settings = deployment.manifest.onnx
         try:
             path = deployment.manifest.resolve().get("model")
+            files = deployment.manifest.locate({file: file for file in settings.files})
         except ModelFilesError as error:
             raise LoadError(f"{deployment.name}: {error}") from error
         if path is None:
             raise LoadError(f"{deployment.name}: the manifest names no file of role `model`")
-        return cls(Session(path, deployment.device))
+        if settings.custom_op_libraries and not Settings.from_environment().custom_ops:
+            raise LoadError(
+                f"{deployment.name}: the manifest names libraries of custom operators, and loading one runs its code; "
+                "to allow it, start the worker with --custom-ops or KERNELPORT_CUSTOM_OPS=1"
+            )
+        libraries = [files[library] for library in settings.custom_op_libraries]
+        session = Session(path, deployment.device, settings, libraries)
+        return cls(session, read_warm_up(settings, files, [*session.inputs, *session.optional_inputs]))
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item that ONNX Runtime refuses as invalid yields InvalidArgumentError, any other failure
         InternalError, with ONNX Runtime's message."""
         return run_stacked(requests, self._stacked_names, self._session.infer)
 
-    def _warm_up(self) -> None:
+    def _run_warm_up(self) -> None:
+        for index, inputs in enumerate(self.warm_up):
+            try:
+                self._session.infer(inputs)
+            except KernelPortError as error:
+                raise LoadError(f"onnx.warm_up.{index}: {error}") from error
+
+    def _run_random_inputs(self) -> None:
         try:
             self._session.infer(sample_inputs(self._session.inputs, rows=1, free=1))
         except KernelPortError as error:
