@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from kernelport.errors import FieldViolation, InvalidArgumentError
+from kernelport.errors import FieldViolation, InvalidArgumentError, ResourceExhaustedError
 from kernelport.signature import Signature, TensorSpec, describe
-from kernelport.tensors import NUMPY_DTYPES, Array, dtype_name, from_array
+from kernelport.tensors import MAX_MESSAGE_BYTES, NUMPY_DTYPES, Array, dtype_name, from_array, wire_bytes
 from kernelport.v1 import inference_pb2 as pb
 
 _LONGEST_VALUE = 60
@@ -79,7 +79,11 @@ def to_tensors(inputs: Mapping[str, Any]) -> list[pb.Tensor]:
 
     Raises:
         InvalidArgumentError: when one cannot travel, naming it.
+        ResourceExhaustedError: when they are more than a message can have.
     """
+    size = wire_bytes({name: value for name, value in inputs.items() if isinstance(value, np.ndarray)})
+    if size > MAX_MESSAGE_BYTES:
+        raise ResourceExhaustedError(f"inputs: expected at most {MAX_MESSAGE_BYTES:,} bytes in a message, got {size:,}")
     return list(_each(inputs, from_array).values())
 
 
