@@ -106,11 +106,14 @@ class Client:
         """
         timeout_s = timeout_s or self._timeout_s
         signature = self._signatures.get(model) if are_arrays(inputs) else self._signature(model, timeout_s)
-        arrays = inputs if signature is None else coerce(inputs, signature)
         try:
+            arrays = inputs if signature is None else coerce(inputs, signature)
             return self._infer(model, arrays, timeout_s, request_id)
-        except InvalidArgumentError as error:
-            if not _is_about_dtypes(error) or (fresh := self._fetch_signature(model, timeout_s)) == signature:
+        except InvalidArgumentError as error:  # the signature may have changed
+            if signature is None and not _is_about_dtypes(error):
+                raise
+            fresh = self._fetch_signature(model, timeout_s)
+            if fresh == signature:
                 raise
         return self._infer(model, coerce(inputs, fresh), timeout_s, request_id)
 
@@ -233,11 +236,14 @@ class AsyncClient:
         """Runs one request; see `Client.infer`."""
         timeout_s = timeout_s or self._timeout_s
         signature = self._signatures.get(model) if are_arrays(inputs) else await self._signature(model, timeout_s)
-        arrays = inputs if signature is None else coerce(inputs, signature)
         try:
+            arrays = inputs if signature is None else coerce(inputs, signature)
             return await self._infer(model, arrays, timeout_s, request_id)
-        except InvalidArgumentError as error:
-            if not _is_about_dtypes(error) or (fresh := await self._fetch_signature(model, timeout_s)) == signature:
+        except InvalidArgumentError as error:  # the signature may have changed
+            if signature is None and not _is_about_dtypes(error):
+                raise
+            fresh = await self._fetch_signature(model, timeout_s)
+            if fresh == signature:
                 raise
         return await self._infer(model, coerce(inputs, fresh), timeout_s, request_id)
 

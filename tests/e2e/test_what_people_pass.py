@@ -27,14 +27,14 @@ async def test_values_become_what_the_deployment_declares(x: Any, client: Client
             np.testing.assert_array_equal(result["y"], AS_F32, strict=True)
 
 
-async def test_a_signature_that_is_out_of_date_is_asked_for_again(client: Client, stack: Stack) -> None:
+@pytest.mark.parametrize("x", [np.ones((1, 1, 1, 2), np.float32), [[[[1, 2]]]], X], ids=["array", "whole", "fractions"])
+async def test_a_signature_that_is_out_of_date_is_asked_for_again(x: Any, client: Client, stack: Stack) -> None:
     stale = Signature(inputs=[tensor_spec("x", pb.I32, ["N"])], outputs=[tensor_spec("y", pb.I32, ["N"])])
-    whole = np.ones((1, 1, 1, 2), np.float32)
     async with AsyncClient(stack.target, timeout_s=30) as async_client:
         for each in (client, async_client):
             each._signatures["identity-onnx"] = stale  # as if the model had been another when it was asked for
-        assert client.infer("identity-onnx", {"x": whole})["y"].dtype == np.float32
-        assert (await async_client.infer("identity-onnx", {"x": whole.tolist()}))["y"].dtype == np.float32
+        for result in (client.infer("identity-onnx", {"x": x}), await async_client.infer("identity-onnx", {"x": x})):
+            np.testing.assert_array_equal(result["y"], np.array(x, np.float32), strict=True)
 
 
 def test_arrays_of_the_declared_dtype_ask_for_nothing(client: Client) -> None:
