@@ -24,6 +24,7 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 @options.listen
 @options.state_dir
 @options.redis_url
+@options.custom_ops
 @options.deployments_file
 @options.metrics_listen
 @options.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
@@ -33,13 +34,14 @@ def up(
     listen: str,
     state_dir: Path,
     redis_url: str | None,
+    custom_ops: bool,
     deployments_file: Path | None,
     metrics_listen: str,
     flower: bool,
     flower_listen: str,
 ) -> None:
     """Start Redis, the front door and a worker for each deployment on this machine."""
-    settings = replace(Settings.from_environment(), listen=listen, metrics_listen=metrics_listen)
+    settings = replace(Settings.from_environment(), listen=listen, metrics_listen=metrics_listen, custom_ops=custom_ops)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are

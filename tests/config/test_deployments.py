@@ -35,7 +35,7 @@ def test_the_bundled_deployments() -> None:
 
 def test_defaults(tmp_path: Path) -> None:
     deployment = load(tmp_path, f"deployments: {{x: {{{PIPELINE}}}}}")["x"]
-    assert deployment.batching == Batching(max_batch=32, max_bytes=64 * 2**20)
+    assert deployment.batching == Batching(max_batch=32, max_rows=8192, max_bytes=64 * 2**20, axes="auto")
     assert deployment.timeouts == Timeouts(request_s=60.0, load_s=300.0)
     assert (deployment.manifest, deployment.kernel, deployment.device) == (None, None, "auto")
 
@@ -74,7 +74,7 @@ ERRORS = {
     ),
     f"{PIPELINE}, batching: 8": "x.batching: expected a mapping, got 8",
     f"{PIPELINE}, batching: {{max_bach: 8}}": (
-        'x.batching.max_bach: expected one of max_batch, max_bytes, got "max_bach"; did you mean "max_batch"?'
+        'x.batching.max_bach: expected one of axes, max_batch, max_bytes, max_rows, got "max_bach"; did you mean "max_batch"?'
     ),
     f"{PIPELINE}, timeouts: {{request_s: 0}}": "x.timeouts.request_s: expected a number of seconds above 0, got 0",
     f"{PIPELINE}, timeouts: {{load_s: .inf}}": (

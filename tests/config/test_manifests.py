@@ -141,10 +141,36 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"runtime": {"device": "cuda:x"}},
         'runtime.device: expected "auto", "cpu", "cuda" or "cuda:N" (N is a number), got "cuda:x"',
     ),
+    ({"format": "pytorch", "onnx": {}}, "onnx: only the format onnx takes it"),
+    ({"onnx": {"optimization": 9}}, "onnx.optimization: expected disabled, basic, extended or all, got 9"),
+    ({"onnx": {"intra_op_threads": 0}}, "onnx.intra_op_threads: expected an integer of at least 1, got 0"),
+    (
+        {"onnx": {"providers": [{"name": "CUDA"}]}},
+        "onnx.providers.0.name: expected ONNX Runtime's name of an execution provider, such as CUDAExecutionProvider, "
+        'got "CUDA"',
+    ),
+    (
+        {"onnx": {"providers": [{"name": "CPUExecutionProvider", "options": {"a": []}}]}},
+        "onnx.providers.0.options.a: expected a text, a number, true or false, got a list",
+    ),
+    ({"onnx": {"custom_op_libraries": ["/x.so"]}}, f'onnx.custom_op_libraries.0: expected {INSIDE}, got "/x.so"'),
+    *(
+        (
+            {"onnx": {"warm_up": [{"x": value}]}},
+            "onnx.warm_up.0.x: expected a value, a list, {shape: [1, 2], fill: 0}, or {file: inputs.npz} inside the "
+            f"model's directory, got {got}",
+        )
+        for value, got in (
+            (None, "null"),
+            ({"shape": [-1], "fill": 0}, "a mapping"),
+            ({"file": "../inputs.npz"}, "a mapping"),
+            ({"file": "inputs.npy"}, "a mapping"),
+        )
+    ),
     ({"cache": "here"}, 'cache: expected a mapping, got "here"'),
     (
         {"sorce": 1},
-        'sorce: expected one of backend, cache, files, format, id, options, runtime, source, got "sorce"; '
+        'sorce: expected one of backend, batch_axes, cache, files, format, id, onnx, options, pad, runtime, source, got "sorce"; '
         'did you mean "source"?',
     ),
 ]

@@ -1,13 +1,30 @@
-"""A deployment made for the tests: it serves well until it is asked to fail."""
+"""Deployments made for the tests: one serves well until it is asked to fail, one answers with what it is asked for."""
 
 from collections.abc import Sequence
 from typing import Self
+
+import numpy as np
 
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
+
+
+class Broad(Backend):
+    """Answers with as many zero bytes as its input `size` I64[1] says; they take no memory until they travel."""
+
+    device = "cpu"
+    signature = Signature(inputs=[tensor_spec("size", pb.I64, [1])], outputs=[tensor_spec("zeros", pb.U8, ["bytes"])])
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        return cls()
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        zero = np.zeros(1, np.uint8)
+        return [{"zeros": np.broadcast_to(zero, int(request.inputs["size"][0]))} for request in requests]
 
 
 class Fragile(Backend):

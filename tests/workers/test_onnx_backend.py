@@ -7,30 +7,16 @@ import onnx
 import onnxruntime
 import pytest
 
-from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError
-from kernelport.manifests import load_manifest
 from kernelport.signature import describe
 from kernelport.tensors import NUMPY_DTYPES, Array, from_array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.onnx import OnnxBackend
 from tests.models.onnx_zoo import ZooModel, run_directly, zoo
+from tests.workers.onnx_models import deployment, parse
 
 ZOO = {entry.name: entry for entry in zoo()}
 RNG = np.random.default_rng(0)
-
-
-def parse(text: str) -> onnx.ModelProto:
-    return onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 21]>' + text)
-
-
-def deployment(folder: Path, device: str = "cpu") -> Deployment:
-    """A deployment of the `model.onnx` in a folder."""
-    manifest = folder / "manifest.yaml"
-    manifest.write_text(
-        "{id: test, source: {kind: local, path: .}, format: onnx, backend: onnx, files: {model: model.onnx}}"
-    )
-    return Deployment(name="test", backend="onnx", image="none", manifest=load_manifest(manifest), device=device)
 
 
 def load(folder: Path, model: onnx.ModelProto) -> OnnxBackend:

@@ -190,7 +190,8 @@ class Delivery:
             return False  # nobody has said so
 
     def _answer(self, batch: Batch, outcome: Ran | list[Completion]) -> None:
-        completions = outcome.completions() if isinstance(outcome, Ran) else outcome
+        limits = [self._answer_limit(item) for item in batch.items]
+        completions = outcome.completions(limits) if isinstance(outcome, Ran) else outcome
         if tracing.is_on:
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
@@ -208,6 +209,11 @@ class Delivery:
             return  # its requests may go on singly: they need their claims
         self._claims.release(batch)
         log.debug("answered %d requests", len(completions))
+
+    def _answer_limit(self, item: BatchItem) -> int:
+        """The bytes that an answer may have; one that is kept for its request id is a value of Redis."""
+        limit = self._settings.max_answer_bytes
+        return min(limit, keys.LARGEST_VALUE_BYTES) if item.result_key else limit
 
 
 def _now_us() -> int:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kernelport import tensors
-from kernelport.errors import DeadlineExceededError, InternalError, InvalidArgumentError, KernelPortError, to_status
+from kernelport.errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    KernelPortError,
+    ResourceExhaustedError,
+    to_status,
+)
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Declared
 from kernelport.v1 import inference_pb2 as pb
@@ -64,9 +71,13 @@ class Ran:
     backend_us: int
     started: float
 
-    def completions(self) -> list[Completion]:
-        """What travels: one completion for each request, in order."""
-        completions = [_completion(*each) for each in zip(self.ids, self.results, strict=True)]
+    def completions(self, limits: Sequence[int]) -> list[Completion]:
+        """What travels: one completion for each request, in order.
+
+        Args:
+            limits: the bytes that the answer of each may have; one that has more is an error.
+        """
+        completions = [_completion(*each) for each in zip(self.ids, self.results, limits, strict=True)]
         worker_us = _microseconds(time.monotonic() - self.started)
         for completion in completions:
             completion.prepare_us = self.prepare_us
@@ -132,13 +143,16 @@ def _run(backend: Backend, requests: Sequence[Request]) -> Sequence[Result]:
     return [result for request in requests for result in _run(backend, [request])]
 
 
-def _completion(request_id: bytes, result: Result) -> Completion:
+def _completion(request_id: bytes, result: Result, limit: int) -> Completion:
     if isinstance(result, KernelPortError):
         return Completion(id=request_id, error=to_status(result).SerializeToString())
     try:
+        if (size := tensors.wire_bytes(result)) > limit:
+            too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
+            return _completion(request_id, too_large, limit)
         outputs = tensors.from_arrays(result)
-    except TypeError as error:
-        return _completion(request_id, InternalError(f"the model's output cannot travel: {error}"))
+    except (TypeError, ValueError) as error:
+        return _completion(request_id, InternalError(f"the model's output cannot travel: {error}"), limit)
     return Completion(id=request_id, response=pb.InferResponse(outputs=outputs).SerializeToString())
 
 
