@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs chaos chaos-jobs bench-autoscale chaos-autoscale check-monitoring check-images check-ci
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs bench-autoscale chaos-autoscale check-monitoring check-images check-ci
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -45,6 +45,14 @@ bench-batching: .venv/installed-bench
 ## Bulk jobs: throughput, a million items, sharing, padding.
 bench-jobs: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.jobs
+
+## Twenty ONNX models, tiny to 200 MB, beside a plain loop over ONNX Runtime.
+bench-onnx: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.onnx_models
+
+## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options.
+bench-pair: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
 
 ## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
 chaos: .venv/installed-bench
