@@ -107,13 +107,12 @@ def first_difference(answers: Sequence[Answer], expected: Sequence[Answer]) -> s
 
 
 def stacked_by_hand(case: Case) -> str | None:
-    """What goes wrong when the requests share one run, stacked along the dimension ROWS; None when nothing does."""
+    """What goes wrong when the requests that are shaped like the first share one run, stacked along the dimension ROWS; None when nothing does."""
     inputs, outputs = (_row_axes(values) for values in (case.model.graph.input, case.model.graph.output))
     if len(inputs) < len(case.model.graph.input) or len(outputs) < len(case.model.graph.output):
         return "not every tensor has rows"
     alone = Alone(case.model)
-    # A request that is broadcast along its rows fits with no other.
-    requests = [each for each in case.requests if len({each[name].shape[axis] for name, axis in inputs.items()}) == 1]
+    requests = [each for each in case.requests if _fit_together(each, case.requests[0], inputs)]
     together = alone.answer(
         {name: np.concatenate([each[name] for each in requests], axis) for name, axis in inputs.items()}
     )
@@ -131,6 +130,14 @@ def stacked_by_hand(case: Case) -> str | None:
 def _row_axes(values: Sequence[onnx.ValueInfoProto]) -> dict[str, int]:
     shapes = {value.name: [dim.dim_param for dim in value.type.tensor_type.shape.dim] for value in values}
     return {name: shape.index(ROWS) for name, shape in shapes.items() if ROWS in shape}
+
+
+def _fit_together(request: Mapping[str, Array], other: Mapping[str, Array], axes: Mapping[str, int]) -> bool:
+    """Whether requests are alike but for their rows, of which one has the same number in each of its inputs."""
+    return len({request[name].shape[axis] for name, axis in axes.items()}) == 1 and all(
+        np.delete(request[name].shape, axis).tolist() == np.delete(other[name].shape, axis).tolist()
+        for name, axis in axes.items()
+    )
 
 
 def _rows(array: Array, axis: int | None, caller: int) -> Array:
