@@ -1,7 +1,7 @@
 """Small models of the kinds that people serve, with random weights, as exporters write them.
 
-Those of torch come from its own exporter, so that the graphs have its chains of Shape, Gather, Unsqueeze and Concat; the
-others are written the way the converters of scikit-learn, TensorFlow and ONNX Runtime's quantiser write them.
+Those of torch come from its own exporter, so that the graphs have its chains of Shape, Gather, Unsqueeze and Concat.
+The others are written as the converters of scikit-learn and TensorFlow and ONNX Runtime's quantiser write them.
 """
 
 import io
@@ -256,8 +256,8 @@ def _keras_lstm() -> onnx.ModelProto:
     """A recurrent layer as tf2onnx writes it: time turned to the front, states of zeros made from the input's shape."""
     rng = np.random.default_rng(6)
     model = onnx.parser.parse_model(
-        _HEADER + "g (float[N, T, 6] x) => (float[N, 5] y) <int64[1] from = {0}, int64[1] to = {1}, int64[1] axis = {0}, "
-        "int64[1] units = {5}, int64[1] width = {1}, int64[2] ends = {1, 5}, int64[1] direction = {0}> "
+        _HEADER + "g (float[N, T, 6] x) => (float[N, 5] y) <int64[1] from = {0}, int64[1] to = {1}, "
+        "int64[1] axis = {0}, int64[1] units = {5}, int64[1] direction = {0}> "
         "{ size = Shape(x) rows = Slice(size, from, to, axis) wanted = Concat<axis = 0>(rows, units) "
         "number = Cast<to = 6>(wanted) whole = Cast<to = 7>(number) state = ConstantOfShape(whole) "
         "start = Unsqueeze(state, direction) time = Transpose<perm = [1, 0, 2]>(x) "
@@ -287,9 +287,7 @@ def _floats(**shapes: Sequence[int]) -> Requests:
 
     def request(rng: np.random.Generator, rows: int) -> dict[str, Array]:
         scale = 10.0 ** rng.integers(-1, 3)
-        return {
-            name: (rng.normal(size=(rows, *shape)) * scale).astype(np.float32) for name, shape in shapes.items()
-        }
+        return {name: (rng.normal(size=(rows, *shape)) * scale).astype(np.float32) for name, shape in shapes.items()}
 
     return request
 
@@ -384,7 +382,9 @@ def architectures() -> tuple[Case, ...]:
         ),
         (
             "lstm",
-            _exported(Recurrent(), sequence, ["every", "last"], {"sequence": lengths, "every": lengths, "last": rows}, 5),
+            _exported(
+                Recurrent(), sequence, ["every", "last"], {"sequence": lengths, "every": lengths, "last": rows}, 5
+            ),
             sequence,
             apart,
             "rows are the batch axis of the layout",

@@ -107,7 +107,10 @@ def first_difference(answers: Sequence[Answer], expected: Sequence[Answer]) -> s
 
 
 def stacked_by_hand(case: Case) -> str | None:
-    """What goes wrong when the requests that are shaped like the first share one run, stacked along the dimension ROWS; None when nothing does."""
+    """What goes wrong when requests share one run, stacked along the dimension ROWS; None when nothing does.
+
+    They are those that are shaped like the first one, but for their rows.
+    """
     inputs, outputs = (_row_axes(values) for values in (case.model.graph.input, case.model.graph.output))
     if len(inputs) < len(case.model.graph.input) or len(outputs) < len(case.model.graph.output):
         return "not every tensor has rows"

@@ -7,10 +7,11 @@ calls and as a bulk job. Each answer is compared with that of the same request a
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -101,8 +102,10 @@ def _told(cases: Sequence[Case], judgements: Sequence[Judgement]) -> list[dict[s
     print(f"{len(known & stacked)} of {len(known)} known ones are still stacked; {LEAST_STILL_STACKED:.0%} must be.")
     unmixed = [each.name for each, is_apart in zip(judgements, apart, strict=True) if is_apart]
     print(f"{len(stacked.intersection(unmixed))} of {len(unmixed)} whose rows stay apart on these inputs are stacked.")
-    others = (verdict for each, verdict in zip(judgements, verdicts, strict=True) if not each.stacked)
-    print(f"Not stacked, by verdict: {_counts(Counter(verdict for verdict, _ in others))}.")
+    others = Counter(verdict for each, verdict in zip(judgements, verdicts, strict=True) if not each.stacked)
+    print("Not stacked, by verdict and reason (without the names of nodes):")
+    for (verdict, reason), count in sorted(_without_names(others).items(), key=lambda each: -each[1]):
+        print(f"  {count:5} {verdict}: {reason}")
     return [
         {**asdict(each), "rows_stay_apart": is_apart, "verdict": verdict, "reason": reason}
         for each, is_apart, (verdict, reason) in zip(judgements, apart, verdicts, strict=True)
@@ -119,6 +122,13 @@ def _verdict(model: onnx.ModelProto) -> tuple[str, str]:
     return proof.verdict.name.lower(), proof.reason
 
 
+def _without_names(verdicts: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for (verdict, reason), count in verdicts.items():
+        counts[verdict, re.sub("'[^']*'", "'...'", reason)] += count
+    return counts
+
+
 def _with_progress(each: Iterable[T], total: int, what: str) -> Iterator[T]:
     """The same; tells ten times on the way how far it is."""
     for number, item in enumerate(each, start=1):
@@ -127,7 +137,7 @@ def _with_progress(each: Iterable[T], total: int, what: str) -> Iterator[T]:
             print(f"{what}: {number} of {total}", file=sys.stderr, flush=True)
 
 
-def _counts(counts: dict[str, float]) -> str:
+def _counts(counts: Mapping[str, float]) -> str:
     return ", ".join(f"{name}: {count:g}" for name, count in counts.items()) or "none"
 
 

@@ -225,7 +225,7 @@ _ENTRIES: list[tuple[str, str, str, Requests]] = [
     (
         "compress",
         "divides by the number of positive rows",
-        f"g {_BOTH} <int64[1] axes = {{1}}> {{ zero = Constant<value_float = 0.0>() flat = ReduceSum<keepdims = 0>(x, axes) "
+        f"g {_BOTH} <int64[1] axes = {{1}}, float zero = {{0}}> {{ flat = ReduceSum<keepdims = 0>(x, axes) "
         "keep = Greater(flat, zero) kept = Compress<axis = 0>(x, keep) sum = ReduceSum(kept) y = Add(x, sum) }",
         _rows,
     ),
@@ -381,14 +381,15 @@ _ENTRIES: list[tuple[str, str, str, Requests]] = [
     (
         "scatter_nd",
         "writes rows where other rows say",
-        'g (float[N, 4] x, int64[N] at) => (float[N, 4] y) <int64[1] axes = {1}> '
+        "g (float[N, 4] x, int64[N] at) => (float[N, 4] y) <int64[1] axes = {1}> "
         '{ column = Unsqueeze(at, axes) y = ScatterND<reduction = "add">(x, column, x) }',
         _pointers,
     ),
     (
         "first_row",
         "subtracts the first row",
-        f"g {_BOTH} <int64[1] a = {{0}}, int64[1] b = {{1}}, int64[1] one = {{1}}> {{ {_COUNT} first_row = Slice(x, a, b) "
+        f"g {_BOTH} <int64[1] a = {{0}}, int64[1] b = {{1}}, int64[1] one = {{1}}> "
+        f"{{ {_COUNT} first_row = Slice(x, a, b) "
         "times = Concat<axis = 0>(n, one) all = Tile(first_row, times) y = Sub(x, all) }",
         _rows,
     ),

@@ -1,6 +1,6 @@
 """Serves cases as deployments: straight through the ONNX backend, or by a whole stack with callers and bulk jobs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +149,7 @@ def _counted_runs() -> Iterator[list[None]]:
         yield runs
 
 
-def _counting(method, runs: list[None]):  # noqa: ANN001, ANN202
+def _counting(method: Callable[..., object], runs: list[None]) -> Callable[..., object]:
     def counted(*args: object) -> object:
         runs.append(None)
         return method(*args)
