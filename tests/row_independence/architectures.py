@@ -13,174 +13,19 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from kernelport.tensors import Array
+from tests.row_independence import modules
 from tests.row_independence.cases import CROWD, ROWS, Case
 
 _HEADER = '<ir_version: 9, opset_import: ["" : 17, "ai.onnx.ml" : 3]>'
-_WIDTH, _WORDS, _LENGTH = 16, 40, 7
+_LENGTH = 7
 
 Requests = Callable[[np.random.Generator, int], dict[str, Array]]
 """The request of one caller, with so many rows."""
 Axes = Mapping[str, Mapping[int, str]]
 """The free axes of inputs and outputs, by their names."""
-
-
-class Bert(nn.Module):
-    """Token and position embeddings, an encoder that leaves out masked tokens, a pooled class."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words, self.positions = nn.Embedding(_WORDS, _WIDTH), nn.Embedding(32, _WIDTH)
-        self.query, self.key, self.value = (nn.Linear(_WIDTH, _WIDTH) for _ in range(3))
-        self.first, self.second = nn.Linear(_WIDTH, 32), nn.Linear(32, _WIDTH)
-        self.norm, self.head = nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, 3)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        rows, length = input_ids.shape
-        places = torch.arange(length).unsqueeze(0).expand(rows, -1)
-        hidden = self.norm(self.words(input_ids) + self.positions(places))
-        bias = (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
-        heads = [part(hidden).view(rows, length, 2, -1).transpose(1, 2) for part in (self.query, self.key, self.value)]
-        scores = heads[0] @ heads[1].transpose(-1, -2) / 8**0.5 + bias
-        mixed = (scores.softmax(-1) @ heads[2]).transpose(1, 2).reshape(rows, length, _WIDTH)
-        hidden = self.norm(hidden + self.second(nn.functional.gelu(self.first(mixed))))
-        return hidden, self.head(torch.tanh(hidden[:, 0]))
-
-
-class Gpt(nn.Module):
-    """A decoder whose tokens look at those before; the logits of the last token."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words, self.positions = nn.Embedding(_WORDS, _WIDTH), nn.Embedding(32, _WIDTH)
-        self.attend, self.out = nn.Linear(_WIDTH, 3 * _WIDTH), nn.Linear(_WIDTH, _WIDTH)
-        self.norm, self.head = nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, _WORDS, bias=False)
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        rows, length = input_ids.shape
-        hidden = self.words(input_ids) + self.positions(torch.arange(length))
-        query, key, value = (
-            part.view(rows, length, 4, -1).transpose(1, 2) for part in self.attend(self.norm(hidden)).split(_WIDTH, 2)
-        )
-        seen = torch.ones(length, length, dtype=torch.bool).tril()
-        scores = (query @ key.transpose(-1, -2) / 2).masked_fill(~seen, float("-inf"))
-        hidden = hidden + self.out((scores.softmax(-1) @ value).transpose(1, 2).reshape(rows, length, _WIDTH))
-        return self.head(hidden[:, -1])
-
-
-class Residual(nn.Module):
-    """Convolutions with batch normalisation and a shortcut, pooled over the image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.one, self.two = (nn.Conv2d(size, 8, 3, padding=1) for size in (3, 8, 8))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(3))
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, image: Tensor) -> Tensor:
-        hidden = nn.functional.max_pool2d(self.norms[0](self.stem(image)).relu(), 3, 2, 1)
-        branch = self.norms[2](self.two(self.norms[1](self.one(hidden)).relu()))
-        return self.head(torch.flatten(nn.functional.adaptive_avg_pool2d((hidden + branch).relu(), 1), 1))
-
-
-class Unet(nn.Module):
-    """Down and up again, by interpolation to the size that was, beside what was there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.enter, self.down, self.middle = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 8, 3, 2, 1), nn.GroupNorm(2, 8)
-        self.up, self.leave = nn.ConvTranspose2d(8, 4, 2, 2), nn.Conv2d(8, 1, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        wide = self.enter(image).relu()
-        deep = self.up(self.middle(self.down(wide)).relu())
-        fitted = nn.functional.interpolate(deep, size=wide.shape[-2:], mode="bilinear", align_corners=False)
-        return self.leave(torch.cat([wide, fitted], 1)).sigmoid()
-
-
-class Recurrent(nn.Module):
-    """Two directions over time, from a state of zeros; the rows first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps, self.head = nn.LSTM(6, 5, 2, batch_first=True, bidirectional=True), nn.Linear(10, 3)
-
-    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        every, _ = self.steps(sequence)
-        return every, self.head(every[:, -1, :])
-
-
-class TimeFirst(nn.Module):
-    """The same with time on the first axis and the rows on the second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps, self.head = nn.GRU(6, 5), nn.Linear(5, 3)
-
-    def forward(self, sequence: Tensor) -> Tensor:
-        return self.head(self.steps(sequence)[0])
-
-
-class Mel(nn.Module):
-    """Log-mel features of audio, normalised within each recording."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("window", torch.hann_window(32))
-        self.register_buffer("bank", torch.rand(17, 6))
-
-    def forward(self, audio: Tensor) -> Tensor:
-        spectrum = torch.stft(audio, 32, 16, window=self.window, center=False, return_complex=False)
-        power = spectrum.pow(2).sum(-1)
-        features = torch.log(torch.clamp(power.transpose(1, 2) @ self.bank, min=1e-6))
-        return features - features.mean(dim=1, keepdim=True)
-
-
-class Encoder(nn.Module):
-    """Torch's own encoder layers, which fold rows and time together; the exporter keeps the length it has seen."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(_WIDTH, 2, 32, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        return self.encoder(vectors)
-
-
-class Translator(nn.Module):
-    """Torch's own attention, over vectors of which both the number of rows and the length are free."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (nn.Linear(_WIDTH, _WIDTH) for _ in range(3))
-        self.norm, self.out = nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, _WIDTH)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        heads = [part(vectors).unflatten(-1, (4, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)]
-        attended = nn.functional.scaled_dot_product_attention(*heads, is_causal=True)
-        return self.norm(vectors + self.out(attended.transpose(1, 2).flatten(2)))
-
-
-class Speaker(nn.Module):
-    """Text to a waveform: predicted durations stretch the tokens, so the longest of all rows decides the length."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words, self.duration = nn.Embedding(_WORDS, _WIDTH), nn.Linear(_WIDTH, 1)
-        self.flow, self.wave = nn.Conv1d(_WIDTH, _WIDTH, 3, padding=1), nn.ConvTranspose1d(_WIDTH, 1, 4, 4)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        hidden = self.words(tokens)
-        ends = torch.cumsum(torch.ceil(torch.exp(self.duration(hidden).squeeze(-1))), 1)
-        frames = torch.arange(int(ends[:, -1].max()) if not torch.jit.is_tracing() else ends[:, -1].max().long())
-        before = torch.cat([torch.zeros_like(ends[:, :1]), ends[:, :-1]], 1)
-        path = (frames[None, :, None] < ends[:, None, :]) & (frames[None, :, None] >= before[:, None, :])
-        stretched = (path.float() @ hidden).transpose(1, 2)
-        audio = torch.tanh(self.wave(self.flow(stretched))).squeeze(1)
-        return audio / audio.abs().amax(1, keepdim=True).clamp(min=1e-3)
 
 
 def _quantised_perceptron() -> onnx.ModelProto:
@@ -293,11 +138,11 @@ def _floats(**shapes: Sequence[int]) -> Requests:
 
 
 def _tokens(rng: np.random.Generator, rows: int) -> dict[str, Array]:
-    return {"tokens": rng.integers(0, _WORDS, (rows, _LENGTH))}
+    return {"tokens": rng.integers(0, modules.WORDS, (rows, _LENGTH))}
 
 
 def _input_ids(rng: np.random.Generator, rows: int) -> dict[str, Array]:
-    return {"input_ids": rng.integers(0, _WORDS, (rows, _LENGTH))}
+    return {"input_ids": rng.integers(0, modules.WORDS, (rows, _LENGTH))}
 
 
 def _masked(rng: np.random.Generator, rows: int) -> dict[str, Array]:
@@ -308,24 +153,27 @@ def _masked(rng: np.random.Generator, rows: int) -> dict[str, Array]:
 
 def _of_two_lengths(rng: np.random.Generator, rows: int) -> dict[str, Array]:
     length = _LENGTH if rng.integers(3) else _LENGTH - 2
-    return {"vectors": (rng.normal(size=(rows, length, _WIDTH)) * 10.0 ** rng.integers(-1, 3)).astype(np.float32)}
+    return {
+        "vectors": (rng.normal(size=(rows, length, modules.WIDTH)) * 10.0 ** rng.integers(-1, 3)).astype(np.float32)
+    }
 
 
 def _time_first(rng: np.random.Generator, rows: int) -> dict[str, Array]:
     return {"sequence": (rng.normal(size=(_LENGTH, rows, 6)) * 10.0 ** rng.integers(-1, 3)).astype(np.float32)}
 
 
-def _exported(module: nn.Module, request: Requests, outputs: Sequence[str], free: Axes, seed: int) -> onnx.ModelProto:
-    """What torch's exporter makes of a module, traced with two rows."""
-    torch.manual_seed(seed)
-    for parameter in module.parameters():
+def _exported(module: type[nn.Module], request: Requests, outputs: Sequence[str], free: Axes) -> onnx.ModelProto:
+    """What torch's exporter makes of a module with random weights, traced with two rows."""
+    torch.manual_seed(1)
+    made = module()
+    for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.3)
     example = request(np.random.default_rng(0), 2)
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer, and of the exporter about its own age
         torch.onnx.export(
-            module.eval(),
+            made.eval(),
             tuple(torch.from_numpy(array) for array in example.values()),
             file,
             dynamo=False,
@@ -337,107 +185,96 @@ def _exported(module: nn.Module, request: Requests, outputs: Sequence[str], free
     return onnx.load_model_from_string(file.getvalue())
 
 
-@cache
-def architectures() -> tuple[Case, ...]:
-    """Every architecture, each time the same."""
-    rows, lengths, images = {0: ROWS}, {0: ROWS, 1: "T"}, {0: ROWS, 2: "H", 3: "W"}
-    image = _floats(image=(1, 9, 11))
-    sequence = _floats(sequence=(_LENGTH, 6))
-    vectors = _floats(vectors=(_LENGTH, _WIDTH))
-    apart, mixed = True, False
-    made: list[tuple[str, onnx.ModelProto, Requests, bool, str]] = [
-        (
-            "bert",
-            _exported(
-                Bert(),
-                _masked,
-                ["hidden", "logits"],
-                {"input_ids": lengths, "attention_mask": lengths, "hidden": lengths, "logits": rows},
-                1,
-            ),
+_ROWS, _LENGTHS, _IMAGES, _AUDIO = {0: ROWS}, {0: ROWS, 1: "T"}, {0: ROWS, 2: "H", 3: "W"}, {0: ROWS, 1: "S"}
+_TIME_FIRST = {0: "T", 1: ROWS}
+_photo, _scan = _floats(image=(3, 12, 12)), _floats(image=(1, 9, 11))
+_sequence, _vectors, _recording = (
+    _floats(sequence=(_LENGTH, 6)),
+    _floats(vectors=(_LENGTH, modules.WIDTH)),
+    _floats(audio=[160]),
+)
+_APART, _MIXED = True, False
+
+# By name: how the model is made, requests, whether its rows are independent, why.
+_ENTRIES: dict[str, tuple[Callable[[], onnx.ModelProto], Requests, bool, str]] = {
+    "bert": (
+        lambda: _exported(
+            modules.Bert,
             _masked,
-            apart,
-            "attention is within a row, and its mask is too",
+            ["hidden", "logits"],
+            {"input_ids": _LENGTHS, "attention_mask": _LENGTHS, "hidden": _LENGTHS, "logits": _ROWS},
         ),
-        (
-            "gpt",
-            _exported(Gpt(), _input_ids, ["logits"], {"input_ids": lengths, "logits": rows}, 2),
-            _input_ids,
-            apart,
-            "attention is within a row",
+        _masked,
+        _APART,
+        "attention is within a row, and its mask is too",
+    ),
+    "gpt": (
+        lambda: _exported(modules.Gpt, _input_ids, ["logits"], {"input_ids": _LENGTHS, "logits": _ROWS}),
+        _input_ids,
+        _APART,
+        "attention is within a row",
+    ),
+    "resnet": (
+        lambda: _exported(modules.Residual, _photo, ["logits"], {"image": _ROWS, "logits": _ROWS}),
+        _photo,
+        _APART,
+        "normalised by constants, pooled over the image",
+    ),
+    "unet": (
+        lambda: _exported(modules.Unet, _scan, ["mask"], {"image": _IMAGES, "mask": _IMAGES}),
+        _scan,
+        _APART,
+        "groups are of the channels of one image",
+    ),
+    "lstm": (
+        lambda: _exported(
+            modules.Recurrent, _sequence, ["every", "last"], {"sequence": _LENGTHS, "every": _LENGTHS, "last": _ROWS}
         ),
-        (
-            "resnet",
-            _exported(Residual(), _floats(image=(3, 12, 12)), ["logits"], {"image": rows, "logits": rows}, 3),
-            _floats(image=(3, 12, 12)),
-            apart,
-            "normalised by constants, pooled over the image",
-        ),
-        (
-            "unet",
-            _exported(Unet(), image, ["mask"], {"image": images, "mask": images}, 4),
-            image,
-            apart,
-            "groups are of the channels of one image",
-        ),
-        (
-            "lstm",
-            _exported(
-                Recurrent(), sequence, ["every", "last"], {"sequence": lengths, "every": lengths, "last": rows}, 5
-            ),
-            sequence,
-            apart,
-            "rows are the batch axis of the layout",
-        ),
-        (
-            "gru_time_first",
-            _exported(
-                TimeFirst(), _time_first, ["every"], {"sequence": {0: "T", 1: ROWS}, "every": {0: "T", 1: ROWS}}, 6
-            ),
-            _time_first,
-            apart,
-            "rows are the second axis throughout",
-        ),
-        ("lstm_of_keras", _keras_lstm(), _floats(x=(_LENGTH, 6)), apart, "rows are the second axis of the layer"),
-        (
-            "log_mel",
-            _exported(Mel(), _floats(audio=(160,)), ["features"], {"audio": {0: ROWS, 1: "S"}, "features": lengths}, 7),
-            _floats(audio=(160,)),
-            apart,
-            "frames and means are of one recording",
-        ),
-        (
-            "transformer",
-            _exported(Translator(), _of_two_lengths, ["encoded"], {"vectors": lengths, "encoded": lengths}, 8),
-            _of_two_lengths,
-            apart,
-            "attention is within a row; requests of one length fit together",
-        ),
-        (
-            "encoder",
-            _exported(Encoder(), vectors, ["encoded"], {"vectors": rows, "encoded": rows}, 10),
-            vectors,
-            apart,
-            "attention is within a row, though rows and time are folded together around it",
-        ),
-        ("quantised", _quantised_perceptron(), _floats(x=(12,)), apart, "all scales are constants"),
-        ("trees", _trees(), _floats(X=(3,)), apart, "each row goes down the trees alone"),
-        ("detector", _detector(), _floats(boxes=(6, 4), logits=(6, 3)), mixed, "all images' boxes are in one list"),
-        (
-            "speaker",
-            _exported(Speaker(), _tokens, ["audio"], {"tokens": lengths, "audio": {0: ROWS, 1: "S"}}, 9),
-            _tokens,
-            mixed,
-            "the longest row of all decides how long the audio is",
-        ),
-    ]
-    return tuple(
-        Case(
-            name,
-            model,
-            tuple(request(np.random.default_rng(caller), 1 + caller % 4) for caller in range(CROWD)),
-            independent,
-            why,
-        )
-        for name, model, request, independent, why in made
-    )
+        _sequence,
+        _APART,
+        "rows are the batch axis of the layout",
+    ),
+    "gru_time_first": (
+        lambda: _exported(modules.TimeFirst, _time_first, ["every"], {"sequence": _TIME_FIRST, "every": _TIME_FIRST}),
+        _time_first,
+        _APART,
+        "rows are the second axis throughout",
+    ),
+    "lstm_of_keras": (_keras_lstm, _floats(x=(_LENGTH, 6)), _APART, "rows are the second axis of the layer"),
+    "log_mel": (
+        lambda: _exported(modules.Mel, _recording, ["features"], {"audio": _AUDIO, "features": _LENGTHS}),
+        _recording,
+        _APART,
+        "frames and means are of one recording",
+    ),
+    "transformer": (
+        lambda: _exported(modules.Translator, _of_two_lengths, ["encoded"], {"vectors": _LENGTHS, "encoded": _LENGTHS}),
+        _of_two_lengths,
+        _APART,
+        "attention is within a row; requests of one length fit together",
+    ),
+    "encoder": (
+        lambda: _exported(modules.Encoder, _vectors, ["encoded"], {"vectors": _ROWS, "encoded": _ROWS}),
+        _vectors,
+        _APART,
+        "attention is within a row, though rows and time are folded together around it",
+    ),
+    "quantised": (_quantised_perceptron, _floats(x=[12]), _APART, "all scales are constants"),
+    "trees": (_trees, _floats(X=[3]), _APART, "each row goes down the trees alone"),
+    "detector": (_detector, _floats(boxes=(6, 4), logits=(6, 3)), _MIXED, "all images' boxes are in one list"),
+    "speaker": (
+        lambda: _exported(modules.Speaker, _tokens, ["audio"], {"tokens": _LENGTHS, "audio": _AUDIO}),
+        _tokens,
+        _MIXED,
+        "the longest row of all decides how long the audio is",
+    ),
+}
+ARCHITECTURES = tuple(_ENTRIES)
+
+
+@cache
+def architecture(name: str) -> Case:
+    """One of ARCHITECTURES, each time the same."""
+    make, request, independent, why = _ENTRIES[name]
+    requests = tuple(request(np.random.default_rng(caller), 1 + caller % 4) for caller in range(CROWD))
+    return Case(name, make(), requests, independent, why)

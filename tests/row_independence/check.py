@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import onnx
 
-from tests.row_independence.architectures import architectures
-from tests.row_independence.cases import ROUNDING, Case, stacked_by_hand
+from tests.row_independence.architectures import ARCHITECTURES, architecture
+from tests.row_independence.cases import LEAST, ROUNDING, Case, stacked_by_hand
 from tests.row_independence.dependent import dependent
 from tests.row_independence.serving import Judgement, judge_backend, served
 from tests.row_independence.variants import node_tests, variants
@@ -43,90 +43,99 @@ class Wrong:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("levels", nargs="*", choices=["backend", "stack"], default=["backend", "stack"])
+    parser.add_argument("level", nargs="?", choices=["backend", "stack"], help="only this one")
     parser.add_argument("--match", default="", help="only the models with this in their name")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # also for the workers: the models are small
 
     skipped: Counter[str] = Counter()
     nodes = [case for test in node_tests(skipped) for case in variants(test)]
-    every = [*nodes, *dependent(), *architectures()]
+    every = [*nodes, *dependent(), *map(architecture, ARCHITECTURES)]
     cases = [case for case in every if options.match in case.name]
     print(f"{len(cases)} models. Left out of ONNX's node tests: {_counts(skipped)}.")
-    print(f"Floats may be off by these parts of the largest in the answer: {_counts(ROUNDING)}.")
+    print(f"Floats may be off by these parts of the largest in the answer, or of {LEAST}: {_counts(ROUNDING)}.")
 
-    wrong: list[Wrong] = []
     results: dict[str, object] = {"skipped": skipped}
-    if "backend" in options.levels:
+    wrong: list[Wrong] = []
+    enough = True
+    if options.level != "stack":
         judgements = _by_backend(cases)
-        wrong += [Wrong(each.name, "batch", each.wrong) for each in judgements if each.wrong]
-        results["backend"] = _told(cases, judgements)
-    if "stack" in options.levels:
+        wrong += [Wrong(each.name, "a batch", each.wrong) for each in judgements if each.wrong]
+        enough = _tell_known(judgements)
+        results["backend"] = _tell_stacked(cases, judgements)
+    if options.level != "backend":
         wrong += _by_stack(cases)
     results["wrong"] = [asdict(each) for each in wrong]
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1))
     for each in wrong:
-        print(f"WRONG {each.name} as {each.way}: {each.finding}")
-    print(f"{len(wrong)} wrong of {sum(len(case.requests) for case in cases)} requests a way. {RESULTS} has it all.")
-    sys.exit(bool(wrong))
+        print(f"WRONG {each.name} by {each.way}: {each.finding}")
+    print(f"{len(wrong)} models and ways are wrong. {RESULTS} has it all.")
+    sys.exit(bool(wrong) or not enough)
 
 
 def _by_backend(cases: Sequence[Case]) -> list[Judgement]:
     with tempfile.TemporaryDirectory() as folder:
-        return list(_with_progress(judge_backend(cases, Path(folder)), len(cases), "backend"))
+        judgements = list(_with_progress(judge_backend(cases, Path(folder)), len(cases), "backend"))
+    print(f"{sum(each.compared for each in judgements)} answers compared in batches.")
+    return judgements
 
 
-def _by_stack(cases: Sequence[Case]) -> Iterator[Wrong]:
+def _by_stack(cases: Sequence[Case]) -> list[Wrong]:
     """One stack, with one worker, after the other."""
+    wrong: list[Wrong] = []
     chunks = [cases[start : start + WORKER_SERVES] for start in range(0, len(cases), WORKER_SERVES)]
     for chunk in _with_progress(chunks, len(chunks), "stack"):
         with tempfile.TemporaryDirectory() as folder, served(chunk, Path(folder)) as serving:
-            for case in chunk:
-                if finding := serving.judge_callers(case):
-                    yield Wrong(case.name, "calls", finding)
-            for case, job_id in [(case, serving.submit(case)) for case in chunk]:
-                if finding := serving.judge_job(case, job_id):
-                    yield Wrong(case.name, "a job", finding)
+            called = [(case, "calls", serving.judge_callers(case)) for case in chunk]
+            jobs = [(case, serving.submit(case)) for case in chunk]
+            done = [(case, "a job", serving.judge_job(case, job_id)) for case, job_id in jobs]
+        wrong += [Wrong(case.name, way, finding) for case, way, finding in [*called, *done] if finding]
+    compared = sum(len(case.requests) for case in cases)
+    print(f"{compared} answers compared in concurrent calls, and as many in jobs.")
+    return wrong
 
 
-def _told(cases: Sequence[Case], judgements: Sequence[Judgement]) -> list[dict[str, object]]:
-    """Prints what is stacked, and what is not and why. Returns each judgement with what else is known of its case."""
-    apart = [stacked_by_hand(case) is None for case in cases]
-    verdicts = [_verdict(case.model) for case in cases]
+def _tell_known(judgements: Sequence[Judgement]) -> bool:
+    """Prints how many of the known variants are stacked, and which are not; True when they are enough."""
     stacked = {each.name for each in judgements if each.stacked}
-    shared = sum(each.stacked and each.runs < each.compared for each in judgements)
-    known = set(STACKED_BY_TRIAL.read_text().split()) & {case.name for case in cases}
-    print(f"{sum(each.compared for each in judgements)} answers compared in batches.")
-    print(f"{len(stacked)} models stacked, {shared} of them shared a run.")
+    known = set(STACKED_BY_TRIAL.read_text().split()) & {each.name for each in judgements}
     print(f"{len(known & stacked)} of {len(known)} known ones are still stacked; {LEAST_STILL_STACKED:.0%} must be.")
-    unmixed = [each.name for each, is_apart in zip(judgements, apart, strict=True) if is_apart]
-    print(f"{len(stacked.intersection(unmixed))} of {len(unmixed)} whose rows stay apart on these inputs are stacked.")
-    others = Counter(verdict for each, verdict in zip(judgements, verdicts, strict=True) if not each.stacked)
-    print("Not stacked, by verdict and reason (without the names of nodes):")
-    for (verdict, reason), count in sorted(_without_names(others).items(), key=lambda each: -each[1]):
-        print(f"  {count:5} {verdict}: {reason}")
-    return [
-        {**asdict(each), "rows_stay_apart": is_apart, "verdict": verdict, "reason": reason}
-        for each, is_apart, (verdict, reason) in zip(judgements, apart, verdicts, strict=True)
+    print("Not any more:", ", ".join(sorted(known - stacked)) or "none")
+    return len(known & stacked) >= LEAST_STILL_STACKED * len(known)
+
+
+def _tell_stacked(cases: Sequence[Case], judgements: Sequence[Judgement]) -> list[dict[str, object]]:
+    """Prints what is stacked, and what is not and why. Returns each judgement with what else is known of its case."""
+    known = [
+        {**asdict(each), "rows_stay_apart": stacked_by_hand(case) is None, **_verdict(case.model)}
+        for case, each in zip(cases, judgements, strict=True)
     ]
+    stacked = [each for each in known if each["stacked"]]
+    shared = sum(each.stacked and each.runs < each.compared for each in judgements)
+    print(f"{len(stacked)} models stacked, {shared} of them shared a run.")
+    apart = sum(bool(each["rows_stay_apart"]) for each in stacked), sum(bool(each["rows_stay_apart"]) for each in known)
+    print(f"{apart[0]} of {apart[1]} whose rows stay apart on these inputs are stacked.")
+    others = Counter((each["verdict"], _without_names(str(each["reason"]))) for each in known if not each["stacked"])
+    print("Not stacked, by verdict and reason:")
+    for (verdict, reason), count in others.most_common():
+        print(f"  {count:5} {verdict}: {reason}")
+    return known
 
 
-def _verdict(model: onnx.ModelProto) -> tuple[str, str]:
+def _verdict(model: onnx.ModelProto) -> dict[str, str]:
     """What the proof says of a model, and why."""
     try:
         from kernelport_workers.row_proof import prove
     except ImportError:
-        return "not tried", ""
+        return {"verdict": "not tried", "reason": ""}
     proof = prove(model)
-    return proof.verdict.name.lower(), proof.reason
+    return {"verdict": proof.verdict.name.lower(), "reason": proof.reason}
 
 
-def _without_names(verdicts: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
-    counts: Counter[tuple[str, str]] = Counter()
-    for (verdict, reason), count in verdicts.items():
-        counts[verdict, re.sub("'[^']*'", "'...'", reason)] += count
-    return counts
+def _without_names(reason: str) -> str:
+    """A reason without the names of nodes, so that equal ones count together."""
+    return re.sub("'[^']*'", "'...'", reason)
 
 
 def _with_progress(each: Iterable[T], total: int, what: str) -> Iterator[T]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.row_independence.architectures import architectures
+from tests.row_independence.architectures import ARCHITECTURES, architecture
 from tests.row_independence.cases import Case, stacked_by_hand
 from tests.row_independence.dependent import dependent
 from tests.row_independence.serving import Judgement, ServedCases, judge_backend, served
@@ -17,7 +17,13 @@ from tests.row_independence.variants import node_tests, variants
 DEPENDENT = {case.name: case for case in dependent()}
 # Their dependence shows on no small input: what a trial with random ones takes for independent.
 SERVED = ("lag_seven", "jump_above_two", "if_any_is_large")
-SAMPLE = 12
+SAMPLE = 16
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models are small: threads would only wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +60,9 @@ def test_items_of_a_job_for_a_model_that_mixes_rows_get_their_own_answers(name: 
     assert served_cases.judge_job(case, served_cases.submit(case)) is None
 
 
-@pytest.mark.parametrize("case", architectures(), ids=lambda case: case.name)
-def test_an_exported_architecture_is_stacked_where_its_rows_are_independent(case: Case, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_exported_architecture_is_stacked_where_its_rows_are_independent(name: str, tmp_path: Path) -> None:
+    case = architecture(name)
     assert (stacked_by_hand(case) is None) == case.independent
     judgement = judged(case, tmp_path)
     assert judgement.wrong is None
