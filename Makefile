@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs bench-autoscale chaos-autoscale check-monitoring check-images check-ci
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -69,6 +69,11 @@ check-monitoring: .venv/installed-test
 ## The install lines of every image in clean environments, and each service's command run from its own.
 check-images: .venv/installed-test
 	$(BIN)/python -m pytest tests/compose/check_images.py
+
+## No answer depends on another caller's rows: thousands of models, in batches and through whole stacks, compared with
+## ONNX Runtime alone. About half an hour.
+check-rows: .venv/installed-test
+	$(BIN)/python -m tests.row_independence.check
 
 ## The shell steps of the workflows: those of CI in a fresh clone, those of the deployment on a fake cloud.
 check-ci: .venv/installed-test

@@ -74,7 +74,8 @@ ERRORS = {
     ),
     f"{PIPELINE}, batching: 8": "x.batching: expected a mapping, got 8",
     f"{PIPELINE}, batching: {{max_bach: 8}}": (
-        'x.batching.max_bach: expected one of axes, max_batch, max_bytes, max_rows, got "max_bach"; did you mean "max_batch"?'
+        'x.batching.max_bach: expected one of axes, max_batch, max_bytes, max_rows, got "max_bach"; '
+        'did you mean "max_batch"?'
     ),
     f"{PIPELINE}, timeouts: {{request_s: 0}}": "x.timeouts.request_s: expected a number of seconds above 0, got 0",
     f"{PIPELINE}, timeouts: {{load_s: .inf}}": (

@@ -170,8 +170,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"cache": "here"}, 'cache: expected a mapping, got "here"'),
     (
         {"sorce": 1},
-        'sorce: expected one of backend, batch_axes, cache, files, format, id, onnx, options, pad, runtime, source, got "sorce"; '
-        'did you mean "source"?',
+        "sorce: expected one of backend, batch_axes, cache, files, format, id, onnx, options, pad, runtime, source, "
+        'got "sorce"; did you mean "source"?',
     ),
 ]
 
