@@ -1,5 +1,6 @@
 """Puts the bodies of functions in the place of their calls."""
 
+import logging
 from collections.abc import Iterator
 
 import onnx
@@ -7,6 +8,8 @@ import onnx.inliner
 
 from kernelport_workers.row_proof.nodes import TABLE
 from kernelport_workers.row_proof.values import MOST_ELEMENTS
+
+log = logging.getLogger(__name__)
 
 
 def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -22,10 +25,20 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         for node in _nodes(model.graph)
         if (node.domain, node.op_type) not in TABLE and _is_defined(node, opsets.get(node.domain, 1))
     }
-    if defined:
-        slim = _without_weights(model)
-        model = onnx.inliner.inline_selected_functions(slim, sorted(defined), inline_schema_functions=True)
-    return model
+    return _inlined(_without_weights(model), sorted(defined)) if defined else model
+
+
+def _inlined(model: onnx.ModelProto, operators: list[tuple[str, str]]) -> onnx.ModelProto:
+    """The model with operators of the specification inlined, if their inputs' types can be told."""
+    for tensor in model.graph.initializer:
+        typed = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.value_info.append(typed)
+    try:
+        model = onnx.shape_inference.infer_shapes(model)
+        return onnx.inliner.inline_selected_functions(model, operators, inline_schema_functions=True)
+    except (RuntimeError, onnx.shape_inference.InferenceError) as error:
+        log.info("cannot inline %s: %s", ", ".join(name for _, name in operators), error)
+        return model
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -42,7 +55,7 @@ def _is_defined(node: onnx.NodeProto, version: int) -> bool:
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
     except onnx.defs.SchemaError:
         return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+    return schema.has_function or schema.has_context_dependent_function  # type: ignore[attr-defined,no-any-return]
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
