@@ -1,13 +1,15 @@
 """Puts the bodies of functions in the place of their calls."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 import onnx.inliner
 
 from kernelport_workers.row_proof.nodes import TABLE
 from kernelport_workers.row_proof.values import MOST_ELEMENTS
+
+_MOST_NODES = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,7 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     What cannot be inlined (a function of another opset than the model's) is left as it is.
     """
     if model.functions:
+        _check_length(model)
         model = onnx.inliner.inline_local_functions(_without_weights(model))
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     defined = {
@@ -39,6 +42,32 @@ def _inlined(model: onnx.ModelProto, operators: list[tuple[str, str]]) -> onnx.M
     except (RuntimeError, onnx.shape_inference.InferenceError) as error:
         log.info("cannot inline %s: %s", ", ".join(name for _, name in operators), error)
         return model
+
+
+def _check_length(model: onnx.ModelProto) -> None:
+    """Refuses functions that call each other so often, or in a circle, that the bodies have no end.
+
+    Raises:
+        ValueError: they do.
+    """
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    lengths: dict[tuple[str, str], int] = {}
+
+    def length(nodes: Iterable[onnx.NodeProto]) -> int:
+        total = 0
+        for node in nodes:
+            call = (node.domain, node.op_type)
+            if call not in bodies:
+                total += 1
+                continue
+            if call not in lengths:
+                lengths[call] = _MOST_NODES + 1  # for a call of itself
+                lengths[call] = length(bodies[call])
+            total += lengths[call]
+        return total
+
+    if length(_nodes(model.graph)) > _MOST_NODES:
+        raise ValueError("its functions are too long to be followed")
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -15,7 +15,7 @@ from kernelport_workers.row_proof.values import Rows, Stop, Value, Verdict, wors
 
 log = logging.getLogger(__name__)
 
-_MOST_CANDIDATES = 6
+_MOST_CANDIDATES = 3
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def each_element(node: Node) -> Value:
     return _without_content(node.tensor(0))
 
 
-@rule("BiasGelu", "FastGelu", "BiasAdd", domain=MICROSOFT)
+@rule("BiasGelu", "FastGelu", domain=MICROSOFT)
 def with_bias(node: Node) -> Value:
     return meet([_without_content(value) for value in node.tensors()])
 

@@ -15,7 +15,7 @@ from kernelport_workers.row_proof.dimensions import (
     opaque,
     product,
 )
-from kernelport_workers.row_proof.nodes import MICROSOFT, Node, off_axis, rule, whole_axis
+from kernelport_workers.row_proof.nodes import Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.values import (
     MOST_ELEMENTS,
     Mixed,
@@ -231,7 +231,6 @@ def _axes(node: Node) -> list[int] | None:
 
 
 @rule("Transpose")
-@rule("Transpose", domain=MICROSOFT)
 def transpose(node: Node) -> Value:
     value = node.tensor(0)
     order = list(node.attribute("perm") or reversed(range(value.rank)))
