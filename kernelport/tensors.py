@@ -49,6 +49,13 @@ def dtype_name(dtype: int) -> str:
     return pb.DType.Name(dtype) if dtype in pb.DType.values() else str(dtype)
 
 
+def wire_dtype(array: Array) -> pb.DType | None:
+    """The contract's dtype of an array's elements; None when they have no counterpart in it."""
+    if array.dtype.kind in "SUO":
+        return pb.STRING
+    return _WIRE_DTYPES.get(array.dtype.newbyteorder("="))
+
+
 def from_array(name: str, array: Any) -> pb.Tensor:
     """A wire tensor of anything numpy can make an array of.
 
@@ -56,11 +63,11 @@ def from_array(name: str, array: Any) -> pb.Tensor:
         TypeError: when the element type has no counterpart in the contract.
     """
     array = np.asarray(array)
-    if array.dtype.kind in "SUO":
+    wire = wire_dtype(array)
+    if wire == pb.STRING:
         elements = [_element_bytes(name, element) for element in array.ravel().tolist()]
         data = b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))
         return pb.Tensor(name=name, dtype=pb.STRING, shape=array.shape, data=data)
-    wire = _WIRE_DTYPES.get(array.dtype.newbyteorder("="))
     if wire is None:
         raise TypeError(f"tensor {name!r}: numpy dtype {array.dtype} cannot travel; expected one of {_known_dtypes()}")
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
