@@ -65,13 +65,13 @@ class OnnxBackend(Backend):
         from kernelport_workers.backends.onnx_session import Session
 
         if deployment.manifest is None:
-            raise LoadError(f"{deployment.name}: backend onnx needs a manifest that names a file of role `model`")
+            raise LoadError("backend onnx needs a manifest that names a file of role `model`")
         try:
             path = deployment.manifest.resolve().get("model")
         except ModelFilesError as error:
-            raise LoadError(f"{deployment.name}: {error}") from error
+            raise LoadError(str(error)) from error
         if path is None:
-            raise LoadError(f"{deployment.name}: the manifest names no file of role `model`")
+            raise LoadError("the manifest names no file of role `model`")
         return cls(Session(path, deployment.device))
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
