@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
-from kernelport.deployments import load_deployments
+from kernelport.deployments import deployment_names, load_deployments
 from kernelport.errors import in_words
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.jobs.finishing import Finisher
@@ -103,11 +103,11 @@ class Process:
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
         tracing.set_up("kernelport-worker")
-        deployments = load_deployments(settings.deployments_file)
-        for queue in queues:
-            name = deployment_of(queue)
+        names = {queue: deployment_of(queue) or "" for queue in queues}
+        deployments = load_deployments(settings.deployments_file, names.values())
+        for queue, name in names.items():
             if name not in deployments:
-                known = ", ".join(queue_name(known) for known in sorted(deployments))
+                known = ", ".join(queue_name(known) for known in sorted(deployment_names(settings.deployments_file)))
                 raise LoadError(f"queue {queue!r} belongs to no deployment: choose with -Q among {known}")
             log.info("loading %s", name)
             with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
