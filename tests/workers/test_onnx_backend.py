@@ -200,13 +200,30 @@ def test_a_request_that_is_given_up_is_not_run(tmp_path: Path) -> None:
     assert isinstance(kept, dict)
 
 
-def test_external_data_beside_the_model_is_found(tmp_path: Path) -> None:
+def save_with_external_data(folder: Path) -> None:
+    """A model that multiplies by 3 and 4, which are in the file `weights.bin` beside it."""
     model = parse("g (float[N, 2] x) => (float[N, 2] y) <float[2] w = {3, 4}> { y = Mul(x, w) }")
-    weights = onnx.numpy_helper.from_array(np.array([3, 4], np.float32), "w")
-    model.graph.initializer[0].CopyFrom(weights)
-    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
-    assert (tmp_path / "weights.bin").exists()
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array([3, 4], np.float32), "w"))
+    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (folder / "weights.bin").exists()
+
+
+def test_external_data_beside_the_model_is_found(tmp_path: Path) -> None:
+    save_with_external_data(tmp_path)
     (outputs,) = ask(OnnxBackend.load(deployment(tmp_path)), {"x": np.ones((1, 2), np.float32)})
+    assert isinstance(outputs, dict)
+    assert outputs["y"].tolist() == [[3, 4]]
+
+
+def test_model_and_external_data_may_be_links_as_in_the_hubs_cache(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0f0f"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    save_with_external_data(blobs)
+    for name, blob in (("model.onnx", "1a"), ("weights.bin", "2b")):
+        (blobs / name).rename(blobs / blob)
+        (snapshot / name).symlink_to(f"../../blobs/{blob}")
+    (outputs,) = ask(OnnxBackend.load(deployment(snapshot)), {"x": np.ones((1, 2), np.float32)})
     assert isinstance(outputs, dict)
     assert outputs["y"].tolist() == [[3, 4]]
 
