@@ -16,6 +16,7 @@ from kernelport.tensors import NUMPY_DTYPES, Array, from_array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.onnx import OnnxBackend
 from kernelport_workers.backends.stacking import run_stacked
+from kernelport_workers.results import ResultCheck
 from tests.models.onnx_zoo import ZooModel, run_directly, zoo
 
 ZOO = {entry.name: entry for entry in zoo()}
@@ -186,6 +187,15 @@ def test_a_string_that_is_not_utf8_names_its_tensor(tmp_path: Path) -> None:
     (error,) = ask(backend, {"x": np.array([[b"fine", b"\xff"]], object)})
     assert isinstance(error, InvalidArgumentError)
     assert error.violations[0].field == 'inputs["x"]'
+
+
+def test_an_answer_travels_though_the_file_declares_another_shape(tmp_path: Path) -> None:
+    backend = load(tmp_path, parse("g (float[2] x, int64[R] shape) => (float[7, 7] y) { y = Reshape(x, shape) }"))
+    assert describe(backend.signature.outputs[0]) == "F32[7, 7]"
+    given = ask(backend, {"x": np.ones(2, np.float32), "shape": np.array([2, 1], np.int64)})
+    (outputs,) = ResultCheck(backend).checked(given, 1)
+    assert isinstance(outputs, dict)
+    assert outputs["y"].tolist() == [[1], [1]]
 
 
 def test_a_request_that_is_given_up_is_not_run(tmp_path: Path) -> None:
