@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
@@ -290,8 +290,11 @@ class Manifest(Strict):
         Args:
             files: their paths inside it, by any name.
 
+        Links are followed wherever they lead, as the hub's cache is made of them: who can put one into the model's
+        directory can put a model there.
+
         Raises:
-            ModelFilesError: when files are missing, or a link leads out of the model's directory.
+            ModelFilesError: when files are missing.
         """
         match self.source:
             case HuggingFaceSource() as hub:
@@ -314,8 +317,6 @@ class Manifest(Strict):
         ]
         if missing:
             raise ModelFilesError(f"{self.id}: missing in {root}: {', '.join(missing)}; {advice}")
-        if not isinstance(self.source, HuggingFaceSource):  # the hub's cache itself is made of links
-            self._keep_inside(root, paths.values())
         return paths
 
     def _package_directory(self, package: str) -> Path:
@@ -323,11 +324,6 @@ class Manifest(Strict):
         if spec is None or not spec.submodule_search_locations:
             raise ModelFilesError(f"{self.id}: the Python package {package} is not installed; install what provides it")
         return Path(next(iter(spec.submodule_search_locations))).resolve()
-
-    def _keep_inside(self, root: Path, paths: Iterable[Path]) -> None:
-        for path in paths:
-            if not path.resolve().is_relative_to(root):
-                raise ModelFilesError(f"{self.id}: {path} is a link out of {root}; put the file itself there")
 
 
 def load_manifest(path: Path) -> Manifest:

@@ -53,6 +53,13 @@ def dtype_name(dtype: int) -> str:
     return pb.DType.Name(dtype) if dtype in pb.DType.values() else str(dtype)
 
 
+def wire_dtype(array: Array) -> pb.DType | None:
+    """The contract's dtype of an array's elements; None when they have no counterpart in it."""
+    if array.dtype.kind in "SUO":
+        return pb.STRING
+    return WIRE_DTYPES.get(array.dtype.newbyteorder("="))
+
+
 def from_array(name: str, array: Any) -> pb.Tensor:
     """A wire tensor of anything numpy can make an array of.
 
@@ -64,11 +71,11 @@ def from_array(name: str, array: Any) -> pb.Tensor:
     given, array = array, np.asarray(array)
     if array.dtype.kind in "SU" and given is not array:
         array = np.array(given, dtype=object)  # numpy's own strings end before their trailing zero bytes
-    if array.dtype.kind in "SUO":
+    wire = wire_dtype(array)
+    if wire == pb.STRING:
         elements = [_element_bytes(name, element) for element in array.ravel().tolist()]
         data = b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))
         return pb.Tensor(name=name, dtype=pb.STRING, shape=array.shape, data=data)
-    wire = WIRE_DTYPES.get(array.dtype.newbyteorder("="))
     if wire is None:
         raise TypeError(f"tensor {name!r}: numpy dtype {array.dtype} cannot travel; expected one of {_known_dtypes()}")
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)

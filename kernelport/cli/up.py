@@ -52,16 +52,19 @@ def up(
 
 
 def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:
-    """The deployments to run: those asked for, or else all that can run here."""
-    if chosen is None:
-        for name, problem in problems.items():
-            if problem is not None:
-                click.echo(f"leaving out {name}: {problem}", err=True)
-        return [name for name, problem in problems.items() if problem is None]
-    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    """The deployments to run: of those asked for, or else of all, each that can run here.
+
+    Raises:
+        StackError: when none that was asked for can.
+    """
+    names = list(problems) if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
     for name in names:
         if name not in problems:
             raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)}")
+    runnable = [name for name in names if problems[name] is None]
+    if chosen is not None and names and not runnable:
+        raise StackError("\n".join(f"{name} cannot run here: {problems[name]}" for name in names))
+    for name in names:
         if problems[name] is not None:
-            raise StackError(f"{name} cannot run here: {problems[name]}")
-    return names
+            click.echo(f"leaving out {name}: {problems[name]}", err=True)
+    return runnable

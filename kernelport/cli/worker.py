@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.deployments import load_deployments
+from kernelport.deployments import deployment_names
 from kernelport.settings import PREFIX, Settings
 from kernelport.stack.worker_command import worker_command
 
@@ -33,7 +33,7 @@ def worker(
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
     os.environ[f"{PREFIX}CUSTOM_OPS"] = str(custom_ops)
-    known = load_deployments(Settings.from_environment().deployments_file)
+    known = deployment_names(Settings.from_environment().deployments_file)
     for name in deployments:
         if name not in known:
             raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(sorted(known))}")

@@ -1,5 +1,6 @@
-"""Deployments made for the tests: one serves well until it is asked to fail, one answers with what it is asked for."""
+"""Deployments made for the tests: they serve well until they are asked to fail, or to answer with much."""
 
+import sys
 from collections.abc import Sequence
 from typing import Self
 
@@ -41,3 +42,13 @@ class Fragile(Backend):
         if not all(request.inputs["ok"][0] for request in requests):
             raise ZeroDivisionError("a bug in the model")
         return [{"ok": request.inputs["ok"]} for request in requests]
+
+
+class Quitter(Fragile):
+    """The same, and what it does then is to call sys.exit."""
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        try:
+            return super().run(requests)
+        except ZeroDivisionError:
+            sys.exit("bad argument")

@@ -100,7 +100,7 @@ def test_custom_operators_are_loaded_only_where_the_operator_allows_it(
         f'  FILE *file = fopen("{mark}", "w"); if (file) fclose(file); return 0; }}\n'
     )
     subprocess.run([compiler, "-shared", "-fPIC", "-o", model / "ops.so", model / "ops.c"], check=True)
-    with pytest.raises(LoadError, match=r"test: .* runs its code; .* --custom-ops or KERNELPORT_CUSTOM_OPS=1"):
+    with pytest.raises(LoadError, match=r"runs its code; .* --custom-ops or KERNELPORT_CUSTOM_OPS=1"):
         load(model, custom_op_libraries=["ops.so"])
     assert not mark.exists()
     for name, value in Settings(custom_ops=True).to_environment().items():

@@ -37,6 +37,9 @@ class OnnxBackend(Backend):
         "onnxruntime": "pip install 'kernelport[onnx]', or 'kernelport[onnx-gpu]' for a GPU"
     }
 
+    # Exporters often write shapes that the model's answers do not have, and ONNX Runtime lets them pass.
+    checks_output_shapes = False
+
     def __init__(self, session: "Session", signature: Signature, deployment: Deployment) -> None:
         self._session = session
         self.device = session.device
@@ -55,28 +58,24 @@ class OnnxBackend(Backend):
         from kernelport_workers.backends.onnx_session import Session
 
         if deployment.manifest is None:
-            raise LoadError(f"{deployment.name}: backend onnx needs a manifest that names a file of role `model`")
+            raise LoadError("backend onnx needs a manifest that names a file of role `model`")
         settings = deployment.manifest.onnx
         try:
             path = deployment.manifest.resolve().get("model")
             files = deployment.manifest.locate({file: file for file in settings.files})
         except ModelFilesError as error:
-            raise LoadError(f"{deployment.name}: {error}") from error
+            raise LoadError(str(error)) from error
         if path is None:
-            raise LoadError(f"{deployment.name}: the manifest names no file of role `model`")
+            raise LoadError("the manifest names no file of role `model`")
         if settings.custom_op_libraries and not Settings.from_environment().custom_ops:
             raise LoadError(
-                f"{deployment.name}: the manifest names libraries of custom operators, and loading one runs its code; "
-                "to allow it, start the worker with --custom-ops or KERNELPORT_CUSTOM_OPS=1"
+                "the manifest names libraries of custom operators, and loading one runs its code; to allow it, start "
+                "the worker with --custom-ops or KERNELPORT_CUSTOM_OPS=1"
             )
         libraries = [files[library] for library in settings.custom_op_libraries]
         session = Session(path, deployment.device, settings, libraries)
         warm_up = read_warm_up(settings, files, [*session.inputs, *session.optional_inputs])
-        try:
-            signature = batch_axes.decide(session, path, deployment, warm_up)
-        except LoadError as error:
-            raise LoadError(f"{deployment.manifest.id}: {error}") from error
-        return cls(session, signature, deployment)
+        return cls(session, batch_axes.decide(session, path, deployment, warm_up), deployment)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item that ONNX Runtime refuses as invalid yields InvalidArgumentError, any other failure
