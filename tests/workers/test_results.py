@@ -220,4 +220,7 @@ def test_what_a_model_says_at_length_is_cut() -> None:
 def test_elements_that_cannot_travel_fail_their_request() -> None:
     outputs = {"y": Y, "extra": np.array(["\ud800"], object)}
     completions: list[Completion] = ran(Given(lambda _: [outputs])).completions([10_000])
-    assert b"the model's output cannot travel: UnicodeEncodeError" in completions[0].error
+    assert (
+        b"the model's output cannot travel: TypeError: tensor 'extra': a STRING element must be Unicode"
+        in completions[0].error
+    )
