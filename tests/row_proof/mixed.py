@@ -49,6 +49,7 @@ MIXED: dict[str, str] = {
     "softmax over rows": "g (float[N, 2] x) => (float[] y) { y = Softmax<axis = 0>(x) }",
     "softmax over rows, on another axis": "g (float[N, 2] x) => (float[] y) { t = Transpose(x) s = Softmax(t) "
     "y = Transpose(s) }",
+    "softmax over all, flattened": "g (float[N, 2] x) => (float[] y) { y = Softmax<axis = -2>(x) }",
     "hardmax over rows": "g (float[N, 2] x) => (float[] y) { y = Hardmax<axis = 0>(x) }",
     "softmax over all in one row": "g (float[N, 2] x) => (float[] y) <int64[2] flat = {1, -1}> "
     "{ f = Reshape(x, flat) s = Softmax(f) shape = Shape(x) y = Reshape(s, shape) }",
@@ -158,7 +159,7 @@ MIXED: dict[str, str] = {
     "dropout in training": "g (float[N, 64] x) => (float[] y) <float r = {0.5}, bool t = {1}> { y = Dropout(x, r, t) }",
 }
 
-OPSETS = {"running product": '"" : 26', "rows attend to rows": '"" : 23'}
+OPSETS = {"running product": '"" : 26', "rows attend to rows": '"" : 23', "softmax over all, flattened": '"" : 11'}
 """What they are written for, where it is not the usual one."""
 
 NOT_TOLD = {
