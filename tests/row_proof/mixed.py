@@ -106,6 +106,10 @@ MIXED: dict[str, str] = {
     f"y = Div(x, f) }}",
     "scaled by a root of the number of rows": f"g (float[N, 2] x) => (float[] y) {{ {_ROWS} f = Cast<to = 1>(n) "
     f"r = Sqrt(f) y = Div(x, r) }}",
+    "divided by the number of rows, in many places": f"""g (float[N, 9, 8] x) => (float[] y)
+        <int64[9, 1] a = {{0, 0, 0, 0, 0, 0, 0, 0, 0}}, int64[1, 8] b = {{0, 0, 0, 0, 0, 0, 0, 0}}> {{
+        {_ROWS} p = Add(n, a) q = Add(p, b) f = Cast<to = 1>(q) y = Div(x, f)
+    }}""",
     "told how many rows there are": "g (float[N, 2] x) => (int64[] y) { y = Shape(x) }",
     "dropped if there is one row": "g (float[N, 2] x) => (float[] y) { y = Squeeze(x) }",
     "one branch for all": """g (float[N, 2] x) => (float[] y) <float limit = {5}, int64[2] at = {0, 1}> {
@@ -163,6 +167,7 @@ OPSETS = {"running product": '"" : 26', "rows attend to rows": '"" : 23', "softm
 """What they are written for, where it is not the usual one."""
 
 NOT_TOLD = {
+    "divided by the number of rows, in many places",
     "a branch by the number of rows",
     "rows and elements transposed by a reshape",
     "words left out",

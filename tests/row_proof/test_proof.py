@@ -275,6 +275,20 @@ def test_ten_thousand_nodes_take_less_than_a_second() -> None:
     assert (proof.verdict, proof.reason) == (Verdict.PROVEN, "rows stay apart through 10000 nodes")
 
 
+def test_equal_names_in_two_branches_are_two_sizes() -> None:
+    graph = """g (float[N, 6] x, bool[6] c) => (float[M, K] y)
+        <bool[6] c = {1, 1, 1, 0, 0, 0}, bool[6] d = {1, 1, 0, 0, 0, 0}, bool go = {1}> {
+        also = And(go, go)
+        three = If(also) <then_branch = t () => (float[N, A] v) { v = Compress<axis = 1>(x, c) },
+            else_branch = e () => (float[N, A] v) { v = Compress<axis = 1>(x, c) }>
+        two = If(also) <then_branch = u () => (float[N, B] v) { v = Compress<axis = 1>(x, d) },
+            else_branch = f () => (float[N, B] v) { v = Compress<axis = 1>(x, d) }>
+        width = Shape<start = 1>(two) rest = Constant<value_ints = [-1]>() shape = Concat<axis = 0>(rest, width)
+        y = Reshape(three, shape)
+    }"""
+    assert prove(_model(graph), input_axes={"x": 0}).verdict is Verdict.UNKNOWN
+
+
 def test_loops_inside_loops_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernelport_workers.row_proof.graphs._MOST_NODES", 3000)
     body = "after = Concat<axis = 1>(before, before)"

@@ -162,7 +162,7 @@ def real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
 
 def named_size(node: Node, axis: int, output: int = 0) -> Size:
     """The size of an axis that only a run tells, the same for any rows."""
-    return opaque("size", repr(node.outputs[output]), axis, size=True)
+    return opaque("size", f"{node.operator} {node.visit}.{output}", axis, size=True)
 
 
 def _unknown_dims(node: Node, target: Value) -> list[Size] | None:
