@@ -70,9 +70,10 @@ def reshape(node: Node) -> Value:
         return constant(_unknown_dims(node, node.any(1)))
     else:
         target = node.sizes(1)
-    if value.content is not None:
-        return _reshaped_content(value, target, node)
-    return reshaped(node, value, target, copy_zeros=not node.attribute("allowzero", 0))
+    known, copy_zeros = numbers(target), not node.attribute("allowzero", 0)
+    if value.content is not None and known is not None and 0 not in known:
+        return of_content(value.content.reshape(known))
+    return reshaped(node, node.tensor(0), target, copy_zeros)
 
 
 def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> Value:
@@ -137,14 +138,6 @@ def _rest(node: Node, total: Size, others: Size) -> Size:
     if any(size is None or has_rows(size) for size in without):
         raise Unknown(f"gives {total} elements a shape that cannot be followed")
     return opaque("//", *without, size=True)
-
-
-def _reshaped_content(value: Value, target: list[Size], node: Node) -> Value:
-    known = numbers(target)
-    if known is None or 0 in known or value.content is None:
-        raise Unknown("gives a shape another shape that cannot be followed")
-    node.attribute("allowzero", 0)
-    return of_content(value.content.reshape(known))
 
 
 def real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
