@@ -49,6 +49,7 @@ MIXED: dict[str, str] = {
     "softmax over rows": "g (float[N, 2] x) => (float[] y) { y = Softmax<axis = 0>(x) }",
     "softmax over rows, on another axis": "g (float[N, 2] x) => (float[] y) { t = Transpose(x) s = Softmax(t) "
     "y = Transpose(s) }",
+    "softmax over all, flattened": "g (float[N, 2] x) => (float[] y) { y = Softmax<axis = -2>(x) }",
     "hardmax over rows": "g (float[N, 2] x) => (float[] y) { y = Hardmax<axis = 0>(x) }",
     "softmax over all in one row": "g (float[N, 2] x) => (float[] y) <int64[2] flat = {1, -1}> "
     "{ f = Reshape(x, flat) s = Softmax(f) shape = Shape(x) y = Reshape(s, shape) }",
@@ -105,6 +106,10 @@ MIXED: dict[str, str] = {
     f"y = Div(x, f) }}",
     "scaled by a root of the number of rows": f"g (float[N, 2] x) => (float[] y) {{ {_ROWS} f = Cast<to = 1>(n) "
     f"r = Sqrt(f) y = Div(x, r) }}",
+    "divided by the number of rows, in many places": f"""g (float[N, 9, 8] x) => (float[] y)
+        <int64[9, 1] a = {{0, 0, 0, 0, 0, 0, 0, 0, 0}}, int64[1, 8] b = {{0, 0, 0, 0, 0, 0, 0, 0}}> {{
+        {_ROWS} p = Add(n, a) q = Add(p, b) f = Cast<to = 1>(q) y = Div(x, f)
+    }}""",
     "told how many rows there are": "g (float[N, 2] x) => (int64[] y) { y = Shape(x) }",
     "dropped if there is one row": "g (float[N, 2] x) => (float[] y) { y = Squeeze(x) }",
     "one branch for all": """g (float[N, 2] x) => (float[] y) <float limit = {5}, int64[2] at = {0, 1}> {
@@ -158,10 +163,11 @@ MIXED: dict[str, str] = {
     "dropout in training": "g (float[N, 64] x) => (float[] y) <float r = {0.5}, bool t = {1}> { y = Dropout(x, r, t) }",
 }
 
-OPSETS = {"running product": '"" : 26', "rows attend to rows": '"" : 23'}
+OPSETS = {"running product": '"" : 26', "rows attend to rows": '"" : 23', "softmax over all, flattened": '"" : 11'}
 """What they are written for, where it is not the usual one."""
 
 NOT_TOLD = {
+    "divided by the number of rows, in many places",
     "a branch by the number of rows",
     "rows and elements transposed by a reshape",
     "words left out",

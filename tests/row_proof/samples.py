@@ -89,6 +89,10 @@ SAMPLES: list[Sample] = [
         s = Shape<start = 0, end = 2>(x) f = Concat<axis = 0>(s, two) a = Reshape(x, flat) b = MatMul(a, w)
         y = Reshape(b, f)
     }"""),
+    _many("""g (float[N, 4] x) => (float[] y) <float[2, 2] c = {1, 2, 3, 4}, int64[2] two = {0, -1},
+        int64[1] one = {-1}> {
+        a = Reshape(c, two) b = Reshape(a, one) y = Mul(x, b)
+    }"""),
     _one("float[N, 3, 4] x", "Flatten(x)"),
     _one("float[N, 1, 4] x", "Squeeze(x, at)", constants="int64[1] at = {1}"),
     _one("float[N, 4] x", "Unsqueeze(x, at)", constants="int64[2] at = {0, 2}"),

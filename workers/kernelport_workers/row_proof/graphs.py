@@ -104,7 +104,7 @@ class Walk:
             finally:
                 self._depth -= 1
 
-        node = Node(proto, inputs, self._opsets.get(domain, 1), run_body, ignored)
+        node = Node(proto, inputs, self._opsets.get(domain, 1), self.nodes, run_body, ignored)
         results = rule(node)
         node.check_all_read()
         return [results] if isinstance(results, Value) else results

@@ -24,6 +24,9 @@ from kernelport_workers.row_proof.values import (
 MICROSOFT = "com.microsoft"
 ML = "ai.onnx.ml"
 
+NEWEST_OPSETS = {"": 28, ML: 5, MICROSOFT: 1}
+"""The newest operator sets that the rules were written for: a later one may mean something else by the same name."""
+
 RunBody = Callable[[onnx.GraphProto, Sequence[Value]], list[Value]]
 """Follows the rows through a body, given its inputs; gives its outputs."""
 
@@ -46,11 +49,19 @@ class Node:
     """
 
     def __init__(
-        self, proto: onnx.NodeProto, inputs: Sequence[Value | None], version: int, run_body: RunBody, ignored: set[str]
+        self,
+        proto: onnx.NodeProto,
+        inputs: Sequence[Value | None],
+        version: int,
+        visit: int,
+        run_body: RunBody,
+        ignored: set[str],
     ) -> None:
         self.operator: str = proto.op_type
         self.label = label(proto)
         self.version = version
+        # Another for each pass of a loop's body, and for nodes of one name in two branches.
+        self.visit = visit
         self.outputs: Sequence[str] = proto.output
         self.run_body = run_body
         self._inputs = inputs

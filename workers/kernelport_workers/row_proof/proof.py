@@ -8,9 +8,10 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from kernelport_workers.row_proof.dimensions import ROWS, Size, free
+from kernelport_workers.row_proof.dimensions import ROWS, Dimension, Size, free, opaque
 from kernelport_workers.row_proof.functions import without_functions
 from kernelport_workers.row_proof.graphs import Walk
+from kernelport_workers.row_proof.nodes import NEWEST_OPSETS
 from kernelport_workers.row_proof.values import Rows, Stop, Value, Verdict, worst
 
 log = logging.getLogger(__name__)
@@ -66,11 +67,6 @@ def prove(
 
 
 def _prove(model: onnx.ModelProto, given: Mapping[str, int] | None, folder: str | None) -> Proof:
-    opsets = {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in model.opset_import}
-    newest = onnx.defs.onnx_opset_version()
-    if opsets.get("", 1) > newest:
-        reason = f"the model is of opset {opsets['']}; the onnx package here knows {newest} and older"
-        return Proof(Verdict.UNKNOWN, reason=reason)
     shapes = _required_inputs(model.graph)
     refusal = _refusal(shapes, given)
     if refusal is not None:
@@ -78,6 +74,11 @@ def _prove(model: onnx.ModelProto, given: Mapping[str, int] | None, folder: str 
     inputs = {name: shape for name, shape in shapes.items() if shape is not None}
     functions = {(function.domain, function.name) for function in model.functions}
     model = without_functions(model)
+    opsets = {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in model.opset_import}
+    for domain, newest in NEWEST_OPSETS.items():
+        if opsets.get(domain, 1) > newest:
+            name = f"opset {opsets[domain]}" + (f" of {domain}" if domain else "")
+            return Proof(Verdict.UNKNOWN, reason=f"the model is of {name}; rules are known up to {newest}")
     proofs = []
     for axes in [given] if given is not None else _candidates(inputs):
         axes = {name: axis % len(inputs[name]) for name, axis in axes.items()}
@@ -88,8 +89,7 @@ def _prove(model: onnx.ModelProto, given: Mapping[str, int] | None, folder: str 
     return proofs[0]  # what stops the likeliest axes says most
 
 
-Shape = list[str | int]
-"""The dimensions of an input: a size, or a name, made up where the model gives none."""
+Shape = list[Size]
 
 
 def _required_inputs(graph: onnx.GraphProto) -> dict[str, Shape | None]:
@@ -102,12 +102,14 @@ def _required_inputs(graph: onnx.GraphProto) -> dict[str, Shape | None]:
 def _shape(value: onnx.ValueInfoProto) -> Shape | None:
     if not value.type.tensor_type.HasField("shape"):
         return None
-    return [
-        dim.dim_value
-        if dim.HasField("dim_value") and dim.dim_value >= 0
-        else dim.dim_param or f"{value.name} axis {axis}"
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim)
-    ]
+    shape: Shape = []
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value >= 0:
+            shape.append(dim.dim_value)
+        else:
+            nameless = opaque("dim", repr(value.name), axis, size=True)
+            shape.append(free(dim.dim_param) if dim.dim_param else nameless)
+    return shape
 
 
 def _refusal(inputs: Mapping[str, Shape | None], given: Mapping[str, int] | None) -> Proof | None:
@@ -137,10 +139,12 @@ def _refusal(inputs: Mapping[str, Shape | None], given: Mapping[str, int] | None
 def _candidates(inputs: Mapping[str, Shape]) -> list[dict[str, int]]:
     """Axes along which rows may stand, the likeliest first."""
     shapes = inputs.values()
-    symbols = [size for size in next(iter(shapes)) if isinstance(size, str)]
+    symbols = [size for size in next(iter(shapes)) if isinstance(size, Dimension)]
     shared = [symbol for symbol in symbols if all(shape.count(symbol) == 1 for shape in shapes)]
     tried = [{name: shape.index(symbol) for name, shape in inputs.items()} for symbol in shared]
-    frees = {name: [axis for axis, size in enumerate(shape) if isinstance(size, str)] for name, shape in inputs.items()}
+    frees = {
+        name: [axis for axis, size in enumerate(shape) if isinstance(size, Dimension)] for name, shape in inputs.items()
+    }
     for place in range(max(map(len, frees.values()))):
         tried += [{name: axes[min(place, len(axes) - 1)] for name, axes in frees.items()}]
     # Rows first in all inputs is what most models mean.
@@ -154,11 +158,10 @@ def _try(graph: onnx.GraphProto, inputs: Mapping[str, Shape], axes: Mapping[str,
     for name, shape in inputs.items():
         twice = [size for axis, size in enumerate(shape) if axis != axes[name] and size in counted]
         if twice:
-            reason = f"input '{name}' has '{twice[0]}', the rows' dimension, on another axis"
+            reason = f"input '{name}' has {twice[0]}, the rows' dimension, on another axis"
             return Proof(Verdict.REFUTED, axes, reason=reason)
-        dims: list[Size] = [size if isinstance(size, int) else free(size) for size in shape]
-        dims[axes[name]] = ROWS
-        values[name] = Value(tuple(dims), rows=Rows(axes[name]))
+        axis = axes[name]
+        values[name] = Value((*shape[:axis], ROWS, *shape[axis + 1 :]), rows=Rows(axis))
     found = dict(zip([output.name for output in graph.output], walk.run(graph, values), strict=True))
     if not found:
         return Proof(Verdict.REFUTED, axes, reason="the model has no outputs")

@@ -151,8 +151,14 @@ def constant(dims: Iterable[Size] | None = None, content: Content | None = None)
 
 
 def of_content(content: Content) -> Value:
-    """A tensor of known elements."""
+    """A tensor of known elements; if they are many, they are known no longer.
+
+    Raises:
+        Unknown: they are many, and the number of rows is in them.
+    """
     if content.size > MOST_ELEMENTS:
+        if Value(content.shape, content).counts_rows:
+            raise Unknown("takes the number of rows for many numbers")
         return constant(content.shape)
     if content.dtype == object and content.size:
         for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
@@ -242,22 +248,27 @@ def _common_rows(values: Sequence[Value], rank: int) -> Rows | None:
     return rows
 
 
-def join(one: Value, other: Value, where: str) -> Value:
-    """What is known of a tensor that is one of two; sizes that differ are named after `where`."""
+def join(one: Value, other: Value, what: str, place: str) -> Value:
+    """What is known of a tensor that is one of two.
+
+    Args:
+        what: the tensor, for people.
+        place: what sizes that differ are named after; another for each tensor.
+    """
     stops = [value.stop for value in (one, other) if value.stop]
     if stops:
         return Value(stop=worst(stops))
     if one.same_as(other):
         return one
     if one.counts_rows or other.counts_rows:
-        return stopped(Verdict.REFUTED, f"{where} depends on the number of rows")
+        return stopped(Verdict.REFUTED, f"{what} depends on the number of rows")
     if one.rows != other.rows or (one.rows and one.rank != other.rank):
-        return stopped(Verdict.UNKNOWN, f"{where} has its rows in one place or in another")
+        return stopped(Verdict.UNKNOWN, f"{what} has its rows in one place or in another")
     if one.dims is None or other.dims is None or one.rank != other.rank:
         return Value()
     pairs = enumerate(zip(one.dims, other.dims, strict=True))
     return Value(
-        tuple(a if a == b else opaque("size", repr(where), axis, size=True) for axis, (a, b) in pairs), rows=one.rows
+        tuple(a if a == b else opaque("size", place, axis, size=True) for axis, (a, b) in pairs), rows=one.rows
     )
 
 

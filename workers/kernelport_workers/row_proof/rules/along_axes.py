@@ -15,7 +15,7 @@ def softmax(node: Node) -> Value:
         axes = [whole_axis(node.attribute("axis", -1), value.rank)]
     else:
         # Flattened to a matrix: along all axes from `axis` on.
-        axes = list(range(whole_axis(node.attribute("axis", 1), value.rank + 1), value.rank))
+        axes = list(range(whole_axis(node.attribute("axis", 1), value.rank), value.rank))
     off_axis(value, axes, "normalises along")
     return _like(value)
 

@@ -19,7 +19,11 @@ def branch(node: Node) -> list[Value]:
     if condition.content is not None and condition.content.size == 1 and condition.content.dtype != object:
         return node.run_body(bodies[0 if condition.content.all() else 1], [])
     pairs = zip(*(node.run_body(body, []) for body in bodies), strict=True)
-    return [join(one, other, f"{node.label} output {index}") for index, (one, other) in enumerate(pairs)]
+    return [_joined(node, "output", index, one, other) for index, (one, other) in enumerate(pairs)]
+
+
+def _joined(node: Node, what: str, index: int, one: Value, other: Value) -> Value:
+    return join(one, other, f"{node.label} {what} {index}", f"{node.operator} {node.visit} {what} {index}")
 
 
 @rule("Loop")
@@ -78,7 +82,7 @@ def _settle(
     for _ in range(_MOST_PASSES):
         outputs = run(states)
         after = [
-            join(before, value, f"{node.label} state {index}")
+            _joined(node, "state", index, before, value)
             for index, (before, value) in enumerate(zip(states, outputs, strict=False))
         ]
         if all(one.same_as(other) for one, other in zip(states, after, strict=True)):

@@ -62,7 +62,8 @@ def cast(node: Node) -> Value:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(to) if to != onnx.TensorProto.STRING else None
     if dtype is None or dtype.kind not in "iufb":
         return constant(value.dims)
-    return of_content(value.content.astype(dtype))
+    with np.errstate(all="ignore"):
+        return of_content(value.content.astype(dtype))
 
 
 @rule("BitCast", ignored={"to"})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kernelport_workers.row_proof.nodes import MICROSOFT, Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.rules.along_axes import reduced
-from kernelport_workers.row_proof.rules.shapes import joined
+from kernelport_workers.row_proof.rules.joining import joined
 from kernelport_workers.row_proof.values import Mixed, Unknown, Value, constant, meet
 
 

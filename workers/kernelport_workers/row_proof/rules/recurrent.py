@@ -98,7 +98,18 @@ def attention_mask(mask: Value, rows: Rows | None, rank: int) -> None:
         raise Unknown("has a mask of several elements where the rows stand")
 
 
-@rule("Attention", ignored={"is_causal", "scale", "softcap", "softmax_precision", "qk_matmul_output_mode"})
+_SCORES = {
+    "is_causal",
+    "left_window_size",
+    "qk_matmul_output_mode",
+    "right_window_size",
+    "scale",
+    "softcap",
+    "softmax_precision",
+}
+
+
+@rule("Attention", ignored=_SCORES)
 def attention(node: Node) -> list[Value]:
     query, key, value = (node.tensor(index) for index in range(3))
     cached = [node.tensor(index) for index in (4, 5, 6) if node.has(index)]

@@ -22,7 +22,6 @@ from kernelport_workers.row_proof.values import (
     Rows,
     Unknown,
     Value,
-    at_rows,
     constant,
     filled,
     meet,
@@ -55,7 +54,7 @@ def constant_of_shape(node: Node) -> Value:
         element = np.zeros((), np.float32) if given is None else numpy_helper.to_array(given)
         if element.dtype.kind in "iufb":
             return of_content(np.full(known, element.item(), element.dtype))
-    return filled(_real_sizes(node, dims.sizes))
+    return filled(real_sizes(node, dims.sizes))
 
 
 @rule("Reshape")
@@ -71,15 +70,16 @@ def reshape(node: Node) -> Value:
         return constant(_unknown_dims(node, node.any(1)))
     else:
         target = node.sizes(1)
-    if value.content is not None:
-        return _reshaped_content(value, target, node)
-    return reshaped(node, value, target, copy_zeros=not node.attribute("allowzero", 0))
+    known, copy_zeros = numbers(target), not node.attribute("allowzero", 0)
+    if value.content is not None and known is not None and 0 not in known:
+        return of_content(value.content.reshape(known))
+    return reshaped(node, node.tensor(0), target, copy_zeros)
 
 
 def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> Value:
     """The tensor in another shape, in which at most one size may be -1."""
     if value.dims is None:
-        return constant(None if -1 in target or 0 in target else _real_sizes(node, target))
+        return constant(None if -1 in target or 0 in target else real_sizes(node, target))
     dims = value.shape
     sizes = list(target)
     if copy_zeros:
@@ -89,7 +89,7 @@ def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> 
                     raise Unknown("copies the size of an axis that is not there")
                 sizes[axis] = dims[axis]
     rest = sizes.index(-1) if -1 in sizes else None
-    sizes = [size if size == -1 else real for size, real in zip(sizes, _real_sizes(node, sizes), strict=True)]
+    sizes = [size if size == -1 else real for size, real in zip(sizes, real_sizes(node, sizes), strict=True)]
     if rest is not None:
         sizes[rest] = _rest(node, product(dims), product(size for axis, size in enumerate(sizes) if axis != rest))
     return constant(sizes) if value.rows is None else followed(value, value.rows, sizes)
@@ -140,15 +140,7 @@ def _rest(node: Node, total: Size, others: Size) -> Size:
     return opaque("//", *without, size=True)
 
 
-def _reshaped_content(value: Value, target: list[Size], node: Node) -> Value:
-    known = numbers(target)
-    if known is None or 0 in known or value.content is None:
-        raise Unknown("gives a shape another shape that cannot be followed")
-    node.attribute("allowzero", 0)
-    return of_content(value.content.reshape(known))
-
-
-def _real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
+def real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
     """Sizes that cannot turn out as -1: what might do so gets a name of its own."""
     real = []
     for axis, size in enumerate(sizes):
@@ -163,7 +155,7 @@ def _real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
 
 def named_size(node: Node, axis: int, output: int = 0) -> Size:
     """The size of an axis that only a run tells, the same for any rows."""
-    return opaque("size", repr(node.outputs[output]), axis, size=True)
+    return opaque("size", f"{node.operator} {node.visit}.{output}", axis, size=True)
 
 
 def _unknown_dims(node: Node, target: Value) -> list[Size] | None:
@@ -255,141 +247,4 @@ def expand(node: Node) -> Value:
         to = np.broadcast_shapes(value.content.shape, known)
         if math.prod(to) <= MOST_ELEMENTS:
             return of_content(np.broadcast_to(value.content, to))
-    return meet([node.tensor(0), filled(_real_sizes(node, sizes))])
-
-
-@rule("Tile")
-def tile(node: Node) -> Value:
-    if node.version < 6:
-        raise Unknown("tiles by the rules of opset 1")
-    value = node.tensor(0)
-    if node.any(1).content is None:
-        node.constant(1)
-        if value.rows is not None:
-            raise Unknown("takes repeats that cannot be followed")
-        return constant(None if value.dims is None else [named_size(node, axis) for axis in range(value.rank)])
-    repeats = _real_sizes(node, node.sizes(1))
-    if len(repeats) != value.rank:
-        raise Unknown(f"repeats {len(repeats)} axes of {value.rank}")
-    dims = [size * times for size, times in zip(value.shape, repeats, strict=True)]
-    counted = [axis for axis, times in enumerate(repeats) if has_rows(times)]
-    if value.rows is not None:
-        if counted:
-            raise Mixed("repeats the rows as often as there are rows")
-        rows = value.rows
-        # Whole copies stand one behind the other, so that they are before the rows.
-        return Value(tuple(dims), rows=Rows(rows.axis, rows.outer * repeats[rows.axis], rows.inner))
-    if len(counted) > 1:
-        raise Mixed("has the number of rows on two axes")
-    # Each of N copies of a constant is a row.
-    return at_rows(dims, counted[0]) if counted else constant(dims)
-
-
-@rule("Concat")
-def concat(node: Node) -> Value:
-    values = [node.any(index) for index in range(node.count)]
-    axis = node.attribute("axis", 1 if node.version < 4 else 0)
-    if all(value.content is not None for value in values):
-        return of_content(np.concatenate([value.content for value in values], axis))
-    return joined(node.tensors(), axis)
-
-
-def joined(values: list[Value], axis: int) -> Value:
-    """Tensors one behind the other on an axis."""
-    if not any(value.rows for value in values):
-        known = [value for value in values if value.dims is not None]
-        if len(known) < len(values):
-            return constant()
-    rank = values[0].rank
-    axis = whole_axis(axis, rank)
-    if any(value.rank != rank for value in values):
-        raise Unknown("joins tensors of different ranks")
-    rows = [value.rows for value in values if value.rows]
-    dims = list(values[0].shape)
-    dims[axis] = 0
-    for value in values:
-        dims[axis] = dims[axis] + value.shape[axis]
-    if not rows:
-        return constant(dims)
-    place = rows[0].axis
-    if any(one.axis != place for one in rows):
-        raise Mixed("joins rows on one axis with rows on another")
-    if any(value.rows is None for value in values):
-        raise Mixed("joins rows with a constant that does not have their number")
-    if place != axis:
-        if any(one != rows[0] for one in rows):
-            raise Unknown("joins rows in one order with rows in another")
-        return Value((*dims[:place], rows[0].size, *dims[place + 1 :]), rows=rows[0])
-    # Whole stretches of N rows, one behind the other, as for the two halves of a guided diffusion step.
-    if any(one.inner != rows[0].inner for one in rows):
-        raise Unknown("joins rows in one order with rows in another")
-    outer: Size = 0
-    for one in rows:
-        outer = outer + one.outer
-    return Value(tuple(dims), rows=Rows(axis, outer, rows[0].inner))
-
-
-@rule("Split")
-def split(node: Node) -> list[Value]:
-    value = node.any(0)
-    axis = whole_axis(node.attribute("axis", 0), value.rank)
-    given = node.attribute("split")
-    node.attribute("num_outputs")
-    if node.has(1):
-        parts = list(node.sizes(1))
-    elif given is not None:
-        parts = list(given)
-    else:
-        parts = _equal_parts(node, value.shape[axis], len(node.outputs))
-    if len(parts) != len(node.outputs):
-        raise Unknown(f"has {len(parts)} parts and {len(node.outputs)} outputs")
-    known = numbers(parts)
-    if value.content is not None and known is not None:
-        ends = np.cumsum(known)[:-1]
-        return [of_content(part) for part in np.split(value.content, ends, axis)]
-    node.tensor(0)
-    results = []
-    for part in parts:
-        dims = [*value.shape[:axis], part, *value.shape[axis + 1 :]]
-        if value.rows is None or axis != value.rows.axis:
-            results.append(value.with_rows(dims, value.rows.axis) if value.rows else constant(dims))
-            continue
-        outer = divide(part, ROWS * value.rows.inner)
-        if outer is None or has_rows(outer):
-            raise Mixed("splits the rows")
-        results.append(Value(tuple(dims), rows=Rows(axis, outer, value.rows.inner)))
-    return results
-
-
-def _equal_parts(node: Node, size: Size, count: int) -> list[Size]:
-    exact = divide(size, count)
-    if exact is not None:
-        return [exact] * count
-    if has_rows(size):
-        raise Mixed("splits the rows")
-    if isinstance(size, int):
-        part = -(-size // count)
-        return [*[part] * (count - 1), size - part * (count - 1)]
-    return [named_size(node, 0, output) for output in range(count)]
-
-
-@rule("DepthToSpace", "SpaceToDepth", ignored={"mode"})
-def blocks(node: Node) -> Value:
-    value = node.tensor(0)
-    block = node.attribute("blocksize")
-    if value.rank != 4:
-        raise Unknown("takes a tensor that has not 4 axes")
-    off_axis(value, (1, 2, 3), "moves elements along")
-    batch, channels, *space = value.shape
-    if node.operator == "DepthToSpace":
-        channels = _quotient(channels, block * block)
-        space = [size * block for size in space]
-    else:
-        channels = channels * (block * block)
-        space = [_quotient(size, block) for size in space]
-    return value.with_rows([batch, channels, *space], 0)
-
-
-def _quotient(size: Size, by: int) -> Size:
-    exact = divide(size, by)
-    return opaque("//", size, by, size=True) if exact is None else exact
+    return meet([node.tensor(0), filled(real_sizes(node, sizes))])

@@ -284,3 +284,20 @@ def fourier(node: Node) -> Value:
 def window(node: Node) -> Value:
     node.constants(*range(node.count))
     return constant([named_size(node, axis) for axis in range(2 if node.operator == "MelWeightMatrix" else 1)])
+
+
+@rule("DepthToSpace", "SpaceToDepth", ignored={"mode"})
+def blocks(node: Node) -> Value:
+    value = node.tensor(0)
+    block = node.attribute("blocksize")
+    if value.rank != 4:
+        raise Unknown("takes a tensor that has not 4 axes")
+    off_axis(value, (1, 2, 3), "moves elements along")
+    batch, channels, *space = value.shape
+    if node.operator == "DepthToSpace":
+        channels = floor_divide(channels, block * block)
+        space = [size * block for size in space]
+    else:
+        channels = channels * (block * block)
+        space = [floor_divide(size, block) for size in space]
+    return value.with_rows([batch, channels, *space], 0)
