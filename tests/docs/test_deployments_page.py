@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import pytest
 
 from kernelport.stack.stack import free_port
@@ -44,6 +45,17 @@ CLIENTS = [
     "kernelport doctor",
 ]
 FETCH = "kernelport model-fetch deployments/models/my-model.yaml"
+CHECK = "kernelport deployments check model.onnx"
+# The model that the page tells of: it flags jumps of more than 2 in a series.
+JUMPS = """<ir_version: 8, opset_import: ["" : 17]>
+jumps (float[N] x) => (bool[N] jump) <int64[1] zero = {0}, int64[1] one = {1}, int64[1] minus = {-1}, float limit = {2}> {
+  first = Slice(x, zero, one)
+  rest = Slice(x, zero, minus)
+  before = Concat<axis = 0>(first, rest)
+  step = Sub(x, before)
+  size = Abs(step)
+  jump = Greater(size, limit)
+}"""
 
 
 @dataclass
@@ -113,7 +125,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
 
 
 def test_every_command_of_the_page_is_accounted_for() -> None:
-    assert set(commands(PAGE)) == {"kernelport up", *STACKS, *WORKERS, *CLIENTS, FETCH, *ELSEWHERE}
+    assert set(commands(PAGE)) == {"kernelport up", *STACKS, *WORKERS, *CLIENTS, FETCH, CHECK, *ELSEWHERE}
     for command in commands(PAGE):
         if command.startswith("docker compose"):
             assert (tuple(re.findall(r"-f (\S+)", command)) or resolve.DEFAULT) in resolve.ALL
@@ -150,6 +162,13 @@ def test_the_fetch_of_the_manifest_that_the_page_shows(tmp_path: Path) -> None:
     (models / "my-model.yaml").write_text(re.sub(r"(model.onnx: )[0-9a-f]{16,}", rf"\g<1>{digest}", example))
     with FakeHub({"config.json": b"{}", "model.onnx": b"model"}) as hub:
         assert "2 files at commit" in Here(tmp_path, free_port()).run(FETCH, HF_ENDPOINT=hub.url)
+
+
+def test_the_check_of_the_model_that_the_page_tells_of(tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(JUMPS), tmp_path / "model.onnx")
+    told = Here(tmp_path, free_port()).run(CHECK)
+    (said,) = re.findall(r"`check` says \*(refuted: .*?)\*", (DOCS / PAGE).read_text())
+    assert said in told
 
 
 def test_what_cannot_run_here_says_why(tmp_path: Path) -> None:
