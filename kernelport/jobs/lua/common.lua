@@ -36,8 +36,10 @@ end
 local function tell(job, field, value)
   local number = redis.call('HINCRBY', job_key(job), 'log_length', 1)
   redis.call('XADD', job_key(job, 'log'), whole(number) .. '-0', field, value)
-  if redis.call('HEXISTS', job_key(job), 'has_webhook') == 1 then
-    redis.call('ZADD', HOOKS, 'NX', whole(now_us()), job)
+  local found = fields(job, 'has_webhook', 'telling')
+  if found[1] then
+    -- A new state is looked at before the next try of an earlier event, unless a process is at it just now.
+    redis.call('ZADD', HOOKS, (found[2] or field ~= 'state') and 'NX' or 'LT', whole(now_us()), job)
   end
   return number
 end
