@@ -21,6 +21,7 @@ from kernelport.job_client.messages import (
     ItemLike,
     Patience,
     batches,
+    fits_one_call,
     given_up,
     is_over,
     job_spec,
@@ -107,15 +108,15 @@ class Jobs:
         first = next(coming)
         second = next(coming, None)
         request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
-        if second is None:
+        request.open = second is not None or not fits_one_call(spec, first)
+        if not request.open:
             request.items.extend(first)
-        request.open = second is not None
         with translated():
             job = self._stub.SubmitJob(request, timeout=self._timeout_s).job
-        if second is None or job.sealed:
+        if not request.open or job.sealed:
             return job
         try:
-            return self._add(job, itertools.chain([first, second], coming))
+            return self._add(job, itertools.chain([first, second or []], coming))
         except BaseException:
             if not request_id:
                 with contextlib.suppress(grpc.RpcError):  # the error that led here says more
