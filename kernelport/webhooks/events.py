@@ -73,11 +73,12 @@ def due(job: pb.Job, told: Told, now_us: int) -> Event | None:
     return None
 
 
-def is_overtaken(job: pb.Job, event_id: str, kind: pb.WebhookEvent, done: int) -> bool:
+def is_overtaken(job: pb.Job, event_id: str, kind: int, done: int) -> bool:
     """Whether a later event is due that makes an earlier one, which has not arrived, worthless: the job's end, or of
     progress newer progress.
 
     Args:
+        kind: a WebhookEvent.
         done: how many items were done by the earlier event.
     """
     if (final := _FINAL.get(job.state)) is not None and final in _wanted(job):

@@ -164,7 +164,7 @@ class Notifier:
             # Progress is told by the next event as well.
             if not (error.is_final or is_late or kind == pb.WEBHOOK_EVENT_PROGRESS):
                 log.warning("webhook %s did not arrive, next try in %g s: %s", event_id, pause_s, error)
-                return round((now + pause_s) * MICROSECONDS)
+                return int((now + pause_s) * MICROSECONDS)
             log.warning("webhook %s did not arrive and is given up: %s", event_id, error)
         self._done_with(job_id, hook, round(now * MICROSECONDS))
         return 0
@@ -187,8 +187,7 @@ class Notifier:
 
 def _is_overtaken(job: pb.Job, hook: Mapping[bytes, bytes]) -> bool:
     """Whether the event that is kept need not arrive any more."""
-    kind = pb.WebhookEvent.ValueType(int(hook[b"kind"]))
-    return is_overtaken(job, hook[b"event"].decode(), kind, int(hook[b"then_done"]))
+    return is_overtaken(job, hook[b"event"].decode(), int(hook[b"kind"]), int(hook[b"then_done"]))
 
 
 def _has_news(job: pb.Job, told: Told) -> bool:

@@ -92,7 +92,7 @@ class JobRunner:
         items = until_done(lambda: self._loader.items(held))
         if held.died:
             metrics.REDELIVERIES.labels(deployment.name).inc()
-        if len(held.died) >= deployment.limits.max_attempts:
+        if held.died_alone >= deployment.limits.max_attempts:
             return _Run(items)
         if held.died or deployment.limits.max_attempts == 1:
             self._beside.alone()
@@ -119,7 +119,7 @@ class JobRunner:
         return f"{what}: {len(result.batch.items)} done"
 
     def _given_up(self, held: Held, run: "_Run") -> "_Result":
-        reason = f"{len(held.died)} workers died over it: {', '.join(held.died)}"
+        reason = f"workers died over it alone: {', '.join(held.died[-held.died_alone :])}"
         log.error("given up %s of job %s: %s", ", ".join(item.id for item in run.items), held.job, reason)
         batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died))
         batch.items.extend(ItemResult(position=item.position, error=reason) for item in run.items)
