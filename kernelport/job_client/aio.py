@@ -14,6 +14,7 @@ from kernelport.errors import AbortedError, KernelPortError, UnavailableError, f
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
     GIVE_UP_S,
+    MESSAGES_A_CALL,
     PAGE_SIZE,
     STREAM_S,
     Additions,
@@ -80,9 +81,9 @@ class AsyncJobs:
         first = await anext(coming)
         second = await anext(coming, None)
         request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
-        request.open = second is not None or not fits_one_call(spec, first)
-        if not request.open:
-            request.items.extend(first)
+        fits = fits_one_call(spec, first)
+        request.open = second is not None or not fits
+        request.items.extend(first if fits else [])
         with translated():
             job: pb.Job = (await self._stub.SubmitJob(request, timeout=self._timeout_s)).job
         if not request.open or job.sealed:
@@ -197,23 +198,36 @@ class AsyncJobs:
             await self._stub.DeleteJob(request, timeout=self._timeout_s)
 
     async def _add(self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items]) -> pb.Job:
+        """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
-        for batch in begun:
-            await self._added(additions.request(batch))
-        async for batch in coming:
-            await self._added(additions.request(batch))
-        sealed = await self._added(additions.seal())
-        return sealed or job
+        waiting = [request for batch in begun if (request := additions.request(batch)) is not None]
+        sent: asyncio.Task[pb.Job] | None = None
+        try:
+            async for batch in coming:
+                if (request := additions.request(batch)) is None:
+                    continue
+                await asyncio.sleep(0)  # what is on its way goes on, though `coming` never waits
+                # The newest waits for one more, or for the seal: the last items and the seal go in one call.
+                if waiting and (sent is None or sent.done() or len(waiting) >= MESSAGES_A_CALL):
+                    if sent is not None:
+                        await sent
+                    sent, waiting = asyncio.create_task(self._added(waiting)), []
+                waiting.append(request)
+            if sent is not None:
+                await sent
+        finally:
+            if sent is not None:
+                sent.cancel()
+        return await self._added([*waiting, additions.seal()])
 
-    async def _added(self, request: pb.AddItemsRequest | None) -> pb.Job | None:
-        """The job once a request has reached it: what the job has already is skipped, so it may be sent again."""
+    async def _added(self, requests: Sequence[pb.AddItemsRequest]) -> pb.Job:
+        """The job once requests have reached it: what the job has already is skipped, so they may be sent again."""
         patience = Patience(self.patience_s)
-        while request is not None:
+        while True:
             try:
                 with translated():
-                    job: pb.Job = (await self._stub.AddItems([request])).job
+                    job: pb.Job = (await self._stub.AddItems(list(requests))).job
                     return job
             except KernelPortError as error:
                 # AbortedError: a try that broke off may still be at work.
                 await asyncio.sleep(patience.pause_s(error, also=(AbortedError,)))
-        return None

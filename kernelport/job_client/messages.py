@@ -27,6 +27,8 @@ ACTIVE = (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING, pb.JOB_STATE_CANCELLING)
 PAGE_SIZE = 1000
 BATCH_BYTES, BATCH_ITEMS = 2**20, 5000
 ONE_CALL_BYTES = 4 * 2**20
+# What comes while a call is on its way goes with the next one, up to so many messages.
+MESSAGES_A_CALL = 16
 # A stream ends and goes on from its cursor after this many seconds, so that a connection that hangs is noticed.
 STREAM_S = 60.0
 GIVE_UP_S = 5.0

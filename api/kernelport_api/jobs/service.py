@@ -20,6 +20,7 @@ from kernelport.jobs.records import item_of, items_of, states_in
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.answers import answer_errors, answer_stream_errors
+from kernelport_api.durability import Durability, on_disk
 from kernelport_api.jobs.checking import deadline_violations
 from kernelport_api.jobs.store import JobStore, page_token, read_page_token
 from kernelport_api.jobs.submission import Submission
@@ -38,14 +39,21 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     """The jobs of every deployment."""
 
     def __init__(
-        self, deployments: Mapping[str, Deployment], store: JobStore, submission: Submission, artifacts: Artifacts
+        self,
+        deployments: Mapping[str, Deployment],
+        store: JobStore,
+        submission: Submission,
+        artifacts: Artifacts,
+        durability: Durability,
     ) -> None:
+        self.durability = durability
         self._deployments = deployments
         self._store = store
         self._submission = submission
         self._artifacts = artifacts
 
     @answer_errors
+    @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
         if not tracing.is_on:
             return await self._submit(request)
@@ -67,6 +75,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
 
     @answer_errors
+    @on_disk
     async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
         adder = job_id = None
         async for request in requests:
@@ -99,12 +108,14 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             yield event
 
     @answer_errors
+    @on_disk
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         await self._store.get(request.job_id)
         await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
         return pb.CancelJobResponse(job=await self._job(request.job_id))
 
     @answer_errors
+    @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         record = await self._store.get(request.job_id)
         violations = list(deadline_violations(request.deadline_unix_us, "deadline_unix_us"))
@@ -122,6 +133,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
     @answer_errors
+    @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         record = await self._store.get(request.job_id)
         if not record.is_final:
