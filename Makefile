@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -46,6 +46,14 @@ bench-batching: .venv/installed-bench
 bench-jobs: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.jobs
 
+## Twenty ONNX models, tiny to 200 MB, beside a plain loop over ONNX Runtime.
+bench-onnx: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.onnx_models
+
+## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options.
+bench-pair: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
+
 ## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
@@ -65,6 +73,11 @@ check-monitoring: .venv/installed-test
 ## The install lines of every image in clean environments, and each service's command run from its own.
 check-images: .venv/installed-test
 	$(BIN)/python -m pytest tests/compose/check_images.py
+
+## No answer depends on another caller's rows: thousands of models, in batches and through whole stacks, compared with
+## ONNX Runtime alone. About half an hour.
+check-rows: .venv/installed-test
+	$(BIN)/python -m tests.row_independence.check
 
 ## The shell steps of the workflows: those of CI in a fresh clone, those of the deployment on a fake cloud.
 check-ci: .venv/installed-test

@@ -9,11 +9,11 @@ from typing import Any, Self
 import grpc
 
 from kernelport import tensors
-from kernelport.coercion import coerce, utf8
-from kernelport.errors import translated
+from kernelport.coercion import are_arrays, coerce, to_tensors
+from kernelport.errors import InvalidArgumentError, translated
 from kernelport.job_client import AsyncJobs, Jobs
 from kernelport.settings import DEFAULT_LISTEN
-from kernelport.signature import Signature
+from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import (
     dead_letter_pb2,
@@ -31,6 +31,7 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
+_SPOKEN = Signature(inputs=[tensor_spec("text", inference_pb2.U8, ["bytes"])])
 
 
 @dataclass(frozen=True)
@@ -87,29 +88,38 @@ class Client:
         self._dead_letters = dead_letter_pb2_grpc.DeadLetterServiceStub(self._channel)
         self._voices = voice_pb2_grpc.VoiceServiceStub(self._channel)
         self._signatures: dict[str, Signature] = {}
-        self.jobs = Jobs(self._channel, self._signature, timeout_s)
+        self.jobs = Jobs(self._channel, self._fetch_signature, timeout_s)
 
     def infer(
         self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None, request_id: str = ""
     ) -> InferResult:
         """Runs one request.
 
+        Arrays travel as they are. Numbers, texts, lists and arrays of other dtypes than the deployment declares become
+        what it declares where nothing is lost; the client asks for the signature when it needs it first.
+
         Args:
             model: the deployment's name.
-            inputs: by name, anything numpy makes an array of.
+            inputs: by name, anything numpy makes an array of; None for one that is not given.
             timeout_s: seconds until DeadlineExceededError.
             request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
         """
-        request = _request(model, inputs, request_id)
-        with translated():
-            return _result(self._inference.Infer(request, timeout=timeout_s or self._timeout_s))
+        timeout_s = timeout_s or self._timeout_s
+        signature = self._signatures.get(model) if are_arrays(inputs) else self._signature(model, timeout_s)
+        try:
+            arrays = inputs if signature is None else coerce(inputs, signature)
+            return self._infer(model, arrays, timeout_s, request_id)
+        except InvalidArgumentError as error:  # the signature may have changed
+            if signature is None and not _is_about_dtypes(error):
+                raise
+            fresh = self._fetch_signature(model, timeout_s)
+            if fresh == signature:
+                raise
+        return self._infer(model, coerce(inputs, fresh), timeout_s, request_id)
 
     def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
         """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`."""
-        arrays: Mapping[str, Any] = {"text": utf8(text)}
-        if inputs:
-            arrays = {**arrays, **coerce(inputs, self._signature(model))}
-        return _speech(self.infer(model, arrays, timeout_s=timeout_s))
+        return _speech(self.infer(model, _spoken(text, inputs), timeout_s=timeout_s))
 
     def deployments(self) -> list[deployment_pb2.Deployment]:
         """Every deployment, sorted by name."""
@@ -190,13 +200,23 @@ class Client:
     ) -> None:
         self.close()
 
-    def _signature(self, model: str) -> Signature:
+    def _infer(self, model: str, inputs: Mapping[str, Any], timeout_s: float | None, request_id: str) -> InferResult:
+        request = _request(model, inputs, request_id)
+        with translated():
+            return _result(self._inference.Infer(request, timeout=timeout_s))
+
+    def _signature(self, model: str, timeout_s: float | None) -> Signature:
+        """As it was when it was asked for last."""
         known = self._signatures.get(model)
-        if known is None:
-            known = self.deployment(model).signature
-            if known.outputs:  # else no worker has loaded the model yet
-                self._signatures[model] = known
-        return known
+        return self._fetch_signature(model, timeout_s) if known is None else known
+
+    def _fetch_signature(self, model: str, timeout_s: float | None) -> Signature:
+        with translated():
+            request = deployment_pb2.GetDeploymentRequest(name=model)
+            signature = self._deployments.GetDeployment(request, timeout=timeout_s).deployment.signature
+        if signature.outputs:  # else no worker has loaded the model yet
+            self._signatures[model] = signature
+        return signature
 
 
 class AsyncClient:
@@ -208,22 +228,28 @@ class AsyncClient:
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
         self._signatures: dict[str, Signature] = {}
-        self.jobs = AsyncJobs(self._channel, self._signature, timeout_s)
+        self.jobs = AsyncJobs(self._channel, self._fetch_signature, timeout_s)
 
     async def infer(
         self, model: str, inputs: Mapping[str, Any], *, timeout_s: float | None = None, request_id: str = ""
     ) -> InferResult:
         """Runs one request; see `Client.infer`."""
-        request = _request(model, inputs, request_id)
-        with translated():
-            return _result(await self._inference.Infer(request, timeout=timeout_s or self._timeout_s))
+        timeout_s = timeout_s or self._timeout_s
+        signature = self._signatures.get(model) if are_arrays(inputs) else await self._signature(model, timeout_s)
+        try:
+            arrays = inputs if signature is None else coerce(inputs, signature)
+            return await self._infer(model, arrays, timeout_s, request_id)
+        except InvalidArgumentError as error:  # the signature may have changed
+            if signature is None and not _is_about_dtypes(error):
+                raise
+            fresh = await self._fetch_signature(model, timeout_s)
+            if fresh == signature:
+                raise
+        return await self._infer(model, coerce(inputs, fresh), timeout_s, request_id)
 
     async def speak(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Speech:
         """Speaks a text; see `Client.speak`."""
-        arrays: Mapping[str, Any] = {"text": utf8(text)}
-        if inputs:
-            arrays = {**arrays, **coerce(inputs, await self._signature(model))}
-        return _speech(await self.infer(model, arrays, timeout_s=timeout_s))
+        return _speech(await self.infer(model, _spoken(text, inputs), timeout_s=timeout_s))
 
     async def deployments(self) -> list[deployment_pb2.Deployment]:
         """Every deployment, sorted by name."""
@@ -249,17 +275,38 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _signature(self, model: str) -> Signature:
+    async def _infer(
+        self, model: str, inputs: Mapping[str, Any], timeout_s: float | None, request_id: str
+    ) -> InferResult:
+        request = _request(model, inputs, request_id)
+        with translated():
+            return _result(await self._inference.Infer(request, timeout=timeout_s))
+
+    async def _signature(self, model: str, timeout_s: float | None) -> Signature:
         known = self._signatures.get(model)
-        if known is None:
-            known = (await self.deployment(model)).signature
-            if known.outputs:  # else no worker has loaded the model yet
-                self._signatures[model] = known
-        return known
+        return await self._fetch_signature(model, timeout_s) if known is None else known
+
+    async def _fetch_signature(self, model: str, timeout_s: float | None) -> Signature:
+        with translated():
+            request = deployment_pb2.GetDeploymentRequest(name=model)
+            signature = (await self._deployments.GetDeployment(request, timeout=timeout_s)).deployment.signature
+        if signature.outputs:  # else no worker has loaded the model yet
+            self._signatures[model] = signature
+        return signature
 
 
 def _request(model: str, inputs: Mapping[str, Any], request_id: str) -> inference_pb2.InferRequest:
-    return inference_pb2.InferRequest(model=model, inputs=tensors.from_arrays(inputs), request_id=request_id)
+    return inference_pb2.InferRequest(model=model, inputs=to_tensors(inputs), request_id=request_id)
+
+
+def _spoken(text: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a text to speak."""
+    return coerce({"text": text}, _SPOKEN) | {name: value for name, value in inputs.items() if value is not None}
+
+
+def _is_about_dtypes(error: InvalidArgumentError) -> bool:
+    """Whether the front door or a worker refuses the dtype of an input: the signature tells another."""
+    return any(violation.field.endswith("].dtype") for violation in error.violations)
 
 
 def _result(response: inference_pb2.InferResponse) -> InferResult:

@@ -1,5 +1,6 @@
 """The deployments file: the authoritative map from a name to what serves it, and by which policy."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -157,16 +158,20 @@ class _File(Strict):
     autoscale: Autoscale = Autoscale()
 
 
-def load_deployments(path: Path) -> dict[str, Deployment]:
+def load_deployments(path: Path, names: Container[str] | None = None) -> dict[str, Deployment]:
     """The deployments of a deployments file and of the manifests it names, in the file's order.
+
+    Args:
+        names: those that are wanted, as far as the file has them; all by default. No manifest of another is read.
 
     Raises:
         ConfigError: when the file or a manifest is not as expected; with all findings.
     """
-    entries = validate(_File, read_yaml(path), path.name, root="deployments").deployments
     deployments: dict[str, Deployment] = {}
     problems: list[str] = []
-    for name, entry in entries.items():
+    for name, entry in _file(path).deployments.items():
+        if names is not None and name not in names:
+            continue
         try:
             manifest = _manifest(path, name, entry)
         except ConfigError as error:
@@ -179,13 +184,26 @@ def load_deployments(path: Path) -> dict[str, Deployment]:
     return deployments
 
 
+def deployment_names(path: Path) -> list[str]:
+    """The names in a deployments file, in its order; no manifest is read.
+
+    Raises:
+        ConfigError: when the file is not as expected; with all findings.
+    """
+    return list(_file(path).deployments)
+
+
 def load_autoscale(path: Path) -> Autoscale:
     """What a deployments file says to the autoscaler as a whole.
 
     Raises:
         ConfigError: when the file is not as expected; with all findings.
     """
-    return validate(_File, read_yaml(path), path.name, root="deployments").autoscale
+    return _file(path).autoscale
+
+
+def _file(path: Path) -> _File:
+    return validate(_File, read_yaml(path), path.name, root="deployments")
 
 
 def _manifest(path: Path, name: str, entry: _Entry) -> Manifest | None:

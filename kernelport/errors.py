@@ -5,6 +5,7 @@ wire it is a google.rpc.Status with ErrorInfo (AIP-193), and where they apply Ba
 """
 
 import contextlib
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -15,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 ERROR_DOMAIN = "kernelport"
+_LONGEST_WORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,12 @@ def from_call(call: grpc.RpcError) -> KernelPortError:
         code: grpc.StatusCode = call.code()
         status = status_pb2.Status(code=code.value[0], message=call.details() or code.name)
     return from_status(status)
+
+
+def in_words(error: BaseException) -> str:
+    """Any exception in one line of bounded length, such as `ValueError: no such voice`."""
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return textwrap.shorten(text, _LONGEST_WORDS, placeholder=" ...")
 
 
 @contextlib.contextmanager

@@ -136,7 +136,7 @@ def _verify(path: Path, name: str, expected: str | None) -> str:
 
 def _select(manifest: Manifest, source: HuggingFaceSource, listing: Iterable[str]) -> tuple[list[str], list[str]]:
     """The listed files that the manifest asks for, and the names and patterns that match none."""
-    asked = dict.fromkeys([*manifest.files.values(), *source.files])
+    asked = dict.fromkeys([*manifest.files.values(), *sorted(manifest.onnx.files), *source.files])
     matches = {pattern: [name for name in listing if _matches(name, pattern)] for pattern in asked}
     selected = dict.fromkeys(name for names in matches.values() for name in names)
     return list(selected), [pattern for pattern, names in matches.items() if not names]

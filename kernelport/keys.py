@@ -49,6 +49,9 @@
 | _kombu.binding* | kombu's routing table | for good; a few entries a queue |
 """
 
+# Redis drops the connection of who sends it a longer value, unless its proto-max-bulk-len is raised.
+LARGEST_VALUE_BYTES = 512 * 2**20
+
 WORKERS = "kp:workers"
 FRONT_DOORS = "kp:front-doors"
 ENCODED_VOICES = "kp:encoded-voices"

@@ -2,13 +2,14 @@
 
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from kernelport.schema import ConfigError, Expected, Strict, read_yaml, validate
+from kernelport.schema import ConfigError, Count, Expected, Strict, read_yaml, validate
 
 
 class ModelFilesError(Exception):
@@ -27,6 +28,12 @@ def _directory(path: str) -> str:
     if not path or "\0" in path or (".." in directory.parts and not directory.is_absolute()):
         raise ValueError
     return path
+
+
+def _npz(path: str) -> str:
+    if not path.endswith(".npz"):
+        raise ValueError
+    return _below(path)
 
 
 def _no_deep_glob(pattern: str) -> str:
@@ -51,6 +58,7 @@ _Role = Annotated[
 _ModelFile = Annotated[
     str, AfterValidator(_below), Expected('a path inside the model\'s directory, relative and without ".."')
 ]
+_NpzFile = Annotated[str, AfterValidator(_npz)]
 _FilePattern = Annotated[
     str,
     AfterValidator(_no_deep_glob),
@@ -68,6 +76,11 @@ _Sha256 = Annotated[
     str, Field(pattern=r"^[0-9a-f]{16,64}$"), Expected("the first 16 to 64 hexadecimal digits, in lower case")
 ]
 _Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$"), Expected("40 hexadecimal digits")]
+_ProviderName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9]+ExecutionProvider$"),
+    Expected("ONNX Runtime's name of an execution provider, such as CUDAExecutionProvider"),
+]
 _ImportName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$"), Expected("the import name of a package")]
 
 
@@ -148,6 +161,58 @@ class Pads(Strict):
     outputs: dict[Text, Annotated[list[OutputPad], BeforeValidator(_as_list)]] = Field(default_factory=dict)
 
 
+class Provider(Strict):
+    """An execution provider of ONNX Runtime, with its own options."""
+
+    name: _ProviderName
+    options: dict[Text, OptionValue] = Field(default_factory=dict)
+
+
+class Filled(Strict):
+    """A tensor of one value."""
+
+    shape: tuple[Annotated[int, Field(ge=0)], ...] = Field(strict=False)
+    fill: OptionValue
+
+
+class FromFile(Strict):
+    """The array of the tensor's name in an .npz file in the model's directory."""
+
+    file: _NpzFile
+
+
+WarmUpTensor = Annotated[
+    Filled | FromFile | OptionValue | list[Any],
+    Expected("a value, a list, {shape: [1, 2], fill: 0}, or {file: inputs.npz} inside the model's directory"),
+]
+
+
+class OnnxSettings(Strict):
+    """How ONNX Runtime runs the model.
+
+    Attributes:
+        optimization: of the graph: `disabled`, `basic`, `extended` or `all`.
+        intra_op_threads: that one operator may use, 1 or more; as many as there are cores when None.
+        inter_op_threads: that may run operators beside each other, 1 or more; None is one.
+        providers: in the order of preference, in place of the device.
+        custom_op_libraries: shared libraries of operators, by their paths inside the model's directory.
+        warm_up: requests, each with its tensors by name, that are run before the first caller's.
+    """
+
+    optimization: Literal["disabled", "basic", "extended", "all"] = "all"
+    intra_op_threads: Count | None = None
+    inter_op_threads: Count | None = None
+    providers: tuple[Provider, ...] = Field(default=(), strict=False)
+    custom_op_libraries: tuple[_ModelFile, ...] = Field(default=(), strict=False)
+    warm_up: tuple[dict[Text, WarmUpTensor], ...] = Field(default=(), strict=False)
+
+    @property
+    def files(self) -> set[str]:
+        """The paths inside the model's directory that it names."""
+        tensors = (tensor for inputs in self.warm_up for tensor in inputs.values())
+        return {*self.custom_op_libraries, *(tensor.file for tensor in tensors if isinstance(tensor, FromFile))}
+
+
 class HubRecord(Strict):
     """What a fetch found: kept in the cache, so that the same commit is used until the next fetch."""
 
@@ -158,12 +223,13 @@ class HubRecord(Strict):
 
 
 class Manifest(Strict):
-    """One model: its source, a role for each file that a backend asks for, and options for the code that runs it.
+    """One model: its source, a role for each file that a backend asks for, and options for what runs it.
 
     Attributes:
         batch_axes: of a model in ONNX format, along which axes requests may be stacked; `none` when they may not be.
             Without it they are where that is proven on the model's graph.
         pad: along which further axes stacked requests may differ.
+        onnx: how ONNX Runtime runs a model in ONNX format.
     """
 
     id: _Id
@@ -176,7 +242,15 @@ class Manifest(Strict):
     batch_axes: Annotated[BatchAxes | Literal["none"] | None, Field(union_mode="left_to_right")] = None
     pad: Pads | None = None
     options: dict[_Role, OptionValue] = Field(default_factory=dict)
+    onnx: OnnxSettings = OnnxSettings()
     _file: Path = PrivateAttr(Path("manifest.yaml"))
+
+    @field_validator("onnx")
+    @classmethod
+    def _only_for_onnx(cls, settings: OnnxSettings, info: ValidationInfo) -> OnnxSettings:
+        if info.data.get("format", "onnx") != "onnx":
+            raise PydanticCustomError("rule", "only the format onnx takes it")
+        return settings
 
     @property
     def file(self) -> Path:
@@ -207,10 +281,20 @@ class Manifest(Strict):
         return record if (record.repo, record.revision) == (self.source.repo, self.source.revision) else None
 
     def resolve(self) -> dict[str, Path]:
-        """The local path of each role's file. Needs no network.
+        """The local path of each role's file; see `locate`."""
+        return self.locate(self.files)
+
+    def locate(self, files: Mapping[str, str]) -> dict[str, Path]:
+        """The local paths of files in the model's directory. Needs no network.
+
+        Args:
+            files: their paths inside it, by any name.
+
+        Links are followed wherever they lead, as the hub's cache is made of them: who can put one into the model's
+        directory can put a model there.
 
         Raises:
-            ModelFilesError: when files are missing, or a link leads out of the model's directory.
+            ModelFilesError: when files are missing.
         """
         match self.source:
             case HuggingFaceSource() as hub:
@@ -225,12 +309,14 @@ class Manifest(Strict):
             case PackageSource(package=package):
                 advice = f"reinstall the package {package}, or correct files in {self.file}"
                 root = self._package_directory(package)
-        paths = {role: root / name for role, name in self.files.items()}
-        missing = [self.files[role] for role, path in paths.items() if not path.is_file()]
+        paths = {role: root / name for role, name in files.items()}
+        missing = [
+            f"{files[role]} (a directory)" if path.is_dir() else files[role]
+            for role, path in paths.items()
+            if not path.is_file()
+        ]
         if missing:
             raise ModelFilesError(f"{self.id}: missing in {root}: {', '.join(missing)}; {advice}")
-        if not isinstance(self.source, HuggingFaceSource):  # the hub's cache itself is made of links
-            self._keep_inside(root, paths.values())
         return paths
 
     def _package_directory(self, package: str) -> Path:
@@ -238,11 +324,6 @@ class Manifest(Strict):
         if spec is None or not spec.submodule_search_locations:
             raise ModelFilesError(f"{self.id}: the Python package {package} is not installed; install what provides it")
         return Path(next(iter(spec.submodule_search_locations))).resolve()
-
-    def _keep_inside(self, root: Path, paths: Iterable[Path]) -> None:
-        for path in paths:
-            if not path.resolve().is_relative_to(root):
-                raise ModelFilesError(f"{self.id}: {path} is a link out of {root}; put the file itself there")
 
 
 def load_manifest(path: Path) -> Manifest:

@@ -28,12 +28,12 @@ def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> bool:
         return bool(pipeline.execute()[-1])
 
 
-def forget(redis: Redis, worker_id: str) -> None:
-    """Takes a worker that stops, or is known to be dead, out at once."""
+def forget(redis: Redis, worker_id: str) -> bool:
+    """Takes a worker that stops, or is known to be dead, out at once; False when it was not in."""
     with redis.pipeline(transaction=False) as pipeline:
         pipeline.delete(keys.worker(worker_id))
         pipeline.srem(keys.WORKERS, worker_id)
-        pipeline.execute()
+        return bool(pipeline.execute()[0])
 
 
 def ask_to_drain(redis: Redis, worker_id: str) -> None:

@@ -18,6 +18,11 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
+try:
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # a PyYAML without libyaml, whose parser takes a fraction of the time
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 _LONGEST_VALUE = 80
 
 
@@ -119,7 +124,7 @@ def _key_error(key: yaml.Node, finding: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=f"{finding} {shown}", problem_mark=key.start_mark)
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(_SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kernelport.logs import FORMATS
+from kernelport.tensors import MAX_MESSAGE_BYTES
 
 PREFIX = "KERNELPORT_"
 DEFAULT_LISTEN = "127.0.0.1:50051"
@@ -67,6 +68,7 @@ class Settings:
         listen: host:port of the front door.
         deployments_file: the deployments file.
         max_message_bytes: largest request the front door takes, in bytes.
+        max_answer_bytes: largest answer a worker gives, in bytes.
         heartbeat_ttl_s: seconds after its last heartbeat at which a worker counts as dead.
         lease_s: seconds for which a worker holds a batch unless it renews; a killed worker's batch is back after this
             and a sixth more.
@@ -82,12 +84,14 @@ class Settings:
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
         log_format: text, for people, or json, one object a line.
+        custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
     """
 
     redis_url: str = DEFAULT_REDIS_URL
     listen: str = DEFAULT_LISTEN
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20
+    max_answer_bytes: int = MAX_MESSAGE_BYTES
     heartbeat_ttl_s: float = 5.0
     lease_s: float = 30.0
     result_ttl_s: float = 600.0
@@ -102,6 +106,7 @@ class Settings:
     artifacts: str = ""
     storage_patience_s: float = 30.0
     job_retention_s: float = 7 * 24 * 3600.0
+    custom_ops: bool = False
 
     @property
     def artifacts_url(self) -> str:
@@ -138,9 +143,24 @@ def _log_format(text: str) -> str:
     return text
 
 
+def _answer_size(text: str) -> int:
+    size = parse_size(text)
+    if size > MAX_MESSAGE_BYTES:
+        raise ValueError(f"expected at most {MAX_MESSAGE_BYTES} bytes, which is all that gRPC carries, got {text!r}")
+    return size
+
+
+def _switch(text: str) -> bool:
+    known = {"1": True, "true": True, "0": False, "false": False}
+    if text.lower() not in known:
+        raise ValueError(f"expected 1 or 0, got {text!r}")
+    return known[text.lower()]
+
+
 _PARSERS: dict[str, Any] = {
     "deployments_file": Path,
     "max_message_bytes": parse_size,
+    "max_answer_bytes": _answer_size,
     "claim_bytes": parse_size,
     "heartbeat_ttl_s": float,
     "lease_s": float,
@@ -150,4 +170,5 @@ _PARSERS: dict[str, Any] = {
     "job_retention_s": float,
     "webhook_networks": _networks,
     "log_format": _log_format,
+    "custom_ops": _switch,
 }

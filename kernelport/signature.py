@@ -1,11 +1,11 @@
-"""What a model takes and gives, and whether a request fits it."""
+"""What a model takes and gives, and whether a request and its answer fit it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from kernelport.errors import FieldViolation
-from kernelport.tensors import dtype_name
+from kernelport.tensors import Array, dtype_name, wire_dtype
 from kernelport.v1 import deployment_pb2
 from kernelport.v1 import inference_pb2 as pb
 
@@ -54,7 +54,7 @@ class Declared:
     """The inputs that a model declares, unpacked once: reading a message's fields takes longer than comparing them."""
 
     def __init__(self, specs: Iterable[TensorSpec]) -> None:
-        self._inputs = {spec.name: _Input.of(spec) for spec in specs}
+        self._inputs = {spec.name: _Expected.of(spec) for spec in specs}
 
     def violations(self, tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
         """How sound tensors miss what is declared: unknown or missing names, dtype, rank, fixed dimensions."""
@@ -75,6 +75,39 @@ class Declared:
                 yield FieldViolation(field, f'input "{name}" is missing; expected {describe(declared.spec)}')
 
 
+class DeclaredOutputs:
+    """The outputs that a model declares, unpacked once.
+
+    Args:
+        shapes: whether ranks and fixed dimensions are compared, too.
+    """
+
+    def __init__(self, specs: Iterable[TensorSpec], *, shapes: bool = True) -> None:
+        self._outputs = {spec.name: _Expected.of(spec, shape=shapes) for spec in specs}
+
+    def findings(self, arrays: Mapping[str, Array]) -> Iterator[str]:
+        """How arrays miss what is declared: unknown or missing names, dtype, rank, fixed dimensions."""
+        for name, declared in self._outputs.items():
+            array = arrays.get(name)
+            if array is None:
+                if not declared.spec.optional:
+                    yield f'output "{name}" is missing; expected {describe(declared.spec)}'
+                continue
+            if wire_dtype(array) not in declared.dtypes:
+                yield f'output "{name}": expected {describe(declared.spec)}, got {array.dtype.name}{list(array.shape)}'
+            elif finding := declared.shape_finding(array.shape):
+                yield f'output "{name}": {finding[1]}'
+        for name in arrays:
+            if name not in self._outputs:
+                expected = ", ".join(f'"{known}"' for known in self._outputs) or "none"
+                yield f'output "{name}" is not declared; expected {expected}'
+
+
+def is_speech(signature: Signature) -> bool:
+    """Whether the outputs are those of speech: `audio` and `sample_rate`."""
+    return {"audio", "sample_rate"} <= {spec.name for spec in signature.outputs}
+
+
 def describe(spec: TensorSpec) -> str:
     """A spec in one short line, such as `F32[batch, 3, 224]`."""
     dtypes = "|".join(dtype_name(dtype) for dtype in (spec.dtype, *spec.other_dtypes))
@@ -84,8 +117,8 @@ def describe(spec: TensorSpec) -> str:
 
 
 @dataclass(frozen=True)
-class _Input:
-    """One input.
+class _Expected:
+    """One tensor.
 
     Attributes:
         rank: of its shape; None when any is accepted.
@@ -98,18 +131,22 @@ class _Input:
     fixed: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, spec: TensorSpec) -> Self:
-        sizes = [dimension.size for dimension in spec.shape] if spec.ranked else []
+    def of(cls, spec: TensorSpec, *, shape: bool = True) -> Self:
+        ranked = spec.ranked and shape
+        sizes = [dimension.size for dimension in spec.shape] if ranked else []
         fixed = tuple((axis, size) for axis, size in enumerate(sizes) if size >= 0)
-        return cls(spec, (spec.dtype, *spec.other_dtypes), len(sizes) if spec.ranked else None, fixed)
+        return cls(spec, (spec.dtype, *spec.other_dtypes), len(sizes) if ranked else None, fixed)
 
     def finding(self, tensor: pb.Tensor) -> tuple[str, str] | None:
         """The field at fault and what is wrong with it; None when the tensor fits."""
         if tensor.dtype not in self.dtypes:
             return "dtype", f"expected {describe(self.spec)}, got {dtype_name(tensor.dtype)}"
+        return self.shape_finding(tensor.shape)
+
+    def shape_finding(self, shape: Sequence[int]) -> tuple[str, str] | None:
+        """The same for the shape alone."""
         if self.rank is None:
             return None
-        shape = tensor.shape
         if len(shape) != self.rank:
             return "shape", f"expected rank {self.rank} as in {describe(self.spec)}, got rank {len(shape)}"
         for axis, size in self.fixed:

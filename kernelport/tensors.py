@@ -39,6 +39,10 @@ WIRE_DTYPES = {dtype: wire for wire, dtype in NUMPY_DTYPES.items()}
 ITEMSIZES: dict[int, int] = {wire: dtype.itemsize for wire, dtype in NUMPY_DTYPES.items() if wire != pb.STRING}
 _LENGTH = struct.Struct("<I")
 _SWAP = sys.byteorder == "big"
+# What gRPC and protobuf carry in one message.
+MAX_MESSAGE_BYTES = 2**31 - 1
+# More than what is no data takes: of a message its timings, of a tensor all but its name and shape.
+_MESSAGE_OVERHEAD, _TENSOR_OVERHEAD, _DIMENSION_OVERHEAD = 64, 32, 10
 # What numpy can hold. Only the shape of a tensor without elements can exceed the size.
 _MAX_RANK = 64
 _MAX_BYTES = 2**63 - 1
@@ -49,18 +53,29 @@ def dtype_name(dtype: int) -> str:
     return pb.DType.Name(dtype) if dtype in pb.DType.values() else str(dtype)
 
 
+def wire_dtype(array: Array) -> pb.DType | None:
+    """The contract's dtype of an array's elements; None when they have no counterpart in it."""
+    if array.dtype.kind in "SUO":
+        return pb.STRING
+    return WIRE_DTYPES.get(array.dtype.newbyteorder("="))
+
+
 def from_array(name: str, array: Any) -> pb.Tensor:
     """A wire tensor of anything numpy can make an array of.
 
     Raises:
-        TypeError: when the element type has no counterpart in the contract.
+        TypeError: when the element type has no counterpart in the contract, or gaps are masked.
     """
-    array = np.asarray(array)
-    if array.dtype.kind in "SUO":
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"tensor {name!r}: a masked array cannot travel: fill its gaps, as with `array.filled(0)`")
+    given, array = array, np.asarray(array)
+    if array.dtype.kind in "SU" and given is not array:
+        array = np.array(given, dtype=object)  # numpy's own strings end before their trailing zero bytes
+    wire = wire_dtype(array)
+    if wire == pb.STRING:
         elements = [_element_bytes(name, element) for element in array.ravel().tolist()]
         data = b"".join(part for element in elements for part in (_LENGTH.pack(len(element)), element))
         return pb.Tensor(name=name, dtype=pb.STRING, shape=array.shape, data=data)
-    wire = WIRE_DTYPES.get(array.dtype.newbyteorder("="))
     if wire is None:
         raise TypeError(f"tensor {name!r}: numpy dtype {array.dtype} cannot travel; expected one of {_known_dtypes()}")
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
@@ -76,6 +91,15 @@ def to_array(tensor: pb.Tensor) -> Array:
         return elements.reshape(shape)
     array = np.frombuffer(tensor.data, dtype=NUMPY_DTYPES[tensor.dtype]).reshape(shape)
     return array.byteswap() if _SWAP else array
+
+
+def wire_bytes(arrays: Mapping[str, Any]) -> int:
+    """The bytes that a message of named arrays has at most, without making it: its data, and a few dozen a tensor."""
+    total = _MESSAGE_OVERHEAD
+    for name, given in arrays.items():
+        array = np.asarray(given)
+        total += _data_bytes(array) + len(name.encode()) + _DIMENSION_OVERHEAD * array.ndim + _TENSOR_OVERHEAD
+    return total
 
 
 def from_arrays(arrays: Mapping[str, Any]) -> list[pb.Tensor]:
@@ -149,9 +173,20 @@ def _split_strings(data: bytes) -> Iterator[bytes]:
         yield data[start:position]
 
 
+def _data_bytes(array: Array) -> int:
+    if array.dtype.kind not in "SUO":
+        return array.nbytes
+    texts = (element for element in array.ravel().tolist() if isinstance(element, (str, bytes)))
+    lengths = (len(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text) for text in texts)
+    return sum(lengths) + _LENGTH.size * array.size
+
+
 def _element_bytes(name: str, element: object) -> bytes:
     if isinstance(element, str):
-        return element.encode()
+        try:
+            return element.encode()
+        except UnicodeEncodeError as error:
+            raise TypeError(f"tensor {name!r}: a STRING element must be Unicode text: {error}") from error
     if isinstance(element, bytes):
         return element
     raise TypeError(f"tensor {name!r}: a STRING element must be str or bytes, got {type(element).__name__}")

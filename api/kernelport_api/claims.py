@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys
-from kernelport.errors import InternalError
+from kernelport.errors import InternalError, ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport.shared_folder import SharedFolder
 from kernelport_api.outages import unreachable
@@ -37,6 +37,10 @@ class Claims:
 
         Args:
             anywhere: it must be in reach of workers on other machines.
+
+        Raises:
+            ResourceExhaustedError: when it must travel through Redis, and is larger than Redis takes.
+            UnavailableError: when Redis cannot be reached.
         """
         if len(body) < self._claim_bytes:
             item.request = body
@@ -46,6 +50,9 @@ class Claims:
             item.request_file = self._shared.put(item.id.decode(), body, ttl_s) or ""
         if item.request_file:
             return
+        if len(body) > keys.LARGEST_VALUE_BYTES:
+            limit = f"{keys.LARGEST_VALUE_BYTES:,} bytes, which is all that Redis takes"
+            raise ResourceExhaustedError(f"inputs: expected a request of at most {limit}; got {len(body):,}")
         item.request_claim = keys.claim(item.id.decode())
         try:
             await self._redis.set(item.request_claim, body, ex=round(ttl_s))

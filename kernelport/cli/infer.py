@@ -8,9 +8,9 @@ from typing import Any
 import click
 import numpy as np
 
+from kernelport import npz
 from kernelport.cli import options
 from kernelport.client import Client
-from kernelport.coercion import coerce
 
 
 @click.command()
@@ -36,8 +36,8 @@ def infer(
     with Client(target, timeout_s=timeout) as client:
         signature = client.deployment(model).signature
         inputs = _read(source, [spec.name for spec in signature.inputs])
-        inputs |= {name: _value(text) for name, text in map(options.parse_assignment, assignments)}
-        result = client.infer(model, coerce(inputs, signature))
+        inputs |= options.read_assignments(assignments, signature)
+        result = client.infer(model, inputs)
     _write(result.outputs, out)
     timings = f"queued {result.queued_us} us, batched {result.batched_us} us, backend {result.backend_us} us"
     click.echo(timings, err=True)
@@ -46,36 +46,24 @@ def infer(
 def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
     if source is None:
         return {}
-    if source.suffix == ".npz":
-        with np.load(source, allow_pickle=False) as archive:
-            return dict(archive)
-    if source.suffix == ".npy":
-        if len(names) != 1:
-            raise click.UsageError(f"an .npy file fits a model with one input; this one has {', '.join(names)}")
-        return {names[0]: np.load(source, allow_pickle=False)}
-    text = sys.stdin.read() if str(source) == "-" else source.read_text()
+    if source.suffix == ".npy" and len(names) != 1:
+        raise click.UsageError(f"an .npy file fits a model with one input; this one has {', '.join(names)}")
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise click.UsageError(f"{source}: expected JSON: {error}") from error
+        if source.suffix == ".npz":
+            return npz.read(source)
+        if source.suffix == ".npy":
+            return {names[0]: np.load(source, allow_pickle=False)}
+        values = json.loads(sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8"))
+    except (OSError, ValueError, EOFError, RecursionError) as error:
+        raise click.UsageError(f"{source}: {error}") from error
     if not isinstance(values, dict):
         raise click.UsageError(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
     return values
 
 
-def _value(text: str) -> Any:
-    value = options.file_or_text(text)
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
-
-
 def _write(outputs: dict[str, Any], out: Path | None) -> None:
     if out is not None and out.suffix == ".npz":
-        np.savez(out, **outputs)
+        npz.write(out, outputs)
         return
     text = json.dumps({name: array.tolist() for name, array in outputs.items()}, default=_text)
     if out is None:

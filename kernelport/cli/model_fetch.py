@@ -35,7 +35,7 @@ def _of_file(path: Path | None) -> Manifest:
 
 
 def _of_deployment(name: str) -> Manifest:
-    deployment = load_deployments(Settings.from_environment().deployments_file).get(name)
+    deployment = load_deployments(Settings.from_environment().deployments_file, [name]).get(name)
     if deployment is None or deployment.manifest is None:
         raise click.BadParameter(f"no deployment {name!r} has a manifest")
     return deployment.manifest

@@ -1,13 +1,15 @@
 """Options that several commands share. Each is also a KERNELPORT_* variable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from kernelport.coercion import from_texts
 from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir
+from kernelport.signature import Signature
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -41,6 +43,11 @@ deployments_file = option(
     default=None,
     help="The deployments file; ./deployments/deployments.yaml or the bundled one by default.",
 )
+custom_ops = option(
+    "--custom-ops",
+    is_flag=True,
+    help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
+)
 timeout = option("--timeout", type=float, default=None, help="Seconds a call may take.")
 
 
@@ -56,6 +63,17 @@ def parse_assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
+def read_assignments(assignments: Iterable[str], signature: Signature) -> dict[str, Any]:
+    """Inputs that are given as `name=value`: what the text stands for, or with `@path` what a file holds.
+
+    Raises:
+        click.BadParameter: when it is not of this form, or a file cannot be read.
+        InvalidArgumentError: when a text stands for no value of its input.
+    """
+    given = {name: file_or_text(value) for name, value in map(parse_assignment, assignments)}
+    return from_texts(given, signature)
+
+
 def file_or_text(value: str) -> Any:
     """What `@path` names: the array in an .npy file, the bytes of any other; a value without `@` as it is.
 
@@ -67,5 +85,5 @@ def file_or_text(value: str) -> Any:
     path = Path(value[1:])
     try:
         return np.load(path, allow_pickle=False) if path.suffix == ".npy" else path.read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise click.BadParameter(f"{value}: {error}") from error

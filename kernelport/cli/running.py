@@ -6,21 +6,22 @@ from types import FrameType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
-from kernelport.stack import Stack
+from kernelport.stack import Stack, StackError
 from kernelport.stack.stack import Status
 
 STATUS_INTERVAL_S = 1.0
 START_TIMEOUT_S = 600.0
-_COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red"}
+_COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red", "failed": "bold red"}
 
 
 def run_until_stopped(stack: Stack) -> None:
     """Starts the stack, shows its state as it changes, and stops it when told to.
 
     Raises:
-        StackError: when it does not start.
+        StackError: when it does not start, or none of its deployments serves.
     """
     console = Console()
     stop = threading.Event()
@@ -32,7 +33,11 @@ def run_until_stopped(stack: Stack) -> None:
     try:
         with stack:
             with console.status("starting ..."):
-                stack.wait_ready(START_TIMEOUT_S, stopped=stop.is_set)
+                failed = stack.wait_settled(START_TIMEOUT_S, stopped=stop.is_set)
+            if failed and len(failed) == len(stack.deployments):
+                raise StackError("\n".join(failed.values()))
+            for reason in failed.values():
+                console.print(reason, style="red", markup=False, soft_wrap=True)
             if not stop.is_set():
                 console.print(f"KernelPort listens on [bold]{stack.target}[/bold]. Ctrl-C stops it.")
                 _show_status(stack, stop, console)
@@ -51,7 +56,9 @@ def _show_status(stack: Stack, stop: threading.Event, console: Console) -> None:
             current = stack.status()
             for line in current:
                 if line not in shown:
-                    console.print(f"{line.name}: {line.state} (pid {line.pid}, {line.restarts} restarts)")
+                    facts = f"pid {line.pid}, {line.restarts} restarts"
+                    text = f"{line.name}: {line.state} ({facts}) {line.reason}".rstrip()
+                    console.print(text, markup=False, soft_wrap=True)
             shown = current
             stop.wait(STATUS_INTERVAL_S)
         return
@@ -61,8 +68,9 @@ def _show_status(stack: Stack, stop: threading.Event, console: Console) -> None:
 
 
 def _table(statuses: list[Status]) -> Table:
-    table = Table("process", "state", "pid", "restarts")
+    table = Table("process", "state", "pid", "restarts", "how it ended last")
     for line in statuses:
         colour = _COLOURS[line.state]
-        table.add_row(line.name, f"[{colour}]{line.state}[/{colour}]", str(line.pid or "-"), str(line.restarts))
+        state = f"[{colour}]{line.state}[/{colour}]"
+        table.add_row(line.name, state, str(line.pid or "-"), str(line.restarts), escape(line.reason))
     return table

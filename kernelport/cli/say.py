@@ -54,11 +54,11 @@ def say(
     unless -o says otherwise).
     """
     lines = _with_paths(_texts(texts, file), out, ending)
-    inputs = {name: options.file_or_text(value) for name, value in map(options.parse_assignment, assignments)}
     console = Console(stderr=True)
     columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     failed, seconds = 0, 0.0
     with Client(target, timeout_s=timeout) as client, Progress(*columns, console=console) as progress:
+        inputs = options.read_assignments(assignments, client.deployment(deployment).signature) if assignments else {}
         bar = progress.add_task("", total=len(lines))
         for spoken in speak_lines(client, deployment, lines, inputs, parallel):
             progress.advance(bar)

@@ -38,6 +38,7 @@ from kernelport.stack import Stack
 @options.listen
 @options.state_dir
 @options.redis_url
+@options.custom_ops
 def serve(
     backend: str,
     model_path: Path | None,
@@ -50,6 +51,7 @@ def serve(
     listen: str,
     state_dir: Path,
     redis_url: str | None,
+    custom_ops: bool,
 ) -> None:
     """Serve one model file, or one manifest, without a deployments file."""
     with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
@@ -71,7 +73,7 @@ def serve(
             "batching": {"max_batch": max_batch, "max_rows": max_rows, "axes": batch_axes},
         }
         table.write_text(yaml.safe_dump({"deployments": {name: entry}}))
-        settings = replace(Settings.from_environment(), listen=listen, deployments_file=table)
+        settings = replace(Settings.from_environment(), listen=listen, deployments_file=table, custom_ops=custom_ops)
         click.echo(f"serving {name}")
         run_until_stopped(Stack(settings, [name], state_dir, redis_url))
 

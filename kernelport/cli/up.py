@@ -24,6 +24,7 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 @options.listen
 @options.state_dir
 @options.redis_url
+@options.custom_ops
 @options.deployments_file
 @options.metrics_listen
 @options.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
@@ -33,13 +34,14 @@ def up(
     listen: str,
     state_dir: Path,
     redis_url: str | None,
+    custom_ops: bool,
     deployments_file: Path | None,
     metrics_listen: str,
     flower: bool,
     flower_listen: str,
 ) -> None:
     """Start Redis, the front door and a worker for each deployment on this machine."""
-    settings = replace(Settings.from_environment(), listen=listen, metrics_listen=metrics_listen)
+    settings = replace(Settings.from_environment(), listen=listen, metrics_listen=metrics_listen, custom_ops=custom_ops)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
@@ -50,16 +52,19 @@ def up(
 
 
 def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:
-    """The deployments to run: those asked for, or else all that can run here."""
-    if chosen is None:
-        for name, problem in problems.items():
-            if problem is not None:
-                click.echo(f"leaving out {name}: {problem}", err=True)
-        return [name for name, problem in problems.items() if problem is None]
-    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    """The deployments to run: of those asked for, or else of all, each that can run here.
+
+    Raises:
+        StackError: when none that was asked for can.
+    """
+    names = list(problems) if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
     for name in names:
         if name not in problems:
             raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)}")
+    runnable = [name for name in names if problems[name] is None]
+    if chosen is not None and names and not runnable:
+        raise StackError("\n".join(f"{name} cannot run here: {problems[name]}" for name in names))
+    for name in names:
         if problems[name] is not None:
-            raise StackError(f"{name} cannot run here: {problems[name]}")
-    return names
+            click.echo(f"leaving out {name}: {problems[name]}", err=True)
+    return runnable

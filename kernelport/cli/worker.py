@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.deployments import load_deployments
+from kernelport.deployments import deployment_names
 from kernelport.settings import PREFIX, Settings
 from kernelport.stack.worker_command import worker_command
 
@@ -16,8 +16,13 @@ from kernelport.stack.worker_command import worker_command
 @click.option("--celery", "extra", multiple=True, metavar="ARGUMENT", help="A further argument for `celery worker`.")
 @options.redis_url
 @options.deployments_file
+@options.custom_ops
 def worker(
-    deployments: tuple[str, ...], extra: tuple[str, ...], redis_url: str | None, deployments_file: Path | None
+    deployments: tuple[str, ...],
+    extra: tuple[str, ...],
+    redis_url: str | None,
+    deployments_file: Path | None,
+    custom_ops: bool,
 ) -> None:
     """Run a worker pinned to the queues of DEPLOYMENTS, in the foreground.
 
@@ -27,7 +32,8 @@ def worker(
         os.environ[f"{PREFIX}REDIS_URL"] = redis_url
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
-    known = load_deployments(Settings.from_environment().deployments_file)
+    os.environ[f"{PREFIX}CUSTOM_OPS"] = str(custom_ops)
+    known = deployment_names(Settings.from_environment().deployments_file)
     for name in deployments:
         if name not in known:
             raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(sorted(known))}")

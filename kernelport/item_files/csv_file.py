@@ -4,9 +4,10 @@ import csv
 import itertools
 from collections.abc import Iterable, Iterator
 
+from kernelport.coercion import show
 from kernelport.item_files.fields import ID, Fields
 from kernelport.item_files.lines import Line
-from kernelport.item_files.rows import Problem, Row, show
+from kernelport.item_files.rows import Problem, Row
 
 DELIMITERS = ",;\t"
 

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kernelport.coercion import show
 from kernelport.item_files.fields import ID, Fields
 from kernelport.item_files.lines import Line
-from kernelport.item_files.rows import Problem, Row, show
+from kernelport.item_files.rows import Problem, Row
 
 
 def jsonl_rows(lines: Iterable[Line | Problem], fields: Fields) -> Iterator[Row | Problem]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kernelport.coercion import show
 from kernelport.item_files.fields import Fields
 from kernelport.item_files.jsonl_file import read_objects
 from kernelport.item_files.lines import Line
-from kernelport.item_files.rows import Problem, Row, show
+from kernelport.item_files.rows import Problem, Row
 
 URL = "/v1/audio/speech"
 # Their names for formats, and the names that jobs have for them.

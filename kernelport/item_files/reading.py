@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kernelport.coercion import ValueProblem, show
 from kernelport.item_files.csv_file import csv_rows
 from kernelport.item_files.fields import ID, Fields
 from kernelport.item_files.jsonl_file import jsonl_rows
 from kernelport.item_files.lines import read_lines
 from kernelport.item_files.openai_file import OpenAIRows, first_model, looks_like_requests
-from kernelport.item_files.rows import Problem, Row, show
+from kernelport.item_files.rows import Problem, Row
 from kernelport.item_files.text_file import text_rows
-from kernelport.item_files.values import ValueProblem, tensor_of, text_tensor
+from kernelport.item_files.values import tensor_of, text_tensor
 from kernelport.signature import Signature
 from kernelport.v1.job_pb2 import NewItem
 

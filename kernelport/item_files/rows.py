@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_LONGEST_VALUE = 60
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -44,10 +42,3 @@ class Row:
     values: Mapping[str, Any]
     parsed: bool
     shown: Mapping[str, str] = field(default_factory=dict)
-
-
-def show(value: object) -> str:
-    """A value as a message shows it: quoted, on one line, not too long."""
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[: _LONGEST_VALUE + 1])
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."

@@ -40,7 +40,7 @@ class AsyncJobs:
     def __init__(
         self,
         channel: grpc.aio.Channel,
-        signature_of: Callable[[str], Awaitable[Signature]],
+        signature_of: Callable[[str, float | None], Awaitable[Signature]],
         timeout_s: float | None = None,
     ) -> None:
         self.patience_s = 300.0
@@ -64,7 +64,7 @@ class AsyncJobs:
         request_id: str = "",
     ) -> pb.Job:
         """Makes a job of items, which may come asynchronously; see `Jobs.submit`."""
-        signature = await self._signature_of(deployment)
+        signature = await self._signature_of(deployment, self._timeout_s)
         spec = job_spec(
             deployment,
             signature,

@@ -2,12 +2,11 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from kernelport import tensors
-from kernelport.coercion import coerce, utf8
+from kernelport.coercion import coerce, show, to_tensors
 from kernelport.errors import (
     CancelledError,
     DeadlineExceededError,
@@ -58,7 +57,7 @@ def job_spec(
         raise InvalidArgumentError.of([violation])
     return pb.JobSpec(
         deployment=deployment,
-        shared_inputs=tensors.from_arrays(coerce(shared or {}, signature)),
+        shared_inputs=to_tensors(coerce(shared or {}, signature)),
         output_format=f"OUTPUT_FORMAT_{output_format.upper() or 'UNSPECIFIED'}",
         priority=priority,
         deadline_unix_us=unix_us(deadline),
@@ -78,17 +77,18 @@ def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
     """The message of an item. One that has no id of its own gets its number, from 1, as six digits or more.
 
     Raises:
-        InvalidArgumentError: when an input is not what the deployment declares; it names the item.
+        InvalidArgumentError: when it is no item, or an input is not what the deployment declares; it names the item.
     """
     if isinstance(item, pb.NewItem):
         return item
-    item_id, inputs = item if isinstance(item, tuple) else (f"{number:06}", item)
+    item_id, inputs = item if isinstance(item, tuple) and len(item) == 2 else (f"{number:06}", item)
+    if not isinstance(item_id, str) or not isinstance(inputs, (str, Mapping)):
+        expected = "expected a text, a mapping of inputs, or a tuple of an id and one of these"
+        raise InvalidArgumentError.of([FieldViolation(f"items[{number - 1}]", f"{expected}; got {show(item)}")])
     if isinstance(inputs, str):
-        inputs = {"text": utf8(inputs)}
-    elif not signature.inputs:  # nobody has loaded the model yet: a text can only be UTF-8
-        inputs = {name: utf8(value) if isinstance(value, str) else value for name, value in inputs.items()}
+        inputs = {"text": inputs}
     try:
-        return pb.NewItem(id=item_id, inputs=tensors.from_arrays(coerce(inputs, signature)))
+        return pb.NewItem(id=item_id, inputs=to_tensors(coerce(inputs, signature)))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f'item "{item_id}": {error.message}', violations=error.violations) from None
 
@@ -116,7 +116,13 @@ class Batcher:
 
 
 def batches(items: Iterable[ItemLike], signature: Signature) -> Iterator[list[pb.NewItem]]:
-    """Items in lists that make one message each; at least one list, which may be empty."""
+    """Items in lists that make one message each; at least one list, which may be empty.
+
+    Raises:
+        InvalidArgumentError: when it is one item itself, or an item is no good.
+    """
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+        raise InvalidArgumentError.of([FieldViolation("items", f"expected a list of items, got {show(items)}")])
     batcher = Batcher()
     for number, item in enumerate(items, 1):
         if full := batcher.add(new_item(item, number, signature)):
@@ -128,7 +134,7 @@ async def async_batches(
     items: Iterable[ItemLike] | AsyncIterator[ItemLike], signature: Signature
 ) -> AsyncIterator[list[pb.NewItem]]:
     """The same; items may come asynchronously."""
-    if not hasattr(items, "__aiter__"):
+    if not isinstance(items, AsyncIterable):
         for batch in batches(items, signature):
             yield batch
         return

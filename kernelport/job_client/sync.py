@@ -44,12 +44,15 @@ class Jobs:
 
     Args:
         channel: to the front door.
-        signature_of: what a deployment takes.
+        signature_of: asks the front door what a deployment takes, within so many seconds.
         timeout_s: seconds that a short call may take.
     """
 
     def __init__(
-        self, channel: grpc.Channel, signature_of: Callable[[str], Signature], timeout_s: float | None = None
+        self,
+        channel: grpc.Channel,
+        signature_of: Callable[[str, float | None], Signature],
+        timeout_s: float | None = None,
     ) -> None:
         self.patience_s = 300.0
         self._stub = job_pb2_grpc.JobServiceStub(channel)
@@ -92,7 +95,7 @@ class Jobs:
                 is cancelled, unless it has a request id to go on with.
             AlreadyExistsError: the request id was used with other arguments.
         """
-        signature = self._signature_of(deployment)
+        signature = self._signature_of(deployment, self._timeout_s)
         spec = job_spec(
             deployment,
             signature,

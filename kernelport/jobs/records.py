@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.naming import file_name
 from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
+from kernelport.v1.inference_pb2 import STRING
 
 MICROSECONDS = 1_000_000
 DEFAULT_PRIORITY = 100
@@ -179,8 +181,9 @@ def item_of(
 
 
 def text_of(item: pb.NewItem) -> str:
-    """The UTF-8 of the input `text`; empty when there is none."""
+    """The UTF-8 of the input `text`, or its strings, a space between them; empty when there is none."""
     for tensor in item.inputs:
         if tensor.name == TEXT_INPUT:
-            return tensor.data.decode(errors="replace")
+            data = b" ".join(to_array(tensor).ravel().tolist()) if tensor.dtype == STRING else tensor.data
+            return data.decode(errors="replace")
     return ""

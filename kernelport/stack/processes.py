@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -16,14 +17,22 @@ FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
 # A child that ran this long before it ended starts again without delay.
 STEADY_AFTER_S = 10.0
+# One that never got to work is started so many times: what keeps a model from loading seldom passes.
+MOST_STARTS = 3
+_TAIL_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """One child process, started again when it ends.
+    """One child process, started again when it ends, unless it has ended some times without ever getting to work.
 
     A thread of its own starts the process and waits for it, so that its death is known at once. The process writes to
     a log file, and on Linux the kernel kills it should its parent die without a word.
+
+    Attributes:
+        restarts: how often it was started again, or is about to be.
+        has_failed: it is not started again.
+        reason: how it ended last, with the last line of its log; empty while it never has.
     """
 
     def __init__(
@@ -32,15 +41,17 @@ class Child:
         command: Sequence[str],
         environment: Mapping[str, str],
         log_file: Path,
-        on_exit: Callable[[], None] = lambda: None,
+        on_exit: Callable[[], bool] = lambda: True,
     ) -> None:
         """
         Args:
-            on_exit: called each time the process has ended without being asked to.
+            on_exit: called each time the process has ended without being asked to; says whether it had got to work.
         """
         self.name = name
         self.log_file = log_file
         self.restarts = 0
+        self.has_failed = False
+        self.reason = ""
         self._command = list(command)
         self._environment = dict(environment)
         self._on_exit = on_exit
@@ -80,15 +91,23 @@ class Child:
 
     def log_tail(self, lines: int = 12) -> str:
         """The last lines of the process's log."""
+        return "\n".join(self._log_since(0)[-lines:])
+
+    def _log_since(self, position: int) -> list[str]:
+        """The lines from a position in the log on, as far as they are among its last."""
         if not self.log_file.exists():
-            return ""
-        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+            return []
+        with self.log_file.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(position, size - _TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()
 
     def _supervise(self) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff_s, has_worked = FIRST_BACKOFF_S, False
         while not self._stopping.is_set():
             started_at = time.monotonic()
             with self.log_file.open("ab") as output:
+                log_begins = output.tell()
                 self._process = subprocess.Popen(
                     self._command,
                     env=self._environment,
@@ -102,13 +121,22 @@ class Child:
             code = self._process.wait()
             if self._stopping.is_set():
                 return
+            has_worked |= self._on_exit() or code == 0
+            self.reason = f"{_how(code)}: {' '.join(self._log_since(log_begins)[-1:])}".removesuffix(": ")
+            if not has_worked and self.restarts + 1 >= MOST_STARTS:
+                self.has_failed = True
+                log.error("%s %s; given up after %d starts", self.name, self.reason, MOST_STARTS)
+                return
             self.restarts += 1
-            self._on_exit()
             if time.monotonic() - started_at > STEADY_AFTER_S:
                 backoff_s = FIRST_BACKOFF_S
-            log.warning("%s ended with code %d; starting it again in %g s", self.name, code, backoff_s)
+            log.warning("%s %s; starting it again in %g s", self.name, self.reason, backoff_s)
             self._stopping.wait(backoff_s)
             backoff_s = min(LONGEST_BACKOFF_S, 2 * backoff_s)
+
+
+def _how(code: int) -> str:
+    return f"ended with code {code}" if code >= 0 else f"was ended by signal {-code} ({signal.strsignal(-code)})"
 
 
 def _die_with_parent() -> None:

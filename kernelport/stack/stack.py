@@ -41,12 +41,18 @@ class StackError(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """One line of the live status."""
+    """One line of the live status.
+
+    Attributes:
+        state: `starting`, `serving`, `restarting`, or `failed` for a worker that never got to work.
+        reason: how the process ended last; empty while it serves, or has never ended.
+    """
 
     name: str
     state: str
     pid: int | None
     restarts: int
+    reason: str
 
 
 class Stack:
@@ -115,38 +121,54 @@ class Stack:
                     f"worker-{name}",
                     worker_command([name]),
                     replace(self.settings, worker_id=worker_id, metrics_listen=metrics_listen),
-                    # Front doors learn of a death at once, rather than when the heartbeat is overdue.
+                    # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was
+                    # in the registry had loaded its model.
                     on_exit=lambda worker_id=worker_id: self._forget(worker_id),  # type: ignore[misc]
                 )
         except BaseException:
             self.stop()
             raise
 
-    def wait_ready(self, timeout_s: float, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Waits until the front door and every chosen deployment serve, or `stopped` says that nobody cares any more.
+    def wait_ready(self, timeout_s: float) -> None:
+        """Waits until the front door and every chosen deployment serve.
 
         Raises:
-            StackError: when a process ends before it is ready, or the time is over; with the end of its log.
+            StackError: when one does not: its process has failed, or the time is over.
+        """
+        failed = self.wait_settled(timeout_s)
+        if failed:
+            raise StackError("\n".join(failed.values()))
+
+    def wait_settled(self, timeout_s: float, stopped: Callable[[], bool] = lambda: False) -> dict[str, str]:
+        """Waits until the front door serves, and each chosen deployment serves or has failed; or until `stopped` says
+        that nobody cares any more.
+
+        Returns:
+            Why those deployments that do not serve do not, by name.
+
+        Raises:
+            StackError: when the front door does not serve, or Redis or Flower has ended; with the end of its log.
         """
         deadline = time.monotonic() + timeout_s
+        failed: dict[str, str] = {}
         waiting = [("", "front-door"), *((name, f"worker-{name}") for name in self.deployments)]
         with grpc.insecure_channel(self.target) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             while waiting and not stopped():
-                service, child = waiting[0]
+                service, name = waiting[0]
+                child, is_late = self.children[name], time.monotonic() > deadline
                 if _is_serving(health, service):
                     waiting.pop(0)
-                    continue
-                for each in self.children.values():
-                    if each.restarts:
-                        raise StackError(
-                            f"{each.name} ended while starting; its log {each.log_file} ends:\n{each.log_tail()}"
-                        )
-                if time.monotonic() > deadline:
-                    raise StackError(
-                        f"{child} was not ready within {timeout_s:g} s; its log is {self.children[child].log_file}"
-                    )
-                time.sleep(READY_POLL_S)
+                elif service and (child.has_failed or is_late):
+                    reason = child.reason if child.has_failed else f"was not ready within {timeout_s:g} s"
+                    failed[service] = f"{name} {reason}; its log is {child.log_file}"
+                    waiting.pop(0)
+                elif is_late:
+                    raise StackError(f"{name} was not ready within {timeout_s:g} s; its log is {child.log_file}")
+                else:
+                    self._check_services()
+                    time.sleep(READY_POLL_S)
+        return failed
 
     def status(self) -> list[Status]:
         """The state of every process now."""
@@ -238,7 +260,7 @@ class Stack:
         name: str,
         command: Sequence[str],
         settings: Settings | None = None,
-        on_exit: Callable[[], None] = lambda: None,
+        on_exit: Callable[[], bool] = lambda: True,
         environment: Mapping[str, str] | None = None,
     ) -> Child:
         told = {**os.environ, **(settings or self.settings).to_environment(), **(environment or {})}
@@ -249,14 +271,23 @@ class Stack:
         child.start()
         return child
 
-    def _forget(self, worker_id: str) -> None:
+    def _check_services(self) -> None:
+        for child in self.children.values():
+            if child.restarts and not child.name.startswith("worker-"):
+                raise StackError(
+                    f"{child.name} ended while starting; its log {child.log_file} ends:\n{child.log_tail()}"
+                )
+
+    def _forget(self, worker_id: str) -> bool:
         try:
-            forget(self._redis, worker_id)
+            return forget(self._redis, worker_id)
         except RedisError:
-            return  # the record expires by itself
+            return True  # nobody knows whether it had begun to serve; the record expires by itself
 
     def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
-        if child.pid is None:
+        if child.has_failed:
+            state = "failed"
+        elif child.pid is None:
             state = "restarting"
         elif child.name == "redis":
             state = "serving" if self._redis_answers() else "starting"
@@ -265,7 +296,7 @@ class Stack:
         else:
             service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
             state = "serving" if _is_serving(health, service) else "starting"
-        return Status(child.name, state, child.pid, child.restarts)
+        return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
 
 
 def _port_after(listen: str, distance: int) -> str:

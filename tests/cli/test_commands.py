@@ -82,6 +82,37 @@ def test_deployments_list_and_show(stack: Stack) -> None:
     as_json = json.loads(called("deployments", "show", "identity-onnx", "--json", "--target", stack.target).stdout)
     assert as_json["live_workers"] == 1
     assert as_json["signature"]["inputs"][0]["dtype"] == "F32"
+    assert as_json["signature"]["row_independence"] == "ROW_INDEPENDENCE_PROVEN"
+
+
+def test_deployments_show_says_whether_requests_share_a_run_and_why(stack: Stack) -> None:
+    def stacking(name: str) -> str:
+        shown = called("deployments", "show", name, "--target", stack.target).stdout
+        return next(line for line in shown.splitlines() if line.startswith("  stacking"))
+
+    assert "stacked, proven" in stacking("identity-onnx")
+    assert "along axes: x 0, y 0" in stacking("identity-onnx")
+    assert "stacked, declared" in stacking("helion-demo")
+    assert "left to the pipeline" in stacking("hibari-en")
+
+
+@pytest.mark.parametrize(
+    ("node", "verdict", "says"),
+    [
+        ("y = Relu(x)", "proven", ["x: rows along axis 0", "requests are stacked"]),
+        ("y = CumSum(x, rows)", "refuted", ["CumSum", "one by one; the manifest cannot say otherwise"]),
+        ("s = SequenceConstruct(x) y = SequenceAt(s, rows)", "unknown", ["Sequence", "unless the manifest says"]),
+    ],
+)
+def test_deployments_check_says_it_of_a_file_without_a_server(
+    node: str, verdict: str, says: list[str], tmp_path: Path
+) -> None:
+    graph = f"g (float[N, 2] x) => (float[N, 2] y) <int64 rows = {{0}}> {{ {node} }}"
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]>{graph}'), tmp_path / "m.onnx")
+    told = called("deployments", "check", tmp_path / "m.onnx").stdout
+    assert f"m.onnx: {verdict}: " in told
+    assert all(words in told for words in says), told
+    assert json.loads(called("deployments", "check", tmp_path / "m.onnx", "--json").stdout)["verdict"] == verdict
 
 
 def test_doctor_says_what_runs_here_and_why_not(tmp_path: Path) -> None:
@@ -109,6 +140,7 @@ def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "my_Adder v2.onnx")
     port = free_port()
     command = ["serve", "--backend", "onnx", "--model-path", "my_Adder v2.onnx", "--state-dir", "state"]
+    command += ["--batch-axes", "off", "--max-batch", "4", "--max-rows", "100"]
     server = subprocess.Popen(
         [sys.executable, "-m", "kernelport.cli", *command, "--listen", f"127.0.0.1:{port}"],
         cwd=tmp_path,
@@ -123,10 +155,13 @@ def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
         printed = kernelport(
             "infer", "my_Adder-v2", "--input", "a=[1, 2]", "--input", "b=[10, 20]", "--target", target
         ).stdout
+        shown = kernelport("deployments", "show", "my_Adder-v2", "--target", target).stdout
         children = descendants(server.pid)
         server.terminate()
         assert server.wait(60) == 0
     assert json.loads(printed) == {"sum": [11, 22]}
+    assert "batches of up to 4 requests, 100 rows" in shown
+    assert "one by one: the deployment's batching.axes is off" in shown
     wait_for(lambda: not any(is_running(pid) for pid in children))
 
 

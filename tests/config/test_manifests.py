@@ -50,16 +50,14 @@ def test_missing_files_are_all_named_with_what_to_do(tmp_path: Path) -> None:
     )
 
 
-def test_links_out_of_the_model_directory_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "secret").touch()
+def test_links_in_the_model_directory_are_followed_and_dangling_ones_are_missing_files(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "m.onnx").symlink_to(tmp_path / "secret")
-    with pytest.raises(ModelFilesError, match="is a link out of"):
+    (tmp_path / "model" / "m.onnx").symlink_to("../blobs/0f0f")
+    with pytest.raises(ModelFilesError, match=r"missing in .*: m\.onnx"):
         load(tmp_path).resolve()
-    (tmp_path / "model" / "inside").touch()
-    (tmp_path / "model" / "m.onnx").unlink()
-    (tmp_path / "model" / "m.onnx").symlink_to("inside")
-    assert load(tmp_path).resolve()["model"].is_file()
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "0f0f").touch()
+    assert load(tmp_path).resolve() == {"model": tmp_path / "model" / "m.onnx"}
 
 
 def test_a_package_is_found_and_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +139,37 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"runtime": {"device": "cuda:x"}},
         'runtime.device: expected "auto", "cpu", "cuda" or "cuda:N" (N is a number), got "cuda:x"',
     ),
+    ({"format": "pytorch", "onnx": {}}, "onnx: only the format onnx takes it"),
+    ({"onnx": {"optimization": 9}}, "onnx.optimization: expected disabled, basic, extended or all, got 9"),
+    ({"onnx": {"intra_op_threads": 0}}, "onnx.intra_op_threads: expected an integer of at least 1, got 0"),
+    (
+        {"onnx": {"providers": [{"name": "CUDA"}]}},
+        "onnx.providers.0.name: expected ONNX Runtime's name of an execution provider, such as CUDAExecutionProvider, "
+        'got "CUDA"',
+    ),
+    (
+        {"onnx": {"providers": [{"name": "CPUExecutionProvider", "options": {"a": []}}]}},
+        "onnx.providers.0.options.a: expected a text, a number, true or false, got a list",
+    ),
+    ({"onnx": {"custom_op_libraries": ["/x.so"]}}, f'onnx.custom_op_libraries.0: expected {INSIDE}, got "/x.so"'),
+    *(
+        (
+            {"onnx": {"warm_up": [{"x": value}]}},
+            "onnx.warm_up.0.x: expected a value, a list, {shape: [1, 2], fill: 0}, or {file: inputs.npz} inside the "
+            f"model's directory, got {got}",
+        )
+        for value, got in (
+            (None, "null"),
+            ({"shape": [-1], "fill": 0}, "a mapping"),
+            ({"file": "../inputs.npz"}, "a mapping"),
+            ({"file": "inputs.npy"}, "a mapping"),
+        )
+    ),
     ({"cache": "here"}, 'cache: expected a mapping, got "here"'),
     (
         {"sorce": 1},
-        'sorce: expected one of backend, cache, files, format, id, options, runtime, source, got "sorce"; '
-        'did you mean "source"?',
+        "sorce: expected one of backend, batch_axes, cache, files, format, id, onnx, options, pad, runtime, source, "
+        'got "sorce"; did you mean "source"?',
     ),
 ]
 

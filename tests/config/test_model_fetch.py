@@ -76,6 +76,17 @@ def test_named_files_are_fetched_and_the_commit_recorded(manifest: Path, hub: Fa
     assert sorted(record["files"]) == ["model.onnx", "voices/a.bin", "voices/b.bin"]
 
 
+def test_the_files_that_onnx_settings_name_are_fetched_too(manifest: Path, hub: FakeHub) -> None:
+    hub.files |= {"ops/own.so": b"so", "inputs.npz": b"npz"}
+    manifest.write_text(MANIFEST + "onnx: {custom_op_libraries: [ops/own.so], warm_up: [{x: {file: inputs.npz}}]}\n")
+    assert fetch(manifest).exit_code == 0
+    named = {file: file for file in load_manifest(manifest).onnx.files}
+    assert {name: path.read_bytes() for name, path in load_manifest(manifest).locate(named).items()} == {
+        "ops/own.so": b"so",
+        "inputs.npz": b"npz",
+    }
+
+
 def test_what_is_in_the_cache_is_not_fetched_again(manifest: Path, hub: FakeHub) -> None:
     assert fetch(manifest).exit_code == 0
     assert fetch(manifest).exit_code == 0

@@ -19,6 +19,7 @@ from tests.waiting import wait_for
 
 WORKER_STOP_S = 30.0
 SMALL_MESSAGE_BYTES = 2**20
+SMALL_ANSWER_BYTES = 2**21
 OWN_LIMIT_S = 0.3
 
 
@@ -31,10 +32,11 @@ def channel(stack: Stack) -> Iterator[grpc.Channel]:
 
 @pytest.fixture(scope="session")
 def odd_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A front door that takes messages of up to 1 MiB, before four deployments that each go wrong in a way.
+    """A front door that takes messages of up to 1 MiB, before five deployments that each go wrong in a way.
 
     `sleeper` takes as long as it is asked to, `hurried` is the same with a time limit of its own, `fragile` fails when
-    asked to, `nobody` has no worker.
+    asked to, `quitter` by sys.exit, `broad` answers with as much as it is asked for, of which its worker lets through
+    2 MiB, `nobody` has no worker.
     """
     folder = tmp_path_factory.mktemp("odd")
     deployments = write_deployments(
@@ -42,10 +44,15 @@ def odd_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         sleeper=pipeline("Sleeper"),
         hurried=pipeline("Sleeper", timeouts={"request_s": OWN_LIMIT_S}),
         fragile={"backend": "onnx", "image": "test", "pipeline": "tests.e2e.models:Fragile"},
+        broad={"backend": "onnx", "image": "test", "pipeline": "tests.e2e.models:Broad"},
+        quitter={"backend": "onnx", "image": "test", "pipeline": "tests.e2e.models:Quitter"},
         nobody=pipeline("Sleeper"),
     )
-    settings = replace(stack_settings(deployments), max_message_bytes=SMALL_MESSAGE_BYTES)
-    with Stack(settings, [], folder) as stack, shared_worker(stack, ["sleeper", "hurried", "fragile"], folder):
+    settings = replace(
+        stack_settings(deployments), max_message_bytes=SMALL_MESSAGE_BYTES, max_answer_bytes=SMALL_ANSWER_BYTES
+    )
+    served = ["sleeper", "hurried", "fragile", "broad", "quitter"]
+    with Stack(settings, [], folder) as stack, shared_worker(stack, served, folder):
         yield stack
 
 

@@ -56,10 +56,10 @@ async def test_deployments(stack: Stack, client: Client) -> None:
 async def test_malformed_is_invalid_argument_with_its_fields(stack: Stack) -> None:
     async with AsyncClient(stack.target, timeout_s=30) as client:
         with pytest.raises(InvalidArgumentError) as refused:
-            await client.infer("identity-onnx", {"x": X.astype(np.int32)})
+            await client.infer("identity-onnx", {"x": X[0]})
     (violation,) = refused.value.violations
-    assert violation.field == "inputs[0].dtype"
-    assert "expected F32[N, C, H, W], got I32" in violation.description
+    assert violation.field == "inputs[0].shape"
+    assert "expected rank 4 as in F32[N, C, H, W], got rank 3" in violation.description
 
 
 async def test_an_unknown_deployment_is_not_found(stack: Stack) -> None:

@@ -77,7 +77,7 @@ JSONL = [
     ("half a surrogate pair", '{"text": "Good."}\n{"text": "\\ud83d"}\n', 2, "text", "surrogate at character 1"),
     ("an id that is a list", '{"text": "Good."}\n{"text": "Hi.", "id": ["a"]}\n', 2, "id", "names the item"),
     ("an id twice", '{"text": "Good.", "id": 1}\n{"text": "Hi.", "id": "1"}\n', 2, "id", "as in line 1"),
-    ("a fraction for an integer", '{"text": "Good."}\n{"text": "Hi.", "seed": 1.0}\n', 2, "seed", "I64[1]"),
+    ("a fraction for an integer", '{"text": "Good."}\n{"text": "Hi.", "seed": 1.5}\n', 2, "seed", "I64[1]"),
     (
         "an integer out of range",
         '{"text": "Good."}\n{"text": "Hi.", "seed": 18446744073709551615}\n',

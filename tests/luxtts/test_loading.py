@@ -43,7 +43,7 @@ def load(folder: Path, **changes: Any) -> LuxTTSPipeline:
     ],
 )
 def test_options_are_checked(copy: Path, options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(LoadError, match="luxtts: ") as refused:
+    with pytest.raises(LoadError) as refused:
         load(copy, options=options)
     assert complaint in str(refused.value)
 
@@ -58,7 +58,7 @@ def test_without_an_english_phonemizer_it_does_not_load(copy: Path, monkeypatch:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02}q", b"junk" * 100])
 def test_a_damaged_checkpoint_is_named(copy: Path, content: bytes) -> None:
     (copy / "model.pt").write_bytes(content)
-    with pytest.raises(LoadError, match=r"luxtts: model\.pt: "):
+    with pytest.raises(LoadError, match=r"^model\.pt: "):
         load(copy)
 
 

@@ -368,7 +368,11 @@ def zoo() -> Iterator[ZooModel]:
 
 def run_directly(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """What ONNX Runtime itself answers, with STRING elements as `bytes`."""
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return run_session(ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]), inputs)
+
+
+def run_session(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What an open session answers, with STRING elements as `bytes`."""
     names = [output.name for output in session.get_outputs()]
     if any(output.type == "tensor(bfloat16)" for output in session.get_outputs()):
         values = session.run_with_ort_values(names, {name: _ort_value(array) for name, array in inputs.items()})

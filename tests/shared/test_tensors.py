@@ -53,3 +53,17 @@ def test_string_elements_are_length_prefixed() -> None:
 def test_what_cannot_travel_is_refused_by_name(value: np.ndarray) -> None:
     with pytest.raises(TypeError, match="tensor 'bad'"):
         tensors.from_array("bad", value)
+
+
+@pytest.mark.parametrize(
+    "array", [*ARRAYS, np.array(["grün", "\0"]), np.array([b"ab", b""])], ids=lambda array: str(array.dtype)
+)
+def test_the_size_of_a_message_is_known_before_it_is_made(array: np.ndarray) -> None:
+    arrays = {"a tensor": array, "übrig": array}
+    made = pb.InferResponse(outputs=tensors.from_arrays(arrays), queued_us=2**60, batched_us=2**60, backend_us=2**60)
+    assert made.ByteSize() <= tensors.wire_bytes(arrays) <= made.ByteSize() + 150
+
+
+def test_the_size_of_a_message_that_nobody_could_make() -> None:
+    array = np.broadcast_to(np.zeros(1, np.float64), (2**40,))
+    assert 2**43 < tensors.wire_bytes({"x": array}) < 2**43 + 200

@@ -1,5 +1,6 @@
 """Deployments made for the tests: pipelines that a user could have written, and files that deploy them."""
 
+import ctypes
 import os
 import time
 from collections.abc import Sequence
@@ -79,6 +80,18 @@ class Journal(Backend):
         except KernelPortError as error:
             return error
         return {"number": number}
+
+
+class Hung(Backend):
+    """Loads for ever; while it does, nothing else in the process comes to run."""
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        ctypes.PyDLL(None).sleep(10_000)
+        raise AssertionError
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        raise NotImplementedError
 
 
 class Unloadable(Backend):

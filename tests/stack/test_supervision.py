@@ -1,5 +1,6 @@
 """What the embedded stack promises of its processes."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -14,9 +15,11 @@ from redis.exceptions import RedisError
 
 from kernelport import Client, DeadlineExceededError, UnavailableError
 from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack, StackError
+from kernelport.stack import Stack, StackError, processes
+from kernelport.stack.processes import MOST_STARTS, Child
 from kernelport.stack.stack import free_port
-from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
+from kernelport.stack.worker_command import worker_command
+from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import descendants, is_running, wait_for
 
@@ -105,13 +108,79 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path, stack: Stack) -> None:
         second.start()
 
 
-def test_a_model_that_cannot_be_loaded_stops_the_start_with_its_reason(tmp_path: Path) -> None:
-    settings = stack_settings(write_deployments(tmp_path, broken=pipeline("Unloadable")))
-    with (
-        Stack(settings, ["broken"], tmp_path / "state") as stack,
-        pytest.raises(StackError, match="the weights are missing: run the download"),
-    ):
-        stack.wait_ready(START_TIMEOUT_S)
+def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Path) -> None:
+    absent = {**pipeline("Sleeper"), "pipeline": "no_such_module:Model"}
+    file = write_deployments(tmp_path, broken=pipeline("Unloadable"), absent=absent, sleeper=pipeline("Sleeper"))
+    port = free_port()
+    up = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "kernelport.cli", "up", "--deployments", "broken,absent,sleeper"),
+            *("--listen", f"127.0.0.1:{port}", "--state-dir", str(tmp_path), "--deployments-file", str(file)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert up.stdout is not None
+    with up.stdout:
+        said = list(itertools.takewhile(lambda line: "worker-sleeper: serving" not in line, up.stdout))
+        with Client(f"127.0.0.1:{port}", timeout_s=30) as client:
+            assert int(client.infer("sleeper", NOW)["pid"][0]) > 0
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0
+    why = "ended with code 1: kernelport worker: cannot load broken: the weights are missing: run the download"
+    assert f"worker-broken: failed (pid None, {MOST_STARTS - 1} restarts) {why}\n" in said
+    assert any(line.startswith("leaving out absent: cannot import 'no_such_module:Model'") for line in said)
+
+
+def test_serve_of_a_model_that_cannot_be_loaded_ends_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "damaged.onnx").write_bytes(b"not a model")
+    command = ["serve", "--model-path", "damaged.onnx", "--listen", "127.0.0.1:0", "--state-dir", "state"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "kernelport.cli", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert finished.returncode == 1
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith("error: worker-damaged ended with code 1: kernelport worker: cannot load damaged: ONNX Run")
+
+
+def test_a_load_that_hangs_ends_even_where_no_thread_comes_to_run(tmp_path: Path) -> None:
+    file = write_deployments(tmp_path, hung=pipeline("Hung", timeouts={"load_s": 0.5}))
+    finished = subprocess.run(
+        worker_command(["hung"]),
+        env={**os.environ, **stack_settings(file).to_environment()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "loading hung" in finished.stderr
+    assert "Timeout (0:00:02.500000)!" in finished.stderr
+    assert "models.py" in finished.stderr, "it shows where it hangs"
+
+
+@pytest.mark.parametrize("has_worked", [False, True])
+def test_a_child_that_never_got_to_work_is_given_up_and_any_other_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_worked: bool
+) -> None:
+    monkeypatch.setattr(processes, "FIRST_BACKOFF_S", 0.01)
+    command = ["sh", "-c", "echo no such voice; exit 3"]
+    child = Child("child", command, {**os.environ}, tmp_path / "log", on_exit=lambda: has_worked)
+    child.start()
+    try:
+        wait_for(lambda: child.has_failed or child.restarts > MOST_STARTS)
+        assert child.has_failed is not has_worked
+        assert child.reason == "ended with code 3: no such voice"
+        assert has_worked or (tmp_path / "log").read_text().count("no such voice") == MOST_STARTS
+    finally:
+        child.terminate()
+        child.join(10)
 
 
 def test_what_was_queued_survives_a_restart_of_the_embedded_redis(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path
         (
             "g (float[N, 2] x) => (float[N, 2] y) <int64 rows = {0}> { y = CumSum(x, rows) }",
             {"batch_axes": {"inputs": {"x": 0}, "outputs": {"y": 0}}},
-            "m: batch_axes: the model mixes rows: .*CumSum",
+            "batch_axes: the model mixes rows: .*CumSum",
         ),
         (
             HIDDEN_SUM,

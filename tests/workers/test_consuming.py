@@ -1,5 +1,7 @@
 """How a worker goes from one message to the next."""
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -59,7 +61,45 @@ class Answering:
 
 def test_what_came_during_a_run_is_answered_beside_the_next(redis: Redis) -> None:
     task = Answering(redis)
+    task.during["second"] = lambda: redis.lpush(QUEUE, _message("third"))
+    session = _session(redis, task)
+    wait_for(lambda: _blocked(redis) and "first" in task.answered_by, what="waiting for a message")
+    redis.lpush(QUEUE, _message("second"))
+    session.join(30)
+    assert task.answered_by == {"first": "session", "second": "session", "third": "finish_0"}
+    assert not any(redis.hexists(keys.UNACKED, tag) for tag in ("second", "third"))
+
+
+def test_a_message_that_would_end_the_thread_fails_and_the_next_one_runs(redis: Redis) -> None:
+    task = Answering(redis)
+
+    def leave() -> None:
+        redis.lpush(QUEUE, _message("second"))
+        sys.exit("from deep inside")
+
+    task.during["first"] = leave
+    given_back: list[str] = []
+    _session(redis, task, given_back).join(30)
+    assert set(task.answered_by) == {"second"}
+    assert given_back == ["rejected"]
+
+
+def test_a_worker_that_cannot_go_on_with_its_messages_ends(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    redis.set(QUEUE, "not a list")
+    _session(redis, Answering(redis)).join(30)
+    assert ended == [1]
+    assert "ending this worker" in caplog.text
+    assert "WRONGTYPE" in caplog.text
+
+
+def _session(redis: Redis, task: Answering, given_back: list[str] | None = None) -> threading.Thread:
+    """The thread that runs the message `first`, which Celery hands over, and those that follow it."""
     session: list[threading.Thread] = []
+    said = [] if given_back is None else given_back
 
     def begin_session(run: Any, arguments: Any, callback: Any) -> None:
         session.append(threading.Thread(target=run, args=arguments, name="session"))
@@ -72,15 +112,11 @@ def test_what_came_during_a_run_is_answered_beside_the_next(redis: Redis) -> Non
         pool=SimpleNamespace(apply_async=begin_session),
     )
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=[QUEUE])), tasks={TASK_NAME: task})
-    task.during["second"] = lambda: redis.lpush(QUEUE, _message("third"))
     first = read_message(_message("first"))
     handed = SimpleNamespace(headers={}, delivery_tag="first", decode=lambda: (first.args, {}, {}))
-    Consuming(redis, "worker").strategy(task, app, consumer)(handed, None, lambda *_: None, lambda *_: None, [])
-    wait_for(lambda: _blocked(redis) and "first" in task.answered_by, what="waiting for a message")
-    redis.lpush(QUEUE, _message("second"))
-    session[0].join(30)
-    assert task.answered_by == {"first": "session", "second": "session", "third": "finish_0"}
-    assert not any(redis.hexists(keys.UNACKED, tag) for tag in ("second", "third"))
+    on_message = Consuming(redis, "worker").strategy(task, app, consumer)
+    on_message(handed, None, lambda *_: said.append("done"), lambda *_: said.append("rejected"), [])
+    return session[0]
 
 
 def _message(batch_id: str) -> bytes:

@@ -7,30 +7,17 @@ import onnx
 import onnxruntime
 import pytest
 
-from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError
-from kernelport.manifests import load_manifest
 from kernelport.signature import describe
 from kernelport.tensors import NUMPY_DTYPES, Array, from_array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.onnx import OnnxBackend
+from kernelport_workers.results import ResultCheck
 from tests.models.onnx_zoo import ZooModel, run_directly, zoo
+from tests.workers.onnx_models import deployment, parse
 
 ZOO = {entry.name: entry for entry in zoo()}
 RNG = np.random.default_rng(0)
-
-
-def parse(text: str) -> onnx.ModelProto:
-    return onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 21]>' + text)
-
-
-def deployment(folder: Path, device: str = "cpu") -> Deployment:
-    """A deployment of the `model.onnx` in a folder."""
-    manifest = folder / "manifest.yaml"
-    manifest.write_text(
-        "{id: test, source: {kind: local, path: .}, format: onnx, backend: onnx, files: {model: model.onnx}}"
-    )
-    return Deployment(name="test", backend="onnx", image="none", manifest=load_manifest(manifest), device=device)
 
 
 def load(folder: Path, model: onnx.ModelProto) -> OnnxBackend:
@@ -171,6 +158,15 @@ def test_a_string_that_is_not_utf8_names_its_tensor(tmp_path: Path) -> None:
     assert error.violations[0].field == 'inputs["x"]'
 
 
+def test_an_answer_travels_though_the_file_declares_another_shape(tmp_path: Path) -> None:
+    backend = load(tmp_path, parse("g (float[2] x, int64[R] shape) => (float[7, 7] y) { y = Reshape(x, shape) }"))
+    assert describe(backend.signature.outputs[0]) == "F32[7, 7]"
+    given = ask(backend, {"x": np.ones(2, np.float32), "shape": np.array([2, 1], np.int64)})
+    (outputs,) = ResultCheck(backend).checked(given, 1)
+    assert isinstance(outputs, dict)
+    assert outputs["y"].tolist() == [[1], [1]]
+
+
 def test_a_request_that_is_given_up_is_not_run(tmp_path: Path) -> None:
     def given_up() -> None:
         raise CancelledError("the caller has gone")
@@ -183,13 +179,30 @@ def test_a_request_that_is_given_up_is_not_run(tmp_path: Path) -> None:
     assert isinstance(kept, dict)
 
 
-def test_external_data_beside_the_model_is_found(tmp_path: Path) -> None:
+def save_with_external_data(folder: Path) -> None:
+    """A model that multiplies by 3 and 4, which are in the file `weights.bin` beside it."""
     model = parse("g (float[N, 2] x) => (float[N, 2] y) <float[2] w = {3, 4}> { y = Mul(x, w) }")
-    weights = onnx.numpy_helper.from_array(np.array([3, 4], np.float32), "w")
-    model.graph.initializer[0].CopyFrom(weights)
-    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
-    assert (tmp_path / "weights.bin").exists()
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array([3, 4], np.float32), "w"))
+    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (folder / "weights.bin").exists()
+
+
+def test_external_data_beside_the_model_is_found(tmp_path: Path) -> None:
+    save_with_external_data(tmp_path)
     (outputs,) = ask(OnnxBackend.load(deployment(tmp_path)), {"x": np.ones((1, 2), np.float32)})
+    assert isinstance(outputs, dict)
+    assert outputs["y"].tolist() == [[3, 4]]
+
+
+def test_model_and_external_data_may_be_links_as_in_the_hubs_cache(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "0f0f"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    save_with_external_data(blobs)
+    for name, blob in (("model.onnx", "1a"), ("weights.bin", "2b")):
+        (blobs / name).rename(blobs / blob)
+        (snapshot / name).symlink_to(f"../../blobs/{blob}")
+    (outputs,) = ask(OnnxBackend.load(deployment(snapshot)), {"x": np.ones((1, 2), np.float32)})
     assert isinstance(outputs, dict)
     assert outputs["y"].tolist() == [[3, 4]]
 

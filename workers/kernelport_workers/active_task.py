@@ -54,7 +54,7 @@ class ActiveTask:
         state.task_ready(self, successful=True)
         self._send("task-succeeded", result=repr(result), runtime=time.time() - self._started_at)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """It is over, and will be delivered again."""
         state.task_ready(self, successful=False)
         self._send("task-failed", exception=repr(error))

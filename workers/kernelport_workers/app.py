@@ -7,13 +7,14 @@ thread runs them: a process per GPU (or core) and no fork, since a CUDA context 
 """
 
 import contextlib
+import faulthandler
 import logging
 import os
 import socket
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
@@ -22,7 +23,8 @@ from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
-from kernelport.deployments import load_deployments
+from kernelport.deployments import deployment_names, load_deployments
+from kernelport.errors import in_words
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.jobs.finishing import Finisher
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
@@ -64,6 +66,8 @@ if settings.log_format == "json":
 
 # A front door and a Redis on the same machine need little, and everybody waits for them: they go first.
 NICENESS = 5
+# How long after its limit a load that not even a thread can interrupt is ended.
+GRACE_S = 2.0
 
 app = Celery("kernelport")
 app.config_from_object(celery_config(settings))
@@ -99,15 +103,18 @@ class Process:
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
         tracing.set_up("kernelport-worker")
-        deployments = load_deployments(settings.deployments_file)
-        for queue in queues:
-            name = deployment_of(queue)
+        names = {queue: deployment_of(queue) or "" for queue in queues}
+        deployments = load_deployments(settings.deployments_file, names.values())
+        for queue, name in names.items():
             if name not in deployments:
-                known = ", ".join(queue_name(known) for known in sorted(deployments))
+                known = ", ".join(queue_name(known) for known in sorted(deployment_names(settings.deployments_file)))
                 raise LoadError(f"queue {queue!r} belongs to no deployment: choose with -Q among {known}")
             log.info("loading %s", name)
             with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
-                self.backends[name] = backends.load(deployments[name])
+                try:
+                    self.backends[name] = backends.load(deployments[name])
+                except LoadError as error:
+                    raise LoadError(f"cannot load {name}: {error}") from error
             log.info("loaded %s on %s", name, self.backends[name].device)
         beside = self.consuming
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, beside, self.shared)
@@ -150,9 +157,8 @@ def _end_after(limit_s: float, what: str) -> threading.Timer:
     """Ends the process unless cancelled in time: a thread cannot be interrupted in a library that hangs."""
 
     def end() -> None:
-        log.critical("%s took longer than its limit of %g s; ending this worker", what, limit_s)
-        logging.shutdown()
-        os._exit(1)
+        faulthandler.dump_traceback(sys.__stderr__ or 2)
+        _end(f"{what} took longer than its limit of {limit_s:g} s")
 
     timer = threading.Timer(limit_s, end)
     timer.daemon = True
@@ -163,10 +169,36 @@ def _end_after(limit_s: float, what: str) -> threading.Timer:
 @contextlib.contextmanager
 def _ended_after(limit_s: float, what: str) -> Iterator[None]:
     timer = _end_after(limit_s, what)
+    # No thread of Python's comes to run beside code that never lets go of the interpreter; this one needs none.
+    faulthandler.dump_traceback_later(limit_s + GRACE_S, exit=True, file=sys.__stderr__ or 2)
     try:
         yield
     finally:
         timer.cancel()
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _end(reason: str) -> NoReturn:
+    """Ends the process whatever its threads do; the reason is its last words."""
+    if settings.log_format == "json":
+        log.critical(reason)
+    else:
+        sys.stderr.write(f"kernelport worker: {reason}\n")
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _ended_by_failure() -> Iterator[None]:
+    """Celery only logs what a signal's receiver raises, and the worker would live on and serve nothing."""
+    try:
+        yield
+    except (LoadError, ConfigError, ArtifactsError) as error:
+        _end(str(error))
+    except BaseException as error:
+        log.exception("cannot start")
+        _end(in_words(error))
 
 
 process = Process()
@@ -192,15 +224,14 @@ def job(deployment: str, ticket: str) -> Finish:
 def _load(instance: Any, **_: Any) -> None:
     os.nice(NICENESS)
     instance.quiet = settings.log_format == "json"  # Celery's banner is no JSON
-    try:
+    with _ended_by_failure():
         process.load(sorted(instance.app.amqp.queues.consume_from))
-    except (LoadError, ConfigError, ArtifactsError) as error:
-        sys.exit(f"kernelport worker: {error}")
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(**_: Any) -> None:
-    process.start()
+    with _ended_by_failure():
+        process.start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -1,9 +1,11 @@
 """`python -m kernelport_workers.check`: says as JSON what keeps each deployment from running here."""
 
+import contextlib
 import json
 import sys
 
 from kernelport.deployments import Deployment, load_deployments
+from kernelport.errors import in_words
 from kernelport.manifests import ModelFilesError
 from kernelport.settings import Settings
 from kernelport_workers import backends
@@ -18,12 +20,17 @@ def problem_of(deployment: Deployment) -> str | None:
             deployment.manifest.resolve()
     except (LoadError, ModelFilesError) as error:
         return str(error)
+    # One that cannot even be looked at must not hide the others.
+    except Exception as error:
+        return in_words(error)
     return None
 
 
 def main() -> None:
     deployments = load_deployments(Settings.from_environment().deployments_file)
-    json.dump({name: problem_of(deployments[name]) for name in sorted(deployments)}, sys.stdout)
+    with contextlib.redirect_stdout(sys.stderr):  # what a pipeline's module prints is no JSON
+        problems = {name: problem_of(deployments[name]) for name in sorted(deployments)}
+    json.dump(problems, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 from redis import Redis
 
 from kernelport import keys
+from kernelport.errors import ResourceExhaustedError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
 from kernelport.shared_folder import SharedFolder
 from kernelport_workers.outages import until_done
@@ -56,6 +57,11 @@ class Claims:
             file = folder.put(name, response, keys.REPLIES_TTL_S) if folder else None
             if file is not None:
                 completion.response_file = file
+                continue
+            if len(response) > keys.LARGEST_VALUE_BYTES:
+                limit = f"{keys.LARGEST_VALUE_BYTES:,} bytes, which is all that Redis takes"
+                error = ResourceExhaustedError(f"outputs: expected an answer of at most {limit}; got {len(response):,}")
+                completion.error = to_status(error).SerializeToString()
                 continue
             key = keys.claim(name)
             until_done(lambda key=key, response=response: self._redis.set(key, response, ex=keys.REPLIES_TTL_S))  # type: ignore[misc]

@@ -12,6 +12,7 @@ beside the next one's run.
 import contextlib
 import itertools
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -118,6 +119,15 @@ class Consuming:
 
     def _session(self, app: Any, consumer: Any) -> None:
         """Runs what Celery has handed over, then what follows on the queues."""
+        try:
+            self._run_until_empty(app, consumer)
+        # The thread's pool would keep it to itself, and this worker would live on and take nothing.
+        except BaseException:
+            log.critical("the thread that runs messages failed; ending this worker", exc_info=True)
+            logging.shutdown()
+            os._exit(1)
+
+    def _run_until_empty(self, app: Any, consumer: Any) -> None:
         give_back: list[Delivered] = []
         while (delivered := self._next(app)) is not None:
             self._run(delivered, app, consumer)
@@ -234,7 +244,8 @@ def _failing(delivered: Delivered, active: ActiveTask) -> Iterator[None]:
     """A message that fails stays where a dead worker's messages stay: it is delivered again, its attempts counted."""
     try:
         yield
-    except Exception as error:
+    # Whatever it is: it must not end the thread that runs messages.
+    except BaseException as error:
         log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments)
         delivered.failed = True
         active.failed(error)

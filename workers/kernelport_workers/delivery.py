@@ -23,7 +23,7 @@ from kernelport_workers.claims import Claims
 from kernelport_workers.delivery_note import Take
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
-from kernelport_workers.runner import Beside, Finish, Ran, Work, raise_if_expired, run_all
+from kernelport_workers.runner import Beside, Finish, Ran, Runner, Work, raise_if_expired
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Delivery:
         self._settings = settings
         self._worker_id = worker_id
         self._deployments = deployments
-        self._backends = backends
+        self._runners = {name: Runner(backend) for name, backend in backends.items()}
         self._beside = beside
         self._claims = Claims(redis, shared, worker_id, settings.claim_bytes)
         self._lease = Lease(redis, settings.lease_s)
@@ -153,7 +153,7 @@ class Delivery:
     ) -> Ran:
         work = [self._work(batch, *each, hold) for each in zip(batch.items, requests, cancelled, strict=True)]
         with hold.steps_of(self._deployments[batch.deployment].timeouts.step_s):
-            ran = run_all(work, self._backends[batch.deployment], started, self._beside)
+            ran = self._runners[batch.deployment].run_all(work, started, self._beside)
         metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
         metrics.BACKEND_SECONDS.labels(batch.deployment).observe(ran.backend_us / MICROSECONDS)
         return ran
@@ -192,7 +192,8 @@ class Delivery:
             return False  # nobody has said so
 
     def _answer(self, batch: Batch, outcome: Ran | list[Completion]) -> None:
-        completions = outcome.completions() if isinstance(outcome, Ran) else outcome
+        limits = [self._answer_limit(item) for item in batch.items]
+        completions = outcome.completions(limits) if isinstance(outcome, Ran) else outcome
         if tracing.is_on:
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
@@ -210,6 +211,11 @@ class Delivery:
             return  # its requests may go on singly: they need their claims
         self._claims.release(batch)
         log.debug("answered %d requests", len(completions))
+
+    def _answer_limit(self, item: BatchItem) -> int:
+        """The bytes that an answer may have; one that is kept for its request id is a value of Redis."""
+        limit = self._settings.max_answer_bytes
+        return min(limit, keys.LARGEST_VALUE_BYTES) if item.result_key else limit
 
 
 def _now_us() -> int:

@@ -1,21 +1,30 @@
 """Runs the requests of a batch on a backend, and writes out what every one of them is answered."""
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from kernelport import tensors
-from kernelport.errors import DeadlineExceededError, InternalError, InvalidArgumentError, KernelPortError, to_status
+from kernelport.errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    KernelPortError,
+    ResourceExhaustedError,
+    in_words,
+    to_status,
+)
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Declared
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_workers.backends.base import Backend, Outputs, Request
+from kernelport_workers.backends.base import Backend, Request
+from kernelport_workers.results import Result, ResultCheck
 
 log = logging.getLogger(__name__)
 
-Result = Outputs | KernelPortError
 # What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
 # for people to see.
 Finish = Callable[[], str | None]
@@ -64,9 +73,13 @@ class Ran:
     backend_us: int
     started: float
 
-    def completions(self) -> list[Completion]:
-        """What travels: one completion for each request, in order."""
-        completions = [_completion(*each) for each in zip(self.ids, self.results, strict=True)]
+    def completions(self, limits: Sequence[int]) -> list[Completion]:
+        """What travels: one completion for each request, in order.
+
+        Args:
+            limits: the bytes that the answer of each may have; one that has more is an error.
+        """
+        completions = [_completion(*each) for each in zip(self.ids, self.results, limits, strict=True)]
         worker_us = _microseconds(time.monotonic() - self.started)
         for completion in completions:
             completion.prepare_us = self.prepare_us
@@ -81,65 +94,98 @@ def raise_if_expired(deadline_unix_us: int) -> None:
         raise DeadlineExceededError("the deadline passed before the model was done")
 
 
-def run_all(work: Sequence[Work], backend: Backend, started: float, beside: Beside) -> Ran:
-    """Runs a batch. Never raises for what a model or a request does.
+class Runner:
+    """Runs batches on one backend. What it declares is read once."""
 
-    Args:
-        started: when the worker's task began, in seconds of the monotonic clock.
-    """
-    results: dict[int, Result] = {}
-    requests: dict[int, Request] = {}
-    declared = Declared(backend.signature.inputs)
-    for index, each in enumerate(work):
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._declared = Declared(backend.signature.inputs)
+        self._check = ResultCheck(backend)
+
+    def for_job(self, job: str) -> Self:
+        """What runs the items of a job."""
+        runner = copy.copy(self)
+        runner._backend = self._backend.for_job(job)
+        return runner
+
+    def run_all(self, work: Sequence[Work], started: float, beside: Beside) -> Ran:
+        """Runs a batch. Never raises for what a model or a request does.
+
+        Args:
+            started: when the worker's task began, in seconds of the monotonic clock.
+        """
+        results: dict[int, Result] = {}
+        requests: dict[int, Request] = {}
+        for index, each in enumerate(work):
+            try:
+                requests[index] = self._prepared(each)
+            except KernelPortError as error:
+                results[index] = error
+        # Not before: both would want the interpreter, and the model would wait.
+        beside.begin()
+        prepared = time.monotonic()
+        results.update(zip(requests, self._run(list(requests.values())), strict=True))
+        backend_us = _microseconds(time.monotonic() - prepared)
+        ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
+        return Ran(ids, in_order, _microseconds(prepared - started), backend_us, started)
+
+    def _prepared(self, work: Work) -> Request:
+        if work.failure is not None:
+            raise work.failure
+        raise_if_expired(work.deadline_unix_us)
+        inputs = pb.InferRequest.FromString(work.request).inputs
+        # The front door has checked against what another worker loaded; this worker may have loaded something newer.
+        violations = list(self._declared.violations(inputs))
+        if violations:
+            raise InvalidArgumentError.of(violations)
+        return Request(tensors.to_arrays(inputs), work.check)
+
+    def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
+        """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates."""
+        if len(requests) < 2:
+            return [self._alone(request) for request in requests]
+        together = self._attempt(requests)
+        if isinstance(together, KernelPortError):
+            log.warning("a batch of %d failed, its requests go on singly: %s", len(requests), together)
+            del together  # its traceback may hold memory of the device, which they need
+            return [self._alone(request) for request in requests]
+        return [
+            self._alone(request) if isinstance(result, InternalError) else result
+            for request, result in zip(requests, together, strict=True)
+        ]
+
+    def _alone(self, request: Request) -> Result:
         try:
-            requests[index] = _prepared(each, declared)
+            request.check()
         except KernelPortError as error:
-            results[index] = error
-    # Not before: both would want the interpreter, and the model would wait.
-    beside.begin()
-    prepared = time.monotonic()
-    results.update(zip(requests, _run(backend, list(requests.values())), strict=True))
-    backend_us = _microseconds(time.monotonic() - prepared)
-    ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
-    return Ran(ids, in_order, _microseconds(prepared - started), backend_us, started)
+            return error
+        results = self._attempt([request])
+        return results if isinstance(results, KernelPortError) else results[0]
+
+    def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
+        """The result of each request; what failed them as a whole, if something did."""
+        try:
+            return self._check.checked(self._backend.run(requests), len(requests))
+        except KernelPortError as error:
+            return error
+        # A model is anybody's code. Its sys.exit, too, is a failure of its batch, and not the end of this thread.
+        except BaseException as error:
+            log.exception("the model failed on a batch of %d", len(requests))
+            return InternalError(f"the model failed: {in_words(error)}")
 
 
-def _prepared(work: Work, declared: Declared) -> Request:
-    if work.failure is not None:
-        raise work.failure
-    raise_if_expired(work.deadline_unix_us)
-    inputs = pb.InferRequest.FromString(work.request).inputs
-    # The front door has checked against what another worker loaded; this worker may have loaded something newer.
-    violations = list(declared.violations(inputs))
-    if violations:
-        raise InvalidArgumentError.of(violations)
-    return Request(tensors.to_arrays(inputs), work.check)
-
-
-def _run(backend: Backend, requests: Sequence[Request]) -> Sequence[Result]:
-    """Runs requests together; when that fails as a whole, each by itself, so that one cannot fail its batch mates."""
-    if not requests:
-        return []
-    try:
-        return backend.run(requests)
-    except KernelPortError as error:
-        failure = error
-    except Exception as error:
-        log.exception("the model failed on a batch of %d", len(requests))
-        failure = InternalError(f"the model failed: {type(error).__name__}: {error}")
-    if len(requests) == 1:
-        return [failure]
-    return [result for request in requests for result in _run(backend, [request])]
-
-
-def _completion(request_id: bytes, result: Result) -> Completion:
+def _completion(request_id: bytes, result: Result, limit: int) -> Completion:
     if isinstance(result, KernelPortError):
         return Completion(id=request_id, error=to_status(result).SerializeToString())
     try:
-        outputs = tensors.from_arrays(result)
-    except TypeError as error:
-        return _completion(request_id, InternalError(f"the model's output cannot travel: {error}"))
-    return Completion(id=request_id, response=pb.InferResponse(outputs=outputs).SerializeToString())
+        if (size := tensors.wire_bytes(result)) > limit:
+            too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
+            return _completion(request_id, too_large, limit)
+        response = pb.InferResponse(outputs=tensors.from_arrays(result)).SerializeToString()
+    # Elements that are no text, more bytes than a message may have, no memory for them.
+    except Exception as error:
+        return _completion(request_id, InternalError(f"the model's output cannot travel: {in_words(error)}"), limit)
+    return Completion(id=request_id, response=response)
 
 
 def _microseconds(seconds: float) -> int:

@@ -97,11 +97,13 @@ def submit(
 
     Every bad row is told with its line before anything is queued. --out implies --watch.
     """
-    shared = _shared(assignments, voice)
     with _on_disk(source) as path, Client(target) as client:
         kind = kind or detect(path)
         name = deployment or (model_of(path) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
         signature = client.deployment(name).signature
+        shared = options.read_assignments(assignments, signature)
+        if voice is not None:
+            shared[VOICE] = voice.read_bytes()
         _check_shared(shared, signature, name)
         file = ItemFile(
             path,
@@ -131,13 +133,6 @@ def submit(
         if watch or out is not None:
             watching.follow(client, job.id, out)
         click.echo(f"{job.progress.items} items on {name}; watch with: kernelport jobs watch {job.id}", err=True)
-
-
-def _shared(assignments: tuple[str, ...], voice: Path | None) -> dict[str, Any]:
-    shared = {name: options.file_or_text(value) for name, value in map(options.parse_assignment, assignments)}
-    if voice is not None:
-        shared[VOICE] = voice.read_bytes()
-    return shared
 
 
 def _check_shared(shared: dict[str, Any], signature: Signature, deployment: str) -> None:

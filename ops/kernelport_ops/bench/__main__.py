@@ -73,7 +73,7 @@ def main(
         try:
             chosen, skipped = available(chosen, lambda text: progress.update(task, description=text))
             for name, reason in skipped.items():
-                console.print(f"[yellow]without {name}:[/] {reason}")
+                console.print(f"without {name}: {reason}", style="yellow", markup=False)
             progress.update(task, total=count(chosen, cells, rounds))
             compare(
                 chosen,
@@ -89,7 +89,7 @@ def main(
         except KeyboardInterrupt:
             interrupted = True
         except BenchError as error:
-            console.print(f"[red]{error}[/]")
+            console.print(str(error), style="red", markup=False)
             interrupted = True
     if not records:
         console.print("nothing was measured")
@@ -114,7 +114,7 @@ def main(
         plot_comparison(rows, out / "bench.png")
         console.print(f"plot: {out / 'bench.png'}")
     except BenchError as error:
-        console.print(str(error))
+        console.print(str(error), markup=False)
     sys.exit(130 if interrupted else 0)
 
 

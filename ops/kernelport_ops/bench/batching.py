@@ -202,7 +202,7 @@ def main(
         except KeyboardInterrupt:
             console.print("interrupted")
         except (BenchError, StackError) as error:
-            console.print(f"[red]{error}[/]")
+            console.print(str(error), style="red", markup=False)
     if not runs:
         console.print("nothing was measured")
         sys.exit(1)
@@ -221,7 +221,7 @@ def main(
         plot(found, out / "batching.png")
         console.print(f"plot: {out / 'batching.png'}")
     except BenchError as error:
-        console.print(str(error))
+        console.print(str(error), markup=False)
     sys.exit(0 if complete else 1)
 
 

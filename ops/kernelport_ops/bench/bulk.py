@@ -40,28 +40,35 @@ STACK, PLAIN = "kernelport", "plain loop"
 
 
 @contextmanager
-def workers_running(folder: Path, workers: int) -> Iterator[tuple[Stack, list[Child]]]:
-    """A stack with so many workers of the deployment, all serving, and its processes."""
+def workers_running(
+    folder: Path, workers: int, model: str = MODEL, deployments_file: Path | None = None
+) -> Iterator[tuple[Stack, list[Child]]]:
+    """A stack with so many workers of the deployment, all serving, and its processes.
+
+    Args:
+        deployments_file: has the deployment; the bundled one when it is None.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    settings = replace(Settings(), listen="127.0.0.1:0", deployments_file=bundled_deployments())
+    file = deployments_file or bundled_deployments()
+    settings = replace(Settings(), listen="127.0.0.1:0", deployments_file=file)
     further: list[Child] = []
-    with Stack(settings, [MODEL], folder) as stack:
+    with Stack(settings, [model], folder) as stack:
         try:
             for index in range(2, workers + 1):
-                worker_id = f"{MODEL}-{os.getpid()}-{index}"
+                worker_id = f"{model}-{os.getpid()}-{index}"
                 environment = replace(stack.settings, worker_id=worker_id).to_environment()
-                further.append(start(f"worker-{index}", worker_command([MODEL]), folder, environment))
+                further.append(start(f"worker-{index}", worker_command([model]), folder, environment))
             stack.wait_ready(START_TIMEOUT_S)
-            asyncio.run(_wait_for_workers(stack.target, workers, further))
+            asyncio.run(_wait_for_workers(stack.target, model, workers, further))
             yield stack, [*stack.children.values(), *further]
         finally:
             stop(further)
 
 
-async def _wait_for_workers(target: str, workers: int, further: Sequence[Child]) -> None:
+async def _wait_for_workers(target: str, model: str, workers: int, further: Sequence[Child]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     async with AsyncClient(target, timeout_s=10) as client:
-        while len((await client.deployment(MODEL)).workers) < workers:
+        while len((await client.deployment(model)).workers) < workers:
             for child in further:
                 check_alive(child)
             if time.monotonic() > deadline:
@@ -162,7 +169,7 @@ def main(items: int, rounds: int, workers: int, out: Path) -> None:
         except KeyboardInterrupt:
             console.print("interrupted")
         except (BenchError, StackError) as error:
-            console.print(f"[red]{error}[/]")
+            console.print(str(error), style="red", markup=False)
     summary = summarize(runs)
     document = {
         "machine": machine,

@@ -59,6 +59,7 @@ class Job:
         target: host:port, or a URL.
         model: the deployment's name; only for grpc.
         shape: of the F32 input `x`.
+        inputs_file: an .npz file whose arrays are the inputs in place of `x`; only for grpc.
         answer_bytes: how long the first output's data must be.
         counted: the name of an I32 output whose values are counted; empty for none.
         concurrency: callers, 1 or more.
@@ -78,6 +79,7 @@ class Job:
     requests: int = 10**9
     timeout_s: float = 120.0
     counted: str = ""
+    inputs_file: str = ""
     processes: dict[str, list[int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

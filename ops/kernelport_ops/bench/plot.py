@@ -31,8 +31,17 @@ def plot_comparison(rows: Sequence[Median], path: Path) -> None:
     draw(panels, "callers", path, columns=len(payloads))
 
 
-def draw(panels: Sequence[tuple[str, str, Mapping[str, Line]]], x_label: str, path: Path, columns: int) -> None:
+def draw(
+    panels: Sequence[tuple[str, str, Mapping[str, Line]]],
+    x_label: str,
+    path: Path,
+    columns: int,
+    x_ticks: Sequence[float] = (),
+) -> None:
     """Draws panels of (title, label of y, lines by name) in rows of `columns`, both axes logarithmic.
+
+    Args:
+        x_ticks: where the x axis is labelled; at every point when there are none.
 
     Raises:
         BenchError: when matplotlib is missing.
@@ -50,7 +59,7 @@ def draw(panels: Sequence[tuple[str, str, Mapping[str, Line]]], x_label: str, pa
         for name, (xs, ys) in drawn.items():
             axis.plot(xs, ys, marker="o", label=name, color=f"C{names.index(name)}")
         axis.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log", yscale="log")
-        ticks = sorted({x for xs, _ in drawn.values() for x in xs})
+        ticks = x_ticks or sorted({x for xs, _ in drawn.values() for x in xs})
         axis.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         axis.grid(visible=True, alpha=0.3)

@@ -73,7 +73,7 @@ class Echo(_Ours):
     def running(self, folder: Path) -> Iterator[Running]:
         """One process."""
         port = free_port()
-        with _started(folder) as children:
+        with started() as children:
             children.append(start("echo", _python("kernelport_ops.bench.echo_server", str(port)), folder))
             wait_for_port(port, children[-1])
             yield Running("grpc", f"127.0.0.1:{port}", labelled(children))
@@ -96,8 +96,8 @@ class NaiveCelery(_Ours):
             *("-P", "prefork", "-c", str(cores()), "--loglevel", "WARNING"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         ]
-        with _started(folder) as children:
-            children.append(_redis(folder, redis_port))
+        with started() as children:
+            children.append(start_redis(folder, redis_port))
             children.append(start("worker", worker, folder, environment))
             children.append(
                 start("front", _python("kernelport_ops.bench.naive_server", str(port)), folder, environment)
@@ -141,8 +141,8 @@ class RawRedis(_Ours):
     def running(self, folder: Path) -> Iterator[Running]:
         """One Redis."""
         port = free_port()
-        with _started(folder) as children:
-            children.append(_redis(folder, port, persistent=self._persistent))
+        with started() as children:
+            children.append(start_redis(folder, port, persistent=self._persistent))
             yield Running("redis", f"redis://127.0.0.1:{port}/0", labelled(children))
 
 
@@ -152,7 +152,7 @@ def labelled(children: list[Child]) -> dict[str, list[int]]:
 
 
 @contextlib.contextmanager
-def _started(folder: Path) -> Iterator[list[Child]]:
+def started() -> Iterator[list[Child]]:
     """A list of children that are stopped when the block ends."""
     children: list[Child] = []
     try:
@@ -161,7 +161,8 @@ def _started(folder: Path) -> Iterator[list[Child]]:
         stop(children)
 
 
-def _redis(folder: Path, port: int, *, persistent: bool = False) -> Child:
+def start_redis(folder: Path, port: int, *, persistent: bool = False) -> Child:
+    """A Redis that listens. Without persistence it keeps nothing on disk."""
     folder.mkdir(parents=True, exist_ok=True)
     command = redis_command(find_redis_server(), port, folder)
     child = start("redis", command if persistent else [*command, "--appendonly", "no"], folder)

@@ -53,7 +53,7 @@ class GrpcTransport:
         self._job = job
         self._channel = grpc.aio.insecure_channel(job.target, options=_UNLIMITED)
         self._infer = inference_pb2_grpc.InferenceServiceStub(self._channel).Infer
-        self._request = inference_pb2.InferRequest(model=job.model, inputs=tensors.from_arrays({"x": _array(job)}))
+        self._request = inference_pb2.InferRequest(model=job.model, inputs=tensors.from_arrays(_inputs(job)))
 
     async def call(self) -> None:
         try:
@@ -130,6 +130,13 @@ class RedisCalls:
     def close(self) -> None:
         """Closes the connections."""
         self._redis.close()
+
+
+def _inputs(job: Job) -> dict[str, Array]:
+    if not job.inputs_file:
+        return {"x": _array(job)}
+    with np.load(job.inputs_file, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def _array(job: Job) -> Array:

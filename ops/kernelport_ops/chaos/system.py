@@ -168,12 +168,12 @@ class System:
         child.start()
         return child
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str) -> bool:
         """As the stack does when a worker dies: front doors learn of it at once."""
         try:
-            registry.forget(self.redis, name)
+            return registry.forget(self.redis, name)
         except RedisError:
-            return  # the record expires by itself
+            return True  # the record expires by itself
 
 
 def is_serving(target: str) -> bool:

@@ -1,10 +1,15 @@
 """The backends a deployment can name, and how one is found and loaded."""
 
 import importlib
+import logging
 from typing import Any
 
 from kernelport.deployments import Deployment
+from kernelport.errors import in_words
+from kernelport.signature import Signature
 from kernelport_workers.backends.base import Backend, LoadError
+
+log = logging.getLogger(__name__)
 
 # A new backend: one module with a Backend class, and its line here.
 BACKENDS = {
@@ -17,11 +22,20 @@ def load(deployment: Deployment) -> Backend:
     """Loads what the deployment names.
 
     Raises:
-        LoadError: when it cannot run here.
+        LoadError: when it cannot run here, whatever the reason.
     """
-    backend = find(deployment)
-    backend.check_requirements()
-    return backend.load(deployment)
+    try:
+        backend = find(deployment)
+        backend.check_requirements()
+        loaded = backend.load(deployment)
+        _check_attributes(loaded)
+    except LoadError:
+        raise
+    # A model is anybody's code: it may even try to exit.
+    except BaseException as error:
+        log.exception("loading %s failed", deployment.name)
+        raise LoadError(in_words(error)) from error
+    return loaded
 
 
 def find(deployment: Deployment) -> type[Backend]:
@@ -32,12 +46,10 @@ def find(deployment: Deployment) -> type[Backend]:
     """
     reference = deployment.pipeline or BACKENDS.get(deployment.backend)
     if reference is None:
-        raise LoadError(
-            f"{deployment.name}: unknown backend {deployment.backend!r}; expected one of {sorted(BACKENDS)}"
-        )
+        raise LoadError(f"unknown backend {deployment.backend!r}; expected one of {sorted(BACKENDS)}")
     backend = import_attribute(reference)
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
-        raise LoadError(f"{deployment.name}: {reference} is no Backend class")
+        raise LoadError(f"{reference} is no Backend class")
     return backend
 
 
@@ -50,5 +62,17 @@ def import_attribute(reference: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise LoadError(f"cannot import {reference!r}: {error}") from error
+    # A module runs when it is imported, and may raise anything.
+    except BaseException as error:
+        log.exception("cannot import %r", reference)
+        raise LoadError(f"cannot import {reference!r}: {in_words(error)}") from error
+
+
+def _check_attributes(loaded: Any) -> None:
+    if not isinstance(loaded, Backend):
+        raise LoadError(f"load: expected it to return a Backend, got {type(loaded).__name__}")
+    for name, kind in (("signature", Signature), ("device", str)):
+        value = getattr(loaded, name, None)
+        if not isinstance(value, kind):
+            got = type(value).__name__ if hasattr(loaded, name) else "none"
+            raise LoadError(f"{type(loaded).__name__}.{name}: expected a {kind.__name__}, got {got}")

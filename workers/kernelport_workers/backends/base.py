@@ -40,6 +40,10 @@ class Backend(ABC):
     device: str
     """Where it runs, for people: `cpu`, `cuda:0`, `cpu (interpreted)`."""
 
+    checks_output_shapes: ClassVar[bool] = True
+    """Whether an output of another rank or fixed size than `signature` says is a failure. Names and dtypes always
+    count."""
+
     requirements: ClassVar[Mapping[str, str]] = {}
     """The modules it imports when it loads, each with what to install where it is missing."""
 
@@ -69,12 +73,13 @@ class Backend(ABC):
 
     @abstractmethod
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
-        """Runs a batch; element i of the result belongs to request i.
+        """Runs a batch; element i of the result belongs to request i, and has the outputs that `signature` declares.
 
         The arrays must stay as they are: they are written out while the next batch runs.
 
         A request that fails alone yields its error in its place. An exception means that the batch as a whole failed:
-        the runner then runs its requests one by one.
+        the runner then runs its requests one by one. It also runs again, alone, each that yielded an InternalError in
+        company, or a result that is not as declared.
         """
 
 

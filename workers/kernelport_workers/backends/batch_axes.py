@@ -2,13 +2,14 @@
 
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelport.deployments import Deployment
+from kernelport.errors import KernelPortError
 from kernelport.manifests import BatchAxes, Pads
 from kernelport.signature import Pad, Signature, TensorSpec, describe
 from kernelport.tensors import NUMPY_DTYPES, dtype_name
@@ -16,7 +17,7 @@ from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
 from kernelport_workers.backends import trial
 from kernelport_workers.backends.base import LoadError
-from kernelport_workers.backends.stacking import Stacker
+from kernelport_workers.backends.stacking import Inputs, Stacker
 
 if TYPE_CHECKING:
     from kernelport_workers.backends.onnx_session import Session
@@ -27,12 +28,17 @@ log = logging.getLogger(__name__)
 ONNX_MISSING = "the package onnx, which reads the model's graph, is missing: pip install onnx"
 
 
-def decide(session: "Session", path: Path, deployment: Deployment) -> Signature:
+def decide(session: "Session", path: Path, deployment: Deployment, warm_up: Sequence[Inputs]) -> Signature:
     """The model's signature, `batchable` where it is proven on the model's graph, or declared by its manifest, that the
-    rows of stacked requests do not see each other. Runs the model on small inputs.
+    rows of stacked requests do not see each other. Runs the model on small inputs, which warms it up.
+
+    Args:
+        path: the model's file.
+        warm_up: requests that the model must take; they are tried stacked as well.
 
     Raises:
-        LoadError: a declaration that does not fit the model, that the graph refutes, or that a trial contradicts.
+        LoadError: the model fails on a warm-up request, or a declaration does not fit it, is refuted by its graph, or
+            is contradicted by a trial.
     """
     signature = Signature(inputs=[*session.inputs, *session.optional_inputs], outputs=session.outputs)
     manifest, policy = deployment.manifest, deployment.batching.axes
@@ -51,9 +57,14 @@ def decide(session: "Session", path: Path, deployment: Deployment) -> Signature:
         signature.reason = "the manifest has no batch_axes, and the deployment's batching.axes is declared"
     else:
         _prove(signature, pads, path)
+    for index, inputs in enumerate(warm_up):
+        try:
+            session.infer(inputs)
+        except KernelPortError as error:
+            raise LoadError(f"onnx.warm_up.{index}: {error}") from error
     if signature.batchable:
-        _try(signature, session, deployment)
-    else:
+        _try(signature, session, deployment, warm_up)
+    elif not warm_up:
         trial.warm_up(session.inputs, session.infer)
     return signature
 
@@ -89,10 +100,11 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
         raise LoadError(f"pad: needs batch_axes, since the model is not proven to keep rows apart: {proof.reason}")
 
 
-def _try(signature: Signature, session: "Session", deployment: Deployment) -> None:
+def _try(signature: Signature, session: "Session", deployment: Deployment, warm_up: Sequence[Inputs]) -> None:
     stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
     required = [spec for spec in signature.inputs if not spec.optional]
-    difference = trial.difference(required, session.infer, stacker.together)
+    whole = [inputs for inputs in warm_up if inputs.keys() == {spec.name for spec in required}]
+    difference = trial.difference(required, session.infer, stacker.together, whole)
     if difference is None:
         return
     if signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required):

@@ -87,7 +87,7 @@ class HelionBackend(Backend):
                 CUDA and there is none.
         """
         if deployment.kernel is None:
-            raise LoadError(f"{deployment.name}: backend helion needs `kernel: module:attribute`")
+            raise LoadError("backend helion needs `kernel: module:attribute`")
         device = _device(deployment.device)
         environment.prepare(gpu=device.type != "cpu")
         if device.type == "cpu":

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.manifests import ModelFilesError
+from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport_workers.backends import batch_axes
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 from kernelport_workers.backends.stacking import Stacker
+from kernelport_workers.backends.warm_up import read_warm_up
 
 if TYPE_CHECKING:
     from kernelport_workers.backends.onnx_session import Session
@@ -27,14 +29,19 @@ class OnnxBackend(Backend):
     from lone ones in the last bits of floats, where ONNX Runtime picks another algorithm for another number of rows. A
     request that gives an optional input runs alone.
 
-    On the CPU a run uses as many threads as `OMP_NUM_THREADS` says, or else one for each core.
+    On the CPU an operator uses as many threads as the manifest says, else as `OMP_NUM_THREADS` says, else one for each
+    core.
     """
 
     requirements: ClassVar[Mapping[str, str]] = {
         "onnxruntime": "pip install 'kernelport[onnx]', or 'kernelport[onnx-gpu]' for a GPU"
     }
 
+    # Exporters often write shapes that the model's answers do not have, and ONNX Runtime lets them pass.
+    checks_output_shapes = False
+
     def __init__(self, session: "Session", signature: Signature, deployment: Deployment) -> None:
+        self._session = session
         self.device = session.device
         self.signature = signature
         self._stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
@@ -45,24 +52,30 @@ class OnnxBackend(Backend):
 
         Raises:
             LoadError: no manifest, a file is missing, ONNX Runtime cannot load the model, a tensor's type is not in
-                the contract, or the device names CUDA and it cannot be used here.
+                the contract, the device or a provider cannot be used here, the model does not take the warm-up inputs,
+                or the settings of this worker do not allow the custom operators that the manifest names.
         """
         from kernelport_workers.backends.onnx_session import Session
 
         if deployment.manifest is None:
-            raise LoadError(f"{deployment.name}: backend onnx needs a manifest that names a file of role `model`")
+            raise LoadError("backend onnx needs a manifest that names a file of role `model`")
+        settings = deployment.manifest.onnx
         try:
             path = deployment.manifest.resolve().get("model")
+            files = deployment.manifest.locate({file: file for file in settings.files})
         except ModelFilesError as error:
-            raise LoadError(f"{deployment.name}: {error}") from error
+            raise LoadError(str(error)) from error
         if path is None:
-            raise LoadError(f"{deployment.name}: the manifest names no file of role `model`")
-        session = Session(path, deployment.device)
-        try:
-            signature = batch_axes.decide(session, path, deployment)
-        except LoadError as error:
-            raise LoadError(f"{deployment.manifest.id}: {error}") from error
-        return cls(session, signature, deployment)
+            raise LoadError("the manifest names no file of role `model`")
+        if settings.custom_op_libraries and not Settings.from_environment().custom_ops:
+            raise LoadError(
+                "the manifest names libraries of custom operators, and loading one runs its code; to allow it, start "
+                "the worker with --custom-ops or KERNELPORT_CUSTOM_OPS=1"
+            )
+        libraries = [files[library] for library in settings.custom_op_libraries]
+        session = Session(path, deployment.device, settings, libraries)
+        warm_up = read_warm_up(settings, files, [*session.inputs, *session.optional_inputs])
+        return cls(session, batch_axes.decide(session, path, deployment, warm_up), deployment)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item that ONNX Runtime refuses as invalid yields InvalidArgumentError, any other failure

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from kernelport import tensors
+from kernelport import npz, tensors
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.audio import encode_audio
 from kernelport.internal.v1.job_store_pb2 import ItemResult
@@ -145,8 +145,6 @@ def _npz(outputs: Outputs) -> bytes:
         travelled = tensors.to_arrays(tensors.from_arrays(outputs))  # what a caller of `Infer` would get
     except TypeError as error:
         raise ValueError(f"the model's output cannot be kept: {error}") from error
-    # numpy keeps no byte strings of any length without pickle: such elements become fixed-size ones.
-    plain = {name: array.astype(bytes) if array.dtype.hasobject else array for name, array in travelled.items()}
     file = io.BytesIO()
-    np.savez(file, **plain)  # type: ignore[arg-type]
+    npz.write(file, travelled)
     return file.getvalue()

@@ -19,13 +19,14 @@ from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
+from kernelport.signature import is_speech
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
 from kernelport_workers.jobs.slices import Held, JobItem, Loader
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.outages import until_done
-from kernelport_workers.runner import Beside, Finish, Ran, Work, run_all
+from kernelport_workers.runner import Beside, Finish, Ran, Runner, Work
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class JobRunner:
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
+        self._runners = {name: Runner(backend) for name, backend in backends.items()}
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
@@ -99,7 +101,7 @@ class JobRunner:
         check = _Check(self._redis, held, hold.step)
         work = [Work(str(item.position).encode(), item.request, held.deadline_unix_us, check) for item in items]
         with hold.steps_of(deployment.timeouts.step_s):
-            ran = run_all(work, self._backends[deployment.name].for_job(held.job), time.monotonic(), self._beside)
+            ran = self._runners[deployment.name].for_job(held.job).run_all(work, time.monotonic(), self._beside)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
         metrics.BACKEND_SECONDS.labels(deployment.name).observe(ran.backend_us / MICROSECONDS)
         return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
@@ -128,7 +130,7 @@ class JobRunner:
     def _result(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run", ran: Ran) -> "_Result":
         spec = until_done(lambda: self._loader.spec(held.job))
         batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1)
-        batch.suffix = suffix_of(spec.output_format, _is_speech(self._backends[deployment.name]))
+        batch.suffix = suffix_of(spec.output_format, is_speech(self._backends[deployment.name].signature))
         batch.backend_s = ran.backend_us / MICROSECONDS
         outputs = []
         for item, came_of_it in zip(run.items, ran.results, strict=True):
@@ -230,7 +232,3 @@ class _Check:
                     self.failure = CancelledError("the job has been stopped")
         if self.failure is not None:
             raise self.failure
-
-
-def _is_speech(backend: Backend) -> bool:
-    return {"audio", "sample_rate"} <= {spec.name for spec in backend.signature.outputs}

@@ -61,19 +61,17 @@ class HibariPipeline(Backend):
         from hibari import Hibari
 
         if deployment.device not in ("cpu", "auto"):
-            raise LoadError(
-                f"{deployment.name}: hibari runs on the CPU; use device cpu or auto, not {deployment.device}"
-            )
+            raise LoadError(f"hibari runs on the CPU; use device cpu or auto, not {deployment.device}")
         try:
             model = deployment.manifest.resolve().get("model") if deployment.manifest else None
         except ModelFilesError as error:
-            raise LoadError(f"{deployment.name}: {error}") from error
+            raise LoadError(str(error)) from error
         try:
             tts = Hibari(model=str(model) if model else None, threads=1)
             tts("Warm up.", seed=0)
         # ONNX Runtime's exceptions have no common base but Exception.
         except Exception as error:
-            raise LoadError(f"{deployment.name}: hibari cannot load its voice: {error}") from error
+            raise LoadError(f"hibari cannot load its voice: {error}") from error
         return cls(tts)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:

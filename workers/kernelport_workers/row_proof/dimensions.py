@@ -135,6 +135,13 @@ def has_rows(size: Any) -> bool:
     return isinstance(size, Dimension) and size.rows
 
 
+def numbers(sizes: Iterable[Size]) -> list[int] | None:
+    """The sizes where all of them are numbers, else None."""
+    sizes = list(sizes)
+    known = [size for size in sizes if isinstance(size, int)]
+    return known if len(known) == len(sizes) else None
+
+
 def product(sizes: Iterable[Size]) -> Size:
     result: Size = 1
     for size in sizes:
@@ -186,6 +193,10 @@ def floor_divide(size: Size, divisor: Size) -> Size:
     """The quotient rounded down, of a size and a divisor of 1 or more."""
     if isinstance(size, int) and isinstance(divisor, int) and divisor:
         return size // divisor
+    if isinstance(divisor, int) and divisor and isinstance(size, Dimension):
+        # What the divisor does not go into may be a number: (2*N + 1) // 2 is N.
+        rest = dict(size.terms).get((), 0) % divisor
+        size = size - rest
     exact = divide(size, divisor)
     return opaque("//", size, divisor, size=at_least(size, 0)) if exact is None else exact
 

@@ -1,12 +1,17 @@
 """Puts the bodies of functions in the place of their calls."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 
 import onnx
 import onnx.inliner
 
 from kernelport_workers.row_proof.nodes import TABLE
 from kernelport_workers.row_proof.values import MOST_ELEMENTS
+
+_MOST_NODES = 100_000
+
+log = logging.getLogger(__name__)
 
 
 def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -15,6 +20,7 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     What cannot be inlined (a function of another opset than the model's) is left as it is.
     """
     if model.functions:
+        _check_length(model)
         model = onnx.inliner.inline_local_functions(_without_weights(model))
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     defined = {
@@ -22,10 +28,46 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         for node in _nodes(model.graph)
         if (node.domain, node.op_type) not in TABLE and _is_defined(node, opsets.get(node.domain, 1))
     }
-    if defined:
-        slim = _without_weights(model)
-        model = onnx.inliner.inline_selected_functions(slim, sorted(defined), inline_schema_functions=True)
-    return model
+    return _inlined(_without_weights(model), sorted(defined)) if defined else model
+
+
+def _inlined(model: onnx.ModelProto, operators: list[tuple[str, str]]) -> onnx.ModelProto:
+    """The model with operators of the specification inlined, if their inputs' types can be told."""
+    for tensor in model.graph.initializer:
+        typed = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.value_info.append(typed)
+    try:
+        model = onnx.shape_inference.infer_shapes(model)
+        return onnx.inliner.inline_selected_functions(model, operators, inline_schema_functions=True)
+    except (RuntimeError, onnx.shape_inference.InferenceError) as error:
+        log.info("cannot inline %s: %s", ", ".join(name for _, name in operators), error)
+        return model
+
+
+def _check_length(model: onnx.ModelProto) -> None:
+    """Refuses functions that call each other so often, or in a circle, that the bodies have no end.
+
+    Raises:
+        ValueError: they do.
+    """
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    lengths: dict[tuple[str, str], int] = {}
+
+    def length(nodes: Iterable[onnx.NodeProto]) -> int:
+        total = 0
+        for node in nodes:
+            call = (node.domain, node.op_type)
+            if call not in bodies:
+                total += 1
+                continue
+            if call not in lengths:
+                lengths[call] = _MOST_NODES + 1  # for a call of itself
+                lengths[call] = length(bodies[call])
+            total += lengths[call]
+        return total
+
+    if length(_nodes(model.graph)) > _MOST_NODES:
+        raise ValueError("its functions are too long to be followed")
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -42,7 +84,7 @@ def _is_defined(node: onnx.NodeProto, version: int) -> bool:
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
     except onnx.defs.SchemaError:
         return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+    return schema.has_function or schema.has_context_dependent_function  # type: ignore[attr-defined,no-any-return]
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from kernelport_workers.row_proof.values import Stopped, Value, Verdict, constan
 log = logging.getLogger(__name__)
 
 _DEEPEST = 32  # bodies inside bodies
+_MOST_NODES = 100_000  # with those of a loop's body once a pass
 
 
 class Walk:
@@ -39,6 +40,8 @@ class Walk:
         return self._run(graph, inputs, ChainMap())
 
     def _run(self, graph: onnx.GraphProto, inputs: Mapping[str, Value], outer: ChainMap[str, Value]) -> list[Value]:
+        if self.nodes > _MOST_NODES:
+            raise Stopped("is in a model of too many nodes to follow")
         values = outer.new_child()
         for tensor in graph.initializer:
             values[tensor.name] = tensor_value(tensor, self._folder)

@@ -1,13 +1,14 @@
 """One node as its rule sees it, and the table of rules."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from kernelport_workers.row_proof.dimensions import Size, product
+from kernelport_workers.row_proof.dimensions import Size, has_rows, numbers
 from kernelport_workers.row_proof.values import (
     MOST_ELEMENTS,
     Content,
@@ -87,10 +88,10 @@ class Node:
         return value
 
     def tensor(self, index: int) -> Value:
-        """An input that is taken as data: the number of rows is no data."""
+        """An input that is taken as data, whatever its elements are; the number of rows is no data."""
         value = self.any(index)
         if value.counts_rows:
-            raise Mixed("takes the number of rows for a number")
+            raise Unknown("takes the number of rows for a number")
         return value
 
     def optional(self, index: int) -> Value | None:
@@ -123,21 +124,18 @@ class Node:
     def integers(self, index: int) -> list[int]:
         """A short list of known numbers."""
         sizes = self.sizes(index)
-        if not all(isinstance(size, int) for size in sizes):
-            if any(map(_counts, sizes)):
-                raise Mixed("takes the number of rows for a number")
-            raise Unknown(f"takes an input {index} that is not known before a run")
-        return [size for size in sizes if isinstance(size, int)]
+        known = numbers(sizes)
+        if known is not None:
+            return known
+        if any(map(has_rows, sizes)):
+            raise Mixed("takes the number of rows for a number")
+        raise Unknown(f"takes an input {index} that is not known before a run")
 
     def check_all_read(self) -> None:
         if self._unread_attributes:
             raise Unknown(f"has an attribute that is not followed: {min(self._unread_attributes)}")
         if self._unread_inputs:
             raise Unknown(f"has an input that is not followed: {min(self._unread_inputs)}")
-
-
-def _counts(size: Size) -> bool:
-    return not isinstance(size, int) and size.rows
 
 
 def label(node: onnx.NodeProto) -> str:
@@ -186,8 +184,7 @@ def off_axis(value: Value, axes: Iterable[int], verb: str) -> None:
 def tensor_value(tensor: onnx.TensorProto, folder: str | None) -> Value:
     """A constant of the model; its elements are read if they are few."""
     dims = list(tensor.dims)
-    count = product(dims)
-    if not isinstance(count, int) or count > MOST_ELEMENTS:
+    if math.prod(dims) > MOST_ELEMENTS:
         return constant(dims)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         if folder is None:

@@ -1,7 +1,7 @@
 """Proves from a model's graph that rows may share a run."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from kernelport_workers.row_proof.values import Rows, Stop, Value, Verdict, wors
 
 log = logging.getLogger(__name__)
 
-_MOST_CANDIDATES = 6
+_MOST_CANDIDATES = 3
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,18 @@ def _prove(model: onnx.ModelProto, given: Mapping[str, int] | None, folder: str 
     opsets = {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in model.opset_import}
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", 1) > newest:
-        return Proof(
-            Verdict.UNKNOWN,
-            reason=f"the model is of opset {opsets['']}; the onnx package here knows {newest} and older",
-        )
-    inputs = _required_inputs(model.graph)
-    if not inputs:
-        return Proof(Verdict.REFUTED, reason="the model has no required input")
-    refusal = _refusal(inputs, given)
+        reason = f"the model is of opset {opsets['']}; the onnx package here knows {newest} and older"
+        return Proof(Verdict.UNKNOWN, reason=reason)
+    shapes = _required_inputs(model.graph)
+    refusal = _refusal(shapes, given)
     if refusal is not None:
         return refusal
+    inputs = {name: shape for name, shape in shapes.items() if shape is not None}
     functions = {(function.domain, function.name) for function in model.functions}
     model = without_functions(model)
     proofs = []
     for axes in [given] if given is not None else _candidates(inputs):
-        axes = {name: axis % len(inputs[name] or ()) for name, axis in axes.items()}
+        axes = {name: axis % len(inputs[name]) for name, axis in axes.items()}
         proof = _try(model.graph, inputs, axes, Walk(opsets, functions, folder))
         if proof.verdict is Verdict.PROVEN:
             return proof
@@ -115,6 +112,8 @@ def _shape(value: onnx.ValueInfoProto) -> Shape | None:
 
 def _refusal(inputs: Mapping[str, Shape | None], given: Mapping[str, int] | None) -> Proof | None:
     """What stops any proof before a node is looked at."""
+    if not inputs:
+        return Proof(Verdict.REFUTED, reason="the model has no required input")
     for name, shape in inputs.items():
         if shape is None:
             return Proof(Verdict.UNKNOWN, reason=f"input '{name}' is of unknown rank, or no tensor")
@@ -135,36 +134,28 @@ def _refusal(inputs: Mapping[str, Shape | None], given: Mapping[str, int] | None
     return None
 
 
-def _candidates(inputs: Mapping[str, Shape | None]) -> Iterator[dict[str, int]]:
+def _candidates(inputs: Mapping[str, Shape]) -> list[dict[str, int]]:
     """Axes along which rows may stand, the likeliest first."""
-    shapes = {name: shape or [] for name, shape in inputs.items()}
-    first, *others = shapes.values()
-    tried: list[dict[str, int]] = []
-    for symbol in first:
-        if isinstance(symbol, str) and all(shape.count(symbol) == 1 for shape in shapes.values()):
-            tried.append({name: shape.index(symbol) for name, shape in shapes.items()})
-    frees = {name: [axis for axis, size in enumerate(shape) if isinstance(size, str)] for name, shape in shapes.items()}
+    shapes = inputs.values()
+    symbols = [size for size in next(iter(shapes)) if isinstance(size, str)]
+    shared = [symbol for symbol in symbols if all(shape.count(symbol) == 1 for shape in shapes)]
+    tried = [{name: shape.index(symbol) for name, shape in inputs.items()} for symbol in shared]
+    frees = {name: [axis for axis, size in enumerate(shape) if isinstance(size, str)] for name, shape in inputs.items()}
     for place in range(max(map(len, frees.values()))):
-        tried.append({name: axes[min(place, len(axes) - 1)] for name, axes in frees.items()})
+        tried += [{name: axes[min(place, len(axes) - 1)] for name, axes in frees.items()}]
     # Rows first in all inputs is what most models mean.
-    tried.sort(key=lambda axes: sum(axes.values()) > 0)
-    seen: list[dict[str, int]] = []
-    for axes in tried:
-        if axes not in seen:
-            seen.append(axes)
-    yield from seen[:_MOST_CANDIDATES]
+    tried.sort(key=lambda axes: any(axes.values()))
+    return [axes for index, axes in enumerate(tried) if axes not in tried[:index]][:_MOST_CANDIDATES]
 
 
-def _try(graph: onnx.GraphProto, inputs: Mapping[str, Shape | None], axes: Mapping[str, int], walk: Walk) -> Proof:
+def _try(graph: onnx.GraphProto, inputs: Mapping[str, Shape], axes: Mapping[str, int], walk: Walk) -> Proof:
     values: dict[str, Value] = {}
-    counted = {shape[axes[name]] for name, shape in inputs.items() if shape}
+    counted = {shape[axes[name]] for name, shape in inputs.items()}
     for name, shape in inputs.items():
-        assert shape is not None
         twice = [size for axis, size in enumerate(shape) if axis != axes[name] and size in counted]
         if twice:
-            return Proof(
-                Verdict.REFUTED, axes, reason=f"input '{name}' has '{twice[0]}', the rows' dimension, on another axis"
-            )
+            reason = f"input '{name}' has '{twice[0]}', the rows' dimension, on another axis"
+            return Proof(Verdict.REFUTED, axes, reason=reason)
         dims: list[Size] = [size if isinstance(size, int) else free(size) for size in shape]
         dims[axes[name]] = ROWS
         values[name] = Value(tuple(dims), rows=Rows(axes[name]))
@@ -183,11 +174,10 @@ def _stop(name: str, value: Value) -> Stop | None:
     """Why an output has no axis of exactly the rows, if it has none."""
     if value.stop:
         return value.stop
-    if value.rows is None:
+    rows = value.rows
+    if rows is None:
         what = "is made of the number of rows" if value.counts_rows else "is the same for any rows"
         return Stop(Verdict.REFUTED, f"output '{name}' {what}")
-    if (value.rows.outer, value.rows.inner) != (1, 1):
-        return Stop(
-            Verdict.REFUTED, f"output '{name}' has {value.rows.size} elements on axis {value.rows.axis} for N rows"
-        )
+    if (rows.outer, rows.inner) != (1, 1):
+        return Stop(Verdict.REFUTED, f"output '{name}' has {rows.size} elements on axis {rows.axis} for N rows")
     return None

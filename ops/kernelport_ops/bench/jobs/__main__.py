@@ -46,7 +46,7 @@ def main(parts: list[str], sentences: int, rounds: int, tiny: int, workers: int,
             try:
                 found[part] = measures[part]()
             except (BenchError, StackError) as error:
-                console.print(f"[red]{part}: {error}[/]")
+                console.print(f"{part}: {error}", style="red", markup=False)
                 failed = True
                 continue
         console.print(f"[bold]{part}[/]")

@@ -45,6 +45,10 @@ class Calls:
         """The job, cancelled."""
         return self.stub.CancelJob(pb.CancelJobRequest(job_id=job_id)).job
 
+    def delete(self, job_id: str) -> None:
+        """Forgets a job that is over, and its outputs."""
+        self.stub.DeleteJob(pb.DeleteJobRequest(job_id=job_id, delete_outputs=True))
+
     def wait(self, job_id: str, timeout_s: float) -> pb.Job:
         """The job once it is over, watched as `--watch` does: asking often takes from the workers beside it.
 

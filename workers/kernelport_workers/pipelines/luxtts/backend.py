@@ -73,8 +73,8 @@ class LuxTTSPipeline(Backend):
         """
         try:
             return cls._load(deployment)
-        except (ModelFilesError, LoadError, CheckpointError, DependencyError, SynthesisError) as error:
-            raise LoadError(f"{deployment.name}: {error}") from error
+        except (ModelFilesError, CheckpointError, DependencyError, SynthesisError) as error:
+            raise LoadError(str(error)) from error
 
     @classmethod
     def _load(cls, deployment: Deployment) -> Self:

@@ -37,7 +37,7 @@ def cumulative(node: Node) -> Value:
     return _like(value)
 
 
-_REDUCTIONS = "Sum Mean Max Min Prod L1 L2 LogSum LogSumExp SumSquare".split()
+_REDUCTIONS = ["Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare"]
 _AXES_ARE_AN_INPUT = {"ReduceSum": 13}  # the others: from opset 18 on
 
 

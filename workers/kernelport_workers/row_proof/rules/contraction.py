@@ -82,7 +82,7 @@ def scale_for_all(node: Node, index: int, left: Value, right: Value) -> None:
     one = all(size == 1 for size in value.dims)
     if not one and (left.rows is not None and left.rows.axis == left.rank - 2 and right.rows is None):
         # A vector beside the left operand is one for each of its rows.
-        if value.dims != right.shape[-1:] or node.operator == "MatMulInteger" and index == 2:
+        if value.dims != right.shape[-1:] or (node.operator == "MatMulInteger" and index == 2):
             raise Unknown("has a scale for each row")
     elif not one:
         raise Unknown("has a scale for each row or column")

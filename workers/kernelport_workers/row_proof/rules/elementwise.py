@@ -10,15 +10,19 @@ from kernelport_workers.row_proof.dimensions import Dimension, at_least, divide,
 from kernelport_workers.row_proof.nodes import MICROSOFT, ML, Node, rule
 from kernelport_workers.row_proof.values import Content, Mixed, Unknown, Value, constant, meet, of_content
 
-_UNARY = """
-    Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish
-    Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
-    Softsign Sqrt Swish Tan Tanh ThresholdedRelu
-""".split()
-_BINARY = """
-    Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod
-    Mul Or PRelu Pow StringConcat Sub Sum Where Xor
-""".split()
+# fmt: off
+_UNARY = [
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf",
+    "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg",
+    "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign",
+    "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
+]
+_BINARY = [
+    "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual",
+    "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "StringConcat", "Sub", "Sum",
+    "Where", "Xor",
+]
+# fmt: on
 _PARAMETERS = {"alpha", "beta", "gamma", "approximate", "bias", "lambd", "detect_negative", "detect_positive", "fmod"}
 _INTEGERS = {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
 _FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
@@ -34,6 +38,8 @@ def elementwise(node: Node) -> Value:
     computed = _compute(node.operator, operands)
     if computed is not None:
         return computed
+    if any(operand.counts_rows for operand in operands) and any(operand.rows for operand in operands):
+        raise Mixed("takes the number of rows for a number")
     return meet([node.tensor(index) for index in range(count)])
 
 
@@ -101,7 +107,7 @@ def each_element(node: Node) -> Value:
     return _without_content(node.tensor(0))
 
 
-@rule("BiasGelu", "FastGelu", "BiasAdd", domain=MICROSOFT)
+@rule("BiasGelu", "FastGelu", domain=MICROSOFT)
 def with_bias(node: Node) -> Value:
     return meet([_without_content(value) for value in node.tensors()])
 
@@ -267,11 +273,18 @@ def _numeric_division(left: Content, right: Content) -> Content:
     return np.where((left < 0) ^ (right < 0), -quotient, quotient).astype(left.dtype)
 
 
+def _numeric_remainder(left: Content, right: Content) -> Content:
+    if (left < 0).any() or (right <= 0).any():
+        raise ValueError("the sign of a remainder is told by an attribute")
+    return np.mod(left, right)
+
+
 _NUMERIC: dict[str, Callable[..., Any]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
     "Div": _numeric_division,
+    "Mod": _numeric_remainder,
     "Neg": np.negative,
     "Abs": np.abs,
     "Floor": np.floor,

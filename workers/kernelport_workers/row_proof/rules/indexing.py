@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kernelport_workers.row_proof.dimensions import ROWS, Size, at_least, divide, has_rows, sliced
+from kernelport_workers.row_proof.dimensions import ROWS, Size, at_least, divide, has_rows, numbers, sliced
 from kernelport_workers.row_proof.nodes import ML, Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.rules.shapes import named_size
 from kernelport_workers.row_proof.values import (
@@ -193,25 +193,26 @@ def cut(node: Node) -> Value:
         count = next((len(one) for one in (starts, ends, steps) if one is not None), value.rank)
         given = list(range(count))
     axes = [whole_axis(axis, value.rank) for axis in given]
-    if value.content is not None and _all_numbers(starts, ends, steps):
-        index: list[slice] = [slice(None)] * value.rank
-        for axis, *bounds in zip(axes, starts or (), ends or (), steps or (), strict=True):
-            index[axis] = slice(*(int(str(bound)) for bound in bounds))
+    limits = [None if one is None else numbers(one) for one in (starts, ends, steps)]
+    if value.content is not None and None not in limits:
+        index = [slice(None)] * value.rank
+        for axis, *bounds in zip(axes, *(one or () for one in limits), strict=True):
+            index[axis] = slice(*bounds)
         return of_content(value.content[tuple(index)])
     node.tensor(0)
     dims = list(value.shape)
     for place, axis in enumerate(axes):
-        bounds = [None if one is None else one[place] for one in (starts, ends, steps)]
+        at: list[Size | None] = [None if one is None else one[place] for one in (starts, ends, steps)]
         if value.rows is not None and axis == value.rows.axis:
-            rows = _rows_of_slice(value.rows, bounds)
+            rows = _rows_of_slice(value.rows, at)
             if rows.outer != value.rows.outer:
                 if len(axes) > 1:
                     raise Unknown("cuts the rows and other axes at once")
                 return Value((*dims[:axis], rows.size, *dims[axis + 1 :]), rows=rows)
             continue
-        if any(has_rows(bound) for bound in bounds):
+        if any(has_rows(bound) for bound in at):
             raise Mixed("cuts by the number of rows")
-        start, end, step = bounds
+        start, end, step = at
         if start is None or end is None or step is None:
             dims[axis] = named_size(node, axis)
         else:
@@ -227,10 +228,6 @@ def _bounds(node: Node, index: int) -> list[Size] | None:
     return node.sizes(index)
 
 
-def _all_numbers(*lists: list[Size] | None) -> bool:
-    return all(one is not None and all(isinstance(item, int) for item in one) for one in lists)
-
-
 def _rows_of_slice(rows: Rows, bounds: list[Size | None]) -> Rows:
     """The whole axis, or whole stretches of N rows.
 
@@ -243,7 +240,7 @@ def _rows_of_slice(rows: Rows, bounds: list[Size | None]) -> Rows:
         raise Unknown("cuts the axis of the rows at places that cannot be followed")
     if step != 1:
         raise Mixed("picks some of the rows")
-    if isinstance(end, int) and end >= _END or end == rows.size:
+    if (isinstance(end, int) and end >= _END) or end == rows.size:
         if start == 0:
             return rows
         end = rows.size

@@ -15,15 +15,19 @@ _MODELS = [
     "TreeEnsembleClassifier",
     "TreeEnsembleRegressor",
 ]
-_LEARNED = """
-    aggregate_function base_values base_values_as_tensor class_ids class_nodeids class_treeids class_weights
-    class_weights_as_tensor classlabels_int64s classlabels_ints classlabels_strings coefficients intercepts kernel_params
-    kernel_type leaf_targetids leaf_weights membership_values multi_class n_supports n_targets nodes_falseleafs
-    nodes_falsenodeids nodes_featureids nodes_hitrates nodes_hitrates_as_tensor nodes_missing_value_tracks_true
-    nodes_modes nodes_nodeids nodes_splits nodes_treeids nodes_trueleafs nodes_truenodeids nodes_values
-    nodes_values_as_tensor one_class post_transform prob_a prob_b rho support_vectors target_ids target_nodeids
-    target_treeids target_weights target_weights_as_tensor targets tree_roots vectors_per_class
-""".split()
+# fmt: off
+_LEARNED = [
+    "aggregate_function", "base_values", "base_values_as_tensor", "class_ids", "class_nodeids", "class_treeids",
+    "class_weights", "class_weights_as_tensor", "classlabels_int64s", "classlabels_ints", "classlabels_strings",
+    "coefficients", "intercepts", "kernel_params", "kernel_type", "leaf_targetids", "leaf_weights",
+    "membership_values", "multi_class", "n_supports", "n_targets", "nodes_falseleafs", "nodes_falsenodeids",
+    "nodes_featureids", "nodes_hitrates", "nodes_hitrates_as_tensor", "nodes_missing_value_tracks_true",
+    "nodes_modes", "nodes_nodeids", "nodes_splits", "nodes_treeids", "nodes_trueleafs", "nodes_truenodeids",
+    "nodes_values", "nodes_values_as_tensor", "one_class", "post_transform", "prob_a", "prob_b", "rho",
+    "support_vectors", "target_ids", "target_nodeids", "target_treeids", "target_weights", "target_weights_as_tensor",
+    "targets", "tree_roots", "vectors_per_class",
+]
+# fmt: on
 
 
 @rule(*_MODELS, domain=ML, ignored=_LEARNED)

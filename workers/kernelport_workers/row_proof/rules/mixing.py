@@ -1,7 +1,7 @@
 """Operators that mix rows whenever they get any, and those that draw random numbers."""
 
 from kernelport_workers.row_proof.dimensions import Size, at_least, has_rows, opaque
-from kernelport_workers.row_proof.nodes import MICROSOFT, Node, off_axis, rule, whole_axis
+from kernelport_workers.row_proof.nodes import Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.rules.shapes import named_size
 from kernelport_workers.row_proof.values import (
     MOST_ELEMENTS,
@@ -20,14 +20,28 @@ def random(node: Node) -> Value:
     raise Mixed("draws random numbers")
 
 
-@rule("NonZero", "Unique", "NonMaxSuppression", "EyeLike", ignored={"axis", "sorted", "center_point_box", "dtype", "k"})
-@rule("Unique", domain=MICROSOFT)
-def mixing(node: Node) -> list[Value]:
-    if any(node.tensor(index).rows for index in range(node.count) if node.has(index)):
+@rule("NonZero", "NonMaxSuppression", "EyeLike", ignored={"center_point_box", "dtype", "k"})
+def mixing(node: Node) -> Value:
+    inputs = [node.tensor(index) for index in range(node.count) if node.has(index)]
+    if any(value.rows for value in inputs):
         raise Mixed("looks at all rows at once")
     if node.operator == "EyeLike":
-        return [constant(node.tensor(0).dims)]
-    return [constant() for _ in node.outputs]
+        return constant(inputs[0].dims)
+    if node.operator == "NonMaxSuppression":
+        return constant([named_size(node, 0), 3])
+    return constant([max(inputs[0].rank, 1), named_size(node, 1)])
+
+
+@rule("Unique", ignored={"sorted"})
+def unique(node: Node) -> list[Value]:
+    value = node.tensor(0)
+    if value.rows is not None:
+        raise Mixed("looks at all rows at once")
+    axis = node.attribute("axis")
+    dims = [named_size(node, 0)] if axis is None else list(value.shape)
+    if axis is not None:
+        dims[axis] = named_size(node, 0)
+    return [constant(dims), *(constant([named_size(node, 0, output)]) for output in range(1, len(node.outputs)))]
 
 
 @rule("Compress")
@@ -47,7 +61,6 @@ def compress(node: Node) -> Value:
 
 
 @rule("Range")
-@rule("Range", domain=MICROSOFT)
 def count_up(node: Node) -> Value:
     contents = [node.any(index).content for index in range(node.count)]
     known: list[Size | None] = []
@@ -60,7 +73,7 @@ def count_up(node: Node) -> Value:
             known.append(size)
         else:
             known.append(None)
-    start, limit, step = [*known, 1][:3]
+    start, limit, step = known
     if any(has_rows(size) for size in known if size is not None):
         raise Mixed("counts up to the number of rows")
     if start is None or limit is None or step is None:

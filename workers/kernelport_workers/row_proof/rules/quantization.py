@@ -11,8 +11,9 @@ from kernelport_workers.row_proof.values import Mixed, Unknown, Value, constant,
 @rule("QuantizeLinear", "DequantizeLinear", ignored={"saturate", "output_dtype", "precision"})
 @rule("QuantizeLinear", "DequantizeLinear", domain=MICROSOFT)
 def quantize(node: Node) -> Value:
-    value, scale = node.tensor(0), node.constant(1)
-    node.constants(2)
+    value, scale = node.tensor(0), node.tensor(1)
+    if scale.rows is not None or (node.has(2) and node.tensor(2).rows is not None):
+        raise Unknown("takes its scale from the rows")
     axis = node.attribute("axis", 1)
     blocks = node.attribute("block_size", 0)
     if value.rows is not None and any(size != 1 for size in scale.shape):

@@ -1,6 +1,9 @@
 """Operators that read a shape or give a tensor another one."""
 
+import math
+
 import numpy as np
+from onnx import numpy_helper
 
 from kernelport_workers.row_proof.dimensions import (
     ROWS,
@@ -8,10 +11,11 @@ from kernelport_workers.row_proof.dimensions import (
     at_least,
     divide,
     has_rows,
+    numbers,
     opaque,
     product,
 )
-from kernelport_workers.row_proof.nodes import MICROSOFT, Node, off_axis, rule, whole_axis
+from kernelport_workers.row_proof.nodes import Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.values import (
     MOST_ELEMENTS,
     Mixed,
@@ -46,15 +50,12 @@ def constant_of_shape(node: Node) -> Value:
     dims = node.any(0)
     if dims.content is None:
         return constant(_unknown_dims(node, node.constant(0)))
-    sizes = dims.sizes
-    if all(isinstance(size, int) for size in sizes) and product(sizes) <= MOST_ELEMENTS:  # type: ignore[operator]
-        given = node.attribute("value")
-        from onnx import numpy_helper
-
-        value = np.float32(0) if given is None else numpy_helper.to_array(given).reshape(())
-        if np.asarray(value).dtype.kind in "iufb":
-            return of_content(np.full([int(str(size)) for size in sizes], value))
-    return filled(_real_sizes(node, sizes))
+    known, given = numbers(dims.sizes), node.attribute("value")
+    if known is not None and math.prod(known) <= MOST_ELEMENTS:
+        element = np.zeros((), np.float32) if given is None else numpy_helper.to_array(given)
+        if element.dtype.kind in "iufb":
+            return of_content(np.full(known, element.item(), element.dtype))
+    return filled(_real_sizes(node, dims.sizes))
 
 
 @rule("Reshape")
@@ -91,12 +92,11 @@ def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> 
     sizes = [size if size == -1 else real for size, real in zip(sizes, _real_sizes(node, sizes), strict=True)]
     if rest is not None:
         sizes[rest] = _rest(node, product(dims), product(size for axis, size in enumerate(sizes) if axis != rest))
-    return constant(sizes) if value.rows is None else followed(value, sizes)
+    return constant(sizes) if value.rows is None else followed(value, value.rows, sizes)
 
 
-def followed(value: Value, sizes: list[Size]) -> Value:
+def followed(value: Value, rows: Rows, sizes: list[Size]) -> Value:
     """The rows of a tensor in another shape of as many elements."""
-    assert value.rows is not None
     counted = [axis for axis, size in enumerate(sizes) if has_rows(size)]
     if not counted:
         stop = Mixed if all(isinstance(size, int) for size in sizes) else Unknown
@@ -104,13 +104,27 @@ def followed(value: Value, sizes: list[Size]) -> Value:
     if len(counted) > 1:
         raise Mixed("has the number of rows on two axes")
     (axis,) = counted
-    # How many stretches of N rows there are. Those before the axis are told by the axes there, the rest is in it.
-    stretches = product(value.shape[: value.rows.axis]) * value.rows.outer
-    outer = divide(stretches, product(sizes[:axis]))
-    inner = None if outer is None else divide(sizes[axis], outer * ROWS)
-    if outer is None or inner is None:
+    found = _placed(value, rows, sizes, axis)
+    if found is None:
         raise Unknown(f"gives the rows the shape {_text(sizes)}, in which they cannot be followed")
-    return Value(tuple(sizes), rows=Rows(axis, outer, inner))
+    return Value(tuple(sizes), rows=Rows(axis, *found))
+
+
+def _placed(value: Value, rows: Rows, sizes: list[Size], axis: int) -> tuple[Size, Size] | None:
+    """Outer and inner size of the rows on an axis of another shape of as many elements.
+
+    As both shapes have as many elements, what comes before the rows is as much in both if what comes after is, and the
+    other way round: it is enough to compare one of them.
+    """
+    before = product(value.shape[: rows.axis]) * rows.outer
+    outer = divide(before, product(sizes[:axis]))
+    inner = None if outer is None else divide(sizes[axis], outer * ROWS)
+    if outer is not None and inner is not None:
+        return outer, inner
+    after = rows.inner * product(value.shape[rows.axis + 1 :])
+    inner = divide(after, product(sizes[axis + 1 :]))
+    outer = None if inner is None else divide(sizes[axis], inner * ROWS)
+    return None if outer is None or inner is None else (outer, inner)
 
 
 def _rest(node: Node, total: Size, others: Size) -> Size:
@@ -127,11 +141,11 @@ def _rest(node: Node, total: Size, others: Size) -> Size:
 
 
 def _reshaped_content(value: Value, target: list[Size], node: Node) -> Value:
-    if node.attribute("allowzero", 0) or not all(isinstance(size, int) for size in target):
+    known = numbers(target)
+    if known is None or 0 in known or value.content is None:
         raise Unknown("gives a shape another shape that cannot be followed")
-    sizes = [value.shape[axis] if size == 0 else size for axis, size in enumerate(target)]
-    assert value.content is not None
-    return of_content(value.content.reshape([int(str(size)) for size in sizes]))
+    node.attribute("allowzero", 0)
+    return of_content(value.content.reshape(known))
 
 
 def _real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
@@ -169,7 +183,7 @@ def flatten(node: Node) -> Value:
     axis = node.attribute("axis", 1)
     axis = axis + value.rank if axis < 0 else axis
     sizes = [product(value.shape[:axis]), product(value.shape[axis:])]
-    return constant(sizes) if value.rows is None else followed(value, sizes)
+    return constant(sizes) if value.rows is None else followed(value, value.rows, sizes)
 
 
 @rule("Unsqueeze")
@@ -217,7 +231,6 @@ def _axes(node: Node) -> list[int] | None:
 
 
 @rule("Transpose")
-@rule("Transpose", domain=MICROSOFT)
 def transpose(node: Node) -> Value:
     value = node.tensor(0)
     order = list(node.attribute("perm") or reversed(range(value.rank)))
@@ -237,9 +250,10 @@ def expand(node: Node) -> Value:
         node.tensor(0)
         return constant()
     sizes = node.sizes(1)
-    if value.content is not None and all(isinstance(size, int) and size >= 0 for size in sizes):
-        to = np.broadcast_shapes(value.content.shape, tuple(int(str(size)) for size in sizes))
-        if product(to) <= MOST_ELEMENTS:  # type: ignore[operator]
+    known = numbers(sizes)
+    if value.content is not None and known is not None:
+        to = np.broadcast_shapes(value.content.shape, known)
+        if math.prod(to) <= MOST_ELEMENTS:
             return of_content(np.broadcast_to(value.content, to))
     return meet([node.tensor(0), filled(_real_sizes(node, sizes))])
 
@@ -276,7 +290,7 @@ def concat(node: Node) -> Value:
     values = [node.any(index) for index in range(node.count)]
     axis = node.attribute("axis", 1 if node.version < 4 else 0)
     if all(value.content is not None for value in values):
-        return of_content(np.concatenate([value.content for value in values], axis))  # type: ignore[arg-type]
+        return of_content(np.concatenate([value.content for value in values], axis))
     return joined(node.tensors(), axis)
 
 
@@ -329,8 +343,9 @@ def split(node: Node) -> list[Value]:
         parts = _equal_parts(node, value.shape[axis], len(node.outputs))
     if len(parts) != len(node.outputs):
         raise Unknown(f"has {len(parts)} parts and {len(node.outputs)} outputs")
-    if value.content is not None and all(isinstance(part, int) for part in parts):
-        ends = np.cumsum([int(str(part)) for part in parts])[:-1]
+    known = numbers(parts)
+    if value.content is not None and known is not None:
+        ends = np.cumsum(known)[:-1]
         return [of_content(part) for part in np.split(value.content, ends, axis)]
     node.tensor(0)
     results = []

@@ -57,7 +57,7 @@ def deformed_convolution(node: Node) -> Value:
 @rule("MaxPool", ignored={"storage_order"})
 def max_pool(node: Node) -> list[Value]:
     return [
-        pool(node),
+        _pooled(node),
         stopped(Verdict.REFUTED, f"{node.label} gives places that are counted through all rows"),
     ]
 
@@ -65,6 +65,10 @@ def max_pool(node: Node) -> list[Value]:
 @rule("AveragePool", ignored={"count_include_pad"})
 @rule("LpPool", ignored={"p"})
 def pool(node: Node) -> Value:
+    return _pooled(node)
+
+
+def _pooled(node: Node) -> Value:
     value = node.tensor(0)
     off_axis(value, range(1, value.rank), "slides along")
     if node.operator == "LpPool" and node.version < 2:

@@ -1,0 +1,1 @@
+"""`python -m kernelport_ops.bench.pair`: whether this tree is slower than an earlier commit."""

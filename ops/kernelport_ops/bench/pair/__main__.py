@@ -1,0 +1,123 @@
+"""`python -m kernelport_ops.bench.pair`: this tree and an earlier commit under the same load, in turn.
+
+Exits with 0 when every load is no slower, 1 when one is slower, 2 when the benchmark failed, 3 when one load is
+undecided and none slower.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from kernelport_ops.bench.generator import Generator
+from kernelport_ops.bench.machine import describe_machine
+from kernelport_ops.bench.pair.checkouts import base_checkout, this_checkout, this_repository
+from kernelport_ops.bench.pair.loads import LOADS, Load
+from kernelport_ops.bench.pair.report import document, line, table
+from kernelport_ops.bench.pair.rounds import Comparison, Measurement, Verdict, compare
+from kernelport_ops.bench.pair.stacks import Standing, both_standing
+from kernelport_ops.bench.processes import BenchError
+from kernelport_ops.bench.report import write_json
+from kernelport_ops.bench.terminal import (
+    NO_TERMINAL_WIDTH,
+    new_console,
+    one_of,
+    prepare_process,
+    progress_bar,
+    separated,
+)
+
+SLOWER, FAILED, UNDECIDED, INTERRUPTED = 1, 2, 3, 130
+
+
+def compare_loads(
+    loads: Sequence[str],
+    stacks: Mapping[str, Standing],
+    seconds: float,
+    limit_s: float,
+    comparisons: dict[str, Comparison],
+    notify: Callable[[str], None],
+    report: Callable[[str], None],
+) -> None:
+    """Compares one load after the other, each after a turn of both sides that is not counted.
+
+    Args:
+        loads: their names.
+        comparisons: by load; kept up to date, so that an interrupted run leaves what it has.
+        notify: told what happens now, in a line.
+        report: told what came of a load, in a line.
+    """
+    with Generator() as generator:
+        for name in loads:
+
+            def measure(side: str, load: Load = LOADS[name]) -> Measurement:
+                return load.run(stacks[side], generator, seconds)
+
+            def note(comparison: Comparison, name: str = name) -> None:
+                comparisons[name] = comparison
+                notify(line(name, comparison))
+
+            notify(f"{name}: warming up")
+            for side in stacks:
+                measure(side)
+            report(line(name, compare(measure, limit_s, note)))
+
+
+@click.command(help="Says whether this tree takes more CPU time a request than an earlier commit.")
+@click.option("--base", required=True, metavar="COMMIT", help="What to compare with: a commit, branch or tag.")
+@click.option("--loads", default=",".join(LOADS), show_default=True, callback=separated(one_of(list(LOADS))))
+@click.option("--minutes", default=20.0, show_default=True, help="Of a load: then it is undecided.")
+@click.option("--seconds", default=1.0, show_default=True, help="Of a side's turn in a load of calls.")
+@click.option("--out", default=Path("out/bench-pair"), show_default=True, type=click.Path(path_type=Path))
+def main(base: str, loads: list[str], minutes: float, seconds: float, out: Path) -> None:
+    """The command."""
+    prepare_process()
+    console = new_console()
+    found: dict[str, Any] = {"machine": describe_machine(), "complete": False}
+    comparisons: dict[str, Comparison] = {}
+    code = 0
+    with progress_bar(console) as progress:
+        task = progress.add_task("", total=len(loads))
+
+        def notify(text: str) -> None:
+            progress.update(task, description=text, completed=max(0, len(comparisons) - 1))
+
+        try:
+            notify(f"installing {base}")
+            checkouts = [base_checkout(this_repository(), base, out), this_checkout()]
+            for checkout in checkouts:
+                checkout.check_imports()
+            found["commits"] = {checkout.side: checkout.commit for checkout in checkouts}
+            notify("starting both stacks")
+            deployments = list(dict.fromkeys(LOADS[name].deployment for name in loads))
+            with both_standing(checkouts, deployments, out / "run") as stacks:
+                compare_loads(loads, stacks, seconds, 60 * minutes, comparisons, notify, console.print)
+            found["complete"] = True
+            progress.update(task, description="done", completed=len(loads))
+        except KeyboardInterrupt:
+            console.print("interrupted")
+            code = INTERRUPTED
+        except BenchError as error:
+            console.print(str(error), style="red", markup=False)
+            code = FAILED
+    if not comparisons:
+        console.print("nothing was measured")
+        sys.exit(code)
+    found["loads"] = {name: document(comparison) for name, comparison in comparisons.items()}
+    write_json(out / "pair.json", found)
+    shown = table(comparisons)
+    console.print(shown)
+    with (out / "pair.txt").open("w") as text:
+        Console(file=text, width=NO_TERMINAL_WIDTH).print(shown)
+    console.print(f"figures: {out / 'pair.json'}, {out / 'pair.txt'}")
+    verdicts = {comparison.verdict for comparison in comparisons.values()}
+    if Verdict.SLOWER in verdicts:
+        sys.exit(SLOWER)
+    sys.exit(code or (UNDECIDED if Verdict.UNDECIDED in verdicts else 0))
+
+
+if __name__ == "__main__":
+    main()

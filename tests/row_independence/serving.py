@@ -1,0 +1,174 @@
+"""Serves cases as deployments: straight through the ONNX backend, or by a whole stack with callers and bulk jobs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import grpc
+import ml_dtypes
+import numpy as np
+import onnx
+import onnxruntime as ort
+import yaml
+
+from kernelport.deployments import load_deployments
+from kernelport.errors import KernelPortError
+from kernelport.stack import Stack
+from kernelport.tensors import Array, from_arrays, to_arrays
+from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
+from kernelport_workers.backends.base import LoadError, Request
+from kernelport_workers.backends.onnx import OnnxBackend
+from tests.conftest import stack_settings
+from tests.e2e.calls import response, start
+from tests.e2e.conftest import shared_worker
+from tests.jobs.calls import JobCalls
+from tests.row_independence.cases import Alone, Answer, Case, first_difference
+
+JOB_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a case came out.
+
+    Attributes:
+        stacked: whether its requests are stacked, as its signature says.
+        runs: of the model, for the crowd; 0 where they were not counted.
+        compared: answers.
+        wrong: what is wrong with the first answer that is; None when all are right.
+    """
+
+    name: str
+    stacked: bool
+    runs: int
+    compared: int
+    wrong: str | None
+
+
+def judge_backend(cases: Sequence[Case], folder: Path) -> Iterator[Judgement]:
+    """Each case as one batch of the ONNX backend, compared with its requests alone."""
+    deployments = load_deployments(_deploy(cases, folder))
+    for (name, deployment), case in zip(deployments.items(), cases, strict=True):
+        try:
+            backend = OnnxBackend.load(deployment)
+        except LoadError as error:
+            yield Judgement(case.name, False, 0, 0, f"does not load: {error}")
+            continue
+        with _counted_runs() as runs:
+            results = backend.run([Request(inputs) for inputs in case.requests])
+        answers = [None if isinstance(result, KernelPortError) else result for result in results]
+        wrong = first_difference(answers, _alone(case))
+        yield Judgement(case.name, backend.signature.batchable, len(runs), len(answers), wrong)
+        (folder / f"{name}.onnx").unlink()
+
+
+@dataclass(frozen=True)
+class ServedCases:
+    """Cases that a running stack serves, each under a deployment of its own."""
+
+    channel: grpc.Channel
+    deployments: dict[str, str]
+    folder: Path
+
+    def judge_callers(self, case: Case) -> str | None:
+        """What is wrong with the answers that the case's requests get when all call at once; None when nothing is."""
+        deployment = self.deployments[case.name]
+        bodies = [inference_pb2.InferRequest(model=deployment, inputs=from_arrays(each)) for each in case.requests]
+        calls = [start(self.channel, body, timeout_s=60) for body in bodies]
+        answers = [None if call.exception() else to_arrays(response(call).outputs) for call in calls]
+        return first_difference(answers, _alone(case))
+
+    def submit(self, case: Case) -> str:
+        """A bulk job of the case's requests."""
+        items = [
+            job_pb2.NewItem(id=str(number), inputs=from_arrays(inputs)) for number, inputs in enumerate(case.requests)
+        ]
+        return self._jobs.submit(self.deployments[case.name], items).id
+
+    def judge_job(self, case: Case, job_id: str) -> str | None:
+        """What is wrong with the results of the case's job; None when nothing is."""
+        outputs = Path(self._jobs.wait(job_id, JOB_TIMEOUT_S).output_url)
+        files = [outputs / f"{number}.npz" for number in range(len(case.requests))]
+        answers = [_from_file(file) if file.exists() else None for file in files]
+        return first_difference(answers, [_as_in_file(answer) for answer in _alone(case)])
+
+    @property
+    def _jobs(self) -> JobCalls:
+        return JobCalls(job_pb2_grpc.JobServiceStub(self.channel))
+
+
+@contextmanager
+def served(cases: Sequence[Case], folder: Path) -> Iterator[ServedCases]:
+    """One Redis, one front door and one worker that serves all cases."""
+    deployments_file = _deploy(cases, folder)
+    names = list(load_deployments(deployments_file))
+    with (
+        Stack(stack_settings(deployments_file), [], folder / "state") as stack,
+        shared_worker(stack, names, folder),
+        grpc.insecure_channel(stack.target) as channel,
+    ):
+        yield ServedCases(channel, dict(zip((case.name for case in cases), names, strict=True)), folder)
+
+
+def _deploy(cases: Sequence[Case], folder: Path) -> Path:
+    """A deployments file of the cases in their order, with their models and manifests beside it."""
+    deployments = {}
+    for number, case in enumerate(cases):
+        name = f"case-{number}"
+        onnx.save(case.model, folder / f"{name}.onnx")
+        manifest = {
+            "id": name,
+            "source": {"kind": "local", "path": str(folder)},
+            "format": "onnx",
+            "backend": "onnx",
+            "files": {"model": f"{name}.onnx"},
+        }
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(manifest))
+        deployments[name] = {"manifest": f"{name}.yaml", "backend": "onnx", "image": "test", "device": "cpu"}
+    deployments_file = folder / "deployments.yaml"
+    deployments_file.write_text(yaml.safe_dump({"deployments": deployments}, sort_keys=False))
+    return deployments_file
+
+
+def _alone(case: Case) -> list[Answer]:
+    alone = Alone(case.model)
+    return [alone.answer(inputs) for inputs in case.requests]
+
+
+@contextmanager
+def _counted_runs() -> Iterator[list[None]]:
+    """Counts the runs of ONNX Runtime's sessions in this process."""
+    runs: list[None] = []
+    with mock.patch.multiple(
+        ort.InferenceSession,
+        run=_counting(ort.InferenceSession.run, runs),
+        run_with_ort_values=_counting(ort.InferenceSession.run_with_ort_values, runs),
+    ):
+        yield runs
+
+
+def _counting(method: Callable[..., object], runs: list[None]) -> Callable[..., object]:
+    def counted(*args: object) -> object:
+        runs.append(None)
+        return method(*args)
+
+    return counted
+
+
+def _from_file(file: Path) -> Answer:
+    """The arrays of an item's file. Numpy reads bfloat16 as two bytes without a meaning."""
+    with np.load(file) as arrays:
+        return {
+            name: array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" else array for name, array in arrays.items()
+        }
+
+
+def _as_in_file(answer: Answer) -> Answer:
+    """An answer as a file holds it: strings as byte strings of one size."""
+    return answer and {name: _fixed_size(array) for name, array in answer.items()}
+
+
+def _fixed_size(array: Array) -> Array:
+    return array.astype(bytes) if array.dtype.hasobject else array

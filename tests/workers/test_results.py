@@ -1,0 +1,226 @@
+"""What a backend gives back is checked, and a request that fails in company is tried alone."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from kernelport import tensors
+from kernelport.deployments import Deployment
+from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError
+from kernelport.internal.v1.queue_pb2 import Completion
+from kernelport.signature import Signature, tensor_spec
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_workers.backends.base import Backend, Outputs, Request
+from kernelport_workers.results import Result
+from kernelport_workers.runner import Runner, Work
+
+Y = np.ones((2, 3), np.float32)
+X = np.array([0], np.int64)
+Run = Callable[[Sequence[Request]], Any]
+
+
+class Given(Backend):
+    """Runs what a test gives it, and notes the numbers of each batch."""
+
+    device = "cpu"
+    signature = Signature(
+        inputs=[tensor_spec("x", pb.I64, [1])],
+        outputs=[
+            tensor_spec("y", pb.F32, ["rows", 3], other_dtypes=[pb.F16]),
+            tensor_spec("extra", pb.STRING, [1], optional=True),
+        ],
+    )
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.batches: list[list[int]] = []
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        raise NotImplementedError
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        self.batches.append(numbers(requests))
+        given: list[Outputs | KernelPortError] = self._run(requests)
+        return given
+
+
+class Speaks(Given):
+    """The same, and it declares speech."""
+
+    signature = Signature(
+        inputs=Given.signature.inputs,
+        outputs=[tensor_spec("audio", pb.F32, ["samples"]), tensor_spec("sample_rate", pb.I32, [1])],
+    )
+
+
+class FromFile(Given):
+    """The same, and what it declares is what a model file says."""
+
+    checks_output_shapes = False
+
+
+class Alone:
+    """Nothing is left of a message before."""
+
+    def begin(self) -> None: ...
+
+    def alone(self) -> None: ...
+
+
+def numbers(requests: Sequence[Request]) -> list[int]:
+    return [int(request.inputs["x"][0]) for request in requests]
+
+
+def answers(backend: Backend, count: int = 1, check: Callable[[], None] = lambda: None) -> Sequence[Result]:
+    return ran(backend, count, check).results
+
+
+def ran(backend: Backend, count: int = 1, check: Callable[[], None] = lambda: None) -> Any:
+    deadline_unix_us = round((time.time() + 60) * 1e6)
+    work = []
+    for number in range(count):
+        inputs = tensors.from_arrays({"x": np.array([number], np.int64)})
+        request = pb.InferRequest(model="m", inputs=inputs).SerializeToString()
+        work.append(Work(str(number).encode(), request, deadline_unix_us, check))
+    return Runner(backend).run_all(work, time.monotonic(), Alone())
+
+
+def words(result: Result) -> str:
+    assert type(result) is InternalError, result
+    return result.message
+
+
+@pytest.mark.parametrize(
+    ("given", "finding"),
+    [
+        (None, "the model's results: expected a list of 1, got NoneType"),
+        ({"y": Y}, "the model's results: expected a list of 1, got dict"),
+        ([], "the model's results: expected 1, one for each request, got 0"),
+        ([{"y": Y}] * 2, "the model's results: expected 1, one for each request, got 2"),
+        ([None], "the model's result: expected its outputs by name, got NoneType"),
+        ([Y], "the model's result: expected its outputs by name, got ndarray"),
+        ([{}], 'output "y" is missing; expected F32|F16[rows, 3]'),
+        ([{"y": Y, "z": Y}], 'output "z" is not declared; expected "y", "extra"'),
+        ([{"y": None}], 'output "y": expected F32|F16[rows, 3], got object[]'),
+        ([{"y": [[1], [2, 3]]}], 'output "y": expected an array: ValueError'),
+        ([{"y": Y.astype(np.float64)}], 'output "y": expected F32|F16[rows, 3], got float64[2, 3]'),
+        ([{"y": Y.astype(np.complex64)}], 'output "y": expected F32|F16[rows, 3], got complex64[2, 3]'),
+        ([{"y": Y[0]}], 'output "y": expected rank 2 as in F32|F16[rows, 3], got rank 1'),
+        ([{"y": Y.T}], 'output "y": expected 3 as in F32|F16[rows, 3], got 2'),
+        ([{"y": Y, "extra": Y}], 'output "extra": expected STRING[1], got float32[2, 3]'),
+    ],
+)
+def test_a_result_that_is_not_as_declared_fails_its_request(given: Any, finding: str) -> None:
+    (result,) = answers(Given(lambda _: given))
+    assert finding in words(result)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"y": Y},
+        {"y": Y.astype(np.float16), "extra": np.array(["text"])},
+        {"y": Y.astype(">f4"), "extra": np.array([b"bytes"], object)},
+        {"y": np.empty((0, 3), np.float32)},
+        {"y": np.array([[np.nan, np.inf, -np.inf]], np.float32)},
+    ],
+)
+def test_a_result_as_declared_travels_bit_for_bit(outputs: Outputs) -> None:
+    (completion,) = ran(Given(lambda _: [outputs])).completions([10_000])
+    expected = pb.InferResponse(outputs=tensors.from_arrays(outputs)).SerializeToString()
+    assert completion.response == expected
+
+
+def test_shapes_that_only_a_model_file_declares_may_be_wrong_names_and_dtypes_may_not() -> None:
+    flat = np.ones(2, np.float32)
+    assert answers(FromFile(lambda _: [{"y": flat}])) == [{"y": flat}]
+    (result,) = answers(FromFile(lambda _: [{"y": flat.astype(np.int16)}]))
+    assert "expected F32|F16[rows, 3], got int16[2]" in words(result)
+
+
+@pytest.mark.parametrize(
+    ("audio", "rate", "finding"),
+    [
+        ([0.0, np.nan], [24000], 'output "audio": expected finite samples'),
+        ([-np.inf], [24000], 'output "audio": expected finite samples'),
+        ([0.0], [0], 'output "sample_rate": expected one number above 0, got [0]'),
+    ],
+)
+def test_speech_that_is_no_sound_fails_its_request(audio: list[float], rate: list[int], finding: str) -> None:
+    outputs = {"audio": np.array(audio, np.float32), "sample_rate": np.array(rate, np.int32)}
+    (result,) = answers(Speaks(lambda _: [outputs]))
+    assert finding in words(result)
+
+
+@pytest.mark.parametrize("spare", [-1, 1])
+def test_with_too_few_or_too_many_results_each_request_runs_alone(spare: int) -> None:
+    def run(requests: Sequence[Request]) -> list[Outputs]:
+        rows = [{"y": np.full((1, 3), number, np.float32)} for number in numbers(requests)]
+        return rows if len(rows) == 1 else (rows * 2)[: len(rows) + spare]
+
+    results = answers(Given(run), 3)
+    assert [result["y"][0, 0] for result in results if isinstance(result, dict)] == [0, 1, 2]
+
+
+def test_what_fails_in_company_runs_alone_once_more_and_keeps_that_answer() -> None:
+    def run(requests: Sequence[Request]) -> list[Any]:
+        results: list[Any] = [{"y": Y} for _ in requests]
+        if len(requests) > 1:
+            results[1], results[2], results[3] = InternalError("crowded"), {"y": Y.T}, InvalidArgumentError("its own")
+        return results
+
+    backend = Given(run)
+    assert [type(result) for result in answers(backend, 5)] == [dict, dict, dict, InvalidArgumentError, dict]
+    assert backend.batches == [[0, 1, 2, 3, 4], [1], [2]]
+
+
+def test_what_fails_alone_too_fails_with_what_it_said_then() -> None:
+    backend = Given(lambda requests: [InternalError(f"failed among {len(requests)}")] * len(requests))
+    assert [words(result) for result in answers(backend, 2)] == ["failed among 1"] * 2
+    assert backend.batches == [[0, 1], [0], [1]]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, RecursionError, OSError])
+def test_whatever_a_model_raises_fails_the_request_that_it_is_about(error: type[BaseException]) -> None:
+    def run(requests: Sequence[Request]) -> list[Outputs]:
+        if 1 in numbers(requests):
+            raise error("as it does")
+        return [{"y": Y} for _ in requests]
+
+    results = answers(Given(run), 3)
+    assert words(results[1]) == f"the model failed: {error.__name__}: as it does"
+    assert [type(result) for result in results] == [dict, InternalError, dict]
+
+
+def test_a_request_that_nobody_waits_for_any_more_is_not_tried_alone() -> None:
+    def run(requests: Sequence[Request]) -> list[Outputs]:
+        raise ZeroDivisionError
+
+    def gone() -> None:
+        raise CancelledError("the caller hung up")
+
+    backend = Given(run)
+    assert [type(result) for result in answers(backend, 2, gone)] == [CancelledError] * 2
+    assert backend.batches == [[0, 1]]
+
+
+def test_what_a_model_says_at_length_is_cut() -> None:
+    def run(requests: Sequence[Request]) -> list[Outputs]:
+        raise ValueError("missing key\n" * 100_000)
+
+    (result,) = answers(Given(run))
+    assert len(words(result)) < 1100
+    assert "\n" not in words(result)
+
+
+def test_elements_that_cannot_travel_fail_their_request() -> None:
+    outputs = {"y": Y, "extra": np.array(["\ud800"], object)}
+    completions: list[Completion] = ran(Given(lambda _: [outputs])).completions([10_000])
+    assert (
+        b"the model's output cannot travel: TypeError: tensor 'extra': a STRING element must be Unicode"
+        in completions[0].error
+    )

@@ -1,0 +1,66 @@
+"""Whether what a backend gave back is what it declares: nothing else reaches a caller."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from kernelport.errors import InternalError, KernelPortError, in_words
+from kernelport.signature import DeclaredOutputs, is_speech
+from kernelport.tensors import Array
+from kernelport_workers.backends.base import Backend, Outputs
+
+Result = Outputs | KernelPortError
+
+MOST_FINDINGS = 5
+
+
+class ResultCheck:
+    """What a backend's results are held against. What it declares is read once."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._declared = DeclaredOutputs(backend.signature.outputs, shapes=backend.checks_output_shapes)
+        self._is_speech = is_speech(backend.signature)
+
+    def checked(self, given: Any, count: int) -> list[Result]:
+        """The results of `count` requests; an InternalError in the place of each that is not as declared.
+
+        Raises:
+            InternalError: when they are no list of `count`: nobody knows then whose each is.
+        """
+        if not isinstance(given, list | tuple):
+            raise InternalError(f"the model's results: expected a list of {count}, got {type(given).__name__}")
+        if len(given) != count:
+            raise InternalError(f"the model's results: expected {count}, one for each request, got {len(given)}")
+        return [self._checked(each) for each in given]
+
+    def _checked(self, given: Any) -> Result:
+        if isinstance(given, KernelPortError):
+            return given
+        if not isinstance(given, Mapping):
+            return InternalError(f"the model's result: expected its outputs by name, got {type(given).__name__}")
+        outputs: Outputs = {}
+        for name, value in given.items():
+            try:
+                outputs[name] = np.asarray(value)
+            # A value is anybody's object, and numpy asks it to make an array of itself.
+            except Exception as error:
+                return InternalError(f'output "{name}": expected an array: {in_words(error)}')
+        findings = "; ".join(islice(self._findings(outputs), MOST_FINDINGS))
+        return InternalError(f"the model's result is not as declared: {findings}") if findings else outputs
+
+    def _findings(self, outputs: Mapping[str, Array]) -> Iterator[str]:
+        misfit = False
+        for finding in self._declared.findings(outputs):
+            misfit = True
+            yield finding
+        if self._is_speech and not misfit:
+            yield from _speech_findings(outputs["audio"], outputs["sample_rate"])
+
+
+def _speech_findings(audio: Array, sample_rate: Array) -> Iterator[str]:
+    if audio.dtype.kind in "fV" and not np.isfinite(audio).all():  # V: bfloat16
+        yield 'output "audio": expected finite samples, got NaN or infinity'
+    if sample_rate.size != 1 or sample_rate.min() <= 0:
+        yield f'output "sample_rate": expected one number above 0, got {sample_rate.tolist()}'
