@@ -28,6 +28,7 @@ from kernelport.job_client.messages import (
     job_spec,
     unix_us,
 )
+from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -215,6 +216,20 @@ class Jobs:
                 for chunk in self.output(job_id, item.id):
                     target.write(chunk)
         return target.path
+
+    def fetch_manifest(self, job_id: str, folder: Path) -> Path:
+        """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
+
+        Raises:
+            FailedPreconditionError: while the job is active.
+            NotFoundError: when there is no such job, or the manifest could not be written.
+        """
+        path = folder / MANIFEST
+        with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+            for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
+                summary.write(answer.summary)
+                manifest.write(answer.chunk)
+        return path
 
     def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job."""

@@ -1,6 +1,7 @@
 """JobService: what callers can ask of bulk jobs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kernelport.jobs.records import item_of, items_of, states_in
+from kernelport.jobs.naming import MANIFEST, SUMMARY
+from kernelport.jobs.records import JobRecord, item_of, items_of, states_in
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.answers import answer_errors, answer_stream_errors
@@ -185,14 +187,26 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
             raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
         yield pb.GetItemOutputResponse(item=item)
-        chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
-        try:
+        with _reading(record, f"item_id: the file {item.file}"):
+            chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
             while chunk := await asyncio.to_thread(_next, chunks):
                 yield pb.GetItemOutputResponse(chunk=chunk)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"item_id: the file {item.file} is gone from {record.text('output_url')}") from error
-        except storage_errors() as error:
-            raise UnavailableError(f"the output cannot be read: {error}") from error
+
+    @answer_stream_errors
+    async def GetManifest(
+        self, request: pb.GetManifestRequest, context: Context
+    ) -> AsyncIterator[pb.GetManifestResponse]:
+        record = await self._store.get(request.job_id)
+        if not record.is_final:
+            raise FailedPreconditionError("job_id: the job is active; its manifest is written when it is over")
+        manifest = f"{record.id}/{MANIFEST}"
+        with _reading(record, "job_id: the job's manifest"):
+            summary = await asyncio.to_thread(self._artifacts.read, f"{record.id}/{SUMMARY}")
+            yield pb.GetManifestResponse(summary=summary)
+            size = await asyncio.to_thread(self._artifacts.size, manifest)
+            chunks = self._artifacts.chunks(manifest, size, CHUNK_BYTES)
+            while chunk := await asyncio.to_thread(_next, chunks):
+                yield pb.GetManifestResponse(chunk=chunk)
 
     async def _job(self, job_id: str) -> pb.Job:
         return (await self._store.get(job_id)).job()
@@ -200,6 +214,17 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def _discard(self, job_id: str) -> None:
         """A job whose items are no good was never made."""
         await self._store.run("discard", job_id)
+
+
+@contextlib.contextmanager
+def _reading(record: JobRecord, what: str) -> Iterator[None]:
+    """Tells the caller what is wrong with the storage."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{what} is gone from {record.text('output_url')}") from error
+    except storage_errors() as error:
+        raise UnavailableError(f"the output cannot be read: {error}") from error
 
 
 def _next(chunks: Iterator[bytes]) -> bytes:

@@ -17,6 +17,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortE
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
+from kernelport.revision import revision_of
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
 from kernelport.signature import is_speech
@@ -56,6 +57,7 @@ class JobRunner:
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
+        self._revisions = {name: revision_of(deployments[name]) for name in backends}
         self._runners = {name: Runner(backend) for name, backend in backends.items()}
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
@@ -132,6 +134,7 @@ class JobRunner:
         batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1)
         batch.suffix = suffix_of(spec.output_format, is_speech(self._backends[deployment.name].signature))
         batch.backend_s = ran.backend_us / MICROSECONDS
+        batch.revision, batch.device = self._revisions[deployment.name], self._backends[deployment.name].device
         outputs = []
         for item, came_of_it in zip(run.items, ran.results, strict=True):
             if not isinstance(came_of_it, KernelPortError):
