@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -61,6 +61,10 @@ chaos: .venv/installed-bench
 ## A job of speech while its workers, front door and Redis are killed; then every item is accounted for.
 chaos-jobs: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.jobs
+
+## Redis killed on a slow disk, twenty times; then everything acknowledged is looked for. Needs a C compiler. 6 minutes.
+chaos-disk: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.chaos.disk
 
 ## Prometheus with our rules on a real stack; needs prometheus and promtool (apt-get install prometheus).
 check-monitoring: .venv/installed-test

@@ -94,6 +94,14 @@ class Artifacts:
         data: bytes = self._fs.cat_file(f"{self._root}/{path}", **self._bound())
         return data
 
+    def size(self, path: str) -> int:
+        """Bytes of a file.
+
+        Raises:
+            FileNotFoundError: when there is none.
+        """
+        return int(self._fs.size(f"{self._root}/{path}", **self._bound()))
+
     def chunks(self, path: str, total: int, size: int) -> Iterator[bytes]:
         """A file of `total` bytes in pieces of `size` bytes.
 

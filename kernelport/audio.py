@@ -1,6 +1,8 @@
-"""Audio files."""
+"""Audio files: the same audio gives the same bytes."""
 
+import hashlib
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,33 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         # To the nearest step. libsndfile's own conversion cuts to the lower one, and takes several times as long.
         audio = np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype(np.int16)
     soundfile.write(file, audio, sample_rate, format=kind, subtype=subtype)
-    return file.getvalue()
+    encoded = file.getvalue()
+    return _with_serial(encoded, hashlib.sha256(audio.tobytes()).digest()[:4]) if kind == "OGG" else encoded
+
+
+def _with_serial(ogg: bytes, serial: bytes) -> bytes:
+    """An Ogg stream under another serial number, of four bytes: libsndfile takes a random one."""
+    data = bytearray(ogg)
+    start = 0
+    while start < len(data):
+        # A page: 14 bytes, serial number, 4 bytes, checksum, the number of segments, their sizes, the segments.
+        segments = start + 27
+        sizes = data[segments : segments + data[start + 26]]
+        end = segments + len(sizes) + sum(sizes)
+        data[start + 14 : start + 18] = serial
+        data[start + 22 : start + 26] = bytes(4)
+        data[start + 22 : start + 26] = _ogg_checksum(data[start:end])
+        start = end
+    return bytes(data)
+
+
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _ogg_checksum(page: bytearray) -> bytes:
+    """The CRC of a page whose checksum is zero. It is zlib's with the bits mirrored, and nothing inverted."""
+    mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{mirrored:032b}"[::-1], 2).to_bytes(4, "little")
 
 
 def write_audio(path: Path, speech: Speech) -> None:

@@ -75,7 +75,7 @@ class Limits(Strict):
     Attributes:
         max_waiting: requests without an answer at all front doors together, 1 or more.
         max_waiting_bytes: their bytes, 1 or more.
-        max_attempts: workers that may die over a request before it becomes a dead letter, 1 or more.
+        max_attempts: workers that may die over a request alone before it becomes a dead letter, 1 or more.
     """
 
     max_waiting: Count = 10_000

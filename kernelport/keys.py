@@ -9,6 +9,7 @@
 | kp:front-doors | set of front door names | a minute after the last heartbeat of any front door |
 | kp:front-door:<name> | serialized FrontDoorRecord | until the front door's heartbeat is overdue |
 | kp:replies:<front door> | list of serialized Reply | a minute after the last reply, or until the front door stops |
+| kp:on-disk | empty | a minute after work was last acknowledged |
 | kp:cancelled | sorted set of request ids by time | ten minutes after the last cancellation |
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
@@ -68,12 +69,16 @@ JOB_HOOKS = "kp:jobs:hooks"
 # What lives for good: a key that begins with one of these. Any other expires.
 PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, "_kombu.binding")
 
+# Written behind what is acknowledged: when it is on the disk of Redis, so is that.
+ON_DISK = "kp:on-disk"
+
 # The requests whose callers hung up, by Unix time.
 CANCELLED = "kp:cancelled"
 
 INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
+ON_DISK_TTL_S = 60
 ATTEMPTS_TTL_S = 3600
 DRAIN_TTL_S = 24 * 3600
 FENCE_TTL_S = 30 * 24 * 3600

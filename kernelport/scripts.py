@@ -13,7 +13,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import keys
+from kernelport import durability, keys
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
@@ -244,8 +244,8 @@ def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: flo
 
 
 def bury(redis: Redis, letter: DeadLetter) -> None:
-    """Keeps a dead letter; the same one again replaces itself."""
-    redis.hset(keys.dead_letters(letter.deployment), letter.id, letter.SerializeToString())
+    """Keeps a dead letter, on the disk of Redis where that can be had; the same one again replaces itself."""
+    durability.write(redis, "HSET", keys.dead_letters(letter.deployment), letter.id, letter.SerializeToString())
 
 
 @dataclass(frozen=True)

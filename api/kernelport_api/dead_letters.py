@@ -13,6 +13,7 @@ from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
 from kernelport_api.answers import answer_errors
+from kernelport_api.durability import Durability, on_disk
 from kernelport_api.inference import Inference
 from kernelport_api.outages import unreachable
 
@@ -22,7 +23,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     """The dead letters of every deployment."""
 
-    def __init__(self, deployments: Mapping[str, Deployment], redis: Redis, inference: Inference) -> None:
+    def __init__(
+        self, deployments: Mapping[str, Deployment], redis: Redis, inference: Inference, durability: Durability
+    ) -> None:
+        self.durability = durability
         self._deployments = deployments
         self._redis = redis
         self._inference = inference
@@ -51,6 +55,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         return pb.ReplayDeadLetterResponse(response=response)
 
     @answer_errors
+    @on_disk
     async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
         removed = await self._call("hdel", self._key(request.deployment), request.id)
         return pb.PurgeDeadLetterResponse(removed=bool(removed))

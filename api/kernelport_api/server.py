@@ -39,6 +39,7 @@ from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters
 from kernelport_api.deployments import Deployments
 from kernelport_api.dispatch import Dispatcher
+from kernelport_api.durability import WAITING_S, Durability
 from kernelport_api.inference import Inference
 from kernelport_api.jobs.housekeeping import keep_feeding, keep_sweeping
 from kernelport_api.jobs.service import Jobs
@@ -89,12 +90,15 @@ async def serve(settings: Settings) -> None:
     health_servicer = health.aio.HealthServicer()
     server.add_generic_rpc_handlers((inference.handler(),))
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
-    letters = DeadLetters(deployments, redis, inference)
+    thread_redis = ThreadRedis.from_url(settings.redis_url)
+    durability = Durability(redis, _connect(settings, WAITING_S), thread_redis)
+    letters = DeadLetters(deployments, redis, inference, durability)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
     store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
-    jobs = Jobs(deployments, store, Submission(deployments, store, workers, settings, artifacts), artifacts)
+    submission = Submission(deployments, store, workers, settings, artifacts)
+    jobs = Jobs(deployments, store, submission, artifacts, durability)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis), server)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis, durability), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(_service_names(), server)
     try:
@@ -121,11 +125,11 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
-    thread_redis = ThreadRedis.from_url(settings.redis_url)
     finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
     notifier = Notifier(thread_redis, settings.webhook_networks)
     finisher.start()
     notifier.start()
+    await durability.look()
     await server.start()
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:

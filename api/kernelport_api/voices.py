@@ -12,6 +12,7 @@ from kernelport.errors import ResourceExhaustedError
 from kernelport.v1 import voice_pb2 as pb
 from kernelport.v1 import voice_pb2_grpc
 from kernelport_api.answers import answer_errors
+from kernelport_api.durability import Durability, on_disk
 from kernelport_api.outages import unreachable
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -35,10 +36,12 @@ return voice
 class Voices(voice_pb2_grpc.VoiceServiceServicer):
     """The registered voices of every deployment that takes a `voice`."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, durability: Durability) -> None:
+        self.durability = durability
         self._redis = redis
 
     @answer_errors
+    @on_disk
     async def AddVoice(self, request: pb.AddVoiceRequest, context: Context) -> pb.AddVoiceResponse:
         voice = await asyncio.to_thread(voices.described, request)
         arguments = (request.name, voice.SerializeToString(), request.audio, voices.MAX_VOICES)
@@ -62,6 +65,7 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         return pb.GetVoiceResponse(voice=pb.Voice.FromString(value))
 
     @answer_errors
+    @on_disk
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
         value = await self._call("eval", _DELETE, 2, keys.VOICES, keys.VOICE_RECORDINGS, request.name)
         if value is not None:

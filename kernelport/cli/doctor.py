@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kernelport import durability
 from kernelport.cli import options
 from kernelport.deployments import load_deployments
 from kernelport.runnable import problems_by_deployment
@@ -51,6 +52,7 @@ def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
     facts.add_row("GPU", _gpu())
     facts.add_row("redis-server", _redis_server())
     facts.add_row("Redis", _reach(redis_url or settings.redis_url))
+    facts.add_row("acknowledged work", _durability(redis_url or settings.redis_url))
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
 
@@ -83,6 +85,15 @@ def _redis_server() -> str:
         return str(error)
     major, minor = redis_version(server)
     return f"{server} ({major}.{minor})"
+
+
+def _durability(url: str) -> str:
+    with Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
+        try:
+            why_not = durability.why_not(client)
+        except RedisError:
+            return "unknown: Redis cannot be reached"
+    return f"may be lost when Redis dies: {why_not}" if why_not else "is on the disk of Redis first"
 
 
 def _reach(url: str) -> str:

@@ -14,17 +14,20 @@ from kernelport.errors import AbortedError, KernelPortError, UnavailableError, f
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
     GIVE_UP_S,
+    MESSAGES_A_CALL,
     PAGE_SIZE,
     STREAM_S,
     Additions,
     ItemLike,
     Patience,
     async_batches,
+    fits_one_call,
     given_up,
     is_over,
     job_spec,
     unix_us,
 )
+from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -79,15 +82,15 @@ class AsyncJobs:
         first = await anext(coming)
         second = await anext(coming, None)
         request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
-        if second is None:
-            request.items.extend(first)
-        request.open = second is not None
+        fits = fits_one_call(spec, first)
+        request.open = second is not None or not fits
+        request.items.extend(first if fits else [])
         with translated():
             job: pb.Job = (await self._stub.SubmitJob(request, timeout=self._timeout_s)).job
-        if second is None or job.sealed:
+        if not request.open or job.sealed:
             return job
         try:
-            return await self._add(job, [first, second], coming)
+            return await self._add(job, [first, second or []], coming)
         except BaseException:
             if not request_id:
                 with contextlib.suppress(grpc.RpcError):  # the error that led here says more
@@ -175,6 +178,15 @@ class AsyncJobs:
                     target.write(chunk)
         return target.path
 
+    async def fetch_manifest(self, job_id: str, folder: Path) -> Path:
+        """The manifest of a job that is over, as the server wrote it; see `Jobs.fetch_manifest`."""
+        path = folder / MANIFEST
+        with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+            async for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
+                summary.write(answer.summary)
+                manifest.write(answer.chunk)
+        return path
+
     async def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job."""
         request = pb.CancelJobRequest(job_id=job_id, reason=reason)
@@ -196,23 +208,36 @@ class AsyncJobs:
             await self._stub.DeleteJob(request, timeout=self._timeout_s)
 
     async def _add(self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items]) -> pb.Job:
+        """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
-        for batch in begun:
-            await self._added(additions.request(batch))
-        async for batch in coming:
-            await self._added(additions.request(batch))
-        sealed = await self._added(additions.seal())
-        return sealed or job
+        waiting = [request for batch in begun if (request := additions.request(batch)) is not None]
+        sent: asyncio.Task[pb.Job] | None = None
+        try:
+            async for batch in coming:
+                if (request := additions.request(batch)) is None:
+                    continue
+                await asyncio.sleep(0)  # what is on its way goes on, though `coming` never waits
+                # The newest waits for one more, or for the seal: the last items and the seal go in one call.
+                if waiting and (sent is None or sent.done() or len(waiting) >= MESSAGES_A_CALL):
+                    if sent is not None:
+                        await sent
+                    sent, waiting = asyncio.create_task(self._added(waiting)), []
+                waiting.append(request)
+            if sent is not None:
+                await sent
+        finally:
+            if sent is not None:
+                sent.cancel()
+        return await self._added([*waiting, additions.seal()])
 
-    async def _added(self, request: pb.AddItemsRequest | None) -> pb.Job | None:
-        """The job once a request has reached it: what the job has already is skipped, so it may be sent again."""
+    async def _added(self, requests: Sequence[pb.AddItemsRequest]) -> pb.Job:
+        """The job once requests have reached it: what the job has already is skipped, so they may be sent again."""
         patience = Patience(self.patience_s)
-        while request is not None:
+        while True:
             try:
                 with translated():
-                    job: pb.Job = (await self._stub.AddItems([request])).job
+                    job: pb.Job = (await self._stub.AddItems(list(requests))).job
                     return job
             except KernelPortError as error:
                 # AbortedError: a try that broke off may still be at work.
                 await asyncio.sleep(patience.pause_s(error, also=(AbortedError,)))
-        return None

@@ -25,6 +25,9 @@ FORMATS = tuple(name.removeprefix("OUTPUT_FORMAT_").lower() for name in pb.Outpu
 ACTIVE = (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING, pb.JOB_STATE_CANCELLING)
 PAGE_SIZE = 1000
 BATCH_BYTES, BATCH_ITEMS = 2**20, 5000
+ONE_CALL_BYTES = 4 * 2**20
+# What comes while a call is on its way goes with the next one, up to so many messages.
+MESSAGES_A_CALL = 16
 # A stream ends and goes on from its cursor after this many seconds, so that a connection that hangs is noticed.
 STREAM_S = 60.0
 GIVE_UP_S = 5.0
@@ -100,12 +103,12 @@ class Batcher:
     def add(self, item: pb.NewItem) -> list[pb.NewItem] | None:
         """The items before this one, when they make a message; the item itself goes into the next."""
         size = item.ByteSize()
-        full = self._items if self._bytes + size > BATCH_BYTES or len(self._items) == BATCH_ITEMS else None
-        if full:
-            self._items, self._bytes = [], 0
+        full = None
+        if self._items and (self._bytes + size > BATCH_BYTES or len(self._items) == BATCH_ITEMS):
+            full, self._items, self._bytes = self._items, [], 0
         self._items.append(item)
         self._bytes += size
-        return full or None
+        return full
 
     def rest(self) -> list[pb.NewItem]:
         """The items that are in no message yet."""
@@ -165,6 +168,11 @@ class Additions:
     def seal(self) -> pb.AddItemsRequest:
         """The request that ends the job's items."""
         return pb.AddItemsRequest(job_id=self._job_id, offset=self._offset, seal=True)
+
+
+def fits_one_call(spec: pb.JobSpec, items: Sequence[pb.NewItem]) -> bool:
+    """Whether a job and all its items may go in one message: of what is larger, items travel apart from the spec."""
+    return spec.ByteSize() + sum(item.ByteSize() for item in items) <= ONE_CALL_BYTES
 
 
 def given_up(job: pb.Job) -> pb.CancelJobRequest:

@@ -15,17 +15,20 @@ from kernelport.errors import AbortedError, KernelPortError, UnavailableError, f
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
     GIVE_UP_S,
+    MESSAGES_A_CALL,
     PAGE_SIZE,
     STREAM_S,
     Additions,
     ItemLike,
     Patience,
     batches,
+    fits_one_call,
     given_up,
     is_over,
     job_spec,
     unix_us,
 )
+from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -72,7 +75,7 @@ class Jobs:
         delete_outputs: bool = False,
         request_id: str = "",
     ) -> pb.Job:
-        """Makes a job of items and seals it. Holds a few MiB of the items at a time, however many they are.
+        """Makes a job of items and seals it. Holds at most about 32 MiB of the items at a time, however many they are.
 
         Args:
             deployment: the deployment's name.
@@ -110,15 +113,15 @@ class Jobs:
         first = next(coming)
         second = next(coming, None)
         request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
-        if second is None:
-            request.items.extend(first)
-        request.open = second is not None
+        fits = fits_one_call(spec, first)
+        request.open = second is not None or not fits
+        request.items.extend(first if fits else [])
         with translated():
             job = self._stub.SubmitJob(request, timeout=self._timeout_s).job
-        if second is None or job.sealed:
+        if not request.open or job.sealed:
             return job
         try:
-            return self._add(job, itertools.chain([first, second], coming))
+            return self._add(job, itertools.chain([first, second or []], coming))
         except BaseException:
             if not request_id:
                 with contextlib.suppress(grpc.RpcError):  # the error that led here says more
@@ -214,6 +217,20 @@ class Jobs:
                     target.write(chunk)
         return target.path
 
+    def fetch_manifest(self, job_id: str, folder: Path) -> Path:
+        """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
+
+        Raises:
+            FailedPreconditionError: while the job is active.
+            NotFoundError: when there is no such job, or the manifest could not be written.
+        """
+        path = folder / MANIFEST
+        with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+            for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
+                summary.write(answer.summary)
+                manifest.write(answer.chunk)
+        return path
+
     def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job."""
         with translated():
@@ -233,21 +250,26 @@ class Jobs:
             self._stub.DeleteJob(request, timeout=self._timeout_s)
 
     def _add(self, job: pb.Job, coming: Iterator[_Items]) -> pb.Job:
-        """Adds batches to an open job, making one while the one before is on its way, and seals it."""
+        """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
-        requests = (request for batch in coming if (request := additions.request(batch)) is not None)
-        sent: tuple[pb.AddItemsRequest, Any] | None = None
-        for request in requests:
-            if sent is not None:
-                self._added(*sent)
-            sent = request, self._stub.AddItems.future(iter([request]))
+        waiting: list[pb.AddItemsRequest] = []
+        sent: tuple[list[pb.AddItemsRequest], Any] | None = None
+        for batch in coming:
+            if (request := additions.request(batch)) is None:
+                continue
+            # The newest waits for one more, or for the seal: the last items and the seal go in one call.
+            if waiting and (sent is None or sent[1].done() or len(waiting) == MESSAGES_A_CALL):
+                if sent is not None:
+                    self._added(*sent)
+                sent, waiting = (waiting, self._stub.AddItems.future(iter(waiting))), []
+            waiting.append(request)
         if sent is not None:
             self._added(*sent)
-        seal = additions.seal()
-        return self._added(seal, self._stub.AddItems.future(iter([seal])))
+        waiting.append(additions.seal())
+        return self._added(waiting, self._stub.AddItems.future(iter(waiting)))
 
-    def _added(self, request: pb.AddItemsRequest, call: Any) -> pb.Job:
-        """The job once a request has reached it: what the job has already is skipped, so it may be sent again."""
+    def _added(self, requests: Sequence[pb.AddItemsRequest], call: Any) -> pb.Job:
+        """The job once requests have reached it: what the job has already is skipped, so they may be sent again."""
         patience = Patience(self.patience_s)
         while True:
             try:
@@ -257,4 +279,4 @@ class Jobs:
             except KernelPortError as error:
                 # AbortedError: a try that broke off may still be at work.
                 time.sleep(patience.pause_s(error, also=(AbortedError,)))
-            call = self._stub.AddItems.future(iter([request]))
+            call = self._stub.AddItems.future(iter(requests))

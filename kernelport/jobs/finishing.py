@@ -20,9 +20,11 @@ from kernelport import keys
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
-from kernelport.jobs.manifest import row, summary
+from kernelport.jobs.manifest import Inputs, row, summary
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.jobs.records import MICROSECONDS, JobRecord, items_of, results_of
+from kernelport.jobs.voices import SHA256_DIGITS
+from kernelport.v1.job_pb2 import JobSpec
 
 log = logging.getLogger(__name__)
 
@@ -102,22 +104,33 @@ class Finisher:
         return True
 
     def _write(self, job: JobRecord, state: str, reason: str) -> None:
+        inputs = Inputs(self._voices(job.id))
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
             manifest = Path(scratch) / MANIFEST
             with manifest.open("w", encoding="utf-8") as file:
-                self._write_rows(job, file)
+                self._write_rows(job, inputs, file)
             self._artifacts.replace(f"{job.id}/{MANIFEST}", manifest)
             short = Path(scratch) / SUMMARY
-            short.write_text(json.dumps(summary(job, state, reason), indent=2, ensure_ascii=False) + "\n", "utf-8")
+            shared = inputs.described(self._spec(job.id).shared_inputs)
+            told = summary(job, state, reason, shared)
+            short.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._artifacts.replace(f"{job.id}/{SUMMARY}", short)
         self._artifacts.sweep(job.id)
 
-    def _write_rows(self, job: JobRecord, file: IO[str]) -> None:
+    def _voices(self, job_id: str) -> dict[str, str]:
+        pinned: Any = self._redis.hgetall(keys.job_voices(job_id))
+        return {name.decode(): value[:SHA256_DIGITS].decode() for name, value in pinned.items()}
+
+    def _spec(self, job_id: str) -> JobSpec:
+        value: Any = self._redis.get(keys.job(job_id, "spec"))
+        return JobSpec.FromString(value or b"")
+
+    def _write_rows(self, job: JobRecord, inputs: Inputs, file: IO[str]) -> None:
         for number in range(job.number("pages")):
             page, states, results = self._page(job.id, number)
             positions = sorted(range(len(page.items)), key=page.places.__getitem__)
             for position, item in zip(positions, items_of(job, page, states, results), strict=True):
-                file.write(json.dumps(row(item, page.items[position]), ensure_ascii=False) + "\n")
+                file.write(json.dumps(row(item, page.items[position], inputs), ensure_ascii=False) + "\n")
             self._renew(job.id, LEASE_S)
 
     def _page(self, job_id: str, number: int) -> tuple[Page, bytes, Any]:

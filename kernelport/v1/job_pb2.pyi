@@ -176,7 +176,7 @@ class NewItem(_message.Message):
     def __init__(self, id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "index", "state", "attempts", "reason", "text", "file", "file_bytes", "sha256", "audio_s", "backend_s", "batch_size", "finished_unix_us")
+    __slots__ = ("id", "index", "state", "attempts", "reason", "text", "file", "file_bytes", "sha256", "audio_s", "backend_s", "batch_size", "finished_unix_us", "revision", "device")
     ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +190,8 @@ class Item(_message.Message):
     BACKEND_S_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
     id: str
     index: int
     state: ItemState
@@ -203,7 +205,9 @@ class Item(_message.Message):
     backend_s: float
     batch_size: int
     finished_unix_us: int
-    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ...) -> None: ...
+    revision: str
+    device: str
+    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("request_id", "spec", "items", "open")
@@ -372,3 +376,17 @@ class GetItemOutputResponse(_message.Message):
     item: Item
     chunk: bytes
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class GetManifestRequest(_message.Message):
+    __slots__ = ("job_id",)
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class GetManifestResponse(_message.Message):
+    __slots__ = ("summary", "chunk")
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    summary: bytes
+    chunk: bytes
+    def __init__(self, summary: _Optional[bytes] = ..., chunk: _Optional[bytes] = ...) -> None: ...

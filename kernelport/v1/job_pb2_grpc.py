@@ -97,6 +97,11 @@ class JobServiceStub:
                 request_serializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.FromString,
                 _registered_method=True)
+        self.GetManifest = channel.unary_stream(
+                '/kernelport.v1.JobService/GetManifest',
+                request_serializer=kernelport_dot_v1_dot_job__pb2.GetManifestRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.GetManifestResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -191,6 +196,14 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetManifest(self, request, context):
+        """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
+        while the job is active.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -243,6 +256,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetItemOutput,
                     request_deserializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.SerializeToString,
+            ),
+            'GetManifest': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetManifest,
+                    request_deserializer=kernelport_dot_v1_dot_job__pb2.GetManifestRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.GetManifestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -528,6 +546,33 @@ class JobService:
             '/kernelport.v1.JobService/GetItemOutput',
             kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.SerializeToString,
             kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetManifest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kernelport.v1.JobService/GetManifest',
+            kernelport_dot_v1_dot_job__pb2.GetManifestRequest.SerializeToString,
+            kernelport_dot_v1_dot_job__pb2.GetManifestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,6 +77,10 @@ class JobServiceStub:
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
     """
+    GetManifest: _grpc.UnaryStreamMultiCallable[_job_pb2.GetManifestRequest, _job_pb2.GetManifestResponse]
+    """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
+    while the job is active.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -126,6 +130,10 @@ class JobServiceAsyncStub(JobServiceStub):
     GetItemOutput: _aio.UnaryStreamMultiCallable[_job_pb2.GetItemOutputRequest, _job_pb2.GetItemOutputResponse]  # type: ignore[assignment]
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
+    """
+    GetManifest: _aio.UnaryStreamMultiCallable[_job_pb2.GetManifestRequest, _job_pb2.GetManifestResponse]  # type: ignore[assignment]
+    """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
+    while the job is active.
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -233,6 +241,16 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_job_pb2.GetItemOutputResponse], _abc.AsyncIterator[_job_pb2.GetItemOutputResponse]]:
         """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
         not succeeded.
+        """
+
+    @_abc_1.abstractmethod
+    def GetManifest(
+        self,
+        request: _job_pb2.GetManifestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.GetManifestResponse], _abc.AsyncIterator[_job_pb2.GetManifestResponse]]:
+        """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
+        while the job is active.
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

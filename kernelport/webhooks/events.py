@@ -59,19 +59,31 @@ class Event:
 
 def due(job: pb.Job, told: Told, now_us: int) -> Event | None:
     """The next event of a job that is wanted and may be sent now."""
-    wanted = frozenset(job.spec.webhook.events) or _ALL_BUT_PROGRESS
-    final = _FINAL.get(job.state)
-    done = job.progress.succeeded + job.progress.failed
+    wanted = _wanted(job)
+    done = _done(job)
     after = replace(told, started=1, done=done, at=now_us)
     if job.started_unix_us and not told.started and pb.WEBHOOK_EVENT_STARTED in wanted:
         return Event(f"{job.id}.started", pb.WEBHOOK_EVENT_STARTED, after)
-    if final is not None:
+    if (final := _FINAL.get(job.state)) is not None:
         if final not in wanted or told.finished == job.finished_unix_us:
             return None
-        return Event(f"{job.id}.{job.finished_unix_us}", final, replace(after, finished=job.finished_unix_us))
+        return Event(_final_id(job), final, replace(after, finished=job.finished_unix_us))
     if pb.WEBHOOK_EVENT_PROGRESS in wanted and done != told.done and now_us >= next_progress_us(job, told):
         return Event(f"{job.id}.progress.{now_us}", pb.WEBHOOK_EVENT_PROGRESS, after)
     return None
+
+
+def is_overtaken(job: pb.Job, event_id: str, kind: int, done: int) -> bool:
+    """Whether a later event is due that makes an earlier one, which has not arrived, worthless: the job's end, or of
+    progress newer progress.
+
+    Args:
+        kind: a WebhookEvent.
+        done: how many items were done by the earlier event.
+    """
+    if (final := _FINAL.get(job.state)) is not None and final in _wanted(job):
+        return event_id != _final_id(job)
+    return kind == pb.WEBHOOK_EVENT_PROGRESS and _done(job) != done
 
 
 def next_progress_us(job: pb.Job, told: Told) -> int:
@@ -82,6 +94,19 @@ def next_progress_us(job: pb.Job, told: Told) -> int:
 def wants_progress(job: pb.Job) -> bool:
     """Whether the webhook is to be told of progress that there will be."""
     return pb.WEBHOOK_EVENT_PROGRESS in job.spec.webhook.events and job.state not in _FINAL
+
+
+def _wanted(job: pb.Job) -> frozenset[pb.WebhookEvent]:
+    return frozenset(job.spec.webhook.events) or _ALL_BUT_PROGRESS
+
+
+def _done(job: pb.Job) -> int:
+    return job.progress.succeeded + job.progress.failed
+
+
+def _final_id(job: pb.Job) -> str:
+    """Names the end of a job; one that is resumed ends again."""
+    return f"{job.id}.{job.finished_unix_us}"
 
 
 def body_of(event: Event, job: pb.Job, now_us: int) -> bytes:

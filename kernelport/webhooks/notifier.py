@@ -2,7 +2,9 @@
 
 The job store notes in one sorted set which jobs have something to tell, in the same step in which it changes them. A
 process takes a job from it for a minute, sends what is due, and takes the job out when nothing is left. So an event
-outlives the process that would have sent it, and is sent again rather than not at all.
+outlives the process that would have sent it, and is sent again rather than not at all. It keeps no later one waiting
+for good: what the receiver refuses for good is given up, and a job's end goes before any other event that has not
+arrived.
 """
 
 import logging
@@ -19,7 +21,7 @@ from kernelport import keys
 from kernelport.jobs import scripts
 from kernelport.jobs.records import JobRecord
 from kernelport.v1 import job_pb2 as pb
-from kernelport.webhooks.events import Event, Told, body_of, due, next_progress_us, wants_progress
+from kernelport.webhooks.events import Event, Told, body_of, due, is_overtaken, next_progress_us, wants_progress
 from kernelport.webhooks.posting import PostError, parse_networks, post
 from kernelport.webhooks.signing import headers
 
@@ -115,14 +117,21 @@ class Notifier:
             record = JobRecord(job_id, fields)
             job, now_us = record.job(), round(time.time() * MICROSECONDS)
             told = Told.of(hook)
-            if b"event" not in hook:
+            if b"event" in hook:
+                if _is_overtaken(job, hook):
+                    log.warning("webhook %s did not arrive and is dropped: a later one is due", hook[b"event"].decode())
+                    self._done_with(job_id, hook, now_us)
+                    continue
+            else:
                 event = due(job, told, now_us)
                 if event is None:
                     again = next_progress_us(job, told) if wants_progress(job) and _has_news(job, told) else 0
-                    scripts.run(self._redis, "hooked", job_id, record.log_length, again)
+                    scripts.run(self._redis, "hooked", job_id, record.log_length, again, job.finished_unix_us)
                     return
                 hook = self._note(job_id, event, body_of(event, job, now_us), now_us)
-            if not self._send(job_id, hook):
+            again = self._send(job_id, hook)
+            if again and not _is_overtaken(job, hook):
+                scripts.run(self._redis, "hooked", job_id, -1, again, job.finished_unix_us)
                 return
 
     def _note(self, job_id: str, event: Event, body: bytes, now_us: int) -> dict[bytes, bytes]:
@@ -135,13 +144,13 @@ class Notifier:
             name.encode(): value if isinstance(value, bytes) else str(value).encode() for name, value in pending.items()
         }
 
-    def _send(self, job_id: str, hook: dict[bytes, bytes]) -> bool:
-        """Sends the event that is kept: True when that is done with."""
+    def _send(self, job_id: str, hook: dict[bytes, bytes]) -> int:
+        """Sends the event that is kept: 0 when that is done with, else when to try again, in microseconds of Unix
+        time."""
         # The whole spec, which may hold a large voice beside the secret: read only when there is something to send.
         spec: Any = self._redis.get(keys.job(job_id, "spec"))
         if spec is None:  # deleted just now
-            self._redis.zrem(keys.JOB_HOOKS, job_id)
-            return False
+            return 0
         webhook = pb.JobSpec.FromString(spec).webhook
         event_id, kind, body = hook[b"event"].decode(), int(hook[b"kind"]), hook[b"body"]
         now = time.time()
@@ -151,15 +160,19 @@ class Notifier:
         except PostError as error:
             tries = int(self._redis.hincrby(keys.job(job_id, "hook"), "tries", 1))
             pause_s = min(FIRST_BACKOFF_S * 2 ** (tries - 1), LONGEST_BACKOFF_S)
+            is_late = now + pause_s >= int(hook[b"since"]) / MICROSECONDS + GIVE_UP_S
             # Progress is told by the next event as well.
-            if kind != pb.WEBHOOK_EVENT_PROGRESS and now + pause_s < int(hook[b"since"]) / MICROSECONDS + GIVE_UP_S:
+            if not (error.is_final or is_late or kind == pb.WEBHOOK_EVENT_PROGRESS):
                 log.warning("webhook %s did not arrive, next try in %g s: %s", event_id, pause_s, error)
-                scripts.run(self._redis, "hooked", job_id, -1, round((now + pause_s) * MICROSECONDS))
-                return False
+                return int((now + pause_s) * MICROSECONDS)
             log.warning("webhook %s did not arrive and is given up: %s", event_id, error)
-        arrived = {"started": 1, "finished": int(hook[b"then_finished"]), "done": int(hook[b"then_done"])}
-        self._keep(job_id, {**arrived, "at": round(now * MICROSECONDS)}, drop=_PENDING)
-        return True
+        self._done_with(job_id, hook, round(now * MICROSECONDS))
+        return 0
+
+    def _done_with(self, job_id: str, hook: Mapping[bytes, bytes], now_us: int) -> None:
+        """The event that is kept has arrived, or is given up: what comes next does not wait for it."""
+        told = {"started": 1, "finished": int(hook[b"then_finished"]), "done": int(hook[b"then_done"])}
+        self._keep(job_id, {**told, "at": now_us}, drop=_PENDING)
 
     def _keep(self, job_id: str, fields: Mapping[str, str | bytes | int], drop: Sequence[str] = ()) -> None:
         """Changes what is known of a job's webhook."""
@@ -170,6 +183,11 @@ class Notifier:
             pipeline.hset(key, mapping=cast(Any, fields))
             pipeline.expire(key, keys.HOOK_TTL_S)
             pipeline.execute()
+
+
+def _is_overtaken(job: pb.Job, hook: Mapping[bytes, bytes]) -> bool:
+    """Whether the event that is kept need not arrive any more."""
+    return is_overtaken(job, hook[b"event"].decode(), int(hook[b"kind"]), int(hook[b"then_done"]))
 
 
 def _has_news(job: pb.Job, told: Told) -> bool:

@@ -19,11 +19,21 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # For everything from connecting to the answer's status.
 TIMEOUT_S = 10.0
 _REFUSAL = "{} is no public address; KERNELPORT_WEBHOOK_NETWORKS allows others"
+# Of 400 to 499, those that ask for another try: timeout, conflict, too early, too many requests.
+_PASSING_REFUSALS = {408, 409, 425, 429}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class PostError(Exception):
-    """The POST was not accepted; the message says why, without the URL's path and query."""
+    """The POST was not accepted; the message says why, without the URL's path and query.
+
+    Attributes:
+        is_final: the same POST would be refused again.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -85,7 +95,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], networks: Sequence[N
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise PostError(f"{host}: {error or type(error).__name__}") from None
     if not 200 <= status < 300:
-        raise PostError(f"{host}: expected a status of 200 to 299, got {status}")
+        is_final = 400 <= status < 500 and status not in _PASSING_REFUSALS
+        raise PostError(f"{host}: expected a status of 200 to 299, got {status}", is_final=is_final)
 
 
 def _connect(host: str, port: int, secure: bool, networks: Sequence[Network]) -> socket.socket:

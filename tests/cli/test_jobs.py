@@ -39,7 +39,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
     assert last.startswith(f"{job_id} succeeded: 3 of 3 items")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *("000001.wav", "000003.wav", "000004.wav"),
-        "manifest.jsonl",
+        *("manifest.jsonl", "summary.json"),
     ]
     for row, text in zip(rows(tmp_path / "out"), ["Good morning.", "It is five o'clock.", "Good night."], strict=True):
         file = tmp_path / "out" / row["file"]
@@ -53,7 +53,9 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
         str(tmp_path / "out"), output_of(job_id)
     )
     called("jobs", "fetch", job_id, "-o", tmp_path / "fetched")
-    assert rows(tmp_path / "fetched") == rows(tmp_path / "out")
+    for name in ("manifest.jsonl", "summary.json"):
+        written = (Path(output_of(job_id)) / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fetched" / name).read_bytes() == written
     shown = called("jobs", "show", job_id).stdout
     assert f"{job_id}: succeeded" in shown
     assert "metadata   book=1" in shown

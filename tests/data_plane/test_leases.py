@@ -52,13 +52,30 @@ def test_a_poisonous_request_fails_alone_and_becomes_a_dead_letter(plane: Start)
 
     (letter,) = running.client.dead_letters("journal")
     assert letter.id in refused.value.message
-    assert len(letter.attempts) == 2
-    assert running.entries().count(4) == 2
+    assert "workers died over it alone" in letter.reason
+    assert len(letter.attempts) == 3, "the one that ran it with others is told, too"
+    assert running.entries().count(4) == 3
 
     (running.journal.parent / "mercy").touch()
     wait_for(lambda: running.client.deployment("journal").live_workers == 1)  # the next one may still be starting
     assert int(running.client.replay_dead_letter("journal", letter.id)["number"][0]) == 4
     assert running.client.dead_letters("journal") == []
+
+
+def test_with_one_attempt_a_request_that_kills_takes_no_other_along(plane: Start) -> None:
+    running = plane(limits={"max_attempts": 1}, settings={"lease_s": 1.5})
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(running.infer, 0, HELD)  # keeps the worker busy while the others gather
+        wait_for(lambda: running.entries() == [0])
+        calls = [pool.submit(running.infer, number, -1.0 if number == 3 else 0.0) for number in range(1, 8)]
+        wait_for(lambda: running.waiting() == 8)
+        running.release()
+        assert first.result() == 0
+        assert [call.result() for call in calls if call is not calls[2]] == [1, 2, 4, 5, 6, 7]
+        with pytest.raises(InternalError, match="workers died over it alone"):
+            calls[2].result()
+    assert running.entries().count(3) == 2, "once with others, once alone"
+    assert len(running.client.dead_letters("journal")) == 1
 
 
 def test_a_stalled_workers_late_answer_is_dropped(running: Plane) -> None:

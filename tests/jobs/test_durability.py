@@ -43,13 +43,23 @@ def test_an_item_that_kills_workers_fails_alone_and_can_be_resumed(plane: Start,
     over = jobs.wait(job.id)
     assert over.state == pb.JOB_STATE_FAILED
     (failed,) = jobs.items(job.id, [pb.ITEM_STATE_FAILED])
-    assert (failed.id, failed.attempts) == ("1", 2)
-    assert "2 workers died over it" in failed.reason
+    assert (failed.id, failed.attempts) == ("1", 3)
+    assert "workers died over it alone" in failed.reason
 
     (running.journal.parent / "mercy").touch()
     jobs.resume(job.id)
     assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
     assert [row["state"] for row in manifest(over)] == ["succeeded"] * 3
+
+
+def test_with_one_attempt_an_item_that_kills_takes_no_other_along(plane: Start, jobs_of: Connect) -> None:
+    running = plane(settings={"lease_s": 1.5}, batching={"max_batch": 4}, limits={"max_attempts": 1})
+    jobs = jobs_of(running)
+    job = jobs.submit(MODEL, [journal_item(number, -1.0 if number == 1 else 0.0) for number in range(4)])
+    over = jobs.wait(job.id)
+    assert (over.progress.succeeded, over.progress.failed) == (3, 1)
+    (failed,) = jobs.items(job.id, [pb.ITEM_STATE_FAILED])
+    assert "workers died over it alone" in failed.reason
 
 
 def test_a_job_outlives_the_front_door_and_redis(plane: Start, jobs_of: Connect) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from kernelport import tensors
 from kernelport.v1 import job_pb2 as pb
 from tests.jobs.calls import JobCalls, manifest, spoken, tiny
 from tests.waiting import wait_for
@@ -54,6 +55,31 @@ def test_other_tensors_become_npz(jobs: JobCalls) -> None:
     row = manifest(job)[7]
     assert "text" not in row
     assert len(row["input_sha256"]) == 64
+    sha256 = hashlib.sha256(np.full(4, 7.0, np.float32).tobytes()).hexdigest()
+    assert row["inputs"] == {"x": {"dtype": "F32", "shape": [1, 1, 1, 4], "sha256": sha256}}
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "NPZ"])
+def test_the_same_job_twice_gives_the_same_bytes(jobs: JobCalls, kind: str) -> None:
+    wanted = pb.OutputFormat.Value(f"OUTPUT_FORMAT_{kind}")
+    items = [spoken("a", "Hello."), spoken("b", "Good morning.")]
+    first, second = (jobs.wait(jobs.submit("hibari-en", items, output_format=wanted).id) for _ in range(2))
+    assert [row["sha256"] for row in manifest(first)] == [row["sha256"] for row in manifest(second)]
+    assert all(row["seconds"] > 0 for row in manifest(first))
+    assert first.progress.audio_s > 0
+
+
+def test_the_manifest_says_what_each_file_was_made_from_and_by(jobs: JobCalls) -> None:
+    shared = tensors.from_arrays({"speed": np.array([1.5], np.float32)})
+    items = [spoken("a", "Hello."), spoken("b", "Good morning.", speed=np.array([0.75], np.float32))]
+    job = jobs.wait(jobs.submit("hibari-en", items, shared_inputs=shared, output_format=pb.OUTPUT_FORMAT_FLAC).id)
+    first, second = manifest(job)
+    assert (first["text"], "inputs" in first) == ("Hello.", False)
+    assert second["inputs"] == {"speed": 0.75}
+    assert (first["format"], first["device"]) == ("flac", "cpu")
+    assert len(first["revision"]) == 16
+    assert first["revision"] == second["revision"]
+    assert json.loads((Path(job.output_url) / "summary.json").read_text())["shared_inputs"] == {"speed": 1.5}
 
 
 def test_an_item_that_fails_is_told_and_the_others_are_not_harmed(jobs: JobCalls) -> None:

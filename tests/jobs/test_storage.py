@@ -129,6 +129,9 @@ def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
         data = jobs.output(job.id, item.id)
         assert hashlib.sha256(data).digest() == item.sha256
         assert (folder / item.file).read_bytes() == data
+    answers = list(jobs.stub.GetManifest(pb.GetManifestRequest(job_id=job.id)))
+    assert answers[0].summary == (folder / "summary.json").read_bytes()
+    assert b"".join(answer.chunk for answer in answers) == (folder / "manifest.jsonl").read_bytes()
     assert len((folder / MANIFEST).read_text().splitlines()) == 40
 
     bucket.process.send_signal(signal.SIGSTOP)

@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that takes events, and answers as it is told to."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Receiver:
-    """What came, and what is answered: statuses are used up from the front, the last one stays."""
+    """What came, and what is answered: statuses are used up from the front, the last one stays; events whose types are
+    in `refused` get the status given there."""
 
     url: str = ""
     statuses: list[int] = field(default_factory=lambda: [204])
+    refused: dict[str, int] = field(default_factory=dict)
     received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     hanging: threading.Event = field(default_factory=threading.Event)
     dripping: bool = False
@@ -31,7 +34,9 @@ def receiving() -> Iterator[Receiver]:
             if receiver.dripping:
                 self._drip()
                 return
-            status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
+            status = receiver.refused.get(json.loads(body).get("type", ""))
+            if status is None:
+                status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", f"{receiver.url}/elsewhere")

@@ -72,7 +72,7 @@ def test_what_is_not_accepted_is_sent_again_later_with_the_same_id_and_body(
     monkeypatch.setattr(module, "INTERVAL_S", 0.05)
     caplog.set_level(logging.DEBUG)
     with receiving() as receiver:
-        receiver.statuses = [500, 302, 404, 204]
+        receiver.statuses = [500, 302, 429, 204]
         notify()
         put(
             redis, f"{receiver.url}/hook?token=abc", "failed", ("failed",), failed=3, reason="3 failed", finished=NOW_US
@@ -123,6 +123,29 @@ def test_progress_is_throttled_and_never_in_the_way_of_the_end(
     assert set(told(receiver)[:-1]) == {"job.progress"}
 
 
+def test_what_the_receiver_refuses_for_good_is_given_up_and_the_next_event_goes_on(
+    redis: Redis, notify: Callable[..., module.Notifier]
+) -> None:
+    with receiving() as receiver:
+        receiver.refused = {"job.started": 422}
+        notify()
+        put(redis, receiver.url, "succeeded", finished=NOW_US)
+        wait_for(lambda: redis.zcard(keys.JOB_HOOKS) == 0)
+    assert told(receiver) == ["job.started", "job.succeeded"]
+
+
+def test_newer_progress_takes_the_place_of_what_a_dead_process_left(
+    redis: Redis, notify: Callable[..., module.Notifier]
+) -> None:
+    stale = {"event": f"{JOB}.progress.1", "kind": pb.WEBHOOK_EVENT_PROGRESS, "body": '{"type": "job.progress"}'}
+    with receiving() as receiver:
+        redis.hset(keys.job(JOB, "hook"), mapping={**stale, "since": NOW_US, "then_finished": 0, "then_done": 1})
+        put(redis, receiver.url, "running", ("progress", "succeeded"), interval_s=0.1, succeeded=2)
+        notify()
+        wait_for(lambda: receiver.received)
+    assert json.loads(receiver.received[0][2])["data"]["job"]["progress"]["succeeded"] == "2"
+
+
 def test_a_private_address_is_refused_and_a_deleted_job_is_forgotten(
     redis: Redis, notify: Callable[..., module.Notifier], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -134,6 +157,32 @@ def test_a_private_address_is_refused_and_a_deleted_job_is_forgotten(
         redis.zadd(keys.JOB_HOOKS, {JOB: NOW_US})
         wait_for(lambda: redis.zcard(keys.JOB_HOOKS) == 0)
     assert receiver.received == []
+
+
+def test_a_jobs_end_waits_for_no_earlier_event(stack: Stack, client: Client) -> None:
+    with receiving() as receiver:
+        receiver.refused = {"job.started": 500}
+        job = client.jobs.submit("hibari-en", ["Good morning."], webhook=pb.Webhook(url=receiver.url))
+        wait_for(lambda: "job.succeeded" in told(receiver))
+        assert client.jobs.get(job.id).state == pb.JOB_STATE_SUCCEEDED
+    assert told(receiver)[0] == "job.started"
+    assert told(receiver)[-1] == "job.succeeded", "and nothing of the start behind it"
+
+
+def test_a_new_state_is_looked_at_before_the_next_try_of_an_earlier_event(redis: Redis) -> None:
+    later = round(time.time() * 1e6) + 600_000_000
+    scripts.run(redis, "create", JOB, "a", NOW_US, "", b"", b"", "has_webhook", 1, "retention_s", 60, "spec", b"")
+    scripts.run(redis, "stop", JOB, "cancelled", "")
+    assert scripts.run(redis, "hook", 60_000_000) == JOB.encode()
+    scripts.run(redis, "hooked", JOB, -1, later, 0)
+    assert redis.zscore(keys.JOB_HOOKS, JOB) == later
+    scripts.run(redis, "finish", JOB, "cancelled", "", NOW_US, 60, 60)
+    assert redis.zscore(keys.JOB_HOOKS, JOB) < later
+
+    redis.zadd(keys.JOB_HOOKS, {JOB: 1})
+    scripts.run(redis, "hook", 60_000_000)
+    scripts.run(redis, "hooked", JOB, -1, later, 0)
+    assert redis.zscore(keys.JOB_HOOKS, JOB) < later, "it ended while a process was at it"
 
 
 def test_a_real_job_tells_its_webhook(stack: Stack, client: Client) -> None:

@@ -103,8 +103,7 @@ class Delivery:
         if earlier and len(batch.items) > 1:
             self._split(batch, earlier)
             return None
-        if len(batch.items) == 1:
-            earlier = [*batch.items[0].attempts, *earlier]
+        shared = batch.items[0].attempts if len(batch.items) == 1 else []
         if any(item.request_claim or item.request_file for item in batch.items):
             self._beside.begin()  # their bytes take a while to fetch
         requests = self._claims.requests(batch)
@@ -112,14 +111,15 @@ class Delivery:
             return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
         most = self._deployments[batch.deployment].limits.max_attempts
         if len(earlier) >= most:
-            return [self._bury(batch, requests[0], earlier)]
-        if earlier or most == 1:
+            return [self._bury(batch, requests[0], shared, earlier)]
+        if shared or earlier or most == 1:
             self._beside.alone()
         cancelled = self._cancelled(batch) if taken.some_cancelled else [False] * len(batch.items)
         return self._run(batch, requests, cancelled, started, hold)
 
     def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
-        """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along."""
+        """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along. The
+        death is kept as history and held against none of them: nobody knows whose doing it was."""
         log.warning("batch %s is back after %d attempts: its requests go on singly", batch.id, len(attempts))
         messages = []
         for index, item in enumerate(batch.items):
@@ -129,13 +129,15 @@ class Delivery:
             messages.append(celery_message(single))
         until_done(lambda: scripts.split(self._redis, batch, messages, self._done_ttl_s))
 
-    def _bury(self, batch: Batch, request: bytes | None, attempts: Sequence[Attempt]) -> Completion:
-        reason = f"{len(attempts)} workers died over it: {', '.join(attempt.worker for attempt in attempts)}"
+    def _bury(
+        self, batch: Batch, request: bytes | None, shared: Sequence[Attempt], alone: Sequence[Attempt]
+    ) -> Completion:
+        reason = f"workers died over it alone: {', '.join(attempt.worker for attempt in alone)}"
         letter = DeadLetter(
             id=batch.id,
             deployment=batch.deployment,
             reason=reason,
-            attempts=attempts,
+            attempts=[*shared, *alone],
             unix_us=_now_us(),
             request=request or b"",
             request_bytes=len(request or b""),

@@ -1,6 +1,7 @@
 """JobService: what callers can ask of bulk jobs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
@@ -16,10 +17,12 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kernelport.jobs.records import item_of, items_of, states_in
+from kernelport.jobs.naming import MANIFEST, SUMMARY
+from kernelport.jobs.records import JobRecord, item_of, items_of, states_in
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.answers import answer_errors, answer_stream_errors
+from kernelport_api.durability import Durability, on_disk
 from kernelport_api.jobs.checking import deadline_violations
 from kernelport_api.jobs.store import JobStore, page_token, read_page_token
 from kernelport_api.jobs.submission import Submission
@@ -38,14 +41,21 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     """The jobs of every deployment."""
 
     def __init__(
-        self, deployments: Mapping[str, Deployment], store: JobStore, submission: Submission, artifacts: Artifacts
+        self,
+        deployments: Mapping[str, Deployment],
+        store: JobStore,
+        submission: Submission,
+        artifacts: Artifacts,
+        durability: Durability,
     ) -> None:
+        self.durability = durability
         self._deployments = deployments
         self._store = store
         self._submission = submission
         self._artifacts = artifacts
 
     @answer_errors
+    @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
         if not tracing.is_on:
             return await self._submit(request)
@@ -67,6 +77,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
 
     @answer_errors
+    @on_disk
     async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
         adder = job_id = None
         async for request in requests:
@@ -99,12 +110,14 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             yield event
 
     @answer_errors
+    @on_disk
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         await self._store.get(request.job_id)
         await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
         return pb.CancelJobResponse(job=await self._job(request.job_id))
 
     @answer_errors
+    @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         record = await self._store.get(request.job_id)
         violations = list(deadline_violations(request.deadline_unix_us, "deadline_unix_us"))
@@ -122,6 +135,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
     @answer_errors
+    @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         record = await self._store.get(request.job_id)
         if not record.is_final:
@@ -173,14 +187,26 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
             raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
         yield pb.GetItemOutputResponse(item=item)
-        chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
-        try:
+        with _reading(record, f"item_id: the file {item.file}"):
+            chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
             while chunk := await asyncio.to_thread(_next, chunks):
                 yield pb.GetItemOutputResponse(chunk=chunk)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"item_id: the file {item.file} is gone from {record.text('output_url')}") from error
-        except storage_errors() as error:
-            raise UnavailableError(f"the output cannot be read: {error}") from error
+
+    @answer_stream_errors
+    async def GetManifest(
+        self, request: pb.GetManifestRequest, context: Context
+    ) -> AsyncIterator[pb.GetManifestResponse]:
+        record = await self._store.get(request.job_id)
+        if not record.is_final:
+            raise FailedPreconditionError("job_id: the job is active; its manifest is written when it is over")
+        manifest = f"{record.id}/{MANIFEST}"
+        with _reading(record, "job_id: the job's manifest"):
+            summary = await asyncio.to_thread(self._artifacts.read, f"{record.id}/{SUMMARY}")
+            yield pb.GetManifestResponse(summary=summary)
+            size = await asyncio.to_thread(self._artifacts.size, manifest)
+            chunks = self._artifacts.chunks(manifest, size, CHUNK_BYTES)
+            while chunk := await asyncio.to_thread(_next, chunks):
+                yield pb.GetManifestResponse(chunk=chunk)
 
     async def _job(self, job_id: str) -> pb.Job:
         return (await self._store.get(job_id)).job()
@@ -188,6 +214,17 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def _discard(self, job_id: str) -> None:
         """A job whose items are no good was never made."""
         await self._store.run("discard", job_id)
+
+
+@contextlib.contextmanager
+def _reading(record: JobRecord, what: str) -> Iterator[None]:
+    """Tells the caller what is wrong with the storage."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{what} is gone from {record.text('output_url')}") from error
+    except storage_errors() as error:
+        raise UnavailableError(f"the output cannot be read: {error}") from error
 
 
 def _next(chunks: Iterator[bytes]) -> bytes:

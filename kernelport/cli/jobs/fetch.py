@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kernelport.cli import options
-from kernelport.cli.jobs.manifest import write_manifest
-from kernelport.cli.jobs.watch import PARALLEL_FETCHES
+from kernelport.cli.jobs.watch import PARALLEL_FETCHES, fetch_manifest
 from kernelport.client import Client
 from kernelport.v1 import job_pb2 as pb
 
@@ -22,7 +21,8 @@ _AT_A_TIME = 256
 @click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; JOB by default.")
 @options.target
 def fetch(job_id: str, out: Path | None, target: str) -> None:
-    """Fetch the outputs that JOB has made so far, and its manifest. Files that are there already and are right stay.
+    """Fetch the outputs that JOB has made so far, and its manifest once it is over. Files that are there already and
+    are right stay.
 
     Exits with 1 when some items of the job have no output.
     """
@@ -41,7 +41,7 @@ def fetch(job_id: str, out: Path | None, target: str) -> None:
             for _ in pool.map(lambda item: client.jobs.fetch(job_id, item, folder), some):
                 progress.advance(bar)
                 fetched += 1
-        write_manifest(client, job_id, folder)
+        fetch_manifest(client, job_id, folder)
     click.echo(f"{fetched} of {job.progress.items} items: {folder}")
     if fetched < job.progress.items:
         sys.exit(1)

@@ -11,10 +11,10 @@ from google.protobuf.json_format import MessageToJson
 from rich.console import Console
 
 from kernelport.cli import options
-from kernelport.cli.jobs.manifest import write_manifest
 from kernelport.cli.jobs.progress import Display, elapsed_s
 from kernelport.cli.jobs.words import clock, job_state
 from kernelport.client import Client
+from kernelport.errors import FailedPreconditionError, NotFoundError
 from kernelport.v1 import job_pb2 as pb
 
 EXIT_CODES = {pb.JOB_STATE_SUCCEEDED: 0, pb.JOB_STATE_FAILED: 1, pb.JOB_STATE_CANCELLED: 3, pb.JOB_STATE_EXPIRED: 4}
@@ -71,8 +71,16 @@ def show_until_over(client: Client, job_id: str, out: Path | None, console: Cons
                 for _ in pool.map(lambda item: client.jobs.fetch(job_id, item, out), made):
                     pass
     if out is not None:
-        write_manifest(client, job_id, out)
+        fetch_manifest(client, job_id, out)
     return job
+
+
+def fetch_manifest(client: Client, job_id: str, folder: Path) -> None:
+    """Fetches the manifest of a job that is over; says why where there is none."""
+    try:
+        client.jobs.fetch_manifest(job_id, folder)
+    except (FailedPreconditionError, NotFoundError) as error:
+        click.echo(f"no manifest: {error.message}", err=True)
 
 
 def summarize(client: Client, job: pb.Job, out: Path | None, console: Console) -> None:

@@ -2,7 +2,8 @@
 -- declare none: they need a Redis that is no cluster. kernelport/keys.py has the same names, and what each key holds.
 --
 -- An item is one byte in its page's state string: w waiting, r running, s succeeded, f failed.
--- A slice of a page, [page, first, count, cost, {workers that died over it}], is what a worker runs as one batch.
+-- A slice of a page, [page, first, count, cost, {workers that died over it}, how many of those had nothing else in
+-- hand], is what a worker runs as one batch.
 -- A ticket is a Celery message that entitles its worker to the next slice of its deployment, whichever that is then.
 
 local function job_key(job, part) return 'kp:job:' .. job .. (part and ':' .. part or '') end
@@ -36,8 +37,10 @@ end
 local function tell(job, field, value)
   local number = redis.call('HINCRBY', job_key(job), 'log_length', 1)
   redis.call('XADD', job_key(job, 'log'), whole(number) .. '-0', field, value)
-  if redis.call('HEXISTS', job_key(job), 'has_webhook') == 1 then
-    redis.call('ZADD', HOOKS, 'NX', whole(now_us()), job)
+  local found = fields(job, 'has_webhook', 'telling')
+  if found[1] then
+    -- A new state is looked at before the next try of an earlier event, unless a process is at it just now.
+    redis.call('ZADD', HOOKS, (found[2] or field ~= 'state') and 'NX' or 'LT', whole(now_us()), job)
   end
   return number
 end
@@ -82,21 +85,22 @@ local function release_voices(job)
   redis.call('UNLINK', voices_key(job))
 end
 
--- A worker died over what it held: its items wait again, each by itself, so that one cannot take the others along.
+-- A worker died over what it held: its items wait again, each by itself, so that one cannot take the others along. Only
+-- a death over a single item is held against it: of several, nobody knows whose doing it was.
 local function put_back(deployment, ticket, held)
   redis.call('HDEL', taken_key(deployment), ticket)
   local slice, job = held.slice, held.job
-  local page, first, count, cost, workers = slice[1], slice[2], slice[3], slice[4], slice[5] or {}
+  local page, first, count, cost, workers, alone = slice[1], slice[2], slice[3], slice[4], slice[5] or {}, slice[6] or 0
   local states = redis.call('HGET', job_key(job, 'states'), page)
   if not states then return end
   workers[#workers + 1] = held.worker
   local ending = fields(job, 'ending')[1]
-  local running = 0
+  local _, running = string.gsub(string.sub(states, first + 1, first + count), 'r', '')
+  if running == 1 then alone = alone + 1 end
   for position = first + count - 1, first, -1 do
     if string.sub(states, position + 1, position + 1) == 'r' then
-      running = running + 1
       if ending == '' then
-        local single = {page, position, 1, math.ceil(cost / count), workers}
+        local single = {page, position, 1, math.ceil(cost / count), workers, alone}
         redis.call('LPUSH', job_key(job, 'ready'), cjson.encode(single))
       end
     end

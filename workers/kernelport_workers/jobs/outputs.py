@@ -17,6 +17,7 @@ from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.audio import encode_audio
 from kernelport.internal.v1.job_store_pb2 import ItemResult
 from kernelport.jobs.naming import file_name
+from kernelport.tensors import Array
 from kernelport.v1 import job_pb2 as pb
 from kernelport_workers.backends.base import Outputs
 
@@ -66,15 +67,25 @@ def encode(outputs: Outputs, suffix: str) -> tuple[bytes, float]:
     Raises:
         ValueError: when they do not fit the format.
     """
+    is_speech = {"audio", "sample_rate"} <= outputs.keys()
     if suffix == "npz":
-        return _npz(outputs), 0.0
-    if not {"audio", "sample_rate"} <= outputs.keys():
+        return _npz(outputs), _seconds(*_speech(outputs)) if is_speech else 0.0
+    if not is_speech:
         raise ValueError(f"a {suffix} file needs the outputs audio and sample_rate; there are {', '.join(outputs)}")
-    audio, rate = np.asarray(outputs["audio"]), int(np.ravel(outputs["sample_rate"])[0])
+    audio, rate = _speech(outputs)
     try:
-        return encode_audio(audio, rate, f".{suffix}"), len(audio) / rate
+        return encode_audio(audio, rate, f".{suffix}"), _seconds(audio, rate)
     except (soundfile.LibsndfileError, ValueError) as error:
         raise ValueError(f"{rate} Hz audio cannot be written as {suffix}: {error}") from error
+
+
+def _speech(outputs: Outputs) -> tuple[Array, int]:
+    """The samples and their rate."""
+    return np.asarray(outputs["audio"]), int(np.ravel(outputs["sample_rate"])[0])
+
+
+def _seconds(audio: Array, rate: int) -> float:
+    return audio.size / rate if rate > 0 else 0.0
 
 
 class Publisher:

@@ -17,6 +17,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortE
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
+from kernelport.revision import revision_of
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
 from kernelport.signature import is_speech
@@ -56,6 +57,7 @@ class JobRunner:
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
+        self._revisions = {name: revision_of(deployments[name]) for name in backends}
         self._runners = {name: Runner(backend) for name, backend in backends.items()}
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
@@ -94,7 +96,7 @@ class JobRunner:
         items = until_done(lambda: self._loader.items(held))
         if held.died:
             metrics.REDELIVERIES.labels(deployment.name).inc()
-        if len(held.died) >= deployment.limits.max_attempts:
+        if held.died_alone >= deployment.limits.max_attempts:
             return _Run(items)
         if held.died or deployment.limits.max_attempts == 1:
             self._beside.alone()
@@ -121,7 +123,7 @@ class JobRunner:
         return f"{what}: {len(result.batch.items)} done"
 
     def _given_up(self, held: Held, run: "_Run") -> "_Result":
-        reason = f"{len(held.died)} workers died over it: {', '.join(held.died)}"
+        reason = f"workers died over it alone: {', '.join(held.died[-held.died_alone :])}"
         log.error("given up %s of job %s: %s", ", ".join(item.id for item in run.items), held.job, reason)
         batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died))
         batch.items.extend(ItemResult(position=item.position, error=reason) for item in run.items)
@@ -132,6 +134,7 @@ class JobRunner:
         batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1)
         batch.suffix = suffix_of(spec.output_format, is_speech(self._backends[deployment.name].signature))
         batch.backend_s = ran.backend_us / MICROSECONDS
+        batch.revision, batch.device = self._revisions[deployment.name], self._backends[deployment.name].device
         outputs = []
         for item, came_of_it in zip(run.items, ran.results, strict=True):
             if not isinstance(came_of_it, KernelPortError):

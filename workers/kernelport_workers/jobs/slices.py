@@ -28,6 +28,7 @@ class Held:
     Attributes:
         attempt: names this taking of it, for ever.
         died: the workers that died over it, oldest first.
+        died_alone: how many of those had no other item in hand; by these it is given up.
         states: a byte an item; only those that are `r` are to be run.
         deadline_unix_us: the job's, in microseconds of Unix time.
     """
@@ -38,6 +39,7 @@ class Held:
     count: int
     attempt: str
     died: list[str]
+    died_alone: int
     states: bytes
     deadline_unix_us: int
 
@@ -54,8 +56,10 @@ class Held:
             return None
         held: dict[str, Any] = json.loads(found[0])
         page, first, count, _, *died = held["slice"]
+        workers, alone = (*died, 0)[:2] if died else ([], 0)
         deadline = int(found[2]) or NEVER_UNIX_US
-        return cls(held["job"], int(page), int(first), int(count), attempt, died[0] if died else [], found[1], deadline)
+        where = int(page), int(first), int(count)
+        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""
