@@ -30,6 +30,7 @@ ELSEWHERE = {
     "docker compose up --build": NO_DOCKER,
     "docker compose -f docker-compose.yml -f docker-compose.luxtts.yml up --build": NO_DOCKER,
     "docker compose -f docker-compose.cpu.yml up --build": NO_DOCKER,
+    "make check-rows": "it takes minutes; tests/row_independence has a part of it",
     "kernelport up --deployments luxtts": "its 555 MB come from Hugging Face; it says so here",
     "kernelport model-fetch deployments/models/luxtts-manifest.yaml": "Hugging Face; it says so here",
 }
@@ -48,7 +49,8 @@ FETCH = "kernelport model-fetch deployments/models/my-model.yaml"
 CHECK = "kernelport deployments check model.onnx"
 # The model that the page tells of: it flags jumps of more than 2 in a series.
 JUMPS = """<ir_version: 8, opset_import: ["" : 17]>
-jumps (float[N] x) => (bool[N] jump) <int64[1] zero = {0}, int64[1] one = {1}, int64[1] minus = {-1}, float limit = {2}> {
+jumps (float[N] x) => (bool[N] jump)
+<int64[1] zero = {0}, int64[1] one = {1}, int64[1] minus = {-1}, float limit = {2}> {
   first = Slice(x, zero, one)
   rest = Slice(x, zero, minus)
   before = Concat<axis = 0>(first, rest)
