@@ -30,6 +30,7 @@ ELSEWHERE = {
     "docker compose up --build": NO_DOCKER,
     "docker compose -f docker-compose.yml -f docker-compose.luxtts.yml up --build": NO_DOCKER,
     "docker compose -f docker-compose.cpu.yml up --build": NO_DOCKER,
+    "kernelport serve": "the page names it; tests/cli serves a file with it",
     "make check-rows": "it takes minutes; tests/row_independence has a part of it",
     "kernelport up --deployments luxtts": "its 555 MB come from Hugging Face; it says so here",
     "kernelport model-fetch deployments/models/luxtts-manifest.yaml": "Hugging Face; it says so here",
