@@ -144,10 +144,16 @@ class InputPad(Strict):
 
 
 class OutputPad(Strict):
-    """An axis of an output that is as long as the first padded axis of an input: each request gets its own length."""
+    """An axis of an output that is as long as a padded axis of an input: each request gets its own length.
+
+    Attributes:
+        follows: the input.
+        follows_axis: its padded axis; may be left out where it has one only.
+    """
 
     axis: Axis
     follows: Text = Field(alias="as")
+    follows_axis: Axis | None = Field(default=None, alias="as_axis")
 
 
 def _as_list(value: Any) -> Any:

@@ -21,7 +21,8 @@ class Share(NamedTuple):
     """What a request asks of the run that it shares.
 
     Attributes:
-        group: requests of equal groups may share a run; None for one that runs by itself.
+        group: requests of equal groups may be in one batch, and share its run.
+        alone: it shares no run, whatever its batch; a group has either such requests or others.
         rows: how many rows it has.
         extents: its sizes along the padded axes of the inputs, input by input.
         cells: per input the bytes of one row without its padded axes, and which of `extents` these are; empty where
@@ -29,12 +30,14 @@ class Share(NamedTuple):
     """
 
     group: Hashable
+    alone: bool = False
     rows: int = 1
     extents: tuple[int, ...] = ()
     cells: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
-ALONE = Share(None)
+# Of a model whose requests are not stacked: a batch is any mixture of them.
+ANY = Share(None, alone=True)
 
 
 class Stacking:
@@ -59,7 +62,9 @@ class Stacking:
     @classmethod
     def of(cls, signature: Signature | None) -> Self | None:
         """How requests are stacked; None when they are not."""
-        return cls(signature.inputs) if signature is not None and signature.batchable else None
+        if signature is None or not signature.batchable or all(spec.optional for spec in signature.inputs):
+            return None
+        return cls(signature.inputs)
 
     def share(self, tensors: Iterable[pb.Tensor]) -> Share:
         """What sound tensors that fit the signature ask of a run."""
@@ -69,26 +74,26 @@ class Stacking:
         """The same, of names, dtypes and shapes.
 
         A request runs alone when it leaves inputs out or gives optional ones, when its inputs have different numbers of
-        rows or none, and when dimensions differ that the model names alike.
+        rows or none, and when dimensions differ that the model names alike. Its batch has only such as have the same
+        inputs, alike but for their rows: a pipeline may have a way of its own with them.
         """
-        if len(inputs) != len(self._axes):
-            return ALONE
         rows = 0
+        alone = len(inputs) != len(self._axes)
         agreed = []
         for name, dtype, shape in inputs:
-            axis = self._axes.get(name, -1)
-            if not 0 <= axis < len(shape) or not shape[axis] or (rows and shape[axis] != rows):
-                return ALONE
-            rows = shape[axis]
-            free = self._pads[name]
+            axis = self._axes.get(name, 0)
+            size = shape[axis] if axis < len(shape) else 0
+            alone = alone or not size or (rows != 0 and size != rows) or name not in self._axes
+            rows = size
+            free = self._pads.get(name, ())
             agreed.append((name, dtype, *[-1 if at == axis or at in free else size for at, size in enumerate(shape)]))
         agreed.sort()  # by name: there are no two of one
-        if self._alike and not self._agree({name: shape for name, _, shape in inputs}):
-            return ALONE
+        if alone or (self._alike and not self._agree({name: shape for name, _, shape in inputs})):
+            return Share(("alone", *agreed), alone=True)
         if not self._is_padded:
-            return Share(tuple(agreed), rows)
+            return Share(tuple(agreed), rows=rows)
         extents, cells = self._padded(inputs)
-        return Share(tuple(agreed), rows, extents, cells)
+        return Share(tuple(agreed), False, rows, extents, cells)
 
     def _agree(self, shapes: dict[str, Sequence[int]]) -> bool:
         return all(len({shapes[name][axis] for name, axis in places}) == 1 for places in self._alike)
@@ -138,7 +143,7 @@ class RunSize:
         if self.requests and (
             requests > limits.max_batch
             or max(total, padded) > limits.max_bytes
-            or (share.group is not None and rows > limits.max_rows)
+            or (not share.alone and rows > limits.max_rows)
         ):
             return False
         self.requests, self.rows, self.size, self.longest = requests, rows, total, longest

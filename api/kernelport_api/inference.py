@@ -14,7 +14,7 @@ from kernelport import logs, metrics, tensors, tracing
 from kernelport.deployments import Deployment
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.metrics import labelled
-from kernelport.stacking import ALONE
+from kernelport.stacking import ANY
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import request_ids
 from kernelport_api.admission import Admission
@@ -100,7 +100,7 @@ class Inference:
             _raise_any(list(model.declared.violations(request.inputs)))
         limit_s = deployment.timeouts.request_s
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
-        share = model.stacking.share(request.inputs) if model and model.stacking else ALONE
+        share = model.stacking.share(request.inputs) if model and model.stacking else ANY
         self._admission.enter(deployment.name, len(body))
         try:
             if not request.request_id:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kernelport.deployments import Batching
 from kernelport.internal.v1.job_store_pb2 import Page
-from kernelport.stacking import ALONE, RunSize, Share, Stacking
+from kernelport.stacking import ANY, RunSize, Share, Stacking
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import NewItem
 
@@ -81,7 +81,7 @@ def pack(
         shared: inputs of every item that has none of the name.
     """
     costs = [expected_cost(item.inputs) for item in items]
-    shares = [stacking.share(_inputs(item, shared)) if stacking else ALONE for item in items]
+    shares = [stacking.share(_inputs(item, shared)) if stacking else ANY for item in items]
     order = sorted(range(len(items)), key=lambda place: (shares[place].group or (), -costs[place]))
     page = Page(
         items=[items[place].SerializeToString() for place in order],

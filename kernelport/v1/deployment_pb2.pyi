@@ -125,14 +125,16 @@ class TensorSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ..., batch_axis: _Optional[int] = ..., pads: _Optional[_Iterable[_Union[Pad, _Mapping]]] = ...) -> None: ...
 
 class Pad(_message.Message):
-    __slots__ = ("axis", "value", "follows")
+    __slots__ = ("axis", "value", "follows", "follows_axis")
     AXIS_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     FOLLOWS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWS_AXIS_FIELD_NUMBER: _ClassVar[int]
     axis: int
     value: float
     follows: str
-    def __init__(self, axis: _Optional[int] = ..., value: _Optional[float] = ..., follows: _Optional[str] = ...) -> None: ...
+    follows_axis: int
+    def __init__(self, axis: _Optional[int] = ..., value: _Optional[float] = ..., follows: _Optional[str] = ..., follows_axis: _Optional[int] = ...) -> None: ...
 
 class Dimension(_message.Message):
     __slots__ = ("size", "symbol")

@@ -5,7 +5,7 @@ import pytest
 
 from kernelport.deployments import Batching
 from kernelport.signature import Pad, Signature, tensor_spec
-from kernelport.stacking import ALONE, RunSize, Share, Stacking
+from kernelport.stacking import ANY, RunSize, Share, Stacking
 from kernelport.tensors import from_arrays
 from kernelport.v1 import inference_pb2 as pb
 
@@ -59,11 +59,17 @@ def test_the_order_in_which_inputs_are_given_does_not_matter() -> None:
     ids=["rows", "names", "optional"],
 )
 def test_a_request_that_is_not_as_the_proof_takes_it_runs_alone(others: dict[str, np.ndarray]) -> None:
-    assert share(**others) == ALONE
+    assert share(**others).alone
+
+
+def test_requests_that_run_alone_are_in_a_batch_with_their_like_only() -> None:
+    gain = {"gain": np.ones(1, np.float32)}
+    assert share(rows=1, **gain).group == share(rows=3, **gain).group
+    assert share(**gain).group not in {share().group, share(rows=0).group, share(width=9, **gain).group}
 
 
 def test_a_request_without_rows_runs_alone() -> None:
-    assert share(rows=0) == ALONE
+    assert share(rows=0).alone
 
 
 def test_nothing_is_stacked_where_the_signature_is_not_batchable() -> None:
@@ -92,4 +98,4 @@ def test_the_limit_in_bytes_counts_what_padding_adds() -> None:
 
 
 def test_rows_of_requests_that_are_not_stacked_are_not_limited() -> None:
-    assert admitted(Batching(max_rows=1), ALONE, ALONE, ALONE) == 3
+    assert admitted(Batching(max_rows=1), ANY, ANY, ANY) == 3

@@ -8,13 +8,16 @@ import numpy as np
 import onnx
 import pytest
 import yaml
+from prometheus_client import REGISTRY
 
 from kernelport.deployments import BatchAxes, Batching, Deployment
 from kernelport.manifests import load_manifest
 from kernelport.tensors import Array
 from kernelport.v1 import deployment_pb2 as pb
+from kernelport_workers.backends import batch_axes
 from kernelport_workers.backends.base import LoadError, Request
 from kernelport_workers.backends.onnx import OnnxBackend
+from kernelport_workers.backends.onnx_session import Session
 
 SUM_OVER_TIME = "g (float[T, N] x) => (float[T, N] y) <int64 axis = {0}> { y = CumSum(x, axis) }"
 # A sequence hides from the proof what the model does; ONNX Runtime runs it all the same.
@@ -55,6 +58,17 @@ def answers(backend: OnnxBackend, *requests: dict[str, Array]) -> list[dict[str,
     return [{name: array.tolist() for name, array in outputs.items()} for outputs in found if isinstance(outputs, dict)]
 
 
+def runs_for(backend: OnnxBackend, *requests: dict[str, Array]) -> int:
+    """How often the model ran to answer them."""
+
+    def count() -> float:
+        return REGISTRY.get_sample_value("kernelport_run_requests_count", {"deployment": "m"}) or 0.0
+
+    before = count()
+    answers(backend, *requests)
+    return round(count() - before)
+
+
 def axes_of(backend: OnnxBackend) -> dict[str, int]:
     return {spec.name: spec.batch_axis for spec in (*backend.signature.inputs, *backend.signature.outputs)}
 
@@ -66,6 +80,7 @@ def test_a_model_is_stacked_along_the_axis_that_keeps_rows_apart(tmp_path: Path)
     assert signature.row_independence == pb.ROW_INDEPENDENCE_PROVEN
     assert axes_of(backend) == {"x": 1, "y": 1}
     first, second = np.ones((3, 1), np.float32), np.full((3, 2), 5, np.float32)
+    assert runs_for(backend, {"x": first}, {"x": second}) == 1
     assert answers(backend, {"x": first}, {"x": second}) == [
         {"y": np.cumsum(first, 0).tolist()},
         {"y": np.cumsum(second, 0).tolist()},
@@ -88,7 +103,29 @@ def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path
         {"tokens": np.full((rows, length), value, np.int64), "mask": np.ones((rows, length), np.float32)}
         for rows, length, value in [(1, 2, 0), (2, 5, 1), (1, 1, 2)]
     ]
+    assert runs_for(backend, *requests) == 1
     assert answers(backend, *requests) == [answers(backend, inputs)[0] for inputs in requests]
+
+
+def test_a_file_that_is_replaced_while_it_is_loaded_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = batch_axes.decide
+
+    def replaced(session: Session, path: Path, *rest: Any) -> Any:
+        (path.parent / "new").write_bytes(path.read_bytes())
+        (path.parent / "new").rename(path)
+        return decide(session, path, *rest)
+
+    monkeypatch.setattr(batch_axes, "decide", replaced)
+    with pytest.raises(LoadError, match=r"model\.onnx was replaced while it was loaded"):
+        load(tmp_path, SUM_OVER_TIME)
+
+
+def test_a_warm_up_request_whose_rows_differ_is_no_verdict_on_stacking(tmp_path: Path) -> None:
+    text = "g (float[N, 2] x, float[N, 2] z) => (float[N, 2] y) { y = Add(x, z) }"
+    warm_up = [{"x": [[1, 2], [3, 4]], "z": [[5, 6]]}]
+    assert load(tmp_path, text, onnx={"warm_up": warm_up}).signature.batchable
 
 
 @pytest.mark.parametrize(
@@ -128,6 +165,17 @@ def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path
             "pad.inputs.tokens.value: .* I64, got 0.5",
         ),
         (MASKED, {"pad": {"inputs": {"word": {"axis": 1}}}}, "pad.inputs.word: the model has no such tensor"),
+        (
+            MASKED,
+            {"pad": {"inputs": {"tokens": {"axis": 1}}}},
+            "pad.inputs.mask: expected a pad of axis 1, which has the name 'T' like the padded axis 1 of tokens",
+        ),
+        (MASKED, {"pad": {"inputs": {"tokens": {"axis": 1, "value": float("inf")}}}}, "tokens.value: .* I64, got inf"),
+        (
+            "g (float[N, H, W] x) => (float[N, H, W] y) { y = Relu(x) }",
+            {"pad": {"inputs": {"x": [{"axis": 1}, {"axis": 2}]}, "outputs": {"y": {"axis": 2, "as": "x"}}}},
+            "pad.outputs.y.as_axis: expected 1 or 2, the padded axes of x; got nothing",
+        ),
         (
             MASKED,
             {"pad": {**PADS, "outputs": {"logits": {"axis": 1, "as": "words"}}}},

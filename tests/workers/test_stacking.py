@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 
 from kernelport.deployments import Batching
 from kernelport.errors import InternalError
-from kernelport.signature import Pad, Signature, tensor_spec
+from kernelport.signature import Pad, Signature, TensorSpec, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_workers.backends.base import Outputs, Request
+from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.stacking import Stacker
 
 ROWS = Signature(
@@ -22,7 +23,7 @@ TOKENS = Signature(
         tensor_spec("mask", pb.BOOL, ["N", "T"], pads=[Pad(axis=1, value=0)]),
     ],
     outputs=[
-        tensor_spec("logits", pb.I64, ["T", "N"], batch_axis=1, pads=[Pad(axis=0, follows="tokens")]),
+        tensor_spec("logits", pb.I64, ["T", "N"], batch_axis=1, pads=[Pad(axis=0, follows="tokens", follows_axis=1)]),
         tensor_spec("total", pb.I64, ["N"]),
     ],
     batchable=True,
@@ -78,6 +79,38 @@ def test_padded_requests_get_their_own_lengths() -> None:
         expected = Model().masked(inputs)
         np.testing.assert_array_equal(outputs["logits"], expected["logits"])
         np.testing.assert_array_equal(outputs["total"], expected["total"])
+
+
+def test_each_axis_of_an_output_is_cut_to_the_axis_that_it_follows() -> None:
+    square = Signature(
+        inputs=[tensor_spec("x", pb.F64, ["N", "H", "W"], pads=[Pad(axis=1), Pad(axis=2)])],
+        outputs=[
+            tensor_spec(
+                "y",
+                pb.F64,
+                ["N", "H", "W"],
+                pads=[Pad(axis=1, follows="x", follows_axis=1), Pad(axis=2, follows="x", follows_axis=2)],
+            )
+        ],
+        batchable=True,
+    )
+    arrays = [np.full((1, 6, 4), 1.0), np.full((2, 4, 6), 2.0)]
+    answers = Stacker("d", square, Batching(), Model().plus_one).run([Request({"x": array}) for array in arrays])
+    assert [outputs["y"].shape for outputs in answers if isinstance(outputs, dict)] == [(1, 6, 4), (2, 4, 6)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (tensor_spec("y", pb.F64, ["N"], batch_axis=1), r'tensor "y": expected an axis of F64\[N\], got 1'),
+        (tensor_spec("y", pb.F64, ["N", "W"], pads=[Pad(axis=1, follows="z")]), 'output "y": axis 1 is as long as'),
+        (tensor_spec("y", pb.F64, ["N", "W"], pads=[Pad(axis=1, follows="x")]), "no padded axis of an input"),
+    ],
+)
+def test_axes_that_do_not_fit_are_refused_at_load(spec: TensorSpec, message: str) -> None:
+    signature = Signature(inputs=ROWS.inputs, outputs=[spec], batchable=True)
+    with pytest.raises(LoadError, match=message):
+        Stacker("d", signature, Batching(), Model().plus_one)
 
 
 def test_a_shared_run_whose_outputs_cannot_be_split_is_run_one_by_one() -> None:

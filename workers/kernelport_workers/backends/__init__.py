@@ -7,6 +7,7 @@ from typing import Any
 from kernelport.deployments import Deployment
 from kernelport.errors import in_words
 from kernelport.signature import Signature
+from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED, ROW_INDEPENDENCE_UNSPECIFIED
 from kernelport_workers.backends.base import Backend, LoadError
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def load(deployment: Deployment) -> Backend:
         backend.check_requirements()
         loaded = backend.load(deployment)
         _check_attributes(loaded)
+        _say_basis(loaded.signature)
     except LoadError:
         raise
     # A model is anybody's code: it may even try to exit.
@@ -36,6 +38,12 @@ def load(deployment: Deployment) -> Backend:
         log.exception("loading %s failed", deployment.name)
         raise LoadError(in_words(error)) from error
     return loaded
+
+
+def _say_basis(signature: Signature) -> None:
+    """A pipeline that calls itself batchable declares it."""
+    if signature.batchable and signature.row_independence == ROW_INDEPENDENCE_UNSPECIFIED:
+        signature.row_independence, signature.reason = ROW_INDEPENDENCE_DECLARED, "the pipeline's signature says so"
 
 
 def find(deployment: Deployment) -> type[Backend]:

@@ -2,7 +2,8 @@
 
 import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
-from kernelport.manifests import BatchAxes, Pads
+from kernelport.manifests import BatchAxes, OutputPad, Pads
 from kernelport.signature import Pad, Signature, TensorSpec, describe
 from kernelport.tensors import NUMPY_DTYPES, dtype_name
 from kernelport.v1 import deployment_pb2 as pb
@@ -103,8 +104,8 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
 def _try(signature: Signature, session: "Session", deployment: Deployment, warm_up: Sequence[Inputs]) -> None:
     stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
     required = [spec for spec in signature.inputs if not spec.optional]
-    whole = [inputs for inputs in warm_up if inputs.keys() == {spec.name for spec in required}]
-    difference = trial.difference(required, session.infer, stacker.together, whole)
+    sharing = [inputs for inputs in warm_up if stacker.may_share(inputs)]
+    difference = trial.difference(required, session.infer, stacker.together, sharing)
     if difference is None:
         return
     if signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required):
@@ -150,7 +151,35 @@ def _set_pads(signature: Signature, pads: Pads | None) -> None:
             _check_pad_axis(field, each.axis, spec)
             if each.follows not in pads.inputs:
                 raise LoadError(f'{field}.as: expected one of {", ".join(pads.inputs)}, got "{each.follows}"')
-            spec.pads.append(Pad(axis=each.axis, follows=each.follows))
+            spec.pads.append(Pad(axis=each.axis, follows=each.follows, follows_axis=_followed(field, each, pads)))
+    _check_alike(inputs.values())
+
+
+def _followed(field: str, output_pad: OutputPad, pads: Pads) -> int:
+    """The padded axis of the input that an output's axis is as long as."""
+    axes = [pad.axis for pad in pads.inputs[output_pad.follows]]
+    given = output_pad.follows_axis
+    if given is None and len(axes) == 1:
+        return axes[0]
+    if given not in axes:
+        expected = " or ".join(map(str, axes))
+        got = "nothing" if given is None else given
+        raise LoadError(f"{field}.as_axis: expected {expected}, the padded axes of {output_pad.follows}; got {got}")
+    return given
+
+
+def _check_alike(inputs: Collection[TensorSpec]) -> None:
+    """Dimensions of one name are of one size in a request: where one is padded, all are."""
+    padded = {spec.shape[pad.axis].symbol: (spec.name, pad.axis) for spec in inputs for pad in spec.pads}
+    for spec in inputs:
+        axes = {spec.batch_axis, *(pad.axis for pad in spec.pads)}
+        for axis, dimension in enumerate(spec.shape):
+            if dimension.symbol and dimension.symbol in padded and axis not in axes:
+                name, other = padded[dimension.symbol]
+                raise LoadError(
+                    f"pad.inputs.{spec.name}: expected a pad of axis {axis}, which has the name {dimension.symbol!r} "
+                    f"like the padded axis {other} of {name}"
+                )
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
@@ -160,7 +189,7 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
     if dtype.kind not in "iu":
         return True
     limits = np.iinfo(dtype)
-    return value == int(value) and limits.min <= value <= limits.max
+    return math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
 
 
 def _named(field: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec:

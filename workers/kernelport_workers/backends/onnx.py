@@ -1,6 +1,7 @@
 """Serves an ONNX model with ONNX Runtime."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from kernelport.deployments import Deployment
@@ -73,11 +74,21 @@ class OnnxBackend(Backend):
                 "the worker with --custom-ops or KERNELPORT_CUSTOM_OPS=1"
             )
         libraries = [files[library] for library in settings.custom_op_libraries]
+        opened = _identity(path)
         session = Session(path, deployment.device, settings, libraries)
         warm_up = read_warm_up(settings, files, [*session.inputs, *session.optional_inputs])
-        return cls(session, batch_axes.decide(session, path, deployment, warm_up), deployment)
+        signature = batch_axes.decide(session, path, deployment, warm_up)
+        if _identity(path) != opened:  # what was proven may be of another model than what runs
+            raise LoadError(f"{path} was replaced while it was loaded; start the worker again")
+        return cls(session, signature, deployment)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item that ONNX Runtime refuses as invalid yields InvalidArgumentError, any other failure
         InternalError, with ONNX Runtime's message."""
         return self._stacker.run(requests)
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    """Another after the file has been replaced or written to."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -8,10 +8,10 @@ import numpy as np
 from kernelport import metrics
 from kernelport.deployments import Batching
 from kernelport.errors import KernelPortError
-from kernelport.signature import Signature, TensorSpec
+from kernelport.signature import Signature, TensorSpec, describe
 from kernelport.stacking import RunSize, Share, Stacking
 from kernelport.tensors import WIRE_DTYPES, Array
-from kernelport_workers.backends.base import Outputs, Request
+from kernelport_workers.backends.base import LoadError, Outputs, Request
 
 Inputs = Mapping[str, Array]
 Run = Callable[[Inputs], Outputs]
@@ -22,10 +22,13 @@ class Stacker:
     """Answers requests; those that may share a run do.
 
     Args:
-        deployment: its name.
+        deployment: the deployment's name.
         signature: of the model: its axes and pads say which may, if it is `batchable`.
         limits: of one run.
         run: runs the model.
+
+    Raises:
+        LoadError: an axis or a pad of the signature does not fit its tensor.
     """
 
     def __init__(self, deployment: str, signature: Signature, limits: Batching, run: Run) -> None:
@@ -33,6 +36,8 @@ class Stacker:
         self._limits = limits
         self._run = run
         self._stacking = Stacking.of(signature)
+        if self._stacking is not None:
+            _check_axes(signature)
         self._inputs = {spec.name: spec for spec in signature.inputs}
         self._outputs = {spec.name: spec for spec in signature.outputs}
 
@@ -48,6 +53,10 @@ class Stacker:
                 answers = self.together([request.inputs for request in sharing])
             results.update(zip(places, answers or map(self._alone, sharing), strict=True))
         return [results[place] for place in range(len(requests))]
+
+    def may_share(self, inputs: Inputs) -> bool:
+        """Whether a request may share a run at all."""
+        return self._stacking is not None and not self._share(self._stacking, inputs).alone
 
     def together(self, requests: Sequence[Inputs]) -> list[Outputs] | None:
         """The answers of one run that requests of one group share; None when there is no such run."""
@@ -74,7 +83,7 @@ class Stacker:
             share = self._share(self._stacking, request.inputs)
             size = sum(array.nbytes for array in request.inputs.values())
             run, run_size = latest.get(share.group) or ([], RunSize(self._limits))
-            if share.group is None or not run_size.admits(share, size):
+            if share.alone or not run_size.admits(share, size):
                 run, run_size = [], RunSize(self._limits)
                 run_size.admits(share, size)
             if not run:
@@ -101,8 +110,7 @@ class Stacker:
             return None
         parts = [_cut(array, spec.batch_axis, start, end) for start, end in pairwise([0, *ends])]
         for pad in spec.pads:
-            axis = self._inputs[pad.follows].pads[0].axis
-            lengths = [request[pad.follows].shape[axis] for request in requests]
+            lengths = [request[pad.follows].shape[pad.follows_axis] for request in requests]
             if _size(array, pad.axis) != max(lengths):
                 return None
             parts = [_cut(part, pad.axis, 0, length) for part, length in zip(parts, lengths, strict=True)]
@@ -118,6 +126,22 @@ class Stacker:
             return self._run(request.inputs)
         except KernelPortError as error:
             return error
+
+
+def _check_axes(signature: Signature) -> None:
+    inputs = {spec.name: spec for spec in signature.inputs if not spec.optional}
+    for spec in (*inputs.values(), *signature.outputs):
+        for axis in (spec.batch_axis, *(pad.axis for pad in spec.pads)):
+            if spec.ranked and axis >= len(spec.shape):
+                raise LoadError(f'tensor "{spec.name}": expected an axis of {describe(spec)}, got {axis}')
+    for spec in signature.outputs:
+        for pad in spec.pads:
+            followed = inputs.get(pad.follows)
+            if followed is None or pad.follows_axis not in {each.axis for each in followed.pads}:
+                raise LoadError(
+                    f'output "{spec.name}": axis {pad.axis} is as long as axis {pad.follows_axis} of "{pad.follows}", '
+                    "which is no padded axis of an input that must be given"
+                )
 
 
 def _size(array: Array, axis: int) -> int:

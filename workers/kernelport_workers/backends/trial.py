@@ -5,7 +5,8 @@ sigmoid or a lag of seven rows may hide from any inputs.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,17 +18,21 @@ from kernelport_workers.backends.stacking import Inputs, Run
 
 log = logging.getLogger(__name__)
 
-# Small sizes are cheap; some models (kernels, pooling) need larger ones. Integers go up to 2 where the model takes
-# them, else to 1: an embedding has only so many rows.
-_SIZES = [(free, largest) for free in (8, 64) for largest in (2, 1)]
+Together = Callable[[Sequence[Inputs]], list[Outputs] | None]
+
+# Small sizes are cheap, an odd one and an even one; some models (kernels, pooling) need larger ones. Integers go up to
+# 2 where the model takes them, else to 1: an embedding has only so many rows.
+_SMALL, _LARGE, _LARGEST_INTEGERS = (7, 8), 64, (2, 1)
 # The requests of a trial: number of rows, scale of its numbers, by how much its padded axes are shorter.
 _REQUESTS = [(1, 1.0, 0), (2, 100.0, 3), (3, -1e-3, 1), (4, 1.0, 2), (1, -10.0, 5)]
+# A tensor that would have more elements is not tried.
+_MOST_ELEMENTS = 2**21
 
 
 def difference(
     specs: Sequence[TensorSpec],
     run: Run,
-    together: Callable[[Sequence[Inputs]], list[Outputs] | None],
+    together: Together,
     given: Iterable[Inputs] = (),
 ) -> str | None:
     """Where answers of one shared run differ from those alone by more than rounding; None where they do not, or where
@@ -41,12 +46,13 @@ def difference(
     found = next(filter(None, (_compare([inputs, inputs], run, together) for inputs in given)), None)
     if found is not None or not all(spec.ranked for spec in specs):
         return found
-    for free, largest in _SIZES:
-        try:
-            return _compare(_trial(specs, free, largest), run, together)
-        except KernelPortError:
-            continue  # inputs that the model rejects are no verdict
-    return None
+    accepted = False
+    for free in _SMALL:
+        is_taken, found = _tried(specs, free, run, together)
+        if found is not None:
+            return found
+        accepted = accepted or is_taken
+    return None if accepted else _tried(specs, _LARGE, run, together)[1]
 
 
 def warm_up(specs: Iterable[TensorSpec], run: Run) -> None:
@@ -66,14 +72,26 @@ def sample_inputs(specs: Iterable[TensorSpec], rows: int, free: int) -> dict[str
     return {spec.name: _sample(rng, spec, _shape(spec, rows, free), 1) for spec in specs}
 
 
+def _tried(specs: Sequence[TensorSpec], free: int, run: Run, together: Together) -> tuple[bool, str | None]:
+    """Whether the model takes requests with free sizes of `free`, and where their answers differ in company."""
+    most_rows = max(rows for rows, _, _ in _REQUESTS)
+    if any(math.prod(_shape(spec, most_rows, free)) > _MOST_ELEMENTS for spec in specs):
+        return False, None
+    for largest in _LARGEST_INTEGERS:
+        try:
+            return True, _compare(_trial(specs, free, largest), run, together)
+        except KernelPortError:
+            continue  # inputs that the model rejects are no verdict
+    return False, None
+
+
 def _trial(specs: Sequence[TensorSpec], free: int, largest: int) -> list[Inputs]:
     rng = np.random.default_rng(free)
     requests: list[Inputs] = []
     for rows, scale, shorter in _REQUESTS:
-        lengths = {spec.shape[pad.axis].symbol: free - shorter for spec in specs for pad in spec.pads}
         request = {}
         for spec in specs:
-            sample = _sample(rng, spec, _shape(spec, rows, free, lengths), largest)
+            sample = _sample(rng, spec, _shape(spec, rows, free, shorter, _lengths(specs, free, shorter)), largest)
             if sample.dtype.kind not in "iubO":
                 sample = ((2 * sample - 1) * sample.dtype.type(scale)).astype(sample.dtype)
             request[spec.name] = sample
@@ -86,9 +104,7 @@ def _trial(specs: Sequence[TensorSpec], free: int, largest: int) -> list[Inputs]
     return requests
 
 
-def _compare(
-    requests: Sequence[Inputs], run: Run, together: Callable[[Sequence[Inputs]], list[Outputs] | None]
-) -> str | None:
+def _compare(requests: Sequence[Inputs], run: Run, together: Together) -> str | None:
     alone = [run(inputs) for inputs in requests]
     stacked = together(requests)
     if stacked is None:
@@ -100,18 +116,36 @@ def _compare(
     return None
 
 
-def _shape(spec: TensorSpec, rows: int, free: int, lengths: dict[str, int] | None = None) -> list[int]:
+def _lengths(specs: Sequence[TensorSpec], free: int, shorter: int) -> dict[str, int]:
+    """The sizes of padded dimensions, by name. A tensor's first padded axis and its second differ."""
+    lengths: dict[str, int] = {}
+    for spec in specs:
+        for place, pad in enumerate(spec.pads):
+            lengths.setdefault(spec.shape[pad.axis].symbol, _length(free, shorter, place))
+    return lengths
+
+
+def _length(free: int, shorter: int, place: int) -> int:
+    return free - (shorter if place % 2 == 0 else max(rest for _, _, rest in _REQUESTS) - shorter)
+
+
+def _shape(
+    spec: TensorSpec, rows: int, free: int, shorter: int = 0, lengths: Mapping[str, int] | None = None
+) -> list[int]:
+    """A shape that fits the spec: `rows` along a free batch axis, `free` along other free ones, less where padded."""
+    places = {pad.axis: place for place, pad in enumerate(spec.pads)}
     sizes = []
-    padded = {pad.axis for pad in spec.pads}
     for axis, dimension in enumerate(spec.shape):
         if dimension.size >= 0:
             sizes.append(dimension.size)
         elif axis == spec.batch_axis:
             sizes.append(rows)
-        elif lengths and (axis in padded or dimension.symbol in lengths):
+        elif axis not in places:
+            sizes.append(free)
+        elif lengths and dimension.symbol:
             sizes.append(lengths[dimension.symbol])
         else:
-            sizes.append(free)
+            sizes.append(_length(free, shorter, places[axis]))
     return sizes
 
 
