@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 
-from kernelport.signature import Signature
+from kernelport.signature import Declared, Signature
 
 ID = "id"
 
@@ -27,6 +27,7 @@ class Fields:
         ignored: Iterable[str] = (),
     ) -> None:
         self.specs = {spec.name: spec for spec in signature.inputs}
+        self.declared = {name: Declared([spec]) for name, spec in self.specs.items()}
         self.known = bool(self.specs)
         self.inputs = list(self.specs) or ["text"]
         required = [name for name, spec in self.specs.items() if not spec.optional] or ["text"]

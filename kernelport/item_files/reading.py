@@ -203,7 +203,8 @@ class ItemFile:
                     item.inputs.append(text_tensor(name, value))
                 else:
                     spec = self._fields.specs[name]
-                    item.inputs.append(tensor_of(spec, value, parsed=row.parsed, folder=self._path.parent))
+                    declared = self._fields.declared[name]
+                    item.inputs.append(tensor_of(spec, declared, value, parsed=row.parsed, folder=self._path.parent))
             except ValueProblem as problem:
                 problems.append(Problem(row.line, row.shown.get(name, name), str(problem)))
         missing = (name for name in self._fields.required if name not in row.values)

@@ -12,12 +12,13 @@ from kernelport.tensors import Array, from_array
 from kernelport.v1 import inference_pb2 as pb
 
 
-def tensor_of(spec: TensorSpec, value: Any, *, parsed: bool, folder: Path) -> pb.Tensor:
+def tensor_of(spec: TensorSpec, declared: Declared, value: Any, *, parsed: bool, folder: Path) -> pb.Tensor:
     """The tensor of a value, as `kernelport.coercion` makes it. For inputs other than `text`, `@name` stands for what a
     file holds: an .npy array, or the bytes of any other.
 
     Args:
         spec: what the deployment declares.
+        declared: the same, alone, ready for comparing.
         value: a text, or what JSON made of it.
         parsed: False when a text stands for what it says: a number, or a list as JSON.
         folder: what names of files are relative to.
@@ -30,7 +31,7 @@ def tensor_of(spec: TensorSpec, value: Any, *, parsed: bool, folder: Path) -> pb
     if isinstance(value, str) and not parsed:
         value = from_text(spec, value)
     if spec.dtype == pb.U8 and isinstance(value, str):
-        return text_tensor(spec.name, value)
+        return _fitting(declared, text_tensor(spec.name, value))
     if spec.dtype == pb.U8 and spec.name == "text":
         raise ValueProblem(f"expected a text, got {show(value)}")
     array = array_of(spec, value)
@@ -40,9 +41,13 @@ def tensor_of(spec: TensorSpec, value: Any, *, parsed: bool, folder: Path) -> pb
         tensor = from_array(spec.name, array)
     except TypeError:  # an .npy file of objects
         raise unexpected(spec, value) from None
-    finding = next(Declared([spec]).violations([tensor]), None)
+    return _fitting(declared, tensor)
+
+
+def _fitting(declared: Declared, tensor: pb.Tensor) -> pb.Tensor:
+    finding = next(declared.violations([tensor]), None)
     if finding is not None:
-        raise ValueProblem(finding.description.partition(": ")[2])
+        raise ValueProblem(finding.description.removeprefix(f'tensor "{tensor.name}": '))
     return tensor
 
 

@@ -44,12 +44,14 @@ CSV = [
     ("a line break in an id", 'id,text\n"a\nb",Good.\nc,Good.\n', 2, "id", "printable"),
     ("no text", "id,text\na,Good.\nb,\n", 3, "text", "empty"),
     ("a blank text", 'id,text\na,Good.\nb,"  "\n', 3, "text", "empty"),
-    ("a word for a number", "text,speed\nGood.,1\nHi.,fast\n", 3, "speed", "expected F32[1] (0.5 to 2)"),
+    ("a word for a number", "text,speed\nGood.,1\nHi.,fast\n", 3, "speed", "expected F32[1] (0.5 to 2.0)"),
     ("a German decimal", 'text,speed\nGood.,1\nHi.,"1,5"\n', 3, "speed", "F32[1]"),
     ("NaN", "text,speed\nHi.,nan\nGood.,1\n", 2, "speed", "finite"),
     ("too large a number", "text,speed\nHi.,1e39\nGood.,1\n", 2, "speed", "finite"),
     ("a fraction for an integer", "text,seed\nHi.,1.5\nGood.,1\n", 2, "seed", "I64[1]"),
     ("too large an integer", f"text,seed\nHi.,{2**64}\nGood.,1\n", 2, "seed", "I64[1]"),
+    ("a number out of range", "text,speed\nGood.,2\nHi.,2.1\n", 3, "speed", "expected 0.5 to 2.0, got 2.1"),
+    ("a long text", f"text\nGood.\n{'ä' * 5001}\n", 3, "text", "expected at most 5,000 characters, got 5,001"),
     ("several numbers for one", 'text,speed\nHi.,"[1, 2]"\nGood.,1\n', 2, "speed", "expected 1 as in F32[1], got 2"),
     ("lists of unequal lengths", 'text,matrix\nHi.,"[[1, 2], [3]]"\nGood.,"[[1, 2]]"\n', 2, "matrix", "F32[rows, 2]"),
     ("half a truth", "text,loud\nHi.,perhaps\nGood.,true\n", 2, "loud", "BOOL[1]"),
@@ -165,7 +167,7 @@ def test_every_finding_counts_but_only_the_first_are_kept(tmp_path: Path) -> Non
     report = check(tmp_path, "csv", "text,speed,seed\n" + "Hi.,fast,x\n" * 3000 + "Hi.,1,1\n")
     assert (report.items, report.bad, report.problem_count) == (1, 3000, 6000)
     assert [str(problem) for problem in report.problems[:2]] == [
-        '2: speed: expected F32[1] (0.5 to 2), got "fast"',
+        '2: speed: expected F32[1] (0.5 to 2.0), got "fast"',
         '2: seed: expected I64[1], got "x"',
     ]
     assert len(report.problems) == 50
