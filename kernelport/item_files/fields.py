@@ -33,23 +33,28 @@ class Fields:
         required = [name for name, spec in self.specs.items() if not spec.optional] or ["text"]
         self.required = tuple(name for name in required if name not in shared)
         self.shown = {name: column for name, column in (columns or {}).items() if name != column}
-        self._names = {self.column_of(name): name for name in (ID, *self.inputs)}
-        self._ignored = frozenset(ignored)
+        self._columns = [self.column_of(name) for name in (ID, *self.inputs)]
+        # Upper and lower case are one, unless a model has inputs that differ in nothing else.
+        self._fold = str.casefold if len(set(map(str.casefold, self._columns))) == len(self._columns) else str
+        self._names = dict(zip(map(self._fold, self._columns), (ID, *self.inputs), strict=True))
+        self._ignored = frozenset(map(self._fold, ignored))
 
     def column_of(self, name: str) -> str:
         """What the file calls a field."""
         return self.shown.get(name, name)
 
     def name_of(self, column: str) -> str | None:
-        """The field of a column or key; None for one that is ignored or unknown."""
-        return None if column in self._ignored else self._names.get(column)
+        """The field of a column or key, in upper or lower case; None for one that is ignored or unknown."""
+        folded = self._fold(column)
+        return None if folded in self._ignored else self._names.get(folded)
 
     def unknown(self, column: str) -> str | None:
         """What to say of a column or key that is none of the fields; None when it is one, or ignored."""
-        if column in self._names or column in self._ignored:
+        folded = self._fold(column)
+        if folded in self._names or folded in self._ignored:
             return None
-        expected = f"expected one of {', '.join(self._names)}"
+        expected = f"expected one of {', '.join(self._columns)}"
         if not self.known:
             return f"{expected}: no worker has told yet what else the deployment takes"
-        close = difflib.get_close_matches(column, self._names, n=1)
-        return f'{expected}; did you mean "{close[0]}"?' if close else expected
+        close = difflib.get_close_matches(folded, self._names, n=1)
+        return f'{expected}; did you mean "{self.column_of(self._names[close[0]])}"?' if close else expected

@@ -12,22 +12,22 @@ from kernelport.tensors import Array, from_array
 from kernelport.v1 import inference_pb2 as pb
 
 
-def tensor_of(spec: TensorSpec, declared: Declared, value: Any, *, parsed: bool, folder: Path) -> pb.Tensor:
+def tensor_of(spec: TensorSpec, declared: Declared, value: Any, *, parsed: bool, files: Path | None) -> pb.Tensor:
     """The tensor of a value, as `kernelport.coercion` makes it. For inputs other than `text`, `@name` stands for what a
-    file holds: an .npy array, or the bytes of any other.
+    file in the folder `files` holds: an .npy array, or the bytes of any other.
 
     Args:
         spec: what the deployment declares.
         declared: the same, alone, ready for comparing.
         value: a text, or what JSON made of it.
         parsed: False when a text stands for what it says: a number, or a list as JSON.
-        folder: what names of files are relative to.
+        files: where the files are that values name, in it or below; None when none may be read.
 
     Raises:
         ValueProblem: when there is no such tensor.
     """
     if isinstance(value, str) and value.startswith("@") and spec.name != "text":
-        value = _file(folder / value[1:])
+        value = _named_file(files, value[1:])
     if isinstance(value, str) and not parsed:
         value = from_text(spec, value)
     if spec.dtype == pb.U8 and isinstance(value, str):
@@ -60,6 +60,14 @@ def text_tensor(name: str, text: str) -> pb.Tensor:
     if name == "text" and not text.strip():
         raise ValueProblem("expected a text, got an empty one")
     return from_array(name, utf8(text))
+
+
+def _named_file(folder: Path | None, name: str) -> Array | bytes:
+    if folder is None:
+        raise ValueProblem(f"expected a value, got @{name}: files are read only with --files, which names their folder")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueProblem(f"expected a file in {folder} or below, got @{name}")
+    return _file(folder / name)
 
 
 @functools.lru_cache(maxsize=64)
