@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 
+from kernelport.item_files.opening import ItemFileError
 from kernelport.signature import Declared, Signature
 
 ID = "id"
@@ -16,6 +17,9 @@ class Fields:
         shared: inputs that the job gives once, so that rows need not.
         columns: names in the file by field, where they differ: `{"text": "sentence"}`.
         ignored: names in the file to leave out.
+
+    Raises:
+        ItemFileError: when `columns` has one name for two fields.
     """
 
     def __init__(
@@ -33,10 +37,14 @@ class Fields:
         required = [name for name, spec in self.specs.items() if not spec.optional] or ["text"]
         self.required = tuple(name for name in required if name not in shared)
         self.shown = {name: column for name, column in (columns or {}).items() if name != column}
-        self._columns = [self.column_of(name) for name in (ID, *self.inputs)]
+        names = list(dict.fromkeys((ID, *self.inputs)))
+        self._columns = list(map(self.column_of, names))
+        twice = next((column for column in self._columns if self._columns.count(column) > 1), None)
+        if twice is not None:
+            raise ItemFileError(f"expected a column of its own for each input, got {twice} for two")
         # Upper and lower case are one, unless a model has inputs that differ in nothing else.
         self._fold = str.casefold if len(set(map(str.casefold, self._columns))) == len(self._columns) else str
-        self._names = dict(zip(map(self._fold, self._columns), (ID, *self.inputs), strict=True))
+        self._names = dict(zip(map(self._fold, self._columns), names, strict=True))
         self._ignored = frozenset(map(self._fold, ignored))
 
     def column_of(self, name: str) -> str:

@@ -76,7 +76,8 @@ def model_of(path: Path) -> str | None:
 
 
 class ItemFile:
-    """The items of a file, for one deployment. Memory grows by some 100 bytes a row that has an id, else not at all.
+    """The items of a file, for one deployment. Memory grows by some 100 bytes a row that has an id, or could have; with
+    plain text not at all.
 
     Args:
         path: the file.
@@ -88,6 +89,9 @@ class ItemFile:
         files: the folder of the files that values name as `@name`; None when none may be read.
         ignored: columns or keys to leave out.
         own_format: whether the job's output format is chosen already.
+
+    Raises:
+        ItemFileError: when `columns` has one name for two fields.
     """
 
     def __init__(
@@ -168,7 +172,9 @@ class ItemFile:
                     yield row
                     continue
                 item, problems = self._item(row)
-                if not problems and row.id is not None and (finding := _twice(item.id, row.line, lines_of_ids)):
+                # A line's number may be the id of another one.
+                may_meet = row.id is not None or self._kind == "jsonl"
+                if not problems and may_meet and (finding := _twice(item.id, row.line, lines_of_ids)):
                     problems.append(Problem(row.line, row.shown.get(ID, ID), finding))
                 if problems:
                     yield from problems

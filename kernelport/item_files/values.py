@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelport import npz
 from kernelport.coercion import ValueProblem, array_of, from_text, show, unexpected, utf8
 from kernelport.signature import Declared, TensorSpec, describe
 from kernelport.tensors import Array, from_array
@@ -78,8 +79,8 @@ def _file(path: Path) -> Array | bytes:
         ValueProblem: when it cannot be read.
     """
     try:
-        return np.load(path, allow_pickle=False) if path.suffix == ".npy" else path.read_bytes()
+        return npz.read_npy(path) if path.suffix == ".npy" else path.read_bytes()
     except OSError as error:
         raise ValueProblem(f"expected a file, got @{path}: {error.strerror}") from None
-    except (ValueError, EOFError) as error:
-        raise ValueProblem(f"expected a file, got @{path}: {error}") from None
+    except ValueError as error:
+        raise ValueProblem(f"@{path}: {error}") from None
