@@ -111,5 +111,10 @@ class Child:
             backoff_s = min(LONGEST_BACKOFF_S, 2 * backoff_s)
 
 
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours, whatever files lie in the current folder."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

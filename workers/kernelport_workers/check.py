@@ -1,6 +1,7 @@
 """`python -m kernelport_workers.check`: says as JSON what keeps each deployment from running here."""
 
 import json
+import os
 import sys
 
 from kernelport.deployments import Deployment, load_deployments
@@ -22,6 +23,7 @@ def problem_of(deployment: Deployment) -> str | None:
 
 
 def main() -> None:
+    sys.path.append(os.getcwd())  # a pipeline may lie there
     deployments = load_deployments(Settings.from_environment().deployments_file)
     json.dump({name: problem_of(deployments[name]) for name in sorted(deployments)}, sys.stdout)
 
