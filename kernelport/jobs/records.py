@@ -173,7 +173,7 @@ def item_of(
     item.batch_size = batch.batch_size
     item.finished_unix_us = batch.finished_unix_us
     if not own.error:
-        item.file = file_name(new.id, batch.suffix)
+        item.file = file_name(new.id, batch.suffix, portable=batch.portable_names)
         item.file_bytes = own.file_bytes
         item.sha256 = own.sha256
         item.audio_s = own.audio_s

@@ -17,7 +17,7 @@ class Page(_message.Message):
     def __init__(self, items: _Optional[_Iterable[bytes]] = ..., places: _Optional[_Iterable[int]] = ..., first_index: _Optional[int] = ...) -> None: ...
 
 class BatchResult(_message.Message):
-    __slots__ = ("page", "finished_unix_us", "backend_s", "batch_size", "attempts", "items", "suffix")
+    __slots__ = ("page", "finished_unix_us", "backend_s", "batch_size", "attempts", "items", "suffix", "portable_names")
     PAGE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     BACKEND_S_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class BatchResult(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     SUFFIX_FIELD_NUMBER: _ClassVar[int]
+    PORTABLE_NAMES_FIELD_NUMBER: _ClassVar[int]
     page: int
     finished_unix_us: int
     backend_s: float
@@ -32,7 +33,8 @@ class BatchResult(_message.Message):
     attempts: int
     items: _containers.RepeatedCompositeFieldContainer[ItemResult]
     suffix: str
-    def __init__(self, page: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., attempts: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ..., suffix: _Optional[str] = ...) -> None: ...
+    portable_names: bool
+    def __init__(self, page: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., attempts: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ..., suffix: _Optional[str] = ..., portable_names: _Optional[bool] = ...) -> None: ...
 
 class ItemResult(_message.Message):
     __slots__ = ("position", "error", "file_bytes", "sha256", "audio_s")
