@@ -50,6 +50,7 @@ class Parsed(click.ParamType[str]):
 
 
 ADDRESS = Parsed("host:port", parse_address)
+REDIS_URL = Parsed("url", parse_redis_url)
 
 
 class Seconds(click.ParamType[float]):
@@ -82,7 +83,7 @@ state_dir = option(
 )
 redis_url = option(
     "--redis-url",
-    type=Parsed("url", parse_redis_url),
+    type=REDIS_URL,
     default=None,
     help="An existing Redis to use instead of an embedded one.",
 )
