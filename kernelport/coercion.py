@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kernelport.errors import FieldViolation, InvalidArgumentError, ResourceExhaustedError
+from kernelport.limits import about
 from kernelport.signature import Signature, TensorSpec, describe
 from kernelport.tensors import MAX_MESSAGE_BYTES, NUMPY_DTYPES, Array, dtype_name, from_array, wire_bytes
 from kernelport.v1 import inference_pb2 as pb
@@ -144,8 +145,8 @@ def utf8(text: str) -> Array:
 
 def unexpected(spec: TensorSpec, value: Any) -> ValueProblem:
     """What to say of a value that is not of the kind that an input takes."""
-    about = f" ({spec.description})" if spec.description else ""
-    return ValueProblem(f"expected {describe(spec)}{about}, got {show(value)}")
+    known = about(spec)
+    return ValueProblem(f"expected {describe(spec)}{f' ({known})' if known else ''}, got {show(value)}")
 
 
 def show(value: Any) -> str:

@@ -44,12 +44,31 @@ def read(file: Path | IO[bytes]) -> dict[str, Array]:
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             arrays = {name.removesuffix(".npy"): _read_array(archive, name) for name in names}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy's own parser raise a dozen kinds on damaged bytes
         raise ValueError(f"expected an .npz file of arrays: {error}") from error
     for name in [name.removesuffix(_LENGTHS) for name in arrays if name.endswith(_LENGTHS)]:
         if name + _BYTES in arrays:
             arrays[name] = _strings(name, arrays.pop(name + _BYTES), arrays.pop(name + _LENGTHS))
     return {name: array.astype(object) if array.dtype.kind == "S" else array for name, array in arrays.items()}
+
+
+def read_npy(file: Path) -> Array:
+    """The array of an .npy file.
+
+    Raises:
+        ValueError: when it is no such file, or damaged.
+        OSError: when it cannot be read.
+    """
+    try:
+        with file.open("rb") as opened:
+            array: Array = np.lib.format.read_array(opened, allow_pickle=False)
+            return array
+    except OSError:
+        raise
+    except Exception as error:  # numpy's parser raises a dozen kinds on damaged bytes
+        raise ValueError(f"expected an .npy file of an array: {error}") from error
 
 
 def _parts(name: str, array: Array) -> Iterator[tuple[str, Array]]:

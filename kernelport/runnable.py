@@ -6,13 +6,13 @@ The worker package knows; it is asked through a process of its own, since nothin
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kernelport.settings import Settings
 from kernelport.stack import StackError
+from kernelport.stack.processes import module_command
 
 
 def problems_by_deployment(settings: Settings) -> dict[str, str | None]:
@@ -37,9 +37,8 @@ def rows_of_model(model: Path) -> dict[str, Any]:
 
 
 def _ask(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
-    finished = subprocess.run(
-        [sys.executable, "-m", module, *arguments], env=env, capture_output=True, text=True, check=False
-    )
+    command = module_command(module, *arguments)
+    finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise StackError(f"cannot ask the worker package what runs here: {finished.stderr.strip()}")
     return json.loads(finished.stdout)

@@ -1,9 +1,10 @@
 """What every process is told by its environment. Each field is the variable KERNELPORT_<FIELD>."""
 
 import ipaddress
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,11 @@ PREFIX = "KERNELPORT_"
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
+_ADDRESS = re.compile(r"(\[[^\s\[\]]*\]|[^\s\[\]]*):(?P<port>[0-9]{1,5})")
+MAX_PORT = 65535
+# What counts as for ever: longer times overflow somewhere on their way.
+_MOST_S = 10 * 365 * 24 * 3600
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -32,6 +38,34 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError(f"expected a size such as 1048576 or 64MiB, got {text!r}")
     return int(match[1]) * _UNITS[(match[2] or "B").lower()]
+
+
+def parse_address(text: str) -> str:
+    """A `host:port` to listen on, as it is; the port 0 stands for a free one.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > MAX_PORT:
+        raise ValueError(f"expected host:port with a port of at most {MAX_PORT}, got {text!r}")
+    return text
+
+
+def parse_redis_url(text: str) -> str:
+    """A Redis URL, as it is.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    from redis.connection import parse_url  # here, because clients read settings, too, and know no Redis
+
+    try:
+        parse_url(text)  # type: ignore[no-untyped-call]
+    except ValueError:  # neither the URL nor what is said of it is told: they may hold a password
+        expected = f"expected a URL such as {DEFAULT_REDIS_URL}, rediss://... or unix://..."
+        raise ValueError(f"{expected}, user and password percent-encoded") from None
+    return text
 
 
 def _networks(text: str) -> str:
@@ -78,7 +112,7 @@ class Settings:
         stop_s: seconds a worker or front door that is told to stop has for what it has begun.
         metrics_listen: host:port of the Prometheus endpoint; none when empty.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
-        log_level: DEBUG, INFO, WARNING or ERROR.
+        log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
         webhook_networks: networks that webhooks may go to beside public addresses, such as `10.0.0.0/8,fd00::/8`.
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
@@ -118,7 +152,7 @@ class Settings:
         """Reads the variables that are set; the rest keep their defaults.
 
         Raises:
-            SettingsError: when one does not parse.
+            SettingsError: when one does not parse, or is out of range.
         """
         values: dict[str, Any] = {}
         for item in fields(cls):
@@ -143,11 +177,32 @@ def _log_format(text: str) -> str:
     return text
 
 
-def _answer_size(text: str) -> int:
+def _log_level(text: str) -> str:
+    if text.upper() not in _LOG_LEVELS:
+        raise ValueError(f"expected one of {', '.join(_LOG_LEVELS)}, got {text!r}")
+    return text.upper()
+
+
+def _message_size(text: str) -> int:
     size = parse_size(text)
     if size > MAX_MESSAGE_BYTES:
         raise ValueError(f"expected at most {MAX_MESSAGE_BYTES} bytes, which is all that gRPC carries, got {text!r}")
+    if size == 0:
+        raise ValueError(f"expected at least 1 byte, got {text!r}")
     return size
+
+
+def _seconds_from(least: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not least <= seconds <= _MOST_S:
+            raise ValueError(f"expected seconds from {least:g} to {_MOST_S}, got {text!r}")
+        return seconds
+
+    return parse
 
 
 def _switch(text: str) -> bool:
@@ -158,17 +213,21 @@ def _switch(text: str) -> bool:
 
 
 _PARSERS: dict[str, Any] = {
+    "redis_url": parse_redis_url,
+    "listen": parse_address,
+    "metrics_listen": parse_address,
     "deployments_file": Path,
-    "max_message_bytes": parse_size,
-    "max_answer_bytes": _answer_size,
+    "max_message_bytes": _message_size,
+    "max_answer_bytes": _message_size,
     "claim_bytes": parse_size,
-    "heartbeat_ttl_s": float,
-    "lease_s": float,
-    "result_ttl_s": float,
-    "stop_s": float,
-    "storage_patience_s": float,
-    "job_retention_s": float,
+    "heartbeat_ttl_s": _seconds_from(0.1),
+    "lease_s": _seconds_from(0.1),
+    "result_ttl_s": _seconds_from(1),
+    "stop_s": _seconds_from(0),
+    "storage_patience_s": _seconds_from(0.1),
+    "job_retention_s": _seconds_from(1),
     "webhook_networks": _networks,
+    "log_level": _log_level,
     "log_format": _log_format,
     "custom_ops": _switch,
 }

@@ -6,6 +6,7 @@ may want it says that it has the same folder; everywhere else it is a key in Red
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import time
@@ -15,6 +16,7 @@ from typing import Self
 # Where Linux keeps files in memory.
 MEMORY = Path("/dev/shm")  # noqa: S108
 _ID_FILE = "id"
+_NAME = re.compile(r"[0-9]+-[^/\0]+")
 # What is left free for others: a full folder must not stop them.
 _RESERVE_BYTES = 64 * 2**20
 
@@ -67,7 +69,9 @@ class SharedFolder:
         return name
 
     def get(self, name: str) -> bytes | None:
-        """A message; None when there is none of this name."""
+        """A message; None when there is none of this name. A name comes from Redis, and may be anything."""
+        if not _NAME.fullmatch(name):
+            return None
         try:
             return (self._path / name).read_bytes()
         except OSError:
@@ -75,8 +79,9 @@ class SharedFolder:
 
     def discard(self, name: str) -> None:
         """Lets a message go."""
-        with contextlib.suppress(OSError):
-            (self._path / name).unlink()
+        if _NAME.fullmatch(name):
+            with contextlib.suppress(OSError):
+                (self._path / name).unlink()
 
     def sweep(self) -> None:
         """Lets go of what is of no use any more: its owner died."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from kernelport.errors import FieldViolation
+from kernelport.limits import Limits
 from kernelport.tensors import Array, dtype_name, wire_dtype
 from kernelport.v1 import deployment_pb2
 from kernelport.v1 import inference_pb2 as pb
@@ -24,6 +25,9 @@ def tensor_spec(
     other_dtypes: Sequence[pb.DType] = (),
     batch_axis: int = 0,
     pads: Sequence[Pad] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    max_characters: int = 0,
 ) -> TensorSpec:
     """Describes one tensor.
 
@@ -32,6 +36,9 @@ def tensor_spec(
         other_dtypes: element types accepted beside `dtype`.
         batch_axis: along which requests are stacked, in a signature that is `batchable`.
         pads: further axes along which stacked requests may differ.
+        minimum: the least value that an element of an input may have.
+        maximum: the greatest.
+        max_characters: of the UTF-8 text that a U8 input holds; 0 for no limit.
     """
     dimensions = [
         deployment_pb2.Dimension(size=size) if isinstance(size, int) else deployment_pb2.Dimension(size=-1, symbol=size)
@@ -47,6 +54,9 @@ def tensor_spec(
         other_dtypes=other_dtypes,
         batch_axis=batch_axis,
         pads=pads,
+        minimum=minimum,
+        maximum=maximum,
+        max_characters=max_characters,
     )
 
 
@@ -54,10 +64,13 @@ class Declared:
     """The inputs that a model declares, unpacked once: reading a message's fields takes longer than comparing them."""
 
     def __init__(self, specs: Iterable[TensorSpec]) -> None:
+        specs = list(specs)
         self._inputs = {spec.name: _Expected.of(spec) for spec in specs}
+        self._limits = {spec.name: limits for spec in specs if (limits := Limits.of(spec))}
 
     def violations(self, tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
-        """How sound tensors miss what is declared: unknown or missing names, dtype, rank, fixed dimensions."""
+        """How sound tensors miss what is declared: unknown or missing names, dtype, rank, fixed dimensions, or
+        values outside the limits."""
         missing = self._inputs.copy()
         for index, tensor in enumerate(tensors):
             declared = missing.pop(tensor.name, None)
@@ -70,6 +83,10 @@ class Declared:
             finding = declared.finding(tensor)
             if finding:
                 yield FieldViolation(f"{field}[{index}].{finding[0]}", f'tensor "{tensor.name}": {finding[1]}')
+                continue
+            limits = self._limits.get(tensor.name)
+            if limits is not None and (outside := limits.finding(tensor)):
+                yield FieldViolation(f'{field}["{tensor.name}"]', outside)
         for name, declared in missing.items():
             if not declared.spec.optional:
                 yield FieldViolation(field, f'input "{name}" is missing; expected {describe(declared.spec)}')

@@ -1,5 +1,6 @@
 """The `kernelport` command."""
 
+import io
 import sys
 
 import click
@@ -73,8 +74,14 @@ for command in COMMANDS:
 
 def main() -> None:
     """Runs the command line; what a user can mend is one line on stderr, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of names and texts that the terminal cannot show
     try:
         cli()
-    except EXPECTED as error:
+    except UnicodeEncodeError as error:
+        click.echo(f"error: expected Unicode text, got {error.object!a}", err=True)
+        sys.exit(1)
+    except (*EXPECTED, OSError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from kernelport.stack.processes import module_command
+
 _PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -23,4 +25,4 @@ def lambda_cloud(arguments: tuple[str, ...]) -> None:
 
 
 def _become(module: str, arguments: tuple[str, ...]) -> None:
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - signals and all
+    os.execv(sys.executable, module_command(module, *arguments))  # noqa: S606 - signals and all

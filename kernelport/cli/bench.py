@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from kernelport.stack.processes import module_command
+
 
 @click.group()
 def bench() -> None:
@@ -15,5 +17,5 @@ def bench() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def luxtts(arguments: tuple[str, ...]) -> None:
     """Time every path of LuxTTS; `kernelport bench luxtts --help` shows the options."""
-    command = [sys.executable, "-m", "kernelport_workers.luxtts.bench", *arguments]
+    command = module_command("kernelport_workers.luxtts.bench", *arguments)
     sys.exit(subprocess.run(command, check=False).returncode)

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from kernelport.cli import options
 from kernelport.client import Client
+from kernelport.limits import about
 from kernelport.runnable import rows_of_model
 from kernelport.signature import TensorSpec, describe
 from kernelport.v1 import deployment_pb2 as pb
@@ -71,7 +72,7 @@ def show(name: str, target: str, as_json: bool) -> None:
     for title, specs in (("input", found.signature.inputs), ("output", found.signature.outputs)):
         for spec in specs:
             optional = " (optional)" if spec.optional else ""
-            click.echo(f"  {title:<10} {spec.name}: {describe(spec)}{optional} {spec.description}".rstrip())
+            click.echo(f"  {title:<10} {spec.name}: {describe(spec)}{optional} {about(spec)}".rstrip())
 
 
 @deployments.command()

@@ -13,6 +13,7 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flowe
 @click.command()
 @click.option(
     "--listen",
+    type=options.ADDRESS,
     default=DEFAULT_FLOWER_LISTEN,
     envvar=f"{PREFIX}FLOWER_LISTEN",
     show_envvar=True,

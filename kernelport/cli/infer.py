@@ -1,7 +1,6 @@
 """`kernelport infer`: tensors from files through a deployment into a file."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import numpy as np
 from kernelport import npz
 from kernelport.cli import options
 from kernelport.client import Client
+from kernelport.item_files.opening import open_bytes
+from kernelport.tensors import Array
 
 
 @click.command()
@@ -30,7 +31,8 @@ def infer(
     model: str, source: Path | None, assignments: tuple[str, ...], out: Path | None, target: str, timeout: float | None
 ) -> None:
     """Run MODEL on the tensors in SOURCE: an .npz file, a JSON file (or - for stdin) of the form {"x": [[1, 2]]}, or
-    an .npy file for a model with one input."""
+    an .npy file for a model with one input. In JSON that is printed, what is no number is "NaN", "Infinity" or
+    "-Infinity"."""
     if out is not None and out.suffix not in (".npz", ".json"):
         raise click.UsageError(f"--out: expected a name that ends in .npz or .json, got {out}")
     with Client(target, timeout_s=timeout) as client:
@@ -52,9 +54,10 @@ def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
         if source.suffix == ".npz":
             return npz.read(source)
         if source.suffix == ".npy":
-            return {names[0]: np.load(source, allow_pickle=False)}
-        values = json.loads(sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8"))
-    except (OSError, ValueError, EOFError, RecursionError) as error:
+            return {names[0]: npz.read_npy(source)}
+        with open_bytes(source) as file:
+            values = json.loads(file.read())
+    except (OSError, ValueError, RecursionError) as error:
         raise click.UsageError(f"{source}: {error}") from error
     if not isinstance(values, dict):
         raise click.UsageError(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
@@ -65,11 +68,22 @@ def _write(outputs: dict[str, Any], out: Path | None) -> None:
     if out is not None and out.suffix == ".npz":
         npz.write(out, outputs)
         return
-    text = json.dumps({name: array.tolist() for name, array in outputs.items()}, default=_text)
+    text = json.dumps({name: _values(array) for name, array in outputs.items()}, default=_text, allow_nan=False)
     if out is None:
         click.echo(text)
     else:
         out.write_text(text + "\n")
+
+
+def _values(array: Array) -> Any:
+    """The elements as lists. JSON has no NaN and no infinity: they are texts, as protobuf writes them."""
+    if array.dtype.kind not in "fV" or np.isfinite(array).all():
+        return array.tolist()
+    elements = array.astype(np.float64).astype(object)
+    elements[np.isnan(array)] = "NaN"
+    elements[np.isposinf(array)] = "Infinity"
+    elements[np.isneginf(array)] = "-Infinity"
+    return elements.tolist()
 
 
 def _text(value: object) -> str:

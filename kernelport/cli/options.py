@@ -1,16 +1,20 @@
 """Options that several commands share. Each is also a KERNELPORT_* variable."""
 
+import contextlib
+import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
+from kernelport import npz
 from kernelport.coercion import from_texts
-from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir
+from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir, parse_address, parse_redis_url
 from kernelport.signature import Signature
 
+_GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -21,9 +25,55 @@ def option(*names: str, **settings: Any) -> Decorator:
     return click.option(*names, envvar=variable, show_envvar=True, show_default=True, **settings)
 
 
-target = option("--target", default=DEFAULT_LISTEN, help="host:port of the front door.")
+def _parse_target(text: str) -> str:
+    """An address, or what gRPC knows beside that, such as `unix:/run/kernelport` and `dns:///host:port`."""
+    return text if _GRPC_NAME.match(text) else parse_address(text)
+
+
+class Parsed(click.ParamType[str]):
+    """A text that a function accepts, or refuses with a ValueError; an empty one stands for none.
+
+    Args:
+        name: what it is, as the help shows it.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], str]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, as it is."""
+        try:
+            return self._parse(value) if value else ""
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = Parsed("host:port", parse_address)
+REDIS_URL = Parsed("url", parse_redis_url)
+
+
+class Seconds(click.ParamType[float]):
+    """A number of seconds above 0."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds of a text."""
+        with contextlib.suppress(ValueError):
+            if 0 < (seconds := float(value)) < math.inf:
+                return seconds
+        self.fail(f"expected a number of seconds above 0, got {value!r}", param, ctx)
+
+
+target = option(
+    "--target", type=Parsed("host:port", _parse_target), default=DEFAULT_LISTEN, help="host:port of the front door."
+)
 listen = option(
-    "--listen", default=DEFAULT_LISTEN, help="host:port the front door listens on; port 0 takes a free one."
+    "--listen",
+    type=ADDRESS,
+    default=DEFAULT_LISTEN,
+    help="host:port the front door listens on; port 0 takes a free one.",
 )
 state_dir = option(
     "--state-dir",
@@ -31,9 +81,15 @@ state_dir = option(
     default=default_state_dir,
     help="Where the embedded Redis keeps its data and every process its log.",
 )
-redis_url = option("--redis-url", default=None, help="An existing Redis to use instead of an embedded one.")
+redis_url = option(
+    "--redis-url",
+    type=REDIS_URL,
+    default=None,
+    help="An existing Redis to use instead of an embedded one.",
+)
 metrics_listen = option(
     "--metrics-listen",
+    type=ADDRESS,
     default="",
     help="host:port of the front door's Prometheus endpoint; the workers take the ports after it. None by default.",
 )
@@ -48,7 +104,7 @@ custom_ops = option(
     is_flag=True,
     help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
 )
-timeout = option("--timeout", type=float, default=None, help="Seconds a call may take.")
+timeout = option("--timeout", type=Seconds(), default=None, help="Seconds a call may take.")
 
 
 def parse_assignment(text: str) -> tuple[str, str]:
@@ -84,6 +140,6 @@ def file_or_text(value: str) -> Any:
         return value
     path = Path(value[1:])
     try:
-        return np.load(path, allow_pickle=False) if path.suffix == ".npy" else path.read_bytes()
-    except (OSError, ValueError, EOFError) as error:
+        return npz.read_npy(path) if path.suffix == ".npy" else path.read_bytes()
+    except (OSError, ValueError) as error:
         raise click.BadParameter(f"{value}: {error}") from error

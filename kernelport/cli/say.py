@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import click
 from rich.console import Console
@@ -12,13 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport.audio import FORMATS
 from kernelport.cli import options
 from kernelport.client import Client
+from kernelport.item_files import Problem
+from kernelport.item_files.lines import read_lines
+from kernelport.item_files.opening import STDIN, open_utf8
 from kernelport.speaking import Line, speak_lines
 
 
 @click.command()
 @click.argument("texts", nargs=-1)
 @click.option(
-    "-f", "--file", type=click.File(encoding="utf-8"), help="Read texts from a file, a line each; - is stdin."
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="Read texts from a file, a line each; - is stdin.",
 )
 @options.option("--deployment", default="hibari-en", help="The deployment that speaks.")
 @click.option(
@@ -39,7 +45,7 @@ from kernelport.speaking import Line, speak_lines
 @options.timeout
 def say(
     texts: tuple[str, ...],
-    file: TextIO | None,
+    file: Path | None,
     deployment: str,
     out: Path | None,
     ending: str,
@@ -58,7 +64,7 @@ def say(
     columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     failed, seconds = 0, 0.0
     with Client(target, timeout_s=timeout) as client, Progress(*columns, console=console) as progress:
-        inputs = options.read_assignments(assignments, client.deployment(deployment).signature) if assignments else {}
+        inputs = _inputs(client, deployment, assignments)
         bar = progress.add_task("", total=len(lines))
         for spoken in speak_lines(client, deployment, lines, inputs, parallel):
             progress.advance(bar)
@@ -72,17 +78,41 @@ def say(
         sys.exit(1)
 
 
-def _texts(texts: tuple[str, ...], file: TextIO | None) -> list[str]:
+def _inputs(client: Client, deployment: str, assignments: tuple[str, ...]) -> dict[str, Any]:
+    """The inputs beside the text."""
+    if not assignments:
+        return {}
+    signature = client.deployment(deployment).signature
+    known = [spec.name for spec in signature.inputs if spec.name != "text"]
+    for name, _ in map(options.parse_assignment, assignments):
+        if name not in known:
+            expected = f"expected one of {', '.join(known)}" if known else "expected none"
+            raise click.UsageError(f"--set {name}: {expected}, which is what {deployment} takes beside the text")
+    return options.read_assignments(assignments, signature)
+
+
+def _texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if texts and file is not None:
         raise click.UsageError("expected TEXTS or --file, not both")
     if not texts and file is None:
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("expected TEXTS, --file, or text on stdin")
-        file = sys.stdin
-    lines = list(texts) if file is None else [line.strip() for line in file if line.strip()]
+        file = STDIN
+    lines = list(texts) if file is None else _lines(file)
     if not lines:
         raise click.UsageError("there is nothing to say")
     return lines
+
+
+def _lines(source: Path) -> list[str]:
+    """The lines of a file that are not blank."""
+    lines = []
+    with open_utf8(source) as file:
+        for line in read_lines(file):
+            if isinstance(line, Problem):
+                raise click.UsageError(f"{source}:{line}")
+            lines.append(line.text.strip())
+    return list(filter(None, lines))
 
 
 def _with_paths(texts: Sequence[str], out: Path | None, ending: str) -> list[Line]:

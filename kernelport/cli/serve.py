@@ -14,6 +14,8 @@ from kernelport.manifests import load_manifest
 from kernelport.settings import Settings
 from kernelport.stack import Stack
 
+_COUNT = click.IntRange(1, 2**31 - 1)
+
 
 @click.command()
 @options.option("--backend", type=click.Choice(["onnx"]), default="onnx", help="What runs the model.")
@@ -33,8 +35,8 @@ from kernelport.stack import Stack
     default="auto",
     help="Stack requests where it is proven or declared that rows are independent, only where declared, or never.",
 )
-@options.option("--max-batch", type=click.IntRange(1), default=32, help="The most requests of a batch.")
-@options.option("--max-rows", type=click.IntRange(1), default=8192, help="The most rows of requests that are stacked.")
+@options.option("--max-batch", type=_COUNT, default=32, help="The most requests of a batch.")
+@options.option("--max-rows", type=_COUNT, default=8192, help="The most rows of requests that are stacked.")
 @options.listen
 @options.state_dir
 @options.redis_url

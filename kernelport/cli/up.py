@@ -28,7 +28,9 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 @options.deployments_file
 @options.metrics_listen
 @options.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
-@options.option("--flower-listen", default=DEFAULT_FLOWER_LISTEN, help="host:port Flower listens on.")
+@options.option(
+    "--flower-listen", type=options.ADDRESS, default=DEFAULT_FLOWER_LISTEN, help="host:port Flower listens on."
+)
 def up(
     chosen: str | None,
     listen: str,

@@ -14,7 +14,8 @@ DELIMITERS = ",;\t"
 
 def csv_rows(lines: Iterable[Line | Problem], fields: Fields) -> Iterator[Row | Problem]:
     """Rows of a CSV file; a quoted value may span lines. Values are separated by commas, semicolons or tabs, whichever
-    the first line has most of. An empty cell is a value that is not given."""
+    the first line has most of. An empty cell is a value that is not given. Columns at the end that have no name and no
+    values are left out, as are rows without any value: spreadsheets write both."""
     feed = _Feed(lines)
     reader = csv.reader(feed, delimiter=feed.delimiter(), strict=True)
     header: list[str] | None = None
@@ -33,8 +34,10 @@ def csv_rows(lines: Iterable[Line | Problem], fields: Fields) -> Iterator[Row | 
             yield from feed.take_problems()
             if header is None:
                 return
+        elif cells and not any(map(str.strip, cells)):
+            continue
         elif cells and header is None:
-            header = [cell.strip() for cell in cells]
+            header = [cell.strip() for cell in _without_blanks(cells, 0)]
             problems = list(_header_problems(begins, header, fields))
             yield from problems
             if problems:
@@ -43,6 +46,15 @@ def csv_rows(lines: Iterable[Line | Problem], fields: Fields) -> Iterator[Row | 
             yield _row(begins, header, cells, fields)
         if cells is None:
             return
+
+
+def looks_like_table(lines: Iterable[Line | Problem]) -> bool:
+    """Whether the first line that is not blank names columns between tabs, `id` or `text` among them: what Excel calls
+    Unicode text, and names `.txt`."""
+    first = next((line for line in lines if isinstance(line, Problem) or line.text.strip()), None)
+    if first is None or isinstance(first, Problem) or "\t" not in first.text:
+        return False
+    return any(cell.strip('" ').casefold() in (ID, "text") for cell in first.text.split("\t"))
 
 
 class _Feed:
@@ -107,7 +119,16 @@ def _header_problems(line: int, header: list[str], fields: Fields) -> Iterator[P
             yield Problem(line, fields.column_of(name), f"{expected}; got {', '.join(map(show, header))}", fatal=True)
 
 
+def _without_blanks(cells: list[str], least: int) -> list[str]:
+    """Cells without the blank ones at the end, but at least so many."""
+    count = len(cells)
+    while count > least and not cells[count - 1].strip():
+        count -= 1
+    return cells[:count]
+
+
 def _row(line: int, header: list[str], cells: list[str], fields: Fields) -> Row | Problem:
+    cells = _without_blanks(cells, len(header))
     if len(cells) != len(header):
         return Problem(line, "", f"expected {len(header)} values as in the first line, got {len(cells)}")
     if [cell.strip() for cell in cells] == header:

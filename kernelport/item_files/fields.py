@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 
-from kernelport.signature import Signature
+from kernelport.item_files.opening import ItemFileError
+from kernelport.signature import Declared, Signature
 
 ID = "id"
 
@@ -16,6 +17,9 @@ class Fields:
         shared: inputs that the job gives once, so that rows need not.
         columns: names in the file by field, where they differ: `{"text": "sentence"}`.
         ignored: names in the file to leave out.
+
+    Raises:
+        ItemFileError: when `columns` has one name for two fields.
     """
 
     def __init__(
@@ -27,28 +31,38 @@ class Fields:
         ignored: Iterable[str] = (),
     ) -> None:
         self.specs = {spec.name: spec for spec in signature.inputs}
+        self.declared = {name: Declared([spec]) for name, spec in self.specs.items()}
         self.known = bool(self.specs)
         self.inputs = list(self.specs) or ["text"]
         required = [name for name, spec in self.specs.items() if not spec.optional] or ["text"]
         self.required = tuple(name for name in required if name not in shared)
         self.shown = {name: column for name, column in (columns or {}).items() if name != column}
-        self._names = {self.column_of(name): name for name in (ID, *self.inputs)}
-        self._ignored = frozenset(ignored)
+        names = list(dict.fromkeys((ID, *self.inputs)))
+        self._columns = list(map(self.column_of, names))
+        twice = next((column for column in self._columns if self._columns.count(column) > 1), None)
+        if twice is not None:
+            raise ItemFileError(f"expected a column of its own for each input, got {twice} for two")
+        # Upper and lower case are one, unless a model has inputs that differ in nothing else.
+        self._fold = str.casefold if len(set(map(str.casefold, self._columns))) == len(self._columns) else str
+        self._names = dict(zip(map(self._fold, self._columns), names, strict=True))
+        self._ignored = frozenset(map(self._fold, ignored))
 
     def column_of(self, name: str) -> str:
         """What the file calls a field."""
         return self.shown.get(name, name)
 
     def name_of(self, column: str) -> str | None:
-        """The field of a column or key; None for one that is ignored or unknown."""
-        return None if column in self._ignored else self._names.get(column)
+        """The field of a column or key, in upper or lower case; None for one that is ignored or unknown."""
+        folded = self._fold(column)
+        return None if folded in self._ignored else self._names.get(folded)
 
     def unknown(self, column: str) -> str | None:
         """What to say of a column or key that is none of the fields; None when it is one, or ignored."""
-        if column in self._names or column in self._ignored:
+        folded = self._fold(column)
+        if folded in self._names or folded in self._ignored:
             return None
-        expected = f"expected one of {', '.join(self._names)}"
+        expected = f"expected one of {', '.join(self._columns)}"
         if not self.known:
             return f"{expected}: no worker has told yet what else the deployment takes"
-        close = difflib.get_close_matches(column, self._names, n=1)
-        return f'{expected}; did you mean "{close[0]}"?' if close else expected
+        close = difflib.get_close_matches(folded, self._names, n=1)
+        return f'{expected}; did you mean "{self.column_of(self._names[close[0]])}"?' if close else expected

@@ -21,7 +21,11 @@ def jsonl_rows(lines: Iterable[Line | Problem], fields: Fields) -> Iterator[Row 
         if problems:
             yield from problems
             continue
-        given = {name: value for key, value in entry.items() if (name := fields.name_of(key)) and value is not None}
+        pairs = [(name, value) for key, value in entry.items() if (name := fields.name_of(key)) and value is not None]
+        given = dict(pairs)
+        if len(given) < len(pairs):
+            yield Problem(line, "", f"expected one key for each field, got {', '.join(map(show, entry))}")
+            continue
         yield Row(line, given.pop(ID, None), given, parsed=True, shown=fields.shown)
 
 

@@ -8,7 +8,7 @@ from kernelport.item_files.rows import Problem
 
 MAX_LINE_BYTES = 4 * 2**20
 _SKIP_BYTES = 2**16
-_UTF_16_AND_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
 class Line(NamedTuple):
@@ -31,8 +31,8 @@ def read_lines(file: BinaryIO) -> Iterator[Line | Problem]:
             yield Problem(number, "", f"expected a line of at most {MAX_LINE_BYTES // 2**20} MiB, got a longer one")
             continue
         if number == 1:
-            if raw.startswith(_UTF_16_AND_32):
-                yield Problem(1, "", "expected UTF-8 text, got UTF-16 or UTF-32", fatal=True)
+            if raw.startswith(_UTF_32):
+                yield Problem(1, "", "expected UTF-8 or UTF-16 text, got UTF-32", fatal=True)
                 return
             raw = raw.removeprefix(codecs.BOM_UTF8)
         yield _line(number, raw)

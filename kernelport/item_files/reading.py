@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from kernelport.coercion import ValueProblem, show
-from kernelport.item_files.csv_file import csv_rows
+from kernelport.item_files.csv_file import csv_rows, looks_like_table
 from kernelport.item_files.fields import ID, Fields
 from kernelport.item_files.jsonl_file import jsonl_rows
 from kernelport.item_files.lines import read_lines
 from kernelport.item_files.openai_file import OpenAIRows, first_model, looks_like_requests
+from kernelport.item_files.opening import COMPRESSED, ItemFileError, open_utf8
 from kernelport.item_files.rows import Problem, Row
 from kernelport.item_files.text_file import text_rows
 from kernelport.item_files.values import tensor_of, text_tensor
@@ -23,10 +24,6 @@ MAX_ID_CHARACTERS = 256
 MAX_PROBLEMS = 50
 REPORT_EVERY = 1000
 _KINDS: Mapping[str, Kind] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
-
-
-class ItemFileError(Exception):
-    """A file that cannot be read."""
 
 
 @dataclass
@@ -53,16 +50,19 @@ class Report:
 
 
 def detect(path: Path) -> Kind:
-    """The kind of a file by its name's ending and, for JSONL, its first object: plain text when it says nothing else.
+    """The kind of a file by its name's ending and its first line: plain text when they say nothing else.
 
     Raises:
         ItemFileError: when it cannot be read.
     """
-    kind = _KINDS.get(path.suffix.lower(), "text")
-    if kind != "jsonl":
-        return kind
-    with _open(path) as file:
-        return "openai" if looks_like_requests(read_lines(file)) else "jsonl"
+    name = PurePath(path.name.lower())
+    kind = _KINDS.get((name.with_suffix("") if name.suffix in COMPRESSED else name).suffix, "text")
+    with open_utf8(path) as file:
+        if kind == "jsonl" and looks_like_requests(read_lines(file)):
+            return "openai"
+        if kind == "text" and looks_like_table(read_lines(file)):
+            return "csv"
+    return kind
 
 
 def model_of(path: Path) -> str | None:
@@ -71,12 +71,13 @@ def model_of(path: Path) -> str | None:
     Raises:
         ItemFileError: when it cannot be read.
     """
-    with _open(path) as file:
+    with open_utf8(path) as file:
         return first_model(read_lines(file))
 
 
 class ItemFile:
-    """The items of a file, for one deployment. Memory grows by some 100 bytes a row that has an id, else not at all.
+    """The items of a file, for one deployment. Memory grows by some 100 bytes a row that has an id, or could have; with
+    plain text not at all.
 
     Args:
         path: the file.
@@ -85,8 +86,12 @@ class ItemFile:
         signature: its signature; an empty one when nobody has loaded the model yet.
         shared: inputs that the job gives once.
         columns: names in the file by field, where they differ.
+        files: the folder of the files that values name as `@name`; None when none may be read.
         ignored: columns or keys to leave out.
         own_format: whether the job's output format is chosen already.
+
+    Raises:
+        ItemFileError: when `columns` has one name for two fields.
     """
 
     def __init__(
@@ -99,9 +104,11 @@ class ItemFile:
         shared: Collection[str] = (),
         columns: Mapping[str, str] | None = None,
         ignored: Collection[str] = (),
+        files: Path | None = None,
         own_format: bool = False,
     ) -> None:
         self._path = path
+        self._files = files
         self._kind = kind
         self._deployment = deployment
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
@@ -159,13 +166,15 @@ class ItemFile:
 
     def _read(self, requests: OpenAIRows) -> Iterator[NewItem | Problem]:
         lines_of_ids: dict[int, int] = {}
-        with _open(self._path) as file:
+        with open_utf8(self._path) as file:
             for row in self._rows(read_lines(file), requests):
                 if isinstance(row, Problem):
                     yield row
                     continue
                 item, problems = self._item(row)
-                if not problems and row.id is not None and (finding := _twice(item.id, row.line, lines_of_ids)):
+                # A line's number may be the id of another one.
+                may_meet = row.id is not None or self._kind == "jsonl"
+                if not problems and may_meet and (finding := _twice(item.id, row.line, lines_of_ids)):
                     problems.append(Problem(row.line, row.shown.get(ID, ID), finding))
                 if problems:
                     yield from problems
@@ -203,19 +212,13 @@ class ItemFile:
                     item.inputs.append(text_tensor(name, value))
                 else:
                     spec = self._fields.specs[name]
-                    item.inputs.append(tensor_of(spec, value, parsed=row.parsed, folder=self._path.parent))
+                    declared = self._fields.declared[name]
+                    item.inputs.append(tensor_of(spec, declared, value, parsed=row.parsed, files=self._files))
             except ValueProblem as problem:
                 problems.append(Problem(row.line, row.shown.get(name, name), str(problem)))
         missing = (name for name in self._fields.required if name not in row.values)
         problems += [Problem(row.line, row.shown.get(name, name), "required") for name in missing]
         return item, problems
-
-
-def _open(path: Path) -> Any:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise ItemFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _id(value: Any) -> str:

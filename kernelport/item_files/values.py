@@ -6,31 +6,33 @@ from typing import Any
 
 import numpy as np
 
+from kernelport import npz
 from kernelport.coercion import ValueProblem, array_of, from_text, show, unexpected, utf8
 from kernelport.signature import Declared, TensorSpec, describe
 from kernelport.tensors import Array, from_array
 from kernelport.v1 import inference_pb2 as pb
 
 
-def tensor_of(spec: TensorSpec, value: Any, *, parsed: bool, folder: Path) -> pb.Tensor:
+def tensor_of(spec: TensorSpec, declared: Declared, value: Any, *, parsed: bool, files: Path | None) -> pb.Tensor:
     """The tensor of a value, as `kernelport.coercion` makes it. For inputs other than `text`, `@name` stands for what a
-    file holds: an .npy array, or the bytes of any other.
+    file in the folder `files` holds: an .npy array, or the bytes of any other.
 
     Args:
         spec: what the deployment declares.
+        declared: the same, alone, ready for comparing.
         value: a text, or what JSON made of it.
         parsed: False when a text stands for what it says: a number, or a list as JSON.
-        folder: what names of files are relative to.
+        files: where the files are that values name, in it or below; None when none may be read.
 
     Raises:
         ValueProblem: when there is no such tensor.
     """
     if isinstance(value, str) and value.startswith("@") and spec.name != "text":
-        value = _file(folder / value[1:])
+        value = _named_file(files, value[1:])
     if isinstance(value, str) and not parsed:
         value = from_text(spec, value)
     if spec.dtype == pb.U8 and isinstance(value, str):
-        return text_tensor(spec.name, value)
+        return _fitting(declared, text_tensor(spec.name, value))
     if spec.dtype == pb.U8 and spec.name == "text":
         raise ValueProblem(f"expected a text, got {show(value)}")
     array = array_of(spec, value)
@@ -40,9 +42,13 @@ def tensor_of(spec: TensorSpec, value: Any, *, parsed: bool, folder: Path) -> pb
         tensor = from_array(spec.name, array)
     except TypeError:  # an .npy file of objects
         raise unexpected(spec, value) from None
-    finding = next(Declared([spec]).violations([tensor]), None)
+    return _fitting(declared, tensor)
+
+
+def _fitting(declared: Declared, tensor: pb.Tensor) -> pb.Tensor:
+    finding = next(declared.violations([tensor]), None)
     if finding is not None:
-        raise ValueProblem(finding.description.partition(": ")[2])
+        raise ValueProblem(finding.description.removeprefix(f'tensor "{tensor.name}": '))
     return tensor
 
 
@@ -57,6 +63,14 @@ def text_tensor(name: str, text: str) -> pb.Tensor:
     return from_array(name, utf8(text))
 
 
+def _named_file(folder: Path | None, name: str) -> Array | bytes:
+    if folder is None:
+        raise ValueProblem(f"expected a value, got @{name}: files are read only with --files, which names their folder")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueProblem(f"expected a file in {folder} or below, got @{name}")
+    return _file(folder / name)
+
+
 @functools.lru_cache(maxsize=64)
 def _file(path: Path) -> Array | bytes:
     """A file that rows name, most likely many of them the same one.
@@ -65,8 +79,8 @@ def _file(path: Path) -> Array | bytes:
         ValueProblem: when it cannot be read.
     """
     try:
-        return np.load(path, allow_pickle=False) if path.suffix == ".npy" else path.read_bytes()
+        return npz.read_npy(path) if path.suffix == ".npy" else path.read_bytes()
     except OSError as error:
         raise ValueProblem(f"expected a file, got @{path}: {error.strerror}") from None
-    except (ValueError, EOFError) as error:
-        raise ValueProblem(f"expected a file, got @{path}: {error}") from None
+    except ValueError as error:
+        raise ValueProblem(f"@{path}: {error}") from None

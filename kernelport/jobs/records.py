@@ -174,7 +174,7 @@ def item_of(
     item.finished_unix_us = batch.finished_unix_us
     item.revision, item.device = batch.revision, batch.device
     if not own.error:
-        item.file = file_name(new.id, batch.suffix)
+        item.file = file_name(new.id, batch.suffix, portable=batch.portable_names)
         item.file_bytes = own.file_bytes
         item.sha256 = own.sha256
         item.audio_s = own.audio_s

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kernelport.settings import PREFIX, SettingsError
+from kernelport.stack.processes import module_command
 
 DEFAULT_FLOWER_LISTEN = "127.0.0.1:5555"
-FLOWER_COMMAND = [sys.executable, "-m", "celery", "-A", "kernelport_workers.app", "flower"]
+FLOWER_COMMAND = module_command("kernelport_workers", "-A", "kernelport_workers.app", "flower")
 USER = "kernelport"
 PASSWORD_VARIABLE = f"{PREFIX}FLOWER_PASSWORD"
 # A worker that has been gone for so many seconds is no longer shown.

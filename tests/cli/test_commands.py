@@ -78,7 +78,8 @@ def test_deployments_list_and_show(stack: Stack) -> None:
     assert "F32[1]" in listed
     shown = called("deployments", "show", "hibari-en", "--target", stack.target).stdout
     assert "hibari-en: serving" in shown
-    assert "speed: F32[1] (optional)" in shown
+    assert "speed: F32[1] (optional) 0.5 to 2.0, default 1" in shown
+    assert "text: U8[bytes] at most 100,000 characters" in shown
     as_json = json.loads(called("deployments", "show", "identity-onnx", "--json", "--target", stack.target).stdout)
     assert as_json["live_workers"] == 1
     assert as_json["signature"]["inputs"][0]["dtype"] == "F32"

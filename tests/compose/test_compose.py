@@ -62,6 +62,17 @@ def test_every_variable_is_one_that_the_process_reads(files: tuple[str, ...]) ->
 
 
 @each_combination
+def test_our_images_run_on_a_root_that_cannot_be_written(files: tuple[str, ...]) -> None:
+    services = resolve.resolve(files)["services"].values()
+    for service in (each for each in services if each["image"].startswith("kernelport-")):
+        assert service["read_only"] is True
+        assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]  # noqa: S108
+        written = [volume.split(":")[1] for volume in service["volumes"] if not volume.endswith(":ro")]
+        artifacts = service["environment"].get("KERNELPORT_ARTIFACTS")
+        assert artifacts is None or artifacts in written
+
+
+@each_combination
 def test_a_process_has_the_time_to_finish_what_it_has_begun(files: tuple[str, ...]) -> None:
     for name, service in resolve.resolve(files)["services"].items():
         if name == "front-door" or service in resolve.workers(resolve.resolve(files)).values():

@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -15,7 +18,7 @@ from huggingface_hub import constants
 
 from kernelport.cli.model_fetch import model_fetch
 from kernelport.manifests import ModelFilesError, load_manifest
-from tests.config.fake_hub import COMMIT, REPO, FakeHub
+from tests.config.fake_hub import COMMIT, REPO, FakeHub, lfs_pointer
 
 MODEL = os.urandom(3_000_000)
 FILES = {
@@ -126,6 +129,109 @@ def test_a_file_that_is_not_the_expected_one_is_refused_and_removed(manifest: Pa
         load_manifest(manifest).resolve()
     hub.files["model.onnx"] = MODEL
     assert fetch(manifest).exit_code == 0
+
+
+@pytest.mark.parametrize("lists_sizes", [True, False])
+def test_the_pointer_that_stands_for_a_file_is_not_taken_for_it(
+    manifest: Path, hub: FakeHub, lists_sizes: bool
+) -> None:
+    hub.handed_out["model.onnx"] = lfs_pointer(MODEL)
+    if not lists_sizes:
+        hub.described["siblings"] = [{"rfilename": name} for name in FILES]
+    result = fetch(manifest)
+    assert result.exit_code == 1
+    assert "model.onnx: expected the file itself, got the Git LFS pointer that stands for it" in result.stderr
+    with pytest.raises(ModelFilesError):
+        load_manifest(manifest).resolve()
+    hub.handed_out.clear()
+    assert fetch(manifest).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "finding"),
+    [
+        ("model.onnx", MODEL[:-1] + b"!", f"expected SHA-256 {DIGEST}, got"),
+        ("model.onnx", MODEL[:-1], "expected 3000000 bytes as the hub lists, got 2999999"),
+        ("voices/a.bin", b"<html>Sign in</html>", "expected 10 bytes as the hub lists, got 20"),
+        ("voices/a.bin", b"", "expected 10 bytes as the hub lists, got 0"),
+    ],
+)
+def test_a_file_that_is_not_as_the_hub_lists_it_is_refused_and_removed(
+    manifest: Path, hub: FakeHub, name: str, content: bytes, finding: str
+) -> None:
+    hub.handed_out[name] = content
+    result = fetch(manifest)
+    assert result.exit_code == 1
+    assert f"Error: {name}: {finding}" in result.stderr
+    assert "the file was removed" in result.stderr
+    hub.handed_out.clear()
+    assert fetch(manifest).exit_code == 0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_hub_is_asked_again_when_it_says(
+    manifest: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("kernelport.hub.time.sleep", waits.append)
+    in_half_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    hub.busy = [(status, "7"), (status, in_half_a_minute), (status, "0")]
+    result = fetch(manifest)
+    assert result.exit_code == 0, result.output
+    assert waits[0] == 7
+    assert waits[1] == pytest.approx(30, abs=3)
+    assert f"{hub.url} is busy: asking again in 7 s" in result.stdout
+
+
+@pytest.mark.parametrize("retry_after", [None, "3600", "soon", "-1"])
+def test_a_hub_that_does_not_say_when_or_too_late_is_like_one_out_of_reach(
+    manifest: Path, hub: FakeHub, retry_after: str | None
+) -> None:
+    hub.busy = [(429, retry_after)]
+    result = fetch(manifest)
+    assert result.exit_code == 1
+    assert "does not serve now (HTTP 429)" in result.stderr
+
+
+def test_a_hub_that_stays_busy_is_given_up(manifest: Path, hub: FakeHub) -> None:
+    hub.busy = [(503, "0")] * 100
+    result = fetch(manifest)
+    assert result.exit_code == 1
+    assert "does not serve now (HTTP 503)" in result.stderr
+    assert len(hub.seen) < 20
+
+
+NONSENSE: list[tuple[bytes | None, dict[str, Any]]] = [
+    (b"<html>Welcome to the hotel's network</html>", {}),
+    (b"", {}),
+    (b"[]", {}),
+    (b"null", {}),
+    (b"[" * 100_000, {}),
+    (b"\xff\xfe", {}),
+    (None, {"sha": None}),
+    (None, {"sha": "../../../etc"}),
+    (None, {"sha": 7}),
+    (None, {"siblings": 7}),
+    (None, {"siblings": [7]}),
+    (None, {"siblings": [{}]}),
+    (None, {"siblings": [{"rfilename": None}]}),
+    (None, {"siblings": [{"rfilename": "../model.onnx"}]}),
+    (None, {"siblings": [{"rfilename": "model.onnx", "size": "much"}]}),
+    (None, {"siblings": [{"rfilename": "model.onnx", "size": 1, "lfs": {"sha256": 1, "size": 1, "pointerSize": 1}}]}),
+    (None, {"siblings": [{"rfilename": "model.onnx", "size": 1, "lfs": "yes"}]}),
+]
+
+
+@pytest.mark.parametrize(("answer", "described"), NONSENSE)
+def test_an_answer_that_makes_no_sense_is_an_error_in_words(
+    manifest: Path, hub: FakeHub, answer: bytes | None, described: dict[str, Any]
+) -> None:
+    hub.answer, hub.described = answer, described
+    result = fetch(manifest)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1
+    assert f"{hub.url} gives an answer about {REPO} that makes no sense" in result.stderr
+    assert "is it a hub? See HF_ENDPOINT" in result.stderr
 
 
 def test_the_manifest_may_come_from_the_environment(

@@ -15,9 +15,27 @@ def test_what_is_written_for_a_child_is_what_it_reads() -> None:
     [
         ("MAX_ANSWER_BYTES", "2GiB", "expected at most 2147483647 bytes, which is all that gRPC carries, got '2GiB'"),
         ("MAX_MESSAGE_BYTES", "lots", "expected a size"),
+        ("MAX_MESSAGE_BYTES", "0", "expected at least 1 byte"),
+        ("HEARTBEAT_TTL_S", "0", "expected seconds from 0.1 to 315360000, got '0'"),
+        ("LEASE_S", "-1", "expected seconds from 0.1"),
+        ("LEASE_S", "nan", "expected seconds from 0.1"),
+        ("STOP_S", "soon", "expected seconds from 0 to"),
+        ("JOB_RETENTION_S", "1e300", "expected seconds from 1 to"),
+        ("LOG_LEVEL", "WHAT", "expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got 'WHAT'"),
+        ("LISTEN", "127.0.0.1:99999", "expected host:port with a port of at most 65535"),
+        ("METRICS_LISTEN", "9464", "expected host:port"),
+        ("REDIS_URL", "redis://:pa:secret/0", "expected a URL such as redis://127.0.0.1:6379/0"),
         ("CUSTOM_OPS", "yes", "expected 1 or 0, got 'yes'"),
     ],
 )
 def test_a_value_that_is_not_expected_is_named(name: str, value: str, message: str) -> None:
-    with pytest.raises(SettingsError, match=f"KERNELPORT_{name}: {message}"):
+    with pytest.raises(SettingsError, match=f"KERNELPORT_{name}: {message}") as told:
         Settings.from_environment({f"KERNELPORT_{name}": value})
+    assert "secret" not in str(told.value)
+
+
+def test_values_are_taken_as_people_write_them() -> None:
+    given = {"LOG_LEVEL": "debug", "LISTEN": "[::1]:0", "METRICS_LISTEN": ":9464", "STOP_S": "0", "LEASE_S": "1.5"}
+    settings = Settings.from_environment({f"KERNELPORT_{name}": value for name, value in given.items()})
+    assert (settings.log_level, settings.listen, settings.metrics_listen) == ("DEBUG", "[::1]:0", ":9464")
+    assert (settings.stop_s, settings.lease_s) == (0, 1.5)

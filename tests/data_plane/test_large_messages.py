@@ -76,3 +76,19 @@ def test_messages_whose_owners_died_go_in_the_end(tmp_path: Path, monkeypatch: p
     folder.sweep()
     assert folder.get(lasting) == b"1"
     assert folder.get(expired) is None
+
+
+@pytest.mark.parametrize("name", ["../precious", "{folder}/precious", "1-x/../../precious", "", "id"])
+def test_a_name_that_is_no_message_names_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("kernelport.shared_folder.MEMORY", tmp_path)
+    folder = SharedFolder.open(str(SharedFolder.create("here")))
+    assert folder is not None
+    (tmp_path / "precious").write_text("precious")
+    name = name.format(folder=tmp_path)
+    assert folder.get(name) is None
+    folder.discard(name)
+    assert (tmp_path / "precious").exists()
+    assert (tmp_path / "here" / "id").exists()
+    message = folder.put("worker:batch:0", b"message", 10)
+    assert message is not None
+    assert folder.get(message) == b"message"

@@ -5,8 +5,8 @@ from kernelport.v1 import inference_pb2 as pb
 
 SPEECH = Signature(
     inputs=[
-        tensor_spec("text", pb.U8, ["bytes"]),
-        tensor_spec("speed", pb.F32, [1], optional=True, description="0.5 to 2"),
+        tensor_spec("text", pb.U8, ["bytes"], max_characters=5000),
+        tensor_spec("speed", pb.F32, [1], optional=True, minimum=0.5, maximum=2),
         tensor_spec("seed", pb.I64, [1], optional=True),
         tensor_spec("matrix", pb.F32, ["rows", 2], optional=True),
         tensor_spec("loud", pb.BOOL, [1], optional=True),

@@ -1,5 +1,6 @@
 """Bad rows are told with their line and field before anything is queued."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def request(custom_id: Any = "a", method: str = "POST", url: str = "/v1/audio/sp
 TEXT = [
     ("latin-1", b"Good.\ncaf\xe9\nGood.\n", 2, "", "got the byte 0xe9 at byte 4"),
     ("cut in a character", "Good.\né".encode()[:-1], 2, "", "UTF-8"),
+    ("UTF-16 with half a surrogate pair", "Good.\na\ud83d\nGood.\n".encode("utf-16", "surrogatepass"), 2, "", "UTF-8"),
+    ("UTF-16 cut in a character", "Good.\nMore.".encode("utf-16")[:-1], 2, "", "UTF-8"),
     ("a NUL byte", b"Good.\nGood.\na\0b\n", 3, "", "NUL byte at column 2"),
     ("a byte order mark inside", "Good.\n\ufeffMore.\n", 2, "", "byte order mark at column 1"),
     ("a lone carriage return", b"One.\rTwo.\nGood.\n", 1, "", "carriage return at column 5"),
@@ -37,6 +40,7 @@ CSV = [
     ("a quote that eats a line", 'id,text\na,"One\nb,"Two"\nc,Good.\n', 2, "", "until line 3"),
     ("too few values", "id,text,speed\na,Good.,1\nb\n", 3, "", "expected 3 values"),
     ("too many values", "id,text\na,Good.\nb,One, two\n", 3, "", "got 3"),
+    ("a value in a column without a name", "id,text,\na,Good.,\nb,Hi.,x\n", 3, "", "expected 2 values"),
     ("the header twice", "id,text\na,Good.\nid,text\nb,Good.\n", 3, "", "the first line again"),
     ("an id twice", "id,text\na,Good.\nb,Good.\n\na,Good.\n", 5, "id", 'got "a" as in line 2'),
     ("an empty id", 'id,text\n"",Good.\nb,Good.\n', 2, "id", "names the item"),
@@ -44,16 +48,18 @@ CSV = [
     ("a line break in an id", 'id,text\n"a\nb",Good.\nc,Good.\n', 2, "id", "printable"),
     ("no text", "id,text\na,Good.\nb,\n", 3, "text", "empty"),
     ("a blank text", 'id,text\na,Good.\nb,"  "\n', 3, "text", "empty"),
-    ("a word for a number", "text,speed\nGood.,1\nHi.,fast\n", 3, "speed", "expected F32[1] (0.5 to 2)"),
+    ("a word for a number", "text,speed\nGood.,1\nHi.,fast\n", 3, "speed", "expected F32[1] (0.5 to 2.0)"),
     ("a German decimal", 'text,speed\nGood.,1\nHi.,"1,5"\n', 3, "speed", "F32[1]"),
     ("NaN", "text,speed\nHi.,nan\nGood.,1\n", 2, "speed", "finite"),
     ("too large a number", "text,speed\nHi.,1e39\nGood.,1\n", 2, "speed", "finite"),
     ("a fraction for an integer", "text,seed\nHi.,1.5\nGood.,1\n", 2, "seed", "I64[1]"),
     ("too large an integer", f"text,seed\nHi.,{2**64}\nGood.,1\n", 2, "seed", "I64[1]"),
+    ("a number out of range", "text,speed\nGood.,2\nHi.,2.1\n", 3, "speed", "expected 0.5 to 2.0, got 2.1"),
+    ("a long text", f"text\nGood.\n{'ä' * 5001}\n", 3, "text", "expected at most 5,000 characters, got 5,001"),
     ("several numbers for one", 'text,speed\nHi.,"[1, 2]"\nGood.,1\n', 2, "speed", "expected 1 as in F32[1], got 2"),
     ("lists of unequal lengths", 'text,matrix\nHi.,"[[1, 2], [3]]"\nGood.,"[[1, 2]]"\n', 2, "matrix", "F32[rows, 2]"),
     ("half a truth", "text,loud\nHi.,perhaps\nGood.,true\n", 2, "loud", "BOOL[1]"),
-    ("a file that is not there", "text,voice\nHi.,@gone.wav\nGood.,\n", 2, "voice", "No such file"),
+    ("a file that may not be read", "text,voice\nHi.,@me.wav\nGood.,\n", 2, "voice", "only with --files"),
     ("CRLF and a bad number", "text,speed\r\nGood.,1\r\nHi.,x\r\n", 3, "speed", "F32[1]"),
     ("a value over several lines", 'text,speed\n"One\ntwo\nthree",x\nGood.,1\n', 2, "speed", "F32[1]"),
 ]
@@ -66,6 +72,7 @@ JSONL = [
     ("NaN", '{"text": "Good."}\n{"text": "Hi.", "speed": NaN}\n', 2, "", "JSON has no NaN"),
     ("thousands of digits", '{"text": "Good."}\n{"text": "Hi.", "seed": ' + "9" * 5000 + "}\n", 2, "", "JSON object"),
     ("thousands of levels", '{"text": "Good."}\n' + "[" * 100_000 + "\n", 2, "", "JSON object"),
+    ("a key twice, once as a capital", '{"text": "Good."}\n{"text": "a", "Text": "b"}\n', 2, "", "one key for each"),
     ("an unknown key", '{"text": "Good."}\n{"text": "Hi.", "sped": 1}\n', 2, '"sped"', 'did you mean "speed"?'),
     ("a text for a number", '{"text": "Good."}\n{"text": "Hi.", "speed": "1.1"}\n', 2, "speed", "F32[1]"),
     ("a truth for a number", '{"text": "Good."}\n{"text": "Hi.", "speed": true}\n', 2, "speed", "F32[1]"),
@@ -139,8 +146,8 @@ def test_a_bad_row_is_told_with_its_line_and_field_and_the_others_stay(
 @pytest.mark.parametrize(
     ("kind", "data", "line", "finding"),
     [
-        ("text", "Hi.".encode("utf-16"), 1, "expected UTF-8 text, got UTF-16"),
-        ("csv", "id,text\nb,Hi.\n".encode("utf-16"), 1, "UTF-16"),
+        ("text", "Hi.".encode("utf-32"), 1, "expected UTF-8 or UTF-16 text, got UTF-32"),
+        ("csv", "text,Text\nHi.,Hi.\n", 1, "expected one column for text, got two"),
         ("csv", "id,speed\na,1\n", 1, "names the columns, with text"),
         ("csv", "a,Good morning.\n", 1, "expected one of id, text, speed"),
         ("csv", "id,text,sped\na,Hi.,1\n", 1, 'did you mean "speed"?'),
@@ -165,7 +172,7 @@ def test_every_finding_counts_but_only_the_first_are_kept(tmp_path: Path) -> Non
     report = check(tmp_path, "csv", "text,speed,seed\n" + "Hi.,fast,x\n" * 3000 + "Hi.,1,1\n")
     assert (report.items, report.bad, report.problem_count) == (1, 3000, 6000)
     assert [str(problem) for problem in report.problems[:2]] == [
-        '2: speed: expected F32[1] (0.5 to 2), got "fast"',
+        '2: speed: expected F32[1] (0.5 to 2.0), got "fast"',
         '2: seed: expected I64[1], got "x"',
     ]
     assert len(report.problems) == 50
@@ -188,6 +195,32 @@ def test_text_alone_is_refused_where_more_is_needed(tmp_path: Path) -> None:
     assert report.fatal
     assert "CSV or JSONL with text, speed" in report.problems[0].finding
     assert check(tmp_path, "text", "Hi.\n", signature=needy, shared=["speed"]).items == 1
+
+
+@pytest.mark.parametrize("name", ["../me.wav", "voices/../../me.wav", "{folder}/me.wav"])
+def test_a_value_names_no_file_outside_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "me.wav").write_bytes(b"RIFF")
+    folder = tmp_path / "voices"
+    folder.mkdir()
+    report = check(tmp_path, "csv", f"text,voice\nHi.,@{name.format(folder=tmp_path)}\n", files=folder)
+    assert f"expected a file in {folder} or below" in report.problems[0].finding
+    report = check(tmp_path, "csv", "text,voice\nHi.,@gone.wav\n", files=folder)
+    assert "No such file" in report.problems[0].finding
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(b"One.\n" * 1000)[:-9],
+        gzip.compress(b"One.\n" * 1000)[:20] + b"\xff" * 20,
+        b"\x1f\x8b",
+        b"\x28\xb5\x2f\xfd",
+    ],
+    ids=["cut", "damaged", "empty", "zstd"],
+)
+def test_a_damaged_archive_is_told_by_its_name(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(ItemFileError, match=f"{tmp_path / 'items'} cannot be read|extra `zstd`"):
+        check(tmp_path, "text", data)
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:

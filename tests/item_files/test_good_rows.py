@@ -1,7 +1,9 @@
 """What the formats mean."""
 
+import gzip
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,26 @@ def test_text_is_a_line_an_item_named_by_its_number(tmp_path: Path) -> None:
     }
     path.write_bytes(b"")
     assert read(path, "text") == {}
+
+
+TABLE = "ID,Text,SPEED,,\r\n\r\na,Zwei – ü.,1.5,,\r\n,,,,\r\nb,Two.,,,\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, "zstd"])
+def test_a_table_as_spreadsheets_write_it(tmp_path: Path, encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    if compress == "zstd":
+        compress = pytest.importorskip("backports.zstd", reason="the extra `zstd` is not installed").compress
+    path = tmp_path / "table"
+    path.write_bytes(compress((TABLE if encoding != "utf-16-be" else f"\ufeff{TABLE}").encode(encoding)))
+    assert read(path, "csv") == {"a": {"text": "Zwei – ü.", "speed": [1.5]}, "b": {"text": "Two."}}
+
+
+def test_inputs_that_differ_only_in_case_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("x,X\n1,2\n")
+    signature = Signature(inputs=[tensor_spec(name, pb.I64, [1]) for name in ("x", "X")])
+    assert read(path, "csv", signature) == {"000002": {"x": [1], "X": [2]}}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -81,12 +103,14 @@ def test_jsonl_is_an_object_a_line(tmp_path: Path) -> None:
     }
 
 
-def test_inputs_but_text_may_name_files_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "me.wav").write_bytes(b"RIFF")
+def test_inputs_but_text_may_name_files_in_the_folder_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "voices" / "me.wav").write_bytes(b"RIFF")
     np.save(tmp_path / "m.npy", np.eye(2, dtype=np.float32))
     path = tmp_path / "lines.jsonl"
-    path.write_text(json.dumps({"text": "@me.wav", "voice": "@me.wav", "matrix": "@m.npy"}))
-    assert read(path, "jsonl") == {"000001": {"text": "@me.wav", "voice": "RIFF", "matrix": [[1, 0], [0, 1]]}}
+    path.write_text(json.dumps({"text": "@me.wav", "voice": "@voices/me.wav", "matrix": "@m.npy"}))
+    expected = {"text": "@me.wav", "voice": "RIFF", "matrix": [[1, 0], [0, 1]]}
+    assert read(path, "jsonl", files=tmp_path) == {"000001": expected}
 
 
 def test_requests_of_the_openai_batch_api(tmp_path: Path) -> None:
@@ -106,8 +130,20 @@ def test_the_kind_of_a_file_is_in_its_name(tmp_path: Path) -> None:
     for name, kind in (("a.txt", "text"), ("a", "text"), ("a.CSV", "csv"), ("a.tsv", "csv"), ("a.ndjson", "jsonl")):
         (tmp_path / name).write_text('{"text": "Hi."}\n')
         assert detect(tmp_path / name) == kind
+    for name, kind in (("a.csv.gz", "csv"), ("a.JSONL.GZ", "jsonl"), ("a.txt.gz", "text"), ("a.gz", "text")):
+        (tmp_path / name).write_bytes(gzip.compress(b'{"text": "Hi."}\n'))
+        assert detect(tmp_path / name) == kind
     with pytest.raises(ItemFileError, match="No such file"):
         detect(tmp_path / "gone.jsonl")
+
+
+def test_unicode_text_from_a_spreadsheet_is_a_table_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "Book1.txt"
+    path.write_bytes('ID\t"Text"\r\na\t"One, ""two""."\r\n'.encode("utf-16"))
+    assert detect(path) == "csv"
+    assert read(path, detect(path)) == {"a": {"text": 'One, "two".'}}
+    path.write_bytes("Text about id.\tMore text.\n".encode("utf-16"))
+    assert detect(path) == "text"
 
 
 def test_a_model_that_nobody_has_loaded_takes_text(tmp_path: Path) -> None:

@@ -15,12 +15,15 @@ import grpc
 import pytest
 
 from kernelport.artifacts import Artifacts
+from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.naming import MANIFEST, file_name
+from kernelport.jobs.records import JobRecord, item_of
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack
 from kernelport.stack.stack import free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
+from kernelport.v1.job_pb2 import NewItem
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.jobs.calls import JobCalls, manifest, tiny
 from tests.waiting import wait_for
@@ -180,9 +183,35 @@ def _is_up(artifacts: Artifacts) -> bool:
 
 def test_different_ids_have_different_file_names() -> None:
     ids = ["a", "a/b", "a%2Fb", "..", ".", "~", "%7E", "a b", "ä", "x" * 160, "x" * 161, "x" * 162, f"{'x' * 160}~"]
-    names = {file_name(item_id, "wav") for item_id in ids}
-    assert len(names) == len(ids)
+    capitals = ["A", "Ä", "A/b", "a/B", "X" * 160, "X" * 161, "aB", "Ab", "AB", "ab", "Ab~1", "ab~1", "%2f", "%2F"]
+    names = {file_name(item_id, "wav").casefold() for item_id in (*ids, *capitals)}
+    assert len(names) == len(ids) + len(capitals)
     for name in names:
         assert "/" not in name
         assert not name.startswith(".")
-        assert len(name) < 200
+        assert len(name) < 210
+
+
+@pytest.mark.parametrize("item_id", ["con", "CON", "nul", "nul.txt", "Aux", "com1", "LPT9.tar.gz", "prn."])
+def test_no_file_has_the_name_of_a_device(item_id: str) -> None:
+    assert file_name(item_id, "wav").split(".")[0].lower() not in {"con", "prn", "aux", "nul", "com1", "lpt9"}
+
+
+def test_common_ids_are_the_names_of_their_files() -> None:
+    assert [file_name(item_id, "wav") for item_id in ("line-1", "000001", "console", "com", "nully.txt")] == [
+        "line-1.wav",
+        "000001.wav",
+        "console.wav",
+        "com.wav",
+        "nully.txt.wav",
+    ]
+    assert file_name("LJ001-0001", "flac") == "LJ001-0001~3.flac"
+
+
+def test_files_of_the_version_before_are_found_under_their_names() -> None:
+    page = Page(items=[NewItem(id="Nul").SerializeToString()], places=[0])
+    written = (BatchResult(suffix="wav"), ItemResult(file_bytes=1))
+    job = JobRecord("job", {b"state": b"succeeded"})
+    assert item_of(job, page, 0, ord("s"), written).file == "Nul.wav"
+    written[0].portable_names = True
+    assert item_of(job, page, 0, ord("s"), written).file == "%4Eul~1.wav"

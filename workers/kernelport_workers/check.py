@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 
 from kernelport.deployments import Deployment, load_deployments
@@ -27,6 +28,7 @@ def problem_of(deployment: Deployment) -> str | None:
 
 
 def main() -> None:
+    sys.path.append(os.getcwd())  # a pipeline may lie there
     deployments = load_deployments(Settings.from_environment().deployments_file)
     with contextlib.redirect_stdout(sys.stderr):  # what a pipeline's module prints is no JSON
         problems = {name: problem_of(deployments[name]) for name in sorted(deployments)}

@@ -18,6 +18,7 @@ from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.words import Deadline, Duration
 from kernelport.client import Client
 from kernelport.item_files import ItemFile, Kind, Report, detect, model_of
+from kernelport.item_files.opening import open_bytes
 from kernelport.job_client.messages import FORMATS
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
@@ -37,10 +38,15 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     "--input-format",
     "kind",
     type=click.Choice(["text", "csv", "jsonl", "openai"]),
-    help="By default what FILE's name and first line say, and text for stdin.",
+    help="By default what FILE's name and first line say.",
 )
 @click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="What FILE calls the id or an input.")
 @click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="A column or key of FILE to leave out.")
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Read the files that values name as @NAME, in this folder or below.",
+)
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out instead of refusing the file.")
 @click.option(
     "--set",
@@ -69,6 +75,7 @@ def submit(
     kind: Kind | None,
     columns: tuple[str, ...],
     ignored: tuple[str, ...],
+    files: Path | None,
     skip_bad: bool,
     assignments: tuple[str, ...],
     voice: Path | None,
@@ -113,6 +120,7 @@ def submit(
             shared=shared,
             columns=dict(map(options.parse_assignment, columns)),
             ignored=ignored,
+            files=files,
             own_format=output_format is not None,
         )
         report = _checked(file, str(source), skip_bad)
@@ -145,14 +153,14 @@ def _check_shared(shared: dict[str, Any], signature: Signature, deployment: str)
 
 @contextlib.contextmanager
 def _on_disk(source: Path) -> Iterator[Path]:
-    """The file itself, or a copy of stdin: items are read twice."""
-    if str(source) != "-":
+    """The file itself, or a copy of stdin or another pipe: items are read twice."""
+    if source.is_file():
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="kernelport-items-") as folder:
-        path = Path(folder) / "stdin"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+        path = Path(folder) / source.name
+        with path.open("wb") as file, open_bytes(source) as given:
+            shutil.copyfileobj(given, file)
         yield path
 
 

@@ -1,5 +1,6 @@
 """How the commands about jobs name states, times and durations, and read them."""
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ JOB_STATES = tuple(name.removeprefix("JOB_STATE_").lower() for name in pb.JobSta
 ITEM_STATES = tuple(name.removeprefix("ITEM_STATE_").lower() for name in pb.ItemState.keys()[1:])
 COLOURS = {"succeeded": "green", "failed": "red", "expired": "red", "cancelling": "yellow", "cancelled": "yellow"}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MOST_S = 10 * 365 * 86400
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
@@ -51,6 +53,12 @@ def clock(seconds: float | None) -> str:
     return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
+def _seconds(text: str) -> float | None:
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
+    return seconds if seconds <= _MOST_S else None
+
+
 class Duration(click.ParamType[float]):
     """Seconds, given as 90s, 30m, 12h or 7d."""
 
@@ -58,10 +66,10 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The seconds of a text."""
-        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-        if match is None:
-            self.fail(f"expected a duration such as 90s, 30m, 12h or 7d, got {value!r}", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+        seconds = _seconds(value)
+        if seconds is None:
+            self.fail(f"expected a duration such as 90s, 30m, 12h or 7d, up to ten years, got {value!r}", param, ctx)
+        return seconds
 
 
 class Deadline(click.ParamType[datetime]):
@@ -71,9 +79,10 @@ class Deadline(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """The time of a text."""
-        if match := _DURATION.fullmatch(value):
-            return datetime.now().astimezone() + timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+        seconds = _seconds(value)
+        if seconds is not None:
+            return datetime.now().astimezone() + timedelta(seconds=seconds)
         try:
             return datetime.fromisoformat(value).astimezone()
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"expected a time such as 2030-01-31T18:00 or a duration such as 12h, got {value!r}", param, ctx)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from kernelport import metrics
+from kernelport.cli import options
 from kernelport.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.scaling import Autoscale
 from kernelport.schema import ConfigError
@@ -34,27 +35,18 @@ REDIS_TIMEOUT_S = 10.0
 
 
 @click.command("autoscale", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--interval", default=5.0, show_default=True, envvar=f"{PREFIX}INTERVAL", help="Seconds between looks.")
+@options.option("--interval", type=options.Seconds(), default=5.0, help="Seconds between looks.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and why, once, and do nothing.")
 @click.option("--once", is_flag=True, help="Look and act once.")
-@click.option("--redis-url", default=None, envvar=f"{PREFIX}REDIS_URL", help="The Redis that holds the queues.")
-@click.option(
-    "--deployments-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    default=None,
-    envvar=f"{PREFIX}DEPLOYMENTS_FILE",
-    help="The deployments file; ./deployments/deployments.yaml or the bundled one by default.",
-)
-@click.option(
+@options.option("--redis-url", type=options.REDIS_URL, default=None, help="The Redis that holds the queues.")
+@options.deployments_file
+@options.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=default_state_dir,
-    envvar=f"{PREFIX}STATE_DIR",
     help="Where local workers keep their logs.",
 )
-@click.option(
-    "--metrics-listen", default="", envvar=f"{PREFIX}METRICS_LISTEN", help="host:port of a Prometheus endpoint."
-)
+@options.option("--metrics-listen", type=options.ADDRESS, default="", help="host:port of a Prometheus endpoint.")
 def command(
     interval: float,
     dry_run: bool,

@@ -131,7 +131,7 @@ class JobRunner:
 
     def _result(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run", ran: Ran) -> "_Result":
         spec = until_done(lambda: self._loader.spec(held.job))
-        batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1)
+        batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1, portable_names=True)
         batch.suffix = suffix_of(spec.output_format, is_speech(self._backends[deployment.name].signature))
         batch.backend_s = ran.backend_us / MICROSECONDS
         batch.revision, batch.device = self._revisions[deployment.name], self._backends[deployment.name].device

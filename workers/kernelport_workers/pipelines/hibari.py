@@ -38,9 +38,11 @@ class HibariPipeline(Backend):
     device = "cpu"
     signature = Signature(
         inputs=[
-            tensor_spec("text", pb.U8, ["bytes"], description=f"UTF-8, at most {MAX_CHARACTERS:,} characters"),
-            tensor_spec("speed", pb.F32, [1], optional=True, description=f"{MIN_SPEED} to {MAX_SPEED}, default 1"),
-            tensor_spec("seed", pb.I64, [1], optional=True, description="at least 0, default 0"),
+            tensor_spec("text", pb.U8, ["bytes"], description="UTF-8", max_characters=MAX_CHARACTERS),
+            tensor_spec(
+                "speed", pb.F32, [1], optional=True, description="default 1", minimum=MIN_SPEED, maximum=MAX_SPEED
+            ),
+            tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
         ],
         outputs=[
             tensor_spec("audio", pb.F32, ["samples"], description="mono"),

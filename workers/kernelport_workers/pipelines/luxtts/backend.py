@@ -25,7 +25,7 @@ from kernelport_workers.luxtts.errors import (
     LuxTTSError,
     SynthesisError,
 )
-from kernelport_workers.pipelines.luxtts.inputs import FORMATS, SIGNATURE, flag, invalid, number, text
+from kernelport_workers.pipelines.luxtts.inputs import FORMATS, MAX_PROMPT_TEXT, SIGNATURE, flag, invalid, number, text
 from kernelport_workers.pipelines.luxtts.options import Options, choose_compute, choose_device
 from kernelport_workers.pipelines.luxtts.references import References
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 3.0
-MAX_PROMPT_TEXT = 2_000
 _INSTALL = "pip install 'kernelport[luxtts]'"
 
 

@@ -11,24 +11,34 @@ from kernelport.v1 import inference_pb2 as pb
 
 # How soundfile names the container and the encoding of each `audio_format`.
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "OPUS"), "mp3": ("MP3", None)}
+MAX_PROMPT_TEXT = 2_000
 
 SIGNATURE = Signature(
     inputs=[
-        tensor_spec("text", pb.U8, ["bytes"], description="UTF-8, at most 100,000 characters"),
+        tensor_spec("text", pb.U8, ["bytes"], description="UTF-8", max_characters=100_000),
         tensor_spec(
             "prompt_audio", pb.U8, ["bytes"], optional=True, description="a WAV, MP3, FLAC or OGG file; or else `voice`"
         ),
         tensor_spec("voice", pb.U8, ["bytes"], optional=True, description="a registered voice, UTF-8"),
-        tensor_spec("prompt_text", pb.U8, ["bytes"], optional=True, description="what the recording says, UTF-8"),
-        tensor_spec("rms", pb.F32, [1], optional=True, description="over 0 to 1, default 0.01"),
-        tensor_spec("t_shift", pb.F32, [1], optional=True, description="0.01 to 10, default 0.9"),
-        tensor_spec("num_steps", pb.I32, [1], optional=True, description="1 to 64, default 4"),
-        tensor_spec("speed", pb.F32, [1], optional=True, description="0.25 to 4, default 1"),
-        tensor_spec("return_smooth", pb.I32, [1], optional=True, description="0 or 1, default 0"),
-        tensor_spec("ref_duration", pb.I32, [1], optional=True, description="1 to 30 seconds, default 5"),
-        tensor_spec("seed", pb.I64, [1], optional=True, description="at least 0, default 0"),
+        tensor_spec(
+            "prompt_text",
+            pb.U8,
+            ["bytes"],
+            optional=True,
+            description="what the recording says, UTF-8",
+            max_characters=MAX_PROMPT_TEXT,
+        ),
+        tensor_spec("rms", pb.F32, [1], optional=True, description="default 0.01", minimum=1e-6, maximum=1),
+        tensor_spec("t_shift", pb.F32, [1], optional=True, description="default 0.9", minimum=0.01, maximum=10),
+        tensor_spec("num_steps", pb.I32, [1], optional=True, description="default 4", minimum=1, maximum=64),
+        tensor_spec("speed", pb.F32, [1], optional=True, description="default 1", minimum=0.25, maximum=4),
+        tensor_spec("return_smooth", pb.I32, [1], optional=True, description="default 0", minimum=0, maximum=1),
+        tensor_spec(
+            "ref_duration", pb.I32, [1], optional=True, description="in seconds, default 5", minimum=1, maximum=30
+        ),
+        tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
         tensor_spec("audio_format", pb.U8, ["bytes"], optional=True, description=", ".join(FORMATS)),
-        tensor_spec("upstream", pb.I32, [1], optional=True, description="0 or 1, default 0"),
+        tensor_spec("upstream", pb.I32, [1], optional=True, description="default 0", minimum=0, maximum=1),
     ],
     outputs=[
         tensor_spec("audio", pb.F32, ["samples"], description="mono; empty with audio_format"),

@@ -1,0 +1,77 @@
+"""The values that a model takes, where its signature narrows them beyond dtype and shape."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from kernelport.tensors import to_array
+from kernelport.v1 import inference_pb2 as pb
+from kernelport.v1.deployment_pb2 import TensorSpec
+
+_FRACTIONS = frozenset({pb.F32, pb.F16, pb.F64, pb.BF16})
+_NO_NUMBERS = frozenset({pb.BOOL, pb.STRING})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one tensor.
+
+    Attributes:
+        minimum: of every element; -inf for none.
+        maximum: of every element; inf for none.
+        max_characters: of the UTF-8 text that a U8 tensor holds; 0 for no limit.
+        in_words: what is expected, such as `0.5 to 2.0` or `at most 100,000 characters`.
+    """
+
+    minimum: float
+    maximum: float
+    max_characters: int
+    in_words: str
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> Self | None:
+        """The limits that a spec declares; None when it declares none."""
+        if not (spec.HasField("minimum") or spec.HasField("maximum") or spec.max_characters):
+            return None
+        minimum = spec.minimum if spec.HasField("minimum") else -math.inf
+        maximum = spec.maximum if spec.HasField("maximum") else math.inf
+        return cls(minimum, maximum, spec.max_characters, _in_words(spec))
+
+    def finding(self, tensor: pb.Tensor) -> str | None:
+        """What is wrong with the values of a tensor of the declared dtype; None when they are within the limits."""
+        if self.max_characters and len(tensor.data) > self.max_characters:
+            characters = len(tensor.data.decode(errors="replace"))
+            if characters > self.max_characters:
+                return f"expected {self.in_words}, got {characters:,}"
+        if (self.minimum, self.maximum) == (-math.inf, math.inf) or not tensor.data or tensor.dtype in _NO_NUMBERS:
+            return None
+        array = to_array(tensor).ravel()
+        extremes = (array[0],) if array.size == 1 else (array.min(), array.max())
+        # As its caller wrote it: the F32 nearest to 0.1 is read as 0.1, so that a limit of 0.1 holds as it is shown.
+        for written in map(str, extremes):
+            if not self.minimum <= float(written) <= self.maximum:
+                return f"expected {self.in_words}, got {written}"
+        return None
+
+
+def about(spec: TensorSpec) -> str:
+    """The limits and the description of a tensor in one line; empty when it has neither."""
+    return ", ".join(filter(None, (_in_words(spec), spec.description)))
+
+
+def _in_words(spec: TensorSpec) -> str:
+    words = []
+    match spec.HasField("minimum"), spec.HasField("maximum"):
+        case True, True:
+            words.append(f"{_shown(spec, spec.minimum)} to {_shown(spec, spec.maximum)}")
+        case True, False:
+            words.append(f"at least {_shown(spec, spec.minimum)}")
+        case False, True:
+            words.append(f"at most {_shown(spec, spec.maximum)}")
+    if spec.max_characters:
+        words.append(f"at most {spec.max_characters:,} characters")
+    return ", ".join(words)
+
+
+def _shown(spec: TensorSpec, value: float) -> str:
+    return str(int(value)) if spec.dtype not in _FRACTIONS and value.is_integer() else str(value)

@@ -1,0 +1,14 @@
+"""`python -P -m kernelport_workers`: Celery's command line for processes that are started here.
+
+A pipeline may lie in the current folder, but nothing there stands for a module of ours or of a library: the folder
+comes behind all other places. Celery itself would put it before them, were it not there already.
+"""
+
+import os
+import sys
+
+from celery.__main__ import main
+
+if __name__ == "__main__":
+    sys.path.append(os.getcwd())
+    main()
