@@ -95,7 +95,7 @@ def test_an_item_of_any_size_at_any_place_of_a_file(small_messages: Stack, tmp_p
     for names in (["large", "s1", "s2"], ["s1", "large", "s2"], ["s1", "s2", "large"]):
         file = tmp_path / "items.jsonl"
         file.write_text("".join(json.dumps({"id": name, "x": rows[name]}) + "\n" for name in names))
-        options = ("--deployment", "identity-onnx", "--target", small_messages.target)
+        options = ("--deployment", "identity-onnx", "--files", tmp_path, "--target", small_messages.target)
         job_id = called("jobs", "submit", file, *options).stdout.strip()
         with Client(small_messages.target) as client:
             assert client.jobs.wait(job_id).progress.succeeded == 3
