@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Signature, tensor_spec
+from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.results import Result
@@ -53,7 +55,10 @@ class Speaks(Given):
 
     signature = Signature(
         inputs=Given.signature.inputs,
-        outputs=[tensor_spec("audio", pb.F32, ["samples"]), tensor_spec("sample_rate", pb.I32, [1])],
+        outputs=[
+            tensor_spec("audio", pb.F32, ["samples"], optional=True),
+            tensor_spec("sample_rate", pb.I32, [1], other_dtypes=[pb.F32, pb.BF16, pb.STRING], optional=True),
+        ],
     )
 
 
@@ -107,6 +112,8 @@ def words(result: Result) -> str:
         ([{"y": Y, "z": Y}], 'output "z" is not declared; expected "y", "extra"'),
         ([{"y": None}], 'output "y": expected F32|F16[rows, 3], got object[]'),
         ([{"y": [[1], [2, 3]]}], 'output "y": expected an array: ValueError'),
+        ([{"y": np.ma.masked_array(Y, Y > 0)}], 'output "y": expected an array without a mask'),
+        ([{"y": [np.ma.masked_array([1, 2, 3], [0, 0, 1])]}], 'output "y": expected an array without a mask'),
         ([{"y": Y.astype(np.float64)}], 'output "y": expected F32|F16[rows, 3], got float64[2, 3]'),
         ([{"y": Y.astype(np.complex64)}], 'output "y": expected F32|F16[rows, 3], got complex64[2, 3]'),
         ([{"y": Y[0]}], 'output "y": expected rank 2 as in F32|F16[rows, 3], got rank 1'),
@@ -145,15 +152,24 @@ def test_shapes_that_only_a_model_file_declares_may_be_wrong_names_and_dtypes_ma
 @pytest.mark.parametrize(
     ("audio", "rate", "finding"),
     [
-        ([0.0, np.nan], [24000], 'output "audio": expected finite samples'),
-        ([-np.inf], [24000], 'output "audio": expected finite samples'),
-        ([0.0], [0], 'output "sample_rate": expected one number above 0, got [0]'),
+        ([0.0, np.nan], np.array([24000], np.int32), 'output "audio": expected finite samples'),
+        ([-np.inf], np.array([24000], np.int32), 'output "audio": expected finite samples'),
+        ([0.0], np.array([0], np.int32), 'output "sample_rate": expected one number above 0, got [0]'),
+        ([0.0], np.array([np.nan], np.float32), 'output "sample_rate": expected one number above 0, got [nan]'),
+        ([0.0], np.array([np.inf], ml_dtypes.bfloat16), 'output "sample_rate": expected one number above 0, got [inf]'),
+        ([0.0], np.array([b"8000"], object), "output \"sample_rate\": expected one number above 0, got [b'8000']"),
+        (None, np.array([-1], np.int32), 'output "sample_rate": expected one number above 0, got [-1]'),
     ],
 )
-def test_speech_that_is_no_sound_fails_its_request(audio: list[float], rate: list[int], finding: str) -> None:
-    outputs = {"audio": np.array(audio, np.float32), "sample_rate": np.array(rate, np.int32)}
+def test_speech_that_is_no_sound_fails_its_request(audio: list[float] | None, rate: Array, finding: str) -> None:
+    outputs = {"sample_rate": rate} if audio is None else {"audio": np.array(audio, np.float32), "sample_rate": rate}
     (result,) = answers(Speaks(lambda _: [outputs]))
     assert finding in words(result)
+
+
+@pytest.mark.parametrize("outputs", [{}, {"audio": np.zeros(3, np.float32)}, {"sample_rate": np.array([8000.0], "f4")}])
+def test_speech_may_leave_out_what_is_optional(outputs: Outputs) -> None:
+    assert answers(Speaks(lambda requests: [outputs] * len(requests)), 2) == [outputs] * 2
 
 
 @pytest.mark.parametrize("spare", [-1, 1])

@@ -75,7 +75,8 @@ def encode(outputs: Outputs, suffix: str) -> tuple[bytes, float]:
     audio, rate = _speech(outputs)
     try:
         return encode_audio(audio, rate, f".{suffix}"), _seconds(audio, rate)
-    except (soundfile.LibsndfileError, ValueError) as error:
+    # A rate that no file can say, samples of another dtype or in a shape that is no sound.
+    except (soundfile.LibsndfileError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{rate} Hz audio cannot be written as {suffix}: {error}") from error
 
 
