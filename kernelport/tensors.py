@@ -94,14 +94,18 @@ def from_array(name: str, array: Any) -> pb.Tensor:
 
 
 def to_array(tensor: pb.Tensor) -> Array:
-    """The array of a tensor that `violations` finds nothing wrong with. Read-only: it shares the tensor's memory."""
+    """The array of a tensor that `violations` finds nothing wrong with. Read-only: it may share the tensor's memory."""
     shape = tuple(tensor.shape)
     if tensor.dtype == pb.STRING:
         elements = np.empty(math.prod(shape), dtype=object)
         elements[:] = list(_split_strings(tensor.data))
+        elements.setflags(write=False)
         return elements.reshape(shape)
     array = np.frombuffer(tensor.data, dtype=NUMPY_DTYPES[tensor.dtype]).reshape(shape)
-    return array.byteswap() if _SWAP else array
+    if _SWAP:
+        array = array.byteswap()
+        array.setflags(write=False)
+    return array
 
 
 def wire_bytes(arrays: Mapping[str, Any]) -> int:

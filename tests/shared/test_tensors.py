@@ -32,6 +32,11 @@ def test_an_array_comes_back_as_it_went(array: np.ndarray) -> None:
     assert back.tolist() == array.tolist()
 
 
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: str(array.dtype))
+def test_an_array_that_came_is_read_only(array: np.ndarray) -> None:
+    assert not tensors.to_array(tensors.from_array("t", array)).flags.writeable
+
+
 def test_every_dtype_of_the_contract_has_an_array() -> None:
     assert set(tensors.NUMPY_DTYPES) == set(pb.DType.values()) - {pb.DTYPE_UNSPECIFIED}
 

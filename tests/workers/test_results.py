@@ -7,10 +7,11 @@ from typing import Any, Self
 import ml_dtypes
 import numpy as np
 import pytest
+from google.rpc import status_pb2
 
 from kernelport import tensors
 from kernelport.deployments import Deployment
-from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError
+from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError, from_status
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
@@ -210,6 +211,66 @@ def test_whatever_a_model_raises_fails_the_request_that_it_is_about(error: type[
     results = answers(Given(run), 3)
     assert words(results[1]) == f"the model failed: {error.__name__}: as it does"
     assert [type(result) for result in results] == [dict, InternalError, dict]
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("str")
+
+
+class BareError(InvalidArgumentError):
+    def __init__(self) -> None:
+        """Without a message."""
+
+
+def misspelt() -> KernelPortError:
+    error = InvalidArgumentError("")
+    error.message = "bad \udc80 file"
+    return error
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: RuntimeError("bad \udc80 file"),
+        lambda: InvalidArgumentError("bad \udc80 file"),
+        SilentError,
+        BareError,
+        misspelt,
+    ],
+    ids=["surrogate", "surrogate-of-ours", "no-words", "no-message", "message-replaced"],
+)
+@pytest.mark.parametrize("is_raised", [True, False])
+def test_an_error_that_cannot_be_told_fails_only_its_request(made: Callable[[], Exception], is_raised: bool) -> None:
+    def run(requests: Sequence[Request]) -> list[Any]:
+        if is_raised and 1 in numbers(requests):
+            raise made()
+        return [made() if number == 1 else {"y": Y} for number in numbers(requests)]
+
+    came_of_it = ran(Given(run), 3)
+    completions: list[Completion] = came_of_it.completions([10_000] * 3)
+    assert [bool(completion.error) for completion in completions] == [False, True, False]
+    told = from_status(status_pb2.Status.FromString(completions[1].error))
+    assert told.message == came_of_it.results[1].message  # which an item of a job gets
+
+
+def test_an_output_whose_name_cannot_be_told_fails_only_its_request() -> None:
+    backend = Given(lambda requests: [{"y": Y} | ({"\udc80": Y} if n == 1 else {}) for n in numbers(requests)])
+    errors = [bool(completion.error) for completion in ran(backend, 3).completions([10_000] * 3)]
+    assert errors == [False, True, False]
+
+
+def test_a_model_may_take_its_batch_apart() -> None:
+    def run(requests: list[Request]) -> list[Outputs]:
+        given = list(requests)
+        requests.clear()
+        rows = [np.full((1, 3), request.inputs.pop("x").item(), np.float32) for request in given]  # type: ignore[attr-defined]
+        if len(given) > 1:
+            raise ValueError("too many")
+        return [{"y": row} for row in rows]
+
+    results = answers(Given(run), 3)  # type: ignore[arg-type]
+    assert [result["y"][0, 0] for result in results if isinstance(result, dict)] == [0, 1, 2]
 
 
 def test_a_request_that_nobody_waits_for_any_more_is_not_tried_alone() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelport.errors import InternalError, KernelPortError, in_words
+from kernelport.errors import InternalError, KernelPortError, in_words, to_status
 from kernelport.signature import DeclaredOutputs, is_speech
 from kernelport.tensors import Array, is_masked
 from kernelport_workers.backends.base import Backend, Outputs
@@ -38,7 +38,7 @@ class ResultCheck:
 
     def _checked(self, given: Any) -> Result:
         if isinstance(given, KernelPortError):
-            return given
+            return travelling(given)
         if not isinstance(given, Mapping):
             return InternalError(f"the model's result: expected its outputs by name, got {type(given).__name__}")
         outputs: Outputs = {}
@@ -60,6 +60,15 @@ class ResultCheck:
             yield finding
         if self._is_speech and not misfit:
             yield from _speech_findings(outputs.get("audio"), outputs.get("sample_rate"))
+
+
+def travelling(error: KernelPortError) -> KernelPortError:
+    """A model's error as it can travel: its class may be the model's own."""
+    try:
+        to_status(error)
+    except Exception:
+        return InternalError(f"the model failed: {in_words(error)}")
+    return error
 
 
 def _speech_findings(audio: Array | None, sample_rate: Array | None) -> Iterator[str]:

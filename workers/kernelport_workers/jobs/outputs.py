@@ -15,6 +15,7 @@ import soundfile
 from kernelport import npz, tensors
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.audio import encode_audio
+from kernelport.errors import as_unicode
 from kernelport.internal.v1.job_store_pb2 import ItemResult
 from kernelport.jobs.naming import file_name
 from kernelport.tensors import Array
@@ -117,7 +118,7 @@ class Publisher:
             try:
                 encoded, audio_s = encode(output.outputs, suffix)
             except ValueError as error:
-                return ItemResult(position=output.position, error=str(error))
+                return ItemResult(position=output.position, error=as_unicode(str(error)))
             path = f"{job}/{file_name(output.item_id, suffix)}"
             try:
                 data = self._write(path, encoded, may_exist, refused, step)
