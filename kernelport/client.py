@@ -10,7 +10,7 @@ import grpc
 
 from kernelport import tensors
 from kernelport.coercion import are_arrays, coerce, to_tensors
-from kernelport.errors import InvalidArgumentError, translated
+from kernelport.errors import InternalError, InvalidArgumentError, translated
 from kernelport.job_client import AsyncJobs, Jobs
 from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature, tensor_spec
@@ -315,6 +315,9 @@ def _result(response: inference_pb2.InferResponse) -> InferResult:
 
 
 def _speech(result: InferResult) -> Speech:
+    for name in ("audio", "sample_rate"):
+        if name not in result.outputs:
+            raise InternalError(f'expected the outputs "audio" and "sample_rate", got none of the name "{name}"')
     audio, rate = result["audio"], int(result["sample_rate"][0])
     if "audio_file" in result.outputs:  # then `audio` is empty
         import soundfile  # here, because it loads a library that few callers need

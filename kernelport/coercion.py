@@ -15,7 +15,7 @@ import numpy as np
 from kernelport.errors import FieldViolation, InvalidArgumentError, ResourceExhaustedError
 from kernelport.limits import about
 from kernelport.signature import Signature, TensorSpec, describe
-from kernelport.tensors import MAX_MESSAGE_BYTES, NUMPY_DTYPES, Array, dtype_name, from_array, wire_bytes
+from kernelport.tensors import MAX_MESSAGE_BYTES, NUMPY_DTYPES, Array, dtype_name, from_array, is_masked, wire_bytes
 from kernelport.v1 import inference_pb2 as pb
 
 _LONGEST_VALUE = 60
@@ -24,6 +24,8 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 # numpy's kinds of dtypes, and which may stand for which. bfloat16 is of kind V to numpy.
 _KINDS = {"b": "truth", "i": "whole", "u": "whole", "f": "number"}
 _TAKEN = {"truth": ("truth", "whole"), "whole": ("whole", "number"), "number": ("whole", "number")}
+# Below this, float64 holds every whole number.
+_FIRST_ROUNDED = 2.0**53
 
 
 class ValueProblem(ValueError):
@@ -118,7 +120,7 @@ def array_of(spec: TensorSpec, value: Any) -> Array:
     Raises:
         ValueProblem: when there is none.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked(value):
         raise ValueProblem(f"expected {describe(spec)}, got a masked array: fill its gaps, as with `array.filled(0)`")
     if isinstance(value, np.ndarray) and value.dtype.newbyteorder("=") in _declared_dtypes(spec):
         array = value
@@ -197,8 +199,36 @@ def _numbers(spec: TensorSpec, value: Any) -> Array:
         return given.astype(dtype)
     if _kind(given.dtype) not in _TAKEN[_kind(dtype)]:
         raise unexpected(spec, value)
+    rounded = given.dtype == np.float64 and not isinstance(value, np.ndarray) and (abs(given) >= _FIRST_ROUNDED).any()
+    return _apart(spec, np.asarray(value, dtype=object), given) if rounded else _converted(spec, given)
+
+
+def _apart(spec: TensorSpec, elements: Array, given: Array) -> Array:
+    """The array of numbers in a list, the whole ones by themselves: numpy makes float64 of whole numbers beside
+    fractions, and of those below 0 beside those from 2^63 on.
+
+    Args:
+        elements: the numbers as they are in the list.
+        given: the same as float64.
+    """
+    dtype = NUMPY_DTYPES[spec.dtype]
+    whole = np.reshape([isinstance(element, (int, np.integer)) for element in elements.ravel()], elements.shape)
+    if not whole.any() or (_kind(dtype) == "number" and not whole.all()):
+        return _converted(spec, given)
+    array = np.empty(given.shape, dtype)
+    for those, exact in ((~whole, np.float64), (whole & (given < 0), np.int64), (whole & (given >= 0), np.uint64)):
+        array[those] = _converted(spec, elements[those].astype(exact))
+    return array
+
+
+def _converted(spec: TensorSpec, given: Array) -> Array:
+    """The array of the declared dtype.
+
+    Raises:
+        ValueProblem: when more than digits of fractions would be lost.
+    """
     with np.errstate(all="ignore"):
-        array = given.astype(dtype)
+        array = given.astype(NUMPY_DTYPES[spec.dtype])
         lost = _lost(given, array)
     if lost.any():
         first = show(given[lost].ravel()[0].item())

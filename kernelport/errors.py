@@ -31,7 +31,7 @@ class KernelPortError(Exception):
     """Base of all errors that travel.
 
     Args:
-        message: for a person; names what was expected.
+        message: for a person; names what was expected. What is no Unicode text in it, or in the violations, is escaped.
         violations: the fields at fault (BadRequest).
         retry_after_s: seconds after which trying again makes sense (RetryInfo).
     """
@@ -42,9 +42,9 @@ class KernelPortError(Exception):
     def __init__(
         self, message: str, *, violations: Iterable[FieldViolation] = (), retry_after_s: float | None = None
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.violations = tuple(violations)
+        self.message = as_unicode(message)
+        super().__init__(self.message)
+        self.violations = tuple(FieldViolation(as_unicode(v.field), as_unicode(v.description)) for v in violations)
         self.retry_after_s = retry_after_s
 
     @classmethod
@@ -186,8 +186,18 @@ def from_call(call: grpc.RpcError) -> KernelPortError:
 
 def in_words(error: BaseException) -> str:
     """Any exception in one line of bounded length, such as `ValueError: no such voice`."""
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
-    return textwrap.shorten(text, _LONGEST_WORDS, placeholder=" ...")
+    kind = type(error).__name__
+    try:
+        text = f"{kind}: {error}".removesuffix(": ")
+    # Its class is anybody's code.
+    except BaseException:
+        text = f"{kind}, which does not say more"
+    return textwrap.shorten(as_unicode(text), _LONGEST_WORDS, placeholder=" ...")
+
+
+def as_unicode(text: str) -> str:
+    """A text as it can travel: lone surrogates, as in the name of a file that is no UTF-8, become `\\udc80`."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextlib.contextmanager

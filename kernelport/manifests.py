@@ -4,9 +4,18 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from kernelport.schema import ConfigError, Count, Expected, Strict, read_yaml, validate
@@ -136,6 +145,15 @@ class BatchAxes(Strict):
     outputs: dict[Text, Axis] = Field(min_length=1)
 
 
+def _axes_or_none(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    # Of a union pydantic would tell what keeps a mapping from being each of its kinds.
+    if isinstance(value, dict):
+        return BatchAxes.model_validate(value, context=info.context)
+    if value is None or value == "none":
+        return handler(value)
+    raise PydanticCustomError("expected", 'expected a mapping of inputs and outputs, or "none"')
+
+
 class InputPad(Strict):
     """An axis along which stacked requests may differ: the shorter are filled up with `value`."""
 
@@ -156,15 +174,31 @@ class OutputPad(Strict):
     follows_axis: Axis | None = Field(default=None, alias="as_axis")
 
 
+_Pads = TypeVar("_Pads", list[InputPad], list[OutputPad])
+
+
 def _as_list(value: Any) -> Any:
+    if not isinstance(value, dict | list):
+        raise PydanticCustomError("expected", "expected a mapping with an axis, or a list of such")
     return [value] if isinstance(value, dict) else value
+
+
+def _each_axis_once(pads: _Pads) -> _Pads:
+    axes = [pad.axis for pad in pads]
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise PydanticCustomError("rule", f"expected each axis once, got {axis} twice")
+    return pads
+
+
+_OneOrMore = Annotated[_Pads, Field(min_length=1), AfterValidator(_each_axis_once), BeforeValidator(_as_list)]
 
 
 class Pads(Strict):
     """The padded axes of each tensor: one, or a list of several."""
 
-    inputs: dict[Text, Annotated[list[InputPad], BeforeValidator(_as_list)]] = Field(min_length=1)
-    outputs: dict[Text, Annotated[list[OutputPad], BeforeValidator(_as_list)]] = Field(default_factory=dict)
+    inputs: dict[Text, _OneOrMore[list[InputPad]]] = Field(min_length=1)
+    outputs: dict[Text, _OneOrMore[list[OutputPad]]] = Field(default_factory=dict)
 
 
 class Provider(Strict):
@@ -245,7 +279,7 @@ class Manifest(Strict):
     files: dict[_Role, _ModelFile] = Field(min_length=1)
     cache: Cache | None = None
     runtime: Runtime = Runtime()
-    batch_axes: Annotated[BatchAxes | Literal["none"] | None, Field(union_mode="left_to_right")] = None
+    batch_axes: Annotated[BatchAxes | Literal["none"] | None, WrapValidator(_axes_or_none)] = None
     pad: Pads | None = None
     options: dict[_Role, OptionValue] = Field(default_factory=dict)
     onnx: OnnxSettings = OnnxSettings()

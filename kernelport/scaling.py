@@ -36,8 +36,8 @@ class Scaling(Strict):
     @field_validator("max")
     @classmethod
     def _max_is_not_below_min(cls, value: int, info: ValidationInfo) -> int:
-        if value < info.data.get("min", 0):
-            raise PydanticCustomError("rule", "expected at least as many as min")
+        if value < (least := info.data.get("min", 0)):
+            raise PydanticCustomError("rule", f"expected at least as many as min, {least}, got {value}")
         return value
 
 

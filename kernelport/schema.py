@@ -141,13 +141,14 @@ class _StrictLoader(_SafeLoader):
 def _place(location: tuple[int | str, ...], data: Any) -> tuple[list[str], Any]:
     """Where in the file an error is, and the mapping or list around it.
 
-    pydantic's location has a part that the file does not: the kind of a source.
+    pydantic's location has parts that the file does not: the kind of a source, and the place in a list of what the file
+    has by itself.
     """
     parts: list[str] = []
     around = data
     for index, key in enumerate(location):
         last = index == len(location) - 1
-        if not last and isinstance(data, dict) and data.get("kind") == key:
+        if isinstance(data, dict) and (isinstance(key, int) or (not last and data.get("kind") == key)):
             continue
         parts.append(str(key))
         around = data
@@ -178,7 +179,9 @@ def _problem(error: ErrorDetails, data: Any, keys: dict[int, list[str]], root: s
             finding = "expected at least one entry, got none"
         case "model_type" | "model_attributes_type" | "dict_type":
             finding = f"expected a mapping, got {_show(got)}"
-        case "tuple_type":
+        case "bool_type":
+            finding = f"expected true or false, got {_show(got)}"
+        case "tuple_type" | "list_type":
             finding = f"expected a list, got {_show(got)}"
         case "expected":
             finding = f"{error['msg']}, got {_show(got)}"

@@ -60,13 +60,24 @@ def wire_dtype(array: Array) -> pb.DType | None:
     return WIRE_DTYPES.get(array.dtype.newbyteorder("="))
 
 
+def is_masked(value: Any, levels: int = _MAX_RANK) -> bool:
+    """Whether a value is a masked array, or a list of lists of at most so many levels with one in it. What numpy makes
+    an array of shows what was masked."""
+    if not levels or not isinstance(value, (list, tuple)):
+        return isinstance(value, np.ma.MaskedArray)
+    parts = set(map(type, value))  # a list of a million numbers has one
+    if any(issubclass(part, np.ma.MaskedArray) for part in parts):
+        return True
+    return any(issubclass(part, (list, tuple)) for part in parts) and any(is_masked(part, levels - 1) for part in value)
+
+
 def from_array(name: str, array: Any) -> pb.Tensor:
     """A wire tensor of anything numpy can make an array of.
 
     Raises:
         TypeError: when the element type has no counterpart in the contract, or gaps are masked.
     """
-    if isinstance(array, np.ma.MaskedArray):
+    if is_masked(array):
         raise TypeError(f"tensor {name!r}: a masked array cannot travel: fill its gaps, as with `array.filled(0)`")
     given, array = array, np.asarray(array)
     if array.dtype.kind in "SU" and given is not array:
@@ -83,14 +94,18 @@ def from_array(name: str, array: Any) -> pb.Tensor:
 
 
 def to_array(tensor: pb.Tensor) -> Array:
-    """The array of a tensor that `violations` finds nothing wrong with. Read-only: it shares the tensor's memory."""
+    """The array of a tensor that `violations` finds nothing wrong with. Read-only: it may share the tensor's memory."""
     shape = tuple(tensor.shape)
     if tensor.dtype == pb.STRING:
         elements = np.empty(math.prod(shape), dtype=object)
         elements[:] = list(_split_strings(tensor.data))
+        elements.setflags(write=False)
         return elements.reshape(shape)
     array = np.frombuffer(tensor.data, dtype=NUMPY_DTYPES[tensor.dtype]).reshape(shape)
-    return array.byteswap() if _SWAP else array
+    if _SWAP:
+        array = array.byteswap()
+        array.setflags(write=False)
+    return array
 
 
 def wire_bytes(arrays: Mapping[str, Any]) -> int:

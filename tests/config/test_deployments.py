@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     ("scaling", "found"),
     [
         ("{max: 0}", "a.scaling.max: expected an integer of at least 1, got 0"),
-        ("{min: 3, max: 2}", "a.scaling.max: expected at least as many as min"),
+        ("{min: 3, max: 2}", "a.scaling.max: expected at least as many as min, 3, got 2"),
         ("{target_wait_s: soon}", 'a.scaling.target_wait_s: expected a number of seconds above 0, got "soon"'),
         ("{max: 2}", "a.scaling: min 0 needs on_no_worker: wait, since a refused request calls no worker"),
     ],
@@ -212,6 +212,7 @@ def test_a_mistake_in_scaling(tmp_path: Path, scaling: str, found: str) -> None:
     [
         ("{provider: lambda}", "autoscale.budget: required with provider lambda"),
         ("{budget: {per_hour: 0, per_day: 1}}", "autoscale.budget.per_hour: expected dollars, above 0, got 0"),
+        ("{lambda_cloud: {arm64_images: 1}}", "autoscale.lambda_cloud.arm64_images: expected true or false, got 1"),
         ("{fleet: My Fleet}", "autoscale.fleet: expected up to 16 small letters and digits, a letter first"),
     ],
 )

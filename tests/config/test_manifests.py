@@ -97,6 +97,7 @@ def test_the_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 INSIDE = 'a path inside the model\'s directory, relative and without ".."'
 IN_REPO = 'a path inside the repository, relative and without ".."; "*" and "?" stand for parts of one name'
+AXIS, Y = "an axis, counted from 0", {"y": 0}
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"id": "My Model"}, 'id: expected lower-case letters, digits, dots, dashes and underscores, got "My Model"'),
     ({"id": 7}, "id: expected lower-case letters, digits, dots, dashes and underscores, got 7"),
@@ -165,6 +166,32 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
             ({"file": "inputs.npy"}, "a mapping"),
         )
     ),
+    ({"batch_axes": {"inputs": {"x": 0}}}, "batch_axes.outputs: required"),
+    ({"batch_axes": {"inputs": {"x": -1}, "outputs": Y}}, f"batch_axes.inputs.x: expected {AXIS}, got -1"),
+    ({"batch_axes": {"inputs": {"x": True}, "outputs": Y}}, f"batch_axes.inputs.x: expected {AXIS}, got true"),
+    ({"batch_axes": {"inputs": {}, "outputs": Y}}, "batch_axes.inputs: expected at least one entry, got none"),
+    ({"batch_axes": {"inputs": 0, "outputs": Y}}, "batch_axes.inputs: expected a mapping, got 0"),
+    (
+        {"batch_axes": {"inputs": {"x": 0}, "outputs": Y, "BatchAxes": 0}},
+        'batch_axes.BatchAxes: expected one of inputs, outputs, got "BatchAxes"',
+    ),
+    *(
+        ({"batch_axes": value}, f'batch_axes: expected a mapping of inputs and outputs, or "none", got {got}')
+        for value, got in (("nome", '"nome"'), ([], "a list"), (0, "0"))
+    ),
+    ({"pad": {}}, "pad.inputs: required"),
+    ({"pad": {"inputs": {"x": {"axis": -1}}}}, f"pad.inputs.x.axis: expected {AXIS}, got -1"),
+    ({"pad": {"inputs": {"x": [{"axis": 0}, {"axis": -1}]}}}, f"pad.inputs.x.1.axis: expected {AXIS}, got -1"),
+    ({"pad": {"inputs": {"x": {"axis": 1, "value": "a"}}}}, 'pad.inputs.x.value: expected a number, got "a"'),
+    (
+        {"pad": {"inputs": {"x": {"axes": 1, "axis": 1}}}},
+        'pad.inputs.x.axes: expected one of axis, value, got "axes"; did you mean "axis"?',
+    ),
+    ({"pad": {"inputs": {"x": [1]}}}, "pad.inputs.x.0: expected a mapping, got 1"),
+    ({"pad": {"inputs": {"x": 1}}}, "pad.inputs.x: expected a mapping with an axis, or a list of such, got 1"),
+    ({"pad": {"inputs": {"x": []}}}, "pad.inputs.x: expected at least one entry, got none"),
+    ({"pad": {"inputs": {"x": [{"axis": 1}] * 2}}}, "pad.inputs.x: expected each axis once, got 1 twice"),
+    ({"pad": {"inputs": {"x": {"axis": 1}}, "outputs": {"y": {"axis": 1}}}}, "pad.outputs.y.as: required"),
     ({"cache": "here"}, 'cache: expected a mapping, got "here"'),
     (
         {"sorce": 1},

@@ -30,6 +30,11 @@ TAKEN: list[tuple[pb.DType, Any, list[Any]]] = [
     (pb.I32, np.array([-(2**31), 2**31 - 1]), [-(2**31), 2**31 - 1]),
     (pb.I64, 2**63 - 1, [2**63 - 1]),
     (pb.U64, [2**64 - 1], [2**64 - 1]),
+    # numpy makes all of these float64 when they stand in one list.
+    (pb.U64, [2**63 + 1, 1, 2**64 - 1], [2**63 + 1, 1, 2**64 - 1]),
+    (pb.I64, (2**53 + 1, 0.0, -(2**53) - 1), [2**53 + 1, 0, -(2**53) - 1]),
+    (pb.U64, [np.uint64(2**63 + 1), np.int64(1), 2.0**60], [2**63 + 1, 1, 2**60]),
+    (pb.F64, [2**60, 2**53, 0.5], [2**60, 2**53, 0.5]),
     (pb.I8, [1.0, -2.0], [1, -2]),
     (pb.F32, np.arange(3, dtype=">f4"), [0, 1, 2]),
     (pb.BOOL, [True, False], [True, False]),
@@ -50,6 +55,9 @@ def test_taken(dtype: pb.DType, value: Any, expected: list[Any]) -> None:
     assert tensor.dtype == dtype
     np.testing.assert_array_equal(to_array(tensor).tolist(), expected)
 
+
+endless: list[Any] = []
+endless.append(endless)
 
 REFUSED: list[tuple[pb.DType, Any, str]] = [
     (pb.I64, 1.9, r"expected integers from -9223372036854775808 to 9223372036854775807 as I64\[N\], got 1.9"),
@@ -78,6 +86,15 @@ REFUSED: list[tuple[pb.DType, Any, str]] = [
     (pb.U8, "Hello \ud83d", "a lone surrogate at character 7"),
     (pb.F32, np.ma.masked_array([1.0, 2.0], [False, True]), "masked array: fill its gaps"),
     (pb.F64, np.ma.masked_array([1.0, 2.0], [False, True]), "masked array: fill its gaps"),
+    (pb.F32, endless, "expected F32"),
+    (pb.F32, [1.0, np.ma.masked], "masked array: fill its gaps"),
+    (pb.I64, ([np.ma.masked_array([1, 2], [False, True])],), "masked array: fill its gaps"),
+    (pb.STRING, [np.ma.masked_array(["a", "b"], [False, True])], "masked array: fill its gaps"),
+    (pb.I64, [2**63, -1], "got 9223372036854775808"),
+    (pb.U64, [2**63 + 1, -1], "got -1"),
+    (pb.I64, [2**53 + 1, 0.5], "got 0.5"),
+    (pb.I64, [2**53 + 1, np.nan], "got nan"),
+    (pb.F64, [2**63 + 1, 1], "expected integers that F64 holds exactly as .*, got 9223372036854775809"),
 ]
 
 

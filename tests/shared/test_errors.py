@@ -43,3 +43,20 @@ def test_an_unreachable_front_door_is_unavailable() -> None:
 def test_violations_make_the_message() -> None:
     error = InvalidArgumentError.of([FieldViolation("model", "empty"), FieldViolation("inputs", "none")])
     assert error.message == "model: empty; inputs: none"
+
+
+def test_an_error_in_words_that_are_no_unicode_text_travels_with_them_escaped() -> None:
+    sent = InvalidArgumentError.of([FieldViolation('inputs["\udc80"]', "expected a \ud83d")])
+    received = errors.from_status(errors.to_status(sent))
+    assert received.message == str(sent) == 'inputs["\\udc80"]: expected a \\ud83d'
+    assert received.violations == (FieldViolation('inputs["\\udc80"]', "expected a \\ud83d"),)
+
+
+def test_any_exception_has_words() -> None:
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    assert errors.in_words(ValueError("no such \nvoice")) == "ValueError: no such voice"
+    assert errors.in_words(OSError("bad \udc80 file")) == "OSError: bad \\udc80 file"
+    assert errors.in_words(SilentError()) == "SilentError, which does not say more"

@@ -1,5 +1,7 @@
 """Tensors survive the wire, bit for bit."""
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -30,6 +32,11 @@ def test_an_array_comes_back_as_it_went(array: np.ndarray) -> None:
     assert back.tolist() == array.tolist()
 
 
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: str(array.dtype))
+def test_an_array_that_came_is_read_only(array: np.ndarray) -> None:
+    assert not tensors.to_array(tensors.from_array("t", array)).flags.writeable
+
+
 def test_every_dtype_of_the_contract_has_an_array() -> None:
     assert set(tensors.NUMPY_DTYPES) == set(pb.DType.values()) - {pb.DTYPE_UNSPECIFIED}
 
@@ -49,8 +56,17 @@ def test_string_elements_are_length_prefixed() -> None:
     assert tensor.data == b"\x02\x00\x00\x00ab\x00\x00\x00\x00"
 
 
-@pytest.mark.parametrize("value", [np.array([1j]), np.array(["2020-01-01"], "datetime64[D]"), np.array([{}], object)])
-def test_what_cannot_travel_is_refused_by_name(value: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([1j]),
+        np.array(["2020-01-01"], "datetime64[D]"),
+        np.array([{}], object),
+        np.ma.masked_array([1, 2], [False, True]),
+        [[np.ma.masked, 2]],
+    ],
+)
+def test_what_cannot_travel_is_refused_by_name(value: Any) -> None:
     with pytest.raises(TypeError, match="tensor 'bad'"):
         tensors.from_array("bad", value)
 

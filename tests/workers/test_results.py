@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import ml_dtypes
 import numpy as np
 import pytest
+from google.rpc import status_pb2
 
 from kernelport import tensors
 from kernelport.deployments import Deployment
-from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError
+from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError, from_status
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Signature, tensor_spec
+from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.results import Result
@@ -53,7 +56,10 @@ class Speaks(Given):
 
     signature = Signature(
         inputs=Given.signature.inputs,
-        outputs=[tensor_spec("audio", pb.F32, ["samples"]), tensor_spec("sample_rate", pb.I32, [1])],
+        outputs=[
+            tensor_spec("audio", pb.F32, ["samples"], optional=True),
+            tensor_spec("sample_rate", pb.I32, [1], other_dtypes=[pb.F32, pb.BF16, pb.STRING], optional=True),
+        ],
     )
 
 
@@ -107,6 +113,8 @@ def words(result: Result) -> str:
         ([{"y": Y, "z": Y}], 'output "z" is not declared; expected "y", "extra"'),
         ([{"y": None}], 'output "y": expected F32|F16[rows, 3], got object[]'),
         ([{"y": [[1], [2, 3]]}], 'output "y": expected an array: ValueError'),
+        ([{"y": np.ma.masked_array(Y, Y > 0)}], 'output "y": expected an array without a mask'),
+        ([{"y": [np.ma.masked_array([1, 2, 3], [0, 0, 1])]}], 'output "y": expected an array without a mask'),
         ([{"y": Y.astype(np.float64)}], 'output "y": expected F32|F16[rows, 3], got float64[2, 3]'),
         ([{"y": Y.astype(np.complex64)}], 'output "y": expected F32|F16[rows, 3], got complex64[2, 3]'),
         ([{"y": Y[0]}], 'output "y": expected rank 2 as in F32|F16[rows, 3], got rank 1'),
@@ -145,15 +153,24 @@ def test_shapes_that_only_a_model_file_declares_may_be_wrong_names_and_dtypes_ma
 @pytest.mark.parametrize(
     ("audio", "rate", "finding"),
     [
-        ([0.0, np.nan], [24000], 'output "audio": expected finite samples'),
-        ([-np.inf], [24000], 'output "audio": expected finite samples'),
-        ([0.0], [0], 'output "sample_rate": expected one number above 0, got [0]'),
+        ([0.0, np.nan], np.array([24000], np.int32), 'output "audio": expected finite samples'),
+        ([-np.inf], np.array([24000], np.int32), 'output "audio": expected finite samples'),
+        ([0.0], np.array([0], np.int32), 'output "sample_rate": expected one number above 0, got [0]'),
+        ([0.0], np.array([np.nan], np.float32), 'output "sample_rate": expected one number above 0, got [nan]'),
+        ([0.0], np.array([np.inf], ml_dtypes.bfloat16), 'output "sample_rate": expected one number above 0, got [inf]'),
+        ([0.0], np.array([b"8000"], object), "output \"sample_rate\": expected one number above 0, got [b'8000']"),
+        (None, np.array([-1], np.int32), 'output "sample_rate": expected one number above 0, got [-1]'),
     ],
 )
-def test_speech_that_is_no_sound_fails_its_request(audio: list[float], rate: list[int], finding: str) -> None:
-    outputs = {"audio": np.array(audio, np.float32), "sample_rate": np.array(rate, np.int32)}
+def test_speech_that_is_no_sound_fails_its_request(audio: list[float] | None, rate: Array, finding: str) -> None:
+    outputs = {"sample_rate": rate} if audio is None else {"audio": np.array(audio, np.float32), "sample_rate": rate}
     (result,) = answers(Speaks(lambda _: [outputs]))
     assert finding in words(result)
+
+
+@pytest.mark.parametrize("outputs", [{}, {"audio": np.zeros(3, np.float32)}, {"sample_rate": np.array([8000.0], "f4")}])
+def test_speech_may_leave_out_what_is_optional(outputs: Outputs) -> None:
+    assert answers(Speaks(lambda requests: [outputs] * len(requests)), 2) == [outputs] * 2
 
 
 @pytest.mark.parametrize("spare", [-1, 1])
@@ -194,6 +211,66 @@ def test_whatever_a_model_raises_fails_the_request_that_it_is_about(error: type[
     results = answers(Given(run), 3)
     assert words(results[1]) == f"the model failed: {error.__name__}: as it does"
     assert [type(result) for result in results] == [dict, InternalError, dict]
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("str")
+
+
+class BareError(InvalidArgumentError):
+    def __init__(self) -> None:
+        """Without a message."""
+
+
+def misspelt() -> KernelPortError:
+    error = InvalidArgumentError("")
+    error.message = "bad \udc80 file"
+    return error
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: RuntimeError("bad \udc80 file"),
+        lambda: InvalidArgumentError("bad \udc80 file"),
+        SilentError,
+        BareError,
+        misspelt,
+    ],
+    ids=["surrogate", "surrogate-of-ours", "no-words", "no-message", "message-replaced"],
+)
+@pytest.mark.parametrize("is_raised", [True, False])
+def test_an_error_that_cannot_be_told_fails_only_its_request(made: Callable[[], Exception], is_raised: bool) -> None:
+    def run(requests: Sequence[Request]) -> list[Any]:
+        if is_raised and 1 in numbers(requests):
+            raise made()
+        return [made() if number == 1 else {"y": Y} for number in numbers(requests)]
+
+    came_of_it = ran(Given(run), 3)
+    completions: list[Completion] = came_of_it.completions([10_000] * 3)
+    assert [bool(completion.error) for completion in completions] == [False, True, False]
+    told = from_status(status_pb2.Status.FromString(completions[1].error))
+    assert told.message == came_of_it.results[1].message  # which an item of a job gets
+
+
+def test_an_output_whose_name_cannot_be_told_fails_only_its_request() -> None:
+    backend = Given(lambda requests: [{"y": Y} | ({"\udc80": Y} if n == 1 else {}) for n in numbers(requests)])
+    errors = [bool(completion.error) for completion in ran(backend, 3).completions([10_000] * 3)]
+    assert errors == [False, True, False]
+
+
+def test_a_model_may_take_its_batch_apart() -> None:
+    def run(requests: list[Request]) -> list[Outputs]:
+        given = list(requests)
+        requests.clear()
+        rows = [np.full((1, 3), request.inputs.pop("x").item(), np.float32) for request in given]  # type: ignore[attr-defined]
+        if len(given) > 1:
+            raise ValueError("too many")
+        return [{"y": row} for row in rows]
+
+    results = answers(Given(run), 3)  # type: ignore[arg-type]
+    assert [result["y"][0, 0] for result in results if isinstance(result, dict)] == [0, 1, 2]
 
 
 def test_a_request_that_nobody_waits_for_any_more_is_not_tried_alone() -> None:

@@ -1,14 +1,15 @@
 """Whether what a backend gave back is what it declares: nothing else reaches a caller."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from kernelport.errors import InternalError, KernelPortError, in_words
+from kernelport.errors import InternalError, KernelPortError, in_words, to_status
 from kernelport.signature import DeclaredOutputs, is_speech
-from kernelport.tensors import Array
+from kernelport.tensors import Array, is_masked
 from kernelport_workers.backends.base import Backend, Outputs
 
 Result = Outputs | KernelPortError
@@ -37,12 +38,14 @@ class ResultCheck:
 
     def _checked(self, given: Any) -> Result:
         if isinstance(given, KernelPortError):
-            return given
+            return travelling(given)
         if not isinstance(given, Mapping):
             return InternalError(f"the model's result: expected its outputs by name, got {type(given).__name__}")
         outputs: Outputs = {}
         for name, value in given.items():
             try:
+                if is_masked(value):
+                    return InternalError(f'output "{name}": expected an array without a mask: fill its gaps')
                 outputs[name] = np.asarray(value)
             # A value is anybody's object, and numpy asks it to make an array of itself.
             except Exception as error:
@@ -56,11 +59,25 @@ class ResultCheck:
             misfit = True
             yield finding
         if self._is_speech and not misfit:
-            yield from _speech_findings(outputs["audio"], outputs["sample_rate"])
+            yield from _speech_findings(outputs.get("audio"), outputs.get("sample_rate"))
 
 
-def _speech_findings(audio: Array, sample_rate: Array) -> Iterator[str]:
-    if audio.dtype.kind in "fV" and not np.isfinite(audio).all():  # V: bfloat16
+def travelling(error: KernelPortError) -> KernelPortError:
+    """A model's error as it can travel: its class may be the model's own."""
+    try:
+        to_status(error)
+    except Exception:
+        return InternalError(f"the model failed: {in_words(error)}")
+    return error
+
+
+def _speech_findings(audio: Array | None, sample_rate: Array | None) -> Iterator[str]:
+    """What is no sound. Either is None where it is optional and left out."""
+    if audio is not None and audio.dtype.kind in "fV" and not np.isfinite(audio).all():  # V: bfloat16
         yield 'output "audio": expected finite samples, got NaN or infinity'
-    if sample_rate.size != 1 or sample_rate.min() <= 0:
+    if sample_rate is not None and not _is_positive(sample_rate):
         yield f'output "sample_rate": expected one number above 0, got {sample_rate.tolist()}'
+
+
+def _is_positive(number: Array) -> bool:
+    return number.size == 1 and number.dtype.kind in "iufV" and 0 < number.item() < math.inf

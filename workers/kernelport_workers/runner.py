@@ -21,7 +21,7 @@ from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Declared
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
-from kernelport_workers.results import Result, ResultCheck
+from kernelport_workers.results import Result, ResultCheck, travelling
 
 log = logging.getLogger(__name__)
 
@@ -164,10 +164,12 @@ class Runner:
 
     def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
         """The result of each request; what failed them as a whole, if something did."""
+        # A model may change what it is given; what is tried again must stay as it came.
+        copies = [Request(dict(request.inputs), request.check) for request in requests]
         try:
-            return self._check.checked(self._backend.run(requests), len(requests))
+            return self._check.checked(self._backend.run(copies), len(requests))
         except KernelPortError as error:
-            return error
+            return travelling(error)
         # A model is anybody's code. Its sys.exit, too, is a failure of its batch, and not the end of this thread.
         except BaseException as error:
             log.exception("the model failed on a batch of %d", len(requests))

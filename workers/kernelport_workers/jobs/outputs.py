@@ -15,6 +15,7 @@ import soundfile
 from kernelport import npz, tensors
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.audio import encode_audio
+from kernelport.errors import as_unicode
 from kernelport.internal.v1.job_store_pb2 import ItemResult
 from kernelport.jobs.naming import file_name
 from kernelport.tensors import Array
@@ -75,7 +76,8 @@ def encode(outputs: Outputs, suffix: str) -> tuple[bytes, float]:
     audio, rate = _speech(outputs)
     try:
         return encode_audio(audio, rate, f".{suffix}"), _seconds(audio, rate)
-    except (soundfile.LibsndfileError, ValueError) as error:
+    # A rate that no file can say, samples of another dtype or in a shape that is no sound.
+    except (soundfile.LibsndfileError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{rate} Hz audio cannot be written as {suffix}: {error}") from error
 
 
@@ -116,7 +118,7 @@ class Publisher:
             try:
                 encoded, audio_s = encode(output.outputs, suffix)
             except ValueError as error:
-                return ItemResult(position=output.position, error=str(error))
+                return ItemResult(position=output.position, error=as_unicode(str(error)))
             path = f"{job}/{file_name(output.item_id, suffix)}"
             try:
                 data = self._write(path, encoded, may_exist, refused, step)

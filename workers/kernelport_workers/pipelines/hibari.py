@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from kernelport.deployments import Deployment
-from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, KernelPortError
+from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, KernelPortError, in_words
 from kernelport.manifests import ModelFilesError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
@@ -73,7 +73,7 @@ class HibariPipeline(Backend):
             tts("Warm up.", seed=0)
         # ONNX Runtime's exceptions have no common base but Exception.
         except Exception as error:
-            raise LoadError(f"hibari cannot load its voice: {error}") from error
+            raise LoadError(f"hibari cannot load its voice: {in_words(error)}") from error
         return cls(tts)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
@@ -88,7 +88,7 @@ class HibariPipeline(Backend):
             return error
         # One text that the voice cannot speak must not fail its mates; ONNX Runtime's exceptions have no other base.
         except Exception as error:
-            return InternalError(f"hibari failed: {type(error).__name__}: {error}")
+            return InternalError(f"hibari failed: {in_words(error)}")
 
     def _speak(self, request: Request) -> Outputs:
         text, speed, seed = _text(request.inputs), _speed(request.inputs), _seed(request.inputs)

@@ -13,7 +13,7 @@ import soundfile
 from redis import Redis
 
 from kernelport.deployments import Deployment
-from kernelport.errors import InternalError, KernelPortError
+from kernelport.errors import InternalError, KernelPortError, in_words
 from kernelport.manifests import ModelFilesError
 from kernelport.settings import Settings
 from kernelport.tensors import Array
@@ -124,7 +124,7 @@ class LuxTTSPipeline(Backend):
             except Exception as error:
                 # A phonemizer or transcriber may raise anything, and only over one request.
                 log.exception("a request cannot be prepared")
-                answers[index] = InternalError(f"luxtts failed: {type(error).__name__}: {error}")
+                answers[index] = InternalError(f"luxtts failed: {in_words(error)}")
         gone: dict[int, KernelPortError] = {}
 
         def check() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from kernelport.errors import in_words
 from kernelport.manifests import Manifest, OptionValue
 from kernelport_workers.backends import import_attribute
 from kernelport_workers.backends.base import LoadError
@@ -60,7 +61,7 @@ class Options:
             raise LoadError(f"{error}: pip install 'kernelport[luxtts-english]', or name options.phonemizer") from error
         # A phonemizer is anybody's code.
         except Exception as error:
-            raise LoadError(f"the phonemizer does not work: {type(error).__name__}: {error}") from error
+            raise LoadError(f"the phonemizer does not work: {in_words(error)}") from error
         if not isinstance(phonemes, str) or not phonemes:
             raise LoadError(f"options.phonemizer: expected a function that returns phonemes, got {phonemes!r}")
         return cast("Phonemizer", phonemize)
