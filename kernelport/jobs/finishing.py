@@ -1,4 +1,5 @@
-"""Finishes jobs whose items are all done: writes the manifest and the summary, and makes the state final.
+"""Finishes jobs of which nothing runs any more: looks for the files of what succeeded, writes the manifest and the
+summary, and makes the state final.
 
 Every worker does this from a thread of its own, and a front door does when no worker has: so it needs neither the
 worker that ran the last item nor any other process in particular.
@@ -6,9 +7,12 @@ worker that ran the last item nor any other process in particular.
 
 import json
 import logging
+import secrets
 import tempfile
 import threading
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,8 +25,10 @@ from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.manifest import row, summary
-from kernelport.jobs.naming import MANIFEST, SUMMARY
-from kernelport.jobs.records import MICROSECONDS, JobRecord, items_of, results_of
+from kernelport.jobs.naming import MANIFEST, SUMMARY, file_name
+from kernelport.jobs.pages import id_digest
+from kernelport.jobs.records import MICROSECONDS, JobRecord, Results, in_order, items_of, results_of
+from kernelport.v1.job_pb2 import NewItem
 
 log = logging.getLogger(__name__)
 
@@ -76,30 +82,65 @@ class Finisher:
 
     def _finish_one(self) -> bool:
         """Finishes the job that is due, if any."""
-        found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS), self._patience_us)
+        token = secrets.token_hex(8)
+        found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS), self._patience_us, token)
         if found is None:
             return False
-        job_id = found.decode()
-        fields: Any = self._redis.hgetall(keys.job(job_id))
-        if not fields:
-            self._redis.zrem(keys.FINISHING_JOBS, job_id)
+        job = self._job(found.decode())
+        if job is None:
+            self._redis.zrem(keys.FINISHING_JOBS, found)
             return True
-        job = JobRecord(job_id, fields)
         state, reason = _end_of(job)
         try:
-            self._write(job, state, reason)
+            if job.number("succeeded"):
+                self._look_for_files(job, token)
+                job = self._job(job.id) or job
+                state, reason = _end_of(job)
+            if state != "running":
+                self._write(job.ended(state, reason), state, reason)
         except storage_errors() as error:
-            message = f"cannot write {self._artifacts.url(f'{job_id}/{MANIFEST}')}: {error}"
-            log.warning("job %s: %s", job_id, message)
-            tries = int(self._redis.hincrby(keys.job(job_id), "finish_tries", 1))
+            message = f"cannot write {self._artifacts.url(f'{job.id}/{MANIFEST}')}: {error}"
+            log.warning("job %s: %s", job.id, message)
+            tries = int(self._redis.hincrby(keys.job(job.id), "finish_tries", 1))
             if tries < TRIES and job.text("ending") != "failed":
-                self._renew(job_id, FIRST_BACKOFF_S * 2 ** (tries - 1))
+                self._renew(job.id, FIRST_BACKOFF_S * 2 ** (tries - 1))
                 return True
             state, reason = "failed", reason or message
-        finished = round(time.time() * MICROSECONDS)
-        scripts.run(self._redis, "finish", job_id, state, reason, finished, job.number("retention_s"), GRACE_S)
-        log.info("job %s %s %s", job_id, state, reason)
+        finished, retention_s = round(time.time() * MICROSECONDS), job.number("retention_s")
+        sealed = int(job.is_sealed)
+        scripts.run(self._redis, "finish", job.id, token, state, reason, finished, retention_s, GRACE_S, sealed)
+        log.info("job %s %s %s", job.id, state, reason)
         return True
+
+    def _job(self, job_id: str) -> JobRecord | None:
+        fields: Any = self._redis.hgetall(keys.job(job_id))
+        return JobRecord(job_id, fields) if b"spec" in fields else None
+
+    def _look_for_files(self, job: JobRecord, token: str) -> None:
+        """Makes items wait again that succeeded and whose files are missing."""
+        files = _Names()
+        for names in self._artifacts.names(job.id):
+            files.add(names)
+            self._renew(job.id, LEASE_S)
+        files.sort()
+        for number in range(job.number("pages")):
+            page, states, _, results = self._page(job.id, number)
+            changed, lost_bytes, lost_audio_s = bytearray(states), 0, 0.0
+            for position, (batch, result) in results.items():
+                if states[position] != ord("s"):
+                    continue
+                name = file_name(NewItem.FromString(page.items[position]).id, batch.suffix)
+                # A directory on a network may be listed without what was written just now.
+                if name in files or (self._artifacts.is_local and self._artifacts.exists(f"{job.id}/{name}")):
+                    continue
+                changed[position] = ord("w")
+                lost_bytes += result.file_bytes
+                lost_audio_s += result.audio_s
+            if changed != states:
+                lost_us = round(lost_audio_s * MICROSECONDS)
+                scripts.run(self._redis, "lacking", job.id, token, number, bytes(changed), lost_bytes, lost_us)
+                log.warning("job %s: files of page %d are missing", job.id, number)
+            self._renew(job.id, LEASE_S)
 
     def _write(self, job: JobRecord, state: str, reason: str) -> None:
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
@@ -114,18 +155,18 @@ class Finisher:
 
     def _write_rows(self, job: JobRecord, file: IO[str]) -> None:
         for number in range(job.number("pages")):
-            page, states, results = self._page(job.id, number)
-            positions = sorted(range(len(page.items)), key=page.places.__getitem__)
-            for position, item in zip(positions, items_of(job, page, states, results), strict=True):
+            page, states, attempts, results = self._page(job.id, number)
+            for position, item in zip(in_order(page), items_of(job, page, states, attempts, results), strict=True):
                 file.write(json.dumps(row(item, page.items[position]), ensure_ascii=False) + "\n")
             self._renew(job.id, LEASE_S)
 
-    def _page(self, job_id: str, number: int) -> tuple[Page, bytes, Any]:
+    def _page(self, job_id: str, number: int) -> tuple[Page, bytes, bytes, Results]:
+        """A page, its items' states and attempts, and what came of them."""
         with self._redis.pipeline(transaction=False) as pipeline:
-            for part in ("pages", "states", "index"):
+            for part in ("pages", "states", "attempts", "index"):
                 pipeline.hget(keys.job(job_id, part), str(number))
-            page, states, index = pipeline.execute()
-        return Page.FromString(page), states, results_of(self._entries(job_id, index or b""))
+            page, states, attempts, index = pipeline.execute()
+        return Page.FromString(page), states, attempts or b"", results_of(self._entries(job_id, index or b""))
 
     def _entries(self, job_id: str, index: bytes) -> Iterator[bytes]:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -139,11 +180,42 @@ class Finisher:
         self._redis.zadd(keys.FINISHING_JOBS, {job_id: due}, xx=True)
 
 
+class _Names:
+    """Some millions of names, of which it is asked whether one is among them: by their digests, 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._digests = array("Q")
+
+    def add(self, names: list[str]) -> None:
+        self._digests.extend(map(_number, names))
+
+    def sort(self) -> None:
+        """To be called behind the last `add`."""
+        self._digests = array("Q", sorted(self._digests))
+
+    def __contains__(self, name: str) -> bool:
+        digest = _number(name)
+        place = bisect_left(self._digests, digest)
+        return place < len(self._digests) and self._digests[place] == digest
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(id_digest(name))
+
+
 def _end_of(job: JobRecord) -> tuple[str, str]:
-    """The state a job is to end in, and why."""
-    ending, failed = job.text("ending"), job.number("failed")
-    if ending:
-        return ending, job.text("reason")
+    """The state a job is to end in, and why; `running` when it is to go on with items whose files are missing.
+
+    Whatever was to end it came too late when all of its items are done.
+    """
+    items, succeeded, failed = (job.number(field) for field in ("items", "succeeded", "failed"))
+    ending, reason = job.text("ending"), job.text("reason")
+    if ending and (not job.is_sealed or succeeded + failed < items):
+        return ending, reason
+    if succeeded + failed < items:
+        if job.number("remade"):
+            return "failed", f"the files of {items - succeeded - failed} items are missing, though they were made again"
+        return "running", ""
     if failed:
-        return "failed", f"{failed} of {job.number('items')} items failed"
-    return "succeeded", ""
+        return "failed", f"{failed} of {items} items failed"
+    return "succeeded", f"every item succeeded before the job could be stopped: {reason}" if ending else ""

@@ -1,0 +1,113 @@
+"""Deletes what is left of jobs: those whose retention is over, and the files of those that are being deleted.
+
+Every front door does this from a thread of its own. A job is one process's at a time; when that dies, another goes on
+from the files that are left.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from kernelport import keys, metrics
+from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.jobs import scripts
+from kernelport.jobs.records import MICROSECONDS, JobRecord
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+# For how long jobs are one sweeper's: longer than deleting a thousand files of each can take.
+LEASE_S = 120.0
+# After which a deletion that storage refuses is tried again, the later tries twice as long after as the one before.
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 600.0
+# For how long Redis may take to put what it was told on its disk.
+DISK_PATIENCE_S = 10.0
+_JOBS_AT_ONCE, _FOLDERS_AT_ONCE = 100, 20
+
+
+class Sweeper:
+    """Sweeps from `start` until `stop`."""
+
+    def __init__(self, redis: Redis, artifacts: Artifacts) -> None:
+        # One connection: WAITAOF waits for what it was told.
+        self._redis: Redis = redis.client()  # type: ignore[no-untyped-call]
+        self._artifacts = artifacts
+        self._kicked = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="job-sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def kick(self) -> None:
+        """A deletion has begun: looks at once."""
+        self._kicked.set()
+
+    def stop(self) -> None:
+        """Deletes no further files; what is half deleted another process goes on with."""
+        self._stopped = True
+        self.kick()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                while not self._stopped and any([self._expire(), self._sweep()]):
+                    pass
+            except RedisError as error:
+                log.warning("cannot sweep jobs now: %s", error)
+            self._kicked.wait(INTERVAL_S)
+            self._kicked.clear()
+
+    def _expire(self) -> bool:
+        """Begins to delete jobs whose retention is over, if there are any."""
+        now = round(time.time() * MICROSECONDS)
+        expired: Any = self._redis.zrangebyscore(keys.EXPIRING_JOBS, "-inf", now, start=0, num=_JOBS_AT_ONCE)
+        for value in expired:
+            job_id = value.decode()
+            fields: Any = self._redis.hgetall(keys.job(job_id))
+            outputs = bool(fields) and JobRecord(job_id, fields).spec.delete_outputs
+            scripts.run(self._redis, "delete", job_id, "expire", int(outputs))
+            log.info("job %s: its retention is over", job_id)
+        return bool(expired)
+
+    def _sweep(self) -> bool:
+        """Deletes some files of each job that is due, if any: those that are due behind one need not wait for all."""
+        found = scripts.run(self._redis, "sweeping", round(LEASE_S * MICROSECONDS), _FOLDERS_AT_ONCE)
+        are_kept = all(int(deleted) for _, deleted in found) or self._is_on_disk()
+        for value, _ in found:
+            if are_kept and not self._stopped:
+                self._delete_some(value.decode())
+            else:
+                self._redis.zadd(keys.DELETING_JOBS, {value: round(time.time() * MICROSECONDS)}, xx=True)
+        return bool(found) and are_kept
+
+    def _is_on_disk(self) -> bool:
+        """Whether Redis, killed now, still knew of these deletions: else jobs could be as before, and without files."""
+        try:
+            local, _ = self._redis.waitaof(1, 0, round(DISK_PATIENCE_S * 1000))
+        except ResponseError:  # before Redis 7.2, or without an append-only file: nothing can be waited for
+            return True
+        return bool(local)
+
+    def _delete_some(self, job_id: str) -> None:
+        if self._redis.hget(keys.job(job_id), "state") != b"deleting":  # forgotten by Redis
+            scripts.run(self._redis, "swept", job_id, 0, "", 0)
+            return
+        try:
+            deleted = self._artifacts.delete_some(job_id)
+        except storage_errors() as error:
+            tries: Any = self._redis.hget(keys.job(job_id), "delete_tries")
+            backoff_s = min(FIRST_BACKOFF_S * 2 ** min(int(tries or 0), 10), LONGEST_BACKOFF_S)
+            message = f"cannot delete {self._artifacts.url(job_id)}: {error}"
+            scripts.run(self._redis, "swept", job_id, 0, message, round(backoff_s * MICROSECONDS))
+            metrics.JOB_DELETE_FAILURES.inc()
+            log.warning("job %s: %s; next try in %g s", job_id, message, backoff_s)
+            return
+        scripts.run(self._redis, "swept", job_id, deleted, "", 0)
+        if not deleted:
+            log.info("job %s is deleted", job_id)
