@@ -25,10 +25,10 @@ from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.manifest import row, summary
-from kernelport.jobs.naming import MANIFEST, SUMMARY, file_name
+from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import MICROSECONDS, JobRecord, Results, in_order, items_of, results_of
-from kernelport.v1.job_pb2 import NewItem
+from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +92,15 @@ class Finisher:
             return True
         state, reason = _end_of(job)
         try:
-            if job.number("succeeded"):
-                self._look_for_files(job, token)
+            files = self._files(job)
+            for _ in range(2):
+                if state == "running" or self._write(job.ended(state, reason), state, reason, files, token):
+                    break
+                # Items whose files are missing wait again: the job comes to another end.
                 job = self._job(job.id) or job
                 state, reason = _end_of(job)
-            if state != "running":
-                self._write(job.ended(state, reason), state, reason)
+            else:
+                return True  # another finisher has it by now
         except storage_errors() as error:
             message = f"cannot write {self._artifacts.url(f'{job.id}/{MANIFEST}')}: {error}"
             log.warning("job %s: %s", job.id, message)
@@ -116,49 +119,53 @@ class Finisher:
         fields: Any = self._redis.hgetall(keys.job(job_id))
         return JobRecord(job_id, fields) if b"spec" in fields else None
 
-    def _look_for_files(self, job: JobRecord, token: str) -> None:
-        """Makes items wait again that succeeded and whose files are missing."""
+    def _files(self, job: JobRecord) -> "_Names":
+        """The names of a job's files."""
         files = _Names()
-        for names in self._artifacts.names(job.id):
+        for names in self._artifacts.names(job.id) if job.number("succeeded") else ():
             files.add(names)
             self._renew(job.id, LEASE_S)
         files.sort()
-        for number in range(job.number("pages")):
-            page, states, _, results = self._page(job.id, number)
-            changed, lost_bytes, lost_audio_s = bytearray(states), 0, 0.0
-            for position, (batch, result) in results.items():
-                if states[position] != ord("s"):
-                    continue
-                name = file_name(NewItem.FromString(page.items[position]).id, batch.suffix)
-                # A directory on a network may be listed without what was written just now.
-                if name in files or (self._artifacts.is_local and self._artifacts.exists(f"{job.id}/{name}")):
-                    continue
-                changed[position] = ord("w")
-                lost_bytes += result.file_bytes
-                lost_audio_s += result.audio_s
-            if changed != states:
-                lost_us = round(lost_audio_s * MICROSECONDS)
-                scripts.run(self._redis, "lacking", job.id, token, number, bytes(changed), lost_bytes, lost_us)
-                log.warning("job %s: files of page %d are missing", job.id, number)
-            self._renew(job.id, LEASE_S)
+        return files
 
-    def _write(self, job: JobRecord, state: str, reason: str) -> None:
+    def _write(self, job: JobRecord, state: str, reason: str, files: "_Names", token: str) -> bool:
+        """Writes manifest and summary; returns False when files are missing, whose items wait again then."""
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
             manifest = Path(scratch) / MANIFEST
             with manifest.open("w", encoding="utf-8") as file:
-                self._write_rows(job, file)
+                missing = sum(
+                    self._write_page(job, number, file, files, token) for number in range(job.number("pages"))
+                )
+            if missing:
+                log.warning("job %s: %d files are missing", job.id, missing)
+                return False
             self._artifacts.replace(f"{job.id}/{MANIFEST}", manifest)
             short = Path(scratch) / SUMMARY
             short.write_text(json.dumps(summary(job, state, reason), indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._artifacts.replace(f"{job.id}/{SUMMARY}", short)
         self._artifacts.sweep(job.id)
+        return True
 
-    def _write_rows(self, job: JobRecord, file: IO[str]) -> None:
-        for number in range(job.number("pages")):
-            page, states, attempts, results = self._page(job.id, number)
-            for position, item in zip(in_order(page), items_of(job, page, states, attempts, results), strict=True):
-                file.write(json.dumps(row(item, page.items[position]), ensure_ascii=False) + "\n")
-            self._renew(job.id, LEASE_S)
+    def _write_page(self, job: JobRecord, number: int, file: IO[str], files: "_Names", token: str) -> int:
+        """Writes a page's part of the manifest; returns how many of its files are missing."""
+        page, states, attempts, results = self._page(job.id, number)
+        missing: list[Item] = []
+        left = bytearray(states)
+        for position, item in zip(in_order(page), items_of(job, page, states, attempts, results), strict=True):
+            file.write(json.dumps(row(item, page.items[position]), ensure_ascii=False) + "\n")
+            if item.state == ITEM_STATE_SUCCEEDED and not self._is_there(job, item.file, files):
+                missing.append(item)
+                left[position] = ord("w")
+        if missing:
+            lost_us = round(MICROSECONDS * sum(item.audio_s for item in missing))
+            lost_bytes = sum(item.file_bytes for item in missing)
+            scripts.run(self._redis, "lacking", job.id, token, number, bytes(left), lost_bytes, lost_us)
+        self._renew(job.id, LEASE_S)
+        return len(missing)
+
+    def _is_there(self, job: JobRecord, name: str, files: "_Names") -> bool:
+        # A directory on a network may be listed without what was written just now.
+        return name in files or (self._artifacts.is_local and self._artifacts.exists(f"{job.id}/{name}"))
 
     def _page(self, job_id: str, number: int) -> tuple[Page, bytes, bytes, Results]:
         """A page, its items' states and attempts, and what came of them."""

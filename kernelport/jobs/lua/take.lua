@@ -1,5 +1,5 @@
 -- Gives the bearer of a ticket the next slice of the deployment: of the job that has had least for its priority.
--- ARGV: deployment, ticket, worker, attempt (unique for ever).
+-- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over a slice.
 -- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, and the job's
 -- deadline.
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -41,7 +41,8 @@ local function next_slice(job)
     if running > 0 then
       redis.call('HSET', job_key(job, 'states'), page,
         string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
-      count_attempts(job, page, states, first, count)
+      -- Past that many it is taken only to be given up.
+      if #(slice[5] or {}) < tonumber(ARGV[5] or math.huge) then count_attempts(job, page, states, first, count) end
       return slice, running
     end
   end
