@@ -7,7 +7,6 @@ worker that ran the last item nor any other process in particular.
 
 import json
 import logging
-import secrets
 import tempfile
 import threading
 import time
@@ -34,7 +33,7 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 # For how long a job is one finisher's; renewed with every page.
-LEASE_S = 60.0
+LEASE_S = 30.0
 # Tries at writing a manifest, the later ones twice as long after as the one before.
 TRIES = 5
 FIRST_BACKOFF_S = 2.0
@@ -82,8 +81,7 @@ class Finisher:
 
     def _finish_one(self) -> bool:
         """Finishes the job that is due, if any."""
-        token = secrets.token_hex(8)
-        found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS), self._patience_us, token)
+        found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS), self._patience_us)
         if found is None:
             return False
         job = self._job(found.decode())
@@ -94,7 +92,7 @@ class Finisher:
         try:
             files = self._files(job)
             for _ in range(2):
-                if state == "running" or self._write(job.ended(state, reason), state, reason, files, token):
+                if state == "running" or self._write(job.ended(state, reason), state, reason, files):
                     break
                 # Items whose files are missing wait again: the job comes to another end.
                 job = self._job(job.id) or job
@@ -111,7 +109,7 @@ class Finisher:
             state, reason = "failed", reason or message
         finished, retention_s = round(time.time() * MICROSECONDS), job.number("retention_s")
         sealed = int(job.is_sealed)
-        scripts.run(self._redis, "finish", job.id, token, state, reason, finished, retention_s, GRACE_S, sealed)
+        scripts.run(self._redis, "finish", job.id, job.round, state, reason, finished, retention_s, GRACE_S, sealed)
         log.info("job %s %s %s", job.id, state, reason)
         return True
 
@@ -128,14 +126,12 @@ class Finisher:
         files.sort()
         return files
 
-    def _write(self, job: JobRecord, state: str, reason: str, files: "_Names", token: str) -> bool:
+    def _write(self, job: JobRecord, state: str, reason: str, files: "_Names") -> bool:
         """Writes manifest and summary; returns False when files are missing, whose items wait again then."""
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
             manifest = Path(scratch) / MANIFEST
             with manifest.open("w", encoding="utf-8") as file:
-                missing = sum(
-                    self._write_page(job, number, file, files, token) for number in range(job.number("pages"))
-                )
+                missing = sum(self._write_page(job, number, file, files) for number in range(job.number("pages")))
             if missing:
                 log.warning("job %s: %d files are missing", job.id, missing)
                 return False
@@ -146,7 +142,7 @@ class Finisher:
         self._artifacts.sweep(job.id)
         return True
 
-    def _write_page(self, job: JobRecord, number: int, file: IO[str], files: "_Names", token: str) -> int:
+    def _write_page(self, job: JobRecord, number: int, file: IO[str], files: "_Names") -> int:
         """Writes a page's part of the manifest; returns how many of its files are missing."""
         page, states, attempts, results = self._page(job.id, number)
         missing: list[Item] = []
@@ -159,7 +155,7 @@ class Finisher:
         if missing:
             lost_us = round(MICROSECONDS * sum(item.audio_s for item in missing))
             lost_bytes = sum(item.file_bytes for item in missing)
-            scripts.run(self._redis, "lacking", job.id, token, number, bytes(left), lost_bytes, lost_us)
+            scripts.run(self._redis, "lacking", job.id, job.round, number, bytes(left), lost_bytes, lost_us)
         self._renew(job.id, LEASE_S)
         return len(missing)
 

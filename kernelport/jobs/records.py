@@ -69,6 +69,11 @@ class JobRecord:
         return self.text("deployment")
 
     @property
+    def round(self) -> int:
+        """How often nothing of it ran any more."""
+        return self.number("round")
+
+    @property
     def is_final(self) -> bool:
         """Whether the job is over, its manifest written."""
         return self.text("state") in FINAL

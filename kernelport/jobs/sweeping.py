@@ -20,13 +20,13 @@ from kernelport.jobs.records import MICROSECONDS, JobRecord
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
-# For how long jobs are one sweeper's: longer than deleting a thousand files of each can take.
-LEASE_S = 120.0
+# For how long a job is one sweeper's: longer than deleting a thousand files should take.
+LEASE_S = 20.0
 # After which a deletion that storage refuses is tried again, the later tries twice as long after as the one before.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 600.0
 # For how long Redis may take to put what it was told on its disk.
 DISK_PATIENCE_S = 10.0
-_JOBS_AT_ONCE, _FOLDERS_AT_ONCE = 100, 20
+_JOBS_AT_ONCE = 100
 
 
 class Sweeper:
@@ -36,6 +36,8 @@ class Sweeper:
         # One connection: WAITAOF waits for what it was told.
         self._redis: Redis = redis.client()  # type: ignore[no-untyped-call]
         self._artifacts = artifacts
+        # Deletions that began before this are on the disk of Redis, in microseconds of its clock.
+        self._kept_until = -1
         self._kicked = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="job-sweeper", daemon=True)
@@ -76,18 +78,20 @@ class Sweeper:
         return bool(expired)
 
     def _sweep(self) -> bool:
-        """Deletes some files of each job that is due, if any: those that are due behind one need not wait for all."""
-        found = scripts.run(self._redis, "sweeping", round(LEASE_S * MICROSECONDS), _FOLDERS_AT_ONCE)
-        are_kept = all(int(deleted) for _, deleted in found) or self._is_on_disk()
-        for value, _ in found:
-            if are_kept and not self._stopped:
-                self._delete_some(value.decode())
-            else:
-                self._redis.zadd(keys.DELETING_JOBS, {value: round(time.time() * MICROSECONDS)}, xx=True)
-        return bool(found) and are_kept
+        """Deletes some files of the job that is due, if any: those that are due behind it need not wait for all."""
+        found = scripts.run(self._redis, "sweeping", round(LEASE_S * MICROSECONDS))
+        if found is None:
+            return False
+        job_id, since, now = found[0].decode(), int(found[1]), int(found[2])
+        if since > self._kept_until:
+            if not self._is_on_disk():
+                return False
+            self._kept_until = now
+        self._delete_some(job_id)
+        return True
 
     def _is_on_disk(self) -> bool:
-        """Whether Redis, killed now, still knew of these deletions: else jobs could be as before, and without files."""
+        """Whether Redis, killed now, still knew what it was told: else jobs could be as before, and without files."""
         try:
             local, _ = self._redis.waitaof(1, 0, round(DISK_PATIENCE_S * 1000))
         except ResponseError:  # before Redis 7.2, or without an append-only file: nothing can be waited for

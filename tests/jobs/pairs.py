@@ -85,6 +85,7 @@ class Pairs:
     def __init__(self, plane: Plane, doors: tuple[JobCalls, JobCalls]) -> None:
         self._plane = plane
         self._doors = doors
+        self._submitted: set[str] = set()
         self.counts: Counter[tuple[Verb, ...]] = Counter()
 
     def do(self, run: Run) -> list[str]:
@@ -98,7 +99,10 @@ class Pairs:
         found = [f"{verb}: {answer}" for verb, answer in answers if isinstance(answer, str)]
         if not found and not _is_explained(run, [bool(answer) for _, answer in answers]):
             found.append(f"no order of the two explains the answers {answers}")
-        return found + self._problems(job)
+        for job_id in {job.id, *self._submitted}:
+            found += self._problems(job_id)
+        self._submitted.clear()
+        return found
 
     def _job_at(self, run: Run, name: str) -> pb.Job:
         jobs = self._doors[0]
@@ -161,7 +165,8 @@ class Pairs:
 
         items, is_open = self._items(run), run.stage in ("open", "broken")
         acts: dict[Verb, Callable[[], Any]] = {
-            "submit": lambda: jobs.submit(MODEL, items, request_id=name, open=is_open),
+            # Another job when the first has been deleted.
+            "submit": lambda: self._submitted.add(jobs.submit(MODEL, items, request_id=name, open=is_open).id),
             "add": lambda: jobs.add(job.id, [journal_item(10**6 + random.getrandbits(30))]),
             "seal": lambda: jobs.add(job.id, seal=True),
             "cancel": lambda: jobs.cancel(job.id),
@@ -174,12 +179,12 @@ class Pairs:
         }
         return acts[verb]
 
-    def _problems(self, job: pb.Job) -> list[str]:
+    def _problems(self, job_id: str) -> list[str]:
         jobs = self._doors[1]
 
         def now() -> pb.Job | None:
             try:
-                return jobs.get(job.id)
+                return jobs.get(job_id)
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.NOT_FOUND:
                     return None
@@ -188,7 +193,7 @@ class Pairs:
         def rests() -> bool:
             seen = now()
             if seen is not None and not seen.sealed and seen.state in (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING):
-                jobs.cancel(job.id)
+                jobs.cancel(job_id)
             return seen is None or (seen.finished_unix_us > 0 and seen.state != pb.JOB_STATE_DELETING)
 
         try:
@@ -197,22 +202,23 @@ class Pairs:
             return [f"{error}: {now()}"]
         over = now()
         if over is None:
-            return list(self._left_of(job))
+            return list(self._left_of(job_id))
         found = list(self._disagreements(over))
-        jobs.delete(job.id)
+        jobs.delete(job_id)
         return found
 
-    def _left_of(self, job: pb.Job) -> Iterator[str]:
+    def _left_of(self, job_id: str) -> Iterator[str]:
         """What is left of a job that is gone."""
         redis = self._plane.redis
-        left = list(redis.scan_iter(f"{keys.job(job.id)}*"))
+        left = list(redis.scan_iter(f"{keys.job(job_id)}*"))
         if left:
             yield f"keys of a job that is gone: {left}"
         for index in (keys.JOBS, keys.EXPIRING_JOBS, keys.FINISHING_JOBS, keys.DELETING_JOBS, keys.active_jobs(MODEL)):
-            if redis.zscore(index, job.id) is not None:
+            if redis.zscore(index, job_id) is not None:
                 yield f"a job that is gone is in {index}"
-        if Path(job.output_url).exists():
-            yield f"{len(os.listdir(job.output_url))} files of a job that is gone"
+        folder = Path(self._plane.stack.settings.artifacts) / job_id
+        if folder.exists():
+            yield f"{len(os.listdir(folder))} files of a job that is gone"
 
     def _disagreements(self, job: pb.Job) -> Iterator[str]:
         """Where counts, items, files, manifest and state of a job do not agree that is over."""

@@ -80,10 +80,11 @@ local function lease(due, microseconds, patience)
   return member
 end
 
--- Hands a job over for its manifest to be written.
+-- Hands a job over for its manifest to be written. The round tells a finisher that was held up that it is another time.
 local function hand_over(job)
   redis.call('ZREM', active_key(fields(job, 'deployment')[1]), job)
   redis.call('HSET', job_key(job), 'state', 'finishing')
+  redis.call('HINCRBY', job_key(job), 'round', 1)
   redis.call('ZADD', FINISHING, whole(now_us()), job)
 end
 

@@ -19,7 +19,7 @@ for _, part in ipairs(JOB_PARTS) do redis.call('UNLINK', job_key(job, part)) end
 for _, index in ipairs({EXPIRING, FINISHING, HOOKS}) do redis.call('ZREM', index, job) end
 if found[1] and redis.call('HGET', found[1], 'job') == job then redis.call('UNLINK', found[1]) end
 if ARGV[3] == '1' then
-  redis.call('HSET', job_key(job), 'state', 'deleting', 'ending', '', 'reason', '')
+  redis.call('HSET', job_key(job), 'state', 'deleting', 'deleting_since', whole(now_us()), 'ending', '', 'reason', '')
   redis.call('EXPIRE', job_key(job), DELETING_TTL_S)
   redis.call('ZADD', DELETING, whole(now_us()), job)
 else

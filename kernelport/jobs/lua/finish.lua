@@ -1,5 +1,5 @@
 -- Makes a job final whose manifest is written, or gives out again those items whose files were missing.
--- ARGV: job, the finisher's token, state ('running' to go on), reason, unix time (microseconds), retention and grace
+-- ARGV: job, its round, state ('running' to go on), reason, unix time (microseconds), retention and grace
 --       (seconds), whether the finisher saw it sealed ('1' or '0').
 -- Returns 1, or 0 when somebody was first, or it has been sealed since.
 local job, state, finished = ARGV[1], ARGV[3], tonumber(ARGV[5])
@@ -7,8 +7,8 @@ if not may(job, 'written') then
   redis.call('ZREM', FINISHING, job)
   return 0
 end
-local found = fields(job, 'finisher', 'sealed', 'request_key', 'max_batch')
-if found[1] ~= ARGV[2] then return 0 end
+local found = fields(job, 'round', 'sealed', 'request_key', 'max_batch')
+if (found[1] or '0') ~= ARGV[2] then return 0 end
 if found[2] ~= ARGV[8] then
   redis.call('ZADD', FINISHING, whole(now_us()), job)
   return 0
