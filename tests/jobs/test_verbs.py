@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -88,8 +89,10 @@ def test_a_job_whose_last_items_are_done_though_it_was_cancelled_has_succeeded(r
         (running.journal.parent / "go").unlink(missing_ok=True)
         job = jobs.submit(MODEL, [journal_item(number, HELD)])
         wait_for(lambda number=number: number in running.entries())  # type: ignore[misc]
-        jobs.cancel(job.id)
-        running.release()
+        with ThreadPoolExecutor(1) as pool:  # the answer waits for the disk
+            pool.submit(jobs.cancel, job.id)
+            wait_for(lambda job=job: jobs.get(job.id).state == pb.JOB_STATE_CANCELLING)  # type: ignore[misc]
+            running.release()
         over = jobs.wait(job.id)
         if over.progress.succeeded:
             break
