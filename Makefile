@@ -58,9 +58,12 @@ bench-pair: .venv/installed-bench
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
 
-## A job of speech while its workers, front door and Redis are killed; then every item is accounted for.
-chaos-jobs: .venv/installed-bench
+## A job of speech while its workers, front door and Redis are killed; then every item is accounted for. Every pair of
+## verbs on a job at the same moment; and a large job that is deleted, fetched and resumed while everything is killed.
+chaos-jobs: .venv/installed-test .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.jobs
+	$(BIN)/python -m tests.jobs.pairs --runs 500
+	$(BIN)/python -m tests.jobs.deletion --items 200000
 
 ## Redis killed on a slow disk, twenty times; then everything acknowledged is looked for. Needs a C compiler. 6 minutes.
 chaos-disk: .venv/installed-bench

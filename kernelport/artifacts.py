@@ -6,7 +6,9 @@ A file appears under its final name complete or not at all, and what has appeare
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import fsspec
@@ -17,7 +19,8 @@ PART_SUFFIX = ".part"
 _S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
 _S3_TRIES = 1
 _SLOW_BYTES_PER_S = 2**20
-_DELETE_S = 600.0
+# What S3 lists and deletes in one call.
+_NAMES_AT_ONCE = 1000
 
 
 class ArtifactsError(ValueError):
@@ -112,10 +115,71 @@ class Artifacts:
             end = min(total, start + size)
             yield self._fs.cat_file(f"{self._root}/{path}", start=start, end=end, **self._bound())
 
-    def delete(self, folder: str) -> None:
-        """Deletes a folder with all that is in it, if there is one."""
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.rm(f"{self._root}/{folder}", recursive=True, **self._bound(_DELETE_S * _SLOW_BYTES_PER_S))
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self._fs.exists(f"{self._root}/{path}", **self._bound()))
+
+    def names(self, folder: str) -> Iterator[list[str]]:
+        """The names of what is in a folder, some hundreds at a time; nothing when there is none."""
+        place = f"{self._root}/{folder}"
+        if self.is_local:
+            with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+                while some := [entry.name for entry in islice(entries, _NAMES_AT_ONCE)]:
+                    yield some
+        elif "s3" in self._fs.protocol:
+            yield from self._s3_names(place)
+        else:
+            found = iter(self._fs.find(place, **self._bound()))
+            while some := [path.removeprefix(f"{place}/") for path in islice(found, _NAMES_AT_ONCE)]:
+                yield some
+
+    def _s3_names(self, place: str) -> Iterator[list[str]]:
+        """By pages, which `find` of the library would gather into one list with all that is known of each file."""
+        bucket, key, _ = self._fs.split_path(place)
+        prefix, after = f"{key}/", ""
+        while True:
+            page = self._fs.call_s3(
+                "list_objects_v2",
+                Bucket=bucket,
+                Prefix=prefix,
+                StartAfter=after,
+                MaxKeys=_NAMES_AT_ONCE,
+                **self._bound(),
+            )
+            keys = [entry["Key"] for entry in page.get("Contents", ())]
+            if not keys:
+                return
+            after = keys[-1]
+            yield [each.removeprefix(prefix) for each in keys]
+
+    def delete_some(self, folder: str) -> int:
+        """Deletes up to a thousand files of a folder, and the folder itself when it has none.
+
+        Returns:
+            How many are gone; 0 when nothing is left.
+        """
+        names = next(self.names(folder), [])
+        failures = [error for name in names if (error := self._unlink(folder, name))] if self.is_local else []
+        if names and not self.is_local:
+            self._fs.rm([f"{self._root}/{folder}/{name}" for name in names], **self._bound(len(names) * 2**10))
+            if self.exists(f"{folder}/{names[0]}"):  # S3 tells of none that it did not delete
+                raise OSError(f"{self.url(f'{folder}/{names[0]}')} is still there")
+        if names and len(failures) == len(names):
+            raise failures[0]
+        if not names and self.is_local:
+            with contextlib.suppress(FileNotFoundError):
+                self._path(folder).rmdir()
+        return len(names) - len(failures)
+
+    def _unlink(self, folder: str, name: str) -> OSError | None:
+        path = self._path(folder) / name
+        try:
+            path.unlink(missing_ok=True)
+        except IsADirectoryError:
+            shutil.rmtree(path)
+        except OSError as error:
+            return error
+        return None
 
     def sweep(self, folder: str) -> None:
         """Deletes what writers that died left unfinished. Only while nobody writes there."""

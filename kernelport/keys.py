@@ -15,16 +15,18 @@
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
 | kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
-| kp:job:<job> | hash: what is known of a job | while it is active, then for its retention |
+| kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |
 | kp:job:<job>:spec | serialized JobSpec with shared inputs and secrets | as long as the job |
 | kp:job:<job>:pages | hash of serialized Page by number | as long as the job |
 | kp:job:<job>:states | hash by page: a byte an item | as long as the job |
+| kp:job:<job>:attempts | hash by page: how often workers took its items, a byte an item | as long as the job |
 | kp:job:<job>:ids | hash: digests of item ids, and their pages | as long as the job |
+| kp:job:<job>:digests | sorted set by number of items: page, and the running digest behind it | as long as the job |
 | kp:job:<job>:ready | list of slices that no worker has taken | while the job is active |
 | kp:job:<job>:log | stream of serialized BatchResult and states | as long as the job |
 | kp:job:<job>:index | hash by page: the log entries about it | as long as the job |
 | kp:job:<job>:hook | hash: what its webhook has been told | until the job is deleted, at most 30 days |
-| kp:job-request:<request id> | hash: job, digest | as long as the job |
+| kp:job-request:<request id> | hash: job, digest of its spec | as long as the job, until its deletion begins |
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
@@ -34,6 +36,7 @@
 | kp:jobs:recording:<SHA-256> | hash: bytes of a recording, pins by jobs | for good: until no job has it pinned |
 | kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
+| kp:jobs:deleting | sorted set of jobs whose files are being deleted | for good; an entry until they are gone |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
 | kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
@@ -64,6 +67,7 @@ UNACKED_MUTEX = "kp:unacked_mutex"
 JOBS = "kp:jobs"
 FINISHING_JOBS = "kp:jobs:finishing"
 EXPIRING_JOBS = "kp:jobs:expiring"
+DELETING_JOBS = "kp:jobs:deleting"
 JOB_HOOKS = "kp:jobs:hooks"
 
 # What lives for good: a key that begins with one of these. Any other expires.
@@ -163,7 +167,7 @@ def dead_letters(deployment: str) -> str:
 
 
 def job(job_id: str, part: str = "") -> str:
-    """A job's own hash, or one of its parts: spec, pages, states, ids, ready, log, index, hook."""
+    """A job's own hash, or one of its parts: spec, pages, states, attempts, ids, digests, ready, log, index, hook."""
     return f"kp:job:{job_id}:{part}" if part else f"kp:job:{job_id}"
 
 

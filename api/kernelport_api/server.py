@@ -20,6 +20,7 @@ from kernelport import metrics
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.sweeping import Sweeper
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.v1 import (
@@ -41,7 +42,7 @@ from kernelport_api.deployments import Deployments
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.durability import WAITING_S, Durability
 from kernelport_api.inference import Inference
-from kernelport_api.jobs.housekeeping import keep_feeding, keep_sweeping
+from kernelport_api.jobs.housekeeping import keep_feeding
 from kernelport_api.jobs.service import Jobs
 from kernelport_api.jobs.store import JobStore
 from kernelport_api.jobs.submission import Submission
@@ -95,8 +96,10 @@ async def serve(settings: Settings) -> None:
     letters = DeadLetters(deployments, redis, inference, durability)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
     store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
+    finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
+    sweeper = Sweeper(thread_redis, artifacts)
     submission = Submission(deployments, store, workers, settings, artifacts)
-    jobs = Jobs(deployments, store, submission, artifacts, durability)
+    jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis, durability), server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -121,14 +124,12 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(dispatcher.keep_looking()),
         asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)),
         asyncio.create_task(keep_feeding(deployments, store, workers)),
-        asyncio.create_task(keep_sweeping(store, artifacts)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
-    finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
     notifier = Notifier(thread_redis, settings.webhook_networks)
-    finisher.start()
-    notifier.start()
+    for thread in (finisher, sweeper, notifier):
+        thread.start()
     await durability.look()
     await server.start()
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
@@ -139,8 +140,8 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
-        finisher.stop()
-        notifier.stop()
+        for thread in (finisher, sweeper, notifier):
+            thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)
         for task in background:

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
+from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError, from_call, translated
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
     GIVE_UP_S,
@@ -21,10 +21,13 @@ from kernelport.job_client.messages import (
     ItemLike,
     Patience,
     async_batches,
+    check_deletion,
+    deletion_pauses,
     fits_one_call,
     given_up,
     is_over,
     job_spec,
+    sealing,
     unix_us,
 )
 from kernelport.jobs.naming import MANIFEST, SUMMARY
@@ -63,6 +66,7 @@ class AsyncJobs:
         retention_s: int = 0,
         delete_outputs: bool = False,
         request_id: str = "",
+        on_existing: Callable[[pb.Job], None] | None = None,
     ) -> pb.Job:
         """Makes a job of items, which may come asynchronously; see `Jobs.submit`."""
         signature = await self._signature_of(deployment, self._timeout_s)
@@ -86,8 +90,11 @@ class AsyncJobs:
         request.open = second is not None or not fits
         request.items.extend(first if fits else [])
         with translated():
-            job: pb.Job = (await self._stub.SubmitJob(request, timeout=self._timeout_s)).job
-        if not request.open or job.sealed:
+            answer = await self._stub.SubmitJob(request, timeout=self._timeout_s)
+        job: pb.Job = answer.job
+        if answer.existed and on_existing is not None:
+            on_existing(job)
+        if not request.open:
             return job
         try:
             return await self._add(job, [first, second or []], coming)
@@ -201,11 +208,36 @@ class AsyncJobs:
             job: pb.Job = (await self._stub.ResumeJob(request, timeout=self._timeout_s)).job
             return job
 
-    async def delete(self, job_id: str, *, delete_outputs: bool = False) -> None:
-        """Forgets a job that is over, and deletes its outputs if asked to."""
+    async def seal(self, job_id: str) -> pb.Job:
+        """Lets a job take no further items; see `Jobs.seal`."""
+        with translated():
+            job: pb.Job = (await self._stub.AddItems([sealing(job_id)], timeout=self._timeout_s)).job
+            return job
+
+    async def delete(self, job_id: str, *, delete_outputs: bool = False, wait: bool = True) -> None:
+        """Forgets a job that is over, and deletes its outputs if asked to; see `Jobs.delete`."""
         with translated():
             request = pb.DeleteJobRequest(job_id=job_id, delete_outputs=delete_outputs)
             await self._stub.DeleteJob(request, timeout=self._timeout_s)
+        if wait:
+            async for _ in self.deletion(job_id):
+                pass
+
+    async def deletion(self, job_id: str) -> AsyncIterator[pb.Job]:
+        """A job that is being deleted, now and then, until it is gone; see `Jobs.deletion`."""
+        patience, pauses = Patience(self.patience_s), deletion_pauses()
+        while True:
+            try:
+                job = await self.get(job_id)
+            except NotFoundError:
+                return
+            except KernelPortError as error:
+                await asyncio.sleep(patience.pause_s(error))
+                continue
+            patience.succeeded()
+            check_deletion(job)
+            yield job
+            await asyncio.sleep(next(pauses))
 
     async def _add(self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items]) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""

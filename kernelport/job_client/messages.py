@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from kernelport.coercion import coerce, show, to_tensors
+from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
     CancelledError,
     DeadlineExceededError,
@@ -146,7 +147,8 @@ async def async_batches(
 
 
 class Additions:
-    """The requests that add a job's items, each with its place, so that one may be sent again.
+    """The requests that add a job's items, each with its place, so that one may be sent again, and with the running
+    digest that tells whether the items before it are the same.
 
     Args:
         job: as it stands; what it has of the items already is not sent again.
@@ -156,18 +158,22 @@ class Additions:
         self._job_id = job.id
         self._has = job.progress.items
         self._offset = 0
+        self._digest = NO_ITEMS
 
     def request(self, batch: Sequence[pb.NewItem]) -> pb.AddItemsRequest | None:
-        """The request for the next items; None when the job has them all."""
+        """The request for the next items; None when the job has them all, or there are none."""
         offset = self._offset
         self._offset += len(batch)
+        if not batch:
+            return None
+        self._digest = running_digests(self._digest, batch)[-1]
         if self._offset <= self._has:
             return None
-        return pb.AddItemsRequest(job_id=self._job_id, offset=offset, items=batch)
+        return pb.AddItemsRequest(job_id=self._job_id, offset=offset, items=batch, digest=self._digest)
 
     def seal(self) -> pb.AddItemsRequest:
         """The request that ends the job's items."""
-        return pb.AddItemsRequest(job_id=self._job_id, offset=self._offset, seal=True)
+        return pb.AddItemsRequest(job_id=self._job_id, offset=self._offset, seal=True, digest=self._digest)
 
 
 def fits_one_call(spec: pb.JobSpec, items: Sequence[pb.NewItem]) -> bool:
@@ -209,6 +215,23 @@ class Patience:
             raise error
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
         return max(pause_s, min(error.retry_after_s or 0.0, LONGEST_PAUSE_S))
+
+
+def sealing(job_id: str) -> pb.AddItemsRequest:
+    """The request that seals a job as it is."""
+    return pb.AddItemsRequest(job_id=job_id, seal=True)
+
+
+def deletion_pauses() -> Iterator[float]:
+    """Seconds between two looks at a deletion."""
+    yield from (0.02, 0.05, 0.1, 0.2)
+    yield from itertools.repeat(0.5)
+
+
+def check_deletion(job: pb.Job) -> None:
+    """Raises UnavailableError when a job's files cannot be deleted now."""
+    if job.state == pb.JOB_STATE_DELETING and job.reason:
+        raise UnavailableError(f"{job.reason}; it is tried again until they are gone")
 
 
 def is_over(job: pb.Job) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from kernelport.errors import AbortedError, KernelPortError, UnavailableError, from_call, translated
+from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError, from_call, translated
 from kernelport.job_client import fetching
 from kernelport.job_client.messages import (
     GIVE_UP_S,
@@ -22,10 +22,13 @@ from kernelport.job_client.messages import (
     ItemLike,
     Patience,
     batches,
+    check_deletion,
+    deletion_pauses,
     fits_one_call,
     given_up,
     is_over,
     job_spec,
+    sealing,
     unix_us,
 )
 from kernelport.jobs.naming import MANIFEST, SUMMARY
@@ -74,6 +77,7 @@ class Jobs:
         retention_s: int = 0,
         delete_outputs: bool = False,
         request_id: str = "",
+        on_existing: Callable[[pb.Job], None] | None = None,
     ) -> pb.Job:
         """Makes a job of items and seals it. Holds at most about 32 MiB of the items at a time, however many they are.
 
@@ -90,11 +94,13 @@ class Jobs:
             retention_s: seconds for which the job is kept after it is over; 0 for the server's default.
             delete_outputs: whether the outputs go with it.
             request_id: makes the call safe to repeat, with the same arguments: a job that is there is gone on with.
+            on_existing: called with a job that is there, before its items are compared.
 
         Raises:
             InvalidArgumentError: when an item or argument is not as expected. A job that has some of its items by then
                 is cancelled, unless it has a request id to go on with.
-            AlreadyExistsError: the request id was used with other arguments.
+            AlreadyExistsError: the request id was used with other arguments or items.
+            FailedPreconditionError: the job of the request id was stopped before all of its items had come.
         """
         signature = self._signature_of(deployment, self._timeout_s)
         spec = job_spec(
@@ -117,8 +123,11 @@ class Jobs:
         request.open = second is not None or not fits
         request.items.extend(first if fits else [])
         with translated():
-            job = self._stub.SubmitJob(request, timeout=self._timeout_s).job
-        if not request.open or job.sealed:
+            answer = self._stub.SubmitJob(request, timeout=self._timeout_s)
+        job = answer.job
+        if answer.existed and on_existing is not None:
+            on_existing(job)
+        if not request.open:
             return job
         try:
             return self._add(job, itertools.chain([first, second or []], coming))
@@ -243,11 +252,47 @@ class Jobs:
             request = pb.ResumeJobRequest(job_id=job_id, deadline_unix_us=unix_us(deadline))
             return self._stub.ResumeJob(request, timeout=self._timeout_s).job
 
-    def delete(self, job_id: str, *, delete_outputs: bool = False) -> None:
-        """Forgets a job that is over, and deletes its outputs if asked to."""
+    def seal(self, job_id: str) -> pb.Job:
+        """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is."""
+        with translated():
+            return self._stub.AddItems(iter([sealing(job_id)]), timeout=self._timeout_s).job
+
+    def delete(self, job_id: str, *, delete_outputs: bool = False, wait: bool = True) -> None:
+        """Forgets a job that is over, and deletes its outputs if asked to.
+
+        Args:
+            wait: whether to return only when the outputs are gone. They go by themselves.
+
+        Raises:
+            FailedPreconditionError: the job is active.
+            UnavailableError: the outputs cannot be deleted now; it is tried again by itself.
+        """
         with translated():
             request = pb.DeleteJobRequest(job_id=job_id, delete_outputs=delete_outputs)
             self._stub.DeleteJob(request, timeout=self._timeout_s)
+        if wait:
+            for _ in self.deletion(job_id):
+                pass
+
+    def deletion(self, job_id: str) -> Iterator[pb.Job]:
+        """A job that is being deleted, now and then, until it is gone.
+
+        Raises:
+            UnavailableError: its outputs cannot be deleted now; it is tried again by itself.
+        """
+        patience, pauses = Patience(self.patience_s), deletion_pauses()
+        while True:
+            try:
+                job = self.get(job_id)
+            except NotFoundError:
+                return
+            except KernelPortError as error:
+                time.sleep(patience.pause_s(error))
+                continue
+            patience.succeeded()
+            check_deletion(job)
+            yield job
+            time.sleep(next(pauses))
 
     def _add(self, job: pb.Job, coming: Iterator[_Items]) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""

@@ -1,4 +1,5 @@
-"""Finishes jobs whose items are all done: writes the manifest and the summary, and makes the state final.
+"""Finishes jobs of which nothing runs any more: looks for the files of what succeeded, writes the manifest and the
+summary, and makes the state final.
 
 Every worker does this from a thread of its own, and a front door does when no worker has: so it needs neither the
 worker that ran the last item nor any other process in particular.
@@ -9,6 +10,8 @@ import logging
 import tempfile
 import threading
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -22,15 +25,16 @@ from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.manifest import Inputs, row, summary
 from kernelport.jobs.naming import MANIFEST, SUMMARY
-from kernelport.jobs.records import MICROSECONDS, JobRecord, items_of, results_of
+from kernelport.jobs.pages import id_digest
+from kernelport.jobs.records import MICROSECONDS, JobRecord, Results, in_order, items_of, results_of
 from kernelport.jobs.voices import SHA256_DIGITS
-from kernelport.v1.job_pb2 import JobSpec
+from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 # For how long a job is one finisher's; renewed with every page.
-LEASE_S = 60.0
+LEASE_S = 30.0
 # Tries at writing a manifest, the later ones twice as long after as the one before.
 TRIES = 5
 FIRST_BACKOFF_S = 2.0
@@ -81,34 +85,59 @@ class Finisher:
         found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS), self._patience_us)
         if found is None:
             return False
-        job_id = found.decode()
-        fields: Any = self._redis.hgetall(keys.job(job_id))
-        if not fields:
-            self._redis.zrem(keys.FINISHING_JOBS, job_id)
+        job = self._job(found.decode())
+        if job is None:
+            self._redis.zrem(keys.FINISHING_JOBS, found)
             return True
-        job = JobRecord(job_id, fields)
         state, reason = _end_of(job)
         try:
-            self._write(job, state, reason)
+            files = self._files(job)
+            for _ in range(2):
+                if state == "running" or self._write(job.ended(state, reason), state, reason, files):
+                    break
+                # Items whose files are missing wait again: the job comes to another end.
+                job = self._job(job.id) or job
+                state, reason = _end_of(job)
+            else:
+                return True  # another finisher has it by now
         except storage_errors() as error:
-            message = f"cannot write {self._artifacts.url(f'{job_id}/{MANIFEST}')}: {error}"
-            log.warning("job %s: %s", job_id, message)
-            tries = int(self._redis.hincrby(keys.job(job_id), "finish_tries", 1))
+            message = f"cannot write {self._artifacts.url(f'{job.id}/{MANIFEST}')}: {error}"
+            log.warning("job %s: %s", job.id, message)
+            tries = int(self._redis.hincrby(keys.job(job.id), "finish_tries", 1))
             if tries < TRIES and job.text("ending") != "failed":
-                self._renew(job_id, FIRST_BACKOFF_S * 2 ** (tries - 1))
+                self._renew(job.id, FIRST_BACKOFF_S * 2 ** (tries - 1))
                 return True
             state, reason = "failed", reason or message
-        finished = round(time.time() * MICROSECONDS)
-        scripts.run(self._redis, "finish", job_id, state, reason, finished, job.number("retention_s"), GRACE_S)
-        log.info("job %s %s %s", job_id, state, reason)
+        finished, retention_s = round(time.time() * MICROSECONDS), job.number("retention_s")
+        sealed = int(job.is_sealed)
+        scripts.run(self._redis, "finish", job.id, job.round, state, reason, finished, retention_s, GRACE_S, sealed)
+        log.info("job %s %s %s", job.id, state, reason)
         return True
 
-    def _write(self, job: JobRecord, state: str, reason: str) -> None:
+    def _job(self, job_id: str) -> JobRecord | None:
+        fields: Any = self._redis.hgetall(keys.job(job_id))
+        return JobRecord(job_id, fields) if b"spec" in fields else None
+
+    def _files(self, job: JobRecord) -> "_Names":
+        """The names of a job's files."""
+        files = _Names()
+        for names in self._artifacts.names(job.id) if job.number("succeeded") else ():
+            files.add(names)
+            self._renew(job.id, LEASE_S)
+        files.sort()
+        return files
+
+    def _write(self, job: JobRecord, state: str, reason: str, files: "_Names") -> bool:
+        """Writes manifest and summary; returns False when files are missing, whose items wait again then."""
         inputs = Inputs(self._voices(job.id))
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
             manifest = Path(scratch) / MANIFEST
             with manifest.open("w", encoding="utf-8") as file:
-                self._write_rows(job, inputs, file)
+                pages = range(job.number("pages"))
+                missing = sum(self._write_page(job, number, inputs, file, files) for number in pages)
+            if missing:
+                log.warning("job %s: %d files are missing", job.id, missing)
+                return False
             self._artifacts.replace(f"{job.id}/{MANIFEST}", manifest)
             short = Path(scratch) / SUMMARY
             shared = inputs.described(self._spec(job.id).shared_inputs)
@@ -116,6 +145,7 @@ class Finisher:
             short.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._artifacts.replace(f"{job.id}/{SUMMARY}", short)
         self._artifacts.sweep(job.id)
+        return True
 
     def _voices(self, job_id: str) -> dict[str, str]:
         pinned: Any = self._redis.hgetall(keys.job_voices(job_id))
@@ -125,20 +155,34 @@ class Finisher:
         value: Any = self._redis.get(keys.job(job_id, "spec"))
         return JobSpec.FromString(value or b"")
 
-    def _write_rows(self, job: JobRecord, inputs: Inputs, file: IO[str]) -> None:
-        for number in range(job.number("pages")):
-            page, states, results = self._page(job.id, number)
-            positions = sorted(range(len(page.items)), key=page.places.__getitem__)
-            for position, item in zip(positions, items_of(job, page, states, results), strict=True):
-                file.write(json.dumps(row(item, page.items[position], inputs), ensure_ascii=False) + "\n")
-            self._renew(job.id, LEASE_S)
+    def _write_page(self, job: JobRecord, number: int, inputs: Inputs, file: IO[str], files: "_Names") -> int:
+        """Writes a page's part of the manifest; returns how many of its files are missing."""
+        page, states, attempts, results = self._page(job.id, number)
+        missing: list[Item] = []
+        left = bytearray(states)
+        for position, item in zip(in_order(page), items_of(job, page, states, attempts, results), strict=True):
+            file.write(json.dumps(row(item, page.items[position], inputs), ensure_ascii=False) + "\n")
+            if item.state == ITEM_STATE_SUCCEEDED and not self._is_there(job, item.file, files):
+                missing.append(item)
+                left[position] = ord("w")
+        if missing:
+            lost_us = round(MICROSECONDS * sum(item.audio_s for item in missing))
+            lost_bytes = sum(item.file_bytes for item in missing)
+            scripts.run(self._redis, "lacking", job.id, job.round, number, bytes(left), lost_bytes, lost_us)
+        self._renew(job.id, LEASE_S)
+        return len(missing)
 
-    def _page(self, job_id: str, number: int) -> tuple[Page, bytes, Any]:
+    def _is_there(self, job: JobRecord, name: str, files: "_Names") -> bool:
+        # A directory on a network may be listed without what was written just now.
+        return name in files or (self._artifacts.is_local and self._artifacts.exists(f"{job.id}/{name}"))
+
+    def _page(self, job_id: str, number: int) -> tuple[Page, bytes, bytes, Results]:
+        """A page, its items' states and attempts, and what came of them."""
         with self._redis.pipeline(transaction=False) as pipeline:
-            for part in ("pages", "states", "index"):
+            for part in ("pages", "states", "attempts", "index"):
                 pipeline.hget(keys.job(job_id, part), str(number))
-            page, states, index = pipeline.execute()
-        return Page.FromString(page), states, results_of(self._entries(job_id, index or b""))
+            page, states, attempts, index = pipeline.execute()
+        return Page.FromString(page), states, attempts or b"", results_of(self._entries(job_id, index or b""))
 
     def _entries(self, job_id: str, index: bytes) -> Iterator[bytes]:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -152,11 +196,42 @@ class Finisher:
         self._redis.zadd(keys.FINISHING_JOBS, {job_id: due}, xx=True)
 
 
+class _Names:
+    """Some millions of names, of which it is asked whether one is among them: by their digests, 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._digests = array("Q")
+
+    def add(self, names: list[str]) -> None:
+        self._digests.extend(map(_number, names))
+
+    def sort(self) -> None:
+        """To be called behind the last `add`."""
+        self._digests = array("Q", sorted(self._digests))
+
+    def __contains__(self, name: str) -> bool:
+        digest = _number(name)
+        place = bisect_left(self._digests, digest)
+        return place < len(self._digests) and self._digests[place] == digest
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(id_digest(name))
+
+
 def _end_of(job: JobRecord) -> tuple[str, str]:
-    """The state a job is to end in, and why."""
-    ending, failed = job.text("ending"), job.number("failed")
-    if ending:
-        return ending, job.text("reason")
+    """The state a job is to end in, and why; `running` when it is to go on with items whose files are missing.
+
+    Whatever was to end it came too late when all of its items are done.
+    """
+    items, succeeded, failed = (job.number(field) for field in ("items", "succeeded", "failed"))
+    ending, reason = job.text("ending"), job.text("reason")
+    if ending and (not job.is_sealed or succeeded + failed < items):
+        return ending, reason
+    if succeeded + failed < items:
+        if job.number("remade"):
+            return "failed", f"the files of {items - succeeded - failed} items are missing, though they were made again"
+        return "running", ""
     if failed:
-        return "failed", f"{failed} of {job.number('items')} items failed"
-    return "succeeded", ""
+        return "failed", f"{failed} of {items} items failed"
+    return "succeeded", f"every item succeeded before the job could be stopped: {reason}" if ending else ""

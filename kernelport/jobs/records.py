@@ -21,6 +21,7 @@ STATES: dict[str, pb.JobState] = {
     "failed": pb.JOB_STATE_FAILED,
     "cancelled": pb.JOB_STATE_CANCELLED,
     "expired": pb.JOB_STATE_EXPIRED,
+    "deleting": pb.JOB_STATE_DELETING,
 }
 _ITEM_STATES: dict[int, pb.ItemState] = {
     ord("w"): pb.ITEM_STATE_WAITING,
@@ -55,6 +56,11 @@ class JobRecord:
         return int(self._fields.get(field.encode()) or 0)
 
     @property
+    def state(self) -> str:
+        """Its state as the contract has it, in small letters."""
+        return pb.JobState.Name(self.job().state).removeprefix("JOB_STATE_").lower()
+
+    @property
     def spec(self) -> pb.JobSpec:
         """The spec as the contract shows it: without the data of shared inputs, without secrets."""
         return pb.JobSpec.FromString(self._fields[b"spec"])
@@ -65,14 +71,33 @@ class JobRecord:
         return self.text("deployment")
 
     @property
+    def round(self) -> int:
+        """How often nothing of it ran any more."""
+        return self.number("round")
+
+    @property
     def is_final(self) -> bool:
         """Whether the job is over, its manifest written."""
         return self.text("state") in FINAL
 
     @property
+    def is_deleting(self) -> bool:
+        """Whether its files are being deleted; its items are gone."""
+        return self.text("state") == "deleting"
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it takes no more items."""
+        return self.text("sealed") == "1"
+
+    @property
     def is_stopped(self) -> bool:
         """Whether it starts nothing any more: over, or about to be."""
-        return self.is_final or bool(self.text("ending"))
+        return self.is_final or self.is_deleting or bool(self.text("ending"))
+
+    def ended(self, state: str, reason: str) -> "JobRecord":
+        """The job as it is about to be."""
+        return JobRecord(self.id, {**self._fields, b"state": state.encode(), b"reason": reason.encode()})
 
     @property
     def log_length(self) -> int:
@@ -89,7 +114,7 @@ class JobRecord:
             spec=self.spec,
             state=state,
             reason=self.text("reason"),
-            sealed=self.text("sealed") == "1",
+            sealed=self.is_sealed,
             progress=self._progress(),
             output_url=self.text("output_url"),
             created_unix_us=self.number("created"),
@@ -115,6 +140,7 @@ class JobRecord:
             output_bytes=self.number("output_bytes"),
             useful_cost=self.number("useful_cost"),
             padded_cost=self.number("padded_cost"),
+            deleted_files=self.number("deleted_files"),
         )
 
 
@@ -147,27 +173,42 @@ def _state(job: JobRecord, state: int) -> pb.ItemState:
     return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
 
 
-def items_of(job: JobRecord, page: Page, states: bytes, results: Results) -> Iterator[pb.Item]:
+def items_of(job: JobRecord, page: Page, states: bytes, attempts: bytes, results: Results) -> Iterator[pb.Item]:
     """A page's items in the order of submission."""
-    positions = sorted(range(len(page.items)), key=page.places.__getitem__)
-    for position in positions:
-        yield item_of(job, page, position, states[position], results.get(position))
+    for position in in_order(page):
+        yield item_of(job, page, position, states[position], attempts, results.get(position))
+
+
+def in_order(page: Page) -> list[int]:
+    """The positions of a page's items in the order of submission."""
+    return sorted(range(len(page.items)), key=page.places.__getitem__)
 
 
 def item_of(
-    job: JobRecord, page: Page, position: int, state: int, result: tuple[BatchResult, ItemResult] | None
+    job: JobRecord,
+    page: Page,
+    position: int,
+    state: int,
+    attempts: bytes,
+    result: tuple[BatchResult, ItemResult] | None,
 ) -> pb.Item:
-    """One item; `state` is its byte in the page's states."""
+    """One item.
+
+    Args:
+        state: its byte in the page's states.
+        attempts: how often workers took the page's items, a byte each; empty when none was taken since version 0.1.0.
+    """
     new = pb.NewItem.FromString(page.items[position])
     item = pb.Item(
         id=new.id, index=page.first_index + page.places[position], state=_state(job, state), text=text_of(new)
     )
+    item.attempts = attempts[position] if attempts else 0
     if item.state == pb.ITEM_STATE_CANCELLED:
         item.reason = job.text("reason")
     if result is None or item.state not in (pb.ITEM_STATE_SUCCEEDED, pb.ITEM_STATE_FAILED):
         return item
     batch, own = result
-    item.attempts = batch.attempts
+    item.attempts = item.attempts or batch.attempts
     item.reason = own.error
     item.backend_s = batch.backend_s
     item.batch_size = batch.batch_size

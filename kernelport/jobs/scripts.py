@@ -1,6 +1,7 @@
 """The job store's steps that must happen whole or not at all: the Lua scripts in the folder `lua`.
 
-Each script's first lines say what it takes and gives. `lua/common.lua` stands before every one.
+Each script's first lines say what it takes and gives. The table of kernelport.jobs.states and `lua/common.lua` stand
+before every one.
 """
 
 from functools import cache
@@ -9,6 +10,8 @@ from typing import Any, Literal
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+
+from kernelport.jobs.states import lua_moves
 
 Name = Literal[
     "append",
@@ -21,11 +24,14 @@ Name = Literal[
     "finishing",
     "hook",
     "hooked",
+    "lacking",
     "lost",
     "pin",
     "resume",
     "seal",
     "stop",
+    "sweeping",
+    "swept",
     "take",
     "tick",
 ]
@@ -38,7 +44,7 @@ def run(redis: Redis | AsyncRedis, name: Name, *arguments: str | bytes | float) 
 
 @cache
 def _script(redis: Redis | AsyncRedis, name: Name) -> Any:
-    return redis.register_script(f"{_source('common')}\n{_source(name)}")
+    return redis.register_script(f"{lua_moves()}\n{_source('common')}\n{_source(name)}")
 
 
 @cache

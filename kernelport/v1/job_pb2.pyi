@@ -18,6 +18,7 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_CANCELLING: _ClassVar[JobState]
     JOB_STATE_CANCELLED: _ClassVar[JobState]
     JOB_STATE_EXPIRED: _ClassVar[JobState]
+    JOB_STATE_DELETING: _ClassVar[JobState]
 
 class ItemState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +55,7 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLING: JobState
 JOB_STATE_CANCELLED: JobState
 JOB_STATE_EXPIRED: JobState
+JOB_STATE_DELETING: JobState
 ITEM_STATE_UNSPECIFIED: ItemState
 ITEM_STATE_WAITING: ItemState
 ITEM_STATE_RUNNING: ItemState
@@ -142,7 +144,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ...) -> None: ...
 
 class JobProgress(_message.Message):
-    __slots__ = ("items", "waiting", "running", "succeeded", "failed", "cancelled", "audio_s", "backend_s", "output_bytes", "useful_cost", "padded_cost")
+    __slots__ = ("items", "waiting", "running", "succeeded", "failed", "cancelled", "audio_s", "backend_s", "output_bytes", "useful_cost", "padded_cost", "deleted_files")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +156,7 @@ class JobProgress(_message.Message):
     OUTPUT_BYTES_FIELD_NUMBER: _ClassVar[int]
     USEFUL_COST_FIELD_NUMBER: _ClassVar[int]
     PADDED_COST_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FILES_FIELD_NUMBER: _ClassVar[int]
     items: int
     waiting: int
     running: int
@@ -165,7 +168,8 @@ class JobProgress(_message.Message):
     output_bytes: int
     useful_cost: int
     padded_cost: int
-    def __init__(self, items: _Optional[int] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., output_bytes: _Optional[int] = ..., useful_cost: _Optional[int] = ..., padded_cost: _Optional[int] = ...) -> None: ...
+    deleted_files: int
+    def __init__(self, items: _Optional[int] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., output_bytes: _Optional[int] = ..., useful_cost: _Optional[int] = ..., padded_cost: _Optional[int] = ..., deleted_files: _Optional[int] = ...) -> None: ...
 
 class NewItem(_message.Message):
     __slots__ = ("id", "inputs")
@@ -230,16 +234,18 @@ class SubmitJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., existed: _Optional[bool] = ...) -> None: ...
 
 class AddItemsRequest(_message.Message):
-    __slots__ = ("job_id", "offset", "items", "seal")
+    __slots__ = ("job_id", "offset", "items", "seal", "digest")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     SEAL_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     offset: int
     items: _containers.RepeatedCompositeFieldContainer[NewItem]
     seal: bool
-    def __init__(self, job_id: _Optional[str] = ..., offset: _Optional[int] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., seal: _Optional[bool] = ...) -> None: ...
+    digest: bytes
+    def __init__(self, job_id: _Optional[str] = ..., offset: _Optional[int] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., seal: _Optional[bool] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class AddItemsResponse(_message.Message):
     __slots__ = ("job",)

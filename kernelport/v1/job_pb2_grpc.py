@@ -34,7 +34,7 @@ class JobServiceStub:
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
     INVALID_ARGUMENT     a field is malformed, or an item does not fit what the model declares
     NOT_FOUND            no deployment, job or item has this name
-    ALREADY_EXISTS       request_id was used before, with another request; or an item id is used twice in the job
+    ALREADY_EXISTS       request_id was used before, with another spec or other items; or an item id is used twice
     FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
     ABORTED              somebody else adds items to the same job at the same time
     UNAVAILABLE          the job store cannot be reached
@@ -113,7 +113,7 @@ class JobServiceServicer:
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
     INVALID_ARGUMENT     a field is malformed, or an item does not fit what the model declares
     NOT_FOUND            no deployment, job or item has this name
-    ALREADY_EXISTS       request_id was used before, with another request; or an item id is used twice in the job
+    ALREADY_EXISTS       request_id was used before, with another spec or other items; or an item id is used twice
     FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
     ABORTED              somebody else adds items to the same job at the same time
     UNAVAILABLE          the job store cannot be reached
@@ -130,7 +130,8 @@ class JobServiceServicer:
     def AddItems(self, request_iterator, context):
         """Adds items to an open job, for jobs too large for one message. The first message names the job. Items are kept as
         they come: after a broken stream, GetJob tells by `progress.items` how many are there, and AddItems goes on from
-        that `offset`.
+        that `offset`. A message with `seal` and no items seals a job as it is, also one that was cancelled or expired
+        before all of its items had come.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,15 +168,17 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResumeJob(self, request, context):
-        """Runs what failed, was cancelled or expired. What succeeded stays. FAILED_PRECONDITION while the job is active or
-        when all of it succeeded.
+        """Runs what failed, was cancelled or expired, and makes files of items that succeeded again where they are missing.
+        What else succeeded stays. FAILED_PRECONDITION while the job is active or is being deleted, when all of it
+        succeeded, and before it is sealed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteJob(self, request, context):
-        """Forgets a job that is over, and deletes its outputs if asked to. FAILED_PRECONDITION while it is active.
+        """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
+        gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,7 +282,7 @@ class JobService:
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
     INVALID_ARGUMENT     a field is malformed, or an item does not fit what the model declares
     NOT_FOUND            no deployment, job or item has this name
-    ALREADY_EXISTS       request_id was used before, with another request; or an item id is used twice in the job
+    ALREADY_EXISTS       request_id was used before, with another spec or other items; or an item id is used twice
     FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
     ABORTED              somebody else adds items to the same job at the same time
     UNAVAILABLE          the job store cannot be reached

@@ -35,7 +35,7 @@ class JobServiceStub:
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
       INVALID_ARGUMENT     a field is malformed, or an item does not fit what the model declares
       NOT_FOUND            no deployment, job or item has this name
-      ALREADY_EXISTS       request_id was used before, with another request; or an item id is used twice in the job
+      ALREADY_EXISTS       request_id was used before, with another spec or other items; or an item id is used twice
       FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
       ABORTED              somebody else adds items to the same job at the same time
       UNAVAILABLE          the job store cannot be reached
@@ -51,7 +51,8 @@ class JobServiceStub:
     AddItems: _grpc.StreamUnaryMultiCallable[_job_pb2.AddItemsRequest, _job_pb2.AddItemsResponse]
     """Adds items to an open job, for jobs too large for one message. The first message names the job. Items are kept as
     they come: after a broken stream, GetJob tells by `progress.items` how many are there, and AddItems goes on from
-    that `offset`.
+    that `offset`. A message with `seal` and no items seals a job as it is, also one that was cancelled or expired
+    before all of its items had come.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]
     """One job; NOT_FOUND when there is none of that id."""
@@ -66,11 +67,14 @@ class JobServiceStub:
     cancelled already, stays as it is.
     """
     ResumeJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]
-    """Runs what failed, was cancelled or expired. What succeeded stays. FAILED_PRECONDITION while the job is active or
-    when all of it succeeded.
+    """Runs what failed, was cancelled or expired, and makes files of items that succeeded again where they are missing.
+    What else succeeded stays. FAILED_PRECONDITION while the job is active or is being deleted, when all of it
+    succeeded, and before it is sealed.
     """
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.DeleteJobRequest, _job_pb2.DeleteJobResponse]
-    """Forgets a job that is over, and deletes its outputs if asked to. FAILED_PRECONDITION while it is active."""
+    """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
+    gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
+    """
     ListItems: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListItemsRequest, _job_pb2.ListItemsResponse]
     """A job's items in the order of submission."""
     GetItemOutput: _grpc.UnaryStreamMultiCallable[_job_pb2.GetItemOutputRequest, _job_pb2.GetItemOutputResponse]
@@ -92,7 +96,7 @@ class JobServiceAsyncStub(JobServiceStub):
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
       INVALID_ARGUMENT     a field is malformed, or an item does not fit what the model declares
       NOT_FOUND            no deployment, job or item has this name
-      ALREADY_EXISTS       request_id was used before, with another request; or an item id is used twice in the job
+      ALREADY_EXISTS       request_id was used before, with another spec or other items; or an item id is used twice
       FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
       ABORTED              somebody else adds items to the same job at the same time
       UNAVAILABLE          the job store cannot be reached
@@ -105,7 +109,8 @@ class JobServiceAsyncStub(JobServiceStub):
     AddItems: _aio.StreamUnaryMultiCallable[_job_pb2.AddItemsRequest, _job_pb2.AddItemsResponse]  # type: ignore[assignment]
     """Adds items to an open job, for jobs too large for one message. The first message names the job. Items are kept as
     they come: after a broken stream, GetJob tells by `progress.items` how many are there, and AddItems goes on from
-    that `offset`.
+    that `offset`. A message with `seal` and no items seals a job as it is, also one that was cancelled or expired
+    before all of its items had come.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]  # type: ignore[assignment]
     """One job; NOT_FOUND when there is none of that id."""
@@ -120,11 +125,14 @@ class JobServiceAsyncStub(JobServiceStub):
     cancelled already, stays as it is.
     """
     ResumeJob: _aio.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]  # type: ignore[assignment]
-    """Runs what failed, was cancelled or expired. What succeeded stays. FAILED_PRECONDITION while the job is active or
-    when all of it succeeded.
+    """Runs what failed, was cancelled or expired, and makes files of items that succeeded again where they are missing.
+    What else succeeded stays. FAILED_PRECONDITION while the job is active or is being deleted, when all of it
+    succeeded, and before it is sealed.
     """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_pb2.DeleteJobRequest, _job_pb2.DeleteJobResponse]  # type: ignore[assignment]
-    """Forgets a job that is over, and deletes its outputs if asked to. FAILED_PRECONDITION while it is active."""
+    """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
+    gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
+    """
     ListItems: _aio.UnaryUnaryMultiCallable[_job_pb2.ListItemsRequest, _job_pb2.ListItemsResponse]  # type: ignore[assignment]
     """A job's items in the order of submission."""
     GetItemOutput: _aio.UnaryStreamMultiCallable[_job_pb2.GetItemOutputRequest, _job_pb2.GetItemOutputResponse]  # type: ignore[assignment]
@@ -145,7 +153,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
       INVALID_ARGUMENT     a field is malformed, or an item does not fit what the model declares
       NOT_FOUND            no deployment, job or item has this name
-      ALREADY_EXISTS       request_id was used before, with another request; or an item id is used twice in the job
+      ALREADY_EXISTS       request_id was used before, with another spec or other items; or an item id is used twice
       FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
       ABORTED              somebody else adds items to the same job at the same time
       UNAVAILABLE          the job store cannot be reached
@@ -168,7 +176,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.AddItemsResponse, _abc.Awaitable[_job_pb2.AddItemsResponse]]:
         """Adds items to an open job, for jobs too large for one message. The first message names the job. Items are kept as
         they come: after a broken stream, GetJob tells by `progress.items` how many are there, and AddItems goes on from
-        that `offset`.
+        that `offset`. A message with `seal` and no items seals a job as it is, also one that was cancelled or expired
+        before all of its items had come.
         """
 
     @_abc_1.abstractmethod
@@ -213,8 +222,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.ResumeJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.ResumeJobResponse, _abc.Awaitable[_job_pb2.ResumeJobResponse]]:
-        """Runs what failed, was cancelled or expired. What succeeded stays. FAILED_PRECONDITION while the job is active or
-        when all of it succeeded.
+        """Runs what failed, was cancelled or expired, and makes files of items that succeeded again where they are missing.
+        What else succeeded stays. FAILED_PRECONDITION while the job is active or is being deleted, when all of it
+        succeeded, and before it is sealed.
         """
 
     @_abc_1.abstractmethod
@@ -223,7 +233,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.DeleteJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.DeleteJobResponse, _abc.Awaitable[_job_pb2.DeleteJobResponse]]:
-        """Forgets a job that is over, and deletes its outputs if asked to. FAILED_PRECONDITION while it is active."""
+        """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
+        gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
+        """
 
     @_abc_1.abstractmethod
     def ListItems(

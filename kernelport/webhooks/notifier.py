@@ -111,10 +111,10 @@ class Notifier:
         while True:
             fields: Any = self._redis.hgetall(keys.job(job_id))
             hook: Any = self._redis.hgetall(keys.job(job_id, "hook"))
-            if not fields:
+            record = JobRecord(job_id, fields)
+            if not fields or record.is_deleting:
                 self._redis.zrem(keys.JOB_HOOKS, job_id)
                 return
-            record = JobRecord(job_id, fields)
             job, now_us = record.job(), round(time.time() * MICROSECONDS)
             told = Told.of(hook)
             if b"event" in hook:

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -49,6 +51,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
 
     again = called("jobs", "submit", source, *options)
     assert again.stdout.strip() == job_id, "the same request names the same job"
+    assert f"note: the request id names job {job_id} already: succeeded, with 3 items" in again.stderr
     assert called("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
         str(tmp_path / "out"), output_of(job_id)
     )
@@ -125,6 +128,22 @@ def test_a_job_is_cancelled_and_resumed(tmp_path: Path) -> None:
         .startswith(f"{job_id} succeeded: 60 of 60 items")
     )
     assert "expected a job that failed" in called("jobs", "resume", job_id, expect=1).stderr
+
+
+def test_a_broken_submission_is_sealed(client: Client) -> None:
+    def broken() -> Iterator[dict[str, np.ndarray]]:
+        yield from [{"x": np.ones((1, 1, 2, 2), np.float32)}] * 10_001
+        raise RuntimeError("the power is out")
+
+    with pytest.raises(RuntimeError):
+        client.jobs.submit("identity-onnx", broken())
+    job = next(iter(client.jobs.list()))
+    client.jobs.wait(job.id)
+    assert f"kernelport jobs seal {job.id}" in called("jobs", "resume", job.id, expect=1).stderr
+    sealed = called("jobs", "seal", job.id)
+    assert sealed.stdout.endswith(", 5000 items\n")
+    wait_for(lambda: client.jobs.get(job.id).state != pb.JOB_STATE_RUNNING)
+    assert called("jobs", "delete", job.id, "--outputs", "--no-wait").stdout == ""
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 
 from kernelport import tensors
@@ -39,6 +40,20 @@ class JobCalls:
 
     def cancel(self, job_id: str) -> pb.Job:
         return self.stub.CancelJob(pb.CancelJobRequest(job_id=job_id)).job
+
+    def add(self, job_id: str, items: Iterable[pb.NewItem] = (), **fields: Any) -> pb.Job:
+        """Adds items in one message; further fields are those of the request."""
+        return self.stub.AddItems(iter([pb.AddItemsRequest(job_id=job_id, items=items, **fields)])).job
+
+    def delete(self, job_id: str, outputs: bool = True) -> None:
+        self.stub.DeleteJob(pb.DeleteJobRequest(job_id=job_id, delete_outputs=outputs))
+
+    def is_gone(self, job_id: str) -> bool:
+        try:
+            self.get(job_id)
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.NOT_FOUND
+        return False
 
     def resume(self, job_id: str) -> pb.Job:
         return self.stub.ResumeJob(pb.ResumeJobRequest(job_id=job_id)).job

@@ -136,7 +136,8 @@ def test_jobs_are_listed_newest_first_page_by_page(jobs: JobCalls) -> None:
 
 def test_a_job_is_deleted_with_its_outputs(jobs: JobCalls) -> None:
     job = jobs.wait(jobs.submit("identity-onnx", [tiny("a")]).id)
-    jobs.stub.DeleteJob(pb.DeleteJobRequest(job_id=job.id, delete_outputs=True))
+    jobs.delete(job.id)
+    wait_for(lambda: jobs.is_gone(job.id), 20, "the deletion")
     assert not Path(job.output_url).exists()
     with pytest.raises(grpc.RpcError) as error:
         jobs.get(job.id)

@@ -147,7 +147,8 @@ def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
 
     jobs.resume(stalled.id)
     assert jobs.wait(stalled.id).state == pb.JOB_STATE_SUCCEEDED
-    jobs.stub.DeleteJob(pb.DeleteJobRequest(job_id=job.id, delete_outputs=True))
+    jobs.delete(job.id)
+    wait_for(lambda: jobs.is_gone(job.id), 20, "the deletion")
     assert not list(folder.glob("*"))
 
     bucket.stop()

@@ -1,12 +1,18 @@
 """Taking jobs in: what is checked, what is safe to repeat, and what is refused."""
 
+import hashlib
+
 import grpc
 import numpy as np
 import pytest
+from redis import Redis
 
-from kernelport import tensors
+from kernelport import keys, tensors
+from kernelport.digests import running_digests
+from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.jobs.calls import JobCalls, spoken, tiny
+from tests.waiting import wait_for
 
 MODEL = "identity-onnx"
 
@@ -40,6 +46,62 @@ def test_items_sent_again_after_a_broken_stream_are_added_once(jobs: JobCalls) -
     assert jobs.stub.AddItems(iter(again)).job.sealed
     assert jobs.wait(job.id).progress.succeeded == 300
     assert [item.id for item in jobs.items(job.id, page_size=77)] == [str(number) for number in range(300)]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_request_id_with_other_items_is_refused_in_whatever_messages_they_come(jobs: JobCalls, sealed: bool) -> None:
+    name, items = f"other-{sealed}", [tiny(f"{number}", number) for number in range(300)]
+    job = jobs.submit(MODEL, items[:100], open=True, request_id=name)
+    jobs.add(job.id, items[100:250], offset=100)
+    jobs.add(job.id, items[250:], offset=250, seal=sealed)
+    other = [*items[:149], tiny("149", 7.0), *items[150:]]
+
+    def again(items: list[pb.NewItem], **fields: object) -> grpc.StatusCode:
+        return refused(lambda: jobs.add(job.id, items, **fields)).code()
+
+    assert again(other[100:250], offset=100) is grpc.StatusCode.ALREADY_EXISTS
+    assert again(other[140:160], offset=140) is grpc.StatusCode.ALREADY_EXISTS, "in the middle of what was stored"
+    assert again(items[300:], offset=300, digest=running_digests(b"", other)[-1]) is grpc.StatusCode.ALREADY_EXISTS
+    assert again(items[:200], offset=0, seal=True) is grpc.StatusCode.ALREADY_EXISTS, "fewer"
+    submit = {"spec": pb.JobSpec(deployment=MODEL), "request_id": name}
+    for wrong in (other, items[:200], [*items, tiny("more")] if sealed else items[1:]):
+        request = pb.SubmitJobRequest(items=wrong, **submit)  # type: ignore[arg-type]
+        assert refused(lambda request=request: jobs.stub.SubmitJob(request)).code() is grpc.StatusCode.ALREADY_EXISTS
+
+    for start, end in ((0, 77), (77, 300)):
+        jobs.add(job.id, items[start:end], offset=start, digest=running_digests(b"", items[:end])[-1])
+    assert jobs.submit(MODEL, items, request_id=name).id == job.id
+    assert jobs.wait(job.id).progress.succeeded == 300
+    assert jobs.submit(MODEL, items, request_id=name).id == job.id, "when it is over, too"
+    request = pb.SubmitJobRequest(items=other, **submit)  # type: ignore[arg-type]
+    assert refused(lambda: jobs.stub.SubmitJob(request)).code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_a_job_that_version_0_1_0_began_is_gone_on_with_and_ends(jobs: JobCalls, stack: Stack) -> None:
+    """It kept the digest of the request, but neither digests of items nor how often workers took them."""
+    items = [tiny(f"{number}", number) for number in range(300)]
+    spec, name = pb.JobSpec(deployment=MODEL), "of-0.1.0"
+    request = pb.SubmitJobRequest(spec=spec, request_id=name, open=True)
+    job = jobs.stub.SubmitJob(request).job
+    jobs.add(job.id, items[:120])
+    wait_for(lambda: jobs.get(job.id).progress.succeeded == 120)
+    with Redis.from_url(stack.settings.redis_url) as redis:
+        redis.delete(keys.job(job.id, "digests"), keys.job(job.id, "attempts"))
+        redis.hdel(keys.job(job.id), "max_batch")
+        redis.hdel(keys.job_request(name), "spec")
+        digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+        redis.hset(keys.job_request(name), "digest", digest)
+
+    assert jobs.stub.SubmitJob(request).job.id == job.id
+    other = [tiny(f"{number}", 7.0) for number in range(300)]
+    assert refused(lambda: jobs.add(job.id, other[:120], offset=0)).code() is grpc.StatusCode.ALREADY_EXISTS
+    jobs.add(job.id, items[60:], offset=60, digest=running_digests(b"", items)[-1], seal=True)
+    over = jobs.wait(job.id)
+    assert over.state == pb.JOB_STATE_SUCCEEDED
+    assert {item.attempts for item in jobs.items(job.id)} == {1}
+    assert refused(lambda: jobs.add(job.id, other, offset=0)).code() is grpc.StatusCode.ALREADY_EXISTS
+    jobs.delete(job.id)
+    wait_for(lambda: jobs.is_gone(job.id))
 
 
 def test_an_open_job_runs_what_it_has_and_is_over_only_once_sealed(jobs: JobCalls) -> None:

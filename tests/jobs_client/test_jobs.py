@@ -102,6 +102,32 @@ def test_a_request_id_goes_on_with_a_submission_that_broke_off(client: Client, m
         client.jobs.submit("identity-onnx", tensors(300), request_id="goes-on", priority=7)
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_request_id_goes_on_only_with_the_same_items(
+    client: Client, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 50)
+    name = f"same-items-{broken}"
+
+    def items(value: float, breaks: bool = False) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        for number in range(300):
+            if breaks and number == 220:
+                raise RuntimeError("the power is out")
+            yield f"i{number}", {"x": X + (value if number < 100 else 0.0)}
+
+    if broken:
+        with pytest.raises(RuntimeError):
+            client.jobs.submit("identity-onnx", items(1, breaks=True), request_id=name)
+    else:
+        client.jobs.submit("identity-onnx", items(1), request_id=name)
+    with pytest.raises(AlreadyExistsError, match="other items"):
+        client.jobs.submit("identity-onnx", items(2), request_id=name)
+    known: list[str] = []
+    job = client.jobs.submit("identity-onnx", items(1), request_id=name, on_existing=lambda job: known.append(job.id))
+    assert known == [job.id]
+    assert client.jobs.wait(job.id).progress.succeeded == 300
+
+
 def test_a_submission_that_breaks_off_without_a_request_id_leaves_no_open_job(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -38,7 +38,11 @@ DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
 
 
 class Jobs(job_pb2_grpc.JobServiceServicer):
-    """The jobs of every deployment."""
+    """The jobs of every deployment.
+
+    Args:
+        on_delete: called when files are to be deleted.
+    """
 
     def __init__(
         self,
@@ -47,12 +51,14 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         submission: Submission,
         artifacts: Artifacts,
         durability: Durability,
+        on_delete: Callable[[], None],
     ) -> None:
         self.durability = durability
         self._deployments = deployments
         self._store = store
         self._submission = submission
         self._artifacts = artifacts
+        self._on_delete = on_delete
 
     @answer_errors
     @on_disk
@@ -64,15 +70,17 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         record, existed = await self._submission.create(request)
-        # Repeated after a front door died half-way, it goes on where that one stopped.
-        if not existed or (record.text("sealed") == "0" and not record.is_stopped):
-            adder = await self._submission.adder(record.id)
+        # Repeated, it is compared with what there is, and goes on where the one before stopped.
+        if request.items or not existed:
             try:
-                await adder.add(request.items, offset=0)
+                adder = await self._submission.adder(record.id, repeated=existed)
+                await adder.add(request.items, offset=0, last=not request.open)
                 await adder.finish(seal=not request.open)
             except KernelPortError:
                 if not existed:
                     await self._discard(record.id)
+                elif await self._is_deleted(record.id):  # just now: its request id is free
+                    return await self._submit(request)
                 raise
         return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
 
@@ -83,10 +91,11 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         async for request in requests:
             if adder is None:
                 job_id = request.job_id
-                adder = await self._submission.adder(job_id)
+                adder = await self._submission.adder(job_id, repeated=bool(request.digest))
             elif request.job_id not in ("", job_id):
                 raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
-            await adder.add(request.items, request.offset if request.HasField("offset") else None)
+            offset = request.offset if request.HasField("offset") else None
+            await adder.add(request.items, offset, digest=request.digest, last=request.seal)
             if request.seal:
                 await adder.finish(seal=True)
         if adder is None or job_id is None:
@@ -126,32 +135,22 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         deployment = self._deployments.get(record.deployment)
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
-        answer = await self._store.run("resume", record.id, request.deadline_unix_us, deployment.batching.max_batch)
-        if answer[0] == b"state":
-            raise FailedPreconditionError(
-                f"job_id: expected a job that failed, was cancelled or expired; it is {answer[1].decode()}"
-            )
+        most = deployment.batching.max_batch
+        await self._store.change("resume", "resume", record.id, request.deadline_unix_us, most)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
     @answer_errors
     @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
-        record = await self._store.get(request.job_id)
-        if not record.is_final:
-            raise FailedPreconditionError("job_id: the job is active; cancel it, and delete it once it is over")
-        if request.delete_outputs:
-            try:
-                await asyncio.to_thread(self._artifacts.delete, record.id)
-            except storage_errors() as error:
-                raise UnavailableError(f"the outputs cannot be deleted: {error}") from error
-        if not await self._store.run("delete", record.id):
-            raise FailedPreconditionError("job_id: the job has been resumed")
+        await self._store.get(request.job_id)
+        await self._store.change("delete", "delete", request.job_id, "delete", int(request.delete_outputs))
+        self._on_delete()
         return pb.DeleteJobResponse()
 
     @answer_errors
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
-        record = await self._store.get(request.job_id)
+        record = await self._store.with_items(request.job_id)
         most, wanted = _size(request.page_size, DEFAULT_ITEMS, MAX_ITEMS), set(request.states)
         first, place = read_page_token(request.page_token)
         answer = pb.ListItemsResponse()
@@ -162,8 +161,8 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 place = 0
                 continue
             page = await self._store.page(record.id, number)
-            results = await self._store.results(record.id, number)
-            for item in items_of(record, page, states, results):
+            states, attempts, results = await self._store.results(record.id, number)
+            for item in items_of(record, page, states, attempts, results):
                 if item.index - page.first_index < place or (wanted and item.state not in wanted):
                     continue
                 size += item.ByteSize()
@@ -178,11 +177,11 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def GetItemOutput(
         self, request: pb.GetItemOutputRequest, context: Context
     ) -> AsyncIterator[pb.GetItemOutputResponse]:
-        record = await self._store.get(request.job_id)
+        record = await self._store.with_items(request.job_id)
         number, position = await self._store.locate(record.id, request.item_id)
-        page, states = await self._store.page(record.id, number), await self._store.states(record.id, number)
-        results = await self._store.results(record.id, number)
-        item = item_of(record, page, position, states[position], results.get(position))
+        page = await self._store.page(record.id, number)
+        states, attempts, results = await self._store.results(record.id, number)
+        item = item_of(record, page, position, states[position], attempts, results.get(position))
         if item.state != pb.ITEM_STATE_SUCCEEDED:
             state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
             raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
@@ -196,7 +195,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Context
     ) -> AsyncIterator[pb.GetManifestResponse]:
-        record = await self._store.get(request.job_id)
+        record = await self._store.with_items(request.job_id)
         if not record.is_final:
             raise FailedPreconditionError("job_id: the job is active; its manifest is written when it is over")
         manifest = f"{record.id}/{MANIFEST}"
@@ -210,6 +209,10 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     async def _job(self, job_id: str) -> pb.Job:
         return (await self._store.get(job_id)).job()
+
+    async def _is_deleted(self, job_id: str) -> bool:
+        record = await self._store.find(job_id)
+        return record is None or record.is_deleting
 
     async def _discard(self, job_id: str) -> None:
         """A job whose items are no good was never made."""

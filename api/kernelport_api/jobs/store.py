@@ -1,20 +1,25 @@
 """The job store as the front door reads it."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys
-from kernelport.errors import InvalidArgumentError, NotFoundError
+from kernelport.digests import NO_ITEMS, running_digests
+from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
-from kernelport.jobs.records import JobRecord, Results, results_of
+from kernelport.jobs.records import JobRecord, Results, in_order, results_of
+from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.outages import unreachable
+
+Value = TypeVar("Value")
 
 # Pages are at most some MiB each.
 _PAGES_AT_HAND = 8
@@ -32,6 +37,26 @@ class JobStore:
         """Runs one of the job store's scripts."""
         return await reached(scripts.run(self.redis, name, *arguments))
 
+    async def change(self, verb: Verb, name: scripts.Name, job_id: str, *arguments: str | bytes | float) -> None:
+        """Runs the script of a verb on a job.
+
+        Raises:
+            NotFoundError: when there is none of that id.
+            FailedPreconditionError: when the job is where the verb is refused.
+        """
+        answer, *stage = await self.run(name, job_id, *arguments)
+        if answer == b"refused":
+            raise await self.refusal(verb, stage[0].decode(), job_id)
+
+    async def refusal(self, verb: Verb, stage: Stage, job_id: str) -> KernelPortError:
+        """The error of a call that a job's stage does not allow."""
+        record = await self.find(job_id)
+        if stage == "gone" or record is None:
+            return _no_job(job_id)
+        if verb == "add" and record.is_sealed and not record.is_deleting:
+            stage = "sealed"
+        return refusal(verb, stage, job_id, record.state, record.text("reason"), record.number("items"))
+
     async def find(self, job_id: str) -> JobRecord | None:
         """A job; None when there is none of that id."""
         fields: dict[bytes, bytes] = await reached(self.redis.hgetall(keys.job(job_id)))
@@ -45,12 +70,51 @@ class JobStore:
         """
         record = await self.find(job_id) if job_id else None
         if record is None:
-            raise NotFoundError(f'job_id: there is no job "{job_id}"')
+            raise _no_job(job_id)
         return record
 
+    async def with_items(self, job_id: str) -> JobRecord:
+        """A job whose items can be asked for.
+
+        Raises:
+            NotFoundError: when there is none of that id, or none any more.
+        """
+        record = await self.get(job_id)
+        if record.is_deleting:
+            raise NotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
+        return record
+
+    async def digest(self, record: JobRecord, count: int) -> bytes:
+        """The running digest of a job's first `count` items, as kernelport.digests has it.
+
+        Read where a page ends there, else made of that page's items; of all items in a job from version 0.1.0.
+        """
+        if not count:
+            return NO_ITEMS
+        behind: Any = keys.job(record.id, "digests")
+        found = await reached(self.redis.zrevrangebyscore(behind, count, "-inf", start=0, num=1, withscores=True))
+        number, done, digest = 0, 0, NO_ITEMS
+        for value, items in found:
+            page, _, digest = value.partition(b":")
+            number, done = int(page) + 1, int(items)
+        while done < count:
+            stored = await self.page(record.id, number)
+            items = [stored.items[position] for position in in_order(stored)][: count - done]
+            digest = (await asyncio.to_thread(running_digests, digest, items))[-1]
+            number, done = number + 1, done + len(items)
+        return digest
+
     async def spec(self, job_id: str) -> pb.JobSpec:
-        """A job's spec with shared inputs and secrets."""
-        return pb.JobSpec.FromString(await reached(self.redis.get(keys.job(job_id, "spec"))))
+        """A job's spec with shared inputs and secrets.
+
+        Raises:
+            NotFoundError: when there is no such job any more.
+            FailedPreconditionError: when it is being deleted.
+        """
+        value = await reached(self.redis.get(keys.job(job_id, "spec")))
+        if value is None:
+            raise await self.refusal("add", "deleting", job_id)
+        return pb.JobSpec.FromString(value)
 
     async def jobs(
         self, deployment: str, states: Collection[pb.JobState], most: int, token: str
@@ -85,9 +149,7 @@ class JobStore:
         key = (job_id, number)
         if key not in self._pages:
             value = await reached(self.redis.hget(keys.job(job_id, "pages"), str(number)))
-            if value is None:
-                raise NotFoundError(f'job_id: there is no job "{job_id}"')
-            self._pages[key] = Page.FromString(value)
+            self._pages[key] = Page.FromString(_there(value, job_id))
         self._pages.move_to_end(key)
         if len(self._pages) > _PAGES_AT_HAND:
             self._pages.popitem(last=False)
@@ -95,16 +157,25 @@ class JobStore:
 
     async def states(self, job_id: str, number: int) -> bytes:
         """The states of a page's items, a byte each."""
-        return bytes(await reached(self.redis.hget(keys.job(job_id, "states"), str(number))) or b"")
+        return bytes(_there(await reached(self.redis.hget(keys.job(job_id, "states"), str(number))), job_id))
 
-    async def results(self, job_id: str, number: int) -> Results:
-        """What came of a page's items so far."""
-        index = await reached(self.redis.hget(keys.job(job_id, "index"), str(number))) or b""
+    async def attempts(self, job_id: str, number: int) -> bytes:
+        """How often workers took a page's items, a byte each; empty when they took none."""
+        return bytes(await reached(self.redis.hget(keys.job(job_id, "attempts"), str(number))) or b"")
+
+    async def results(self, job_id: str, number: int) -> tuple[bytes, bytes, Results]:
+        """A page's items at one moment: their states and attempts, a byte each, and what came of them so far."""
+        async with self.redis.pipeline() as pipeline:
+            for part in ("states", "attempts", "index"):
+                pipeline.hget(keys.job(job_id, part), str(number))
+            states, attempts, index = await reached(pipeline.execute())
         async with self.redis.pipeline(transaction=False) as pipeline:
-            for entry in index.split():
+            for entry in (index or b"").split():
                 pipeline.xrange(keys.job(job_id, "log"), entry, entry)
             found = await reached(pipeline.execute())
-        return results_of(fields[b"result"] for entries in found for _, fields in entries)
+        # An entry that is gone went with its job.
+        results = results_of(fields[b"result"] for entries in found for _, fields in _there(entries, job_id))
+        return _there(states, job_id), attempts or b"", results
 
     async def log(self, job_id: str, after: int, most: int) -> AsyncIterator[tuple[int, bytes | None]]:
         """Log entries behind number `after`: their numbers, with a serialized BatchResult where they are about one."""
@@ -125,6 +196,17 @@ class JobStore:
                 if pb.NewItem.FromString(serialized).id == item_id:
                     return int(number), position
         raise NotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
+
+
+def _there(value: Value | None, job_id: str) -> Value:
+    """A part of a job, which may have been deleted meanwhile."""
+    if not value:
+        raise _no_job(job_id)
+    return value
+
+
+def _no_job(job_id: str) -> NotFoundError:
+    return NotFoundError(f'job_id: there is no job "{job_id}"')
 
 
 async def reached(answer: Awaitable[Any] | Any) -> Any:

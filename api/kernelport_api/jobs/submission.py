@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from kernelport import keys, tracing
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment
+from kernelport.digests import running_digests
 from kernelport.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -71,10 +72,11 @@ class Submission:
         if not request.items and not request.open:
             _raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
         job_id = new_job_id()
-        digest = await asyncio.to_thread(_digest, request) if request.request_id else b""
+        digest = await asyncio.to_thread(_digest, spec) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
+            "max_batch": deployment.batching.max_batch,
             "deadline": spec.deadline_unix_us,
             "retention_s": spec.retention_s or round(self._settings.job_retention_s),
             "output_url": self._artifacts.url(job_id),
@@ -83,7 +85,7 @@ class Submission:
             fields["has_webhook"] = 1
         if tracing.is_on:
             fields["traceparent"] = tracing.traceparent(deployment.name, job_id, "job")
-        found_job = await self._store.run(
+        found, *known = await self._store.run(
             "create",
             job_id,
             deployment.name,
@@ -93,18 +95,22 @@ class Submission:
             spec.SerializeToString(),
             *(value for pair in fields.items() for value in pair),
         )
-        existed = len(found_job) > 1
-        if existed and found_job[1] != digest:
-            raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
-        return await self._store.get(found_job[0].decode()), existed
+        if known and not (known[0] == digest or (known[0] is None and known[1] == _digest(request))):
+            raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another spec')
+        return await self._store.get(found.decode()), bool(known)
 
-    async def adder(self, job_id: str) -> "Adder":
-        """What adds items to a job."""
+    async def adder(self, job_id: str, repeated: bool) -> "Adder":
+        """What adds items to a job.
+
+        Args:
+            repeated: whether the items are those of the job, come again, as far as it has them.
+        """
         record = await self._store.get(job_id)
         deployment = self._deployment(record.deployment)
         signature = await reached(self._workers.signature(deployment.name))
         shared = (await self._store.spec(job_id)).shared_inputs
-        return Adder(self._store, self._workers, record, deployment, list(shared), signature)
+        digest = await self._store.digest(record, record.number("items"))
+        return Adder(self._store, self._workers, record, deployment, list(shared), signature, digest, repeated)
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
@@ -122,7 +128,12 @@ class Submission:
 
 
 class Adder:
-    """Adds items to one job, in the order in which they come."""
+    """Adds items to one job, in the order in which they come.
+
+    Args:
+        digest: the running digest of the items that the job has.
+        repeated: whether items that the job has not, though it is sealed, are another submission's.
+    """
 
     def __init__(
         self,
@@ -132,35 +143,54 @@ class Adder:
         deployment: Deployment,
         shared: Sequence[Tensor],
         signature: Signature | None,
+        digest: bytes,
+        repeated: bool,
     ) -> None:
         self._store = store
         self._workers = workers
+        self._job = job
         self._job_id = job.id
+        self._digest = digest
+        self._repeated = repeated
         self._deployment = deployment
         self._shared = shared
         self._signature = signature
         self._stored = job.number("items")
-        self._is_sealed = job.text("sealed") == "1"
         self._pinned: set[str] = set()
         self._items: list[pb.NewItem] = []
         self._bytes = 0
         self._since = time.monotonic()
         self._ticked_at = 0.0
 
-    async def add(self, items: Sequence[pb.NewItem], offset: int | None) -> None:
+    async def add(
+        self, items: Sequence[pb.NewItem], offset: int | None, *, digest: bytes = b"", last: bool = False
+    ) -> None:
         """Takes items, and stores pages as they fill.
 
         Args:
-            offset: the first one's place in the job; what is there already is skipped. None: after what is there.
+            offset: the first one's place in the job; what is there already is compared and skipped. None: after what is
+                there.
+            digest: the running digest that the job must have with these items; empty when the caller does not say.
+            last: whether the job has no items behind these.
+
+        Raises:
+            AlreadyExistsError: when the job has other items than these, or an item of the same id.
         """
-        there, skipped = self._stored + len(self._items), 0
-        if offset is not None:
-            if offset > there:
-                raise FailedPreconditionError(f"offset: expected at most {there}, the items there are; got {offset}")
-            skipped = there - offset
-            items = items[skipped:]
-        if items and self._is_sealed:
-            raise FailedPreconditionError(f'job_id: job "{self._job_id}" is sealed: it takes no more items')
+        there = self._stored + len(self._items)
+        place = there if offset is None else offset
+        if place > there:
+            raise FailedPreconditionError(f"offset: expected at most {there}, the items there are; got {offset}")
+        if last and place + len(items) < there:
+            raise self._other_items(f"it has {there}, not {place + len(items)}")
+        skipped = min(there - place, len(items))
+        if items[skipped:] and self._job.is_sealed:
+            if self._repeated:
+                raise self._other_items(f"it has {there}, not {place + len(items)} or more")
+            raise await self._store.refusal("add", "sealed", self._job_id)
+        digests = await self._digests(place, items, skipped)
+        if digest and digest != digests[-1]:
+            raise self._other_items(f"the first {place + len(items)} are not the same")
+        items, digests = items[skipped:], digests[skipped + 1 :]
         names = names_in(self._shared)
         for start in range(0, len(items), CHECKED_AT_ONCE):
             chunk = items[start : start + CHECKED_AT_ONCE]
@@ -174,7 +204,7 @@ class Adder:
         if new := names - self._pinned:
             self._pinned |= await reached(pin(self._store.redis, self._job_id, new))
         page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
-        for item in items:
+        for item, reached_digest in zip(items, digests, strict=True):
             size = item.ByteSize()
             if self._items and (len(self._items) == PAGE_ITEMS or self._bytes + size > page_bytes):
                 await self.flush()
@@ -182,6 +212,7 @@ class Adder:
                 self._since = time.monotonic()
             self._items.append(item)
             self._bytes += size
+            self._digest = reached_digest
         if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
             await self.flush()
 
@@ -203,17 +234,14 @@ class Adder:
             packed.page,
             packed.slices_json,
             round(time.time() * MICROSECONDS),
+            self._digest,
             *packed.digests,
         )
         match answer:
             case b"duplicate":
                 raise _duplicate(items[int(details[0])].id)
-            case b"missing":
-                raise NotFoundError(f'job_id: there is no job "{self._job_id}"')
-            case b"sealed":
-                raise FailedPreconditionError(f'job_id: job "{self._job_id}" is sealed: it takes no more items')
-            case b"over":
-                raise FailedPreconditionError(f'job_id: job "{self._job_id}" is over or ending')
+            case b"refused":
+                raise await self._store.refusal("add", details[0].decode(), self._job_id)
             case b"moved":
                 raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}": it has {int(details[0])}')
         self._stored += len(items)
@@ -225,8 +253,22 @@ class Adder:
         """Stores what has gathered; with `seal` the job takes no more items."""
         await self.flush()
         if seal:
-            await self._store.run("seal", self._job_id)
+            await self._store.change("seal", "seal", self._job_id)
         await tick(self._store, self._workers, self._deployment.name)
+
+    async def _digests(self, place: int, items: Sequence[pb.NewItem], skipped: int) -> list[bytes]:
+        """The job's running digest before some items, the first of which are there, and after each of them."""
+        before = self._digest
+        if place < self._stored + len(self._items):
+            await self.flush()
+            before = await self._store.digest(self._job, place)
+        digests = [before, *await asyncio.to_thread(running_digests, before, items)] if items else [before]
+        if skipped and digests[skipped] != await self._store.digest(self._job, place + skipped):
+            raise self._other_items(f"not the same from {place} to {place + skipped - 1}")
+        return digests
+
+    def _other_items(self, found: str) -> AlreadyExistsError:
+        return AlreadyExistsError(f'items: job "{self._job_id}" was submitted with other items: {found}')
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
@@ -234,8 +276,8 @@ async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
     await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
 
 
-def _digest(request: pb.SubmitJobRequest) -> bytes:
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
 
 
 def _moved(field: str, by: int) -> str:

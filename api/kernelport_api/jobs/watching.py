@@ -17,7 +17,7 @@ EVENT_BYTES = 2**20
 
 
 async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[pb.WatchJobResponse]:
-    """The job's events behind the request's cursor; ends after the one that shows its final state.
+    """The job's events behind the request's cursor; ends after the one that shows its final state, or its deletion.
 
     The cursor is the number of the last log entry that was told.
 
@@ -40,7 +40,7 @@ async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[p
         cursor, is_first = event.cursor, False
         if cursor < record.log_length:
             continue
-        if record.is_final:
+        if record.is_final or record.is_deleting:
             return
         await asyncio.sleep(interval_s)
 
@@ -48,13 +48,16 @@ async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[p
 async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobResponse, cursor: int) -> int:
     """Adds the items that are done behind the cursor; returns the cursor behind those that fit into the event."""
     size = 0
+    attempts: dict[int, bytes] = {}
     async for number, result in store.log(record.id, cursor, MOST_BATCHES):
         if result is not None:
             batch = BatchResult.FromString(result)
             page = await store.page(record.id, batch.page)
+            if batch.page not in attempts:
+                attempts[batch.page] = await store.attempts(record.id, batch.page)
             for own in batch.items:
                 state = ord("f" if own.error else "s")
-                item = item_of(record, page, own.position, state, (batch, own))
+                item = item_of(record, page, own.position, state, attempts[batch.page], (batch, own))
                 size += item.ByteSize()
                 event.items.append(item)
         cursor = number

@@ -1,9 +1,10 @@
-"""`kernelport jobs cancel`, `resume` and `delete`."""
+"""`kernelport jobs cancel`, `seal`, `resume` and `delete`."""
 
 from datetime import datetime
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from kernelport.cli import options
 from kernelport.cli.jobs import watch as watching
@@ -25,6 +26,21 @@ def cancel(job_ids: tuple[str, ...], reason: str, target: str) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
+@options.target
+def seal(job_id: str, target: str) -> None:
+    """Let JOB take no further items: what its broken submission has sent is all of it.
+
+    A job that runs ends when these items are done. One that was cancelled or expired can be resumed then.
+    """
+    with Client(target) as client:
+        job = client.jobs.seal(job_id)
+        click.echo(f"{job.id}: {job_state(job)}, {job.progress.items} items")
+        if job.progress.cancelled:
+            click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
 @click.option("--deadline", type=Deadline(), help="A new deadline: 12h, or 2030-01-31T18:00. The old one is dropped.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
 @watching.out
@@ -41,10 +57,15 @@ def resume(job_id: str, deadline: datetime | None, watch: bool, out: Path | None
 @click.command()
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
 @click.option("--outputs", is_flag=True, help="Delete what they have made, too.")
+@click.option("--no-wait", is_flag=True, help="Return at once; their files go by themselves.")
 @options.target
-def delete(job_ids: tuple[str, ...], outputs: bool, target: str) -> None:
-    """Forget jobs that are over."""
+def delete(job_ids: tuple[str, ...], outputs: bool, no_wait: bool, target: str) -> None:
+    """Forget jobs that are over. Ctrl-C ends the waiting, not the deletion."""
     with Client(target) as client:
         for job_id in job_ids:
-            client.jobs.delete(job_id, delete_outputs=outputs)
+            client.jobs.delete(job_id, delete_outputs=outputs, wait=False)
+        for job_id in () if no_wait else job_ids:
+            with Console(stderr=True).status(f"{job_id}: deleting ...") as status:
+                for job in client.jobs.deletion(job_id):
+                    status.update(f"{job_id}: {job.progress.deleted_files:,} files deleted")
             click.echo(f"{job_id}: deleted")

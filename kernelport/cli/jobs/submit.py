@@ -15,11 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kernelport.cli import options
 from kernelport.cli.jobs import watch as watching
-from kernelport.cli.jobs.words import Deadline, Duration
+from kernelport.cli.jobs.words import Deadline, Duration, job_state
 from kernelport.client import Client
 from kernelport.item_files import ItemFile, Kind, Report, detect, model_of
 from kernelport.item_files.opening import open_bytes
-from kernelport.job_client.messages import FORMATS
+from kernelport.job_client.messages import FORMATS, is_over
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 
@@ -136,11 +136,21 @@ def submit(
             retention_s=round(retention or 0),
             delete_outputs=delete_outputs,
             request_id=request_id,
+            on_existing=_tell_existing,
         )
         click.echo(job.id)
         if watch or out is not None:
             watching.follow(client, job.id, out)
         click.echo(f"{job.progress.items} items on {name}; watch with: kernelport jobs watch {job.id}", err=True)
+
+
+def _tell_existing(job: pb.Job) -> None:
+    known = f"note: the request id names job {job.id} already: {job_state(job)}, with {job.progress.items:,} items"
+    if not job.sealed:
+        known += "; its submission is gone on with"
+    elif is_over(job) and job.state != pb.JOB_STATE_SUCCEEDED:
+        known += f"; run the rest with: kernelport jobs resume {job.id}"
+    click.echo(known, err=True)
 
 
 def _check_shared(shared: dict[str, Any], signature: Signature, deployment: str) -> None:

@@ -103,7 +103,7 @@ def summarize(client: Client, job: pb.Job, out: Path | None, console: Console) -
             click.echo(f"{item.id}: {item.reason}", err=True)
         if progress.failed > SHOWN_FAILURES:
             click.echo(f"... all {progress.failed}: kernelport jobs items {job.id} --state failed", err=True)
-    if job.state != pb.JOB_STATE_SUCCEEDED:
+    if job.state not in (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_DELETING):
         click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
 
 

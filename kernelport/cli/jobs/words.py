@@ -12,7 +12,14 @@ from kernelport.v1 import job_pb2 as pb
 
 JOB_STATES = tuple(name.removeprefix("JOB_STATE_").lower() for name in pb.JobState.keys()[1:])
 ITEM_STATES = tuple(name.removeprefix("ITEM_STATE_").lower() for name in pb.ItemState.keys()[1:])
-COLOURS = {"succeeded": "green", "failed": "red", "expired": "red", "cancelling": "yellow", "cancelled": "yellow"}
+COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "expired": "red",
+    "cancelling": "yellow",
+    "cancelled": "yellow",
+    "deleting": "yellow",
+}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST_S = 10 * 365 * 86400
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")

@@ -1,5 +1,8 @@
--- What the scripts of the job store share; it stands before each of them. Keys are made from ids here, so the scripts
--- declare none: they need a Redis that is no cluster. kernelport/keys.py has the same names, and what each key holds.
+-- What the scripts of the job store share; it stands before each of them, behind the table MOVES, which is made of
+-- kernelport/jobs/states.py: where a verb changes something (true), nothing (false), or is refused (nil).
+--
+-- Keys are made from ids here, so the scripts declare none: they need a Redis that is no cluster. kernelport/keys.py has
+-- the same names, and what each key holds.
 --
 -- An item is one byte in its page's state string: w waiting, r running, s succeeded, f failed.
 -- A slice of a page, [page, first, count, cost, {workers that died over it}, how many of those had nothing else in
@@ -16,9 +19,11 @@ local function recording_key(sha256) return 'kp:jobs:recording:' .. sha256 end
 local UNACKED, UNACKED_INDEX = 'kp:unacked', 'kp:unacked_index'
 local FINISHING = 'kp:jobs:finishing'
 local EXPIRING = 'kp:jobs:expiring'
+local DELETING = 'kp:jobs:deleting'
 local HOOKS = 'kp:jobs:hooks'
-local JOB_PARTS = {'spec', 'pages', 'states', 'ids', 'ready', 'log', 'index', 'hook'}
+local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'digests', 'ready', 'log', 'index', 'hook'}
 local CLOCK_TTL_S = 86400
+local DELETING_TTL_S = 30 * 86400
 
 local function now_us()
   local time = redis.call('TIME')
@@ -50,26 +55,58 @@ local function set_state(job, state)
   tell(job, 'state', state)
 end
 
-local function is_active(state) return state == 'pending' or state == 'running' end
-
--- Once nothing runs and nothing is left to run, the job is handed over for its manifest to be written.
-local function settle(job)
-  local found = fields(job, 'state', 'ending', 'sealed', 'items', 'running', 'succeeded', 'failed', 'deployment')
-  if not is_active(found[1]) or tonumber(found[5]) > 0 then return end
-  if found[2] == '' and (found[3] ~= '1' or tonumber(found[6]) + tonumber(found[7]) < tonumber(found[4])) then
-    return
+-- Where a job is in its life.
+local function stage_of(job)
+  local found = fields(job, 'state', 'ending', 'sealed')
+  local state = found[1]
+  if not state then return 'gone' end
+  if state == 'pending' or state == 'running' then
+    if (found[2] or '') ~= '' then return 'ending' end
+    return found[3] == '1' and 'sealed' or 'open'
   end
-  redis.call('ZREM', active_key(found[8]), job)
+  if state == 'failed' or state == 'cancelled' or state == 'expired' then
+    return found[3] == '1' and 'stopped' or 'broken'
+  end
+  return state
+end
+
+-- Whether a verb changes a job where it is, or nil when it is refused there; and where that is.
+local function may(job, verb)
+  local stage = stage_of(job)
+  return MOVES[verb][stage], stage
+end
+
+-- Gives out the member of a sorted set that has been due for longest, to one process at a time.
+local function lease(due, microseconds, patience)
+  local now = now_us()
+  local member = redis.call('ZRANGE', due, '-inf', whole(now - patience), 'BYSCORE', 'LIMIT', 0, 1)[1]
+  if not member then return false end
+  redis.call('ZADD', due, whole(now + microseconds), member)
+  return member
+end
+
+-- Hands a job over for its manifest to be written. The round tells a finisher that was held up that it is another time.
+local function hand_over(job)
+  redis.call('ZREM', active_key(fields(job, 'deployment')[1]), job)
   redis.call('HSET', job_key(job), 'state', 'finishing')
+  redis.call('HINCRBY', job_key(job), 'round', 1)
   redis.call('ZADD', FINISHING, whole(now_us()), job)
 end
 
+-- Once nothing runs and nothing is left to run, the job is handed over.
+local function settle(job)
+  local found = fields(job, 'ending', 'sealed', 'items', 'running', 'succeeded', 'failed')
+  if not may(job, 'last item') or tonumber(found[4]) > 0 then return end
+  if found[1] ~= '' or tonumber(found[5]) + tonumber(found[6]) >= tonumber(found[3]) then hand_over(job) end
+end
+
+local VERB_OF_ENDING = {cancelled = 'cancel', expired = 'deadline', failed = 'storage'}
+
 -- From now on no slice of the job is given out. It is over once nothing of it runs.
 local function begin_ending(job, ending, reason)
-  local found = fields(job, 'state', 'ending', 'deployment')
-  if not is_active(found[1]) or found[2] ~= '' then return false end
+  if not may(job, VERB_OF_ENDING[ending]) then return false end
   redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason)
-  redis.call('ZREM', active_key(found[3]), job)
+  redis.call('ZREM', active_key(fields(job, 'deployment')[1]), job)
   redis.call('UNLINK', job_key(job, 'ready'))
   tell(job, 'state', ending)
   settle(job)
@@ -83,6 +120,27 @@ local function release_voices(job)
     if redis.call('HINCRBY', recording, 'pins', -1) <= 0 then redis.call('UNLINK', recording) end
   end
   redis.call('UNLINK', voices_key(job))
+end
+
+-- Gives out again what waits of a job, in slices of up to so many items.
+local function run_again(job, most)
+  local found = fields(job, 'deployment', 'pages', 'items', 'succeeded', 'failed', 'total_cost', 'started')
+  local each = math.max(1, tonumber(found[6] or 0) / math.max(1, tonumber(found[3])))
+  redis.call('UNLINK', job_key(job, 'ready'))
+  for page = 0, tonumber(found[2]) - 1 do
+    local states = redis.call('HGET', job_key(job, 'states'), page)
+    local first = string.find(states, 'w', 1, true)
+    while first do
+      local part = string.sub(states, first, first + most - 1)
+      local _, waiting = string.gsub(part, 'w', '')
+      redis.call('RPUSH', job_key(job, 'ready'), cjson.encode({page, first - 1, #part, math.ceil(each * waiting)}))
+      first = string.find(states, 'w', first + #part, true)
+    end
+  end
+  redis.call('HSET', job_key(job), 'waiting_cost', whole(each * (found[3] - found[4] - found[5])))
+  redis.call('ZADD', active_key(found[1]), redis.call('GET', clock_key(found[1])) or 0, job)
+  set_state(job, found[7] and 'running' or 'pending')
+  settle(job)
 end
 
 -- A worker died over what it held: its items wait again, each by itself, so that one cannot take the others along. Only

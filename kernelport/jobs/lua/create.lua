@@ -1,12 +1,13 @@
--- ARGV: job, deployment, creation (microseconds), key of the request id or '', digest of the request,
+-- ARGV: job, deployment, creation (microseconds), key of the request id or '', digest of the spec,
 --       JobSpec with all that is secret or large, fields and values of the job ...
--- Returns {job} of a new job, or {job, digest} of the one that has the request id.
+-- Returns {job} of a new job, or {job, digest of its spec} of the one that has the request id. Version 0.1.0 kept the
+-- digest of the whole request instead: then {job, false, digest of the request}.
 local job, deployment, created, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if request ~= '' then
-  local known = redis.call('HMGET', request, 'job', 'digest')
+  local known = redis.call('HMGET', request, 'job', 'spec', 'digest')
   if known[1] and redis.call('EXISTS', job_key(known[1])) == 1 then return known end
-  redis.call('HSET', request, 'job', job, 'digest', ARGV[5])
-  redis.call('PERSIST', request)
+  redis.call('UNLINK', request)
+  redis.call('HSET', request, 'job', job, 'spec', ARGV[5])
 end
 redis.call('HSET', job_key(job), 'state', 'pending', 'ending', '', 'reason', '', 'sealed', '0', 'deployment', deployment,
   'created', created, 'request_key', request, 'items', 0, 'pages', 0, 'running', 0, 'succeeded', 0, 'failed', 0,

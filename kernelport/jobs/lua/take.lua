@@ -1,5 +1,5 @@
 -- Gives the bearer of a ticket the next slice of the deployment: of the job that has had least for its priority.
--- ARGV: deployment, ticket, worker, attempt (unique for ever).
+-- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over an item alone.
 -- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, and the job's
 -- deadline.
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -18,6 +18,18 @@ if redis.call('SREM', queued_key(deployment), ticket) == 0 then
   put_back(deployment, ticket, held)
 end
 
+-- One byte an item: how often a worker took it, up to 255.
+local function count_attempts(job, page, states, first, count)
+  local attempts = redis.call('HGET', job_key(job, 'attempts'), page) or string.rep('\0', #states)
+  local bytes = {}
+  for i = 1, count do
+    local taken = string.sub(states, first + i, first + i) == 'w' and 1 or 0
+    bytes[i] = string.char(math.min(255, string.byte(attempts, first + i) + taken))
+  end
+  redis.call('HSET', job_key(job, 'attempts'), page,
+    string.sub(attempts, 1, first) .. table.concat(bytes) .. string.sub(attempts, first + count + 1))
+end
+
 local function next_slice(job)
   while true do
     local json = redis.call('LPOP', job_key(job, 'ready'))
@@ -29,6 +41,8 @@ local function next_slice(job)
     if running > 0 then
       redis.call('HSET', job_key(job, 'states'), page,
         string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
+      -- Past that many it is taken only to be given up.
+      if (slice[6] or 0) < tonumber(ARGV[5] or math.huge) then count_attempts(job, page, states, first, count) end
       return slice, running
     end
   end

@@ -72,10 +72,10 @@ class JobRunner:
         Waits for Redis while it is away.
         """
         deployment = self._deployments[deployment_name]
-        attempt = secrets.token_hex(8)
+        attempt, most = secrets.token_hex(8), deployment.limits.max_attempts
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(ticket))
-            held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt))
+            held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most))
             if held is None:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"

@@ -49,9 +49,11 @@ class Held:
         return [self.first + offset for offset, state in enumerate(self.states) if state == ord("r")]
 
     @classmethod
-    def take(cls, redis: Redis, deployment: str, ticket: str, worker: str, attempt: str) -> Self | None:
+    def take(
+        cls, redis: Redis, deployment: str, ticket: str, worker: str, attempt: str, max_attempts: int
+    ) -> Self | None:
         """Takes the slice that is due; None when there is nothing to do."""
-        found = scripts.run(redis, "take", deployment, ticket, worker, attempt)
+        found = scripts.run(redis, "take", deployment, ticket, worker, attempt, max_attempts)
         if found is None:
             return None
         held: dict[str, Any] = json.loads(found[0])

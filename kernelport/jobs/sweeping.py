@@ -1,0 +1,108 @@
+"""Deletes what is left of jobs: those whose retention is over, and the files of those that are being deleted.
+
+Every front door does this from a thread of its own. A job is one process's at a time; when that dies, another goes on
+from the files that are left.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from kernelport import durability, keys, metrics
+from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.jobs import scripts
+from kernelport.jobs.records import MICROSECONDS, JobRecord
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+# For how long a job is one sweeper's: longer than deleting a thousand files should take.
+LEASE_S = 20.0
+# After which a deletion that storage refuses is tried again, the later tries twice as long after as the one before.
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 600.0
+_JOBS_AT_ONCE = 100
+
+
+class Sweeper:
+    """Sweeps from `start` until `stop`."""
+
+    def __init__(self, redis: Redis, artifacts: Artifacts) -> None:
+        # One connection: WAITAOF waits for what it was told.
+        self._redis: Redis = redis.client()  # type: ignore[no-untyped-call]
+        self._artifacts = artifacts
+        # Deletions that began before this are on the disk of Redis, in microseconds of its clock.
+        self._kept_until = -1
+        self._kicked = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="job-sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def kick(self) -> None:
+        """A deletion has begun: looks at once."""
+        self._kicked.set()
+
+    def stop(self) -> None:
+        """Deletes no further files; what is half deleted another process goes on with."""
+        self._stopped = True
+        self.kick()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                while not self._stopped and any([self._expire(), self._sweep()]):
+                    pass
+            except RedisError as error:
+                log.warning("cannot sweep jobs now: %s", error)
+            self._kicked.wait(INTERVAL_S)
+            self._kicked.clear()
+
+    def _expire(self) -> bool:
+        """Begins to delete jobs whose retention is over, if there are any."""
+        now = round(time.time() * MICROSECONDS)
+        expired: Any = self._redis.zrangebyscore(keys.EXPIRING_JOBS, "-inf", now, start=0, num=_JOBS_AT_ONCE)
+        for value in expired:
+            job_id = value.decode()
+            fields: Any = self._redis.hgetall(keys.job(job_id))
+            outputs = bool(fields) and JobRecord(job_id, fields).spec.delete_outputs
+            scripts.run(self._redis, "delete", job_id, "expire", int(outputs))
+            log.info("job %s: its retention is over", job_id)
+        return bool(expired)
+
+    def _sweep(self) -> bool:
+        """Deletes some files of the job that is due, if any: those that are due behind it need not wait for all."""
+        found = scripts.run(self._redis, "sweeping", round(LEASE_S * MICROSECONDS))
+        if found is None:
+            return False
+        job_id, since, now = found[0].decode(), int(found[1]), int(found[2])
+        if since > self._kept_until:
+            # Else Redis, killed now, could have the job as it was before, and it would be without files.
+            if not durability.is_kept(self._redis):
+                return False
+            self._kept_until = now
+        self._delete_some(job_id)
+        return True
+
+    def _delete_some(self, job_id: str) -> None:
+        if self._redis.hget(keys.job(job_id), "state") != b"deleting":  # forgotten by Redis
+            scripts.run(self._redis, "swept", job_id, 0, "", 0)
+            return
+        try:
+            deleted = self._artifacts.delete_some(job_id)
+        except storage_errors() as error:
+            tries: Any = self._redis.hget(keys.job(job_id), "delete_tries")
+            backoff_s = min(FIRST_BACKOFF_S * 2 ** min(int(tries or 0), 10), LONGEST_BACKOFF_S)
+            message = f"cannot delete {self._artifacts.url(job_id)}: {error}"
+            scripts.run(self._redis, "swept", job_id, 0, message, round(backoff_s * MICROSECONDS))
+            metrics.JOB_DELETE_FAILURES.inc()
+            log.warning("job %s: %s; next try in %g s", job_id, message, backoff_s)
+            return
+        scripts.run(self._redis, "swept", job_id, deleted, "", 0)
+        if not deleted:
+            log.info("job %s is deleted", job_id)
