@@ -15,6 +15,10 @@ from kernelport.stack import StackError
 from kernelport.stack.processes import module_command
 
 
+class ModelFileError(Exception):
+    """A file that is no model; the message says what it is."""
+
+
 def problems_by_deployment(settings: Settings) -> dict[str, str | None]:
     """For each deployment in the deployments file what keeps it from running here; None when nothing does.
 
@@ -30,9 +34,12 @@ def rows_of_model(model: Path) -> dict[str, Any]:
     axes of `inputs` and `outputs` by name.
 
     Raises:
+        ModelFileError: when the file is no model.
         StackError: when the worker package cannot be asked.
     """
     found: dict[str, Any] = _ask("kernelport_workers.row_proof", str(model))
+    if "problem" in found:
+        raise ModelFileError(found["problem"])
     return found
 
 

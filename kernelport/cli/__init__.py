@@ -23,6 +23,7 @@ from kernelport.cli.voices import voices
 from kernelport.cli.worker import worker
 from kernelport.errors import KernelPortError
 from kernelport.item_files import ItemFileError
+from kernelport.runnable import ModelFileError
 from kernelport.schema import ConfigError
 from kernelport.settings import SettingsError
 from kernelport.stack import StackError
@@ -32,6 +33,7 @@ from kernelport.stack.redis_server import RedisNotFoundError
 EXPECTED = (
     KernelPortError,
     ItemFileError,
+    ModelFileError,
     ConfigError,
     SettingsError,
     StackError,

@@ -76,7 +76,7 @@ def show(name: str, target: str, as_json: bool) -> None:
 
 
 @deployments.command()
-@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("model", type=click.Path(path_type=Path))
 @as_json
 def check(model: Path, as_json: bool) -> None:
     """Whether requests to an ONNX file would be stacked, and along which axes; needs no front door.
@@ -97,7 +97,8 @@ def check(model: Path, as_json: bool) -> None:
         case "unknown":
             click.echo("requests run one by one, unless the manifest says batch_axes")
         case _:
-            click.echo("requests run one by one; the manifest cannot say otherwise")
+            axes = "these axes" if found["inputs"] else "any axes"
+            click.echo(f"requests run one by one; the manifest cannot declare {axes}")
 
 
 def _stacking(signature: pb.Signature) -> str:

@@ -1,8 +1,10 @@
 """The command line, run as its user runs it."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +103,7 @@ def test_deployments_show_says_whether_requests_share_a_run_and_why(stack: Stack
     ("node", "verdict", "says"),
     [
         ("y = Relu(x)", "proven", ["x: rows along axis 0", "requests are stacked"]),
-        ("y = CumSum(x, rows)", "refuted", ["CumSum", "one by one; the manifest cannot say otherwise"]),
+        ("y = CumSum(x, rows)", "refuted", ["CumSum", "one by one; the manifest cannot declare these axes"]),
         ("s = SequenceConstruct(x) y = SequenceAt(s, rows)", "unknown", ["Sequence", "unless the manifest says"]),
     ],
 )
@@ -114,6 +116,41 @@ def test_deployments_check_says_it_of_a_file_without_a_server(
     assert f"m.onnx: {verdict}: " in told
     assert all(words in told for words in says), told
     assert json.loads(called("deployments", "check", tmp_path / "m.onnx", "--json").stdout)["verdict"] == verdict
+
+
+def test_deployments_check_of_a_model_without_a_free_axis_says_that_nothing_can_be_declared(tmp_path: Path) -> None:
+    model = '<ir_version: 10, opset_import: ["" : 21]> g (float[1, 2] x) => (float[1, 2] y) { y = Relu(x) }'
+    onnx.save(onnx.parser.parse_model(model), tmp_path / "m.onnx")
+    assert (
+        "one by one; the manifest cannot declare any axes" in called("deployments", "check", tmp_path / "m.onnx").stdout
+    )
+
+
+NO_MODEL = "expected an ONNX model"
+
+
+@pytest.mark.parametrize(
+    ("made", "complaint"),
+    [
+        (lambda file: file.write_text("backend: onnx\n"), NO_MODEL),
+        (lambda file: file.write_bytes(b""), NO_MODEL),
+        (lambda file: file.write_bytes(onnx.ModelProto(ir_version=10).SerializeToString()), NO_MODEL),
+        (lambda file: file.write_bytes(bytes(1000)), NO_MODEL),
+        (os.mkfifo, "expected a file, got something else"),
+        (Path.mkdir, "expected a file, got a directory"),
+        (lambda file: file.symlink_to("nowhere"), "expected a file, got none"),
+        (lambda file: None, "expected a file, got none"),
+    ],
+    ids=["text", "empty", "graphless", "zeros", "fifo", "directory", "dangling", "missing"],
+)
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["words", "json"])
+def test_deployments_check_refuses_what_is_no_model_file(
+    made: Callable[[Path], object], complaint: str, as_json: list[str], tmp_path: Path
+) -> None:
+    made(tmp_path / "m.onnx")
+    printed = called("deployments", "check", tmp_path / "m.onnx", *as_json, expect=1)
+    assert printed.stderr.startswith(f"error: m.onnx: {complaint}")
+    assert len(printed.stderr.splitlines()) == 1
 
 
 def test_doctor_says_what_runs_here_and_why_not(tmp_path: Path) -> None:

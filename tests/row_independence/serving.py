@@ -13,10 +13,11 @@ import onnx
 import onnxruntime as ort
 import yaml
 
+from kernelport import npz
 from kernelport.deployments import load_deployments
 from kernelport.errors import KernelPortError
 from kernelport.stack import Stack
-from kernelport.tensors import Array, from_arrays, to_arrays
+from kernelport.tensors import from_arrays, to_arrays
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
 from kernelport_workers.backends.base import LoadError, Request
 from kernelport_workers.backends.onnx import OnnxBackend
@@ -89,10 +90,9 @@ class ServedCases:
 
     def judge_job(self, case: Case, job_id: str) -> str | None:
         """What is wrong with the results of the case's job; None when nothing is."""
-        outputs = Path(self._jobs.wait(job_id, JOB_TIMEOUT_S).output_url)
-        files = [outputs / f"{number}.npz" for number in range(len(case.requests))]
-        answers = [_from_file(file) if file.exists() else None for file in files]
-        return first_difference(answers, [_as_in_file(answer) for answer in _alone(case)])
+        outputs, alone = Path(self._jobs.wait(job_id, JOB_TIMEOUT_S).output_url), _alone(case)
+        answers = [_from_file(outputs / f"{number}.npz", expected) for number, expected in enumerate(alone)]
+        return first_difference(answers, alone)
 
     @property
     def _jobs(self) -> JobCalls:
@@ -157,18 +157,12 @@ def _counting(method: Callable[..., object], runs: list[None]) -> Callable[..., 
     return counted
 
 
-def _from_file(file: Path) -> Answer:
-    """The arrays of an item's file. Numpy reads bfloat16 as two bytes without a meaning."""
-    with np.load(file) as arrays:
-        return {
-            name: array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" else array for name, array in arrays.items()
-        }
-
-
-def _as_in_file(answer: Answer) -> Answer:
-    """An answer as a file holds it: strings as byte strings of one size."""
-    return answer and {name: _fixed_size(array) for name, array in answer.items()}
-
-
-def _fixed_size(array: Array) -> Array:
-    return array.astype(bytes) if array.dtype.hasobject else array
+def _from_file(file: Path, expected: Answer) -> Answer:
+    """The arrays of an item's file, if there is one. It has float32 for the bfloat16 that is expected."""
+    if not file.exists():
+        return None
+    bfloat16 = [name for name, array in (expected or {}).items() if array.dtype == ml_dtypes.bfloat16]
+    return {
+        name: array.astype(ml_dtypes.bfloat16) if name in bfloat16 and array.dtype == np.float32 else array
+        for name, array in npz.read(file).items()
+    }
