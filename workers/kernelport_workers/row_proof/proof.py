@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from kernelport_workers.row_proof.dimensions import ROWS, Dimension, Size, free, opaque
+from kernelport_workers.row_proof.dimensions import ROWS, Dimension, Size, axis_size, free
 from kernelport_workers.row_proof.functions import without_functions
 from kernelport_workers.row_proof.graphs import Walk
 from kernelport_workers.row_proof.nodes import NEWEST_OPSETS
@@ -107,7 +107,7 @@ def _shape(value: onnx.ValueInfoProto) -> Shape | None:
         if dim.HasField("dim_value") and dim.dim_value >= 0:
             shape.append(dim.dim_value)
         else:
-            nameless = opaque("dim", repr(value.name), axis, size=True)
+            nameless = axis_size("dim", repr(value.name), axis)
             shape.append(free(dim.dim_param) if dim.dim_param else nameless)
     return shape
 

@@ -9,10 +9,10 @@ from kernelport_workers.row_proof.dimensions import (
     ROWS,
     Size,
     at_least,
+    axis_size,
     divide,
     has_rows,
     numbers,
-    opaque,
     product,
 )
 from kernelport_workers.row_proof.nodes import Node, off_axis, rule, whole_axis
@@ -137,7 +137,7 @@ def _rest(node: Node, total: Size, others: Size) -> Size:
     without = [divide(size, ROWS) if has_rows(size) else size for size in (total, others)]
     if any(size is None or has_rows(size) for size in without):
         raise Unknown(f"gives {total} elements a shape that cannot be followed")
-    return opaque("//", *without, size=True)
+    return axis_size("//", *without)
 
 
 def real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
@@ -155,7 +155,7 @@ def real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
 
 def named_size(node: Node, axis: int, output: int = 0) -> Size:
     """The size of an axis that only a run tells, the same for any rows."""
-    return opaque("size", f"{node.operator} {node.visit}.{output}", axis, size=True)
+    return axis_size("size", f"{node.operator} {node.visit}.{output}", axis)
 
 
 def _unknown_dims(node: Node, target: Value) -> list[Size] | None:
