@@ -121,6 +121,14 @@ def _by_size(steps: str, constants: str) -> str:
             ),
             id="a power that has no room in 64 bits",
         ),
+        pytest.param(
+            _by_size(
+                f"w = Mul(size, two) f = {_TO_FLOAT}(w) g = {_TO_FLOAT}(size) h = Div(f, g) i = {_TO_INT64}(h) "
+                "delta = Sub(i, two)",
+                "int64[1] big = {1}",
+            ),
+            id="a quotient of floats that may be 0",
+        ),
     ],
 )
 def test_sizes_that_are_equal_in_some_runs_only(graph: str) -> None:

@@ -13,6 +13,7 @@ from kernelport_workers.row_proof.nodes import TABLE
 from kernelport_workers.row_proof.values import MOST_ELEMENTS
 
 _MOST_NODES = 50_000
+# Where ONNX Runtime has operators, with the domains below them and the default one.
 _RUNTIME_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch.aten")
 
 # Fields in which a constant may be, however deep.
@@ -78,13 +79,15 @@ def _check_length(model: onnx.ModelProto) -> None:
     Raises:
         ValueError: they do.
     """
-    bodies = {(function.domain, function.name): function.node for function in model.functions}
-    lengths: dict[tuple[str, str], int] = {}
+    bodies: dict[tuple[str, str, str], list[onnx.NodeProto]] = {}
+    for function in model.functions:
+        bodies.setdefault((function.domain, function.name, function.overload), []).extend(function.node)
+    lengths: dict[tuple[str, str, str], int] = {}
 
     def length(nodes: Iterable[onnx.NodeProto]) -> int:
         total = 0
         for node in nodes:
-            call = (node.domain, node.op_type)
+            call = (node.domain, node.op_type, node.overload)
             if call not in bodies:
                 total += 1
                 continue

@@ -205,6 +205,11 @@ def _divided(left: Any, right: Any) -> Any:
     return floor_divide(left, right) if at_least(left, 0) and at_least(right, 1) else None
 
 
+def _divided_floats(left: Any, right: Any) -> Any:
+    # 0 / 0 is no error, as it is for integers.
+    return divide(left, right) if isinstance(right, int) or at_least(right, 1) else None
+
+
 def _equal(left: Any, right: Any) -> bool | None:
     if left == right:
         return True
@@ -236,8 +241,8 @@ _SYMBOLIC: dict[str, Callable[..., Any]] = {
     "Add": _operation("Add", lambda a, b: a + b),
     "Sub": _operation("Sub", lambda a, b: a - b),
     "Mul": _operation("Mul", lambda a, b: a * b),
-    "Div": _operation("Div", _divided, of_floats=divide),
-    "Mod": _operation("Mod", lambda a, b: 0 if divide(a, b) is not None else None),
+    "Div": _operation("Div", _divided, of_floats=_divided_floats),
+    "Mod": _operation("Mod", lambda a, b: 0 if _divided_floats(a, b) is not None else None),
     "Neg": _operation("Neg", lambda a: -a),
     "Abs": _operation("Abs", lambda a: a if at_least(a, 0) else None),
     "Floor": _operation("Floor", lambda a: a),
