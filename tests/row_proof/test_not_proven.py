@@ -129,6 +129,14 @@ def _by_size(steps: str, constants: str) -> str:
             ),
             id="a quotient of floats that may be 0",
         ),
+        pytest.param(
+            _by_size(
+                "half = Div(size, two) n = Shape<start = 1>(x) u = Concat<axis = 0>(half, n) same = Reshape(x, u) "
+                "w = Shape<end = 1>(same) delta = Sub(w, half)",
+                "int64[1] big = {1}",
+            ),
+            id="a size of a shape that may be 0, and copies another",
+        ),
     ],
 )
 def test_sizes_that_are_equal_in_some_runs_only(graph: str) -> None:

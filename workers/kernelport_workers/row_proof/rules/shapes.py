@@ -79,7 +79,7 @@ def reshape(node: Node) -> Value:
 def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> Value:
     """The tensor in another shape, in which at most one size may be -1."""
     if value.dims is None:
-        return constant(None if -1 in target or 0 in target else real_sizes(node, target))
+        return constant(target if all(at_least(size, 1) for size in target) else None)
     dims = value.shape
     sizes = list(target)
     if copy_zeros:
@@ -88,11 +88,20 @@ def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> 
                 if axis >= len(dims):
                     raise Unknown("copies the size of an axis that is not there")
                 sizes[axis] = dims[axis]
+            elif not _is_kept(size, axis, dims):
+                sizes[axis] = named_size(node, axis)
     rest = sizes.index(-1) if -1 in sizes else None
     sizes = [size if size == -1 else real for size, real in zip(sizes, real_sizes(node, sizes), strict=True)]
     if rest is not None:
         sizes[rest] = _rest(node, product(dims), product(size for axis, size in enumerate(sizes) if axis != rest))
     return constant(sizes) if value.rows is None else followed(value, value.rows, sizes)
+
+
+def _is_kept(size: Size, axis: int, dims: tuple[Size, ...]) -> bool:
+    """Whether a size of a new shape cannot turn out as 0, which would copy another, unless there are no elements."""
+    if isinstance(size, int) or has_rows(size) or at_least(size, 1):
+        return True
+    return size in dims[axis : axis + 1] or divide(product(dims), size) is not None
 
 
 def followed(value: Value, rows: Rows, sizes: list[Size]) -> Value:
