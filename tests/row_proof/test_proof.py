@@ -1,6 +1,7 @@
 """What `prove` says of a model: the axes, the verdict, and the node that stops it."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from kernelport_workers.row_proof import Verdict, prove
+from kernelport_workers.row_proof.graphs import Walk
+from kernelport_workers.row_proof.values import Value
 
 _HEADER = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1, "local" : 1]>'
 
@@ -38,6 +41,18 @@ def test_rows_stand_where_one_name_is_in_all_inputs() -> None:
 def test_other_free_axes_are_tried_when_rows_do_not_stand_first() -> None:
     proof = prove(_model("g (float[T, N] x) => (float[T, N] y) <int64 at = {0}> { y = CumSum(x, at) }"))
     assert (proof.verdict, proof.input_axes, proof.output_axes) == (Verdict.PROVEN, {"x": 1}, {"y": 1})
+
+
+def test_a_refutation_of_the_likeliest_axes_tells_of_others_that_are_not() -> None:
+    graph = """g (float[T, N] x) => (float[T, N] y) <int64 at = {0}> {
+        c = CumSum(x, at) y = com.microsoft.Inverse(c) }"""
+    proof = prove(_model(graph))
+    assert (proof.verdict, proof.input_axes) == (Verdict.REFUTED, {"x": 0})
+    assert proof.reason == (
+        "CumSum 'c' sums along the rows; with the rows on axis 1 of 'x', it is unknown: "
+        "Inverse 'y' is an operator that is not known (of com.microsoft)"
+    )
+    assert prove(_model(graph), input_axes={"x": 0}).reason == "CumSum 'c' sums along the rows"
 
 
 def test_the_verdict_is_for_the_axes_that_are_given() -> None:
@@ -212,6 +227,30 @@ def test_a_function_of_another_opset_is_unknown() -> None:
     assert prove(_model(text)).reason == "Softmax 'y' is a function that cannot be inlined"
 
 
+@pytest.mark.parametrize("domain", ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
+def test_a_function_where_the_runtime_has_operators_is_unknown(domain: str) -> None:
+    name = {"com.microsoft": "Gelu", "ai.onnx.ml": "Normalizer"}.get(domain, "Neg")
+    model = _model(f"g (float[N, 3] x) => (float[N, 3] y) {{ y = local.{name}(x) }}")
+    model.graph.node[0].domain = domain
+    opsets = [helper.make_opsetid("", 21)]
+    body = helper.make_node("Abs", ["a"], ["b"])
+    model.functions.append(helper.make_function(domain, name, ["a"], ["b"], [body], opsets))
+    proof = prove(model)
+    assert (proof.verdict, proof.reason) == (Verdict.UNKNOWN, f"{name} 'y' is a function that cannot be inlined")
+
+
+def test_functions_that_call_others_in_branches_without_end_are_unknown() -> None:
+    bodies = "".join(
+        f'<domain: "local", opset_import: ["" : 21, "local" : 1]> f{i} (a, q) => (b) {{ b = If(q) <then_branch = t{i} '
+        f"() => (float[N] u) {{ c = {f'local.f{i - 1}(a, q)' if i else 'Neg(a)'} "
+        f"u = {f'local.f{i - 1}(c, q)' if i else 'Neg(c)'} }}, "
+        f"else_branch = e{i} () => (float[N] v) {{ v = Neg(a) }}> }}"
+        for i in range(18)
+    )
+    proof = prove(_model("g (float[N] x) => (float[N] y) <bool q = {1}> { y = local.f17(x, q) }" + bodies))
+    assert (proof.verdict, "too long" in proof.reason) == (Verdict.UNKNOWN, True)
+
+
 def test_functions_without_end_are_unknown() -> None:
     bodies = "".join(
         f'<domain: "local", opset_import: ["" : 21, "local" : 1]> f{i} (a) => (b) '
@@ -238,6 +277,26 @@ def test_weights_stay_on_disk_and_small_constants_are_read_from_there(tmp_path: 
     assert prove(apart).verdict is Verdict.UNKNOWN
     (tmp_path / "weights.bin").unlink()
     assert prove(path).verdict is Verdict.UNKNOWN
+
+
+def test_weights_in_the_model_are_held_only_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1000, 100], b"\0" * 400_000, raw=True)
+    function = """<domain: "local", opset_import: ["" : 21]> layer (a) => (b) { w = Constant<value_float = 0.0>()
+        b = MatMul(a, w) }"""
+    model = _model("g (float[N, 1000] x) => (float[N, 100] y) { y = local.layer(x) }" + function)
+    model.functions[0].node[0].attribute[0].CopyFrom(helper.make_attribute("value", weights))
+    model.graph.initializer.append(weights)
+    seen: list[onnx.GraphProto] = []
+    follow = Walk.run
+
+    def run(walk: Walk, graph: onnx.GraphProto, inputs: Mapping[str, Value]) -> list[Value]:
+        seen.append(graph)
+        return follow(walk, graph, inputs)
+
+    monkeypatch.setattr(Walk, "run", run)
+    assert prove(model).verdict is Verdict.PROVEN
+    assert len(seen[0].SerializeToString()) < 1000
+    assert len(model.SerializeToString()) > 800_000
 
 
 def test_ten_thousand_nodes_take_less_than_a_second() -> None:

@@ -11,6 +11,10 @@ Size = Union[int, "Dimension"]
 
 _LONGEST_TEXT = 120
 _MOST_TERMS = 32
+_HIGHEST_DEGREE = 16
+_AXIS_BITS = 24  # what one axis is taken to have room in
+_AXES_BITS = 48  # and all axes together
+_INTEGER_BITS = 63  # of what the runtime computes with
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -20,7 +24,7 @@ class Symbol:
     Attributes:
         text: what it is; the model's own names are quoted, so that no name is taken for an expression.
         rows: whether the number of rows is in it.
-        size: whether it is known to be 0 or more.
+        bits: the room that it needs if it is known to be a whole number of 0 or more, else None.
         real: whether it is a floating-point number.
         operator: what it was computed with, empty for a dimension of an input.
         operands: what it was computed from.
@@ -28,7 +32,7 @@ class Symbol:
 
     text: str
     rows: bool = field(default=False, compare=False)
-    size: bool = field(default=False, compare=False)
+    bits: int | None = field(default=None, compare=False)
     real: bool = field(default=False, compare=False)
     operator: str = field(default="", compare=False)
     operands: tuple[Any, ...] = field(default=(), compare=False)
@@ -52,6 +56,10 @@ class Dimension:
         """The symbol that this is, if it is one alone."""
         (monomial, coefficient), *more = self.terms
         return monomial[0] if not more and coefficient == 1 and len(monomial) == 1 else None
+
+    @property
+    def degree(self) -> int:
+        return max(len(monomial) for monomial, _ in self.terms)
 
     @property
     def real(self) -> bool:
@@ -86,6 +94,8 @@ class Dimension:
         return self * -1 + other
 
     def __mul__(self, other: Size) -> Size:
+        if isinstance(other, Dimension) and self.degree + other.degree > _HIGHEST_DEGREE:
+            return opaque("*", *sorted((self, other), key=str))
         total: Counter[_Monomial] = Counter()
         for left, a in self.terms:
             for right, b in _terms(other):
@@ -104,30 +114,69 @@ def _size(terms: Mapping[_Monomial, int]) -> Size:
     if not terms.keys() - {()}:
         return terms.get((), 0)
     dimension = Dimension(terms)
-    return dimension if len(terms) <= _MOST_TERMS else opaque("sum", dimension, size=at_least(dimension, 0))
+    if len(terms) > _MOST_TERMS or any(abs(coefficient) >> _INTEGER_BITS for coefficient in terms.values()):
+        return opaque("sum", dimension)
+    return dimension
 
 
-ROWS = Dimension({(Symbol("N", rows=True, size=True),): 1})
+def coefficients(size: Size) -> list[int]:
+    return [coefficient for _, coefficient in _terms(size)]
+
+
+def fits(size: Size, bits: int = _INTEGER_BITS) -> bool:
+    """Whether a whole number is known to have room in so many bits, its sign aside.
+
+    One axis is taken to have fewer than 2**24 elements, and axes of different sizes together fewer than 2**48.
+    """
+    most = 0
+    for monomial, coefficient in _terms(size):
+        room = _room(monomial)
+        if room is None:
+            return False
+        most += abs(coefficient) << room
+    return most <= 1 << bits if isinstance(size, Dimension) else most < 1 << bits
+
+
+def _room(monomial: _Monomial) -> int | None:
+    """The bits that a product needs."""
+    once, again = 0, 0
+    for symbol, power in Counter(monomial).items():
+        if symbol.bits is None:
+            return None
+        if symbol.bits <= _AXIS_BITS:
+            once += symbol.bits
+            again += symbol.bits * (power - 1)
+        else:
+            again += symbol.bits * power
+    return min(once, _AXES_BITS) + again
+
+
+ROWS = Dimension({(Symbol("N", rows=True, bits=_AXIS_BITS),): 1})
 """The number of rows of a run."""
 
 
 def free(name: str) -> Dimension:
     """A dimension that the model names, or that is known by where it stands."""
-    return Dimension({(Symbol(repr(name), size=True),): 1})
+    return Dimension({(Symbol(repr(name), bits=_AXIS_BITS),): 1})
 
 
-def opaque(operator: str, *operands: Any, size: bool = False, real: bool = False) -> Dimension:
-    """A quantity of which no more is known than how it comes about.
+def opaque(operator: str, *operands: Any, bits: int | None = None, real: bool = False) -> Dimension:
+    """A quantity of which no more is known than how it comes about: the operands are all that decides it.
 
     Args:
-        size: whether it is known to be 0 or more.
+        bits: the room that it needs if it is known to be a whole number of 0 or more, else None.
         real: whether it is a floating-point number.
     """
     text = f"{operator}({', '.join(map(str, operands))})"
     if len(text) > _LONGEST_TEXT:
         text = f"{operator}#{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
     rows = any(has_rows(operand) for operand in operands)
-    return Dimension({(Symbol(text, rows, size, real, operator, operands),): 1})
+    return Dimension({(Symbol(text, rows, bits, real, operator, operands),): 1})
+
+
+def axis_size(operator: str, *operands: Any) -> Dimension:
+    """The size of an axis of which no more is known than how it comes about."""
+    return opaque(operator, *operands, bits=_AXIS_BITS)
 
 
 def has_rows(size: Any) -> bool:
@@ -150,12 +199,14 @@ def product(sizes: Iterable[Size]) -> Size:
 
 
 def at_least(size: Size, least: int) -> bool:
-    """Whether a size is known never to be less than a number of 0 or more."""
+    """Whether a size is known never to be less than a number of 0 or more, as the runtime computes it."""
     if isinstance(size, int):
         return size >= least
+    if not fits(size):
+        return False
     constant = 0
     for monomial, coefficient in size.terms:
-        if coefficient < 0 or not all(symbol.size for symbol in monomial):
+        if coefficient < 0:
             return False
         if not monomial:
             constant = coefficient
@@ -193,12 +244,14 @@ def floor_divide(size: Size, divisor: Size) -> Size:
     """The quotient rounded down, of a size and a divisor of 1 or more."""
     if isinstance(size, int) and isinstance(divisor, int) and divisor:
         return size // divisor
-    if isinstance(divisor, int) and divisor and isinstance(size, Dimension):
-        # What the divisor does not go into may be a number: (2*N + 1) // 2 is N.
-        rest = dict(size.terms).get((), 0) % divisor
-        size = size - rest
-    exact = divide(size, divisor)
-    return opaque("//", size, divisor, size=at_least(size, 0)) if exact is None else exact
+    # What the divisor does not go into may be a number, if it goes into all else: (2*N + 1) // 2 is N, but
+    # (N + 1) // 2 is no N // 2.
+    rest = dict(_terms(size)).get((), 0) % divisor if isinstance(divisor, int) and divisor else 0
+    exact = divide(size - rest, divisor)
+    if exact is not None:
+        return exact
+    rooms = (_AXIS_BITS, _AXES_BITS, _INTEGER_BITS) if at_least(size, 0) else ()
+    return opaque("//", size, divisor, bits=next((bits for bits in rooms if fits(size, bits)), None))
 
 
 def broadcast(left: Size, right: Size) -> Size | None:
@@ -216,7 +269,7 @@ def broadcast(left: Size, right: Size) -> Size | None:
         if _cut_of(other, one):
             return one
     parts = {part for size in (left, right) for part in _broadcast_parts(size)}
-    return opaque("broadcast", *sorted(parts, key=str), size=at_least(left, 0) and at_least(right, 0))
+    return axis_size("broadcast", *sorted(parts, key=str))
 
 
 def _cut_of(size: Dimension, whole: Dimension) -> bool:
@@ -243,8 +296,8 @@ def sliced(size: Size, start: Size, end: Size, step: Size) -> Size:
         if start == 0 and end < 0 and step == 1 and at_least(size, -end):
             return size + end
     if start == 0 and step == 1 and at_least(end, 0):
-        return size if size == end else opaque("min", *sorted((size, end), key=str), size=True)
-    return opaque("slice", size, start, end, step, size=True)
+        return size if size == end else axis_size("min", *sorted((size, end), key=str))
+    return axis_size("slice", size, start, end, step)
 
 
 _UNBOUNDED = 2**31 - 1  # what exporters write for "to the end"

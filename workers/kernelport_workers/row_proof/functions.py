@@ -1,15 +1,28 @@
 """Puts the bodies of functions in the place of their calls."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import onnx
 import onnx.inliner
+from google.protobuf.message import Message
 
 from kernelport_workers.row_proof.nodes import TABLE
 from kernelport_workers.row_proof.values import MOST_ELEMENTS
 
-_MOST_NODES = 100_000
+_MOST_NODES = 50_000
+# Where ONNX Runtime has operators, with the domains below them and the default one.
+_RUNTIME_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch.aten")
+
+# Fields in which a constant may be, however deep.
+_WITH_TENSORS = {
+    *("graph", "functions", "node", "initializer", "sparse_initializer", "values", "indices"),
+    *("attribute", "t", "g", "tensors", "graphs", "sparse_tensor", "sparse_tensors", "attribute_proto"),
+}
+
+M = TypeVar("M", bound=Message)
 
 log = logging.getLogger(__name__)
 
@@ -17,18 +30,34 @@ log = logging.getLogger(__name__)
 def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with its own functions inlined, and those of the specification that the table has no rule for.
 
-    What cannot be inlined (a function of another opset than the model's) is left as it is.
+    What cannot be inlined is left as it is: a function of another opset than the model's, and one in a domain of the
+    runtime's, whose own operator may be what runs.
+
+    Raises:
+        ValueError: the bodies of its functions are too long.
     """
+    shadowing: set[str] = set()
     if model.functions:
+        own = [function for function in model.functions if not _of_runtime(function.domain)]
+        shadowing = {function.name for function in model.functions if _of_runtime(function.domain)}
+        del model.functions[:]
+        model.functions.extend(own)
         _check_length(model)
-        model = onnx.inliner.inline_local_functions(_without_weights(model))
+        model = onnx.inliner.inline_local_functions(model)
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     defined = {
         (node.domain, node.op_type)
-        for node in _nodes(model.graph)
-        if (node.domain, node.op_type) not in TABLE and _is_defined(node, opsets.get(node.domain, 1))
+        for node in _nodes(model.graph.node)
+        if (node.domain, node.op_type) not in TABLE
+        and node.op_type not in shadowing
+        and _is_defined(node, opsets.get(node.domain, 1))
     }
-    return _inlined(_without_weights(model), sorted(defined)) if defined else model
+    return _inlined(model, sorted(defined)) if defined else model
+
+
+def _of_runtime(domain: str) -> bool:
+    """Whether a domain is one that the runtime has operators in."""
+    return any(domain in ("", own) or domain.startswith(f"{own}.") for own in _RUNTIME_DOMAINS)
 
 
 def _inlined(model: onnx.ModelProto, operators: list[tuple[str, str]]) -> onnx.ModelProto:
@@ -50,32 +79,36 @@ def _check_length(model: onnx.ModelProto) -> None:
     Raises:
         ValueError: they do.
     """
-    bodies = {(function.domain, function.name): function.node for function in model.functions}
-    lengths: dict[tuple[str, str], int] = {}
+    bodies: dict[tuple[str, str, str], list[onnx.NodeProto]] = {}
+    for function in model.functions:
+        bodies.setdefault((function.domain, function.name, function.overload), []).extend(function.node)
+    lengths: dict[tuple[str, str, str], int] = {}
 
     def length(nodes: Iterable[onnx.NodeProto]) -> int:
         total = 0
         for node in nodes:
-            call = (node.domain, node.op_type)
+            call = (node.domain, node.op_type, node.overload)
             if call not in bodies:
                 total += 1
                 continue
             if call not in lengths:
                 lengths[call] = _MOST_NODES + 1  # for a call of itself
-                lengths[call] = length(bodies[call])
+                lengths[call] = length(_nodes(bodies[call]))
             total += lengths[call]
         return total
 
-    if length(_nodes(model.graph)) > _MOST_NODES:
+    if length(_nodes(model.graph.node)) > _MOST_NODES:
         raise ValueError("its functions are too long to be followed")
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
+def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes and those of their bodies."""
+    for node in nodes:
         yield node
         for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _nodes(attribute.g)
+            yield from _nodes(attribute.g.node)
+            for body in attribute.graphs:
+                yield from _nodes(body.node)
 
 
 def _is_defined(node: onnx.NodeProto, version: int) -> bool:
@@ -87,24 +120,19 @@ def _is_defined(node: onnx.NodeProto, version: int) -> bool:
     return schema.has_function or schema.has_context_dependent_function  # type: ignore[attr-defined,no-any-return]
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large constants have a shape only: the inliner copies the model, and knows no more than 2 GiB."""
-    copy = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
-    graph = model.graph
-    copy.graph.CopyFrom(
-        onnx.GraphProto(
-            name=graph.name,
-            node=graph.node,
-            input=graph.input,
-            output=graph.output,
-            value_info=graph.value_info,
-            sparse_initializer=graph.sparse_initializer,
-        )
-    )
-    for tensor in graph.initializer:
-        count = 1
-        for size in tensor.dims:
-            count *= size
-        slim = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        copy.graph.initializer.append(tensor if count <= MOST_ELEMENTS else slim)
-    return copy
+def without_weights(message: M) -> M:
+    """A copy of a model, or of a part of it, whose large constants have a shape only.
+
+    The inliner copies the model, and knows no more than 2 GiB.
+    """
+    if isinstance(message, onnx.TensorProto):
+        small = math.prod(message.dims) <= MOST_ELEMENTS
+        return message if small else type(message)(name=message.name, data_type=message.data_type, dims=message.dims)
+    fields = dict.fromkeys(field.name for field, _ in message.ListFields())
+    for name in fields:
+        value = getattr(message, name)
+        if name in _WITH_TENSORS:
+            fields[name] = without_weights(value) if isinstance(value, Message) else list(map(without_weights, value))
+        else:
+            fields[name] = value
+    return type(message)(**fields)

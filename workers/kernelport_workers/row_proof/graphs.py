@@ -87,7 +87,7 @@ class Walk:
         self, proto: onnx.NodeProto, inputs: Sequence[Value | None], values: ChainMap[str, Value]
     ) -> Sequence[Value]:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        if (proto.domain, proto.op_type) in self._functions:
+        if (domain, proto.op_type) in self._functions:
             raise Stopped("is a function that cannot be inlined")
         entry = TABLE.get((domain, proto.op_type))
         if entry is None:

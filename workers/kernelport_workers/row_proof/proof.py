@@ -1,15 +1,15 @@
 """Proves from a model's graph that rows may share a run."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
-from kernelport_workers.row_proof.dimensions import ROWS, Dimension, Size, free, opaque
-from kernelport_workers.row_proof.functions import without_functions
+from kernelport_workers.row_proof.dimensions import ROWS, Dimension, Size, axis_size, free
+from kernelport_workers.row_proof.functions import without_functions, without_weights
 from kernelport_workers.row_proof.graphs import Walk
 from kernelport_workers.row_proof.nodes import NEWEST_OPSETS
 from kernelport_workers.row_proof.values import Rows, Stop, Value, Verdict, worst
@@ -24,11 +24,12 @@ class Proof:
     """Whether row r of each output depends on row r of the inputs and on nothing else of them.
 
     Attributes:
-        verdict: only what is proven may be stacked; only what is unknown may be declared.
+        verdict: of the input axes; only what is proven may be stacked; only what is unknown may be declared.
         input_axes: the axis of the rows in each required input: the one proven, or else the one tried; empty if none
             could be.
         output_axes: the axis of the rows in each output; empty unless proven.
-        reason: a sentence for people; if not proven, it names the node that stops it and its operator.
+        reason: a sentence for people; if not proven, it names the node that stops it and its operator, and, if these
+            axes are refuted, others that are not.
     """
 
     verdict: Verdict
@@ -43,8 +44,11 @@ def prove(
     """Follows the rows of a model's inputs to its outputs.
 
     The runs that a proof speaks of give each required input, and no initializer's override; they agree in the number of
-    rows among the inputs of one request, and among requests in the size of every other dimension. Weights are not
-    loaded. Raises nothing for what is in a model: what cannot be read or followed is unknown.
+    rows among the inputs of one request, and among requests in the size of every other dimension. An axis has fewer
+    than 2**24 elements, and axes of different sizes together fewer than 2**48: so far, sizes are computed exactly.
+
+    Weights in files of their own are not read; those in the model's own file are in memory twice while it is read, and
+    no longer. Raises nothing for what is in a model: what cannot be read or followed is unknown.
 
     Args:
         model: the model as its author wrote it, or its file.
@@ -59,6 +63,7 @@ def prove(
         except (OSError, ValueError, DecodeError) as error:
             return Proof(Verdict.UNKNOWN, reason=f"the model cannot be read: {error}")
     try:
+        model = without_weights(model)
         return _prove(model, input_axes, None if folder is None else str(folder))
     # A model may be wrong in more ways than can be foreseen, and none of them may stop a worker.
     except Exception as error:
@@ -72,7 +77,9 @@ def _prove(model: onnx.ModelProto, given: Mapping[str, int] | None, folder: str 
     if refusal is not None:
         return refusal
     inputs = {name: shape for name, shape in shapes.items() if shape is not None}
-    functions = {(function.domain, function.name) for function in model.functions}
+    functions = {
+        ("" if function.domain == "ai.onnx" else function.domain, function.name) for function in model.functions
+    }
     model = without_functions(model)
     opsets = {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in model.opset_import}
     for domain, newest in NEWEST_OPSETS.items():
@@ -86,7 +93,19 @@ def _prove(model: onnx.ModelProto, given: Mapping[str, int] | None, folder: str 
         if proof.verdict is Verdict.PROVEN:
             return proof
         proofs.append(proof)
-    return proofs[0]  # what stops the likeliest axes says most
+    return _likeliest(proofs)
+
+
+def _likeliest(proofs: Sequence[Proof]) -> Proof:
+    """The proof for the likeliest axes, which says most; and whether others may be declared."""
+    likeliest, *others = proofs
+    if likeliest.verdict is Verdict.REFUTED:
+        for other in others:
+            if other.verdict is Verdict.UNKNOWN:
+                axes = ", ".join(f"axis {axis} of '{name}'" for name, axis in other.input_axes.items())
+                reason = f"{likeliest.reason}; with the rows on {axes}, it is unknown: {other.reason}"
+                return replace(likeliest, reason=reason)
+    return likeliest
 
 
 Shape = list[Size]
@@ -107,7 +126,7 @@ def _shape(value: onnx.ValueInfoProto) -> Shape | None:
         if dim.HasField("dim_value") and dim.dim_value >= 0:
             shape.append(dim.dim_value)
         else:
-            nameless = opaque("dim", repr(value.name), axis, size=True)
+            nameless = axis_size("dim", repr(value.name), axis)
             shape.append(free(dim.dim_param) if dim.dim_param else nameless)
     return shape
 

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from kernelport_workers.row_proof.dimensions import (
     ROWS,
-    Dimension,
     Size,
+    axis_size,
     broadcast,
     divide,
     has_rows,
-    opaque,
 )
+from kernelport_workers.row_proof.typed import as_numbers, whole
 
 Content = NDArray[Any]
-"""A tensor's elements: numbers, or, with the dtype `object`, sizes."""
+"""A tensor's elements: numbers, or, with the dtype `object`, sizes (see `typed`)."""
 
 MOST_ELEMENTS = 64  # of a content: shapes, axes and pads are short
 
@@ -115,7 +115,10 @@ class Value:
         """
         if self.content is None or self.content.dtype.kind not in "iuO":
             raise Unknown("takes a shape or an index that cannot be followed")
-        return [int(item) if not isinstance(item, Dimension) else item for item in self.content.ravel().tolist()]
+        try:
+            return [whole(item) for item in self.content.ravel().tolist()]
+        except TypeError as error:
+            raise Unknown("takes a shape or an index that is no whole number") from error
 
     def same_as(self, other: "Value") -> bool:
         if (self.dims, self.rows, self.stop) != (other.dims, other.rows, other.stop):
@@ -123,6 +126,10 @@ class Value:
         if self.content is None or other.content is None:
             return self.content is other.content
         return self.content.dtype == other.content.dtype and np.array_equal(self.content, other.content)
+
+    def like(self) -> "Value":
+        """A tensor of the same shape with rows in the same place, whatever its elements are."""
+        return Value(self.dims, rows=self.rows)
 
     def with_rows(self, dims: Iterable[Size], axis: int) -> "Value":
         """A tensor of the shape `dims`, but for the size of `axis`, on which this one's rows stand.
@@ -161,10 +168,7 @@ def of_content(content: Content) -> Value:
             raise Unknown("takes the number of rows for many numbers")
         return constant(content.shape)
     if content.dtype == object and content.size:
-        for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
-            if all(type(item) is kind for item in content.flat):
-                content = content.astype(dtype)
-                break
+        content = as_numbers(content)
     return constant(content.shape, content)
 
 
@@ -267,9 +271,7 @@ def join(one: Value, other: Value, what: str, place: str) -> Value:
     if one.dims is None or other.dims is None or one.rank != other.rank:
         return Value()
     pairs = enumerate(zip(one.dims, other.dims, strict=True))
-    return Value(
-        tuple(a if a == b else opaque("size", place, axis, size=True) for axis, (a, b) in pairs), rows=one.rows
-    )
+    return Value(tuple(a if a == b else axis_size("size", place, axis) for axis, (a, b) in pairs), rows=one.rows)
 
 
 def worst(stops: Sequence[Stop]) -> Stop:

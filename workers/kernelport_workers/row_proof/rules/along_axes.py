@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from kernelport_workers.row_proof.dimensions import Size, product
+from kernelport_workers.row_proof.dimensions import Size
 from kernelport_workers.row_proof.nodes import MICROSOFT, ML, Node, off_axis, rule, whole_axis
-from kernelport_workers.row_proof.rules.shapes import named_size
-from kernelport_workers.row_proof.values import Mixed, Unknown, Value, constant, meet, scalar, vector
+from kernelport_workers.row_proof.rules.elementwise import folded
+from kernelport_workers.row_proof.rules.shapes import named_size, real_sizes
+from kernelport_workers.row_proof.values import Mixed, Unknown, Value, constant, meet, of_content
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax")
@@ -17,14 +18,14 @@ def softmax(node: Node) -> Value:
         # Flattened to a matrix: along all axes from `axis` on.
         axes = list(range(whole_axis(node.attribute("axis", 1), value.rank), value.rank))
     off_axis(value, axes, "normalises along")
-    return _like(value)
+    return value.like()
 
 
 @rule("LpNormalization", ignored={"p"})
 def one_axis_normalization(node: Node) -> Value:
     value = node.tensor(0)
     off_axis(value, [whole_axis(node.attribute("axis", -1), value.rank)], "normalises along")
-    return _like(value)
+    return value.like()
 
 
 @rule("CumSum", "CumProd", ignored={"exclusive", "reverse"})
@@ -34,7 +35,7 @@ def cumulative(node: Node) -> Value:
         axes = [whole_axis(axis, value.rank) for axis in node.integers(1)]
         off_axis(value, axes, "sums along" if node.operator == "CumSum" else "multiplies along")
     node.constant(1)
-    return _like(value)
+    return value.like()
 
 
 _REDUCTIONS = ["Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare"]
@@ -55,7 +56,7 @@ def reduce(node: Node) -> Value:
     keep, skip_if_none = node.attribute("keepdims", 1), node.attribute("noop_with_empty_axes", 0)
     if not axes and skip_if_none:
         node.tensor(0)
-        return _like(value)
+        return value.like()
     if value.content is not None and value.rank == 1 and (not axes or list(axes) in ([0], [-1])):
         return _reduced_shape(node, value, keep)
     node.tensor(0)
@@ -64,18 +65,11 @@ def reduce(node: Node) -> Value:
 
 def _reduced_shape(node: Node, value: Value, keep: bool) -> Value:
     """The product or sum of all sizes of a shape."""
-    if value.content is None or value.content.dtype.kind not in "iuO":
+    operator = {"ReduceProd": "Mul", "ReduceSum": "Add"}.get(node.operator)
+    if operator is None or value.content is None or value.content.dtype.kind not in "iO" or not value.content.size:
         return reduced(node.tensor(0), None, keep, "reduces along")
-    total: Size
-    if node.operator == "ReduceProd":
-        total = product(value.sizes)
-    elif node.operator == "ReduceSum":
-        total = 0
-        for size in value.sizes:
-            total = total + size
-    else:
-        return reduced(node.tensor(0), None, keep, "reduces along")
-    return vector([total]) if keep else scalar(total)
+    total = folded(operator, value.content)
+    return of_content(total.reshape(1) if keep else total)
 
 
 def reduced(value: Value, axes: list[int] | None, keep: bool, verb: str) -> Value:
@@ -107,7 +101,7 @@ def top_k(node: Node) -> list[Value]:
         node.constant(1)
         count = named_size(node, axis)
     else:
-        (count,) = node.sizes(1)
+        (count,) = real_sizes(node, node.sizes(1))
     dims = [*value.shape[:axis], count, *value.shape[axis + 1 :]]
     result = value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
     return [result, result]
@@ -121,7 +115,7 @@ def layer_normalization(node: Node) -> list[Value]:
     axes = list(range(axis, value.rank))
     off_axis(value, axes, "normalises along")
     node.constants(*range(1, node.count))
-    result = meet([_like(value), *(node.tensor(index) for index in range(1, node.count) if node.has(index))])
+    result = meet([value.like(), *(node.tensor(index) for index in range(1, node.count) if node.has(index))])
     if result.dims is None or result.rank != value.rank:
         raise Unknown("has a scale of more axes than its input")
     statistics = reduced(value, axes, True, "normalises along")
@@ -151,7 +145,7 @@ def batch_normalization(node: Node) -> Value:
         raise Unknown("has a scale for each element")
     if value.rank < 2 or (value.rows is not None and value.rows.axis == 1):
         raise Unknown("has its channels where the rows stand")
-    return _like(value)
+    return value.like()
 
 
 @rule("InstanceNormalization", "GroupNormalization", ignored={"epsilon", "num_groups", "stash_type", "consumed_inputs"})
@@ -159,14 +153,14 @@ def instance_normalization(node: Node) -> Value:
     value = node.tensor(0)
     node.constants(1, 2)
     off_axis(value, range(1, value.rank), "normalises along")
-    return _like(value)
+    return value.like()
 
 
 @rule("LRN", ignored={"alpha", "beta", "bias", "size"})
 def local_response_normalization(node: Node) -> Value:
     value = node.tensor(0)
     off_axis(value, [1], "normalises along")
-    return _like(value)
+    return value.like()
 
 
 @rule("MeanVarianceNormalization")
@@ -174,7 +168,7 @@ def mean_variance_normalization(node: Node) -> Value:
     value = node.tensor(0)
     axes = [whole_axis(axis, value.rank) for axis in node.attribute("axes", [0, 2, 3])]
     off_axis(value, axes, "normalises along")
-    return _like(value)
+    return value.like()
 
 
 @rule("Trilu", ignored={"upper"})
@@ -183,7 +177,7 @@ def triangle(node: Node) -> Value:
     value = node.tensor(0)
     node.constants(1)
     off_axis(value, [value.rank - 2, value.rank - 1], "cuts a triangle out of")
-    return _like(value)
+    return value.like()
 
 
 @rule("Det")
@@ -204,10 +198,10 @@ def reverse_sequence(node: Node) -> Value:
 def _beside(value: Value, each: Value, axis: int) -> Value:
     """A tensor that is changed by a vector of one element for each place on `axis`."""
     if each.rows is None and (value.rows is None or value.rows.axis != axis):
-        return _like(value)
+        return value.like()
     if each.rows is None or value.rows != replace(each.rows, axis=axis):
         raise Unknown("does not find the same rows in all its inputs")
-    return _like(value)
+    return value.like()
 
 
 @rule("SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss", ignored={"ignore_index"})
@@ -246,9 +240,4 @@ def table(value: Value) -> Value:
         raise Mixed("takes the rows for the features of one")
     if value.rows is not None and value.rank != 2:
         raise Unknown("takes a tensor that has not 2 axes")
-    return _like(value)
-
-
-def _like(value: Value) -> Value:
-    """Of the same shape with rows in the same place."""
-    return Value(value.dims, rows=value.rows)
+    return value.like()

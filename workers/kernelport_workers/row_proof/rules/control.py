@@ -78,7 +78,11 @@ def scan(node: Node) -> list[Value]:
 def _settle(
     node: Node, states: list[Value], run: Callable[[Sequence[Value]], list[Value]]
 ) -> tuple[list[Value], list[Value]]:
-    """What is known of the states before any pass, and of the other outputs of a pass."""
+    """What is known of the states after the last pass, and of the other outputs of a pass.
+
+    A size that passes change has one name before any pass, and another after the last.
+    """
+    first = states
     for _ in range(_MOST_PASSES):
         outputs = run(states)
         after = [
@@ -86,7 +90,9 @@ def _settle(
             for index, (before, value) in enumerate(zip(states, outputs, strict=False))
         ]
         if all(one.same_as(other) for one, other in zip(states, after, strict=True)):
-            return states, outputs[len(states) :]
+            pairs = enumerate(zip(first, states, strict=True))
+            last = [_joined(node, "last state", index, one, other) for index, (one, other) in pairs]
+            return last, outputs[len(states) :]
         states = after
     raise Unknown("has states that keep changing their shapes")
 
@@ -98,6 +104,6 @@ def _stacked(node: Node, value: Value, output: int, axis: int) -> Value:
     if value.counts_rows:
         raise Mixed("takes the number of rows for a number")
     axis = whole_axis(axis, value.rank + 1)
-    passes: Size = named_size(node, axis, output)
-    dims = [*value.shape[:axis], passes, *value.shape[axis:]]
+    # A size that passes change is none after the last, and any size may be 0 if there is no pass.
+    dims: list[Size] = [named_size(node, place, output) for place in range(value.rank + 1)]
     return value.with_rows(dims, value.rows.axis + (axis <= value.rows.axis)) if value.rows else constant(dims)

@@ -1,13 +1,23 @@
 """Operators that work on each element by itself, and arithmetic on shapes."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
-from kernelport_workers.row_proof.dimensions import Dimension, at_least, divide, floor_divide, opaque
+from kernelport_workers.row_proof.dimensions import at_least, divide, floor_divide, opaque
 from kernelport_workers.row_proof.nodes import MICROSOFT, ML, Node, rule
+from kernelport_workers.row_proof.typed import (
+    FLOATS,
+    as_elements,
+    common_type,
+    has_room,
+    in_type,
+    type_of,
+    value_of,
+)
 from kernelport_workers.row_proof.values import Content, Mixed, Unknown, Value, constant, meet, of_content
 
 # fmt: off
@@ -23,9 +33,13 @@ _BINARY = [
     "Where", "Xor",
 ]
 # fmt: on
-_PARAMETERS = {"alpha", "beta", "gamma", "approximate", "bias", "lambd", "detect_negative", "detect_positive", "fmod"}
-_INTEGERS = {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
-_FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
+_PARAMETERS = {"alpha", "beta", "gamma", "approximate", "bias", "lambd", "detect_negative", "detect_positive"}
+_TYPES: dict[int, str] = {
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.FLOAT: "float",
+    onnx.TensorProto.DOUBLE: "double",
+}
 
 
 # Before opset 7, `axis` says where the second operand stands; `consumed_inputs` was a hint for allocators.
@@ -35,7 +49,8 @@ def elementwise(node: Node) -> Value:
     operands = [node.any(index) for index in range(count)]
     if node.attribute("broadcast", 0) and node.version < 7:
         raise Unknown("broadcasts by the rules of opset 6")
-    computed = _compute(node.operator, operands)
+    # The other remainder of negative numbers is not computed.
+    computed = None if node.attribute("fmod", 0) else _compute(node.operator, operands)
     if computed is not None:
         return computed
     if any(operand.counts_rows for operand in operands) and any(operand.rows for operand in operands):
@@ -48,19 +63,21 @@ def cast(node: Node) -> Value:
     value = node.any(0)
     if node.operator == "CastLike":
         node.any(1)
-        return _without_content(node.tensor(0))
+        return node.tensor(0).like()
     to = node.attribute("to", 0)
     if not isinstance(to, int):
-        return _without_content(node.tensor(0))  # a name, before opset 6
+        return node.tensor(0).like()  # a name, before opset 6
     if value.content is None:
         return value
     if value.content.dtype == object:
-        if to not in _INTEGERS | _FLOATS:
-            return _without_content(node.tensor(0))
-        convert = _to_integer if to in _INTEGERS else _to_float
-        return of_content(_each(convert, [value.content]))
+        if to not in _TYPES:
+            return node.tensor(0).like()
+        return of_content(_each(lambda element: _converted(element, _TYPES[to]), [value.content]))
     dtype = onnx.helper.tensor_dtype_to_np_dtype(to) if to != onnx.TensorProto.STRING else None
     if dtype is None or dtype.kind not in "iufb":
+        return constant(value.dims)
+    # What has no room is up to the machine.
+    if value.content.dtype.kind == "f" and dtype.kind in "iu" and not (np.abs(value.content) < 2**31).all():
         return constant(value.dims)
     with np.errstate(all="ignore"):
         return of_content(value.content.astype(dtype))
@@ -68,13 +85,13 @@ def cast(node: Node) -> Value:
 
 @rule("BitCast", ignored={"to"})
 def bit_cast(node: Node) -> Value:
-    return _without_content(node.tensor(0))
+    return node.tensor(0).like()
 
 
 @rule("Clip", ignored={"min", "max", "consumed_inputs"})
 def clip(node: Node) -> Value:
     node.constants(1, 2)
-    return _without_content(node.tensor(0))
+    return node.tensor(0).like()
 
 
 @rule("Dropout", ignored={"ratio", "seed", "consumed_inputs"})
@@ -88,7 +105,7 @@ def dropout(node: Node) -> list[Value]:
             raise Unknown("may draw random numbers")
         if training.any():
             raise Mixed("draws random numbers")
-    value = _without_content(node.tensor(0))
+    value = node.tensor(0).like()
     return [value, value]
 
 
@@ -105,16 +122,12 @@ def dropout(node: Node) -> list[Value]:
 )
 @rule("QuickGelu", "Gelu", domain=MICROSOFT, ignored={"alpha"})
 def each_element(node: Node) -> Value:
-    return _without_content(node.tensor(0))
+    return node.tensor(0).like()
 
 
 @rule("BiasGelu", "FastGelu", domain=MICROSOFT)
 def with_bias(node: Node) -> Value:
-    return meet([_without_content(value) for value in node.tensors()])
-
-
-def _without_content(value: Value) -> Value:
-    return value if value.content is None else constant(value.dims)
+    return meet([value.like() for value in node.tensors()])
 
 
 # Arithmetic on known elements. What cannot be computed has a name of its own, equal for equal expressions.
@@ -137,74 +150,52 @@ def _compute(operator: str, operands: Sequence[Value]) -> Value | None:
 
 
 def _each(function: Callable[..., Any], contents: Sequence[Content]) -> Content:
-    arrays = np.broadcast_arrays(*contents)
+    arrays = np.broadcast_arrays(*map(as_elements, contents))
     result = np.empty(arrays[0].shape, dtype=object)
     for index in np.ndindex(result.shape):
         result[index] = function(*(array[index] for array in arrays))
     return result
 
 
-def _whole(*items: Any) -> bool:
-    """Whether all are whole numbers or expressions of such."""
-    return all(isinstance(i, int | np.integer) or (isinstance(i, Dimension) and not i.real) for i in items)
+def folded(operator: str, content: Content) -> Content:
+    """One element of all those of a list, by an operator of two."""
+    if content.dtype == object:
+        total = np.empty((), dtype=object)
+        total[()] = functools.reduce(_SYMBOLIC[operator], content.flat)
+        return total
+    return np.asarray(functools.reduce(_NUMERIC[operator], content))
 
 
-def _plain(item: Any) -> Any:
-    return item.item() if isinstance(item, np.generic) else item
+def _operation(name: str, exact: Callable[..., Any], of_floats: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """`exact` on whole numbers and expressions that have room, if it gives such a one, else the operation by name.
 
+    Args:
+        of_floats: what floating-point numbers need instead.
+    """
 
-def _operation(name: str, exact: Callable[..., Any]) -> Callable[..., Any]:
-    """`exact` on whole numbers and expressions where it gives something, else the operation by name."""
-
-    def apply(*items: Any) -> Any:
-        items = tuple(_plain(item) for item in items)
-        result = exact(*items) if _whole(*items) else None
-        if result is not None:
-            return result
-        real = any(isinstance(item, float) or (isinstance(item, Dimension) and item.real) for item in items)
-        if real and len(items) == 2:
-            factor = _scaled(name, *items)
-            if factor is not None:
-                return factor
-        return opaque(name, *items, real=real)
+    def apply(*elements: Any) -> Any:
+        kind = common_type(elements)
+        compute = of_floats if of_floats and kind in FLOATS else exact
+        values = [value_of(element) for element in elements]
+        result = compute(*values) if all(has_room(value, kind) for value in values) else None
+        if isinstance(result, bool) or (result is not None and has_room(result, kind)):
+            return result if isinstance(result, bool) else in_type(result, kind)
+        if name in _COMPARING:
+            return opaque(name, *elements)
+        return in_type(opaque(name, *elements, real=kind in FLOATS), kind)
 
     return apply
 
 
-def _scaled(name: str, left: Any, right: Any) -> Any:
-    """A size that was made a float and is multiplied or divided by a whole number is a size made a float."""
-    if name == "Mul" and isinstance(left, float):
-        left, right = right, left
-    inside, by = _inside(left), _inside(right)
-    if inside is None or by is None:
-        return None
-    exact = inside * by if name == "Mul" else divide(inside, by) if name == "Div" else None
-    return None if exact is None else _to_float(exact)
-
-
-def _inside(item: Any) -> Any:
-    """The whole number or expression that a float was made of."""
-    if isinstance(item, float):
-        return int(item) if item.is_integer() else None
-    symbol = item.symbol if isinstance(item, Dimension) else None
-    return symbol.operands[0] if symbol is not None and symbol.operator == "float" else None
-
-
-def _to_float(item: Any) -> Any:
-    item = _plain(item)
-    if isinstance(item, Dimension):
-        return item if item.real else opaque("float", item, size=at_least(item, 0), real=True)
-    return float(item)
-
-
-def _to_integer(item: Any) -> Any:
-    item = _plain(item)
-    if not isinstance(item, Dimension):
-        return int(item)
-    if not item.real:
-        return item
-    inside = _inside(item)
-    return opaque("int", item) if inside is None else inside
+def _converted(element: Any, kind: str) -> Any:
+    """An element in another type: its value where that is exact, else its rounding or cutting by name."""
+    element = int(element) if isinstance(element, bool) else element
+    value, before = value_of(element), type_of(element)
+    if before == kind:
+        return element
+    if (before, kind) == ("int32", "int64") or has_room(value, kind):
+        return in_type(value, kind)
+    return in_type(opaque("Cast", element, kind, real=kind in FLOATS), kind)
 
 
 def _divided(left: Any, right: Any) -> Any:
@@ -212,6 +203,11 @@ def _divided(left: Any, right: Any) -> Any:
     if exact is not None:
         return exact
     return floor_divide(left, right) if at_least(left, 0) and at_least(right, 1) else None
+
+
+def _divided_floats(left: Any, right: Any) -> Any:
+    # 0 / 0 is no error, as it is for integers.
+    return divide(left, right) if isinstance(right, int) or at_least(right, 1) else None
 
 
 def _equal(left: Any, right: Any) -> bool | None:
@@ -232,20 +228,21 @@ def _not(value: bool | None) -> bool | None:
 
 
 def _where(condition: Any, left: Any, right: Any) -> Any:
-    condition, left, right = _plain(condition), _plain(left), _plain(right)
     if left == right:
         return left
     if isinstance(condition, bool):
         return left if condition else right
-    return opaque("Where", condition, left, right)
+    kind = common_type((left, right))
+    return in_type(opaque("Where", condition, left, right, real=kind in FLOATS), kind)
 
 
+_COMPARING = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Not", "And", "Or"}
 _SYMBOLIC: dict[str, Callable[..., Any]] = {
     "Add": _operation("Add", lambda a, b: a + b),
     "Sub": _operation("Sub", lambda a, b: a - b),
     "Mul": _operation("Mul", lambda a, b: a * b),
-    "Div": _operation("Div", _divided),
-    "Mod": _operation("Mod", lambda a, b: 0 if divide(a, b) is not None else None),
+    "Div": _operation("Div", _divided, of_floats=_divided_floats),
+    "Mod": _operation("Mod", lambda a, b: 0 if _divided_floats(a, b) is not None else None),
     "Neg": _operation("Neg", lambda a: -a),
     "Abs": _operation("Abs", lambda a: a if at_least(a, 0) else None),
     "Floor": _operation("Floor", lambda a: a),
@@ -263,7 +260,7 @@ _SYMBOLIC: dict[str, Callable[..., Any]] = {
     "And": _operation("And", lambda a, b: None),
     "Or": _operation("Or", lambda a, b: None),
     "Where": _where,
-    "Identity": _plain,
+    "Identity": lambda element: element,
 }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from kernelport_workers.row_proof.dimensions import ROWS, Size, at_least, divide, has_rows, numbers, sliced
 from kernelport_workers.row_proof.nodes import ML, Node, off_axis, rule, whole_axis
-from kernelport_workers.row_proof.rules.shapes import named_size
+from kernelport_workers.row_proof.rules.shapes import named_size, real_sizes
 from kernelport_workers.row_proof.values import (
     Mixed,
     Rows,
@@ -45,10 +45,10 @@ def gather_elements(node: Node) -> Value:
     value, indices = node.tensor(0), node.tensor(1)
     axis = whole_axis(node.attribute("axis", 0), value.rank)
     if value.rows is None and indices.rows is not None and indices.rows.axis == axis:
-        return Value(indices.dims, rows=indices.rows)
+        return indices.like()
     off_axis(value, [axis], "picks some of")
     _same_rows(value, indices)
-    return Value(indices.dims, rows=indices.rows)
+    return indices.like()
 
 
 @rule("GatherND")
@@ -78,7 +78,7 @@ def scatter_elements(node: Node) -> Value:
     off_axis(value, [axis], "places elements along")
     _same_rows(value, indices)
     _same_rows(value, updates)
-    return Value(value.dims, rows=value.rows)
+    return value.like()
 
 
 @rule("ScatterND", ignored={"reduction"})
@@ -95,7 +95,7 @@ def scatter_nd(node: Node) -> Value:
     expected = Rows(value.rows.axis - depth + indices.rank - 1, value.rows.outer, value.rows.inner)
     if updates.rows != expected:
         raise Unknown("does not find the same rows in all its inputs")
-    return Value(value.dims, rows=value.rows)
+    return value.like()
 
 
 @rule("TensorScatter", ignored={"mode"})
@@ -109,7 +109,7 @@ def tensor_scatter(node: Node) -> Value:
         if places.rows is None or value.rows is None or value.rows.axis != 0:
             raise Unknown("does not find the same rows in all its inputs")
         _same_rows(value, places)
-    return Value(value.dims, rows=value.rows)
+    return value.like()
 
 
 def _same_rows(value: Value, other: Value) -> None:
@@ -136,7 +136,7 @@ def one_hot(node: Node) -> Value:
     value = node.tensor(0)
     node.constant(2)
     axis = whole_axis(node.attribute("axis", -1), value.rank + 1)
-    depth = named_size(node, axis) if node.constant(1).content is None else node.sizes(1)[0]
+    depth = named_size(node, axis) if node.constant(1).content is None else real_sizes(node, node.sizes(1))[0]
     dims = [*value.shape[:axis], depth, *value.shape[axis:]]
     if value.rows is None:
         return constant(dims)

@@ -8,6 +8,7 @@ import numpy as np
 from kernelport_workers.row_proof.dimensions import ROWS, Size, divide, has_rows, numbers
 from kernelport_workers.row_proof.nodes import Node, rule, whole_axis
 from kernelport_workers.row_proof.rules.shapes import named_size, real_sizes
+from kernelport_workers.row_proof.typed import as_elements
 from kernelport_workers.row_proof.values import Mixed, Rows, Unknown, Value, at_rows, constant, of_content
 
 
@@ -43,7 +44,10 @@ def concat(node: Node) -> Value:
     values = [node.any(index) for index in range(node.count)]
     axis = node.attribute("axis", 1 if node.version < 4 else 0)
     if all(value.content is not None for value in values):
-        return of_content(np.concatenate([value.content for value in values], axis))
+        contents = [value.content for value in values if value.content is not None]
+        if any(content.dtype == object for content in contents):
+            contents = list(map(as_elements, contents))
+        return of_content(np.concatenate(contents, axis))
     return joined(node.tensors(), axis)
 
 
@@ -89,7 +93,7 @@ def split(node: Node) -> list[Value]:
     given = node.attribute("split")
     node.attribute("num_outputs")
     if node.has(1):
-        parts = list(node.sizes(1))
+        parts = real_sizes(node, node.sizes(1))
     elif given is not None:
         parts = list(given)
     else:

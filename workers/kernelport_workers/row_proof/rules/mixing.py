@@ -1,8 +1,11 @@
 """Operators that mix rows whenever they get any, and those that draw random numbers."""
 
-from kernelport_workers.row_proof.dimensions import Size, at_least, has_rows, opaque
+import numpy as np
+
+from kernelport_workers.row_proof.dimensions import Size, at_least, axis_size, has_rows
 from kernelport_workers.row_proof.nodes import Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.rules.shapes import named_size
+from kernelport_workers.row_proof.typed import FLOATS, type_of
 from kernelport_workers.row_proof.values import (
     MOST_ELEMENTS,
     Mixed,
@@ -68,10 +71,11 @@ def count_up(node: Node) -> Value:
         if content is None:
             node.constant(index)
             known.append(None)
-        elif content.dtype.kind in "iuO":
+        elif content.dtype.kind in "iu" or (content.dtype == object and type_of(content.item()) not in FLOATS):
             (size,) = node.sizes(index)
             known.append(size)
         else:
+            node.constant(index)
             known.append(None)
     start, limit, step = known
     if any(has_rows(size) for size in known if size is not None):
@@ -80,11 +84,12 @@ def count_up(node: Node) -> Value:
         return constant([named_size(node, 0)])
     if isinstance(start, int) and isinstance(limit, int) and isinstance(step, int) and step:
         numbers = range(start, limit, step)
-        return vector(list(numbers)) if len(numbers) <= MOST_ELEMENTS else constant([len(numbers)])
+        of_int64 = all(content is not None and content.dtype == np.int64 for content in contents)
+        return vector(list(numbers)) if of_int64 and len(numbers) <= MOST_ELEMENTS else constant([len(numbers)])
     distance = limit - start
     if step == 1 and at_least(distance, 0):
         return constant([distance])
-    return constant([opaque("range", start, limit, step, size=True)])
+    return constant([axis_size("range", start, limit, step)])
 
 
 @rule("StringSplit", ignored={"delimiter", "maxsplit"})

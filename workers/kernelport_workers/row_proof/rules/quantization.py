@@ -21,7 +21,7 @@ def quantize(node: Node) -> Value:
             raise Unknown("has a scale for each block")
         if whole_axis(axis, value.rank) == value.rows.axis:
             raise Unknown("has a scale for each row")
-    return Value(value.dims, rows=value.rows)
+    return value.like()
 
 
 @rule("DynamicQuantizeLinear")
@@ -42,13 +42,13 @@ def _one_each(node: Node, indices: Sequence[int]) -> None:
 @rule("QLinearAdd", "QLinearMul", domain=MICROSOFT)
 def quantized_binary(node: Node) -> Value:
     _one_each(node, [1, 2, 4, 5, 6, 7])
-    return meet([_bare(node.tensor(0)), _bare(node.tensor(3))])
+    return meet([node.tensor(0).like(), node.tensor(3).like()])
 
 
 @rule("QLinearSigmoid", "QLinearLeakyRelu", domain=MICROSOFT, ignored={"alpha"})
 def quantized_unary(node: Node) -> Value:
     _one_each(node, [1, 2, 3, 4])
-    return _bare(node.tensor(0))
+    return node.tensor(0).like()
 
 
 @rule("QLinearSoftmax", domain=MICROSOFT)
@@ -58,7 +58,7 @@ def quantized_softmax(node: Node) -> Value:
     if node.attribute("opset", 13) < 13:
         raise Unknown("normalises by the rules of opset 12")
     off_axis(value, [whole_axis(node.attribute("axis", -1), value.rank)], "normalises along")
-    return _bare(value)
+    return value.like()
 
 
 @rule("QLinearGlobalAveragePool", domain=MICROSOFT)
@@ -75,10 +75,6 @@ def quantized_concat(node: Node) -> Value:
     values = []
     for index in range(2, node.count, 3):
         _one_each(node, [index + 1, index + 2])
-        values.append(_bare(node.tensor(index)))
+        values.append(node.tensor(index).like())
     _one_each(node, [0, 1])
     return joined(values, node.attribute("axis", 0))
-
-
-def _bare(value: Value) -> Value:
-    return Value(value.dims, rows=value.rows)

@@ -9,10 +9,10 @@ from kernelport_workers.row_proof.dimensions import (
     ROWS,
     Size,
     at_least,
+    axis_size,
     divide,
     has_rows,
     numbers,
-    opaque,
     product,
 )
 from kernelport_workers.row_proof.nodes import Node, off_axis, rule, whole_axis
@@ -79,7 +79,7 @@ def reshape(node: Node) -> Value:
 def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> Value:
     """The tensor in another shape, in which at most one size may be -1."""
     if value.dims is None:
-        return constant(None if -1 in target or 0 in target else real_sizes(node, target))
+        return constant(target if all(at_least(size, 1) for size in target) else None)
     dims = value.shape
     sizes = list(target)
     if copy_zeros:
@@ -88,11 +88,20 @@ def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> 
                 if axis >= len(dims):
                     raise Unknown("copies the size of an axis that is not there")
                 sizes[axis] = dims[axis]
+            elif not _is_kept(size, axis, dims):
+                sizes[axis] = named_size(node, axis)
     rest = sizes.index(-1) if -1 in sizes else None
     sizes = [size if size == -1 else real for size, real in zip(sizes, real_sizes(node, sizes), strict=True)]
     if rest is not None:
         sizes[rest] = _rest(node, product(dims), product(size for axis, size in enumerate(sizes) if axis != rest))
     return constant(sizes) if value.rows is None else followed(value, value.rows, sizes)
+
+
+def _is_kept(size: Size, axis: int, dims: tuple[Size, ...]) -> bool:
+    """Whether a size of a new shape cannot turn out as 0, which would copy another, unless there are no elements."""
+    if isinstance(size, int) or has_rows(size) or at_least(size, 1):
+        return True
+    return size in dims[axis : axis + 1] or divide(product(dims), size) is not None
 
 
 def followed(value: Value, rows: Rows, sizes: list[Size]) -> Value:
@@ -137,7 +146,7 @@ def _rest(node: Node, total: Size, others: Size) -> Size:
     without = [divide(size, ROWS) if has_rows(size) else size for size in (total, others)]
     if any(size is None or has_rows(size) for size in without):
         raise Unknown(f"gives {total} elements a shape that cannot be followed")
-    return opaque("//", *without, size=True)
+    return axis_size("//", *without)
 
 
 def real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
@@ -155,7 +164,7 @@ def real_sizes(node: Node, sizes: list[Size]) -> list[Size]:
 
 def named_size(node: Node, axis: int, output: int = 0) -> Size:
     """The size of an axis that only a run tells, the same for any rows."""
-    return opaque("size", f"{node.operator} {node.visit}.{output}", axis, size=True)
+    return axis_size("size", f"{node.operator} {node.visit}.{output}", axis)
 
 
 def _unknown_dims(node: Node, target: Value) -> list[Size] | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from kernelport_workers.row_proof.dimensions import Size, at_least, floor_divide, opaque
+from kernelport_workers.row_proof.dimensions import Size, at_least, axis_size, floor_divide
 from kernelport_workers.row_proof.nodes import MICROSOFT, Node, off_axis, rule, whole_axis
-from kernelport_workers.row_proof.rules.shapes import named_size
+from kernelport_workers.row_proof.rules.shapes import named_size, real_sizes
 from kernelport_workers.row_proof.values import Mixed, Unknown, Value, Verdict, constant, stopped
 
 _WINDOW = {"kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode"}
@@ -108,17 +108,21 @@ def _windows(node: Node, value: Value, kernel: Sequence[Size]) -> list[Size]:
         raise Unknown("has a window of other axes than its input")
     sizes = []
     for axis, size, reach, stride, dilation in zip(axes, value.shape[2:], kernel, strides, dilations, strict=True):
-        if padding in ("SAME_UPPER", "SAME_LOWER"):
+        if ceiling or (padding.startswith("SAME") and dilation != 1):
+            # How the pads are split counts, too.
+            sizes.append(named_size(node, axis + 2))
+            continue
+        if padding.startswith("SAME"):
             sizes.append(floor_divide(size + (stride - 1), stride))
             continue
         room = size + (pads[axis] + pads[axis + len(axes)] if padding == "NOTSET" else 0)
         room = room - ((reach - 1) * dilation + 1)
-        if isinstance(room, int) and not ceiling:
-            sizes.append(max(room // stride + 1, 0))
+        if isinstance(room, int) and room >= 0:
+            sizes.append(room // stride + 1)
         elif stride == 1 and room == size - 1:
             sizes.append(size)
         else:
-            sizes.append(opaque("places", size, room, stride, ceiling, size=True))
+            sizes.append(axis_size("places", node.operator, room, stride))
     return sizes
 
 
@@ -129,7 +133,7 @@ def _unknown_space(node: Node, value: Value) -> list[Size]:
 @rule(
     "Upsample",
     "Resize",
-    ignored={"mode", "nearest_mode", "cubic_coeff_a", "exclude_outside", "extrapolation_value", "antialias"},
+    ignored={"nearest_mode", "cubic_coeff_a", "exclude_outside", "extrapolation_value", "antialias"},
 )
 def resize(node: Node) -> Value:
     value = node.tensor(0)
@@ -143,6 +147,7 @@ def resize(node: Node) -> Value:
         scales, target = 2, 3
     else:
         scales, target = 1, 4
+    interpolates = node.text("mode", "nearest") != "nearest"
     dims = list(value.shape)
     touches_rows = value.rows is not None and value.rows.axis in axes
     if node.has(target) and not _is_empty(node, target):
@@ -161,7 +166,7 @@ def resize(node: Node) -> Value:
             given: Sequence[float] | None = node.attribute("scales")
         else:
             content = node.constant(scales).content
-            given = None if content is None else content.tolist()
+            given = None if content is None or content.dtype == object else content.tolist()
         if given is None:
             if touches_rows:
                 raise Unknown("takes scales that cannot be followed")
@@ -171,6 +176,10 @@ def resize(node: Node) -> Value:
     node.constants(scales)
     if touches_rows and value.rows is not None and dims[value.rows.axis] != value.rows.size:
         raise Mixed("resizes the axis of the rows")
+    # Also where nothing is resized: the runtime adds neighbours times 0, and 0 times NaN is NaN. It leaves the first
+    # axis of images and volumes alone, and no other.
+    if interpolates and value.rows is not None and (value.rows.axis != 0 or value.rank not in (4, 5)):
+        raise Unknown("interpolates, which the runtime may do along the rows, too")
     return value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
 
 
@@ -203,7 +212,7 @@ def grid_sample(node: Node) -> Value:
 def affine_grid(node: Node) -> Value:
     value = node.tensor(0)
     off_axis(value, range(1, value.rank), "multiplies along")
-    sizes = node.sizes(1)
+    sizes = real_sizes(node, node.sizes(1))
     if value.rows is not None and (sizes[0] != value.rows.size):
         raise Unknown("gives a grid of another number of rows")
     return _batch(value, [*sizes[2:], len(sizes) - 2])
