@@ -13,6 +13,8 @@ from kernelport.signature import Signature, TensorSpec
 from kernelport.tensors import ITEMSIZES
 from kernelport.v1 import inference_pb2 as pb
 
+# A proof takes sizes that a model computes as float32 to be exact.
+_LONGEST_AXIS = 2**24
 # Of a STRING element, about: nothing is known of its length.
 _STRING_BYTES = 8
 
@@ -74,8 +76,8 @@ class Stacking:
         """The same, of names, dtypes and shapes.
 
         A request runs alone when it leaves inputs out or gives optional ones, when its inputs have different numbers of
-        rows or none, and when dimensions differ that the model names alike. Its batch has only such as have the same
-        inputs, alike but for their rows: a pipeline may have a way of its own with them.
+        rows, when dimensions differ that the model names alike, and when an axis is empty or very long. Its batch has
+        only such as have the same inputs, alike but for their rows: a pipeline may have a way of its own with them.
         """
         rows = 0
         alone = len(inputs) != len(self._axes)
@@ -84,6 +86,7 @@ class Stacking:
             axis = self._axes.get(name, 0)
             size = shape[axis] if axis < len(shape) else 0
             alone = alone or not size or (rows != 0 and size != rows) or name not in self._axes
+            alone = alone or not 0 < min(shape) <= max(shape) < _LONGEST_AXIS
             rows = size
             free = self._pads.get(name, ())
             agreed.append((name, dtype, *[-1 if at == axis or at in free else size for at, size in enumerate(shape)]))

@@ -68,8 +68,9 @@ def test_requests_that_run_alone_are_in_a_batch_with_their_like_only() -> None:
     assert share(**gain).group not in {share().group, share(rows=0).group, share(width=9, **gain).group}
 
 
-def test_a_request_without_rows_runs_alone() -> None:
-    assert share(rows=0).alone
+@pytest.mark.parametrize("empty", [{"rows": 0}, {"length": 0}, {"width": 0}], ids=str)
+def test_a_request_with_an_empty_axis_runs_alone(empty: dict[str, int]) -> None:
+    assert share(**empty).alone  # type: ignore[arg-type]
 
 
 def test_nothing_is_stacked_where_the_signature_is_not_batchable() -> None:
