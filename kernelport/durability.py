@@ -29,19 +29,6 @@ def why_not(redis: Redis) -> str | None:
     return None if is_synced else "Redis leaves it to the system when to write to the disk (`appendfsync no`)"
 
 
-def is_kept(redis: Redis) -> bool:
-    """Whether what a connection of its own has written is on the disk of Redis, or Redis cannot tell.
-
-    Raises:
-        RedisError: when Redis cannot be asked.
-    """
-    try:
-        synced, _ = redis.execute_command(*WAIT)  # type: ignore[no-untyped-call]
-    except ResponseError:
-        return True  # front doors say at their start that it cannot be had
-    return bool(synced) or why_not(redis) is not None
-
-
 def write(redis: Redis, *command: str | bytes) -> None:
     """Runs a write; returns once it is on the disk of Redis, or Redis cannot tell.
 

@@ -31,8 +31,7 @@ class Sweeper:
     """Sweeps from `start` until `stop`."""
 
     def __init__(self, redis: Redis, artifacts: Artifacts) -> None:
-        # One connection: WAITAOF waits for what it was told.
-        self._redis: Redis = redis.client()  # type: ignore[no-untyped-call]
+        self._redis = redis
         self._artifacts = artifacts
         # Deletions that began before this are on the disk of Redis, in microseconds of its clock.
         self._kept_until = -1
@@ -82,9 +81,9 @@ class Sweeper:
             return False
         job_id, since, now = found[0].decode(), int(found[1]), int(found[2])
         if since > self._kept_until:
-            # Else Redis, killed now, could have the job as it was before, and it would be without files.
-            if not durability.is_kept(self._redis):
-                return False
+            # Else Redis, killed now, could have the job as it was before, and without files. What stands before this
+            # mark in its append-only file is on the disk when the mark is.
+            durability.write(self._redis, "SET", keys.ON_DISK, "", "EX", str(keys.ON_DISK_TTL_S))
             self._kept_until = now
         self._delete_some(job_id)
         return True

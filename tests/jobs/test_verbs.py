@@ -35,6 +35,11 @@ def outputs(job: pb.Job) -> set[str]:
     return {path.name for path in Path(job.output_url).glob("*.npz")}
 
 
+def waiting(running: Plane) -> int:
+    """How many clients of Redis wait for its disk."""
+    return sum(client["cmd"] == "waitaof" for client in running.redis.client_list())
+
+
 def cancelled(running: Plane, jobs: JobCalls, items: int = 6) -> pb.Job:
     """A job that was cancelled behind its first items."""
     job = jobs.submit(MODEL, [journal_item(number, HELD if number > 2 else 0.0) for number in range(items)])
@@ -168,6 +173,23 @@ def test_a_large_deletion_goes_in_steps_and_survives_its_sweeper(running: Plane,
         sweeper.stop()
         assert redis.zcard(keys.DELETING_JOBS) == 0
     assert not (tmp_path / job_id).exists()
+
+
+def test_no_file_goes_before_the_deletion_is_on_the_disk(running: Plane, jobs: JobCalls) -> None:
+    job = jobs.wait(jobs.submit(MODEL, [journal_item(1)]).id)
+    with ThreadPoolExecutor(1) as pool:
+        running.redis.config_set("appendfsync", "no")
+        try:
+            deleted = pool.submit(jobs.delete, job.id)
+            wait_for(lambda: jobs.get(job.id).state == pb.JOB_STATE_DELETING)
+            wait_for(lambda: waiting(running) == 2, what="the caller's wait and the sweeper's")
+            assert outputs(job) == {"1.npz"}
+            assert not deleted.done()
+        finally:
+            running.redis.config_set("appendfsync", "everysec")
+        deleted.result()
+    wait_for(lambda: jobs.is_gone(job.id), 20, "the deletion")
+    assert not Path(job.output_url).exists()
 
 
 def test_a_job_that_cannot_be_deleted_is_passed_by(running: Plane, jobs: JobCalls) -> None:

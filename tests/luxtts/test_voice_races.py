@@ -60,7 +60,9 @@ def url(stack: Stack) -> str:
 @pytest.fixture
 def redis(url: str) -> Iterator[Redis]:
     with Redis.from_url(url) as connected:
+        connected.config_set("appendfsync", "always")  # else each change waits for the disk for up to a second
         yield connected
+        connected.config_set("appendfsync", "everysec")
 
 
 @pytest.fixture
@@ -248,11 +250,18 @@ def test_jobs_hold_one_recording_until_the_last_of_them_is_gone(
     redis: Redis, client: Client, open_job: Callable[[], str]
 ) -> None:
     become(client, redis, FIRST)
-    jobs = [open_job() for _ in range(2)]
+    jobs = [open_job() for _ in range(4)]
     assert all(JobVoices(redis, job).find("me") for job in jobs)
     become(client, redis, None)
     recording = keys.job_recording(hashlib.sha256(FIRST[0]).hexdigest())
-    for job in jobs:
+    discarded, deleted, swept, succeeded = jobs
+    assert redis.hget(recording, "bytes") == FIRST[0]
+    scripts.run(redis, "discard", discarded)
+    for job, outputs in ((deleted, 0), (swept, 1)):
         assert redis.hget(recording, "bytes") == FIRST[0]
-        scripts.run(redis, "discard", job)
+        redis.hset(keys.job(job), "state", "cancelled")
+        assert scripts.run(redis, "delete", job, "delete", outputs) == [b"ok"]
+    assert redis.hget(recording, "bytes") == FIRST[0]
+    redis.hset(keys.job(succeeded), "state", "finishing")
+    assert scripts.run(redis, "finish", succeeded, 0, "succeeded", "", 1, 3600, 60, 0) == 1
     assert not redis.exists(recording)
