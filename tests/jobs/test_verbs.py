@@ -186,7 +186,7 @@ def test_no_file_goes_before_the_deletion_is_on_the_disk(running: Plane, jobs: J
             assert outputs(job) == {"1.npz"}
             assert not deleted.done()
         finally:
-            running.redis.config_set("appendfsync", "everysec")
+            running.redis.config_set("appendfsync", "always")
         deleted.result()
     wait_for(lambda: jobs.is_gone(job.id), 20, "the deletion")
     assert not Path(job.output_url).exists()

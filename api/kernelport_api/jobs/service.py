@@ -119,7 +119,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             yield event
 
     @answer_errors
-    @on_disk
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         await self._store.get(request.job_id)
         await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
