@@ -148,8 +148,7 @@ def test_jobs_and_voices_are_acknowledged_once_they_are_on_the_disk(tmp_path: Pa
             redis.config_set("appendfsync", "always")
             return told.result()
 
-        job = acknowledged(lambda: client.jobs.submit("identity-onnx", [ITEM]), lambda: redis.zcard(keys.JOBS))
-        acknowledged(lambda: client.jobs.cancel(job.id), lambda: redis.hget(keys.job(job.id), "ending") == b"cancelled")
+        acknowledged(lambda: client.jobs.submit("identity-onnx", [ITEM]), lambda: redis.zcard(keys.JOBS))
         voice = acknowledged(
             lambda: client.add_voice("a", recording(1), consent="given", owner="o"), lambda: redis.hlen(keys.VOICES)
         )
