@@ -23,7 +23,7 @@ class Share(NamedTuple):
     """What a request asks of the run that it shares.
 
     Attributes:
-        group: requests of equal groups may be in one batch, and share its run.
+        group: requests of equal groups may be in one batch, and share its run. Groups of one model can be sorted.
         alone: it shares no run, whatever its batch; a group has either such requests or others.
         rows: how many rows it has.
         extents: its sizes along the padded axes of the inputs, input by input.
@@ -38,6 +38,8 @@ class Share(NamedTuple):
     cells: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
+# Marks the groups of those that run alone: no tensor has an empty name.
+_ALONE = ("", 0)
 # Of a model whose requests are not stacked: a batch is any mixture of them.
 ANY = Share(None, alone=True)
 
@@ -92,7 +94,7 @@ class Stacking:
             agreed.append((name, dtype, *[-1 if at == axis or at in free else size for at, size in enumerate(shape)]))
         agreed.sort()  # by name: there are no two of one
         if alone or (self._alike and not self._agree({name: shape for name, _, shape in inputs})):
-            return Share(("alone", *agreed), alone=True)
+            return Share((_ALONE, *agreed), alone=True)
         if not self._is_padded:
             return Share(tuple(agreed), rows=rows)
         extents, cells = self._padded(inputs)

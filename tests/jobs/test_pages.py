@@ -55,5 +55,16 @@ def test_items_that_cannot_be_stacked_share_no_batch() -> None:
     assert sorted(widths, key=str) == [{4}, {8}]
 
 
+def test_items_that_run_alone_are_in_batches_of_their_own() -> None:
+    items = [tiny(str(place), width=place % 2) for place in range(6)]  # every other one is empty
+    packed = pack(items, 0, Batching(), ROWS)
+    page = Page.FromString(packed.page)
+    widths = [
+        {pb.NewItem.FromString(item).inputs[0].shape[-1] for item in page.items[first : first + count]}
+        for first, count, _ in packed.slices
+    ]
+    assert sorted(widths, key=str) == [{0}, {1}]
+
+
 def _lengths(page: bytes) -> list[int]:
     return [len(pb.NewItem.FromString(item).inputs[0].data) for item in Page.FromString(page).items]
