@@ -213,6 +213,6 @@ def test_files_of_the_version_before_are_found_under_their_names() -> None:
     page = Page(items=[NewItem(id="Nul").SerializeToString()], places=[0])
     written = (BatchResult(suffix="wav"), ItemResult(file_bytes=1))
     job = JobRecord("job", {b"state": b"succeeded"})
-    assert item_of(job, page, 0, ord("s"), written).file == "Nul.wav"
+    assert item_of(job, page, 0, ord("s"), b"", written).file == "Nul.wav"
     written[0].portable_names = True
-    assert item_of(job, page, 0, ord("s"), written).file == "%4Eul~1.wav"
+    assert item_of(job, page, 0, ord("s"), b"", written).file == "%4Eul~1.wav"

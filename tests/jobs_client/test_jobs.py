@@ -1,6 +1,6 @@
 """`client.jobs` and its asyncio twin, on the real stack."""
 
-import threading
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -154,6 +154,16 @@ def test_what_cannot_work_fails_at_once() -> None:
             list(client.jobs.watch("a"))
 
 
+async def connected_again(client: AsyncClient, job_id: str) -> None:
+    """Waits until a client has noticed that its connection was broken: what has not begun yet fails at once."""
+    while True:
+        try:
+            await client.jobs.get(job_id)
+        except UnavailableError:
+            continue
+        return
+
+
 async def test_the_same_for_asyncio(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "BATCH_ITEMS", 50)
 
@@ -172,8 +182,9 @@ async def test_the_same_for_asyncio(stack: Stack, tmp_path: Path, monkeypatch: p
             async for item in client.jobs.finished_items(job.id):
                 told[item.id] += 1
                 if len(told) == 1:
-                    threading.Thread(target=proxy.break_all).start()
+                    await asyncio.to_thread(proxy.break_all)
             assert told == Counter(name for name, _ in tensors(180))
+            await connected_again(client, job.id)
             assert (await client.jobs.wait(job.id)).state == pb.JOB_STATE_SUCCEEDED
             items = [item async for item in client.jobs.items(job.id, ["ITEM_STATE_SUCCEEDED"])]
             assert len(items) == 180

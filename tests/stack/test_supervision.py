@@ -1,6 +1,5 @@
 """What the embedded stack promises of its processes."""
 
-import itertools
 import os
 import signal
 import subprocess
@@ -123,7 +122,11 @@ def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Pat
     )
     assert up.stdout is not None
     with up.stdout:
-        said = list(itertools.takewhile(lambda line: "worker-sleeper: serving" not in line, up.stdout))
+        said: list[str] = []
+        awaited = {"worker-sleeper: serving", "worker-broken: failed"}  # in whichever order
+        while awaited and (line := up.stdout.readline()):
+            said.append(line)
+            awaited = {words for words in awaited if words not in line}
         with Client(f"127.0.0.1:{port}", timeout_s=30) as client:
             assert int(client.infer("sleeper", NOW)["pid"][0]) > 0
         up.send_signal(signal.SIGTERM)
