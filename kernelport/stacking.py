@@ -4,8 +4,9 @@ The front door forms batches by it, a job's pages are cut by it, and a worker st
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from kernelport.deployments import Batching
@@ -17,6 +18,11 @@ from kernelport.v1 import inference_pb2 as pb
 _LONGEST_AXIS = 2**24
 # Of a STRING element, about: nothing is known of its length.
 _STRING_BYTES = 8
+# Callers ask with the same shapes again and again: what so many of them ask for is remembered.
+_SHARES_KEPT = 1024
+
+Shapes = tuple[tuple[str, int, tuple[int, ...]], ...]
+"""Name, dtype and shape of each input of a request."""
 
 
 class Share(NamedTuple):
@@ -62,6 +68,7 @@ class Stacking:
         # A proof takes equally named dimensions to be equal. ONNX Runtime does not ask for it.
         self._alike = [places for places in alike.values() if len(places) > 1]
         self._is_padded = any(self._pads.values())
+        self.share_of_shapes = lru_cache(_SHARES_KEPT)(self._share)
 
     @classmethod
     def of(cls, signature: Signature | None) -> Self | None:
@@ -72,9 +79,9 @@ class Stacking:
 
     def share(self, tensors: Iterable[pb.Tensor]) -> Share:
         """What sound tensors that fit the signature ask of a run."""
-        return self.share_of_shapes([(tensor.name, tensor.dtype, list(tensor.shape)) for tensor in tensors])
+        return self.share_of_shapes(tuple((tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in tensors))
 
-    def share_of_shapes(self, inputs: Sequence[tuple[str, int, Sequence[int]]]) -> Share:
+    def _share(self, inputs: Shapes) -> Share:
         """The same, of names, dtypes and shapes.
 
         A request runs alone when it leaves inputs out or gives optional ones, when its inputs have different numbers of
@@ -100,12 +107,10 @@ class Stacking:
         extents, cells = self._padded(inputs)
         return Share(tuple(agreed), False, rows, extents, cells)
 
-    def _agree(self, shapes: dict[str, Sequence[int]]) -> bool:
+    def _agree(self, shapes: dict[str, tuple[int, ...]]) -> bool:
         return all(len({shapes[name][axis] for name, axis in places}) == 1 for places in self._alike)
 
-    def _padded(
-        self, inputs: Sequence[tuple[str, int, Sequence[int]]]
-    ) -> tuple[tuple[int, ...], tuple[tuple[int, tuple[int, ...]], ...]]:
+    def _padded(self, inputs: Shapes) -> tuple[tuple[int, ...], tuple[tuple[int, tuple[int, ...]], ...]]:
         extents: list[int] = []
         cells = []
         for name, dtype, shape in sorted(inputs, key=lambda each: each[0]):

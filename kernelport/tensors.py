@@ -55,9 +55,10 @@ def dtype_name(dtype: int) -> str:
 
 def wire_dtype(array: Array) -> pb.DType | None:
     """The contract's dtype of an array's elements; None when they have no counterpart in it."""
-    if array.dtype.kind in "SUO":
-        return pb.STRING
-    return WIRE_DTYPES.get(array.dtype.newbyteorder("="))
+    found = WIRE_DTYPES.get(array.dtype)
+    if found is not None:
+        return found
+    return pb.STRING if array.dtype.kind in "SU" else WIRE_DTYPES.get(array.dtype.newbyteorder("="))
 
 
 def is_masked(value: Any, levels: int = _MAX_RANK) -> bool:

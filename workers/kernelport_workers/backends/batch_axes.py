@@ -170,7 +170,7 @@ def _followed(field: str, output_pad: OutputPad, pads: Pads) -> int:
 
 def _check_alike(inputs: Collection[TensorSpec]) -> None:
     """Dimensions of one name are of one size in a request: where one is padded, all are."""
-    padded = {spec.shape[pad.axis].symbol: (spec.name, pad.axis) for spec in inputs for pad in spec.pads}
+    padded = {spec.shape[pad.axis].symbol: (spec.name, pad.axis) for spec in inputs if spec.ranked for pad in spec.pads}
     for spec in inputs:
         axes = {spec.batch_axis, *(pad.axis for pad in spec.pads)}
         for axis, dimension in enumerate(spec.shape):

@@ -94,7 +94,7 @@ class Stacker:
 
     def _share(self, stacking: Stacking, inputs: Inputs) -> Share:
         return stacking.share_of_shapes(
-            [(name, WIRE_DTYPES[array.dtype], array.shape) for name, array in inputs.items()]
+            tuple((name, WIRE_DTYPES[array.dtype], array.shape) for name, array in inputs.items())
         )
 
     def _stacked(self, name: str, requests: Sequence[Inputs]) -> Array:
