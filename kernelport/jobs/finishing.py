@@ -8,7 +8,6 @@ worker that ran the last item nor any other process in particular.
 import json
 import logging
 import tempfile
-import threading
 import time
 from array import array
 from bisect import bisect_left
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
+from kernelport.jobs.background import Background
 from kernelport.jobs.manifest import Inputs, row, summary
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.jobs.pages import id_digest
@@ -32,7 +31,6 @@ from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0
 # For how long a job is one finisher's; renewed with every page.
 LEASE_S = 30.0
 # Tries at writing a manifest, the later ones twice as long after as the one before.
@@ -42,43 +40,22 @@ FIRST_BACKOFF_S = 2.0
 GRACE_S = 24 * 3600
 
 
-class Finisher:
-    """Finishes jobs from `start` until `stop`.
+class Finisher(Background):
+    """Finishes jobs from `start` until `stop`; a kick says that a slice is done, which may be a job's last.
 
     Args:
         patience_s: how long a job is left to others: writing a million lines would slow a front door's callers down.
     """
 
     def __init__(self, redis: Redis, artifacts: Artifacts, patience_s: float = 0.0) -> None:
+        super().__init__("job-finisher")
         self._redis = redis
         self._artifacts = artifacts
         self._patience_us = round(patience_s * MICROSECONDS)
-        self._kicked = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="job-finisher", daemon=True)
 
-    def start(self) -> None:
-        """Begins."""
-        self._thread.start()
-
-    def kick(self) -> None:
-        """A slice is done: looks at once whether it was a job's last."""
-        self._kicked.set()
-
-    def stop(self) -> None:
-        """Takes no further job; what is half finished another process finishes."""
-        self._stopped = True
-        self.kick()
-
-    def _run(self) -> None:
-        while not self._stopped:
-            try:
-                while self._finish_one():
-                    pass
-            except RedisError as error:
-                log.warning("cannot finish a job now: %s", error)
-            self._kicked.wait(INTERVAL_S)
-            self._kicked.clear()
+    def _work(self) -> None:
+        while self._finish_one():
+            pass
 
     def _finish_one(self) -> bool:
         """Finishes the job that is due, if any."""

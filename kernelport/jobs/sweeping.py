@@ -5,21 +5,19 @@ from the files that are left.
 """
 
 import logging
-import threading
 import time
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from kernelport import durability, keys, metrics
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.jobs import scripts
+from kernelport.jobs.background import Background
 from kernelport.jobs.records import MICROSECONDS, JobRecord
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0
 # For how long a job is one sweeper's: longer than deleting a thousand files should take.
 LEASE_S = 20.0
 # After which a deletion that storage refuses is tried again, the later tries twice as long after as the one before.
@@ -27,40 +25,20 @@ FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 600.0
 _JOBS_AT_ONCE = 100
 
 
-class Sweeper:
-    """Sweeps from `start` until `stop`."""
+class Sweeper(Background):
+    """Sweeps from `start` until `stop`; a kick says that a deletion has begun."""
 
     def __init__(self, redis: Redis, artifacts: Artifacts) -> None:
+        super().__init__("job-sweeper")
         self._redis = redis
         self._artifacts = artifacts
         # Deletions that began before this are on the disk of Redis, in microseconds of its clock.
         self._kept_until = -1
-        self._kicked = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="job-sweeper", daemon=True)
 
-    def start(self) -> None:
-        """Begins."""
-        self._thread.start()
-
-    def kick(self) -> None:
-        """A deletion has begun: looks at once."""
-        self._kicked.set()
-
-    def stop(self) -> None:
-        """Deletes no further files; what is half deleted another process goes on with."""
-        self._stopped = True
-        self.kick()
-
-    def _run(self) -> None:
-        while not self._stopped:
-            try:
-                while not self._stopped and any([self._expire(), self._sweep()]):
-                    pass
-            except RedisError as error:
-                log.warning("cannot sweep jobs now: %s", error)
-            self._kicked.wait(INTERVAL_S)
-            self._kicked.clear()
+    def _work(self) -> None:
+        # What is half deleted when it is stopped another process goes on with.
+        while not self._stopped and any([self._expire(), self._sweep()]):
+            pass
 
     def _expire(self) -> bool:
         """Begins to delete jobs whose retention is over, if there are any."""

@@ -3,67 +3,40 @@
 Any worker alone suffices, and so does a front door: what they do is decided by a script in Redis.
 """
 
-import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.jobs import scripts
+from kernelport.jobs.background import Background
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.queues import job_queue_key
 from kernelport.registry import count_live
 
-log = logging.getLogger(__name__)
-
-INTERVAL_S = 1.0
+# How many workers live is counted so often.
+LIVE_INTERVAL_S = 1.0
 # A ticket on its way from the queue to a worker is nowhere for a moment: only one that is so twice is lost.
 LOST_INTERVAL_S = 3.0
 
 
-class Feeder:
-    """Feeds from `start` until `stop`."""
+class Feeder(Background):
+    """Feeds from `start` until `stop`; a kick says that a ticket has been used."""
 
     def __init__(self, redis: Redis, deployments: Sequence[str]) -> None:
+        super().__init__("job-feeder")
         self._redis = redis
         self._deployments = deployments
         self._live: Counter[str] = Counter()
         self._looked_at = 0.0
         self._searched_at = 0.0
         self._suspects: dict[str, list[bytes]] = {}
-        self._kicked = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="job-feeder", daemon=True)
 
-    def start(self) -> None:
-        """The worker takes work from now on."""
-        self._thread.start()
-
-    def kick(self) -> None:
-        """A ticket has been used: looks again at once."""
-        self._kicked.set()
-
-    def stop(self) -> None:
-        """The worker takes no more work."""
-        self._stopped = True
-        self.kick()
-
-    def _run(self) -> None:
-        while not self._stopped:
-            try:
-                self._feed()
-            except RedisError as error:
-                log.warning("cannot feed the queue: %s", error)
-            self._kicked.wait(INTERVAL_S)
-            self._kicked.clear()
-
-    def _feed(self) -> None:
+    def _work(self) -> None:
         now = time.monotonic()
-        if now - self._looked_at >= INTERVAL_S:
+        if now - self._looked_at >= LIVE_INTERVAL_S:
             self._live, self._looked_at = count_live(self._redis), now
         for deployment in self._deployments:
             scripts.run(self._redis, "tick", *tick_arguments(deployment, max(1, self._live[deployment])))

@@ -1,0 +1,54 @@
+"""What goes on beside everything else, from a thread of its own."""
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+
+
+class Background(ABC):
+    """Looks for work every second and whenever it is kicked, from `start` until `stop`."""
+
+    def __init__(self, name: str) -> None:
+        """
+        Args:
+            name: of its thread.
+        """
+        self._kicked = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def kick(self) -> None:
+        """There may be work: looks at once."""
+        self._kicked.set()
+
+    def stop(self) -> None:
+        """Begins with nothing further; what it has begun is finished, here or by another process."""
+        self._stopped = True
+        self.kick()
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Does what there is to do.
+
+        Raises:
+            RedisError: it cannot be done now.
+        """
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._work()
+            except RedisError as error:
+                log.warning("%s: nothing can be done now: %s", self._thread.name, error)
+            self._kicked.wait(INTERVAL_S)
+            self._kicked.clear()
