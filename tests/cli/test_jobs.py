@@ -148,7 +148,8 @@ def test_a_broken_submission_is_sealed(client: Client) -> None:
 
 def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client) -> None:
     source = tmp_path / "lines.txt"
-    source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 40)
+    # A submission waits for the disk for up to a second, and the job must not be over by then.
+    source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 150)
     command = [sys.executable, "-m", "kernelport.cli", "jobs", "submit", str(source), "--watch"]
     with subprocess.Popen(
         command,
