@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from kernelport_ops.bench.systems import START_TIMEOUT_S
 
 # Items a message of AddItems.
 MESSAGE_ITEMS = 1000
+DELETION_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,20 @@ class Calls:
         return self.stub.CancelJob(pb.CancelJobRequest(job_id=job_id)).job
 
     def delete(self, job_id: str) -> None:
-        """Forgets a job that is over, and its outputs."""
+        """Forgets a job that is over, and its outputs; returns when they are gone: what follows is not measured beside
+        it."""
         self.stub.DeleteJob(pb.DeleteJobRequest(job_id=job_id, delete_outputs=True))
+        while self._is_there(job_id):
+            time.sleep(DELETION_POLL_S)
+
+    def _is_there(self, job_id: str) -> bool:
+        try:
+            self.get(job_id)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
 
     def wait(self, job_id: str, timeout_s: float) -> pb.Job:
         """The job once it is over, watched as `--watch` does: asking often takes from the workers beside it.
