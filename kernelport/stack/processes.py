@@ -1,6 +1,5 @@
 """Child processes that are kept running, and that die with their parent."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -20,7 +19,17 @@ STEADY_AFTER_S = 10.0
 # One that never got to work is started so many times: what keeps a model from loading seldom passes.
 MOST_STARTS = 3
 _TAIL_BYTES = 64 * 1024
-_PR_SET_PDEATHSIG = 1
+# Its arguments: the parent, which may be dead by now, and the command. 1 is PR_SET_PDEATHSIG.
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent process has died")
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit(f"cannot run {sys.argv[2]}: {error.strerror}")
+"""
 
 
 class Child:
@@ -67,11 +76,7 @@ class Child:
         return process.pid if process is not None and process.poll() is None else None
 
     def start(self) -> None:
-        """Starts the process; returns once it runs.
-
-        Raises:
-            OSError: when the command cannot be run.
-        """
+        """Starts the process; returns once it runs."""
         self._thread.start()
         self._started.wait()
 
@@ -109,12 +114,11 @@ class Child:
             with self.log_file.open("ab") as output:
                 log_begins = output.tell()
                 self._process = subprocess.Popen(
-                    self._command,
+                    [*_dying_with_parent(), *self._command],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
                     start_new_session=True,  # Ctrl-C is the parent's to handle, in order
                 )
             self._started.set()
@@ -144,5 +148,10 @@ def module_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _dying_with_parent() -> list[str]:
+    """What stands before a command so that it is killed when this process dies.
+
+    It is a process's own first step, and none between fork and exec: gRPC, whose calls this process makes, aborts now
+    and then in a fork.
+    """
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())] if sys.platform == "linux" else []

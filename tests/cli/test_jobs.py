@@ -150,20 +150,23 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client
     source = tmp_path / "lines.txt"
     # A submission waits for the disk for up to a second, and the job must not be over by then.
     source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 150)
-    command = [sys.executable, "-m", "kernelport.cli", "jobs", "submit", str(source), "--watch"]
+    # Tests that run in the background of a shell have Ctrl-C ignored, and children inherit that.
+    run = (
+        "import signal, kernelport.cli; signal.signal(signal.SIGINT, signal.default_int_handler); kernelport.cli.main()"
+    )
+    command = [sys.executable, "-c", run, "jobs", "submit", str(source), "--watch"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        # Tests that run in the background of a shell have Ctrl-C ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
         job_id = watching.stdout.readline().strip()
-        assert watching.stdout.readline().startswith(("pending", "running"))
+        state = watching.stdout.readline()
+        assert state.startswith(("pending", "running")), state or watching.stderr.read()
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 130
         told = watching.stderr.read()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,6 +41,46 @@ def test_a_killed_worker_is_known_dead_at_once_and_comes_back(tmp_path: Path) ->
 
         wait_for(lambda: client.deployment("sleeper").live_workers == 1)
         assert int(client.infer("sleeper", NOW)["pid"][0]) != first
+
+
+def test_processes_start_while_this_one_makes_calls(stack: Stack, tmp_path: Path) -> None:
+    """gRPC, of which this process has threads, aborts now and then in a fork."""
+    ended = threading.Event()
+
+    def call(client: Client) -> None:
+        while not ended.is_set():
+            client.deployments()
+
+    with Client(stack.target, timeout_s=30) as client, ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(call, client) for _ in range(4)]
+        try:
+            reasons = {reason_of(["true"], tmp_path) for _ in range(200)}
+        finally:
+            ended.set()
+    assert reasons == {"ended with code 0"}
+    assert [each.result() for each in calls] == [None] * 4
+
+
+def test_a_command_that_cannot_be_run_says_so(tmp_path: Path) -> None:
+    said = reason_of(["no-such-program"], tmp_path)
+    assert said == "ended with code 1: cannot run no-such-program: No such file or directory"
+
+
+def reason_of(command: list[str], folder: Path) -> str:
+    """How a process ended the first time."""
+    ended = threading.Event()
+
+    def on_exit() -> bool:
+        ended.set()
+        return True
+
+    child = Child("child", command, os.environ, folder / "child.log", on_exit)
+    child.start()
+    assert ended.wait(30)
+    wait_for(lambda: child.reason)
+    child.terminate()
+    child.join(30)
+    return child.reason
 
 
 def refusal_of(client: Client) -> UnavailableError | None:
