@@ -301,3 +301,23 @@ def test_elements_that_cannot_travel_fail_their_request() -> None:
         b"the model's output cannot travel: TypeError: tensor 'extra': a STRING element must be Unicode"
         in completions[0].error
     )
+
+
+def test_each_request_has_its_own_warnings_those_of_its_last_run() -> None:
+    def run(requests: Sequence[Request]) -> list[Any]:
+        for request, number in zip(requests, numbers(requests), strict=True):
+            request.warn(f"{number} of {len(requests)}")
+        fails = [len(requests) > 1 and number == 1 for number in numbers(requests)]
+        return [InternalError("try alone") if each else {"y": Y} for each in fails]
+
+    assert ran(Given(run), 3).warnings == [["0 of 3"], ["1 of 1"], ["2 of 3"]]
+
+
+def test_warnings_are_few_and_short() -> None:
+    request = Request({})
+    for number in range(100):
+        request.warn("the same")
+        request.warn(f"{number} " + "\ud800" * 300)
+    assert len(request.warnings) == len(set(request.warnings)) == 8
+    assert max(map(len, request.warnings)) == 200
+    "".join(request.warnings).encode()
