@@ -9,9 +9,10 @@ PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 demo: .venv/installed-local
 	$(BIN)/kernelport demo --out out/demo
 
-## The whole test suite.
+## The whole test suite: three files at a time, as tests wait more than they compute; then the tests that run alone.
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not alone' -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 ## Style, types, and whether the generated code is current.
 lint: .venv/installed-lint

@@ -7,7 +7,7 @@ nothing, a front door that dies takes its share with it, and they can be passed 
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +28,7 @@ FULL_SHARE = 0.9
 # The drain rate is measured over this long.
 RATE_WINDOW_S = 5.0
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 60.0
+_NOTHING = Load()
 
 
 class Drain:
@@ -55,9 +56,10 @@ class Admission:
         self._deployments = deployments
         self._redis = redis
         self._front_door = front_door
-        self._here = {name: Load(deployment=name) for name in deployments}
-        self._elsewhere = {name: Load(deployment=name) for name in deployments}
-        self._drain = {name: Drain() for name in deployments}
+        # Of the deployments that anything has ever come for here, and that any front door tells about.
+        self._here: dict[str, Load] = {}
+        self._elsewhere: dict[str, Load] = {}
+        self._drain: defaultdict[str, Drain] = defaultdict(Drain)
         self._redis_is_full = False
 
     def enter(self, deployment: str, size: int) -> None:
@@ -66,7 +68,8 @@ class Admission:
         Raises:
             ResourceExhaustedError: when it would pass a limit; says when to try again.
         """
-        here, elsewhere = self._here[deployment], self._elsewhere[deployment]
+        here = self._here.get(deployment) or self._here.setdefault(deployment, Load(deployment=deployment))
+        elsewhere = self._elsewhere.get(deployment, _NOTHING)
         limits = self._deployments[deployment].limits
         requests = here.requests + elsewhere.requests
         if requests >= limits.max_waiting:
@@ -103,7 +106,7 @@ class Admission:
         await self._redis.delete(keys.front_door(self._front_door))
 
     async def _share(self) -> None:
-        record = FrontDoorRecord(name=self._front_door, loads=[load for load in self._here.values() if load.accepted])
+        record = FrontDoorRecord(name=self._front_door, loads=self._here.values())
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.set(keys.front_door(self._front_door), record.SerializeToString(), px=HEARTBEAT_TTL_MS)
             pipeline.sadd(keys.FRONT_DOORS, self._front_door)
@@ -117,12 +120,12 @@ class Admission:
         dead = [name for name, value in zip(others, records, strict=True) if value is None]
         if dead:
             await self._redis.srem(keys.FRONT_DOORS, *dead)
-        elsewhere = {name: Load(deployment=name) for name in self._deployments}
+        elsewhere: dict[str, Load] = {}
         for value in records:
             for load in FrontDoorRecord.FromString(value).loads if value is not None else ():
-                if load.deployment in elsewhere:
-                    elsewhere[load.deployment].requests += load.requests
-                    elsewhere[load.deployment].bytes += load.bytes
+                there = elsewhere.setdefault(load.deployment, Load())
+                there.requests += load.requests
+                there.bytes += load.bytes
         self._elsewhere = elsewhere
 
     def _refuse(self, deployment: str, why: str) -> None:

@@ -124,9 +124,9 @@ class Dispatcher:
             self._replies.abandon(request_id)
             former.settle(pending)
 
-    def waiting(self, deployment: str) -> list[Pending]:
-        """The requests of a deployment that are without an answer here."""
-        return list(self._formers[deployment].waiting())
+    def waiting(self) -> dict[str, list[Pending]]:
+        """The requests that are without an answer here, by deployment; of those that have any."""
+        return {name: waiting for name, former in self._formers.items() if (waiting := list(former.waiting()))}
 
     async def keep_looking(self) -> None:
         """Looks for ever after batches that are without an answer.

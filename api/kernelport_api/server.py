@@ -5,7 +5,8 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -60,6 +61,7 @@ REDIS_TIMEOUT_S = 3.0
 REPLY_PATIENCE_S = 5.0
 # Workers finish jobs, and at once; where there is none, a front door does.
 FINISHER_PATIENCE_S = 5.0
+CANCEL_INTERVAL_S = 0.1
 
 
 class ListenError(Exception):
@@ -122,11 +124,12 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(workers.keep_fresh()),
         asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
-        asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)),
         asyncio.create_task(keep_feeding(deployments, store, workers)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
+    if settings.metrics_listen:
+        background.append(asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)))
     notifier = Notifier(thread_redis, settings.webhook_networks)
     for thread in (finisher, sweeper, notifier):
         thread.start()
@@ -144,15 +147,25 @@ async def serve(settings: Settings) -> None:
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
             await redis.delete(replies.key)
             await admission.leave_for_good()
         await publish_line.close()
         await reply_line.close()
         await redis.aclose()
+
+
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancels tasks until they have ended.
+
+    Before Python 3.12 a cancellation that meets the result of an `asyncio.wait_for`, as redis-py sends each command by,
+    is lost. A task that sends many would go on for ever.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_INTERVAL_S)
 
 
 def _connect(settings: Settings, timeout_s: float | None) -> Redis:
@@ -173,9 +186,13 @@ async def _keep_health(
     """Reports the front door as serving, and each deployment as its live workers say."""
     statuses = health_pb2.HealthCheckResponse
     await servicer.set("", statuses.SERVING)
+    for name in deployments:
+        await servicer.set(name, statuses.NOT_SERVING)
+    served: set[str] = set()
     while True:
-        for name in deployments:
-            await servicer.set(name, statuses.SERVING if workers.workers(name) else statuses.NOT_SERVING)
+        served_before, served = served, deployments.keys() & workers.counts()
+        for name in served_before ^ served:
+            await servicer.set(name, statuses.SERVING if name in served else statuses.NOT_SERVING)
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 

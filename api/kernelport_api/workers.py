@@ -49,6 +49,10 @@ class WorkerView:
         """The deployment's live workers, as of the last refresh."""
         return self._workers.get(deployment, [])
 
+    def counts(self) -> dict[str, int]:
+        """How many live workers each deployment has, of those that have any, as of the last refresh."""
+        return {name: len(workers) for name, workers in self._workers.items()}
+
     def all_share(self, deployment: str, folder_id: str) -> bool:
         """Whether every live worker of the deployment sees the shared folder of this id."""
         return self._shared_folders.get(deployment) == {folder_id}

@@ -219,6 +219,7 @@ def item_of(
         item.file_bytes = own.file_bytes
         item.sha256 = own.sha256
         item.audio_s = own.audio_s
+        item.warnings.extend(own.warnings)
     return item
 
 

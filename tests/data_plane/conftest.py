@@ -89,7 +89,6 @@ def serving_plane(
             Client(stack.target, timeout_s=60) as client,
             Redis.from_url(stack.settings.redis_url) as redis,
         ):
-            redis.config_set("appendfsync", "always")  # else each verb of a job waits for the disk for up to a second
             yield Plane(stack, client, redis, folder / "journal")
 
 

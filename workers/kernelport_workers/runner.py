@@ -63,12 +63,14 @@ class Ran:
     """What came of each request of a batch, in order.
 
     Attributes:
+        warnings: what the backend warned of, for each.
         prepare_us, backend_us: microseconds until the backend began, and that it took.
         started: when the worker's task began, in seconds of the monotonic clock.
     """
 
     ids: Sequence[bytes]
     results: Sequence[Result]
+    warnings: Sequence[Sequence[str]]
     prepare_us: int
     backend_us: int
     started: float
@@ -127,7 +129,8 @@ class Runner:
         results.update(zip(requests, self._run(list(requests.values())), strict=True))
         backend_us = _microseconds(time.monotonic() - prepared)
         ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
-        return Ran(ids, in_order, _microseconds(prepared - started), backend_us, started)
+        warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
+        return Ran(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
 
     def _prepared(self, work: Work) -> Request:
         if work.failure is not None:
@@ -167,13 +170,16 @@ class Runner:
         # A model may change what it is given; what is tried again must stay as it came.
         copies = [Request(dict(request.inputs), request.check) for request in requests]
         try:
-            return self._check.checked(self._backend.run(copies), len(requests))
+            results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:
             return travelling(error)
         # A model is anybody's code. Its sys.exit, too, is a failure of its batch, and not the end of this thread.
         except BaseException as error:
             log.exception("the model failed on a batch of %d", len(requests))
             return InternalError(f"the model failed: {in_words(error)}")
+        for request, copied in zip(requests, copies, strict=True):
+            request.warnings[:] = copied.warnings
+        return results
 
 
 def _completion(request_id: bytes, result: Result, limit: int) -> Completion:

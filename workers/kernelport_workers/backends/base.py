@@ -3,15 +3,17 @@
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from kernelport.deployments import Deployment
-from kernelport.errors import KernelPortError
+from kernelport.errors import KernelPortError, as_unicode
 from kernelport.signature import Signature
 from kernelport.tensors import Array
 
 Outputs = dict[str, Array]
+
+MOST_WARNINGS, LONGEST_WARNING = 8, 200
 
 
 def _never() -> None: ...
@@ -25,10 +27,21 @@ class Request:
         inputs: the arrays, which fit the backend's signature. They are read-only.
         check: raises when the answer is of no use any more (deadline passed, caller gone). A backend that works in
             steps calls it between them.
+        warnings: what `warn` was told.
     """
 
     inputs: Mapping[str, Array]
     check: Callable[[], None] = _never
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, what: str) -> None:
+        """Tells the caller of something in its answer that it did not ask for, such as characters that are left out.
+
+        The manifest of a job shows the first 8 that differ, each cut at 200 characters.
+        """
+        shown = as_unicode(what[:LONGEST_WARNING])[:LONGEST_WARNING]
+        if len(self.warnings) < MOST_WARNINGS and shown not in self.warnings:
+            self.warnings.append(shown)
 
 
 class Backend(ABC):

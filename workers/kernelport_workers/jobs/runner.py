@@ -136,9 +136,9 @@ class JobRunner:
         batch.backend_s = ran.backend_us / MICROSECONDS
         batch.revision, batch.device = self._revisions[deployment.name], self._backends[deployment.name].device
         outputs = []
-        for item, came_of_it in zip(run.items, ran.results, strict=True):
+        for item, came_of_it, warnings in zip(run.items, ran.results, ran.warnings, strict=True):
             if not isinstance(came_of_it, KernelPortError):
-                outputs.append(Output(item.id, item.position, came_of_it))
+                outputs.append(Output(item.id, item.position, came_of_it, warnings))
             elif not run.stopped:
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message))
         # A worker that was paused for longer than its lease finds others at work on the same files.

@@ -1,7 +1,9 @@
 """English text to speech with the package `hibari-tts`, on the CPU."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +20,9 @@ MAX_CHARACTERS = 100_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
 # What the model speaks in one piece. Its time and memory grow with the square of the length.
 MAX_PHONEMES = 400
+# How many different characters of a text are looked at, and how many others beside them, for whether they are spoken.
+_LOOKED_AT, _AROUND = 100, 20
+_SHOWN = 20
 
 
 class HibariPipeline(Backend):
@@ -92,9 +97,12 @@ class HibariPipeline(Backend):
 
     def _speak(self, request: Request) -> Outputs:
         text, speed, seed = _text(request.inputs), _speed(request.inputs), _seed(request.inputs)
+        pieces = self._pieces(text)
+        if unspoken := "".join(islice(self._unspoken(text), _SHOWN)):
+            request.warn(f"text: left out what cannot be spoken: {unspoken}")
         rng = np.random.default_rng(seed)
         audio = []
-        for phonemes in self._pieces(text):
+        for phonemes in pieces:
             request.check()
             audio.append(self._tts.from_ids(self._tts.ids(phonemes), speed, rng))
         return {"audio": np.concatenate(audio), "sample_rate": np.array([self._tts.sample_rate], np.int32)}
@@ -112,6 +120,25 @@ class HibariPipeline(Backend):
             for sentence in sentences
             for piece in ([sentence] if len(sentence) <= MAX_PHONEMES else textwrap.wrap(sentence, MAX_PHONEMES))
         ]
+
+    def _unspoken(self, text: str) -> Iterator[str]:
+        """The letters, digits and pictures without which the voice would say the same, each once."""
+        if text.isascii():
+            return
+        unusual = (each for each in dict.fromkeys(text) if not each.isascii() and _should_be_heard(each))
+        for character in islice(unusual, _LOOKED_AT):
+            first = text.index(character)
+            near = text[max(0, first - _AROUND) : first + _AROUND]
+            if self._sounds(near) == self._sounds(near.replace(character, " ")):
+                yield character
+
+    def _sounds(self, text: str) -> str:
+        return "".join(symbol for sentence in self._tts.phonemize(text) for symbol in sentence if symbol.isalpha())
+
+
+def _should_be_heard(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return kind[0] in "LN" or kind == "So"
 
 
 def _text(inputs: Mapping[str, Array]) -> str:

@@ -139,7 +139,12 @@ class LuxTTSPipeline(Backend):
         try:
             results = self._engine.synthesize([each.utterance for each in spoken.values()], check)
             for (index, each), result in zip(spoken.items(), results, strict=True):
-                answers[index] = _error(result, "text") if isinstance(result, LuxTTSError) else _outputs(result, each)
+                if isinstance(result, LuxTTSError):
+                    answers[index] = _error(result, "text")
+                    continue
+                answers[index] = _outputs(result, each)
+                for warning in result.warnings:
+                    requests[index].warn(warning)
         except KernelPortError:
             if len(gone) < len(spoken):
                 raise
