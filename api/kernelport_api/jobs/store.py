@@ -1,6 +1,5 @@
 """The job store as the front door reads it."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import JobRecord, Results, in_order, results_of
 from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.v1 import job_pb2 as pb
+from kernelport_api.aside import aside
 from kernelport_api.outages import unreachable
 
 Value = TypeVar("Value")
@@ -24,6 +24,8 @@ Value = TypeVar("Value")
 # Pages are at most some MiB each.
 _PAGES_AT_HAND = 8
 _JOBS_AT_ONCE = 100
+# In a page token: such as microseconds of Unix time.
+_LONGEST_NUMBER = 18
 
 
 class JobStore:
@@ -100,7 +102,7 @@ class JobStore:
         while done < count:
             stored = await self.page(record.id, number)
             items = [stored.items[position] for position in in_order(stored)][: count - done]
-            digest = (await asyncio.to_thread(running_digests, digest, items))[-1]
+            digest = (await aside(running_digests, digest, items))[-1]
             number, done = number + 1, done + len(items)
         return digest
 
@@ -221,9 +223,13 @@ def _read_token(token: str) -> tuple[int, str]:
     created, _, job_id = token.partition(":")
     if not token:
         return 0, ""
-    if not created.isdigit() or not job_id:
+    if not _is_number(created) or not job_id:
         raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
     return int(created), job_id
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
 
 
 def page_token(number: int, place: int) -> str:
@@ -238,6 +244,6 @@ def read_page_token(token: str) -> tuple[int, int]:
         InvalidArgumentError: when it is no such token.
     """
     parts: Sequence[str] = token.split(":") if token else ("0", "0")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(map(_is_number, parts)):
         raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
     return int(parts[0]), int(parts[1])
