@@ -9,7 +9,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import TensorSpec
 
 # Of one request. A model with more inputs is not known; a tensor has four fields and is one.
-MAX_TENSORS = 1024
+MAX_TENSORS = 2048
 MAX_FIELDS = 8 * MAX_TENSORS
 # Of all STRING tensors of a request, or of one item of a job: each is looked at.
 MAX_STRING_ELEMENTS = 2**20

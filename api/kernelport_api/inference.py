@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import grpc
 from redis.asyncio import Redis
@@ -27,6 +28,9 @@ from kernelport_api.request_ids import RequestIds, check
 from kernelport_api.workers import Model, WorkerView
 
 log = logging.getLogger(__name__)
+
+# More findings than this are not looked for.
+MOST_TOLD = 100
 
 
 class Inference:
@@ -113,15 +117,15 @@ class Inference:
         """The model that takes the request; None when no worker has ever said what it takes."""
         inputs = request.inputs
         if len(body) <= SMALL_BYTES and len(inputs) <= MAX_TENSORS:
-            _raise_any(list(tensors.violations(inputs)))
+            _raise_any(tensors.violations(inputs))
         elif are_slow_to_check(inputs):
-            _raise_any(await aside(lambda: list(input_violations(inputs))))
+            await aside(_raise_any, input_violations(inputs))
         else:
-            _raise_any(list(input_violations(inputs)))
+            _raise_any(input_violations(inputs))
         check(request)
         model = await self._model(deployment)
         if model is not None:
-            _raise_any(list(model.declared.violations(inputs)))
+            _raise_any(model.declared.violations(inputs))
         return model
 
     async def _model(self, deployment: Deployment) -> Model | None:
@@ -141,6 +145,6 @@ def _unknown(model: str, deployments: Mapping[str, Deployment]) -> Exception:
     return NotFoundError(f'model: no deployment is named "{model}"; there are: {known}')
 
 
-def _raise_any(violations: list[FieldViolation]) -> None:
-    if violations:
-        raise InvalidArgumentError.of(violations)
+def _raise_any(violations: Iterable[FieldViolation]) -> None:
+    if found := list(islice(violations, MOST_TOLD)):
+        raise InvalidArgumentError.of(found)

@@ -44,7 +44,7 @@ class Methods:
         self._server.add_generic_rpc_handlers([_Service(self, handler) for handler in handlers])
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Adds nothing: the generated code adds each service as a generic handler, too, and gRPC waits anew for calls of
+        """Adds nothing: generated code adds each service as a generic handler, too, and gRPC waits anew for calls of
         every registered method whenever one of any comes in. It saves small requests 7 % of the front door's CPU time.
         """
 

@@ -142,7 +142,7 @@ def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -
         busy = [pool.submit(running.infer, number, 1.0) for number in range(3)]  # as many as may be on their way
         wait_for(lambda: running.entries() and running.redis.llen("kp.journal"))
         lost = pool.submit(running.infer, 3, request_id="once")
-        wait_for(lambda: running.redis.exists("kp:result:journal:once"))
+        wait_for(lambda: running.redis.exists("kp:result:once"))
         os.kill(front_door.pid or 0, signal.SIGKILL)
         for call in (*busy, lost):
             assert isinstance(call.exception(), UnavailableError)
@@ -156,7 +156,7 @@ def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -
 def test_a_front_door_that_finds_a_request_id_gone_runs_nothing(plane: Start, meanwhile: str) -> None:
     """It stood still while the request gathered, for so long that its claim on the id ran out."""
     running = plane()
-    key = "kp:result:journal:once"
+    key = "kp:result:once"
     with ThreadPoolExecutor() as pool:
         busy = [pool.submit(running.infer, 0, HELD)]
         wait_for(lambda: running.entries())
