@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.deployments import Deployment
-from kernelport.errors import NotFoundError
+from kernelport.errors import DeadLetterNotFoundError, NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
 from kernelport_api.durability import Durability, on_disk
@@ -58,7 +58,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
         value = await self._call("hget", self._key(deployment), letter_id)
         if value is None:
-            raise NotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
+            raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
         return pb.DeadLetter.FromString(value)
 
     def _key(self, deployment: str) -> str:

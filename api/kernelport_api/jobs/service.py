@@ -14,7 +14,7 @@ from kernelport.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     KernelPortError,
-    NotFoundError,
+    OutputNotFoundError,
     UnavailableError,
 )
 from kernelport.jobs.naming import MANIFEST, SUMMARY
@@ -212,7 +212,7 @@ def _reading(record: JobRecord, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFoundError(f"{what} is gone from {record.text('output_url')}") from error
+        raise OutputNotFoundError(f"{what} is gone from {record.text('output_url')}") from error
     except storage_errors() as error:
         raise UnavailableError(f"the output cannot be read: {error}") from error
 

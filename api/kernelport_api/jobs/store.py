@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.digests import NO_ITEMS, running_digests
-from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
+from kernelport.errors import FieldViolation, InvalidArgumentError, ItemNotFoundError, JobNotFoundError, KernelPortError
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
@@ -26,6 +26,7 @@ _PAGES_AT_HAND = 8
 _JOBS_AT_ONCE = 100
 # In a page token: such as microseconds of Unix time.
 _LONGEST_NUMBER = 18
+_NO_TOKEN = FieldViolation("page_token", "expected the next_page_token of an earlier answer")
 
 
 class JobStore:
@@ -43,7 +44,7 @@ class JobStore:
         """Runs the script of a verb on a job.
 
         Raises:
-            NotFoundError: when there is none of that id.
+            JobNotFoundError: when there is none of that id.
             FailedPreconditionError: when the job is where the verb is refused.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
@@ -68,7 +69,7 @@ class JobStore:
         """A job.
 
         Raises:
-            NotFoundError: when there is none of that id.
+            JobNotFoundError: when there is none of that id.
         """
         record = await self.find(job_id) if job_id else None
         if record is None:
@@ -79,11 +80,11 @@ class JobStore:
         """A job whose items can be asked for.
 
         Raises:
-            NotFoundError: when there is none of that id, or none any more.
+            JobNotFoundError: when there is none of that id, or none any more.
         """
         record = await self.get(job_id)
         if record.is_deleting:
-            raise NotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
+            raise JobNotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
         return record
 
     async def digest(self, record: JobRecord, count: int) -> bytes:
@@ -110,7 +111,7 @@ class JobStore:
         """A job's spec with shared inputs and secrets.
 
         Raises:
-            NotFoundError: when there is no such job any more.
+            JobNotFoundError: when there is no such job any more.
             FailedPreconditionError: when it is being deleted.
         """
         value = await reached(self.redis.get(keys.job(job_id, "spec")))
@@ -189,7 +190,7 @@ class JobStore:
         """The page and position of an item.
 
         Raises:
-            NotFoundError: when the job has no such item.
+            ItemNotFoundError: when the job has no such item.
         """
         number = await reached(self.redis.hget(keys.job(job_id, "ids"), id_digest(item_id)))
         if number is not None:
@@ -197,7 +198,7 @@ class JobStore:
             for position, serialized in enumerate(page.items):
                 if pb.NewItem.FromString(serialized).id == item_id:
                     return int(number), position
-        raise NotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
+        raise ItemNotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
 
 
 def _there(value: Value | None, job_id: str) -> Value:
@@ -207,8 +208,8 @@ def _there(value: Value | None, job_id: str) -> Value:
     return value
 
 
-def _no_job(job_id: str) -> NotFoundError:
-    return NotFoundError(f'job_id: there is no job "{job_id}"')
+def _no_job(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f'job_id: there is no job "{job_id}"')
 
 
 async def reached(answer: Awaitable[Any] | Any) -> Any:
@@ -224,7 +225,7 @@ def _read_token(token: str) -> tuple[int, str]:
     if not token:
         return 0, ""
     if not _is_number(created) or not job_id:
-        raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
+        raise InvalidArgumentError.of([_NO_TOKEN])
     return int(created), job_id
 
 
@@ -245,5 +246,5 @@ def read_page_token(token: str) -> tuple[int, int]:
     """
     parts: Sequence[str] = token.split(":") if token else ("0", "0")
     if len(parts) != 2 or not all(map(_is_number, parts)):
-        raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
+        raise InvalidArgumentError.of([_NO_TOKEN])
     return int(parts[0]), int(parts[1])

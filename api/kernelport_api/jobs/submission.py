@@ -16,6 +16,7 @@ from kernelport.errors import (
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
+    ItemExistsError,
     NotFoundError,
 )
 from kernelport.jobs.naming import new_job_id
@@ -299,8 +300,8 @@ def _repeated(items: Sequence[pb.NewItem]) -> str:
     return next(item_id for item_id, count in Counter(item.id for item in items).items() if count > 1)
 
 
-def _duplicate(item_id: str) -> AlreadyExistsError:
-    return AlreadyExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
+def _duplicate(item_id: str) -> ItemExistsError:
+    return ItemExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
 
 
 def _raise_any(violations: list[FieldViolation]) -> None:
