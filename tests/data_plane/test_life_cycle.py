@@ -113,6 +113,27 @@ def test_a_redis_that_stands_still_is_noticed_and_used_again(plane: Start) -> No
         assert under_way.result() == 1
 
 
+def test_a_request_whose_caller_was_told_that_it_may_run_is_withdrawn_when_redis_is_back(plane: Start) -> None:
+    running = plane(settings={"lease_s": 30.0})
+    redis = running.stack.children["redis"].pid
+    assert redis is not None
+    with ThreadPoolExecutor() as pool:
+        busy = pool.submit(running.infer, 1, HELD)
+        wait_for(lambda: running.entries() == [1])
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            with pytest.raises(UnavailableError, match="the request may still run"):
+                running.infer(2)
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        wait_for(lambda: running.cancelled() == 1)
+        assert running.redis.llen("kp.journal") == 1, "Redis took it when it went on"
+        running.release()
+        assert busy.result() == 1
+        assert running.infer(3) == 3
+    assert running.entries() == [1, 3]
+
+
 def test_a_front_door_that_stands_still_finds_its_answers_when_it_goes_on(plane: Start) -> None:
     running = plane()
     front_door = running.stack.children["front-door"].pid
