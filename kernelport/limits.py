@@ -17,6 +17,10 @@ MAX_STRING_ELEMENTS = 2**20
 MAX_ITEMS = 20_000
 # Calls that one front door answers at once, those of Infer aside: for them, each deployment has limits of its own.
 MAX_CALLS = 10_000
+# Calls that have come to one front door and that it has not taken up yet: gRPC cancels those beyond.
+MAX_PENDING_CALLS = 2**16
+# A client that pings oftener is told to go. A little less than a second, since timers are not exact.
+SHORTEST_PING_MS = 900
 
 # In characters.
 MAX_NAME = 256

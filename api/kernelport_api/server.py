@@ -22,6 +22,7 @@ from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.sweeping import Sweeper
+from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.v1 import (
@@ -60,10 +61,6 @@ log = logging.getLogger(__name__)
 REDIS_TIMEOUT_S = 3.0
 # Redis answers a reader of replies every second, whether there are any or not.
 REPLY_PATIENCE_S = 5.0
-# More than this at one moment, which gRPC has not handed over yet, are cancelled by gRPC.
-MAX_PENDING_CALLS = 2**16
-# A client that pings oftener is told to go. A little less than a second, since timers are not exact.
-SHORTEST_PING_MS = 900
 # Workers finish jobs, and at once; where there is none, a front door does.
 FINISHER_PATIENCE_S = 5.0
 
