@@ -16,7 +16,7 @@ from kernelport.limits import (
     MAX_WEBHOOK_SECRET,
     MAX_WEBHOOK_URL,
 )
-from kernelport.signature import Declared, Signature
+from kernelport.signature import Declared, Signature, is_speech
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport_api.inputs import input_violations
@@ -26,15 +26,9 @@ _AUDIO = {pb.OUTPUT_FORMAT_WAV, pb.OUTPUT_FORMAT_FLAC, pb.OUTPUT_FORMAT_OGG, pb.
 
 def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[FieldViolation]:
     """What is wrong with a job's spec; `signature` is what the deployment takes and gives, where that is known."""
-    found = list(input_violations(spec.shared_inputs, "spec.shared_inputs"))
-    yield from found
-    if signature is not None and not found:
-        # A shared input that is missing may be each item's own.
-        for violation in Declared(signature.inputs).violations(spec.shared_inputs, "spec.shared_inputs"):
-            if violation.field != "spec.shared_inputs":
-                yield violation
-        if spec.output_format in _AUDIO and not {"audio", "sample_rate"} <= {each.name for each in signature.outputs}:
-            yield FieldViolation("spec.output_format", "expected OUTPUT_FORMAT_NPZ: the deployment gives no audio")
+    yield from shared_violations(spec.shared_inputs, signature)
+    if signature is not None and spec.output_format in _AUDIO and not is_speech(signature):
+        yield FieldViolation("spec.output_format", "expected OUTPUT_FORMAT_NPZ: the deployment gives no audio")
     if spec.output_format not in pb.OutputFormat.values():
         yield FieldViolation("spec.output_format", f"expected a value of OutputFormat, got {spec.output_format}")
     if spec.priority > MAX_PRIORITY:
@@ -51,6 +45,17 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
         yield from _webhook_violations(spec.webhook)
 
 
+def shared_violations(shared: Sequence[Tensor], signature: Signature | None) -> Iterator[FieldViolation]:
+    """What is wrong with inputs that all items share."""
+    found = list(input_violations(shared, "spec.shared_inputs"))
+    yield from found
+    if signature is not None and not found:
+        # A shared input that is missing may be each item's own.
+        for violation in Declared(signature.inputs).violations(shared, "spec.shared_inputs"):
+            if violation.field != "spec.shared_inputs":
+                yield violation
+
+
 def deadline_violations(unix_us: int, field: str) -> Iterator[FieldViolation]:
     """A deadline must lie ahead, or be 0."""
     if unix_us and unix_us <= time.time() * MICROSECONDS:
@@ -60,25 +65,18 @@ def deadline_violations(unix_us: int, field: str) -> Iterator[FieldViolation]:
 def item_violations(
     items: Sequence[pb.NewItem], shared: Sequence[Tensor], signature: Signature | None
 ) -> Iterator[FieldViolation]:
-    """What is wrong with items; fields are paths in the message they came in."""
+    """What is wrong with items, not with what they share; fields are paths in the message they came in."""
     declared = Declared(signature.inputs) if signature is not None else None
+    elsewhere = {tensor.name for tensor in shared}
     for index, item in enumerate(items):
         if not 0 < len(item.id) <= MAX_NAME:
             yield FieldViolation(f"items[{index}].id", f"expected 1 to {MAX_NAME} characters, got {len(item.id)}")
             continue
-        found = list(input_violations(item.inputs)) or list(_misfits(item, shared, declared))
+        found = list(input_violations(item.inputs)) or list(
+            declared.violations(item.inputs, elsewhere=elsewhere) if declared else ()
+        )
         for violation in found:
             yield FieldViolation(f"items[{index}].{violation.field}", f'item "{item.id}": {violation.description}')
-
-
-def _misfits(item: pb.NewItem, shared: Sequence[Tensor], declared: Declared | None) -> Iterator[FieldViolation]:
-    if declared is None:
-        return iter(())
-    inputs: list[Tensor] = list(item.inputs)
-    if shared:
-        own = {tensor.name for tensor in inputs}
-        inputs += [tensor for tensor in shared if tensor.name not in own]
-    return declared.violations(inputs)
 
 
 def _webhook_violations(webhook: pb.Webhook) -> Iterator[FieldViolation]:

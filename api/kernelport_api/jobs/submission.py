@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kernelport import keys, tracing
 from kernelport.artifacts import Artifacts
@@ -24,6 +24,7 @@ from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.jobs.voices import names_in, pin
+from kernelport.limits import MAX_ITEMS
 from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport.stacking import Stacking
@@ -32,8 +33,9 @@ from kernelport.v1.inference_pb2 import Tensor
 from kernelport.webhooks.posting import parse_networks, refusal
 from kernelport_api.aside import aside
 from kernelport_api.inputs import are_slow_to_check
-from kernelport_api.jobs.checking import item_violations, spec_violations
+from kernelport_api.jobs.checking import item_violations, shared_violations, spec_violations
 from kernelport_api.jobs.store import JobStore, reached
+from kernelport_api.parsing import SMALL_BYTES
 from kernelport_api.workers import WorkerView
 
 # Other callers get their turn after so many items have been checked.
@@ -65,10 +67,7 @@ class Submission:
         spec = request.spec
         deployment = self._deployment(spec.deployment)
         signature = await reached(self._workers.signature(deployment.name))
-        if are_slow_to_check(spec.shared_inputs):
-            _raise_any(await aside(lambda: list(spec_violations(spec, signature))))
-        else:
-            _raise_any(list(spec_violations(spec, signature)))
+        await _checked(spec.shared_inputs, lambda: spec_violations(spec, signature))
         networks = parse_networks(self._settings.webhook_networks)
         if spec.HasField("webhook") and (refused := refusal(spec.webhook.url, networks)):
             _raise_any([FieldViolation("spec.webhook.url", refused)])
@@ -112,6 +111,7 @@ class Submission:
         deployment = self._deployment(record.deployment)
         signature = await reached(self._workers.signature(deployment.name))
         shared = (await self._store.spec(job_id)).shared_inputs
+        await _checked(shared, lambda: shared_violations(shared, signature))  # what it takes may be known by now
         digest = await self._store.digest(record, record.number("items"))
         return Adder(self._store, self._workers, record, deployment, list(shared), signature, digest, repeated)
 
@@ -177,8 +177,12 @@ class Adder:
             last: whether the job has no items behind these.
 
         Raises:
+            InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id.
         """
+        if len(items) > MAX_ITEMS:
+            found = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
+            _raise_any([FieldViolation("items", found)])
         there = self._stored + len(self._items)
         place = there if offset is None else offset
         if place > there:
@@ -194,7 +198,7 @@ class Adder:
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
         items, digests = items[skipped:], digests[skipped + 1 :]
-        names = names_in(self._shared)
+        names = await aside(names_in, self._shared)
         for start in range(0, len(items), CHECKED_AT_ONCE):
             chunk = items[start : start + CHECKED_AT_ONCE]
             is_slow = any(are_slow_to_check(item.inputs) for item in chunk)
@@ -283,6 +287,12 @@ class Adder:
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
     """Expires jobs of a deployment and tops up its tickets."""
     await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
+
+
+async def _checked(inputs: Sequence[Tensor], look: Callable[[], Iterator[FieldViolation]]) -> None:
+    """Raises what a look at inputs finds; at large ones aside from the event loop."""
+    is_large = sum(len(tensor.data) for tensor in inputs) > SMALL_BYTES
+    _raise_any(await aside(lambda: list(look())) if is_large else list(look()))
 
 
 def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:
