@@ -181,8 +181,8 @@ class Adder:
             AlreadyExistsError: when the job has other items than these, or an item of the same id.
         """
         if len(items) > MAX_ITEMS:
-            found = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
-            _raise_any([FieldViolation("items", found)])
+            words = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
+            _raise_any([FieldViolation("items", words)])
         there = self._stored + len(self._items)
         place = there if offset is None else offset
         if place > there:
