@@ -72,41 +72,11 @@ class NotFoundError(KernelPortError):
     reason = "DEPLOYMENT_NOT_FOUND"
 
 
-class JobNotFoundError(NotFoundError):
-    """There is no such job, or none any more."""
-
-    reason = "JOB_NOT_FOUND"
-
-
-class ItemNotFoundError(NotFoundError):
-    """The job has no such item."""
-
-    reason = "ITEM_NOT_FOUND"
-
-
-class OutputNotFoundError(NotFoundError):
-    """A file that a job wrote is gone."""
-
-    reason = "OUTPUT_NOT_FOUND"
-
-
-class DeadLetterNotFoundError(NotFoundError):
-    """The deployment has no such dead letter."""
-
-    reason = "DEAD_LETTER_NOT_FOUND"
-
-
 class AlreadyExistsError(KernelPortError):
     """The request id was used before, with another request."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "REQUEST_ID_REUSED"
-
-
-class ItemExistsError(AlreadyExistsError):
-    """The job has an item of this id."""
-
-    reason = "ITEM_EXISTS"
 
 
 class FailedPreconditionError(KernelPortError):

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.deployments import Deployment
-from kernelport.errors import DeadLetterNotFoundError, NotFoundError
+from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
 from kernelport_api.durability import Durability, on_disk
@@ -17,6 +17,12 @@ from kernelport_api.inference import Inference
 from kernelport_api.outages import unreachable
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class DeadLetterNotFoundError(NotFoundError):
+    """The deployment has no such dead letter."""
+
+    reason = "DEAD_LETTER_NOT_FOUND"
 
 
 class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):

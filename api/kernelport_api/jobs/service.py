@@ -14,7 +14,7 @@ from kernelport.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     KernelPortError,
-    OutputNotFoundError,
+    NotFoundError,
     UnavailableError,
 )
 from kernelport.jobs.naming import MANIFEST, SUMMARY
@@ -34,6 +34,12 @@ CHUNK_BYTES = 256 * 2**10
 ANSWER_BYTES = 2 * 2**20
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
 DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
+
+
+class OutputNotFoundError(NotFoundError):
+    """A file that a job wrote is gone."""
+
+    reason = "OUTPUT_NOT_FOUND"
 
 
 class Jobs(job_pb2_grpc.JobServiceServicer):

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.digests import NO_ITEMS, running_digests
-from kernelport.errors import FieldViolation, InvalidArgumentError, ItemNotFoundError, JobNotFoundError, KernelPortError
+from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
@@ -27,6 +27,18 @@ _JOBS_AT_ONCE = 100
 # In a page token: such as microseconds of Unix time.
 _LONGEST_NUMBER = 18
 _NO_TOKEN = FieldViolation("page_token", "expected the next_page_token of an earlier answer")
+
+
+class JobNotFoundError(NotFoundError):
+    """There is no such job, or none any more."""
+
+    reason = "JOB_NOT_FOUND"
+
+
+class ItemNotFoundError(NotFoundError):
+    """The job has no such item."""
+
+    reason = "ITEM_NOT_FOUND"
 
 
 class JobStore:

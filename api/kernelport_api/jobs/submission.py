@@ -16,7 +16,6 @@ from kernelport.errors import (
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
-    ItemExistsError,
     NotFoundError,
 )
 from kernelport.jobs.naming import new_job_id
@@ -43,6 +42,12 @@ CHECKED_AT_ONCE = 64
 # What a slow caller has sent starts after this, though it fills no page.
 LONGEST_WAIT_S = 1.0
 TICK_INTERVAL_S = 0.2
+
+
+class ItemExistsError(AlreadyExistsError):
+    """The job has an item of this id."""
+
+    reason = "ITEM_EXISTS"
 
 
 class Submission:
