@@ -14,7 +14,7 @@
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
-| kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
+| kp:result:<request id> | hash: digest, response | while in flight, then as long as results are kept |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |
 | kp:job:<job>:spec | serialized JobSpec with shared inputs and secrets | as long as the job |
 | kp:job:<job>:pages | hash of serialized Page by number | as long as the job |
@@ -156,9 +156,9 @@ def done(batch_id: str) -> str:
     return f"kp:done:{batch_id}"
 
 
-def result(deployment: str, request_id: str) -> str:
-    """Holds what is known of a request id that a caller chose."""
-    return f"kp:result:{deployment}:{request_id}"
+def result(request_id: str) -> str:
+    """Holds what is known of a request id that a caller chose, whatever the deployment."""
+    return f"kp:result:{request_id}"
 
 
 def dead_letters(deployment: str) -> str:

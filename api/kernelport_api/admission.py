@@ -84,6 +84,13 @@ class Admission:
         here.bytes += size
         here.accepted += 1
 
+    def turn_away(self, deployment: str, size: int) -> None:
+        """Takes back that a request was counted in: it asks for nothing that could be queued."""
+        here = self._here[deployment]
+        here.requests -= 1
+        here.bytes -= size
+        here.accepted -= 1
+
     def leave(self, deployment: str, size: int) -> None:
         """Counts a request out, whatever became of it."""
         here = self._here[deployment]

@@ -77,7 +77,7 @@ class Claims:
             try:
                 claimed = await self._redis.getdel(completion.response_claim)
             except RedisError as error:
-                raise unreachable(error) from error
+                raise unreachable(error, "the request has run") from error
         if claimed is None:
             raise InternalError("the response expired before it could be read")
         return bytes(claimed)

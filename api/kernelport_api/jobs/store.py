@@ -1,6 +1,5 @@
 """The job store as the front door reads it."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from typing import Any, TypeVar
@@ -10,13 +9,14 @@ from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.digests import NO_ITEMS, running_digests
-from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
+from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import JobRecord, Results, in_order, results_of
 from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.v1 import job_pb2 as pb
+from kernelport_api.aside import aside
 from kernelport_api.outages import unreachable
 
 Value = TypeVar("Value")
@@ -24,6 +24,21 @@ Value = TypeVar("Value")
 # Pages are at most some MiB each.
 _PAGES_AT_HAND = 8
 _JOBS_AT_ONCE = 100
+# In a page token: such as microseconds of Unix time.
+_LONGEST_NUMBER = 18
+_NO_TOKEN = FieldViolation("page_token", "expected the next_page_token of an earlier answer")
+
+
+class JobNotFoundError(NotFoundError):
+    """There is no such job, or none any more."""
+
+    reason = "JOB_NOT_FOUND"
+
+
+class ItemNotFoundError(NotFoundError):
+    """The job has no such item."""
+
+    reason = "ITEM_NOT_FOUND"
 
 
 class JobStore:
@@ -41,7 +56,7 @@ class JobStore:
         """Runs the script of a verb on a job.
 
         Raises:
-            NotFoundError: when there is none of that id.
+            JobNotFoundError: when there is none of that id.
             FailedPreconditionError: when the job is where the verb is refused.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
@@ -66,7 +81,7 @@ class JobStore:
         """A job.
 
         Raises:
-            NotFoundError: when there is none of that id.
+            JobNotFoundError: when there is none of that id.
         """
         record = await self.find(job_id) if job_id else None
         if record is None:
@@ -77,11 +92,11 @@ class JobStore:
         """A job whose items can be asked for.
 
         Raises:
-            NotFoundError: when there is none of that id, or none any more.
+            JobNotFoundError: when there is none of that id, or none any more.
         """
         record = await self.get(job_id)
         if record.is_deleting:
-            raise NotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
+            raise JobNotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
         return record
 
     async def digest(self, record: JobRecord, count: int) -> bytes:
@@ -100,7 +115,7 @@ class JobStore:
         while done < count:
             stored = await self.page(record.id, number)
             items = [stored.items[position] for position in in_order(stored)][: count - done]
-            digest = (await asyncio.to_thread(running_digests, digest, items))[-1]
+            digest = (await aside(running_digests, digest, items))[-1]
             number, done = number + 1, done + len(items)
         return digest
 
@@ -108,7 +123,7 @@ class JobStore:
         """A job's spec with shared inputs and secrets.
 
         Raises:
-            NotFoundError: when there is no such job any more.
+            JobNotFoundError: when there is no such job any more.
             FailedPreconditionError: when it is being deleted.
         """
         value = await reached(self.redis.get(keys.job(job_id, "spec")))
@@ -187,7 +202,7 @@ class JobStore:
         """The page and position of an item.
 
         Raises:
-            NotFoundError: when the job has no such item.
+            ItemNotFoundError: when the job has no such item.
         """
         number = await reached(self.redis.hget(keys.job(job_id, "ids"), id_digest(item_id)))
         if number is not None:
@@ -195,7 +210,7 @@ class JobStore:
             for position, serialized in enumerate(page.items):
                 if pb.NewItem.FromString(serialized).id == item_id:
                     return int(number), position
-        raise NotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
+        raise ItemNotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
 
 
 def _there(value: Value | None, job_id: str) -> Value:
@@ -205,8 +220,8 @@ def _there(value: Value | None, job_id: str) -> Value:
     return value
 
 
-def _no_job(job_id: str) -> NotFoundError:
-    return NotFoundError(f'job_id: there is no job "{job_id}"')
+def _no_job(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f'job_id: there is no job "{job_id}"')
 
 
 async def reached(answer: Awaitable[Any] | Any) -> Any:
@@ -221,9 +236,13 @@ def _read_token(token: str) -> tuple[int, str]:
     created, _, job_id = token.partition(":")
     if not token:
         return 0, ""
-    if not created.isdigit() or not job_id:
-        raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
+    if not _is_number(created) or not job_id:
+        raise InvalidArgumentError.of([_NO_TOKEN])
     return int(created), job_id
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
 
 
 def page_token(number: int, place: int) -> str:
@@ -238,6 +257,6 @@ def read_page_token(token: str) -> tuple[int, int]:
         InvalidArgumentError: when it is no such token.
     """
     parts: Sequence[str] = token.split(":") if token else ("0", "0")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
+    if len(parts) != 2 or not all(map(_is_number, parts)):
+        raise InvalidArgumentError.of([_NO_TOKEN])
     return int(parts[0]), int(parts[1])

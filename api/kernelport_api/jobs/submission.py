@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kernelport import keys, tracing
 from kernelport.artifacts import Artifacts
@@ -23,22 +23,31 @@ from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.jobs.voices import names_in, pin
+from kernelport.limits import MAX_ITEMS
 from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.webhooks.posting import parse_networks, refusal
-from kernelport_api.jobs.checking import item_violations, spec_violations
+from kernelport_api.aside import aside
+from kernelport_api.inputs import are_slow_to_check
+from kernelport_api.jobs.checking import item_violations, shared_violations, spec_violations
 from kernelport_api.jobs.store import JobStore, reached
+from kernelport_api.parsing import SMALL_BYTES
 from kernelport_api.workers import WorkerView
 
-MAX_REQUEST_ID = 128
 # Other callers get their turn after so many items have been checked.
 CHECKED_AT_ONCE = 64
 # What a slow caller has sent starts after this, though it fills no page.
 LONGEST_WAIT_S = 1.0
 TICK_INTERVAL_S = 0.2
+
+
+class ItemExistsError(AlreadyExistsError):
+    """The job has an item of this id."""
+
+    reason = "ITEM_EXISTS"
 
 
 class Submission:
@@ -62,17 +71,15 @@ class Submission:
         """The job that the request makes, without its items, or made before; and whether it was made before."""
         spec = request.spec
         deployment = self._deployment(spec.deployment)
+        signature = await reached(self._workers.signature(deployment.name))
+        await _checked(spec.shared_inputs, lambda: spec_violations(spec, signature))
         networks = parse_networks(self._settings.webhook_networks)
-        if spec.HasField("webhook") and (found := refusal(spec.webhook.url, networks)):
-            _raise_any([FieldViolation("spec.webhook.url", found)])
-        _raise_any(list(spec_violations(spec, await reached(self._workers.signature(deployment.name)))))
-        if len(request.request_id) > MAX_REQUEST_ID:
-            found = f"expected at most {MAX_REQUEST_ID} characters, got {len(request.request_id)}"
-            _raise_any([FieldViolation("request_id", found)])
+        if spec.HasField("webhook") and (refused := refusal(spec.webhook.url, networks)):
+            _raise_any([FieldViolation("spec.webhook.url", refused)])
         if not request.items and not request.open:
             _raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
         job_id = new_job_id()
-        digest = await asyncio.to_thread(_digest, spec) if request.request_id else b""
+        digest = await aside(_digest, spec) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
@@ -109,6 +116,7 @@ class Submission:
         deployment = self._deployment(record.deployment)
         signature = await reached(self._workers.signature(deployment.name))
         shared = (await self._store.spec(job_id)).shared_inputs
+        await _checked(shared, lambda: shared_violations(shared, signature))  # what it takes may be known by now
         digest = await self._store.digest(record, record.number("items"))
         return Adder(self._store, self._workers, record, deployment, list(shared), signature, digest, repeated)
 
@@ -174,8 +182,12 @@ class Adder:
             last: whether the job has no items behind these.
 
         Raises:
+            InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id.
         """
+        if len(items) > MAX_ITEMS:
+            words = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
+            _raise_any([FieldViolation("items", words)])
         there = self._stored + len(self._items)
         place = there if offset is None else offset
         if place > there:
@@ -191,13 +203,14 @@ class Adder:
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
         items, digests = items[skipped:], digests[skipped + 1 :]
-        names = names_in(self._shared)
+        names = await aside(names_in, self._shared)
         for start in range(0, len(items), CHECKED_AT_ONCE):
             chunk = items[start : start + CHECKED_AT_ONCE]
-            found = list(item_violations(chunk, self._shared, self._signature))
+            is_slow = any(are_slow_to_check(item.inputs) for item in chunk)
+            found, named = await aside(self._look, chunk) if is_slow else self._look(chunk)
             if found:
                 _raise_any([FieldViolation(_moved(each.field, skipped + start), each.description) for each in found])
-            names |= names_in(tensor for item in chunk for tensor in item.inputs)
+            names |= named
             await asyncio.sleep(0)
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
@@ -216,13 +229,18 @@ class Adder:
         if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
             await self.flush()
 
+    def _look(self, items: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
+        """What is wrong with items, and if nothing is, the voices that they name."""
+        found = list(item_violations(items, self._shared, self._signature))
+        return found, set() if found else names_in(tensor for item in items for tensor in item.inputs)
+
     async def flush(self) -> None:
         """Stores what has gathered as a page."""
         if not self._items:
             return
         items, self._items, self._bytes = self._items, [], 0
         stacking = Stacking.of(self._signature)
-        packed = await asyncio.to_thread(pack, items, self._stored, self._deployment.batching, stacking, self._shared)
+        packed = await aside(pack, items, self._stored, self._deployment.batching, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise _duplicate(_repeated(items))
         answer, *details = await self._store.run(
@@ -262,7 +280,7 @@ class Adder:
         if place < self._stored + len(self._items):
             await self.flush()
             before = await self._store.digest(self._job, place)
-        digests = [before, *await asyncio.to_thread(running_digests, before, items)] if items else [before]
+        digests = [before, *await aside(running_digests, before, items)] if items else [before]
         if skipped and digests[skipped] != await self._store.digest(self._job, place + skipped):
             raise self._other_items(f"not the same from {place} to {place + skipped - 1}")
         return digests
@@ -274,6 +292,12 @@ class Adder:
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
     """Expires jobs of a deployment and tops up its tickets."""
     await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
+
+
+async def _checked(inputs: Sequence[Tensor], look: Callable[[], Iterator[FieldViolation]]) -> None:
+    """Raises what a look at inputs finds; at large ones aside from the event loop."""
+    is_large = sum(len(tensor.data) for tensor in inputs) > SMALL_BYTES
+    _raise_any(await aside(lambda: list(look())) if is_large else list(look()))
 
 
 def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:
@@ -291,8 +315,8 @@ def _repeated(items: Sequence[pb.NewItem]) -> str:
     return next(item_id for item_id, count in Counter(item.id for item in items).items() if count > 1)
 
 
-def _duplicate(item_id: str) -> AlreadyExistsError:
-    return AlreadyExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
+def _duplicate(item_id: str) -> ItemExistsError:
+    return ItemExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
 
 
 def _raise_any(violations: list[FieldViolation]) -> None:
