@@ -58,14 +58,20 @@ def parse_redis_url(text: str) -> str:
     Raises:
         ValueError: when it is none.
     """
-    from redis.connection import parse_url  # here, because clients read settings, too, and know no Redis
+    from kernelport import connections  # here, because clients read settings, too, and know no Redis
 
     try:
-        parse_url(text)  # type: ignore[no-untyped-call]
+        connections.parameters(text)
     except ValueError:  # neither the URL nor what is said of it is told: they may hold a password
-        expected = f"expected a URL such as {DEFAULT_REDIS_URL}, rediss://... or unix://..."
-        raise ValueError(f"{expected}, user and password percent-encoded") from None
+        expected = f"expected a URL such as {DEFAULT_REDIS_URL}, rediss://... or unix:///path"
+        raise ValueError(f"{expected}, user and password percent-encoded, and no options but db and ssl_*") from None
     return text
+
+
+def without_variables(*prefixes: str) -> None:
+    """Takes other programs' variables out of this process's environment: those whose names begin with a prefix."""
+    for name in [name for name in os.environ if name.startswith(prefixes)]:
+        del os.environ[name]
 
 
 def _networks(text: str) -> str:
@@ -121,7 +127,7 @@ class Settings:
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
     """
 
-    redis_url: str = DEFAULT_REDIS_URL
+    redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
     listen: str = DEFAULT_LISTEN
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20

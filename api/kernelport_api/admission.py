@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
@@ -94,8 +95,9 @@ class Admission:
         while True:
             try:
                 await self._share()
+                outage.over()
             except RedisError as error:
-                log.warning("cannot share what waits here: %s", error)
+                outage.tell(error)
             await asyncio.sleep(HEARTBEAT_S)
 
     async def leave_for_good(self) -> None:

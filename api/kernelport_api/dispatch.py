@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, metrics, scripts, tracing
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
@@ -155,8 +156,10 @@ class Dispatcher:
                 labelled(metrics.REPUBLISHED, deployment).inc()
                 await self._push(deployment, flight)
             flight.suspected = missing
-        except (RedisError, KernelPortError) as error:
-            log.warning("cannot look after batch %s: %s", flight.batch_id, error)
+        except RedisError as error:
+            outage.tell(error)
+        except KernelPortError as error:
+            log.warning("cannot publish batch %s again: %s", flight.batch_id, error)
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
         flight.batch_id = flight.requests[0].item.id.decode() + "b"
@@ -206,7 +209,7 @@ class Dispatcher:
                 pipeline.expire(keys.CANCELLED, keys.CANCELLED_TTL_S)
                 await pipeline.execute()
         except RedisError as error:
-            log.warning("cannot tell workers of a cancelled request: %s", error)
+            outage.tell(error)  # the request runs on
 
 
 def _expire(pending: Pending, timeout_s: float) -> None:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, metrics
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.queues import queue_keys
 from kernelport_api.dispatch import Dispatcher
@@ -33,7 +34,7 @@ async def keep_gauges(
         try:
             await _look_into_redis(deployments, redis)
         except RedisError as error:
-            log.warning("cannot look into Redis: %s", error)
+            outage.tell(error)
         await asyncio.sleep(INTERVAL_S)
 
 

@@ -6,13 +6,13 @@ import logging
 from redis.exceptions import RedisError
 
 from kernelport import keys
+from kernelport.connections import RETRY_S, outage
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
 from kernelport_api.line import Line
 
 log = logging.getLogger(__name__)
 
 BLOCK_S = 1.0
-RETRY_S = 0.2
 READ_AT_ONCE = 64
 
 
@@ -43,7 +43,7 @@ class ReplyReader:
                 # it goes on, and so nothing but the line's own patience ends this wait.
                 entry = await self._line.call("BLMPOP", BLOCK_S, 1, self.key, "RIGHT", "COUNT", READ_AT_ONCE)
             except RedisError as error:
-                log.warning("cannot read replies: %s", error)
+                outage.tell(error)
                 await asyncio.sleep(RETRY_S)
                 continue
             if entry is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from kernelport.connections import outage
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.registry import last_signature, live_workers
 from kernelport.signature import Declared, Signature
@@ -99,8 +100,7 @@ class WorkerView:
             try:
                 await self.refresh()
             except RedisError as error:
-                if self._workers:
-                    log.warning("cannot read the worker registry: %s", error)
+                outage.tell(error)
                 self._workers = {}
             await asyncio.sleep(REFRESH_INTERVAL_S)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from redis.exceptions import RedisError
 
 from kernelport import metrics
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.jobs.backlog import Backlog
@@ -26,8 +27,13 @@ async def keep_feeding(deployments: Mapping[str, Deployment], store: JobStore, w
             try:
                 await tick(store, workers, name)
                 backlog = await Backlog.read_async(store.redis, name)
-            except (KernelPortError, RedisError) as error:
-                log.warning("cannot look after the jobs of %s: %s", name, error)
+            except RedisError as error:
+                outage.tell(error)
+            except KernelPortError as error:  # the store's word for what Redis said
+                if isinstance(error.__cause__, RedisError):
+                    outage.tell(error.__cause__)
+                else:
+                    log.warning("cannot look after the jobs of %s: %s", name, error)
             else:
                 metrics.JOB_BACKLOG.labels(name).set(backlog.items)
         await asyncio.sleep(TICK_INTERVAL_S)
