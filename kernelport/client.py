@@ -1,6 +1,7 @@
 """The client SDK: a synchronous and an asyncio client of one front door."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -31,7 +32,13 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
+_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+|unix:.*")
 _SPOKEN = Signature(inputs=[tensor_spec("text", inference_pb2.U8, ["bytes"])])
+
+
+def channel_options(target: str) -> list[tuple[str, int]]:
+    """gRPC's options for a channel to a front door: messages of any size, and no proxy to what is on this machine."""
+    return [*_OPTIONS, *([("grpc.enable_http_proxy", 0)] if _LOOPBACK.fullmatch(target) else [])]
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Client:
     """
 
     def __init__(self, target: str = DEFAULT_LISTEN, *, timeout_s: float | None = None) -> None:
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._channel = grpc.insecure_channel(target, options=channel_options(target))
         self._timeout_s = timeout_s
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
@@ -223,7 +230,7 @@ class AsyncClient:
     """The same for asyncio: every method is a coroutine. Make it inside a running event loop."""
 
     def __init__(self, target: str = DEFAULT_LISTEN, *, timeout_s: float | None = None) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(target, options=channel_options(target))
         self._timeout_s = timeout_s
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)

@@ -13,7 +13,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import durability, keys
+from kernelport import durability, keys, stored
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
@@ -163,7 +163,7 @@ class Taken:
     def of(cls, found: Any) -> Self:
         """What the scripts count."""
         attempts, cancelled = found
-        return cls([Attempt.FromString(value) for value in attempts], cancelled > 0)
+        return cls(stored.read_all(Attempt, attempts, keys.attempts("*")), cancelled > 0)
 
 
 def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tuple[bytes, Taken | None] | None:

@@ -13,6 +13,8 @@ from kernelport.logs import FORMATS
 from kernelport.tensors import MAX_MESSAGE_BYTES
 
 PREFIX = "KERNELPORT_"
+# Celery and Flower read the environment by themselves; what it says to another program is not meant for ours.
+OTHERS_VARIABLES = ("CELERY_", "FLOWER_")
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
@@ -68,8 +70,8 @@ def parse_redis_url(text: str) -> str:
     return text
 
 
-def without_variables(*prefixes: str) -> None:
-    """Takes other programs' variables out of this process's environment: those whose names begin with a prefix."""
+def drop_variables(*prefixes: str) -> None:
+    """Takes the variables that begin with one of these out of this process's environment."""
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]
 

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from kernelport import keys
 from kernelport.connections import RETRY_S, outage, passes
-from kernelport.queues import MessageError, check_entry
+from kernelport.queues import MessageError, check_entry, deployment_of
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +100,14 @@ class Transport(kombu_redis.Transport):
 
 
 def _checked(found: Any, **_: Any) -> Any:
-    """What BRPOP gave; nothing for an entry that is none of our messages, which is dropped."""
+    """What BRPOP gave; nothing for an entry of a deployment's queue that is none of our messages: it is dropped."""
     if not found:
         return None
-    key, entry = found
-    try:
-        check_entry(entry)
-    except MessageError as error:
-        log.error("dropped an entry of %s: %s", key.decode(errors="replace"), error)
-        return None
+    queue, entry = found[0].decode(errors="replace"), found[1]
+    if deployment_of(queue) is not None:  # else it answers `celery inspect`
+        try:
+            check_entry(entry)
+        except MessageError as error:
+            log.error("dropped an entry of %s: %s", queue, error)
+            return None
     return found

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -38,8 +39,9 @@ class Model:
 class WorkerView:
     """Live workers and signatures by deployment."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, deployments: Container[str]) -> None:
         self._redis = redis
+        self._deployments = deployments
         self._workers: dict[str, list[Worker]] = {}
         self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
@@ -116,6 +118,8 @@ class WorkerView:
         shared_folders: dict[str, set[str]] = {}
         for record in records:
             for served in record.deployments:
+                if served.name not in self._deployments:
+                    continue
                 workers.setdefault(served.name, []).append(record.worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)
                 self._know(served.name, served.signature)

@@ -7,10 +7,10 @@ comes behind all other places. Celery itself would put it before them, were it n
 import os
 import sys
 
-from kernelport.settings import without_variables
+from kernelport.settings import drop_variables
 
 if __name__ == "__main__":
-    without_variables("CELERY_")  # before Celery looks at them
+    drop_variables("CELERY_")  # before Celery looks at them
     from celery.__main__ import main
 
     sys.path.append(os.getcwd())

@@ -39,7 +39,7 @@ from kernelport.queues import (
 )
 from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
-from kernelport.settings import Settings, SettingsError, without_variables
+from kernelport.settings import Settings, SettingsError, drop_variables
 from kernelport.shared_folder import SharedFolder
 from kernelport.webhooks import Notifier
 from kernelport_workers import backends
@@ -55,7 +55,7 @@ from kernelport_workers.runner import Finish
 log = logging.getLogger(__name__)
 
 # Celery looks into the environment again and again: another app's broker there is not ours.
-without_variables("CELERY_")
+drop_variables("CELERY_")
 try:
     settings = Settings.from_environment()
 except SettingsError as error:

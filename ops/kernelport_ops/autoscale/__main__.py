@@ -19,6 +19,7 @@ from kernelport.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.scaling import Autoscale
 from kernelport.schema import ConfigError
 from kernelport.settings import PREFIX, Settings, SettingsError, default_state_dir
+from kernelport.stack.state_folder import find_redis_url
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.local import LocalProvider
@@ -60,8 +61,8 @@ def command(
     It runs until it is stopped. Local workers stop with it; rented machines go on, and the next autoscaler finds them.
     """
     settings = Settings.from_environment()
-    if redis_url:
-        settings = replace(settings, redis_url=redis_url)
+    if url := redis_url or find_redis_url(state_dir):
+        settings = replace(settings, redis_url=url)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     deployments = load_deployments(settings.deployments_file)
