@@ -145,15 +145,7 @@ def _message(task: str, deployment: str, task_id: str, body: list[Any], argument
 
 
 class MessageError(Exception):
-    """A queue entry that is no Celery message as KernelPort understands it.
-
-    Attributes:
-        tag: its delivery tag; empty when it has none.
-    """
-
-    def __init__(self, message: str, tag: str = "") -> None:
-        super().__init__(message)
-        self.tag = tag
+    """A queue entry that is no message of ours; says what was expected."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +174,6 @@ def check_entry(entry: bytes) -> dict[str, Any]:
     """
     if len(entry) > LARGEST_ENTRY_BYTES:
         raise MessageError(f"expected at most {LARGEST_ENTRY_BYTES:,} bytes, got {len(entry):,}")
-    tag: Any = ""
     try:
         message = json.loads(entry)
         tag = message["properties"]["delivery_tag"]
@@ -190,15 +181,15 @@ def check_entry(entry: bytes) -> dict[str, Any]:
         way = message["properties"]["delivery_info"]
         route, task = (way["exchange"], way["routing_key"]), message["headers"]["task"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MessageError(f"{type(error).__name__}: {error}"[:200], tag if _is_id(tag) else "") from error
+        raise MessageError(f"{type(error).__name__}: {error}"[:200]) from error
     if not _is_id(tag):
         raise MessageError(f"properties.delivery_tag: expected an id, got {tag!r:.200}")
     if task not in (TASK_NAME, JOB_TASK_NAME):
-        raise MessageError(f"headers.task: expected {TASK_NAME} or {JOB_TASK_NAME}, got {task!r:.200}", tag)
+        raise MessageError(f"headers.task: expected {TASK_NAME} or {JOB_TASK_NAME}, got {task!r:.200}")
     if serialization != (_MSGPACK, "base64"):
-        raise MessageError(f"expected msgpack in base64, got {serialization!r:.200}", tag)
+        raise MessageError(f"expected msgpack in base64, got {serialization!r:.200}")
     if route[0] != "" or not isinstance(route[1], str):
-        raise MessageError(f"properties.delivery_info: expected a queue, got {route!r:.200}", tag)
+        raise MessageError(f"properties.delivery_info: expected a queue, got {route!r:.200}")
     return message  # type: ignore[no-any-return]
 
 
@@ -213,18 +204,18 @@ def read_message(entry: bytes) -> QueuedTask:
     try:
         args, _, _ = msgpack.unpackb(base64.b64decode(message["body"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise MessageError(f"body: {type(error).__name__}: {error}"[:200], tag) from error
-    check_arguments(headers["task"], args, tag)
+        raise MessageError(f"body: {type(error).__name__}: {error}"[:200]) from error
+    check_arguments(headers["task"], args)
     return QueuedTask(headers["task"], tag, str(headers.get("argsrepr") or "")[:200], args)
 
 
-def check_arguments(task: str, args: Any, tag: str) -> None:
+def check_arguments(task: str, args: Any) -> None:
     """Raises MessageError unless `args` is what one of our tasks is called with."""
     expected = [bytes] if task == TASK_NAME else [str, str]
     if not isinstance(args, (list, tuple)) or [type(each) for each in args] != expected:
-        raise MessageError(f"body: expected {' and '.join(each.__name__ for each in expected)} as arguments", tag)
+        raise MessageError(f"body: expected {' and '.join(each.__name__ for each in expected)} as arguments")
     if task == JOB_TASK_NAME and not _is_id(args[1]):
-        raise MessageError(f"body: expected a ticket, got {args[1]!r:.200}", tag)
+        raise MessageError(f"body: expected a ticket, got {args[1]!r:.200}")
 
 
 def read_batch(body: bytes, deployments: Collection[str]) -> Batch:

@@ -4,6 +4,7 @@ A batch is *taken* by a worker, which counts the attempt; then *completed*, or *
 worker died. Whichever comes first counts; what comes after it is dropped.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -205,7 +206,13 @@ def _delivery(attempt: Attempt) -> list[str | bytes | float]:
     return [time.time(), BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]
 
 
-def acknowledge(redis: Redis, tag: str) -> None:
+def noted_tag(entry: bytes) -> bytes:
+    """The tag under which a queue entry was noted as delivered, whatever else it is; empty when it was not noted."""
+    found = re.search(rb'"delivery_tag": ?"([^"]+)"', entry)
+    return found[1] if found else b""
+
+
+def acknowledge(redis: Redis, tag: str | bytes) -> None:
     """A delivered message is done."""
     _script(redis, _ACKNOWLEDGE)(keys=_UNACKED, args=[tag])
 

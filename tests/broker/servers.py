@@ -1,10 +1,8 @@
 """Redis servers of a test's own, behind every kind of address."""
 
-import asyncio
-import contextlib
-import ssl
+import socket
 import subprocess
-import threading
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,29 +82,20 @@ def certificate(folder: Path, name: str) -> Path:
 
 @contextmanager
 def tls_in_front_of(server: Server, pem: Path) -> Iterator[int]:
-    """A port that speaks TLS for a server: the one that is installed for tests may be built without."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    loop = asyncio.new_event_loop()
+    """A port that speaks TLS for a server."""
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name("tls_front.py")), str(port), str(server.port), str(pem)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as front:
+        try:
+            wait_for(lambda: _listens(port))
+            yield port
+        finally:
+            front.kill()
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(2**16):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_redis, from_redis = None, None
-        with contextlib.suppress(OSError):
-            from_redis, to_redis = await asyncio.open_connection("127.0.0.1", server.port)
-            await asyncio.gather(pump(reader, to_redis), pump(from_redis, writer))
-
-    listening = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
+def _listens(port: int) -> bool:
     try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from celery import Celery
-from redis.exceptions import ConnectionError, ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError, ReadOnlyError, RedisError, ResponseError
 
 from kernelport import Client
 from kernelport.connections import Outage, connect, connect_async, parameters, passes, problem, shown
@@ -142,7 +142,7 @@ def test_a_replica_and_a_wrong_password_are_told_and_waited_for(server: Server) 
             assert problem(redis) == "READONLY You can't write against a read only replica."
         finally:
             redis.replicaof("no", "one")  # type: ignore[no-untyped-call]
-    with connect(f"redis://:wrong@127.0.0.1:{server.port}/0") as redis:
+    with connect(f"redis://{quote(USER)}:wrong@127.0.0.1:{server.port}/0") as redis:
         assert problem(redis).startswith("WRONGPASS")
         with pytest.raises(RedisError) as refused:
             redis.ping()
@@ -156,12 +156,14 @@ def test_trouble_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
     for _ in range(100):
         outage.tell(ConnectionError("refused"))
         outage.tell(ReadOnlyError("You can't write. script: 0f, on @user_script:1.", status_code="READONLY"))
+        outage.tell(ResponseError("Command # 1 (SET a hush) of pipeline caused error: ('MISCONF Errors.',)"))
     outage.over()
     outage.over()
     outage.tell(ConnectionError("closed"))
     assert caplog.messages == [
         "waiting for Redis: refused",
         "waiting for Redis: READONLY You can't write.",
+        "waiting for Redis: MISCONF Errors.",
         "Redis is back",
         "waiting for Redis: closed",
     ]

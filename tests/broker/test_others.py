@@ -49,8 +49,9 @@ def test_another_teams_celery_neither_hears_ours_nor_is_heard(shared: Stack, ser
         assert theirs.control.ping(timeout=1) == []
         theirs.control.shutdown()
         assert len(ours.control.ping(timeout=5, limit=1)) == 1
-        found: Any = redis.keys("_kombu*")
-        assert all(b"celery" in key for key in found), "theirs alone"
+        routes: Any = redis.keys("*binding*")
+        assert any(key.startswith(b"kp:binding") for key in routes)
+        assert not any(b"kp" in key or b"kernelport" in key for key in routes if key.startswith(b"_kombu"))
     finally:
         ours.close()
         theirs.close()

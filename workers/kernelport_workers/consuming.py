@@ -100,7 +100,7 @@ class Consuming:
             errors = consumer.connection_errors
             try:
                 args = message.decode()[0]
-                check_arguments(task.name, args, message.delivery_tag)
+                check_arguments(task.name, args)
             except (KombuError, MessageError, LookupError, TypeError) as error:
                 log.error("dropped a message that cannot be read: %s", error)
                 ack(log, errors)
@@ -169,7 +169,7 @@ class Consuming:
                 return Delivered(read_message(entry), waited=waiting is not None, take=take)
             except MessageError as error:
                 log.error("dropped a message that cannot be read: %s", error)
-                self._acknowledge(error.tag)
+                self._acknowledge(scripts.noted_tag(entry))
         with self._lock:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
@@ -204,7 +204,7 @@ class Consuming:
             self._empty_until = 0.0 if self._note.more_wait else self._note.sent_at + EMPTY_FOR_S
             self._note = None
 
-    def _acknowledge(self, tag: str) -> None:
+    def _acknowledge(self, tag: str | bytes) -> None:
         self._settle_note()  # it must not come after this
         until_done(lambda: scripts.acknowledge(self._line, tag))
 
