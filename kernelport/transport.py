@@ -72,6 +72,13 @@ class Channel(kombu_redis.Channel):
         client.set_response_callback("BRPOP", _checked)
         return client
 
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Keeps the routes of queues that expire; waits for a Redis that refuses."""
+        try:
+            super().maybe_refresh_binding_expiry()
+        except ResponseError as error:
+            outage.tell(error)
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)

@@ -13,10 +13,12 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
@@ -61,6 +63,8 @@ try:
 except SettingsError as error:
     sys.exit(f"kernelport worker: {error}")
 
+# It would say after each loss of its connection that Celery 6 may cancel tasks then.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 # Two lines a task are two lines too many at thousands of tasks a second.
 for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
