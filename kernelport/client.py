@@ -1,7 +1,6 @@
 """The client SDK: a synchronous and an asyncio client of one front door."""
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +12,7 @@ from kernelport import tensors
 from kernelport.coercion import are_arrays, coerce, to_tensors
 from kernelport.errors import InternalError, InvalidArgumentError, translated
 from kernelport.job_client import AsyncJobs, Jobs
-from kernelport.settings import DEFAULT_LISTEN
+from kernelport.settings import DEFAULT_LISTEN, is_loopback
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import (
@@ -32,13 +31,12 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
-_LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\]):\d+|unix:.*")
 _SPOKEN = Signature(inputs=[tensor_spec("text", inference_pb2.U8, ["bytes"])])
 
 
 def channel_options(target: str) -> list[tuple[str, int]]:
     """gRPC's options for a channel to a front door: messages of any size, and no proxy to what is on this machine."""
-    return [*_OPTIONS, *([("grpc.enable_http_proxy", 0)] if _LOOPBACK.fullmatch(target) else [])]
+    return [*_OPTIONS, ("grpc.enable_http_proxy", 0 if is_loopback(target.rpartition(":")[0]) else 1)]
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,14 @@ def drop_variables(*prefixes: str) -> None:
         del os.environ[name]
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own, to which no proxy of the environment leads."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _networks(text: str) -> str:
     for part in text.split(","):
         ipaddress.ip_network(part.strip())

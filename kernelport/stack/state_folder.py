@@ -50,8 +50,11 @@ def forget_redis_url(state_dir: Path) -> None:
 
 def find_redis_url(state_dir: Path) -> str | None:
     """The URL of the Redis that the stack on this folder has started; None when none runs there, or another user's."""
+    file = state_dir / _REDIS_URL
     try:
-        url, pid = (state_dir / _REDIS_URL).read_text(encoding="utf-8").split()
+        if file.stat().st_uid != os.getuid():
+            return None
+        url, pid = file.read_text(encoding="utf-8").split()
         os.kill(int(pid), 0)
     except (OSError, ValueError):
         return None
