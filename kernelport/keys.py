@@ -10,6 +10,7 @@
 | kp:front-door:<name> | serialized FrontDoorRecord | until the front door's heartbeat is overdue |
 | kp:replies:<front door> | list of serialized Reply | a minute after the last reply, or until the front door stops |
 | kp:on-disk | empty | a minute after work was last acknowledged |
+| kp:probe | empty | a minute after somebody last asked whether Redis takes writes |
 | kp:cancelled | sorted set of request ids by time | ten minutes after the last cancellation |
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
@@ -49,7 +50,7 @@
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
-| _kombu.binding* | kombu's routing table | for good; a few entries a queue |
+| kp:binding* | kombu's routing table | for good; a few entries a queue |
 """
 
 # Redis drops the connection of who sends it a longer value, unless its proto-max-bulk-len is raised.
@@ -63,6 +64,9 @@ VOICE_RECORDINGS = "kp:voice-recordings"
 UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
+BINDING = "kp:binding"
+CLAIM = "kp:claim:"
+RESULT = "kp:result:"
 
 JOBS = "kp:jobs"
 FINISHING_JOBS = "kp:jobs:finishing"
@@ -71,10 +75,13 @@ DELETING_JOBS = "kp:jobs:deleting"
 JOB_HOOKS = "kp:jobs:hooks"
 
 # What lives for good: a key that begins with one of these. Any other expires.
-PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, "_kombu.binding")
+PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, BINDING)
 
 # Written behind what is acknowledged: when it is on the disk of Redis, so is that.
 ON_DISK = "kp:on-disk"
+
+# Written to see whether Redis takes writes.
+PROBE = "kp:probe"
 
 # The requests whose callers hung up, by Unix time.
 CANCELLED = "kp:cancelled"
@@ -83,6 +90,7 @@ INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 ON_DISK_TTL_S = 60
+PROBE_TTL_S = 60
 ATTEMPTS_TTL_S = 3600
 DRAIN_TTL_S = 24 * 3600
 FENCE_TTL_S = 30 * 24 * 3600
@@ -143,7 +151,7 @@ def replies(front_door_name: str) -> str:
 
 def claim(request_id: str) -> str:
     """Holds a tensor message that is too large for the queue."""
-    return f"kp:claim:{request_id}"
+    return f"{CLAIM}{request_id}"
 
 
 def attempts(batch_id: str) -> str:
@@ -158,7 +166,7 @@ def done(batch_id: str) -> str:
 
 def result(request_id: str) -> str:
     """Holds what is known of a request id that a caller chose, whatever the deployment."""
-    return f"kp:result:{request_id}"
+    return f"{RESULT}{request_id}"
 
 
 def dead_letters(deployment: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.signature import Signature
 
@@ -55,8 +55,8 @@ def is_drained(redis: Redis, worker_id: str) -> bool:
 def workers_now(redis: Redis) -> list[WorkerRecord]:
     """The records of all live workers."""
     ids: Any = redis.smembers(keys.WORKERS)
-    values: Any = redis.mget([keys.worker(each.decode()) for each in ids]) if ids else []
-    return [WorkerRecord.FromString(value) for value in values if value is not None]
+    values: Any = redis.mget([keys.worker(stored.name(each)) for each in ids]) if ids else []
+    return stored.read_all(WorkerRecord, values, keys.worker("*"))
 
 
 def count_live(redis: Redis) -> Counter[str]:
@@ -69,17 +69,17 @@ async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
     ids: list[bytes] = list(await _awaited(redis.smembers(keys.WORKERS)))
     if not ids:
         return []
-    values: list[bytes | None] = await _awaited(redis.mget([keys.worker(each.decode()) for each in ids]))
+    values: list[bytes | None] = await _awaited(redis.mget([keys.worker(stored.name(each)) for each in ids]))
     dead = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
     if dead:
         await _awaited(redis.srem(keys.WORKERS, *dead))
-    return [WorkerRecord.FromString(value) for value in values if value is not None]
+    return stored.read_all(WorkerRecord, values, keys.worker("*"))
 
 
 async def last_signature(redis: AsyncRedis, deployment: str) -> Signature | None:
     """What the deployment's model takes and gives, as the last worker that loaded it found; None when none has."""
     value: bytes | None = await _awaited(redis.get(keys.signature(deployment)))
-    return None if value is None else Signature.FromString(value)
+    return stored.read(Signature, value, keys.signature(deployment))
 
 
 async def _awaited(reply: Any) -> Any:

@@ -4,6 +4,7 @@ A batch is *taken* by a worker, which counts the attempt; then *completed*, or *
 worker died. Whichever comes first counts; what comes after it is dropped.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Literal, Self
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import durability, keys
+from kernelport import durability, keys, stored
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
@@ -179,7 +180,7 @@ class Taken:
     def of(cls, found: Any) -> Self:
         """What the scripts count."""
         attempts, cancelled = found
-        return cls([Attempt.FromString(value) for value in attempts], cancelled > 0)
+        return cls(stored.read_all(Attempt, attempts, keys.attempts("*")), cancelled > 0)
 
 
 def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tuple[bytes, Taken | None] | None:
@@ -221,7 +222,13 @@ def _delivery(attempt: Attempt) -> list[str | bytes | float]:
     return [time.time(), BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]
 
 
-def acknowledge(redis: Redis, tag: str) -> None:
+def noted_tag(entry: bytes) -> bytes:
+    """The tag under which a queue entry was noted as delivered, whatever else it is; empty when it was not noted."""
+    found = re.search(rb'"delivery_tag": ?"([^"]+)"', entry)
+    return found[1] if found else b""
+
+
+def acknowledge(redis: Redis, tag: str | bytes) -> None:
     """A delivered message is done."""
     _script(redis, _ACKNOWLEDGE)(keys=_UNACKED, args=[tag])
 

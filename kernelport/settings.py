@@ -13,6 +13,8 @@ from kernelport.logs import FORMATS
 from kernelport.tensors import MAX_MESSAGE_BYTES
 
 PREFIX = "KERNELPORT_"
+# Celery and Flower read the environment by themselves; what it says to another program is not meant for ours.
+OTHERS_VARIABLES = ("CELERY_", "FLOWER_")
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
@@ -58,14 +60,28 @@ def parse_redis_url(text: str) -> str:
     Raises:
         ValueError: when it is none.
     """
-    from redis.connection import parse_url  # here, because clients read settings, too, and know no Redis
+    from kernelport import connections  # here, because clients read settings, too, and know no Redis
 
     try:
-        parse_url(text)  # type: ignore[no-untyped-call]
+        connections.parameters(text)
     except ValueError:  # neither the URL nor what is said of it is told: they may hold a password
-        expected = f"expected a URL such as {DEFAULT_REDIS_URL}, rediss://... or unix://..."
-        raise ValueError(f"{expected}, user and password percent-encoded") from None
+        expected = f"expected a URL such as {DEFAULT_REDIS_URL}, rediss://... or unix:///path"
+        raise ValueError(f"{expected}, user and password percent-encoded, and no options but db and ssl_*") from None
     return text
+
+
+def drop_variables(*prefixes: str) -> None:
+    """Takes the variables that begin with one of these out of this process's environment."""
+    for name in [name for name in os.environ if name.startswith(prefixes)]:
+        del os.environ[name]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own, to which no proxy of the environment leads."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _networks(text: str) -> str:
@@ -121,7 +137,7 @@ class Settings:
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
     """
 
-    redis_url: str = DEFAULT_REDIS_URL
+    redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
     listen: str = DEFAULT_LISTEN
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from redis import Redis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
 from kernelport.v1.voice_pb2 import AddVoiceRequest, Voice
 
@@ -81,7 +81,7 @@ class Registry:
     def find(self, name: str) -> Voice | None:
         """What is known of a voice."""
         value: bytes | None = self._redis.hget(keys.VOICES, name)  # type: ignore[assignment]
-        return None if value is None else Voice.FromString(value)
+        return stored.read(Voice, value, keys.VOICES)
 
     def read(self, name: str) -> tuple[Voice, bytes] | None:
         """A voice with its recording, both of the same moment: the name may stand for another one at the next."""
@@ -89,7 +89,8 @@ class Registry:
             pipeline.hget(keys.VOICES, name)
             pipeline.hget(keys.VOICE_RECORDINGS, name)
             value, recording = pipeline.execute()
-        return None if value is None or recording is None else (Voice.FromString(value), recording)
+        voice = stored.read(Voice, value, keys.VOICES)
+        return None if voice is None or recording is None else (voice, recording)
 
 
 def _text_violations(request: AddVoiceRequest) -> Iterator[FieldViolation]:

@@ -14,7 +14,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
@@ -104,8 +105,9 @@ class Admission:
         while True:
             try:
                 await self._share()
+                outage.over()
             except RedisError as error:
-                log.warning("cannot share what waits here: %s", error)
+                outage.tell(error)
             await asyncio.sleep(HEARTBEAT_S)
 
     async def leave_for_good(self) -> None:
@@ -122,14 +124,15 @@ class Admission:
             pipeline.info("memory")
             *_, names, memory = await pipeline.execute()
         self._redis_is_full = _is_full(memory)
-        others = [name for name in names if name.decode() != self._front_door]
-        records: Any = await self._redis.mget([keys.front_door(name.decode()) for name in others]) if others else []
-        dead = [name for name, value in zip(others, records, strict=True) if value is None]
+        others = [name for name in names if name != self._front_door.encode()]
+        wanted = [keys.front_door(stored.name(name)) for name in others]
+        values: Any = await self._redis.mget(wanted) if others else []
+        dead = [name for name, value in zip(others, values, strict=True) if value is None]
         if dead:
             await self._redis.srem(keys.FRONT_DOORS, *dead)
         elsewhere: dict[str, Load] = {}
-        for value in records:
-            for load in FrontDoorRecord.FromString(value).loads if value is not None else ():
+        for record in stored.read_all(FrontDoorRecord, values, keys.front_door("*")):
+            for load in record.loads:
                 there = elsewhere.setdefault(load.deployment, Load())
                 there.requests += load.requests
                 there.bytes += load.bytes

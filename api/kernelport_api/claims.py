@@ -73,7 +73,7 @@ class Claims:
         if kind == "response_file" and self._shared:
             claimed = self._shared.get(completion.response_file)
             self._shared.discard(completion.response_file)
-        elif kind == "response_claim":
+        elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
             try:
                 claimed = await self._redis.getdel(completion.response_claim)
             except RedisError as error:

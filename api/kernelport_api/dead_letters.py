@@ -7,7 +7,7 @@ import grpc
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.deployments import Deployment
 from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
@@ -37,8 +37,9 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         self._inference = inference
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
-        values = await self._call("hvals", self._key(request.deployment))
-        letters = sorted((pb.DeadLetter.FromString(value) for value in values), key=lambda letter: letter.unix_us)
+        key = self._key(request.deployment)
+        values = await self._call("hvals", key)
+        letters = sorted(stored.read_all(pb.DeadLetter, values, key), key=lambda letter: letter.unix_us)
         for letter in letters:
             letter.ClearField("request")
         return pb.ListDeadLettersResponse(dead_letters=letters)
@@ -62,10 +63,11 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         return pb.PurgeDeadLetterResponse(removed=bool(removed))
 
     async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
-        value = await self._call("hget", self._key(deployment), letter_id)
-        if value is None:
+        key = self._key(deployment)
+        letter = stored.read(pb.DeadLetter, await self._call("hget", key, letter_id), key)
+        if letter is None:
             raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
-        return pb.DeadLetter.FromString(value)
+        return letter
 
     def _key(self, deployment: str) -> str:
         if deployment not in self._deployments:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from kernelport import keys, metrics, scripts, tracing
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
@@ -159,8 +160,10 @@ class Dispatcher:
                 labelled(metrics.REPUBLISHED, deployment).inc()
                 await self._push(deployment, flight)
             flight.suspected = missing
-        except (RedisError, KernelPortError) as error:
-            log.warning("cannot look after batch %s: %s", flight.batch_id, error)
+        except RedisError as error:
+            outage.tell(error)
+        except KernelPortError as error:
+            log.warning("cannot publish batch %s again: %s", flight.batch_id, error)
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
         flight.batch_id = flight.requests[0].item.id.decode() + "b"
@@ -221,7 +224,7 @@ class Dispatcher:
                     pipeline.expire(keys.CANCELLED, keys.CANCELLED_TTL_S)
                     await pipeline.execute()
             except RedisError as error:
-                log.debug("cannot tell workers of cancelled requests: %s", error)
+                outage.tell(error)
                 await asyncio.sleep(WITHDRAW_AGAIN_S)
                 told = {each: now for each, ends_at_us in self._withdrawn.items() if ends_at_us < now * MICROSECONDS}
             for each in told:

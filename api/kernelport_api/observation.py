@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, metrics
+from kernelport.connections import outage
 from kernelport.metrics import SparseGauge
 from kernelport.queues import queue_keys
 from kernelport.scripts import lengths
@@ -40,7 +41,7 @@ async def keep_gauges(deployments: Collection[str], redis: Redis, workers: Worke
             queued = await lengths(redis, "LLEN", list(queue_of))
             kept = await lengths(redis, "HLEN", list(letters_of))
         except RedisError as error:
-            log.warning("cannot look into Redis: %s", error)
+            outage.tell(error)
         else:
             metrics.REDIS_MEMORY.set(memory["used_memory"])
             metrics.REDIS_MEMORY_LIMIT.set(memory["maxmemory"])

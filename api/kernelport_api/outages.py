@@ -2,6 +2,7 @@
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from kernelport.connections import reason
 from kernelport.errors import KernelPortError, ResourceExhaustedError, UnavailableError
 
 RETRY_AFTER_S = 1.0
@@ -16,4 +17,4 @@ def unreachable(error: RedisError, outcome: str = "") -> KernelPortError:
     if isinstance(error, OutOfMemoryError):
         return ResourceExhaustedError("the queue is full: Redis is out of memory", retry_after_s=RETRY_AFTER_S)
     so = f"; {outcome}" if outcome else ""
-    return UnavailableError(f"the queue cannot be reached: {error}{so}", retry_after_s=RETRY_AFTER_S)
+    return UnavailableError(f"the queue cannot be reached: {reason(error)}{so}", retry_after_s=RETRY_AFTER_S)

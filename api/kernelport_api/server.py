@@ -11,14 +11,11 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from redis import Redis as ThreadRedis
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from kernelport import metrics
 from kernelport.artifacts import Artifacts
+from kernelport.connections import connect, connect_async
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.sweeping import Sweeper
@@ -80,30 +77,34 @@ async def serve(settings: Settings) -> None:
     """
     deployments = load_deployments(settings.deployments_file)
     name = os.urandom(6).hex()  # no other front door has it, now or later
-    redis, untimed_redis = (_connect(settings, timeout_s) for timeout_s in (REDIS_TIMEOUT_S, None))
-    publish_line, reply_line = Line(untimed_redis, REDIS_TIMEOUT_S), Line(untimed_redis, REPLY_PATIENCE_S)
-    workers = WorkerView(redis)
+    # Pools of their own: what is asked of jobs and voices keeps no request from the queue, and neither keeps this front
+    # door from saying that it lives.
+    own, queue, calls = (connect_async(settings.redis_url, REDIS_TIMEOUT_S) for _ in range(3))
+    untimed = connect_async(settings.redis_url, None)
+    publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
+    workers = WorkerView(own, deployments)
     replies = ReplyReader(reply_line, name)
-    admission = Admission(deployments, redis, name)
-    claims = Claims(redis, workers, SharedFolder.open(settings.shared_dir), settings.claim_bytes)
-    dispatcher = Dispatcher(deployments, redis, publish_line, workers, replies, claims)
-    inference = Inference(deployments, redis, workers, admission, dispatcher)
+    admission = Admission(deployments, own, name)
+    claims = Claims(queue, workers, SharedFolder.open(settings.shared_dir), settings.claim_bytes)
+    dispatcher = Dispatcher(deployments, queue, publish_line, workers, replies, claims)
+    inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     methods: Any = Methods(server)
     health_servicer = health.aio.HealthServicer()
     server.add_generic_rpc_handlers((inference.handler(),))
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
-    thread_redis = ThreadRedis.from_url(settings.redis_url)
-    durability = Durability(redis, _connect(settings, WAITING_S), thread_redis)
-    letters = DeadLetters(deployments, redis, inference, durability)
+    thread_redis = connect(settings.redis_url)
+    patient = connect_async(settings.redis_url, WAITING_S)
+    durability = Durability(calls, patient, thread_redis)
+    letters = DeadLetters(deployments, calls, inference, durability)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, methods)
-    store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
+    store, artifacts = JobStore(calls), Artifacts(settings.artifacts_url, settings.storage_patience_s)
     finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
     sweeper = Sweeper(thread_redis, artifacts)
     submission = Submission(deployments, store, workers, settings, artifacts)
     jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis, durability), methods)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
     own_methods: Any = Methods(server)  # asking for its health is never one call too many
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     reflection.enable_server_reflection(_service_names(), methods)
@@ -125,12 +126,12 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(workers.keep_fresh()),
         asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
-        asyncio.create_task(keep_feeding(deployments, store, workers)),
+        asyncio.create_task(keep_feeding(deployments, JobStore(own), workers)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
     if settings.metrics_listen:
-        background.append(asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)))
+        background.append(asyncio.create_task(keep_gauges(deployments, own, workers, dispatcher)))
     notifier = Notifier(thread_redis, settings.webhook_networks)
     for thread in (finisher, sweeper, notifier):
         thread.start()
@@ -150,11 +151,12 @@ async def serve(settings: Settings) -> None:
         await server.stop(settings.stop_s)
         await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
-            await redis.delete(replies.key)
+            await own.delete(replies.key)
             await admission.leave_for_good()
         await publish_line.close()
         await reply_line.close()
-        await redis.aclose()
+        for redis in (own, queue, calls, patient, untimed):
+            await redis.aclose()
 
 
 async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -167,18 +169,6 @@ async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=CANCEL_INTERVAL_S)
-
-
-def _connect(settings: Settings, timeout_s: float | None) -> Redis:
-    """A client that gives up after `timeout_s` seconds, if any, and tries once: callers decide about the next try."""
-    return Redis.from_url(
-        settings.redis_url,
-        # With 3, redis-py 8 hands out connections that Redis has closed: after a restart each fails one call.
-        protocol=2,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
 
 
 async def _keep_health(

@@ -7,7 +7,7 @@ import grpc
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, voices
+from kernelport import keys, stored, voices
 from kernelport.errors import ResourceExhaustedError
 from kernelport.v1 import voice_pb2 as pb
 from kernelport.v1 import voice_pb2_grpc
@@ -52,19 +52,20 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
 
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Context) -> pb.ListVoicesResponse:
         values: dict[bytes, bytes] = await self._call("hgetall", keys.VOICES)
-        return pb.ListVoicesResponse(voices=[pb.Voice.FromString(values[name]) for name in sorted(values)])
+        ordered = [values[name] for name in sorted(values)]
+        return pb.ListVoicesResponse(voices=stored.read_all(pb.Voice, ordered, keys.VOICES))
 
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:
-        value = await self._call("hget", keys.VOICES, request.name)
-        if value is None:
+        voice = stored.read(pb.Voice, await self._call("hget", keys.VOICES, request.name), keys.VOICES)
+        if voice is None:
             raise voices.VoiceNotFoundError(request.name)
-        return pb.GetVoiceResponse(voice=pb.Voice.FromString(value))
+        return pb.GetVoiceResponse(voice=voice)
 
     @on_disk
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
         value = await self._call("eval", _DELETE, 2, keys.VOICES, keys.VOICE_RECORDINGS, request.name)
-        if value is not None:
-            await self._call("delete", keys.encoded_voice(pb.Voice.FromString(value).sha256))
+        if voice := stored.read(pb.Voice, value, keys.VOICES):
+            await self._call("delete", keys.encoded_voice(voice.sha256))
         return pb.DeleteVoiceResponse(removed=value is not None)
 
     async def _call(self, command: str, *arguments: Any) -> Any:

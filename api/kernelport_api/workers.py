@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from kernelport.connections import outage
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.registry import last_signature, live_workers
 from kernelport.signature import Declared, Signature
@@ -37,8 +39,9 @@ class Model:
 class WorkerView:
     """Live workers and signatures by deployment."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, deployments: Container[str]) -> None:
         self._redis = redis
+        self._deployments = deployments
         self._workers: dict[str, list[Worker]] = {}
         self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
@@ -103,8 +106,7 @@ class WorkerView:
             try:
                 await self.refresh()
             except RedisError as error:
-                if self._workers:
-                    log.warning("cannot read the worker registry: %s", error)
+                outage.tell(error)
                 self._workers = {}
             await asyncio.sleep(REFRESH_INTERVAL_S)
 
@@ -120,6 +122,8 @@ class WorkerView:
         shared_folders: dict[str, set[str]] = {}
         for record in records:
             for served in record.deployments:
+                if served.name not in self._deployments:
+                    continue
                 workers.setdefault(served.name, []).append(record.worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)
                 self._know(served.name, served.signature)

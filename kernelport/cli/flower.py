@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.settings import PREFIX
+from kernelport.settings import DEFAULT_REDIS_URL, OTHERS_VARIABLES, PREFIX, drop_variables
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
+from kernelport.stack.state_folder import find_redis_url
 
 
 @click.command()
@@ -28,7 +29,8 @@ def flower(listen: str, state_dir: Path, redis_url: str | None) -> None:
     KERNELPORT_FLOWER_PASSWORD is the password of its user `kernelport`; without it, the first start makes one and
     keeps it in the state directory.
     """
-    if redis_url:
-        os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+    drop_variables(*OTHERS_VARIABLES)
+    os.environ[f"{PREFIX}REDIS_URL"] = redis_url or find_redis_url(state_dir) or DEFAULT_REDIS_URL
+    os.umask(0o077)
     os.environ.update(flower_environment(listen, state_dir, click.echo))
     os.execv(FLOWER_COMMAND[0], FLOWER_COMMAND)  # noqa: S606 - this process becomes Flower, signals and all

@@ -79,13 +79,13 @@ state_dir = option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=default_state_dir,
-    help="Where the embedded Redis keeps its data and every process its log.",
+    help="Where a stack keeps its data and logs, and where others find its embedded Redis.",
 )
 redis_url = option(
     "--redis-url",
     type=REDIS_URL,
     default=None,
-    help="An existing Redis to use instead of an embedded one.",
+    help="An existing Redis to use instead of the embedded one.",
 )
 metrics_listen = option(
     "--metrics-listen",

@@ -7,7 +7,8 @@ import click
 
 from kernelport.cli import options
 from kernelport.deployments import deployment_names
-from kernelport.settings import PREFIX, Settings
+from kernelport.settings import DEFAULT_REDIS_URL, PREFIX, Settings
+from kernelport.stack.state_folder import find_redis_url
 from kernelport.stack.worker_command import worker_command
 
 
@@ -15,12 +16,14 @@ from kernelport.stack.worker_command import worker_command
 @click.argument("deployments", nargs=-1, required=True)
 @click.option("--celery", "extra", multiple=True, metavar="ARGUMENT", help="A further argument for `celery worker`.")
 @options.redis_url
+@options.state_dir
 @options.deployments_file
 @options.custom_ops
 def worker(
     deployments: tuple[str, ...],
     extra: tuple[str, ...],
     redis_url: str | None,
+    state_dir: Path,
     deployments_file: Path | None,
     custom_ops: bool,
 ) -> None:
@@ -28,8 +31,7 @@ def worker(
 
     It is `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
     """
-    if redis_url:
-        os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+    os.environ[f"{PREFIX}REDIS_URL"] = redis_url or find_redis_url(state_dir) or DEFAULT_REDIS_URL
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
     os.environ[f"{PREFIX}CUSTOM_OPS"] = str(custom_ops)

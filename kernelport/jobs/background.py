@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from redis.exceptions import RedisError
 
+from kernelport.connections import outage
+
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
@@ -49,6 +51,6 @@ class Background(ABC):
             try:
                 self._work()
             except RedisError as error:
-                log.warning("%s: nothing can be done now: %s", self._thread.name, error)
+                outage.tell(error)
             self._kicked.wait(INTERVAL_S)
             self._kicked.clear()

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from kernelport.stack.state_folder import open_private
+
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.5
@@ -51,10 +53,12 @@ class Child:
         environment: Mapping[str, str],
         log_file: Path,
         on_exit: Callable[[], bool] = lambda: True,
+        umask: int = -1,
     ) -> None:
         """
         Args:
             on_exit: called each time the process has ended without being asked to; says whether it had got to work.
+            umask: of the process; this one's own when negative.
         """
         self.name = name
         self.log_file = log_file
@@ -64,6 +68,7 @@ class Child:
         self._command = list(command)
         self._environment = dict(environment)
         self._on_exit = on_exit
+        self._umask = umask
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._started = threading.Event()
@@ -111,7 +116,7 @@ class Child:
         backoff_s, has_worked = FIRST_BACKOFF_S, False
         while not self._stopping.is_set():
             started_at = time.monotonic()
-            with self.log_file.open("ab") as output:
+            with open(self.log_file, "ab", opener=open_private) as output:
                 log_begins = output.tell()
                 self._process = subprocess.Popen(
                     [*_dying_with_parent(), *self._command],
@@ -119,6 +124,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    umask=self._umask,
                     start_new_session=True,  # Ctrl-C is the parent's to handle, in order
                 )
             self._started.set()

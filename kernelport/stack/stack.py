@@ -2,7 +2,9 @@
 
 import fcntl
 import hashlib
+import logging
 import os
+import secrets
 import shutil
 import socket
 import time
@@ -14,23 +16,37 @@ from typing import IO, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from redis import Redis
-from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
+from kernelport.client import channel_options
+from kernelport.connections import connect, parameters, problem, shown
 from kernelport.registry import forget
-from kernelport.settings import MAX_PORT, Settings
+from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
 from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
+from kernelport.stack.state_folder import (
+    forget_redis_url,
+    keep_redis_url,
+    make_state_folder,
+    open_private,
+    private_folder,
+    write_private,
+)
 from kernelport.stack.worker_command import worker_command
+
+log = logging.getLogger(__name__)
 
 READY_POLL_S = 0.05
 FRONT_DOOR_STOP_S = 35.0
 WORKER_STOP_S = 30.0
+REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
+# A status line waits no longer for Redis.
+REDIS_TIMEOUT_S = 1.0
+# Files that only this user can read.
+PRIVATE_UMASK = 0o077
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -43,8 +59,9 @@ class Status:
     """One line of the live status.
 
     Attributes:
-        state: `starting`, `serving`, `restarting`, or `failed` for a worker that never got to work.
-        reason: how the process ended last; empty while it serves, or has never ended.
+        state: `starting`, `serving`, `restarting`, `failed` for a worker that never got to work, or `failing` for a
+            Redis that cannot be reached or refuses writes.
+        reason: how the process ended last, or what Redis says; empty while it serves, or has never ended.
     """
 
     name: str
@@ -83,13 +100,14 @@ class Stack:
         self.settings = replace(
             settings,
             listen=f"{host}:{port if port not in ('', '0') else free_port()}",
-            redis_url=redis_url or f"redis://127.0.0.1:{free_port()}/0",
+            # Loopback is open to every user of the machine.
+            redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(state_dir.absolute() / "artifacts"),
         )
         self.deployments = list(deployments)
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
-        self._redis = Redis.from_url(self.settings.redis_url, retry=Retry(ConstantBackoff(0), 0))
+        self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
 
     @property
     def target(self) -> str:
@@ -110,9 +128,11 @@ class Stack:
             self._share_memory()
             if self._embedded_redis:
                 self._start_redis()
+            elif why_not := problem(self._redis):
+                log.warning("waiting for the Redis at %s: %s", shown(self.settings.redis_url), why_not)
             self._start("front-door", module_command("kernelport_api"))
             if self._flower is not None:
-                self._start("flower", FLOWER_COMMAND, environment=self._flower)
+                self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
             for index, name in enumerate(self.deployments, 1):
                 worker_id = f"{name}-{os.getpid()}"
                 metrics_listen = _port_after(self.settings.metrics_listen, index)
@@ -151,7 +171,7 @@ class Stack:
         deadline = time.monotonic() + timeout_s
         failed: dict[str, str] = {}
         waiting = [("", "front-door"), *((name, f"worker-{name}") for name in self.deployments)]
-        with grpc.insecure_channel(self.target) as channel:
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             while waiting and not stopped():
                 service, name = waiting[0]
@@ -171,9 +191,10 @@ class Stack:
 
     def status(self) -> list[Status]:
         """The state of every process now."""
-        with grpc.insecure_channel(self.target) as channel:
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
-            return [self._status_of(child, health) for child in self.children.values()]
+            found = [self._status_of(child, health) for child in self.children.values()]
+        return found if self._embedded_redis else [self._status_of_redis(None), *found]
 
     def stop(self) -> None:
         """Stops the front door, then the workers, then Redis; returns when all are gone."""
@@ -188,6 +209,8 @@ class Stack:
                 child.terminate()
             for child in running:
                 child.join(timeout_s)
+        if self._embedded_redis and self._lock is not None:
+            forget_redis_url(self._state_dir)
         if self.settings.shared_dir:
             shutil.rmtree(self.settings.shared_dir, ignore_errors=True)
         self._redis.close()
@@ -204,8 +227,9 @@ class Stack:
         self.stop()
 
     def _lock_state_dir(self) -> None:
-        (self._state_dir / "logs").mkdir(parents=True, exist_ok=True)
-        self._lock = (self._state_dir / "lock").open("w")
+        make_state_folder(self._state_dir)
+        private_folder(self._state_dir / "logs")
+        self._lock = open(self._state_dir / "lock", "w", opener=open_private)  # noqa: SIM115 - it is held until `stop`
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -229,11 +253,13 @@ class Stack:
         self.settings = replace(self.settings, shared_dir=str(shared or ""))
 
     def _start_redis(self) -> None:
-        data = self._state_dir / "redis"
-        data.mkdir(exist_ok=True)
-        port = int(self.settings.redis_url.rpartition(":")[2].partition("/")[0])
-        child = self._start("redis", redis_command(find_redis_server(), port, data))
-        deadline = time.monotonic() + 60
+        data, config = private_folder(self._state_dir / "redis"), self._state_dir / "redis.conf"
+        found = parameters(self.settings.redis_url)
+        write_private(config, f"requirepass {found['password']}\n")
+        command = redis_command(find_redis_server(), found["port"], data, config)
+        child = self._start("redis", command, umask=PRIVATE_UMASK)
+        keep_redis_url(self._state_dir, self.settings.redis_url)
+        deadline = time.monotonic() + REDIS_START_S
         while not self._redis_answers():
             if child.restarts or time.monotonic() > deadline:
                 raise StackError(f"Redis did not start; its log {child.log_file} ends:\n{child.log_tail()}")
@@ -261,10 +287,12 @@ class Stack:
         settings: Settings | None = None,
         on_exit: Callable[[], bool] = lambda: True,
         environment: Mapping[str, str] | None = None,
+        umask: int = -1,
     ) -> Child:
-        told = {**os.environ, **(settings or self.settings).to_environment(), **(environment or {})}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
+        told = {**inherited, **(settings or self.settings).to_environment(), **(environment or {})}
         child = Child(
-            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit
+            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit, umask
         )
         self.children[name] = child
         child.start()
@@ -289,13 +317,19 @@ class Stack:
         elif child.pid is None:
             state = "restarting"
         elif child.name == "redis":
-            state = "serving" if self._redis_answers() else "starting"
+            return self._status_of_redis(child)
         elif child.name == "flower":
             state = "serving" if self._flower_answers() else "starting"
         else:
             service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
             state = "serving" if _is_serving(health, service) else "starting"
         return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
+
+    def _status_of_redis(self, child: Child | None) -> Status:
+        """The state of a Redis that runs, here as a child or elsewhere."""
+        why_not = problem(self._redis)
+        pid, restarts = (child.pid, child.restarts) if child else (None, 0)
+        return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
 
 
 def _port_after(listen: str, distance: int) -> str:

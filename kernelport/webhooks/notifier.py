@@ -18,6 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys
+from kernelport.connections import outage
 from kernelport.jobs import scripts
 from kernelport.jobs.records import JobRecord
 from kernelport.v1 import job_pb2 as pb
@@ -75,7 +76,7 @@ class Notifier:
                 while self._begin_one():
                     pass
             except RedisError as error:
-                log.warning("cannot look for webhooks: %s", error)
+                outage.tell(error)
             self._stopped.wait(INTERVAL_S)
 
     def _begin_one(self) -> bool:

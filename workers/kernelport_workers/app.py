@@ -13,24 +13,35 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
-from redis import Redis
+from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
+from kernelport.connections import RETRY_S, connect, outage
 from kernelport.deployments import deployment_names, load_deployments
 from kernelport.errors import in_words
-from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.jobs.finishing import Finisher
-from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
+from kernelport.queues import (
+    JOB_TASK_NAME,
+    TASK_NAME,
+    celery_config,
+    check_deployment,
+    deployment_of,
+    queue_name,
+    read_batch,
+)
 from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
-from kernelport.settings import Settings, SettingsError
+from kernelport.settings import Settings, SettingsError, drop_variables
 from kernelport.shared_folder import SharedFolder
 from kernelport.webhooks import Notifier
 from kernelport_workers import backends
@@ -45,11 +56,15 @@ from kernelport_workers.runner import Finish
 
 log = logging.getLogger(__name__)
 
+# Celery looks into the environment again and again: another app's broker there is not ours.
+drop_variables("CELERY_")
 try:
     settings = Settings.from_environment()
 except SettingsError as error:
     sys.exit(f"kernelport worker: {error}")
 
+# It would say after each loss of its connection that Celery 6 may cancel tasks then.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 # Two lines a task are two lines too many at thousands of tasks a second.
 for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -69,8 +84,24 @@ NICENESS = 5
 # How long after its limit a load that not even a thread can interrupt is ended.
 GRACE_S = 2.0
 
+
+class PromptConsumer(Consumer):  # type: ignore[misc]
+    """Celery's consumer, which takes work again as soon as Redis is back: its own waits for up to 30 s."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connects; waits for Redis while it is away."""
+
+        def tell(error: Exception, interval_s: float) -> None:
+            if isinstance(error, RedisError):
+                outage.tell(error)
+
+        return conn.ensure_connection(
+            tell, None, interval_start=RETRY_S, interval_step=0, interval_max=RETRY_S, callback=maybe_shutdown
+        )
+
+
 app = Celery("kernelport")
-app.config_from_object(celery_config(settings))
+app.config_from_object({**celery_config(settings), "worker_consumer": PromptConsumer})
 
 
 class Process:
@@ -78,7 +109,7 @@ class Process:
 
     def __init__(self) -> None:
         self.id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
-        self.redis = Redis.from_url(settings.redis_url)
+        self.redis = connect(settings.redis_url)
         self.backends: dict[str, Backend] = {}
         self.delivery: Delivery | None = None
         self.consuming = Consuming(self.redis, self.id)
@@ -209,7 +240,7 @@ def infer(body: bytes, take: Take | None = None) -> Finish:
     """Runs one serialized Batch; `take` counts this attempt, or says what was counted."""
     if process.delivery is None:
         raise RuntimeError("the worker has loaded nothing")
-    return process.delivery.handle(Batch.FromString(body), take)
+    return process.delivery.handle(read_batch(body, process.backends), take)
 
 
 @app.task(name=JOB_TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
@@ -217,6 +248,7 @@ def job(deployment: str, ticket: str) -> Finish:
     """Runs the slice of a job that is due."""
     if process.jobs is None:
         raise RuntimeError("the worker has loaded nothing")
+    check_deployment(deployment, process.backends)
     return process.jobs.handle(deployment, ticket)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kernelport.connections import RETRY_S, outage
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.registry import beat, forget
 from kernelport.v1.deployment_pb2 import Worker
@@ -58,12 +59,15 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
+            pause_s = self._ttl_s / BEATS_PER_TTL
             try:
                 if beat(self._redis, self._record, self._ttl_s) and not self._asked_to_go:
                     self._asked_to_go = True
                     log.info("asked to finish and go")
                     os.kill(os.getpid(), signal.SIGTERM)  # Celery's warm shutdown
+                outage.over()
             except RedisError as error:
-                log.warning("cannot write the heartbeat: %s", error)
-            if self._stopped.wait(self._ttl_s / BEATS_PER_TTL):
+                outage.tell(error)
+                pause_s = RETRY_S  # front doors send nothing to a worker that they do not know
+            if self._stopped.wait(pause_s):
                 return

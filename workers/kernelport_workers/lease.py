@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, metrics
+from kernelport.connections import outage
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Lease:
             # XX: a batch that is done stays done. GT: a clock that went back shortens nothing.
             self._redis.zadd(keys.UNACKED_INDEX, {hold.tag: time.time()}, xx=True, gt=True)
         except RedisError as error:
-            log.warning("cannot renew the lease on batch %s: %s", hold.tag, error)
+            outage.tell(error)
             return
         if hold.is_certain:  # else what was renewed may be another worker's
             hold.renewed_at = now

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from redis.exceptions import RedisError
 
 from kernelport import keys, metrics
+from kernelport.connections import outage
 from kernelport.errors import KernelPortError
 from kernelport.jobs.backlog import Backlog
 from kernelport.metrics import SparseGauge
@@ -31,12 +32,14 @@ async def keep_feeding(deployments: Iterable[str], store: JobStore, workers: Wor
                 await _tick(store, workers, name)
             backlog.show({name: (await Backlog.read_async(store.redis, name)).items for name in active})
         except RedisError as error:
-            log.warning("cannot look after jobs: %s", error)
+            outage.tell(error)
         await asyncio.sleep(TICK_INTERVAL_S)
 
 
 async def _tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
     try:
         await tick(store, workers, deployment)
-    except (KernelPortError, RedisError) as error:
+    except KernelPortError as error:
+        if isinstance(error.__cause__, RedisError):
+            raise error.__cause__ from error  # the store's word for what Redis said
         log.warning("cannot look after the jobs of %s: %s", deployment, error)

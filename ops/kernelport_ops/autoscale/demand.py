@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
 from kernelport.jobs.backlog import Backlog
 from kernelport_ops.autoscale.policy import Demand
@@ -66,13 +66,10 @@ class DemandReader:
     def _front_doors(self, deployment: str) -> tuple[int, int, int]:
         """Requests without an answer, and all that were ever taken in and answered."""
         names: Any = self._redis.smembers(keys.FRONT_DOORS)
-        values: Any = self._redis.mget([keys.front_door(name.decode()) for name in names]) if names else []
+        values: Any = self._redis.mget([keys.front_door(stored.name(name)) for name in names]) if names else []
         counters = self._counters.setdefault(deployment, _Counters())
         outstanding = 0
-        for value in values:
-            if value is None:
-                continue
-            record = FrontDoorRecord.FromString(value)
+        for record in stored.read_all(FrontDoorRecord, values, keys.front_door("*")):
             for load in record.loads:
                 if load.deployment == deployment:
                     outstanding += load.requests

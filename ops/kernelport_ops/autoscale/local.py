@@ -13,6 +13,7 @@ from pathlib import Path
 from kernelport.scaling import Local
 from kernelport.settings import Settings
 from kernelport.stack.processes import Child
+from kernelport.stack.state_folder import private_folder
 from kernelport.stack.worker_command import worker_command
 from kernelport_ops.autoscale.provider import Machine, NoCapacityError, Offer, Order, Status
 
@@ -71,7 +72,7 @@ class LocalProvider:
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         child = Child(order.name, worker_command([order.deployment]), environment, self._folder / f"{order.name}.log")
         self._running[order.name] = _Running(machine, child, free[0])
         child.start()

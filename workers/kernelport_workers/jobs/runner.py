@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys, logs, metrics, tracing
 from kernelport.artifacts import Artifacts
+from kernelport.connections import until_done
 from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortError
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
@@ -26,7 +27,6 @@ from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
 from kernelport_workers.jobs.slices import Held, JobItem, Loader
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
-from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Beside, Finish, Ran, Runner, Work
 
 log = logging.getLogger(__name__)

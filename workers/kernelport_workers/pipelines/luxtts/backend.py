@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import soundfile
-from redis import Redis
 
+from kernelport.connections import connect
 from kernelport.deployments import Deployment
 from kernelport.errors import InternalError, KernelPortError, in_words
 from kernelport.manifests import ModelFilesError
@@ -100,11 +100,7 @@ class LuxTTSPipeline(Backend):
         )
         engine.warm_up()
         identity = [engine.tokenizer.digest, options.phonemizer, options.transcriber]
-        redis = Redis.from_url(
-            Settings.from_environment().redis_url,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-        )
+        redis = connect(Settings.from_environment().redis_url, REDIS_TIMEOUT_S)
         return cls(engine, device, References(engine, redis, hashlib.sha256(json.dumps(identity).encode()).hexdigest()))
 
     def for_job(self, job: str) -> Self:
