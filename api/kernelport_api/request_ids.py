@@ -6,7 +6,6 @@ import copy
 import hashlib
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -43,24 +42,14 @@ def check(request: pb.InferRequest) -> None:
         raise InvalidArgumentError.of([FieldViolation("request_id", found)])
 
 
-@dataclass(eq=False)
-class _First:
-    """The one call of an id that asks Redis; the others of this front door wait for what comes of it.
-
-    Attributes:
-        outcome: the response, or an error that is theirs, too; None when one of them is to be the next.
-    """
-
-    digest: bytes
-    outcome: "asyncio.Future[bytes | KernelPortError | None]"
-
-
 class RequestIds:
     """The request ids that this front door has in flight, and those that Redis knows."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._firsts: dict[str, _First] = {}
+        # By id and digest, the one call that asks Redis: what comes of it is the response, or an error that is the
+        # others', too; None when one of them is to be the next.
+        self._firsts: dict[tuple[str, bytes], asyncio.Future[bytes | KernelPortError | None]] = {}
 
     async def run_once(self, request: pb.InferRequest, timeout_s: float, run: Run) -> bytes:
         """The response to a request with an id: of the call that came first, or else of `run`.
@@ -75,14 +64,12 @@ class RequestIds:
         deadline = asyncio.get_running_loop().time() + timeout_s
         is_large = request.ByteSize() > SMALL_BYTES
         digest = await aside(_digest, request) if is_large else _digest(request)
-        while (first := self._firsts.get(request.request_id)) is not None:
-            if first.digest != digest:
-                raise _other_request(request)
+        while (first := self._firsts.get((request.request_id, digest))) is not None:
             remaining_s = deadline - asyncio.get_running_loop().time()
-            done, _ = await asyncio.wait([first.outcome], timeout=max(0.0, remaining_s))
+            done, _ = await asyncio.wait([first], timeout=max(0.0, remaining_s))
             if not done:
                 raise _still_in_flight(request)
-            outcome = first.outcome.result()
+            outcome = first.result()
             if isinstance(outcome, KernelPortError):
                 raise copy.copy(outcome)
             if outcome is not None:
@@ -91,7 +78,7 @@ class RequestIds:
 
     async def _go_first(self, request: pb.InferRequest, digest: bytes, deadline: float, run: Run) -> bytes:
         outcome: asyncio.Future[bytes | KernelPortError | None] = asyncio.get_running_loop().create_future()
-        self._firsts[request.request_id] = _First(digest, outcome)
+        self._firsts[request.request_id, digest] = outcome
         try:
             response = await self._claim_and_run(request, digest, deadline, run)
             outcome.set_result(response)
@@ -102,7 +89,7 @@ class RequestIds:
             outcome.set_result(error)
             raise
         finally:
-            del self._firsts[request.request_id]
+            del self._firsts[request.request_id, digest]
             if not outcome.done():
                 outcome.set_result(None)
 
@@ -117,7 +104,7 @@ class RequestIds:
             if held is None:
                 return await self._run_claimed(claim, run)
             if held[0] != digest:
-                raise _other_request(request)
+                raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
             if held[1] is not None:
                 return held[1]
             remaining_s = deadline - asyncio.get_running_loop().time()
@@ -151,10 +138,6 @@ def _digest(request: pb.InferRequest) -> bytes:
     inputs: list[pb.Tensor] = sorted(request.inputs, key=lambda tensor: tensor.name)
     nameless = pb.InferRequest(model=request.model, inputs=inputs)
     return hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()
-
-
-def _other_request(request: pb.InferRequest) -> AlreadyExistsError:
-    return AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
 
 
 def _still_in_flight(request: pb.InferRequest) -> DeadlineExceededError:
