@@ -34,7 +34,7 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
-from kernelport.webhooks import Notifier
+from kernelport.webhooks.notifier import Notifier
 from kernelport_api.admission import Admission
 from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from redis.exceptions import RedisError
 
+from kernelport.stored import StoredError, tell
+
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
@@ -50,5 +52,7 @@ class Background(ABC):
                 self._work()
             except RedisError as error:
                 log.warning("%s: nothing can be done now: %s", self._thread.name, error)
+            except StoredError as error:
+                tell(error)
             self._kicked.wait(INTERVAL_S)
             self._kicked.clear()

@@ -32,7 +32,7 @@ from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
-from kernelport.webhooks import Notifier
+from kernelport.webhooks.notifier import Notifier
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming

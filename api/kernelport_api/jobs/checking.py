@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
 from kernelport import tensors
 from kernelport.errors import FieldViolation
@@ -10,6 +9,7 @@ from kernelport.jobs.records import MICROSECONDS
 from kernelport.signature import Declared, Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
+from kernelport.webhooks.signing import secret_problem
 
 MAX_ID = 256
 MAX_PRIORITY = 10_000
@@ -74,9 +74,12 @@ def _misfits(item: pb.NewItem, shared: Sequence[Tensor], declared: Declared | No
 
 
 def _webhook_violations(webhook: pb.Webhook) -> Iterator[FieldViolation]:
-    parts = urlsplit(webhook.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        yield FieldViolation("spec.webhook.url", f'expected an http or https URL, got "{webhook.url}"')
+    if webhook.secret and (problem := secret_problem(webhook.secret)):
+        yield FieldViolation("spec.webhook.secret", problem)
+    if len(webhook.events) > len(pb.WebhookEvent.values()):
+        found = f"expected at most {len(pb.WebhookEvent.values())}, got {len(webhook.events)}"
+        yield FieldViolation("spec.webhook.events", found)
+        return
     for index, event in enumerate(webhook.events):
         if event not in pb.WebhookEvent.values() or event == pb.WEBHOOK_EVENT_UNSPECIFIED:
             yield FieldViolation(f"spec.webhook.events[{index}]", f"expected a value of WebhookEvent, got {event}")

@@ -28,7 +28,7 @@ from kernelport.signature import Signature
 from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
-from kernelport.webhooks.posting import parse_networks, refusal
+from kernelport.webhooks.addresses import parse_networks, refusal
 from kernelport_api.jobs.checking import item_violations, spec_violations
 from kernelport_api.jobs.store import JobStore, reached
 from kernelport_api.workers import WorkerView
