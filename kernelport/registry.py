@@ -4,12 +4,13 @@ A record expires by itself in Redis, so no clocks are compared and a machine tha
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.signature import Signature
 
@@ -55,8 +56,8 @@ def is_drained(redis: Redis, worker_id: str) -> bool:
 def workers_now(redis: Redis) -> list[WorkerRecord]:
     """The records of all live workers."""
     ids: Any = redis.smembers(keys.WORKERS)
-    values: Any = redis.mget([keys.worker(each.decode()) for each in ids]) if ids else []
-    return [WorkerRecord.FromString(value) for value in values if value is not None]
+    values: Any = redis.mget([_record_key(each) for each in ids]) if ids else []
+    return _records(values)
 
 
 def count_live(redis: Redis) -> Counter[str]:
@@ -69,17 +70,26 @@ async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
     ids: list[bytes] = list(await _awaited(redis.smembers(keys.WORKERS)))
     if not ids:
         return []
-    values: list[bytes | None] = await _awaited(redis.mget([keys.worker(each.decode()) for each in ids]))
+    values: list[bytes | None] = await _awaited(redis.mget([_record_key(each) for each in ids]))
     dead = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
     if dead:
         await _awaited(redis.srem(keys.WORKERS, *dead))
-    return [WorkerRecord.FromString(value) for value in values if value is not None]
+    return _records(values)
 
 
 async def last_signature(redis: AsyncRedis, deployment: str) -> Signature | None:
     """What the deployment's model takes and gives, as the last worker that loaded it found; None when none has."""
     value: bytes | None = await _awaited(redis.get(keys.signature(deployment)))
-    return None if value is None else Signature.FromString(value)
+    found = stored.messages(Signature, [value], keys.signature(deployment), stored.MAX_RECORD_BYTES)
+    return found[0] if found else None
+
+
+def _record_key(worker_id: bytes) -> str:
+    return keys.worker(worker_id.decode(errors="replace"))
+
+
+def _records(values: Iterable[bytes | None]) -> list[WorkerRecord]:
+    return stored.messages(WorkerRecord, values, keys.worker("*"), stored.MAX_RECORD_BYTES)
 
 
 async def _awaited(reply: Any) -> Any:

@@ -1,13 +1,19 @@
 """Reads what Redis holds. Others may write there, too: nothing is used before it is known to be of our making."""
 
 import logging
+from collections.abc import Iterable
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from kernelport import keys
+
 log = logging.getLogger(__name__)
 
-MAX_DIGITS = 20
+# Of a message that may hold inputs or outputs; of one that only tells of something.
+MAX_DATA_BYTES, MAX_RECORD_BYTES = keys.LARGEST_VALUE_BYTES, 4 * 2**20
+# What a whole number of 64 bits has room for.
+MAX_DIGITS = 18
 # What has been told of, so that it is told once; more than these are told of again.
 _MOST_TOLD = 1000
 _told: set[str] = set()
@@ -16,10 +22,13 @@ Kind = TypeVar("Kind", bound=Message)
 
 
 class StoredError(ValueError):
-    """A value in Redis is not what it should be; the message says which, and what was expected."""
+    """A value in Redis is not what it should be; the message, a line, says which, and what was expected."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(each if each.isprintable() else ascii(each)[1:-1] for each in message[:1000]))
 
 
-def message(kind: type[Kind], value: bytes | None, where: str, most_bytes: int) -> Kind:
+def message(kind: type[Kind], value: bytes | None, where: str, most_bytes: int = MAX_DATA_BYTES) -> Kind:
     """A serialized message.
 
     Args:
@@ -32,7 +41,7 @@ def message(kind: type[Kind], value: bytes | None, where: str, most_bytes: int) 
     if value is None:
         raise StoredError(f"{where}: expected a {kind.DESCRIPTOR.name}, got nothing")
     if len(value) > most_bytes:
-        found = f"{len(value)} bytes"
+        found = f"{len(value):,} bytes"
     else:
         try:
             return kind.FromString(value)
@@ -41,11 +50,25 @@ def message(kind: type[Kind], value: bytes | None, where: str, most_bytes: int) 
     raise StoredError(f"{where}: expected a {kind.DESCRIPTOR.name} of at most {most_bytes} bytes, got {found}")
 
 
+def messages(
+    kind: type[Kind], values: Iterable[bytes | None], where: str, most_bytes: int = MAX_DATA_BYTES
+) -> list[Kind]:
+    """Those of some values that are serialized messages; of others than None, which stands for nothing, it is told."""
+    found: list[Kind] = []
+    for value in values:
+        if value is not None:
+            try:
+                found.append(message(kind, value, where, most_bytes))
+            except StoredError as error:
+                tell(error)
+    return found
+
+
 def number(value: bytes | None, where: str) -> int:
     """A whole number; 0 when there is none.
 
     Raises:
-        StoredError: it is something else, or of more than 20 digits.
+        StoredError: it is something else, or of more than 18 digits.
     """
     if not value:
         return 0

@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.deployments import Deployment
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
@@ -112,14 +112,15 @@ class Admission:
             pipeline.info("memory")
             *_, names, memory = await pipeline.execute()
         self._redis_is_full = _is_full(memory)
-        others = [name for name in names if name.decode() != self._front_door]
-        records: Any = await self._redis.mget([keys.front_door(name.decode()) for name in others]) if others else []
+        others = [name for name in names if name != self._front_door.encode()]
+        others_keys = [keys.front_door(name.decode(errors="replace")) for name in others]
+        records: Any = await self._redis.mget(others_keys) if others else []
         dead = [name for name, value in zip(others, records, strict=True) if value is None]
         if dead:
             await self._redis.srem(keys.FRONT_DOORS, *dead)
         elsewhere = {name: Load(deployment=name) for name in self._deployments}
-        for value in records:
-            for load in FrontDoorRecord.FromString(value).loads if value is not None else ():
+        for record in stored.messages(FrontDoorRecord, records, keys.front_door("*"), stored.MAX_RECORD_BYTES):
+            for load in record.loads:
                 if load.deployment in elsewhere:
                     elsewhere[load.deployment].requests += load.requests
                     elsewhere[load.deployment].bytes += load.bytes

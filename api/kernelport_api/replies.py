@@ -5,7 +5,7 @@ import logging
 
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
 from kernelport_api.line import Line
 
@@ -47,8 +47,8 @@ class ReplyReader:
                 await asyncio.sleep(RETRY_S)
                 continue
             if entry is not None:
-                for value in entry[1]:
-                    self._deliver(Reply.FromString(value))
+                for reply in stored.messages(Reply, entry[1], self.key):
+                    self._deliver(reply)
 
     def _deliver(self, reply: Reply) -> None:
         for completion in reply.completions:

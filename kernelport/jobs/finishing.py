@@ -26,7 +26,6 @@ from kernelport.jobs.manifest import Inputs, row, summary
 from kernelport.jobs.naming import MANIFEST, SUMMARY, job_id_of
 from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import (
-    MAX_SPEC_BYTES,
     MICROSECONDS,
     JobRecord,
     Results,
@@ -149,7 +148,7 @@ class Finisher(Background):
 
     def _spec(self, job_id: str) -> JobSpec:
         value: Any = self._redis.get(keys.job(job_id, "spec"))
-        return stored.message(JobSpec, value, keys.job(job_id, "spec"), MAX_SPEC_BYTES)
+        return stored.message(JobSpec, value, keys.job(job_id, "spec"))
 
     def _write_page(self, job: JobRecord, number: int, inputs: Inputs, file: IO[str], files: "_Names") -> int:
         """Writes a page's part of the manifest; returns how many of its files are missing."""

@@ -26,8 +26,6 @@ STATES: dict[str, pb.JobState] = {
     "expired": pb.JOB_STATE_EXPIRED,
     "deleting": pb.JOB_STATE_DELETING,
 }
-# Of a spec without the data of shared inputs; of one with them.
-MAX_SHOWN_SPEC_BYTES, MAX_SPEC_BYTES = 4 * 2**20, keys.LARGEST_VALUE_BYTES
 MAX_TEXT_BYTES = 2**20
 # What the names of files end in, as formats of outputs say.
 _SUFFIX = re.compile(r"[a-z0-9]{0,8}")
@@ -74,7 +72,7 @@ class JobRecord:
     @property
     def spec(self) -> pb.JobSpec:
         """The spec as the contract shows it: without the data of shared inputs, without secrets."""
-        return stored.message(pb.JobSpec, self._fields.get(b"spec"), self._where("spec"), MAX_SHOWN_SPEC_BYTES)
+        return stored.message(pb.JobSpec, self._fields.get(b"spec"), self._where("spec"), stored.MAX_RECORD_BYTES)
 
     @property
     def deployment(self) -> str:
@@ -124,19 +122,24 @@ class JobRecord:
             )
         if self.text("ending") == "cancelled" and not self.is_final:
             state = pb.JOB_STATE_CANCELLING
-        return pb.Job(
-            id=self.id,
-            spec=self.spec,
-            state=state,
-            reason=self.text("reason"),
-            sealed=self.is_sealed,
-            progress=self._progress(),
-            output_url=self.text("output_url"),
-            created_unix_us=self.number("created"),
-            started_unix_us=self.number("started"),
-            finished_unix_us=self.number("finished"),
-            expires_unix_us=self.number("expires"),
-        )
+        try:
+            return pb.Job(
+                id=self.id,
+                spec=self.spec,
+                state=state,
+                reason=self.text("reason"),
+                sealed=self.is_sealed,
+                progress=self._progress(),
+                output_url=self.text("output_url"),
+                created_unix_us=self.number("created"),
+                started_unix_us=self.number("started"),
+                finished_unix_us=self.number("finished"),
+                expires_unix_us=self.number("expires"),
+            )
+        except stored.StoredError:
+            raise
+        except ValueError as error:  # a count below 0
+            raise stored.StoredError(f"{keys.job(self.id)}: {error}") from None
 
     def _progress(self) -> pb.JobProgress:
         items, running, succeeded, failed = (
@@ -181,7 +184,7 @@ def result_of(entry: bytes, where: str) -> BatchResult:
     Raises:
         StoredError: it is none.
     """
-    batch = stored.message(BatchResult, entry, where, MAX_SPEC_BYTES)
+    batch = stored.message(BatchResult, entry, where)
     if not _SUFFIX.fullmatch(batch.suffix) or any(item.position >= PAGE_ITEMS for item in batch.items):
         raise stored.StoredError(f"{where}: expected a result with positions in a page and the ending of a file's name")
     return batch
@@ -207,7 +210,7 @@ def page_of(value: bytes | None, job_id: str, number: int) -> Page:
         StoredError: there is none, or it is something else.
     """
     where = f"{keys.job(job_id, 'pages')} {number}"
-    page = stored.message(Page, value, where, MAX_SPEC_BYTES)
+    page = stored.message(Page, value, where)
     if len(page.items) > PAGE_ITEMS or sorted(page.places) != list(range(len(page.items))):
         raise stored.StoredError(f"{where}: expected at most {PAGE_ITEMS} items, each in a place of its own")
     return page
@@ -255,7 +258,7 @@ def item_of(
         state: its byte in the page's states.
         attempts: how often workers took the page's items, a byte each; empty when none was taken since version 0.1.0.
     """
-    new = stored.message(pb.NewItem, page.items[position], keys.job(job.id, "pages"), MAX_SPEC_BYTES)
+    new = stored.message(pb.NewItem, page.items[position], keys.job(job.id, "pages"))
     item = pb.Item(
         id=new.id, index=page.first_index + page.places[position], state=_state(job, state), text=text_of(new)
     )

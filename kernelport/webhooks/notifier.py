@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from kernelport import keys, stored
 from kernelport.jobs import scripts
 from kernelport.jobs.naming import job_id_of
-from kernelport.jobs.records import MAX_SPEC_BYTES, JobRecord
+from kernelport.jobs.records import JobRecord
 from kernelport.v1 import job_pb2 as pb
 from kernelport.webhooks.addresses import masked, parse_networks
 from kernelport.webhooks.endpoints import Endpoints
@@ -156,7 +156,7 @@ class Notifier:
             spec: Any = self._redis.get(keys.job(job.id, "spec"))
             if spec is None:  # deleted just now
                 return 0
-            self._post(stored.message(pb.JobSpec, spec, keys.job(job.id, "spec"), MAX_SPEC_BYTES).webhook, pending)
+            self._post(stored.message(pb.JobSpec, spec, keys.job(job.id, "spec")).webhook, pending)
         except PostError as error:
             failure = error
         finally:

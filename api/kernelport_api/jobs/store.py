@@ -15,7 +15,7 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.jobs import scripts
 from kernelport.jobs.naming import is_job_id
 from kernelport.jobs.pages import id_digest
-from kernelport.jobs.records import MAX_SPEC_BYTES, JobRecord, Results, in_order, page_of, result_of, results_of
+from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
 from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.outages import unreachable
@@ -117,7 +117,7 @@ class JobStore:
         value = await reached(self.redis.get(keys.job(job_id, "spec")))
         if value is None:
             raise await self.refusal("add", "deleting", job_id)
-        return stored.message(pb.JobSpec, value, keys.job(job_id, "spec"), MAX_SPEC_BYTES)
+        return stored.message(pb.JobSpec, value, keys.job(job_id, "spec"))
 
     async def jobs(
         self, deployment: str, states: Collection[pb.JobState], most: int, token: str
@@ -203,7 +203,7 @@ class JobStore:
         if number is not None:
             page = await self.page(job_id, stored.number(number, keys.job(job_id, "ids")))
             for position, serialized in enumerate(page.items):
-                if stored.message(pb.NewItem, serialized, keys.job(job_id, "pages"), MAX_SPEC_BYTES).id == item_id:
+                if stored.message(pb.NewItem, serialized, keys.job(job_id, "pages")).id == item_id:
                     return stored.number(number, keys.job(job_id, "ids")), position
         raise NotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
 

@@ -12,7 +12,7 @@ from kernelport import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
-from kernelport.jobs.records import MAX_SPEC_BYTES, page_of
+from kernelport.jobs.records import page_of
 from kernelport.v1 import inference_pb2
 from kernelport.v1.job_pb2 import JobSpec, NewItem
 
@@ -114,7 +114,7 @@ class Loader:
 
     def _spec(self, job: str) -> JobSpec:
         value = self._there(self._redis.get(keys.job(job, "spec")), job)
-        return stored.message(JobSpec, value, keys.job(job, "spec"), MAX_SPEC_BYTES)
+        return stored.message(JobSpec, value, keys.job(job, "spec"))
 
     def _page(self, job: str, page: int) -> Page:
         return page_of(self._there(self._redis.hget(keys.job(job, "pages"), str(page)), job), job, page)
@@ -142,7 +142,7 @@ class _Recent(Generic[Key, Value]):
 
 
 def _item(spec: JobSpec, held: Held, page: Page, position: int) -> JobItem:
-    new = stored.message(NewItem, page.items[position], keys.job(held.job, "pages"), MAX_SPEC_BYTES)
+    new = stored.message(NewItem, page.items[position], keys.job(held.job, "pages"))
     own = {tensor.name for tensor in new.inputs}
     shared = [tensor for tensor in spec.shared_inputs if tensor.name not in own]
     request = inference_pb2.InferRequest(model=spec.deployment, inputs=[*new.inputs, *shared])
