@@ -6,6 +6,7 @@ A file appears under its final name complete or not at all, and what has appeare
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 PART_SUFFIX = ".part"
+# Tells one storage from another.
+_ID_FILE = ".kernelport-storage"
+_ID = re.compile(rb"[0-9a-f]{32}")
 # Whoever writes here tries again by itself, and for as long as it has been told to.
 _S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
 _S3_TRIES = 1
@@ -64,9 +68,28 @@ class Artifacts:
             self._fs.retries = _S3_TRIES
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
+    def identity(self, *, create: bool = True) -> str:
+        """What the storage holds to be told from others: processes that see the same one read the same.
+
+        Args:
+            create: whether one is made where there is none.
+
+        Raises:
+            FileNotFoundError: there is none, and none is to be made.
+        """
+        try:
+            found = self.read(_ID_FILE)
+        except FileNotFoundError:
+            if not create:
+                raise
+            found = self.publish(_ID_FILE, secrets.token_hex(16).encode(), may_exist=True)
+        if not _ID.fullmatch(found):
+            raise OSError(f"{self.url(_ID_FILE)}: expected 32 hexadecimal digits")
+        return found.decode()
+
     def url(self, path: str) -> str:
-        """What to tell people of a path: a directory's name, or a URL."""
-        place = self._place(path)
+        """What to tell people of a path, or of the root when it is empty: a directory's name, or a URL."""
+        place = self._place(path) if path else str(self._root)
         return place if self.is_local else str(self._fs.unstrip_protocol(place))
 
     def publish(self, path: str, data: bytes, may_exist: bool) -> bytes:

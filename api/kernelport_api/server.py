@@ -20,6 +20,7 @@ from kernelport import metrics
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
@@ -96,9 +97,10 @@ async def serve(settings: Settings) -> None:
     letters = DeadLetters(deployments, redis, inference, durability)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
     store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
-    finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
-    sweeper = Sweeper(thread_redis, artifacts)
-    submission = Submission(deployments, store, workers, settings, artifacts)
+    storage = SharedStorage(thread_redis, artifacts, decides=True)
+    finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
+    sweeper = Sweeper(thread_redis, artifacts, storage)
+    submission = Submission(deployments, store, workers, settings, artifacts, storage)
     jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis, durability), server)

@@ -34,6 +34,7 @@ from kernelport.jobs.records import (
     page_of,
     results_of,
 )
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
 from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
 
@@ -55,14 +56,16 @@ class Finisher(Background):
         patience_s: how long a job is left to others: writing a million lines would slow a front door's callers down.
     """
 
-    def __init__(self, redis: Redis, artifacts: Artifacts, patience_s: float = 0.0) -> None:
+    def __init__(self, redis: Redis, artifacts: Artifacts, storage: SharedStorage, patience_s: float = 0.0) -> None:
         super().__init__("job-finisher")
         self._redis = redis
         self._artifacts = artifacts
+        self._storage = storage
         self._patience_us = round(patience_s * MICROSECONDS)
 
     def _work(self) -> None:
-        while self._finish_one():
+        self._storage.look()
+        while not self._storage.refusal and self._finish_one():
             pass
 
     def _finish_one(self) -> bool:

@@ -16,6 +16,7 @@ from kernelport.jobs import scripts
 from kernelport.jobs.background import Background
 from kernelport.jobs.naming import job_id_of
 from kernelport.jobs.records import MICROSECONDS, JobRecord
+from kernelport.jobs.storage import SharedStorage
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +30,17 @@ _JOBS_AT_ONCE = 100
 class Sweeper(Background):
     """Sweeps from `start` until `stop`; a kick says that a deletion has begun."""
 
-    def __init__(self, redis: Redis, artifacts: Artifacts) -> None:
+    def __init__(self, redis: Redis, artifacts: Artifacts, storage: SharedStorage) -> None:
         super().__init__("job-sweeper")
         self._redis = redis
+        self._storage = storage
         self._artifacts = artifacts
         # Deletions that began before this are on the disk of Redis, in microseconds of its clock.
         self._kept_until = -1
 
     def _work(self) -> None:
         # What is half deleted when it is stopped another process goes on with.
-        while not self._stopped and any([self._expire(), self._sweep()]):
+        while not (self._stopped or self._storage.refusal) and any([self._expire(), self._sweep()]):
             pass
 
     def _expire(self) -> bool:

@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
+from kernelport.jobs.storage import SharedStorage
 from kernelport.registry import beat, forget
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
@@ -25,10 +26,17 @@ class Heartbeat:
     """Beats from `start` until `stop`."""
 
     def __init__(
-        self, redis: Redis, ttl_s: float, worker_id: str, backends: Mapping[str, Backend], shared_folder: str
+        self,
+        redis: Redis,
+        ttl_s: float,
+        worker_id: str,
+        backends: Mapping[str, Backend],
+        shared_folder: str,
+        storage: SharedStorage,
     ) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
+        self._storage = storage
         self._stopped = threading.Event()
         self._asked_to_go = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -58,6 +66,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
+            self._record.worker.jobs_refused = self._storage.refusal
             try:
                 if beat(self._redis, self._record, self._ttl_s) and not self._asked_to_go:
                     self._asked_to_go = True

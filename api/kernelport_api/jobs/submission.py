@@ -21,6 +21,7 @@ from kernelport.errors import (
 from kernelport.jobs.naming import new_job_id
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.jobs.voices import names_in, pin
 from kernelport.settings import Settings
@@ -51,17 +52,24 @@ class Submission:
         workers: WorkerView,
         settings: Settings,
         artifacts: Artifacts,
+        storage: SharedStorage,
     ) -> None:
         self._deployments = deployments
         self._store = store
         self._workers = workers
         self._settings = settings
         self._artifacts = artifacts
+        self._storage = storage
 
     async def create(self, request: pb.SubmitJobRequest) -> tuple[JobRecord, bool]:
-        """The job that the request makes, without its items, or made before; and whether it was made before."""
+        """The job that the request makes, without its items, or made before; and whether it was made before.
+
+        Raises:
+            FailedPreconditionError: whoever lives could not keep its outputs where this front door looks for them.
+        """
         spec = request.spec
         deployment = self._deployment(spec.deployment)
+        self._check_storage(deployment.name)
         networks = parse_networks(self._settings.webhook_networks)
         if spec.HasField("webhook") and (found := refusal(spec.webhook.url, networks)):
             _raise_any([FieldViolation("spec.webhook.url", found)])
@@ -115,6 +123,14 @@ class Submission:
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
         await tick(self._store, self._workers, deployment)
+
+    def _check_storage(self, deployment: str) -> None:
+        if self._storage.refusal:
+            raise FailedPreconditionError(f"spec: this front door takes no jobs: {self._storage.refusal}")
+        refusals = [f"{worker.id}: {worker.jobs_refused}" for worker in self._workers.workers(deployment)]
+        if refusals and all(worker.jobs_refused for worker in self._workers.workers(deployment)):
+            found = f'no live worker of "{deployment}" takes items of jobs: {refusals[0]}'
+            raise FailedPreconditionError(f"spec.deployment: {found}")
 
     def _deployment(self, name: str) -> Deployment:
         if not name:

@@ -17,6 +17,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortE
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
+from kernelport.jobs.storage import SharedStorage
 from kernelport.revision import revision_of
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
@@ -50,6 +51,7 @@ class JobRunner:
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
         artifacts: Artifacts,
+        storage: SharedStorage,
         beside: Beside,
         on_done: Callable[[], None],
     ) -> None:
@@ -62,6 +64,7 @@ class JobRunner:
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
+        self._storage = storage
         self._beside = beside
         self._traces = SliceTraces(redis, worker_id)
         self._on_done = on_done
@@ -71,6 +74,9 @@ class JobRunner:
 
         Waits for Redis while it is away.
         """
+        if self._storage.refusal:
+            until_done(lambda: scripts.run(self._redis, "decline", deployment_name, ticket))
+            return lambda: "not taken: its outputs would not be found"
         deployment = self._deployments[deployment_name]
         attempt, most = secrets.token_hex(8), deployment.limits.max_attempts
         with contextlib.ExitStack() as stack:
