@@ -151,9 +151,17 @@ class Artifacts:
         """Whether there is such a file."""
         return bool(self._fs.exists(self._place(path), **self._bound()))
 
+    def changed_unix_s(self, folder: str) -> float:
+        """When something was last added to a folder of a directory, or taken out."""
+        return self._path(folder).stat().st_mtime
+
     def names(self, folder: str) -> Iterator[list[str]]:
-        """The names of what is in a folder, some hundreds at a time; nothing when there is none."""
-        place = self._place(folder)
+        """The names of what is in a folder, some hundreds at a time; nothing when there is none.
+
+        Args:
+            folder: empty for the root.
+        """
+        place = self._place(folder) if folder else str(self._root)
         if self.is_local:
             with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
                 while some := [entry.name for entry in islice(entries, _NAMES_AT_ONCE)]:

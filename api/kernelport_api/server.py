@@ -20,6 +20,7 @@ from kernelport import metrics
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.leftovers import Leftovers
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.settings import Settings
@@ -82,7 +83,8 @@ async def serve(settings: Settings) -> None:
     workers = WorkerView(redis)
     replies = ReplyReader(reply_line, name)
     admission = Admission(deployments, redis, name)
-    claims = Claims(redis, workers, SharedFolder.open(settings.shared_dir), settings.claim_bytes)
+    shared = SharedFolder.open(settings.shared_dir)
+    claims = Claims(redis, workers, shared, settings.claim_bytes)
     dispatcher = Dispatcher(deployments, redis, publish_line, workers, replies, claims)
     inference = Inference(deployments, redis, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
@@ -100,6 +102,7 @@ async def serve(settings: Settings) -> None:
     storage = SharedStorage(thread_redis, artifacts, decides=True)
     finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
     sweeper = Sweeper(thread_redis, artifacts, storage)
+    leftovers = Leftovers(thread_redis, list(deployments), artifacts, storage, shared, settings.abandoned_s)
     submission = Submission(deployments, store, workers, settings, artifacts, storage)
     jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
@@ -130,7 +133,7 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(stop.wait()),
     ]
     notifier = Notifier(thread_redis, settings.webhook_networks)
-    for thread in (finisher, sweeper, notifier):
+    for thread in (finisher, sweeper, leftovers, notifier):
         thread.start()
     await durability.look()
     await server.start()
@@ -142,7 +145,7 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
-        for thread in (finisher, sweeper, notifier):
+        for thread in (finisher, sweeper, leftovers, notifier):
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)

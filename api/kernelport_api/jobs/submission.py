@@ -86,7 +86,8 @@ class Submission:
             "weight": spec.priority or DEFAULT_PRIORITY,
             "max_batch": deployment.batching.max_batch,
             "deadline": spec.deadline_unix_us,
-            "retention_s": spec.retention_s or round(self._settings.job_retention_s),
+            "retention_s": (retention_s := spec.retention_s or round(self._settings.job_retention_s)),
+            "open_s": min(retention_s, round(self._settings.abandoned_s)),
             "output_url": self._artifacts.url(job_id),
         }
         if spec.HasField("webhook"):
