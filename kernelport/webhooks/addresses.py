@@ -13,7 +13,6 @@ from urllib.parse import SplitResult, urlsplit
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-MAX_URL = 2048
 _REFUSAL = "{} is no public address; KERNELPORT_WEBHOOK_NETWORKS allows others"
 _MASK = "***"
 # An IPv4 address stands in the last 32 bits.
@@ -64,8 +63,6 @@ def _is_special(address: Address) -> bool:
 def refusal(url: str, networks: Sequence[Network]) -> str | None:
     """Why events cannot go to a URL, as far as it shows without asking for the address of its name; None when nothing
     is against it."""
-    if len(url) > MAX_URL:
-        return f"expected at most {MAX_URL} characters, got {len(url)}"
     try:
         host = split(url).hostname or ""
     except ValueError as error:
