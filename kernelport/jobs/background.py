@@ -54,5 +54,8 @@ class Background(ABC):
                 log.warning("%s: nothing can be done now: %s", self._thread.name, error)
             except StoredError as error:
                 tell(error)
+            except Exception:
+                # The thread lives on for all other jobs. This one comes up again when its lease is over.
+                log.exception("%s failed", self._thread.name)
             self._kicked.wait(INTERVAL_S)
             self._kicked.clear()

@@ -41,8 +41,10 @@ def test_records_of_others_end_no_process_and_touch_no_file(stack: Stack, jobs: 
         redis.hset(keys.job("../outside"), mapping={"state": "deleting", "spec": GARBAGE})
         for key in SETS_OF_JOBS:
             redis.zadd(key, {"../outside": 1, GARBAGE: 1})
+        redis.zadd(keys.active_jobs(MODEL), {"../outside": 0, GARBAGE: 0})
         redis.zadd(keys.JOBS, {"../outside": 1, GARBAGE: 1})
         wait_for(lambda: not any(redis.zcard(key) for key in SETS_OF_JOBS), what="all of them are dropped")
+        wait_for(lambda: redis.zcard(keys.active_jobs(MODEL)) == 0)
         assert jobs.wait(jobs.submit(MODEL, [tiny("a")]).id).state == pb.JOB_STATE_SUCCEEDED
         listed = jobs.stub.ListJobs(pb.ListJobsRequest(page_size=1000)).jobs
         assert "../outside" not in {job.id for job in listed}
@@ -52,6 +54,7 @@ def test_records_of_others_end_no_process_and_touch_no_file(stack: Stack, jobs: 
         redis.delete(*forged)
         redis.srem(keys.WORKERS, "forged", GARBAGE)
         redis.srem(keys.FRONT_DOORS, "forged", GARBAGE)
+        redis.zrem(keys.active_jobs(MODEL), "../outside", GARBAGE)
         redis.zrem(keys.JOBS, "../outside", GARBAGE)
 
 
