@@ -164,7 +164,7 @@ def test_a_large_deletion_goes_in_steps_and_survives_its_sweeper(running: Plane,
     (tmp_path / job_id).mkdir()
     for number in range(2500):
         (tmp_path / job_id / f"{number}.npz").touch()
-    with Redis.from_url(running.stack.settings.redis_url, db=1) as redis:
+    with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:
         redis.hset(keys.job(job_id), mapping={"state": "succeeded", "spec": b"", "expires": 0})
         assert scripts.run(redis, "delete", job_id, "delete", 1) == [b"ok"]
         assert artifacts.delete_some(job_id) == 1000  # by one that dies before it says so
