@@ -1,7 +1,7 @@
 """Every Prometheus metric, and the endpoint that shows them.
 
-No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes, `kind`
-from a list of three.
+No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes,
+`kind` from a list of three.
 Times are in seconds, sizes in bytes.
 """
 
