@@ -30,6 +30,8 @@ from kernelport.v1 import (
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # A front door that is back is found soon; gRPC itself would wait for up to two minutes.
+    ("grpc.max_reconnect_backoff_ms", 2000),
 )
 _SPOKEN = Signature(inputs=[tensor_spec("text", inference_pb2.U8, ["bytes"])])
 

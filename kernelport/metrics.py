@@ -1,6 +1,7 @@
 """Every Prometheus metric, and the endpoint that shows them.
 
-No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes.
+No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes,
+`kind` from a list of three.
 Times are in seconds, sizes in bytes.
 """
 
@@ -42,6 +43,11 @@ REPUBLISHED = Counter(
 )
 JOB_BACKLOG = Gauge("kernelport_job_backlog_items", "Items of active jobs that no worker has taken.", _DEPLOYMENT)
 JOB_DELETE_FAILURES = Counter("kernelport_job_delete_failures", "Tries at deleting a job's files that storage refused.")
+ABANDONED = Gauge(
+    "kernelport_abandoned",
+    "What was begun and waits to be gone on with or swept: open_jobs, output_folders, shared_messages.",
+    ("kind",),
+)
 REDIS_MEMORY = Gauge("kernelport_redis_memory_bytes", "What Redis holds.")
 REDIS_MEMORY_LIMIT = Gauge("kernelport_redis_memory_limit_bytes", "What Redis may hold; 0 for no limit.")
 

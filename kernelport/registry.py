@@ -4,6 +4,7 @@ A record expires by itself in Redis, so no clocks are compared and a machine tha
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from redis import Redis
@@ -56,7 +57,7 @@ def workers_now(redis: Redis) -> list[WorkerRecord]:
     """The records of all live workers."""
     ids: Any = redis.smembers(keys.WORKERS)
     values: Any = redis.mget([keys.worker(stored.name(each)) for each in ids]) if ids else []
-    return stored.read_all(WorkerRecord, values, keys.worker("*"))
+    return _records(values)
 
 
 def count_live(redis: Redis) -> Counter[str]:
@@ -73,13 +74,17 @@ async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
     dead = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
     if dead:
         await _awaited(redis.srem(keys.WORKERS, *dead))
-    return stored.read_all(WorkerRecord, values, keys.worker("*"))
+    return _records(values)
 
 
 async def last_signature(redis: AsyncRedis, deployment: str) -> Signature | None:
     """What the deployment's model takes and gives, as the last worker that loaded it found; None when none has."""
     value: bytes | None = await _awaited(redis.get(keys.signature(deployment)))
-    return stored.read(Signature, value, keys.signature(deployment))
+    return stored.readable(Signature, value, keys.signature(deployment), stored.MAX_RECORD_BYTES)
+
+
+def _records(values: Iterable[bytes | None]) -> list[WorkerRecord]:
+    return stored.messages(WorkerRecord, values, keys.worker("*"), stored.MAX_RECORD_BYTES)
 
 
 async def _awaited(reply: Any) -> Any:

@@ -180,7 +180,7 @@ class Taken:
     def of(cls, found: Any) -> Self:
         """What the scripts count."""
         attempts, cancelled = found
-        return cls(stored.read_all(Attempt, attempts, keys.attempts("*")), cancelled > 0)
+        return cls(stored.messages(Attempt, attempts, keys.attempts("*")), cancelled > 0)
 
 
 def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tuple[bytes, Taken | None] | None:

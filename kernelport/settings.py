@@ -133,6 +133,8 @@ class Settings:
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
+        abandoned_s: seconds after which what was begun and left is swept: open jobs without new items, and outputs
+            without a manifest whose job is gone.
         log_format: text, for people, or json, one object a line.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
     """
@@ -156,6 +158,7 @@ class Settings:
     artifacts: str = ""
     storage_patience_s: float = 30.0
     job_retention_s: float = 7 * 24 * 3600.0
+    abandoned_s: float = 7 * 24 * 3600.0
     custom_ops: bool = False
 
     @property
@@ -242,6 +245,7 @@ _PARSERS: dict[str, Any] = {
     "stop_s": _seconds_from(0),
     "storage_patience_s": _seconds_from(0.1),
     "job_retention_s": _seconds_from(1),
+    "abandoned_s": _seconds_from(1),
     "webhook_networks": _networks,
     "log_level": _log_level,
     "log_format": _log_format,

@@ -81,7 +81,7 @@ class Registry:
     def find(self, name: str) -> Voice | None:
         """What is known of a voice."""
         value: bytes | None = self._redis.hget(keys.VOICES, name)  # type: ignore[assignment]
-        return stored.read(Voice, value, keys.VOICES)
+        return stored.readable(Voice, value, keys.VOICES)
 
     def read(self, name: str) -> tuple[Voice, bytes] | None:
         """A voice with its recording, both of the same moment: the name may stand for another one at the next."""
@@ -89,7 +89,7 @@ class Registry:
             pipeline.hget(keys.VOICES, name)
             pipeline.hget(keys.VOICE_RECORDINGS, name)
             value, recording = pipeline.execute()
-        voice = stored.read(Voice, value, keys.VOICES)
+        voice = stored.readable(Voice, value, keys.VOICES)
         return None if voice is None or recording is None else (voice, recording)
 
 

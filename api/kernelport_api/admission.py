@@ -131,7 +131,7 @@ class Admission:
         if dead:
             await self._redis.srem(keys.FRONT_DOORS, *dead)
         elsewhere: dict[str, Load] = {}
-        for record in stored.read_all(FrontDoorRecord, values, keys.front_door("*")):
+        for record in stored.messages(FrontDoorRecord, values, keys.front_door("*")):
             for load in record.loads:
                 there = elsewhere.setdefault(load.deployment, Load())
                 there.requests += load.requests

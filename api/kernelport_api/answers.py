@@ -10,6 +10,7 @@ import grpc
 from grpc_status import rpc_status
 
 from kernelport.errors import FieldViolation, InternalError, KernelPortError, to_status
+from kernelport.stored import StoredError, tell
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, m
     """Ends a call with what went wrong; raises what ends its task."""
     if isinstance(error, grpc.aio.AbortError):
         raise error  # it has been ended
+    if isinstance(error, StoredError):
+        tell(error)
+        error = InternalError(f"what Redis holds cannot be read: {error}")
     if not isinstance(error, KernelPortError):
         log.error("%s failed", method, exc_info=error)
         error = InternalError("the front door failed; its log has the details")

@@ -38,8 +38,8 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
         key = self._key(request.deployment)
-        values = await self._call("hvals", key)
-        letters = sorted(stored.read_all(pb.DeadLetter, values, key), key=lambda letter: letter.unix_us)
+        letters = stored.messages(pb.DeadLetter, await self._call("hvals", key), key)
+        letters.sort(key=lambda letter: letter.unix_us)
         for letter in letters:
             letter.ClearField("request")
         return pb.ListDeadLettersResponse(dead_letters=letters)
@@ -51,7 +51,8 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         self, request: pb.ReplayDeadLetterRequest, context: Context
     ) -> pb.ReplayDeadLetterResponse:
         letter = await self._letter(request.deployment, request.id)
-        again = inference_pb2.InferRequest.FromString(letter.request)
+        where = f"{self._key(request.deployment)} {request.id}"
+        again = stored.message(inference_pb2.InferRequest, letter.request, where)
         deployment = self._deployments[request.deployment]
         response = await self._inference.run(deployment, again, letter.request, context.time_remaining())
         await self._call("hdel", self._key(request.deployment), request.id)
@@ -64,10 +65,10 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
 
     async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
         key = self._key(deployment)
-        letter = stored.read(pb.DeadLetter, await self._call("hget", key, letter_id), key)
-        if letter is None:
+        value = await self._call("hget", key, letter_id)
+        if value is None:
             raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
-        return letter
+        return stored.message(pb.DeadLetter, value, f"{key} {letter_id}")
 
     def _key(self, deployment: str) -> str:
         if deployment not in self._deployments:

@@ -47,7 +47,7 @@ class ReplyReader:
                 await asyncio.sleep(RETRY_S)
                 continue
             if entry is not None:
-                for reply in stored.read_all(Reply, entry[1], self.key):
+                for reply in stored.messages(Reply, entry[1], self.key):
                     self._deliver(reply)
 
     def _deliver(self, reply: Reply) -> None:

@@ -18,6 +18,8 @@ from kernelport.artifacts import Artifacts
 from kernelport.connections import connect, connect_async
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.leftovers import Leftovers
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
 from kernelport.settings import Settings
@@ -33,7 +35,7 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
-from kernelport.webhooks import Notifier
+from kernelport.webhooks.notifier import Notifier
 from kernelport_api.admission import Admission
 from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters
@@ -85,7 +87,8 @@ async def serve(settings: Settings) -> None:
     workers = WorkerView(own, deployments)
     replies = ReplyReader(reply_line, name)
     admission = Admission(deployments, own, name)
-    claims = Claims(queue, workers, SharedFolder.open(settings.shared_dir), settings.claim_bytes)
+    shared = SharedFolder.open(settings.shared_dir)
+    claims = Claims(queue, workers, shared, settings.claim_bytes)
     dispatcher = Dispatcher(deployments, queue, publish_line, workers, replies, claims)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
@@ -99,9 +102,11 @@ async def serve(settings: Settings) -> None:
     letters = DeadLetters(deployments, calls, inference, durability)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, methods)
     store, artifacts = JobStore(calls), Artifacts(settings.artifacts_url, settings.storage_patience_s)
-    finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
-    sweeper = Sweeper(thread_redis, artifacts)
-    submission = Submission(deployments, store, workers, settings, artifacts)
+    storage = SharedStorage(thread_redis, artifacts, decides=True)
+    finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
+    sweeper = Sweeper(thread_redis, artifacts, storage)
+    leftovers = Leftovers(thread_redis, list(deployments), artifacts, storage, shared, settings.abandoned_s)
+    submission = Submission(deployments, store, workers, settings, artifacts, storage)
     jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
@@ -133,7 +138,7 @@ async def serve(settings: Settings) -> None:
     if settings.metrics_listen:
         background.append(asyncio.create_task(keep_gauges(deployments, own, workers, dispatcher)))
     notifier = Notifier(thread_redis, settings.webhook_networks)
-    for thread in (finisher, sweeper, notifier):
+    for thread in (finisher, sweeper, leftovers, notifier):
         thread.start()
     await durability.look()
     await server.start()
@@ -145,7 +150,7 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
-        for thread in (finisher, sweeper, notifier):
+        for thread in (finisher, sweeper, leftovers, notifier):
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)

@@ -52,19 +52,20 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
 
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Context) -> pb.ListVoicesResponse:
         values: dict[bytes, bytes] = await self._call("hgetall", keys.VOICES)
-        ordered = [values[name] for name in sorted(values)]
-        return pb.ListVoicesResponse(voices=stored.read_all(pb.Voice, ordered, keys.VOICES))
+        in_order = [values[name] for name in sorted(values)]
+        found = stored.messages(pb.Voice, in_order, keys.VOICES, stored.MAX_RECORD_BYTES)
+        return pb.ListVoicesResponse(voices=found)
 
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:
-        voice = stored.read(pb.Voice, await self._call("hget", keys.VOICES, request.name), keys.VOICES)
-        if voice is None:
+        value = await self._call("hget", keys.VOICES, request.name)
+        if value is None:
             raise voices.VoiceNotFoundError(request.name)
-        return pb.GetVoiceResponse(voice=voice)
+        return pb.GetVoiceResponse(voice=stored.message(pb.Voice, value, keys.VOICES, stored.MAX_RECORD_BYTES))
 
     @on_disk
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
         value = await self._call("eval", _DELETE, 2, keys.VOICES, keys.VOICE_RECORDINGS, request.name)
-        if voice := stored.read(pb.Voice, value, keys.VOICES):
+        for voice in stored.messages(pb.Voice, [value], keys.VOICES, stored.MAX_RECORD_BYTES):
             await self._call("delete", keys.encoded_voice(voice.sha256))
         return pb.DeleteVoiceResponse(removed=value is not None)
 

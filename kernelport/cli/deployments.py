@@ -41,7 +41,7 @@ def list_deployments(target: str, as_json: bool) -> None:
             each.name,
             each.backend,
             _state(each),
-            str(each.live_workers),
+            _workers(each),
             *map(_specs, (each.signature.inputs, each.signature.outputs)),
         )
     Console().print(table)
@@ -69,6 +69,8 @@ def show(name: str, target: str, as_json: bool) -> None:
         click.echo(f"  stacking   {_stacking(found.signature)}")
     for worker in found.workers:
         click.echo(f"  worker     {worker.id} on {worker.host} (pid {worker.pid}, {worker.device})")
+        if worker.jobs_refused:
+            click.echo(f"             takes no items of jobs: {worker.jobs_refused}")
     for title, specs in (("input", found.signature.inputs), ("output", found.signature.outputs)):
         for spec in specs:
             optional = " (optional)" if spec.optional else ""
@@ -121,6 +123,11 @@ def _padded(spec: TensorSpec) -> str:
 
 def _state(deployment: pb.Deployment) -> str:
     return pb.DeploymentState.Name(deployment.state).removeprefix("DEPLOYMENT_STATE_").lower()
+
+
+def _workers(deployment: pb.Deployment) -> str:
+    refusing = sum(bool(worker.jobs_refused) for worker in deployment.workers)
+    return f"{deployment.live_workers}" + (f" ({refusing} without jobs)" if refusing else "")
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:

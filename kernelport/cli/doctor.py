@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 from redis import Redis
@@ -14,10 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kernelport import durability
+from kernelport import durability, keys
+from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.cli import options
 from kernelport.connections import connect, parameters, problem, shown
 from kernelport.deployments import load_deployments
+from kernelport.jobs.storage import different
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import DEFAULT_REDIS_URL, Settings
 from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
@@ -59,6 +62,7 @@ def doctor(redis_url: str | None, state_dir: Path, deployments_file: Path | None
     with connect(url, timeout_s=2) as redis:
         facts.add_row("Redis", escape(f"{shown(url)} {_answer(redis)}"))
         facts.add_row("acknowledged work", escape(_durability(redis)))
+        facts.add_row("outputs of jobs", escape(_storage(redis, settings.artifacts_url)))
     facts.add_row("stack on this machine", escape(_openness(state_dir, embedded)))
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
@@ -106,6 +110,21 @@ def _durability(redis: Redis) -> str:
     except RedisError:
         return "unknown: Redis cannot be reached"
     return f"may be lost when Redis dies: {why_not}" if why_not else "is on the disk of Redis first"
+
+
+def _storage(redis: Redis, artifacts_url: str) -> str:
+    try:
+        artifacts = Artifacts(artifacts_url, timeout_s=5)
+        own_id = artifacts.identity(create=False)
+        known: Any = redis.hgetall(keys.JOB_STORAGE)
+    except FileNotFoundError:
+        return f"{artifacts_url}: no process has kept any there"
+    except storage_errors() as error:
+        return f"{artifacts_url}: cannot be read ({error})"
+    except RedisError as error:
+        return f"{artifacts_url}: cannot be compared with the front door's ({error})"
+    refusal = different(known, own_id, artifacts.url(""))
+    return f"workers here take no jobs: {refusal}" if refusal else f"{artifacts_url}, as at the front door"
 
 
 def _openness(state_dir: Path, url: str | None) -> str:

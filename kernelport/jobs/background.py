@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from redis.exceptions import RedisError
 
 from kernelport.connections import outage
+from kernelport.stored import StoredError, tell
 
 log = logging.getLogger(__name__)
 
@@ -52,5 +53,10 @@ class Background(ABC):
                 self._work()
             except RedisError as error:
                 outage.tell(error)
+            except StoredError as error:
+                tell(error)
+            except Exception:
+                # The thread lives on for all other jobs. This one comes up again when its lease is over.
+                log.exception("%s failed", self._thread.name)
             self._kicked.wait(INTERVAL_S)
             self._kicked.clear()

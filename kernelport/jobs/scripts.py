@@ -18,6 +18,7 @@ Name = Literal[
     "backlog",
     "complete",
     "create",
+    "decline",
     "delete",
     "discard",
     "finish",

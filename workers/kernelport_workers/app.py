@@ -30,6 +30,7 @@ from kernelport.connections import RETRY_S, connect, outage
 from kernelport.deployments import deployment_names, load_deployments
 from kernelport.errors import in_words
 from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.storage import SharedStorage
 from kernelport.queues import (
     JOB_TASK_NAME,
     TASK_NAME,
@@ -43,7 +44,7 @@ from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError, drop_variables
 from kernelport.shared_folder import SharedFolder
-from kernelport.webhooks import Notifier
+from kernelport.webhooks.notifier import Notifier
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming
@@ -150,21 +151,25 @@ class Process:
         beside = self.consuming
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, beside, self.shared)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
-        feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts)
+        storage = SharedStorage(self.redis, artifacts)
+        with contextlib.suppress(RedisError):  # the finisher looks again
+            storage.look()
+        feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
 
         def look_again() -> None:
             feeder.kick()
             finisher.kick()
 
-        self.jobs = JobRunner(self.redis, settings, self.id, deployments, self.backends, artifacts, beside, look_again)
+        self.jobs = JobRunner(
+            self.redis, settings, self.id, deployments, self.backends, artifacts, storage, beside, look_again
+        )
         self.feeder, self.finisher = feeder, finisher
+        shared_folder = self.shared.id if self.shared else ""
+        self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder, storage)
 
     def start(self) -> None:
         """The worker takes work from now on."""
-        shared_folder = self.shared.id if self.shared else ""
-        self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder)
-        self.heartbeat.start()
-        for each in (self.feeder, self.finisher, self.notifier):
+        for each in (self.heartbeat, self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.start()
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from kernelport.connections import RETRY_S, outage
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
+from kernelport.jobs.storage import SharedStorage
 from kernelport.registry import beat, forget
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
@@ -26,10 +27,17 @@ class Heartbeat:
     """Beats from `start` until `stop`."""
 
     def __init__(
-        self, redis: Redis, ttl_s: float, worker_id: str, backends: Mapping[str, Backend], shared_folder: str
+        self,
+        redis: Redis,
+        ttl_s: float,
+        worker_id: str,
+        backends: Mapping[str, Backend],
+        shared_folder: str,
+        storage: SharedStorage,
     ) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
+        self._storage = storage
         self._stopped = threading.Event()
         self._asked_to_go = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -60,6 +68,7 @@ class Heartbeat:
     def _run(self) -> None:
         while True:
             pause_s = self._ttl_s / BEATS_PER_TTL
+            self._record.worker.jobs_refused = self._storage.refusal
             try:
                 if beat(self._redis, self._record, self._ttl_s) and not self._asked_to_go:
                     self._asked_to_go = True

@@ -19,6 +19,7 @@ from kernelport.limits import (
 from kernelport.signature import Declared, Signature, is_speech
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
+from kernelport.webhooks.signing import secret_problem
 from kernelport_api.inputs import input_violations
 
 _AUDIO = {pb.OUTPUT_FORMAT_WAV, pb.OUTPUT_FORMAT_FLAC, pb.OUTPUT_FORMAT_OGG, pb.OUTPUT_FORMAT_MP3}
@@ -88,6 +89,8 @@ def _webhook_violations(webhook: pb.Webhook) -> Iterator[FieldViolation]:
         found = f"expected at most {MAX_WEBHOOK_EVENTS}, got {len(webhook.events)}"
         yield FieldViolation("spec.webhook.events", found)
         return
+    if webhook.secret and (problem := secret_problem(webhook.secret)):
+        yield FieldViolation("spec.webhook.secret", problem)
     for index, event in enumerate(webhook.events):
         if event not in pb.WebhookEvent.values() or event == pb.WEBHOOK_EVENT_UNSPECIFIED:
             yield FieldViolation(f"spec.webhook.events[{index}]", f"expected a value of WebhookEvent, got {event}")

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
-from kernelport.internal.v1.job_store_pb2 import Page
+from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.jobs import scripts
+from kernelport.jobs.naming import is_job_id
 from kernelport.jobs.pages import id_digest
-from kernelport.jobs.records import JobRecord, Results, in_order, results_of
+from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
 from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.aside import aside
@@ -74,6 +75,8 @@ class JobStore:
 
     async def find(self, job_id: str) -> JobRecord | None:
         """A job; None when there is none of that id."""
+        if not is_job_id(job_id):
+            return None
         fields: dict[bytes, bytes] = await reached(self.redis.hgetall(keys.job(job_id)))
         return JobRecord(job_id, fields) if b"spec" in fields else None
 
@@ -111,10 +114,10 @@ class JobStore:
         number, done, digest = 0, 0, NO_ITEMS
         for value, items in found:
             page, _, digest = value.partition(b":")
-            number, done = int(page) + 1, int(items)
+            number, done = stored.number(page, keys.job(record.id, "digests")) + 1, int(items)
         while done < count:
-            stored = await self.page(record.id, number)
-            items = [stored.items[position] for position in in_order(stored)][: count - done]
+            page_there = await self.page(record.id, number)
+            items = [page_there.items[position] for position in in_order(page_there)][: count - done]
             digest = (await aside(running_digests, digest, items))[-1]
             number, done = number + 1, done + len(items)
         return digest
@@ -129,7 +132,7 @@ class JobStore:
         value = await reached(self.redis.get(keys.job(job_id, "spec")))
         if value is None:
             raise await self.refusal("add", "deleting", job_id)
-        return pb.JobSpec.FromString(value)
+        return stored.message(pb.JobSpec, value, keys.job(job_id, "spec"))
 
     async def jobs(
         self, deployment: str, states: Collection[pb.JobState], most: int, token: str
@@ -144,14 +147,18 @@ class JobStore:
                 )
             )
             # Those created in the same microsecond come sorted by id, backwards.
-            new = [(int(score), job.decode()) for job, score in entries]
+            new = [(int(score), job.decode(errors="replace")) for job, score in entries]
             new = [entry for entry in new if not before or entry < (created, before)]
             for created, before in new:
                 record = await self.find(before)
                 if record is None:  # its retention is over
                     await reached(self.redis.zrem(keys.JOBS, before))
                     continue
-                job = record.job()
+                try:
+                    job = record.job()
+                except stored.StoredError as error:
+                    stored.tell(error)
+                    continue
                 if (not deployment or record.deployment == deployment) and (not states or job.state in states):
                     found.append(job)
                     if len(found) == most:
@@ -164,7 +171,7 @@ class JobStore:
         key = (job_id, number)
         if key not in self._pages:
             value = await reached(self.redis.hget(keys.job(job_id, "pages"), str(number)))
-            self._pages[key] = Page.FromString(_there(value, job_id))
+            self._pages[key] = page_of(_there(value, job_id), job_id, number)
         self._pages.move_to_end(key)
         if len(self._pages) > _PAGES_AT_HAND:
             self._pages.popitem(last=False)
@@ -189,14 +196,17 @@ class JobStore:
                 pipeline.xrange(keys.job(job_id, "log"), entry, entry)
             found = await reached(pipeline.execute())
         # An entry that is gone went with its job.
-        results = results_of(fields[b"result"] for entries in found for _, fields in _there(entries, job_id))
+        entries = (fields.get(b"result", b"") for entries in found for _, fields in _there(entries, job_id))
+        results = results_of(entries, keys.job(job_id, "log"))
         return _there(states, job_id), attempts or b"", results
 
-    async def log(self, job_id: str, after: int, most: int) -> AsyncIterator[tuple[int, bytes | None]]:
-        """Log entries behind number `after`: their numbers, with a serialized BatchResult where they are about one."""
-        entries = await reached(self.redis.xrange(keys.job(job_id, "log"), f"({after}-0", "+", most))
+    async def log(self, job_id: str, after: int, most: int) -> AsyncIterator[tuple[int, BatchResult | None]]:
+        """Log entries behind number `after`: their numbers, with what came of a batch where they are about one."""
+        where = keys.job(job_id, "log")
+        entries = await reached(self.redis.xrange(where, f"({after}-0", "+", most))
         for number, fields in entries:
-            yield int(number.partition(b"-")[0]), fields.get(b"result")
+            result = fields.get(b"result")
+            yield int(number.partition(b"-")[0]), None if result is None else result_of(result, where)
 
     async def locate(self, job_id: str, item_id: str) -> tuple[int, int]:
         """The page and position of an item.
@@ -206,10 +216,10 @@ class JobStore:
         """
         number = await reached(self.redis.hget(keys.job(job_id, "ids"), id_digest(item_id)))
         if number is not None:
-            page = await self.page(job_id, int(number))
+            page = await self.page(job_id, stored.number(number, keys.job(job_id, "ids")))
             for position, serialized in enumerate(page.items):
-                if pb.NewItem.FromString(serialized).id == item_id:
-                    return int(number), position
+                if stored.message(pb.NewItem, serialized, keys.job(job_id, "pages")).id == item_id:
+                    return stored.number(number, keys.job(job_id, "ids")), position
         raise ItemNotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
 
 

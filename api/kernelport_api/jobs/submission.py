@@ -21,6 +21,7 @@ from kernelport.errors import (
 from kernelport.jobs.naming import new_job_id
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.jobs.voices import names_in, pin
 from kernelport.limits import MAX_ITEMS
@@ -29,7 +30,7 @@ from kernelport.signature import Signature
 from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
-from kernelport.webhooks.posting import parse_networks, refusal
+from kernelport.webhooks.addresses import parse_networks, refusal
 from kernelport_api.aside import aside
 from kernelport_api.inputs import are_slow_to_check
 from kernelport_api.jobs.checking import item_violations, shared_violations, spec_violations
@@ -60,17 +61,24 @@ class Submission:
         workers: WorkerView,
         settings: Settings,
         artifacts: Artifacts,
+        storage: SharedStorage,
     ) -> None:
         self._deployments = deployments
         self._store = store
         self._workers = workers
         self._settings = settings
         self._artifacts = artifacts
+        self._storage = storage
 
     async def create(self, request: pb.SubmitJobRequest) -> tuple[JobRecord, bool]:
-        """The job that the request makes, without its items, or made before; and whether it was made before."""
+        """The job that the request makes, without its items, or made before; and whether it was made before.
+
+        Raises:
+            FailedPreconditionError: whoever lives could not keep its outputs where this front door looks for them.
+        """
         spec = request.spec
         deployment = self._deployment(spec.deployment)
+        self._check_storage(deployment.name)
         signature = await reached(self._workers.signature(deployment.name))
         await _checked(spec.shared_inputs, lambda: spec_violations(spec, signature))
         networks = parse_networks(self._settings.webhook_networks)
@@ -85,7 +93,8 @@ class Submission:
             "weight": spec.priority or DEFAULT_PRIORITY,
             "max_batch": deployment.batching.max_batch,
             "deadline": spec.deadline_unix_us,
-            "retention_s": spec.retention_s or round(self._settings.job_retention_s),
+            "retention_s": (retention_s := spec.retention_s or round(self._settings.job_retention_s)),
+            "open_s": min(retention_s, round(self._settings.abandoned_s)),
             "output_url": self._artifacts.url(job_id),
         }
         if spec.HasField("webhook"):
@@ -123,6 +132,14 @@ class Submission:
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
         await tick(self._store, self._workers, deployment)
+
+    def _check_storage(self, deployment: str) -> None:
+        if self._storage.refusal:
+            raise FailedPreconditionError(f"spec: this front door takes no jobs: {self._storage.refusal}")
+        refusals = [f"{worker.id}: {worker.jobs_refused}" for worker in self._workers.workers(deployment)]
+        if refusals and all(worker.jobs_refused for worker in self._workers.workers(deployment)):
+            found = f'no live worker of "{deployment}" takes items of jobs: {refusals[0]}'
+            raise FailedPreconditionError(f"spec.deployment: {found}")
 
     def _deployment(self, name: str) -> Deployment:
         if not name:

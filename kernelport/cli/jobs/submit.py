@@ -64,7 +64,11 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A note that is kept with the job.")
 @click.option("--webhook", "webhook_url", help="A URL that is told of the job; --webhook-event says of what.")
 @click.option("--webhook-event", "webhook_events", multiple=True, type=click.Choice(EVENTS))
-@options.option("--webhook-secret", default="", help="Signs what the URL is sent. Best given by the variable.")
+@options.option(
+    "--webhook-secret",
+    default="",
+    help="Signs what the URL is sent: whsec_ and base64. Best given by the variable.",
+)
 @click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
 @watching.out

@@ -5,11 +5,13 @@
 local deployment, list = ARGV[1], ARGV[2]
 local wanted, ready, now = tonumber(ARGV[3]), 0, now_us()
 for _, job in ipairs(redis.call('ZRANGE', active_key(deployment), 0, -1)) do
-  local found = fields(job, 'deadline', 'sealed', 'created', 'added', 'retention_s')
+  local found = fields(job, 'deadline', 'sealed', 'created', 'added', 'retention_s', 'open_s')
   local deadline, used = tonumber(found[1]), tonumber(found[4] or found[3])
-  if deadline > 0 and deadline <= now then
+  if not (deadline and used) then
+    redis.call('ZREM', active_key(deployment), job)  -- no job of ours
+  elseif deadline > 0 and deadline <= now then
     begin_ending(job, 'expired', 'the deadline passed before all items were done')
-  elseif found[2] ~= '1' and used + found[5] * 1000000 <= now then
+  elseif found[2] ~= '1' and used + (found[6] or found[5]) * 1000000 <= now then
     begin_ending(job, 'expired', 'it was left open: never sealed, and without new items')
   else
     ready = ready + redis.call('LLEN', job_key(job, 'ready'))

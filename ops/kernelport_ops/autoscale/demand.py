@@ -56,8 +56,8 @@ class DemandReader:
 
     def boot_s(self, deployment: str) -> float:
         """How long a worker usually takes from launch to its first work, in seconds."""
-        stored: Any = self._redis.hget(keys.autoscale_rates(deployment), "boot_s")
-        return float(stored) if stored else FIRST_BOOT_S
+        known: Any = self._redis.hget(keys.autoscale_rates(deployment), "boot_s")
+        return float(known) if known else FIRST_BOOT_S
 
     def note_boot(self, deployment: str, seconds: float) -> None:
         """A worker has come up."""
@@ -69,7 +69,7 @@ class DemandReader:
         values: Any = self._redis.mget([keys.front_door(stored.name(name)) for name in names]) if names else []
         counters = self._counters.setdefault(deployment, _Counters())
         outstanding = 0
-        for record in stored.read_all(FrontDoorRecord, values, keys.front_door("*")):
+        for record in stored.messages(FrontDoorRecord, values, keys.front_door("*"), stored.MAX_RECORD_BYTES):
             for load in record.loads:
                 if load.deployment == deployment:
                     outstanding += load.requests

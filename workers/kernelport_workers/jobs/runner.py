@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, logs, metrics, tracing
+from kernelport import keys, logs, metrics, stored, tracing
 from kernelport.artifacts import Artifacts
 from kernelport.connections import until_done
 from kernelport.deployments import Deployment
@@ -18,6 +18,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortE
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
+from kernelport.jobs.storage import SharedStorage
 from kernelport.revision import revision_of
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
@@ -50,6 +51,7 @@ class JobRunner:
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
         artifacts: Artifacts,
+        storage: SharedStorage,
         beside: Beside,
         on_done: Callable[[], None],
     ) -> None:
@@ -62,6 +64,7 @@ class JobRunner:
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
+        self._storage = storage
         self._beside = beside
         self._traces = SliceTraces(redis, worker_id)
         self._on_done = on_done
@@ -71,6 +74,9 @@ class JobRunner:
 
         Waits for Redis while it is away.
         """
+        if self._storage.refusal:
+            until_done(lambda: scripts.run(self._redis, "decline", deployment_name, ticket))
+            return lambda: "not taken: its outputs would not be found"
         deployment = self._deployments[deployment_name]
         attempt, most = secrets.token_hex(8), deployment.limits.max_attempts
         with contextlib.ExitStack() as stack:
@@ -93,7 +99,12 @@ class JobRunner:
         return finish
 
     def _run(self, deployment: Deployment, held: Held, hold: Hold) -> "_Run":
-        items = until_done(lambda: self._loader.items(held))
+        try:
+            items = until_done(lambda: self._loader.items(held))
+        except stored.StoredError as error:
+            stored.tell(error)
+            self._stop(held.job, f"the job store cannot be read: {error}")
+            return _Run([], stopped=True)
         if held.died:
             metrics.REDELIVERIES.labels(deployment.name).inc()
         if held.died_alone >= deployment.limits.max_attempts:
@@ -110,7 +121,9 @@ class JobRunner:
 
     def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:
         keeping_s = time.monotonic()
-        if run.ran is None:
+        if run.ran is None and run.stopped:
+            result = _Result(BatchResult(page=held.page), [])
+        elif run.ran is None:
             result = self._given_up(held, run)
         else:
             result = self._result(deployment, ticket, held, hold, run, run.ran)
@@ -153,8 +166,11 @@ class JobRunner:
             if isinstance(result, ItemResult):
                 batch.items.append(result)
                 continue
-            log.error("job %s stops: %s", held.job, result)
-            until_done(lambda result=result: scripts.run(self._redis, "stop", held.job, "failed", str(result)))  # type: ignore[misc]
+            self._stop(held.job, str(result))
+
+    def _stop(self, job: str, reason: str) -> None:
+        log.error("job %s stops: %s", job, reason)
+        until_done(lambda: scripts.run(self._redis, "stop", job, "failed", reason))
 
     def _complete(self, deployment: str, ticket: str, held: Held, result: "_Result") -> bool:
         batch = result.batch
@@ -186,7 +202,7 @@ class _Run:
     """The items of a slice, and what the backend made of them: nothing when they are given up.
 
     Attributes:
-        stopped: the job was stopped, or its deadline passed, on the way.
+        stopped: the job was stopped, or its deadline passed, on the way or before.
     """
 
     items: Sequence[JobItem]

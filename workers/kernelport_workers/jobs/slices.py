@@ -8,10 +8,11 @@ from typing import Any, Generic, Self, TypeVar
 
 from redis import Redis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
+from kernelport.jobs.records import page_of
 from kernelport.v1 import inference_pb2
 from kernelport.v1.job_pb2 import JobSpec, NewItem
 
@@ -98,16 +99,25 @@ class Loader:
         return self._specs.get(job, lambda: self._spec(job))
 
     def items(self, held: Held) -> list[JobItem]:
-        """The items of a slice that are to be run."""
+        """The items of a slice that are to be run.
+
+        Raises:
+            StoredError: what Redis holds of the job cannot be read.
+        """
         spec = self.spec(held.job)
         page = self._pages.get((held.job, held.page), lambda: self._page(held.job, held.page))
-        return [_item(spec, position, page.items[position]) for position in held.positions]
+        if len(page.items) < held.first + held.count:
+            raise stored.StoredError(
+                f"{keys.taken_slices(spec.deployment)}: expected a slice of {len(page.items)} items"
+            )
+        return [_item(spec, held, page, position) for position in held.positions]
 
     def _spec(self, job: str) -> JobSpec:
-        return JobSpec.FromString(self._there(self._redis.get(keys.job(job, "spec")), job))
+        value = self._there(self._redis.get(keys.job(job, "spec")), job)
+        return stored.message(JobSpec, value, keys.job(job, "spec"))
 
     def _page(self, job: str, page: int) -> Page:
-        return Page.FromString(self._there(self._redis.hget(keys.job(job, "pages"), str(page)), job))
+        return page_of(self._there(self._redis.hget(keys.job(job, "pages"), str(page)), job), job, page)
 
     def _there(self, value: Any, job: str) -> bytes:
         if value is None:
@@ -131,8 +141,8 @@ class _Recent(Generic[Key, Value]):
         return self._values[key]
 
 
-def _item(spec: JobSpec, position: int, serialized: bytes) -> JobItem:
-    new = NewItem.FromString(serialized)
+def _item(spec: JobSpec, held: Held, page: Page, position: int) -> JobItem:
+    new = stored.message(NewItem, page.items[position], keys.job(held.job, "pages"))
     own = {tensor.name for tensor in new.inputs}
     shared = [tensor for tensor in spec.shared_inputs if tensor.name not in own]
     request = inference_pb2.InferRequest(model=spec.deployment, inputs=[*new.inputs, *shared])
