@@ -12,7 +12,6 @@ from kernelport import logs, tracing
 from kernelport.artifacts import ArtifactsError
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError
-from kernelport_api.aside import give_way
 from kernelport_api.server import ListenError, serve
 
 
@@ -24,7 +23,6 @@ def main() -> None:
         tracing.set_up("kernelport-front-door")
         _relax_garbage_collection()
         _take_all_files()
-        give_way()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:

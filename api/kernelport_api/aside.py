@@ -10,15 +10,19 @@ Result = TypeVar("Result")
 
 # One thread, so that the event loop competes with one alone for the interpreter, however many callers send such work.
 _thread = ThreadPoolExecutor(1, "aside")
-# How long the event loop waits until a thread gives way. Python's own 5 ms would be felt at each step of each call.
+# How long the event loop waits until the thread gives way. Python's own 5 ms would be felt at each step of each call.
 GIVES_WAY_S = 0.000_5
-
-
-def give_way() -> None:
-    """Has every thread of this process give way to the event loop soon."""
-    sys.setswitchinterval(GIVES_WAY_S)
 
 
 async def aside(work: Callable[..., Result], *arguments: object) -> Result:
     """What `work` gives, done after what was handed in before."""
-    return await asyncio.get_running_loop().run_in_executor(_thread, work, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_thread, _giving_way, work, *arguments)
+
+
+def _giving_way(work: Callable[..., Result], *arguments: object) -> Result:
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(GIVES_WAY_S)
+    try:
+        return work(*arguments)
+    finally:
+        sys.setswitchinterval(usual_s)

@@ -10,10 +10,9 @@ import grpc
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import logs, metrics, tensors, tracing
+from kernelport import logs, metrics, tracing
 from kernelport.deployments import Deployment
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
-from kernelport.limits import MAX_TENSORS
 from kernelport.metrics import labelled
 from kernelport.stacking import ANY
 from kernelport.v1 import inference_pb2 as pb
@@ -23,7 +22,7 @@ from kernelport_api.aside import aside
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.inputs import are_slow_to_check, input_violations
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
-from kernelport_api.parsing import SMALL_BYTES, parsed
+from kernelport_api.parsing import parsed
 from kernelport_api.request_ids import RequestIds, check
 from kernelport_api.workers import Model, WorkerView
 
@@ -116,12 +115,10 @@ class Inference:
     async def _fitting(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Model | None:
         """The model that takes the request; None when no worker has ever said what it takes."""
         inputs = request.inputs
-        if len(body) <= SMALL_BYTES and len(inputs) <= MAX_TENSORS:
-            _raise_any(tensors.violations(inputs))
-        elif are_slow_to_check(inputs):
-            await aside(_raise_any, input_violations(inputs))
+        if are_slow_to_check(inputs, len(body)):
+            await aside(_raise_any, input_violations(inputs, len(body)))
         else:
-            _raise_any(input_violations(inputs))
+            _raise_any(input_violations(inputs, len(body)))
         check(request)
         model = await self._model(deployment)
         if model is not None:

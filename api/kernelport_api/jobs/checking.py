@@ -27,7 +27,7 @@ _AUDIO = {pb.OUTPUT_FORMAT_WAV, pb.OUTPUT_FORMAT_FLAC, pb.OUTPUT_FORMAT_OGG, pb.
 
 def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[FieldViolation]:
     """What is wrong with a job's spec; `signature` is what the deployment takes and gives, where that is known."""
-    yield from shared_violations(spec.shared_inputs, signature)
+    yield from shared_violations(spec, signature)
     if signature is not None and spec.output_format in _AUDIO and not is_speech(signature):
         yield FieldViolation("spec.output_format", "expected OUTPUT_FORMAT_NPZ: the deployment gives no audio")
     if spec.output_format not in pb.OutputFormat.values():
@@ -46,9 +46,10 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
         yield from _webhook_violations(spec.webhook)
 
 
-def shared_violations(shared: Sequence[Tensor], signature: Signature | None) -> Iterator[FieldViolation]:
-    """What is wrong with inputs that all items share."""
-    found = list(input_violations(shared, "spec.shared_inputs"))
+def shared_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[FieldViolation]:
+    """What is wrong with the inputs that all items share."""
+    shared = spec.shared_inputs
+    found = list(input_violations(shared, spec.ByteSize(), "spec.shared_inputs"))
     yield from found
     if signature is not None and not found:
         # A shared input that is missing may be each item's own.
@@ -73,7 +74,7 @@ def item_violations(
         if not 0 < len(item.id) <= MAX_NAME:
             yield FieldViolation(f"items[{index}].id", f"expected 1 to {MAX_NAME} characters, got {len(item.id)}")
             continue
-        found = list(input_violations(item.inputs)) or list(
+        found = list(input_violations(item.inputs, item.ByteSize())) or list(
             declared.violations(item.inputs, elsewhere=elsewhere) if declared else ()
         )
         for violation in found:

@@ -80,7 +80,7 @@ class Submission:
         deployment = self._deployment(spec.deployment)
         self._check_storage(deployment.name)
         signature = await reached(self._workers.signature(deployment.name))
-        await _checked(spec.shared_inputs, lambda: spec_violations(spec, signature))
+        await _checked(spec, lambda: spec_violations(spec, signature))
         networks = parse_networks(self._settings.webhook_networks)
         if spec.HasField("webhook") and (refused := refusal(spec.webhook.url, networks)):
             _raise_any([FieldViolation("spec.webhook.url", refused)])
@@ -124,10 +124,12 @@ class Submission:
         record = await self._store.get(job_id)
         deployment = self._deployment(record.deployment)
         signature = await reached(self._workers.signature(deployment.name))
-        shared = (await self._store.spec(job_id)).shared_inputs
-        await _checked(shared, lambda: shared_violations(shared, signature))  # what it takes may be known by now
+        spec = await self._store.spec(job_id)
+        await _checked(spec, lambda: shared_violations(spec, signature))  # what it takes may be known by now
         digest = await self._store.digest(record, record.number("items"))
-        return Adder(self._store, self._workers, record, deployment, list(shared), signature, digest, repeated)
+        return Adder(
+            self._store, self._workers, record, deployment, list(spec.shared_inputs), signature, digest, repeated
+        )
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
@@ -220,10 +222,11 @@ class Adder:
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
         items, digests = items[skipped:], digests[skipped + 1 :]
-        names = await aside(names_in, self._shared)
+        is_slow = are_slow_to_check(self._shared, sum(tensor.ByteSize() for tensor in self._shared))
+        names = await aside(names_in, self._shared) if is_slow else names_in(self._shared)
         for start in range(0, len(items), CHECKED_AT_ONCE):
             chunk = items[start : start + CHECKED_AT_ONCE]
-            is_slow = any(are_slow_to_check(item.inputs) for item in chunk)
+            is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in chunk)
             found, named = await aside(self._look, chunk) if is_slow else self._look(chunk)
             if found:
                 _raise_any([FieldViolation(_moved(each.field, skipped + start), each.description) for each in found])
@@ -311,10 +314,9 @@ async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
     await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
 
 
-async def _checked(inputs: Sequence[Tensor], look: Callable[[], Iterator[FieldViolation]]) -> None:
-    """Raises what a look at inputs finds; at large ones aside from the event loop."""
-    is_large = sum(len(tensor.data) for tensor in inputs) > SMALL_BYTES
-    _raise_any(await aside(lambda: list(look())) if is_large else list(look()))
+async def _checked(spec: pb.JobSpec, look: Callable[[], Iterator[FieldViolation]]) -> None:
+    """Raises what a look at a spec finds; at a large one aside from the event loop."""
+    _raise_any(await aside(lambda: list(look())) if spec.ByteSize() > SMALL_BYTES else list(look()))
 
 
 def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:
