@@ -64,7 +64,7 @@ jumps (float[N] x) => (bool[N] jump)
 
 @dataclass
 class Here:
-    """Where commands run: a folder, the front door's port, and the [:password@]host:port of a Redis where there is one."""
+    """Where commands run: a folder, the front door's port, and the [:password@]host:port of a Redis that is there."""
 
     folder: Path
     port: int
