@@ -26,8 +26,10 @@ def private_folder(path: Path) -> Path:
 
 
 def open_private(path: str, flags: int) -> int:
-    """An `opener` for `open`: what it creates only this user can read."""
-    return os.open(path, flags, 0o600)
+    """An `opener` for `open`: only this user can read the file, be it new or left by an earlier version."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def write_private(path: Path, text: str) -> None:
