@@ -119,6 +119,7 @@ class Settings:
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
         log_format: text, for people, or json, one object a line.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
+        roll: whether workers serve beside live ones of another revision of their deployments.
     """
 
     redis_url: str = DEFAULT_REDIS_URL
@@ -141,6 +142,7 @@ class Settings:
     storage_patience_s: float = 30.0
     job_retention_s: float = 7 * 24 * 3600.0
     custom_ops: bool = False
+    roll: bool = False
 
     @property
     def artifacts_url(self) -> str:
@@ -230,4 +232,5 @@ _PARSERS: dict[str, Any] = {
     "log_level": _log_level,
     "log_format": _log_format,
     "custom_ops": _switch,
+    "roll": _switch,
 }

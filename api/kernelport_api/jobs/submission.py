@@ -76,7 +76,7 @@ class Submission:
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
-            "max_batch": deployment.batching.max_batch,
+            "max_batch": self.max_batch(deployment),
             "deadline": spec.deadline_unix_us,
             "retention_s": spec.retention_s or round(self._settings.job_retention_s),
             "output_url": self._artifacts.url(job_id),
@@ -111,6 +111,10 @@ class Submission:
         shared = (await self._store.spec(job_id)).shared_inputs
         digest = await self._store.digest(record, record.number("items"))
         return Adder(self._store, self._workers, record, deployment, list(shared), signature, digest, repeated)
+
+    def max_batch(self, deployment: Deployment) -> int:
+        """How many items a slice may have, as things are now."""
+        return self._workers.batching(deployment).max_batch
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
@@ -222,7 +226,8 @@ class Adder:
             return
         items, self._items, self._bytes = self._items, [], 0
         stacking = Stacking.of(self._signature)
-        packed = await asyncio.to_thread(pack, items, self._stored, self._deployment.batching, stacking, self._shared)
+        limits = self._workers.batching(self._deployment)
+        packed = await asyncio.to_thread(pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise _duplicate(_repeated(items))
         answer, *details = await self._store.run(
