@@ -157,6 +157,7 @@ class Stack:
             while not (stopped() or self._are_admitted() or time.monotonic() > deadline):
                 self._check_services()
                 time.sleep(READY_POLL_S)
+            self._check_services()
             if stopped():
                 return {}
             self._start_front_door()
