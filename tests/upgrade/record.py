@@ -2,8 +2,8 @@
 
 With a checkout of version 0.1.0 (commit 4959b23) in OLD:
 
-    cd $OLD
-    PYTHONPATH=$OLD:$OLD/api:$OLD/workers:$OLD/ops python .../tests/upgrade/record.py .../tests/upgrade/version_0_1_0.json
+    HERE=$PWD/tests/upgrade; cd $OLD
+    PYTHONPATH=$OLD:$OLD/api:$OLD/workers:$OLD/ops python $HERE/record.py $HERE/version_0_1_0.json
 
 It runs on the code of that checkout alone. Values are JSON strings of the characters U+0000 to U+00FF, one a byte.
 """
@@ -15,19 +15,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import onnx
 import yaml
+from redis import Redis
+
 from kernelport import tensors
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport.queues import celery_message
 from kernelport.stack import Stack
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
-from redis import Redis
 from tests.conftest import discard, stack_settings
 from tests.waiting import wait_for
-
-import grpc
 
 FAR_FUTURE_UNIX_US = 4_000_000_000_000_000
 # Ten numbers each, about the number of the request: its first one is far from the last one of the request before.
@@ -36,7 +36,7 @@ HELD = float("inf")
 
 
 def write_deployments(folder: Path) -> Path:
-    """`jump` says of each number whether it is more than 2 from the one before; `journal` is a pipeline of the tests."""
+    """`jump` says of each number whether it is over 2 from the one before; `journal` is a pipeline of the tests."""
     text = """<ir_version: 8, opset_import: ["" : 17]> jump (float[N] x) => (bool[N] flag) {
         zero = Constant <value = int64[1] {0}> ()
         one = Constant <value = int64[1] {1}> ()
@@ -144,12 +144,15 @@ def main() -> None:
             worker = redis.get(worker_key)
             job = half_a_job(stack, folder / "journal")
             kept = dump(redis)
+            outputs = folder / "state" / "artifacts" / job
+            files = {path.name: _plain(path.read_bytes()) for path in sorted(outputs.iterdir())}
             discard(stack.children.values())
     living = ("kp:worker", "kp:front-door", "kp:replies", "_kombu")
     recorded = {
         "worker": _plain(worker),
         "batch": _plain(batch_of_jumps()),
         "job": job,
+        "files": files,
         "redis": {key: value for key, value in kept.items() if not key.startswith(living)},
     }
     Path(sys.argv[1]).write_text(json.dumps(recorded, indent=1) + "\n")
