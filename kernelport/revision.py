@@ -11,7 +11,6 @@ import json
 import mmap
 import os
 from collections.abc import Collection
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -60,14 +59,15 @@ def _code(deployment: Deployment) -> dict[str, str | None]:
 
 def _version_of(module: str) -> str | None:
     """The version of the distribution that a module comes from; None for a module in some folder."""
-    names = _distributions().get(module.partition(".")[0], [])
-    return ", ".join(metadata.version(name) for name in sorted(set(names))) or None
-
-
-@cache
-def _distributions() -> dict[str, list[str]]:
-    # An editable installation does not list its packages.
-    return {**metadata.packages_distributions(), "kernelport_workers": ["kernelport"]}
+    package = module.partition(".")[0]
+    if package == "kernelport_workers":  # an editable installation, such as that of a checkout, does not list it
+        return metadata.version("kernelport")
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for distribution in metadata.distributions(path=[str(Path(folder).parent)]):
+            if f"\n{package}/" in f"\n{distribution.read_text('RECORD')}":
+                return distribution.version
+    return None
 
 
 def _files(manifest: Manifest) -> dict[str, str] | None:

@@ -15,7 +15,7 @@ from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.registry import Hold, beat, forget, hold_revisions
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.outages import until_done
+from kernelport_workers.outages import PASSING, until_done
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Heartbeat:
     Args:
         revisions: by deployment.
         roll: whether the worker may serve beside workers of other revisions.
-        on_refused: called when the worker cannot come back: it was not heard of for a while, and workers of another
+        on_refused: called when the worker may not go on: it was not heard of for a while, and workers of another
             revision came instead.
     """
 
@@ -61,21 +61,24 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """From now on no worker of another revision starts. Waits for Redis while it is away.
+        """From now on no worker of another revision starts; while Redis is away, once it is back.
 
         Raises:
             OtherRevisionError: when live workers serve another revision.
         """
-        first = other = until_done(self._hold)
-        while first is not None and other is not None:
-            if other.until_ms > first.until_ms:  # it lives, and is no dead one whose hold is not over
-                raise self._refusal(other)
-            time.sleep(LOOK_AGAIN_S)
-            other = until_done(self._hold)
+        try:
+            self._hold()
+        except PASSING as error:
+            log.warning("Redis cannot tell yet who else serves: %s", error)
         self._thread.start()
 
     def serve(self, backends: Mapping[str, Backend], shared_folder: str) -> None:
-        """The worker has loaded its models, and takes work from now on."""
+        """The worker has loaded its models, and takes work from now on.
+
+        Raises:
+            OtherRevisionError: when live workers serve another revision.
+        """
+        until_done(self._hold)
         self._worker.device = ", ".join(sorted({backend.device for backend in backends.values()}))
         self._worker.ready_unix_s = int(time.time())
         served = [
@@ -105,20 +108,30 @@ class Heartbeat:
         while not self._stopped:
             try:
                 self._beat()
+            except OtherRevisionError as error:
+                self._on_refused(error)
             except RedisError as error:
                 log.warning("cannot write the heartbeat: %s", error)
             self._due.wait(self._ttl_s / BEATS_PER_TTL)
             self._due.clear()
 
     def _beat(self) -> None:
-        if (other := self._hold()) is not None:
-            self._on_refused(self._refusal(other))
-        elif self._record is not None and beat(self._redis, self._record, self._ttl_s) and not self._asked_to_go:
+        self._hold()
+        if self._record is not None and beat(self._redis, self._record, self._ttl_s) and not self._asked_to_go:
             self._asked_to_go = True
             log.info("asked to finish and go")
             os.kill(os.getpid(), signal.SIGTERM)  # Celery's warm shutdown
 
-    def _hold(self) -> Hold | None:
+    def _hold(self) -> None:
+        """Holds the revisions, unless a live worker holds others. A hold that one which died has left is waited out."""
+        first = other = self._try_to_hold()
+        while first is not None and other is not None:
+            if other.until_ms > first.until_ms:
+                raise self._refusal(other)
+            time.sleep(LOOK_AGAIN_S)
+            other = self._try_to_hold()
+
+    def _try_to_hold(self) -> Hold | None:
         worker = self._worker
         return hold_revisions(self._redis, worker.id, worker.host, self._revisions, self._ttl_s, self._roll)
 
