@@ -133,6 +133,8 @@ def test_rolled_revisions_serve_side_by_side_until_the_old_one_has_drained(serve
             for item in items:
                 with np.load(client.jobs.fetch(job.id, item, tmp_path / "items")) as arrays:
                     assert arrays["y"] == made_by[item.revision]
+            kept = {float(client.infer("rolled", one, request_id="once")["y"][0]) for _ in range(20)}
+            assert len(kept) == 1
 
             old_process.send_signal(signal.SIGTERM)
             old_process.communicate(timeout=30)
