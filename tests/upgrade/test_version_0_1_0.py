@@ -83,7 +83,7 @@ def answered(redis: Redis, requests: int) -> list[int]:
     """Answers requests in the place of a worker; the size of each batch that came."""
     sizes: list[int] = []
     while sum(sizes) < requests:
-        _, message = redis.brpop("kp.jump", timeout=30)  # type: ignore[misc]
+        message = wait_for(lambda: redis.rpop("kp.jump"))
         ((body,), _, _) = msgpack.unpackb(base64.b64decode(json.loads(message)["body"]))
         batch = Batch.FromString(body)
         flags = inference_pb2.InferResponse(outputs=tensors.from_arrays({"flag": np.zeros(10, bool)}))
@@ -123,7 +123,7 @@ def test_a_batch_of_a_front_door_of_0_1_0_is_answered_and_its_requests_see_nothi
 ) -> None:
     with shared_worker(stack, ["jump"], tmp_path):
         redis.lpush("kp.jump", RECORDED["batch"].encode("latin-1"))
-        _, value = redis.brpop(keys.replies("recorded"), timeout=30)  # type: ignore[misc]
+        value = wait_for(lambda: redis.rpop(keys.replies("recorded")))
     answers = {completion.id.decode(): completion for completion in Reply.FromString(value).completions}
     assert answers.keys() == {f"recorded-{number}" for number in range(len(SERIES))}
     for completion in answers.values():

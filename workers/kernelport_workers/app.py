@@ -123,6 +123,8 @@ class Process:
             log.info("loading %s", name)
             with _loading(deployments[name]):
                 self.backends[name] = backends.load(deployments[name])
+                if backends.revision(deployments[name]) != revisions[name]:
+                    raise LoadError("its files were changed while it was loaded; start the worker again")
             log.info("loaded %s on %s", name, self.backends[name].device)
         beside = self.consuming
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, beside, self.shared)
