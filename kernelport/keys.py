@@ -4,6 +4,7 @@
 |---|---|---|
 | kp:workers | set of worker ids | a minute after the last heartbeat of any worker |
 | kp:worker:<id> | serialized WorkerRecord | until the worker's heartbeat is overdue |
+| kp:revisions:<deployment> | hash by worker id: the revision it holds, and until when | a minute after the last hold |
 | kp:drain:<worker id> | `asked` or `done` | a day after a worker was asked to finish and go |
 | kp:signature:<deployment> | serialized Signature | 30 days after a worker last loaded it |
 | kp:front-doors | set of front door names | a minute after the last heartbeat of any front door |
@@ -109,6 +110,11 @@ CLAIM_TTL_PAST_DEADLINE_S = 600
 def worker(worker_id: str) -> str:
     """Holds the WorkerRecord of a live worker."""
     return f"kp:worker:{worker_id}"
+
+
+def revisions(deployment: str) -> str:
+    """Holds the revisions of a deployment that workers serve, or are about to."""
+    return f"kp:revisions:{deployment}"
 
 
 def drain(worker_id: str) -> str:

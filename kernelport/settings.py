@@ -137,6 +137,7 @@ class Settings:
             without a manifest whose job is gone.
         log_format: text, for people, or json, one object a line.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
+        roll: whether workers serve beside live ones of another revision of their deployments.
     """
 
     redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
@@ -160,6 +161,7 @@ class Settings:
     job_retention_s: float = 7 * 24 * 3600.0
     abandoned_s: float = 7 * 24 * 3600.0
     custom_ops: bool = False
+    roll: bool = False
 
     @property
     def artifacts_url(self) -> str:
@@ -250,4 +252,5 @@ _PARSERS: dict[str, Any] = {
     "log_level": _log_level,
     "log_format": _log_format,
     "custom_ops": _switch,
+    "roll": _switch,
 }

@@ -60,7 +60,12 @@ class Dispatcher:
         self._claims = claims
         self._replies = replies
         self._formers = {
-            name: BatchFormer(deployment, self._publish, lambda name=name: len(workers.workers(name)))  # type: ignore[misc]
+            name: BatchFormer(
+                name,
+                self._publish,
+                lambda name=name: len(workers.workers(name)),  # type: ignore[misc]
+                lambda deployment=deployment: workers.batching(deployment),  # type: ignore[misc]
+            )
             for name, deployment in deployments.items()
         }
         self._ids = itertools.count()

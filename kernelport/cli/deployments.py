@@ -52,7 +52,7 @@ def list_deployments(target: str, as_json: bool) -> None:
 @options.target
 @as_json
 def show(name: str, target: str, as_json: bool) -> None:
-    """One deployment: backend, state, live workers, inputs, outputs, policy."""
+    """One deployment: backend, state, revisions, live workers, inputs, outputs, policy."""
     with Client(target) as client:
         found = client.deployment(name)
     if as_json:
@@ -67,6 +67,8 @@ def show(name: str, target: str, as_json: bool) -> None:
     )
     if found.HasField("signature"):
         click.echo(f"  stacking   {_stacking(found.signature)}")
+    for (revision, compute_path), hosts in _revisions(found.workers).items():
+        click.echo(f"  revision   {revision} on {', '.join(hosts)} ({compute_path})")
     for worker in found.workers:
         click.echo(f"  worker     {worker.id} on {worker.host} (pid {worker.pid}, {worker.device})")
         if worker.jobs_refused:
@@ -114,6 +116,16 @@ def _stacking(signature: pb.Signature) -> str:
     )
     reason = f" ({signature.reason})" if signature.reason else ""
     return f"requests are stacked, {basis}{reason}, along axes: {axes}"
+
+
+def _revisions(workers: Iterable[pb.Worker]) -> dict[tuple[str, str], list[str]]:
+    """The hosts by revision and compute path, in the order in which workers became ready."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for worker in workers:
+        hosts = found.setdefault((worker.revision or "unknown", worker.compute_path or worker.device), [])
+        if worker.host not in hosts:
+            hosts.append(worker.host)
+    return found
 
 
 def _padded(spec: TensorSpec) -> str:

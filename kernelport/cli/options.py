@@ -104,6 +104,11 @@ custom_ops = option(
     is_flag=True,
     help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
 )
+roll = option(
+    "--roll",
+    is_flag=True,
+    help="Serve beside live workers of another revision of the same deployment, until these are stopped.",
+)
 timeout = option("--timeout", type=Seconds(), default=None, help="Seconds a call may take.")
 
 

@@ -41,6 +41,7 @@ _COUNT = click.IntRange(1, 2**31 - 1)
 @options.state_dir
 @options.redis_url
 @options.custom_ops
+@options.roll
 def serve(
     backend: str,
     model_path: Path | None,
@@ -54,6 +55,7 @@ def serve(
     state_dir: Path,
     redis_url: str | None,
     custom_ops: bool,
+    roll: bool,
 ) -> None:
     """Serve one model file, or one manifest, without a deployments file."""
     with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
@@ -75,7 +77,9 @@ def serve(
             "batching": {"max_batch": max_batch, "max_rows": max_rows, "axes": batch_axes},
         }
         table.write_text(yaml.safe_dump({"deployments": {name: entry}}))
-        settings = replace(Settings.from_environment(), listen=listen, deployments_file=table, custom_ops=custom_ops)
+        settings = replace(
+            Settings.from_environment(), listen=listen, deployments_file=table, custom_ops=custom_ops, roll=roll
+        )
         click.echo(f"serving {name}")
         run_until_stopped(Stack(settings, [name], state_dir, redis_url))
 

@@ -19,6 +19,7 @@ from kernelport.stack.worker_command import worker_command
 @options.state_dir
 @options.deployments_file
 @options.custom_ops
+@options.roll
 def worker(
     deployments: tuple[str, ...],
     extra: tuple[str, ...],
@@ -26,6 +27,7 @@ def worker(
     state_dir: Path,
     deployments_file: Path | None,
     custom_ops: bool,
+    roll: bool,
 ) -> None:
     """Run a worker pinned to the queues of DEPLOYMENTS, in the foreground.
 
@@ -35,6 +37,7 @@ def worker(
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
     os.environ[f"{PREFIX}CUSTOM_OPS"] = str(custom_ops)
+    os.environ[f"{PREFIX}ROLL"] = str(roll)
     known = deployment_names(Settings.from_environment().deployments_file)
     for name in deployments:
         if name not in known:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from kernelport.registry import REFUSED
 from kernelport.stack.state_folder import open_private
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Child:
     Attributes:
         restarts: how often it was started again, or is about to be.
         has_failed: it is not started again.
+        was_refused: that is because it ended with REFUSED, and to start it again is of no use.
         reason: how it ended last, with the last line of its log; empty while it never has.
     """
 
@@ -64,6 +66,7 @@ class Child:
         self.log_file = log_file
         self.restarts = 0
         self.has_failed = False
+        self.was_refused = False
         self.reason = ""
         self._command = list(command)
         self._environment = dict(environment)
@@ -133,6 +136,10 @@ class Child:
                 return
             has_worked |= self._on_exit() or code == 0
             self.reason = f"{_how(code)}: {' '.join(self._log_since(log_begins)[-1:])}".removesuffix(": ")
+            if code == REFUSED:
+                self.was_refused = self.has_failed = True
+                log.error("%s %s", self.name, self.reason)
+                return
             if not has_worked and self.restarts + 1 >= MOST_STARTS:
                 self.has_failed = True
                 log.error("%s %s; given up after %d starts", self.name, self.reason, MOST_STARTS)

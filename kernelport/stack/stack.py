@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from kernelport.client import channel_options
 from kernelport.connections import connect, parameters, problem, shown
-from kernelport.registry import forget
+from kernelport.registry import forget, holds_revision, is_live
 from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
@@ -105,6 +105,7 @@ class Stack:
             artifacts=settings.artifacts or str(state_dir.absolute() / "artifacts"),
         )
         self.deployments = list(deployments)
+        self._worker_ids = {name: f"{name}-{os.getpid()}-{secrets.token_hex(3)}" for name in deployments}
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -116,7 +117,8 @@ class Stack:
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
 
     def start(self) -> None:
-        """Starts Redis, then the rest.
+        """Starts Redis, then the rest. On a Redis that others may use, too, the front door is left to `wait_settled`:
+        until our workers are known not to be refused, it would answer with the models of others.
 
         Raises:
             StackError: when another stack uses the state directory, or Redis does not start.
@@ -130,19 +132,19 @@ class Stack:
                 self._start_redis()
             elif why_not := problem(self._redis):
                 log.warning("waiting for the Redis at %s: %s", shown(self.settings.redis_url), why_not)
-            self._start("front-door", module_command("kernelport_api"))
+            if self._embedded_redis or not self.deployments:
+                self._start_front_door()
             if self._flower is not None:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
             for index, name in enumerate(self.deployments, 1):
-                worker_id = f"{name}-{os.getpid()}"
                 metrics_listen = _port_after(self.settings.metrics_listen, index)
                 self._start(
                     f"worker-{name}",
                     worker_command([name]),
-                    replace(self.settings, worker_id=worker_id, metrics_listen=metrics_listen),
+                    replace(self.settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
                     # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was
                     # in the registry had loaded its model.
-                    on_exit=lambda worker_id=worker_id: self._forget(worker_id),  # type: ignore[misc]
+                    on_exit=lambda name=name: self._forget(name),  # type: ignore[misc]
                 )
         except BaseException:
             self.stop()
@@ -166,9 +168,18 @@ class Stack:
             Why those deployments that do not serve do not, by name.
 
         Raises:
-            StackError: when the front door does not serve, or Redis or Flower has ended; with the end of its log.
+            StackError: when the front door does not serve, or Redis or Flower has ended; with the end of its log. Also
+                when a worker is refused, because others serve another revision of its deployment.
         """
         deadline = time.monotonic() + timeout_s
+        if "front-door" not in self.children:
+            while not (stopped() or self._are_admitted() or time.monotonic() > deadline):
+                self._check_services()
+                time.sleep(READY_POLL_S)
+            self._check_services()
+            if stopped():
+                return {}
+            self._start_front_door()
         failed: dict[str, str] = {}
         waiting = [("", "front-door"), *((name, f"worker-{name}") for name in self.deployments)]
         with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
@@ -176,7 +187,7 @@ class Stack:
             while waiting and not stopped():
                 service, name = waiting[0]
                 child, is_late = self.children[name], time.monotonic() > deadline
-                if _is_serving(health, service):
+                if self._serves(service, health):
                     waiting.pop(0)
                 elif service and (child.has_failed or is_late):
                     reason = child.reason if child.has_failed else f"was not ready within {timeout_s:g} s"
@@ -190,7 +201,12 @@ class Stack:
         return failed
 
     def status(self) -> list[Status]:
-        """The state of every process now."""
+        """The state of every process now.
+
+        Raises:
+            StackError: when a worker was refused: it could not come back, because others came with another revision.
+        """
+        self._check_workers()
         with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             found = [self._status_of(child, health) for child in self.children.values()]
@@ -252,6 +268,9 @@ class Stack:
         shared = SharedFolder.create(f"kernelport-{os.getuid()}-{digest[:16]}")
         self.settings = replace(self.settings, shared_dir=str(shared or ""))
 
+    def _start_front_door(self) -> None:
+        self._start("front-door", module_command("kernelport_api"))
+
     def _start_redis(self) -> None:
         data, config = private_folder(self._state_dir / "redis"), self._state_dir / "redis.conf"
         found = parameters(self.settings.redis_url)
@@ -298,18 +317,42 @@ class Stack:
         child.start()
         return child
 
+    def _are_admitted(self) -> bool:
+        """Whether no worker of another revision comes in the way of ours any more, nor ours in theirs."""
+        try:
+            return all(
+                holds_revision(self._redis, name, self._worker_ids[name]) or self.children[f"worker-{name}"].has_failed
+                for name in self.deployments
+            )
+        except RedisError:
+            return True  # as the front door is to say
+
+    def _check_workers(self) -> None:
+        for child in self.children.values():
+            if child.was_refused:
+                raise StackError(f"{child.name} {child.reason}; its log is {child.log_file}")
+
     def _check_services(self) -> None:
+        self._check_workers()
         for child in self.children.values():
             if child.restarts and not child.name.startswith("worker-"):
                 raise StackError(
                     f"{child.name} ended while starting; its log {child.log_file} ends:\n{child.log_tail()}"
                 )
 
-    def _forget(self, worker_id: str) -> bool:
+    def _forget(self, deployment: str) -> bool:
         try:
-            return forget(self._redis, worker_id)
+            return forget(self._redis, self._worker_ids[deployment], [deployment])
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself
+
+    def _serves(self, deployment: str, health: health_pb2_grpc.HealthStub) -> bool:
+        """Whether the front door serves the deployment, and by our own worker; without a name, whether it serves."""
+        try:
+            ours = not deployment or is_live(self._redis, self._worker_ids[deployment])
+        except RedisError:
+            return False
+        return ours and _is_serving(health, deployment)
 
     def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
         if child.has_failed:
@@ -322,7 +365,7 @@ class Stack:
             state = "serving" if self._flower_answers() else "starting"
         else:
             service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
-            state = "serving" if _is_serving(health, service) else "starting"
+            state = "serving" if self._serves(service, health) else "starting"
         return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
 
     def _status_of_redis(self, child: Child | None) -> Status:

@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 from kernelport import logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
 from kernelport.connections import RETRY_S, connect, outage
-from kernelport.deployments import deployment_names, load_deployments
+from kernelport.deployments import Deployment, deployment_names, load_deployments
 from kernelport.errors import in_words
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.storage import SharedStorage
@@ -40,7 +40,7 @@ from kernelport.queues import (
     queue_name,
     read_batch,
 )
-from kernelport.registry import note_drained
+from kernelport.registry import REFUSED, note_drained
 from kernelport.schema import ConfigError
 from kernelport.settings import Settings, SettingsError, drop_variables
 from kernelport.shared_folder import SharedFolder
@@ -50,7 +50,7 @@ from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
 from kernelport_workers.delivery_note import Take
-from kernelport_workers.heartbeat import Heartbeat
+from kernelport_workers.heartbeat import Heartbeat, OtherRevisionError
 from kernelport_workers.jobs.feeder import Feeder
 from kernelport_workers.jobs.runner import JobRunner
 from kernelport_workers.runner import Finish
@@ -122,10 +122,12 @@ class Process:
         self.notifier = Notifier(self.redis, settings.webhook_networks)
 
     def load(self, queues: list[str]) -> None:
-        """Loads the models of the deployments whose queues are consumed, and shows the metrics.
+        """Loads the models of the deployments whose queues are consumed, and shows the metrics. From its beginning on
+        the worker holds their revisions.
 
         Raises:
             LoadError: when a queue is no deployment's, a model cannot be loaded here, or the metrics' port is taken.
+            OtherRevisionError: when live workers serve another revision of a deployment.
             ConfigError: when the deployments file is not valid.
             ArtifactsError: when outputs cannot go where they should.
         """
@@ -141,17 +143,25 @@ class Process:
             if name not in deployments:
                 known = ", ".join(queue_name(known) for known in sorted(deployment_names(settings.deployments_file)))
                 raise LoadError(f"queue {queue!r} belongs to no deployment: choose with -Q among {known}")
+        revisions: dict[str, str] = {}
+        for name in names.values():
+            with _loading(deployments[name]):
+                revisions[name] = backends.revision(deployments[name])
+        artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
+        storage = SharedStorage(self.redis, artifacts)
+        self.heartbeat = Heartbeat(
+            self.redis, settings.heartbeat_ttl_s, self.id, revisions, storage, settings.roll, on_refused=_end_refused
+        )
+        self.heartbeat.start()
+        for name in names.values():
             log.info("loading %s", name)
-            with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
-                try:
-                    self.backends[name] = backends.load(deployments[name])
-                except LoadError as error:
-                    raise LoadError(f"cannot load {name}: {error}") from error
+            with _loading(deployments[name]):
+                self.backends[name] = backends.load(deployments[name])
+                if backends.revision(deployments[name]) != revisions[name]:
+                    raise LoadError("its files were changed while it was loaded; start the worker again")
             log.info("loaded %s on %s", name, self.backends[name].device)
         beside = self.consuming
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, beside, self.shared)
-        artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
-        storage = SharedStorage(self.redis, artifacts)
         with contextlib.suppress(RedisError):  # the finisher looks again
             storage.look()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
@@ -161,15 +171,15 @@ class Process:
             finisher.kick()
 
         self.jobs = JobRunner(
-            self.redis, settings, self.id, deployments, self.backends, artifacts, storage, beside, look_again
+            self.redis, settings, self.id, deployments, self.backends, revisions, artifacts, storage, beside, look_again
         )
         self.feeder, self.finisher = feeder, finisher
-        shared_folder = self.shared.id if self.shared else ""
-        self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder, storage)
 
     def start(self) -> None:
         """The worker takes work from now on."""
-        for each in (self.heartbeat, self.feeder, self.finisher, self.notifier):
+        if self.heartbeat is not None:
+            self.heartbeat.serve(self.backends, self.shared.id if self.shared else "")
+        for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.start()
 
@@ -214,7 +224,21 @@ def _ended_after(limit_s: float, what: str) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _end(reason: str) -> NoReturn:
+@contextlib.contextmanager
+def _loading(deployment: Deployment) -> Iterator[None]:
+    """Bounds the time of a load, and says whose it was when it fails."""
+    with _ended_after(deployment.timeouts.load_s, f"loading {deployment.name}"):
+        try:
+            yield
+        except LoadError as error:
+            raise LoadError(f"cannot load {deployment.name}: {error}") from error
+
+
+def _end_refused(error: OtherRevisionError) -> NoReturn:
+    _end(str(error), REFUSED)
+
+
+def _end(reason: str, code: int = 1) -> NoReturn:
     """Ends the process whatever its threads do; the reason is its last words."""
     if settings.log_format == "json":
         log.critical(reason)
@@ -222,7 +246,7 @@ def _end(reason: str) -> NoReturn:
         sys.stderr.write(f"kernelport worker: {reason}\n")
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)
 
 
 @contextlib.contextmanager
@@ -232,6 +256,8 @@ def _ended_by_failure() -> Iterator[None]:
         yield
     except (LoadError, ConfigError, ArtifactsError) as error:
         _end(str(error))
+    except OtherRevisionError as error:
+        _end_refused(error)
     except BaseException as error:
         log.exception("cannot start")
         _end(in_words(error))

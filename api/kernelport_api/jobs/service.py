@@ -132,7 +132,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         deployment = self._deployments.get(record.deployment)
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
-        most = deployment.batching.max_batch
+        most = self._submission.max_batch(deployment)
         await self._store.change("resume", "resume", record.id, request.deadline_unix_us, most)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))

@@ -91,7 +91,7 @@ class Submission:
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
-            "max_batch": deployment.batching.max_batch,
+            "max_batch": self.max_batch(deployment),
             "deadline": spec.deadline_unix_us,
             "retention_s": (retention_s := spec.retention_s or round(self._settings.job_retention_s)),
             "open_s": min(retention_s, round(self._settings.abandoned_s)),
@@ -130,6 +130,10 @@ class Submission:
         return Adder(
             self._store, self._workers, record, deployment, list(spec.shared_inputs), signature, digest, repeated
         )
+
+    def max_batch(self, deployment: Deployment) -> int:
+        """How many items a slice may have, as things are now."""
+        return self._workers.batching(deployment).max_batch
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
@@ -260,7 +264,8 @@ class Adder:
             return
         items, self._items, self._bytes = self._items, [], 0
         stacking = Stacking.of(self._signature)
-        packed = await aside(pack, items, self._stored, self._deployment.batching, stacking, self._shared)
+        limits = self._workers.batching(self._deployment)
+        packed = await aside(pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise _duplicate(_repeated(items))
         answer, *details = await self._store.run(

@@ -68,7 +68,7 @@ class LocalProvider:
         machine = Machine(
             order.name, order.deployment, 1, order.offer.price, float(order.epoch), Status.RUNNING, order.name
         )
-        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen="")
+        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen="", roll=True)
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)

@@ -53,12 +53,19 @@ class Backend(ABC):
     device: str
     """Where it runs, for people: `cpu`, `cuda:0`, `cpu (interpreted)`."""
 
+    compute_path: str = ""
+    """Where and how it computes, for people: device, precision, threads, kernels; what it answers depends on them by
+    rounding only. Empty: `device` says it all."""
+
     checks_output_shapes: ClassVar[bool] = True
     """Whether an output of another rank or fixed size than `signature` says is a failure. Names and dtypes always
     count."""
 
     requirements: ClassVar[Mapping[str, str]] = {}
     """The modules it imports when it loads, each with what to install where it is missing."""
+
+    compute_options: ClassVar[frozenset[str]] = frozenset()
+    """The options of a manifest that only choose a compute path: workers that differ in them serve one revision."""
 
     @classmethod
     def check_requirements(cls) -> None:

@@ -19,7 +19,6 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.storage import SharedStorage
-from kernelport.revision import revision_of
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
 from kernelport.signature import is_speech
@@ -39,6 +38,7 @@ class JobRunner:
     """What a worker does with tickets.
 
     Args:
+        revisions: of the deployments.
         beside: what the message before has left to do.
         on_done: called after each slice.
     """
@@ -50,6 +50,7 @@ class JobRunner:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
+        revisions: Mapping[str, str],
         artifacts: Artifacts,
         storage: SharedStorage,
         beside: Beside,
@@ -59,7 +60,7 @@ class JobRunner:
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
-        self._revisions = {name: revision_of(deployments[name]) for name in backends}
+        self._revisions = revisions
         self._runners = {name: Runner(backend) for name, backend in backends.items()}
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
