@@ -20,6 +20,7 @@ Name = Literal[
     "create",
     "delete",
     "discard",
+    "expire",
     "finish",
     "finishing",
     "hook",

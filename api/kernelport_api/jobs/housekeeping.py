@@ -24,6 +24,7 @@ async def keep_feeding(deployments: Mapping[str, Deployment], store: JobStore, w
     while True:
         for name in deployments:
             try:
+                await _expire(store, name)
                 await tick(store, workers, name)
                 backlog = await Backlog.read_async(store.redis, name)
             except (KernelPortError, RedisError) as error:
@@ -31,3 +32,9 @@ async def keep_feeding(deployments: Mapping[str, Deployment], store: JobStore, w
             else:
                 metrics.JOB_BACKLOG.labels(name).set(backlog.items)
         await asyncio.sleep(TICK_INTERVAL_S)
+
+
+async def _expire(store: JobStore, deployment: str) -> None:
+    looked_at = 0
+    while looked_at := await store.run("expire", deployment, looked_at):
+        pass

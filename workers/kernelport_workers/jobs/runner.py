@@ -23,6 +23,7 @@ from kernelport.settings import Settings
 from kernelport.signature import is_speech
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
+from kernelport_workers.jobs.pace import Pace
 from kernelport_workers.jobs.slices import Held, JobItem, Loader
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
@@ -59,6 +60,7 @@ class JobRunner:
         self._backends = backends
         self._revisions = {name: revision_of(deployments[name]) for name in backends}
         self._runners = {name: Runner(backend) for name, backend in backends.items()}
+        self._paces = {name: Pace() for name in backends}
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
@@ -73,9 +75,12 @@ class JobRunner:
         """
         deployment = self._deployments[deployment_name]
         attempt, most = secrets.token_hex(8), deployment.limits.max_attempts
+        pace = self._paces[deployment_name]
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(ticket))
-            held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most))
+            held = until_done(
+                lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most, pace)
+            )
             if held is None:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
@@ -106,6 +111,9 @@ class JobRunner:
             ran = self._runners[deployment.name].for_job(held.job).run_all(work, time.monotonic(), self._beside)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
         metrics.BACKEND_SECONDS.labels(deployment.name).observe(ran.backend_us / MICROSECONDS)
+        done = [item.cost for item, result in zip(items, ran.results, strict=True) if isinstance(result, Mapping)]
+        if done:
+            self._paces[deployment.name].note(held.job, sum(done), (ran.prepare_us + ran.backend_us) / MICROSECONDS)
         return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
 
     def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:

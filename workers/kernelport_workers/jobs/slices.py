@@ -14,6 +14,7 @@ from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
 from kernelport.v1 import inference_pb2
 from kernelport.v1.job_pb2 import JobSpec, NewItem
+from kernelport_workers.jobs.pace import Pace
 
 NEVER_UNIX_US = 2**63 - 1
 
@@ -50,10 +51,10 @@ class Held:
 
     @classmethod
     def take(
-        cls, redis: Redis, deployment: str, ticket: str, worker: str, attempt: str, max_attempts: int
+        cls, redis: Redis, deployment: str, ticket: str, worker: str, attempt: str, max_attempts: int, pace: Pace
     ) -> Self | None:
-        """Takes the slice that is due; None when there is nothing to do."""
-        found = scripts.run(redis, "take", deployment, ticket, worker, attempt, max_attempts)
+        """Takes the slice that is due, or as much of it as the pace allows; None when there is nothing to do."""
+        found = scripts.run(redis, "take", deployment, ticket, worker, attempt, max_attempts, *pace.arguments())
         if found is None:
             return None
         held: dict[str, Any] = json.loads(found[0])
