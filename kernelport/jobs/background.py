@@ -8,11 +8,15 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0
-
 
 class Background(ABC):
-    """Looks for work every second and whenever it is kicked, from `start` until `stop`."""
+    """Looks for work every second and whenever it is kicked, from `start` until `stop`.
+
+    Attributes:
+        interval_s: seconds between two looks.
+    """
+
+    interval_s = 1.0
 
     def __init__(self, name: str) -> None:
         """
@@ -50,5 +54,5 @@ class Background(ABC):
                 self._work()
             except RedisError as error:
                 log.warning("%s: nothing can be done now: %s", self._thread.name, error)
-            self._kicked.wait(INTERVAL_S)
+            self._kicked.wait(self.interval_s)
             self._kicked.clear()

@@ -19,6 +19,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from kernelport.leases import end_leases
 from kernelport.registry import forget
 from kernelport.settings import MAX_PORT, Settings
 from kernelport.shared_folder import SharedFolder
@@ -279,7 +280,9 @@ class Stack:
 
     def _forget(self, worker_id: str) -> bool:
         try:
-            return forget(self._redis, worker_id)
+            was_in = forget(self._redis, worker_id)
+            end_leases(self._redis, worker_id.__eq__)
+            return was_in
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself
 

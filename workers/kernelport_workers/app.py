@@ -140,13 +140,17 @@ class Process:
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
         self.consuming.stop()
-        for each in (self.heartbeat, self.feeder, self.finisher, self.notifier):
+        if self.heartbeat is not None:
+            self.heartbeat.leave()
+        for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.stop()
         _end_after(settings.stop_s, "stopping")
 
     def stopped(self) -> None:
         """What the worker had begun is finished: whoever asked it to go may take its machine."""
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
         try:
             note_drained(self.redis, self.id)
         except RedisError as error:

@@ -3,12 +3,12 @@
 --       audio and backend time (microseconds), bytes of output, useful and padded cost.
 -- Returns false when it was too late; else the job's state.
 local deployment, ticket, attempt, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local json = redis.call('HGET', taken_key(deployment), ticket)
+local held = json and cjson.decode(json)
+if held and held.attempt ~= attempt then return false end
 redis.call('ZREM', UNACKED_INDEX, ticket)
 redis.call('HDEL', UNACKED, ticket)
-local json = redis.call('HGET', taken_key(deployment), ticket)
-if not json then return false end
-local held = cjson.decode(json)
-if held.attempt ~= attempt then return false end
+if not held then return false end
 redis.call('HDEL', taken_key(deployment), ticket)
 local job, page, first, count = held.job, held.slice[1], held.slice[2], held.slice[3]
 local states = redis.call('HGET', job_key(job, 'states'), page)

@@ -149,8 +149,8 @@ class JobRunner:
                 outputs.append(Output(item.id, item.position, came_of_it))
             elif not run.stopped:
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message))
-        # A worker that was paused for longer than its lease finds others at work on the same files.
-        if hold.is_certain or until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
+        # A worker that was paused, and taken for dead, finds others at work on the same files.
+        if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
             with hold.steps_of(deployment.timeouts.step_s):
                 self._publish(held, batch, outputs, hold.step)
         return _Result(batch, [item.cost for item in run.items])
