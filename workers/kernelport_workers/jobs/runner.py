@@ -106,7 +106,11 @@ class JobRunner:
         if held.died or deployment.limits.max_attempts == 1:
             self._beside.alone()
         check = _Check(self._redis, held, hold.step)
-        work = [Work(str(item.position).encode(), item.request, held.deadline_unix_us, check) for item in items]
+        shared = until_done(lambda: self._loader.shared(held.job))
+        work = [
+            Work(str(item.position).encode(), item.request, held.deadline_unix_us, check, shared=shared)
+            for item in items
+        ]
         with hold.steps_of(deployment.timeouts.step_s):
             ran = self._runners[deployment.name].for_job(held.job).run_all(work, time.monotonic(), self._beside)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
