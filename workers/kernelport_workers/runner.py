@@ -141,18 +141,15 @@ class Runner:
             raise work.failure
         raise_if_expired(work.deadline_unix_us)
         own = pb.InferRequest.FromString(work.request).inputs
-        shared: Shared = {}
-        if work.shared:
-            names = {tensor.name for tensor in own}
-            shared = {name: each for name, each in work.shared.items() if name not in names}
+        names = {tensor.name for tensor in own} if work.shared else ()
+        shared = [each for name, each in work.shared.items() if name not in names]
         # The front door has checked against what another worker loaded; this worker may have loaded something newer.
-        violations = list(
-            self._declared.violations([*own, *(tensor for tensor, _ in shared.values())] if shared else own)
-        )
+        violations = list(self._declared.violations([*own, *(tensor for tensor, _ in shared)] if shared else own))
         if violations:
             raise InvalidArgumentError.of(violations)
         arrays = tensors.to_arrays(own)
-        arrays.update((name, array) for name, (_, array) in shared.items())
+        for tensor, array in shared:
+            arrays[tensor.name] = array
         return Request(arrays, work.check)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
