@@ -58,6 +58,22 @@ def test_what_any_killed_worker_had_is_answered_once_its_heartbeat_is_overdue(pl
     assert running.entries() == [1, 1]
 
 
+def test_a_worker_that_comes_back_under_its_name_runs_again_what_it_had(plane: Start) -> None:
+    running = plane(workers=False, settings={"lease_s": LONG_LEASE_S, "heartbeat_ttl_s": 60.0, "worker_id": "fixed"})
+    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
+        call = pool.submit(running.infer, 1, HELD)
+        wait_for(lambda: running.entries() == [1])
+        first.kill()
+        running.release()
+        second = running.start_worker()
+        try:
+            assert call.result(timeout=30) == 1
+        finally:
+            second.kill()
+            second.wait(30)
+    assert running.entries() == [1, 1]
+
+
 def test_a_worker_that_finishes_what_it_has_is_not_taken_for_dead(plane: Start) -> None:
     running = plane(workers=False, settings={"lease_s": LONG_LEASE_S, "heartbeat_ttl_s": 1.0})
     with one_more_worker(running) as first, ThreadPoolExecutor() as pool:

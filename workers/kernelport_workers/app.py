@@ -27,6 +27,7 @@ from kernelport.deployments import deployment_names, load_deployments
 from kernelport.errors import in_words
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.jobs.finishing import Finisher
+from kernelport.leases import end_leases
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
@@ -131,6 +132,10 @@ class Process:
     def start(self) -> None:
         """The worker takes work from now on."""
         shared_folder = self.shared.id if self.shared else ""
+        try:
+            end_leases(self.redis, self.id.__eq__)  # those of an earlier process of this name
+        except RedisError as error:
+            log.warning("cannot look for what an earlier process left: %s", error)
         self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder)
         self.heartbeat.start()
         for each in (self.feeder, self.finisher, self.notifier):
