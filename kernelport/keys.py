@@ -32,6 +32,7 @@
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
+| kp:jobs:looked:<deployment> | empty | a second after somebody has looked for jobs that expire |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
 | kp:jobs:voices:<job> | hash by name: SHA-256 of a recording, transcript | for good: until it succeeds or is deleted |
@@ -195,6 +196,11 @@ def job_request(request_id: str) -> str:
 def active_jobs(deployment: str) -> str:
     """The deployment's active jobs by the cost they have had, divided by their priority."""
     return f"kp:jobs:active:{deployment}"
+
+
+def jobs_looked_at(deployment: str) -> str:
+    """Exists when somebody has looked just now for jobs of the deployment that expire."""
+    return f"kp:jobs:looked:{deployment}"
 
 
 def taken_slices(deployment: str) -> str:

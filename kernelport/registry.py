@@ -99,6 +99,14 @@ def holds_revision(redis: Redis, deployment: str, worker_id: str) -> bool:
     return bool(redis.hexists(keys.revisions(deployment), worker_id))
 
 
+def release(redis: Redis, worker_id: str, deployments: Iterable[str]) -> None:
+    """A worker takes no more work: other revisions of its deployments may come."""
+    with redis.pipeline(transaction=False) as pipeline:
+        for name in deployments:
+            pipeline.hdel(keys.revisions(name), worker_id)
+        pipeline.execute()
+
+
 def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> bool:
     """Keeps a worker alive for another `ttl_s` seconds; True when it has been asked to finish and go."""
     with redis.pipeline(transaction=False) as pipeline:

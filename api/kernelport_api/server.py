@@ -48,6 +48,7 @@ from kernelport_api.jobs.service import Jobs
 from kernelport_api.jobs.store import JobStore
 from kernelport_api.jobs.submission import Submission
 from kernelport_api.line import Line
+from kernelport_api.losses import Losses
 from kernelport_api.methods import Methods
 from kernelport_api.observation import keep_gauges
 from kernelport_api.replies import ReplyReader
@@ -138,7 +139,8 @@ async def serve(settings: Settings) -> None:
     if settings.metrics_listen:
         background.append(asyncio.create_task(keep_gauges(deployments, own, workers, dispatcher)))
     notifier = Notifier(thread_redis, settings.webhook_networks)
-    for thread in (finisher, sweeper, leftovers, notifier):
+    threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
+    for thread in threads:
         thread.start()
     await durability.look()
     await server.start()
@@ -150,7 +152,7 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
-        for thread in (finisher, sweeper, leftovers, notifier):
+        for thread in threads:
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)

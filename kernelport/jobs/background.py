@@ -11,11 +11,15 @@ from kernelport.stored import StoredError, tell
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0
-
 
 class Background(ABC):
-    """Looks for work every second and whenever it is kicked, from `start` until `stop`."""
+    """Looks for work every second and whenever it is kicked, from `start` until `stop`.
+
+    Attributes:
+        interval_s: seconds between two looks.
+    """
+
+    interval_s = 1.0
 
     def __init__(self, name: str) -> None:
         """
@@ -58,5 +62,5 @@ class Background(ABC):
             except Exception:
                 # The thread lives on for all other jobs. This one comes up again when its lease is over.
                 log.exception("%s failed", self._thread.name)
-            self._kicked.wait(INTERVAL_S)
+            self._kicked.wait(self.interval_s)
             self._kicked.clear()

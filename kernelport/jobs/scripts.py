@@ -21,6 +21,7 @@ Name = Literal[
     "decline",
     "delete",
     "discard",
+    "expire",
     "finish",
     "finishing",
     "hook",

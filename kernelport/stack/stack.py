@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from kernelport.client import channel_options
 from kernelport.connections import connect, parameters, problem, shown
+from kernelport.leases import end_leases
 from kernelport.registry import forget, holds_revision, is_live
 from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
@@ -342,7 +343,10 @@ class Stack:
 
     def _forget(self, deployment: str) -> bool:
         try:
-            return forget(self._redis, self._worker_ids[deployment], [deployment])
+            worker_id = self._worker_ids[deployment]
+            was_in = forget(self._redis, worker_id, [deployment])
+            end_leases(self._redis, worker_id.__eq__)
+            return was_in
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself
 

@@ -41,6 +41,10 @@ class Plane:
             return []
         return [int(line.split()[0]) for line in self.journal.read_text().splitlines()]
 
+    def batch_sizes(self) -> list[int]:
+        """How many requests ran together with each of those, itself included."""
+        return [int(line.split()[1]) for line in self.journal.read_text().splitlines()]
+
     def release(self) -> None:
         """Lets requests that are HELD go on, now and later."""
         (self.journal.parent / "go").touch()

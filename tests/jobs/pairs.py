@@ -29,7 +29,6 @@ from kernelport import keys
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.states import MOVES, STAGES, STAYS, Stage, Verb
-from kernelport.jobs.tickets import tick_arguments
 from kernelport.stack.stack import free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -157,7 +156,8 @@ class Pairs:
 
         def pass_deadline() -> None:
             set_if_there("deadline")
-            scripts.run(redis, "tick", *tick_arguments(MODEL, 1))
+            redis.delete(keys.jobs_looked_at(MODEL))
+            scripts.run(redis, "expire", MODEL, 0)
 
         def expire() -> None:
             set_if_there("expires")

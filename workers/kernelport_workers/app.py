@@ -31,6 +31,7 @@ from kernelport.deployments import Deployment, deployment_names, load_deployment
 from kernelport.errors import in_words
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.storage import SharedStorage
+from kernelport.leases import end_leases
 from kernelport.queues import (
     JOB_TASK_NAME,
     TASK_NAME,
@@ -177,6 +178,10 @@ class Process:
 
     def start(self) -> None:
         """The worker takes work from now on."""
+        try:
+            end_leases(self.redis, self.id.__eq__)  # those of an earlier process of this name
+        except RedisError as error:
+            outage.tell(error)
         if self.heartbeat is not None:
             self.heartbeat.serve(self.backends, self.shared.id if self.shared else "")
         for each in (self.feeder, self.finisher, self.notifier):
@@ -186,13 +191,17 @@ class Process:
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
         self.consuming.stop()
-        for each in (self.heartbeat, self.feeder, self.finisher, self.notifier):
+        if self.heartbeat is not None:
+            self.heartbeat.leave()
+        for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.stop()
         _end_after(settings.stop_s, "stopping")
 
     def stopped(self) -> None:
         """What the worker had begun is finished: whoever asked it to go may take its machine."""
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
         try:
             note_drained(self.redis, self.id)
         except RedisError as error:

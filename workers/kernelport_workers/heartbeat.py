@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from kernelport.connections import RETRY_S, outage, passes, until_done
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.jobs.storage import SharedStorage
-from kernelport.registry import Hold, beat, forget, hold_revisions
+from kernelport.registry import Hold, beat, forget, hold_revisions, release
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
 
@@ -30,8 +30,8 @@ class OtherRevisionError(Exception):
 
 
 class Heartbeat:
-    """Holds the revisions of a worker's deployments from `start` until `stop`, and says from `serve` on that it serves
-    them.
+    """Holds the revisions of a worker's deployments from `start` on, and says from `serve` on that it serves them. A
+    worker that has left takes no more work, and is no dead one until it has stopped.
 
     Args:
         revisions: by deployment.
@@ -58,9 +58,9 @@ class Heartbeat:
         self._on_refused = on_refused
         self._worker = Worker(id=worker_id, host=socket.gethostname(), pid=os.getpid())
         self._record: WorkerRecord | None = None
-        self._due = threading.Event()
-        self._stopped = False
-        self._asked_to_go = False
+        self._lock = threading.RLock()  # `leave` comes by a signal, whatever its thread is at
+        self._stopped = threading.Event()
+        self._is_going = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -78,7 +78,8 @@ class Heartbeat:
         self._thread.start()
 
     def serve(self, backends: Mapping[str, Backend], shared_folder: str) -> None:
-        """The worker has loaded its models, and takes work from now on.
+        """The worker has loaded its models, and takes work from now on. It is known before it does, unless Redis is
+        away: else it would seem to be dead.
 
         Raises:
             OtherRevisionError: when live workers serve another revision.
@@ -96,12 +97,20 @@ class Heartbeat:
             for name, backend in backends.items()
         ]
         self._record = WorkerRecord(worker=self._worker, deployments=served, shared_folder=shared_folder)
-        self._due.set()
+        self._beat_once()
+
+    def leave(self) -> None:
+        """The worker takes no more work: front doors are to know at once, and other revisions may come. It finishes
+        what it has."""
+        with self._lock:
+            self._is_going = True
+            if self._record is not None:
+                self._record.ClearField("deployments")
+        self._beat_once()
 
     def stop(self) -> None:
-        """The worker takes no more work: front doors are to know at once."""
-        self._stopped = True
-        self._due.set()
+        """The worker has finished."""
+        self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
         try:
@@ -110,26 +119,34 @@ class Heartbeat:
             log.warning("cannot leave the worker registry, the record will expire: %s", error)
 
     def _run(self) -> None:
-        while not self._stopped:
-            pause_s = self._ttl_s / BEATS_PER_TTL
-            try:
+        pause_s = 0.0
+        while not self._stopped.wait(pause_s):
+            # Front doors send nothing to a worker that they do not know.
+            pause_s = self._ttl_s / BEATS_PER_TTL if self._beat_once() else RETRY_S
+
+    def _beat_once(self) -> bool:
+        """Whether Redis knows now that the worker lives."""
+        try:
+            with self._lock:
                 self._beat()
-                outage.over()
-            except OtherRevisionError as error:
-                self._on_refused(error)
-            except RedisError as error:
-                outage.tell(error)
-                pause_s = RETRY_S  # front doors send nothing to a worker that they do not know
-            self._due.wait(pause_s)
-            self._due.clear()
+        except OtherRevisionError as error:
+            self._on_refused(error)
+        except RedisError as error:
+            outage.tell(error)
+            return False
+        outage.over()
+        return True
 
     def _beat(self) -> None:
-        self._hold()
+        if self._is_going:
+            release(self._redis, self._worker.id, self._revisions)
+        else:
+            self._hold()
         if self._record is None:
             return
         self._record.worker.jobs_refused = self._storage.refusal
-        if beat(self._redis, self._record, self._ttl_s) and not self._asked_to_go:
-            self._asked_to_go = True
+        if beat(self._redis, self._record, self._ttl_s) and not self._is_going:
+            self._is_going = True
             log.info("asked to finish and go")
             os.kill(os.getpid(), signal.SIGTERM)  # Celery's warm shutdown
 

@@ -29,15 +29,18 @@ async def keep_feeding(deployments: Iterable[str], store: JobStore, workers: Wor
         try:
             active = [deployment_of[key] for key in await lengths(store.redis, "ZCARD", list(deployment_of))]
             for name in active:
-                await _tick(store, workers, name)
+                await _look_after(store, workers, name)
             backlog.show({name: (await Backlog.read_async(store.redis, name)).items for name in active})
         except RedisError as error:
             outage.tell(error)
         await asyncio.sleep(TICK_INTERVAL_S)
 
 
-async def _tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
+async def _look_after(store: JobStore, workers: WorkerView, deployment: str) -> None:
     try:
+        looked_at = 0
+        while looked_at := await store.run("expire", deployment, looked_at):
+            pass
         await tick(store, workers, deployment)
     except KernelPortError as error:
         if isinstance(error.__cause__, RedisError):

@@ -315,7 +315,7 @@ class Adder:
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
-    """Expires jobs of a deployment and tops up its tickets."""
+    """Tops up the tickets of a deployment."""
     await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
 
 

@@ -24,6 +24,7 @@ from kernelport.settings import Settings
 from kernelport.signature import is_speech
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
+from kernelport_workers.jobs.pace import Pace
 from kernelport_workers.jobs.slices import Held, JobItem, Loader
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
@@ -62,6 +63,7 @@ class JobRunner:
         self._backends = backends
         self._revisions = revisions
         self._runners = {name: Runner(backend) for name, backend in backends.items()}
+        self._paces = {name: Pace() for name in backends}
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
@@ -80,9 +82,12 @@ class JobRunner:
             return lambda: "not taken: its outputs would not be found"
         deployment = self._deployments[deployment_name]
         attempt, most = secrets.token_hex(8), deployment.limits.max_attempts
+        pace = self._paces[deployment_name]
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(ticket))
-            held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most))
+            held = until_done(
+                lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most, pace)
+            )
             if held is None:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
@@ -113,11 +118,18 @@ class JobRunner:
         if held.died or deployment.limits.max_attempts == 1:
             self._beside.alone()
         check = _Check(self._redis, held, hold.step)
-        work = [Work(str(item.position).encode(), item.request, held.deadline_unix_us, check) for item in items]
+        shared = until_done(lambda: self._loader.shared(held.job))
+        work = [
+            Work(str(item.position).encode(), item.request, held.deadline_unix_us, check, shared=shared)
+            for item in items
+        ]
         with hold.steps_of(deployment.timeouts.step_s):
             ran = self._runners[deployment.name].for_job(held.job).run_all(work, time.monotonic(), self._beside)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
         metrics.BACKEND_SECONDS.labels(deployment.name).observe(ran.backend_us / MICROSECONDS)
+        done = [item.cost for item, result in zip(items, ran.results, strict=True) if isinstance(result, Mapping)]
+        if done:
+            self._paces[deployment.name].note(held.job, sum(done), (ran.prepare_us + ran.backend_us) / MICROSECONDS)
         return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
 
     def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:
@@ -155,8 +167,8 @@ class JobRunner:
                 outputs.append(Output(item.id, item.position, came_of_it, warnings))
             elif not run.stopped:
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message))
-        # A worker that was paused for longer than its lease finds others at work on the same files.
-        if hold.is_certain or until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
+        # A worker that was paused, and taken for dead, finds others at work on the same files.
+        if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
             with hold.steps_of(deployment.timeouts.step_s):
                 self._publish(held, batch, outputs, hold.step)
         return _Result(batch, [item.cost for item in run.items])
