@@ -190,13 +190,13 @@ class Process:
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
+        _end_after(settings.stop_s, "stopping")
         self.consuming.stop()
         if self.heartbeat is not None:
             self.heartbeat.leave()
         for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.stop()
-        _end_after(settings.stop_s, "stopping")
 
     def stopped(self) -> None:
         """What the worker had begun is finished: whoever asked it to go may take its machine."""
