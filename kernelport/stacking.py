@@ -79,7 +79,7 @@ class Stacking:
 
     def share(self, tensors: Iterable[pb.Tensor]) -> Share:
         """What sound tensors that fit the signature ask of a run."""
-        return self.share_of_shapes(tuple((tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in tensors))
+        return self.share_of_shapes(tuple([(tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in tensors]))
 
     def _share(self, inputs: Shapes) -> Share:
         """The same, of names, dtypes and shapes.
@@ -147,13 +147,16 @@ class RunSize:
             size: bytes of its inputs.
         """
         requests, rows, total = self.requests + 1, self.rows + share.rows, self.size + size
-        longest = tuple(map(max, self.longest, share.extents)) if self.longest else share.extents
-        padded = sum(cell * rows * math.prod(longest[at] for at in axes) for cell, axes in share.cells)
+        longest, padded = share.extents, 0
+        if share.cells:
+            longest = tuple(map(max, self.longest, share.extents)) if self.longest else share.extents
+            padded = sum(cell * rows * math.prod(longest[at] for at in axes) for cell, axes in share.cells)
         limits = self.limits
         if self.requests and (
             requests > limits.max_batch
-            or max(total, padded) > limits.max_bytes
-            or (not share.alone and rows > limits.max_rows)
+            or total > limits.max_bytes
+            or padded > limits.max_bytes
+            or (rows > limits.max_rows and not share.alone)
         ):
             return False
         self.requests, self.rows, self.size, self.longest = requests, rows, total, longest

@@ -45,6 +45,7 @@ MAX_MESSAGE_BYTES = 2**31 - 1
 _MESSAGE_OVERHEAD, _TENSOR_OVERHEAD, _DIMENSION_OVERHEAD = 64, 32, 10
 # What numpy can hold. Only the shape of a tensor without elements can exceed the size.
 _MAX_RANK = 64
+_POINTER_BYTES = 8  # of a STRING element
 _MAX_BYTES = 2**63 - 1
 
 
@@ -78,11 +79,8 @@ def from_array(name: str, array: Any) -> pb.Tensor:
     Raises:
         TypeError: when the element type has no counterpart in the contract, or gaps are masked.
     """
-    if is_masked(array):
-        raise TypeError(f"tensor {name!r}: a masked array cannot travel: fill its gaps, as with `array.filled(0)`")
-    given, array = array, np.asarray(array)
-    if array.dtype.kind in "SU" and given is not array:
-        array = np.array(given, dtype=object)  # numpy's own strings end before their trailing zero bytes
+    if type(array) is not np.ndarray:
+        array = _plain_array(name, array)
     wire = wire_dtype(array)
     if wire == pb.STRING:
         elements = [_element_bytes(name, element) for element in array.ravel().tolist()]
@@ -90,8 +88,9 @@ def from_array(name: str, array: Any) -> pb.Tensor:
         return pb.Tensor(name=name, dtype=pb.STRING, shape=array.shape, data=data)
     if wire is None:
         raise TypeError(f"tensor {name!r}: numpy dtype {array.dtype} cannot travel; expected one of {_known_dtypes()}")
-    little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-    return pb.Tensor(name=name, dtype=wire, shape=array.shape, data=little.tobytes())
+    if _SWAP or array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return pb.Tensor(name=name, dtype=wire, shape=array.shape, data=array.tobytes())
 
 
 def to_array(tensor: pb.Tensor) -> Array:
@@ -109,12 +108,12 @@ def to_array(tensor: pb.Tensor) -> Array:
     return array
 
 
-def wire_bytes(arrays: Mapping[str, Any]) -> int:
+def wire_bytes(arrays: Mapping[str, Array]) -> int:
     """The bytes that a message of named arrays has at most, without making it: its data, and a few dozen a tensor."""
     total = _MESSAGE_OVERHEAD
-    for name, given in arrays.items():
-        array = np.asarray(given)
-        total += _data_bytes(array) + len(name.encode()) + _DIMENSION_OVERHEAD * array.ndim + _TENSOR_OVERHEAD
+    for name, array in arrays.items():
+        size = _text_bytes(array) if array.dtype.kind in "SUO" else array.nbytes
+        total += size + len(name.encode()) + _DIMENSION_OVERHEAD * array.ndim + _TENSOR_OVERHEAD
     return total
 
 
@@ -154,11 +153,12 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
     if len(shape) > _MAX_RANK:
         return "shape", f"expected at most {_MAX_RANK} dimensions, got {len(shape)}"
     count = math.prod(shape)
-    if (count or math.prod(filter(None, shape))) * NUMPY_DTYPES[dtype].itemsize > _MAX_BYTES:
+    itemsize = ITEMSIZES.get(dtype, _POINTER_BYTES)
+    if (count or math.prod(filter(None, shape))) * itemsize > _MAX_BYTES:
         return "shape", f"expected sizes whose product is below 2^63 bytes, got {shape}"
     if dtype == pb.STRING:
         return _string_finding(data, count)
-    expected = count * ITEMSIZES[dtype]
+    expected = count * itemsize
     if len(data) != expected:
         return "data", f"expected {expected} bytes for {dtype_name(dtype)} {shape}, got {len(data)}"
     if dtype == pb.BOOL and data.translate(None, b"\0\1"):
@@ -189,12 +189,18 @@ def _split_strings(data: bytes) -> Iterator[bytes]:
         yield data[start:position]
 
 
-def _data_bytes(array: Array) -> int:
-    if array.dtype.kind not in "SUO":
-        return array.nbytes
+def _text_bytes(array: Array) -> int:
     texts = (element for element in array.ravel().tolist() if isinstance(element, (str, bytes)))
     lengths = (len(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text) for text in texts)
     return sum(lengths) + _LENGTH.size * array.size
+
+
+def _plain_array(name: str, given: Any) -> Array:
+    if is_masked(given):
+        raise TypeError(f"tensor {name!r}: a masked array cannot travel: fill its gaps, as with `array.filled(0)`")
+    array = np.asarray(given)
+    # numpy's own strings end before their trailing zero bytes
+    return np.array(given, dtype=object) if array.dtype.kind in "SU" else array
 
 
 def _element_bytes(name: str, element: object) -> bytes:

@@ -43,6 +43,9 @@ class ResultCheck:
             return InternalError(f"the model's result: expected its outputs by name, got {type(given).__name__}")
         outputs: Outputs = {}
         for name, value in given.items():
+            if type(value) is np.ndarray:
+                outputs[name] = value
+                continue
             try:
                 if is_masked(value):
                     return InternalError(f'output "{name}": expected an array without a mask: fill its gaps')
@@ -50,8 +53,8 @@ class ResultCheck:
             # A value is anybody's object, and numpy asks it to make an array of itself.
             except Exception as error:
                 return InternalError(f'output "{name}": expected an array: {in_words(error)}')
-        findings = "; ".join(islice(self._findings(outputs), MOST_FINDINGS))
-        return InternalError(f"the model's result is not as declared: {findings}") if findings else outputs
+        findings = list(islice(self._findings(outputs), MOST_FINDINGS))
+        return InternalError(f"the model's result is not as declared: {'; '.join(findings)}") if findings else outputs
 
     def _findings(self, outputs: Mapping[str, Array]) -> Iterator[str]:
         misfit = False

@@ -1,7 +1,7 @@
 """Runs requests stacked along their batch axes, where each gets the same answer as alone."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -94,7 +94,7 @@ class Stacker:
 
     def _share(self, stacking: Stacking, inputs: Inputs) -> Share:
         return stacking.share_of_shapes(
-            tuple((name, WIRE_DTYPES[array.dtype], array.shape) for name, array in inputs.items())
+            tuple([(name, WIRE_DTYPES[array.dtype], array.shape) for name, array in inputs.items()])
         )
 
     def _stacked(self, name: str, requests: Sequence[Inputs]) -> Array:
@@ -105,10 +105,10 @@ class Stacker:
 
     def _split(self, spec: TensorSpec, array: Array, requests: Sequence[Inputs]) -> list[Array] | None:
         """An output's part for each request; None when its rows or lengths are not those of the inputs."""
-        ends = np.cumsum([self._rows(request) for request in requests]).tolist()
+        ends = [0, *accumulate(map(self._rows, requests))]
         if _size(array, spec.batch_axis) != ends[-1]:
             return None
-        parts = [_cut(array, spec.batch_axis, start, end) for start, end in pairwise([0, *ends])]
+        parts = [_cut(array, spec.batch_axis, start, end) for start, end in pairwise(ends)]
         for pad in spec.pads:
             lengths = [request[pad.follows].shape[pad.follows_axis] for request in requests]
             if _size(array, pad.axis) != max(lengths):
