@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError, from_call, translated
-from kernelport.job_client import fetching
+from kernelport.job_client import fetching, folders
 from kernelport.job_client.messages import (
     GIVE_UP_S,
     MESSAGES_A_CALL,
@@ -179,6 +179,7 @@ class AsyncJobs:
 
     async def fetch(self, job_id: str, item: pb.Item, folder: Path) -> Path:
         """The output of an item that succeeded as a file in a folder; see `Jobs.fetch`."""
+        folders.claim(folder, job_id)
         with fetching.Target(item, folder) as target:
             if not target.is_there():
                 async for chunk in self.output(job_id, item.id):
@@ -187,6 +188,7 @@ class AsyncJobs:
 
     async def fetch_manifest(self, job_id: str, folder: Path) -> Path:
         """The manifest of a job that is over, as the server wrote it; see `Jobs.fetch_manifest`."""
+        folders.claim(folder, job_id)
         path = folder / MANIFEST
         with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
             async for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError, from_call, translated
-from kernelport.job_client import fetching
+from kernelport.job_client import fetching, folders
 from kernelport.job_client.messages import (
     GIVE_UP_S,
     MESSAGES_A_CALL,
@@ -218,8 +218,10 @@ class Jobs:
         is there already and has the right hash stays.
 
         Raises:
+            FileExistsError: when the folder holds outputs of another job.
             InternalError: when what came is not what the job made.
         """
+        folders.claim(folder, job_id)
         with fetching.Target(item, folder) as target:
             if not target.is_there():
                 for chunk in self.output(job_id, item.id):
@@ -231,8 +233,10 @@ class Jobs:
 
         Raises:
             FailedPreconditionError: while the job is active.
+            FileExistsError: when the folder holds outputs of another job.
             NotFoundError: when there is no such job, or the manifest could not be written.
         """
+        folders.claim(folder, job_id)
         path = folder / MANIFEST
         with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
             for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):

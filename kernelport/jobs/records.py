@@ -63,7 +63,9 @@ class JobRecord:
     @property
     def spec(self) -> pb.JobSpec:
         """The spec as the contract shows it: without the data of shared inputs, without secrets."""
-        return pb.JobSpec.FromString(self._fields[b"spec"])
+        spec = pb.JobSpec.FromString(self._fields[b"spec"])
+        spec.deadline_unix_us = self.number("deadline")  # of the newest resume
+        return spec
 
     @property
     def deployment(self) -> str:
@@ -121,6 +123,7 @@ class JobRecord:
             started_unix_us=self.number("started"),
             finished_unix_us=self.number("finished"),
             expires_unix_us=self.number("expires"),
+            resumed_unix_us=self.number("resumed"),
         )
 
     def _progress(self) -> pb.JobProgress:

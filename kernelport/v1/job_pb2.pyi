@@ -118,7 +118,7 @@ class Webhook(_message.Message):
     def __init__(self, url: _Optional[str] = ..., secret: _Optional[str] = ..., events: _Optional[_Iterable[_Union[WebhookEvent, str]]] = ..., progress_interval_s: _Optional[float] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "spec", "state", "reason", "sealed", "progress", "output_url", "created_unix_us", "started_unix_us", "finished_unix_us", "expires_unix_us")
+    __slots__ = ("id", "spec", "state", "reason", "sealed", "progress", "output_url", "created_unix_us", "started_unix_us", "finished_unix_us", "expires_unix_us", "resumed_unix_us")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,7 @@ class Job(_message.Message):
     STARTED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     FINISHED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     id: str
     spec: JobSpec
     state: JobState
@@ -141,7 +142,8 @@ class Job(_message.Message):
     started_unix_us: int
     finished_unix_us: int
     expires_unix_us: int
-    def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ...) -> None: ...
+    resumed_unix_us: int
+    def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ..., resumed_unix_us: _Optional[int] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("items", "waiting", "running", "succeeded", "failed", "cancelled", "audio_s", "backend_s", "output_bytes", "useful_cost", "padded_cost", "deleted_files")

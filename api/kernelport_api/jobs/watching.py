@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.internal.v1.job_store_pb2 import BatchResult
-from kernelport.jobs.records import JobRecord, item_of
+from kernelport.jobs.records import JobRecord, Results, item_of
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.jobs.store import JobStore
 
@@ -46,20 +46,28 @@ async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[p
 
 
 async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobResponse, cursor: int) -> int:
-    """Adds the items that are done behind the cursor; returns the cursor behind those that fit into the event."""
+    """Adds the items that are done behind the cursor; returns the cursor behind those that fit into the event.
+
+    An entry tells of those items only of which it is the newest result: what has been run again since, or is about to
+    be, is told by a later one.
+    """
     size = 0
-    attempts: dict[int, bytes] = {}
+    pages: dict[int, tuple[bytes, bytes, Results]] = {}
     async for number, result in store.log(record.id, cursor, MOST_BATCHES):
         if result is not None:
             batch = BatchResult.FromString(result)
             page = await store.page(record.id, batch.page)
-            if batch.page not in attempts:
-                attempts[batch.page] = await store.attempts(record.id, batch.page)
+            if batch.page not in pages:
+                pages[batch.page] = await store.results(record.id, batch.page)
+            states, attempts, results = pages[batch.page]
             for own in batch.items:
-                state = ord("f" if own.error else "s")
-                item = item_of(record, page, own.position, state, attempts[batch.page], (batch, own))
-                size += item.ByteSize()
-                event.items.append(item)
+                newest = results.get(own.position)
+                if newest is None or newest[0].finished_unix_us != batch.finished_unix_us:
+                    continue
+                item = item_of(record, page, own.position, states[own.position], attempts, newest)
+                if item.state in (pb.ITEM_STATE_SUCCEEDED, pb.ITEM_STATE_FAILED):
+                    size += item.ByteSize()
+                    event.items.append(item)
         cursor = number
         if size > EVENT_BYTES:
             break

@@ -1,12 +1,12 @@
 """`kernelport jobs cancel`, `seal`, `resume` and `delete`."""
 
 from datetime import datetime
-from pathlib import Path
 
 import click
 from rich.console import Console
 
 from kernelport.cli import options
+from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.words import Deadline, job_state
 from kernelport.client import Client
@@ -43,15 +43,17 @@ def seal(job_id: str, target: str) -> None:
 @click.argument("job_id", metavar="JOB")
 @click.option("--deadline", type=Deadline(), help="A new deadline: 12h, or 2030-01-31T18:00. The old one is dropped.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
-@watching.out
+@outputs.destination
 @options.target
-def resume(job_id: str, deadline: datetime | None, watch: bool, out: Path | None, target: str) -> None:
+def resume(job_id: str, deadline: datetime | None, watch: bool, out: outputs.Destination | None, target: str) -> None:
     """Run what failed, was cancelled or expired in JOB. What succeeded stays."""
     with Client(target) as client:
+        client.jobs.get(job_id)
+        folder = out.of(job_id) if out is not None else None
         job = client.jobs.resume(job_id, deadline=deadline)
         click.echo(f"{job.id}: {job_state(job)}, {job.progress.waiting} items to run")
         if watch or out is not None:
-            watching.follow(client, job_id, out)
+            watching.follow(client, job_id, folder)
 
 
 @click.command()

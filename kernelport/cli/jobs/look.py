@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from kernelport.cli import options
 from kernelport.cli.jobs import words
-from kernelport.cli.jobs.progress import done, elapsed_s
+from kernelport.cli.jobs.progress import elapsed_s
 from kernelport.client import Client
 from kernelport.tensors import dtype_name
 from kernelport.v1 import job_pb2 as pb
@@ -37,16 +37,15 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
     if as_json:
         _echo_json(found)
         return
-    fixed = [Column(name, no_wrap=True) for name in ("state", "done", "failed", "created")]
+    fixed = [Column(name, no_wrap=True) for name in ("state", "succeeded", "others", "created")]
     table = Table(Column("job", no_wrap=True), "deployment", *fixed)
     for job in found:
-        progress = job.progress
         table.add_row(
             job.id,
             escape(job.spec.deployment),
             words.coloured(words.job_state(job)),
-            f"{done(job):,}/{progress.items:,}",
-            f"{progress.failed:,}",
+            f"{job.progress.succeeded:,}/{job.progress.items:,}",
+            ", ".join(f"{count:,} {name}" for name, count in words.others(job).items()),
             words.moment(job.created_unix_us)[5:-3],
         )
     Console().print(table if found else "there are no such jobs")
@@ -67,7 +66,7 @@ def show(job_id: str, as_json: bool, target: str) -> None:
     reason = f": {job.reason}" if job.reason else ""
     click.echo(f"{job.id}: {words.job_state(job)}{reason}")
     _fact("deployment", f"{spec.deployment}, priority {spec.priority or 100}")
-    counts = {name: getattr(progress, name) for name in words.ITEM_STATES}
+    counts = {"succeeded": progress.succeeded, **words.others(job)}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     _fact("items", f"{progress.items:,}" + (f": {told}" if told else "") + ("" if job.sealed else " (more may come)"))
     if progress.audio_s:
@@ -79,6 +78,8 @@ def show(job_id: str, as_json: bool, target: str) -> None:
     _fact("outputs", f"{job.output_url} ({decimal(progress.output_bytes)})")
     _fact("created", words.moment(job.created_unix_us))
     _fact("started", words.moment(job.started_unix_us))
+    if job.resumed_unix_us:
+        _fact("resumed", words.moment(job.resumed_unix_us))
     if job.finished_unix_us:
         _fact("finished", f"{words.moment(job.finished_unix_us)}, after {words.clock(elapsed_s(job))}")
         _fact("kept until", words.moment(job.expires_unix_us))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kernelport.cli import options
+from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.words import Deadline, Duration, job_state
 from kernelport.client import Client
@@ -67,7 +68,7 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
 @options.option("--webhook-secret", default="", help="Signs what the URL is sent. Best given by the variable.")
 @click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
-@watching.out
+@outputs.destination
 @options.target
 def submit(
     source: Path,
@@ -90,7 +91,7 @@ def submit(
     webhook_secret: str,
     request_id: str,
     watch: bool,
-    out: Path | None,
+    out: outputs.Destination | None,
     target: str,
 ) -> None:
     """Make a job of the items in FILE (- for stdin).
@@ -104,6 +105,8 @@ def submit(
 
     Every bad row is told with its line before anything is queued. --out implies --watch.
     """
+    if out is not None:
+        out.check(request_id)
     with _on_disk(source) as path, Client(target) as client:
         kind = kind or detect(path)
         name = deployment or (model_of(path) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
@@ -140,7 +143,7 @@ def submit(
         )
         click.echo(job.id)
         if watch or out is not None:
-            watching.follow(client, job.id, out)
+            watching.follow(client, job.id, out.of(job.id, request_id) if out is not None else None)
         click.echo(f"{job.progress.items} items on {name}; watch with: kernelport jobs watch {job.id}", err=True)
 
 

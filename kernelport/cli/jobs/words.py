@@ -35,6 +35,20 @@ def item_state(item: pb.Item) -> str:
     return pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
 
 
+def others(job: pb.Job) -> dict[str, int]:
+    """How many items of a job have not succeeded, by what is the matter with them, each apart. What a job's deadline or
+    its storage has stopped was not cancelled by anybody."""
+    progress = job.progress
+    stopped = {
+        pb.JOB_STATE_CANCELLING: "cancelled",
+        pb.JOB_STATE_CANCELLED: "cancelled",
+        pb.JOB_STATE_EXPIRED: "expired",
+    }
+    counts = {"failed": progress.failed, "running": progress.running, "waiting": progress.waiting}
+    counts[stopped.get(job.state, "not run")] = progress.cancelled
+    return {name: count for name, count in counts.items() if count}
+
+
 def job_states(names: Sequence[str]) -> list[str]:
     """What the contract calls the states of these names."""
     return [f"JOB_STATE_{name.upper()}" for name in names]
