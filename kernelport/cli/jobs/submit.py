@@ -18,7 +18,7 @@ from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.words import Deadline, Duration, job_state
 from kernelport.client import Client
-from kernelport.item_files import ItemFile, Kind, Report, detect, model_of
+from kernelport.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
 from kernelport.item_files.opening import open_bytes
 from kernelport.job_client.messages import FORMATS, is_over
 from kernelport.signature import Signature
@@ -40,6 +40,9 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     "kind",
     type=click.Choice(["text", "csv", "jsonl", "openai"]),
     help="By default what FILE's name and first line say.",
+)
+@click.option(
+    "--split", type=click.Choice(SPLITS), help="What an item of plain text is; by default what it looks like."
 )
 @click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="What FILE calls the id or an input.")
 @click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="A column or key of FILE to leave out.")
@@ -74,6 +77,7 @@ def submit(
     source: Path,
     deployment: str | None,
     kind: Kind | None,
+    split: Split | None,
     columns: tuple[str, ...],
     ignored: tuple[str, ...],
     files: Path | None,
@@ -98,7 +102,7 @@ def submit(
 
     \b
     FILE is one of
-      text    a line an item; blank lines are skipped, and the line's number is the id
+      text    a line, or as --split says; the number of its line is the id
       csv     the first line names the columns: id, text, and any other input
       jsonl   an object a line, with these keys
       openai  a line a request, as in the OpenAI batch API, to /v1/audio/speech
@@ -125,6 +129,7 @@ def submit(
             ignored=ignored,
             files=files,
             own_format=output_format is not None,
+            split=split,
         )
         report = _checked(file, str(source), skip_bad)
         job = client.jobs.submit(
