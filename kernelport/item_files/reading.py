@@ -99,6 +99,7 @@ class ItemFile:
         ignored: columns or keys to leave out.
         own_format: whether the job's output format is chosen already.
         split: what an item of plain text is; None for what the text looks like.
+        ids_required: whether every row has to name its item.
 
     Raises:
         ItemFileError: when `columns` has one name for two fields.
@@ -117,6 +118,7 @@ class ItemFile:
         files: Path | None = None,
         own_format: bool = False,
         split: Split | None = None,
+        ids_required: bool = False,
     ) -> None:
         self._path = path
         self._files = files
@@ -125,6 +127,7 @@ class ItemFile:
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
         self._own_format = own_format
         self._split = split
+        self._ids_required = ids_required
         self._is_speech = is_speech(signature)
         self._checked: tuple[int, int] | None = None
 
@@ -229,6 +232,8 @@ class ItemFile:
                 item.id = _id(row.id)
             except ValueProblem as problem:
                 problems.append(Problem(row.line, row.shown.get(ID, ID), str(problem)))
+        elif self._ids_required:
+            problems.append(Problem(row.line, row.shown.get(ID, ID), "required"))
         for name, value in row.values.items():
             try:
                 if name == "text" and self._is_speech and is_unsayable(value):

@@ -21,6 +21,7 @@ from kernelport.job_client.messages import (
     ItemLike,
     Patience,
     async_batches,
+    batches,
     check_deletion,
     deletion_pauses,
     fits_one_call,
@@ -158,9 +159,11 @@ class AsyncJobs:
             job = event.job
         return job
 
-    async def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> AsyncIterator[pb.Item]:
+    async def items(
+        self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
+    ) -> AsyncIterator[pb.Item]:
         """A job's items in the order of submission; see `Jobs.items`."""
-        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
         while True:
             with translated():
                 page = await self._stub.ListItems(request, timeout=self._timeout_s)
@@ -209,6 +212,18 @@ class AsyncJobs:
         with translated():
             job: pb.Job = (await self._stub.ResumeJob(request, timeout=self._timeout_s)).job
             return job
+
+    async def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
+        """Gives items of a job that is over other inputs; see `Jobs.replace_items`."""
+        job = await self.get(job_id)
+        count = 0
+        for batch in batches(items, await self._signature_of(job.spec.deployment, self._timeout_s)):
+            if batch:
+                with translated():
+                    request = pb.ReplaceItemsRequest(job_id=job_id, items=batch)
+                    await self._stub.ReplaceItems(request, timeout=self._timeout_s)
+                count += len(batch)
+        return count
 
     async def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items; see `Jobs.seal`."""

@@ -195,9 +195,15 @@ class Jobs:
             job = event.job
         return job
 
-    def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> Iterator[pb.Item]:
-        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`."""
-        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+    def items(
+        self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
+    ) -> Iterator[pb.Item]:
+        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`.
+
+        Args:
+            inputs: whether they come with what they were submitted with.
+        """
+        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
         while True:
             with translated():
                 page = self._stub.ListItems(request, timeout=self._timeout_s)
@@ -255,6 +261,31 @@ class Jobs:
         with translated():
             request = pb.ResumeJobRequest(job_id=job_id, deadline_unix_us=unix_us(deadline))
             return self._stub.ResumeJob(request, timeout=self._timeout_s).job
+
+    def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
+        """Gives items of a job that is over other inputs, for `resume` to run.
+
+        Args:
+            items: as `submit` takes them, each with its id in the job and with all inputs that are not shared. They go
+                in messages of about 1 MiB: of what is refused, items of earlier messages are replaced already.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            FailedPreconditionError: the job is not over, or an item has succeeded.
+            InvalidArgumentError: an item is not what the deployment declares.
+            NotFoundError: the job has no item of an id.
+        """
+        job = self.get(job_id)
+        count = 0
+        for batch in batches(items, self._signature_of(job.spec.deployment, self._timeout_s)):
+            if batch:
+                with translated():
+                    request = pb.ReplaceItemsRequest(job_id=job_id, items=batch)
+                    self._stub.ReplaceItems(request, timeout=self._timeout_s)
+                count += len(batch)
+        return count
 
     def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is."""

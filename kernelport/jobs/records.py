@@ -78,6 +78,11 @@ class JobRecord:
         return self.number("round")
 
     @property
+    def edition(self) -> int:
+        """How often items of it have been replaced."""
+        return self.number("edition")
+
+    @property
     def is_final(self) -> bool:
         """Whether the job is over, its manifest written."""
         return self.text("state") in FINAL
@@ -176,10 +181,15 @@ def _state(job: JobRecord, state: int) -> pb.ItemState:
     return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
 
 
-def items_of(job: JobRecord, page: Page, states: bytes, attempts: bytes, results: Results) -> Iterator[pb.Item]:
-    """A page's items in the order of submission."""
+def items_of(
+    job: JobRecord, page: Page, states: bytes, attempts: bytes, results: Results, *, inputs: bool = False
+) -> Iterator[pb.Item]:
+    """A page's items in the order of submission, with their inputs if asked for."""
     for position in in_order(page):
-        yield item_of(job, page, position, states[position], attempts, results.get(position))
+        item = item_of(job, page, position, states[position], attempts, results.get(position))
+        if inputs:
+            item.inputs.extend(pb.NewItem.FromString(page.items[position]).inputs)
+        yield item
 
 
 def in_order(page: Page) -> list[int]:
@@ -212,7 +222,7 @@ def item_of(
         return item
     batch, own = result
     item.attempts = item.attempts or batch.attempts
-    item.reason = own.error
+    item.reason, item.lasting = own.error, own.lasting
     item.backend_s = batch.backend_s
     item.batch_size = batch.batch_size
     item.finished_unix_us = batch.finished_unix_us

@@ -27,6 +27,7 @@ Name = Literal[
     "lacking",
     "lost",
     "pin",
+    "replace",
     "resume",
     "seal",
     "stop",

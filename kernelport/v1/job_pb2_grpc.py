@@ -87,6 +87,11 @@ class JobServiceStub:
                 request_serializer=kernelport_dot_v1_dot_job__pb2.DeleteJobRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteJobResponse.FromString,
                 _registered_method=True)
+        self.ReplaceItems = channel.unary_unary(
+                '/kernelport.v1.JobService/ReplaceItems',
+                request_serializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsResponse.FromString,
+                _registered_method=True)
         self.ListItems = channel.unary_unary(
                 '/kernelport.v1.JobService/ListItems',
                 request_serializer=kernelport_dot_v1_dot_job__pb2.ListItemsRequest.SerializeToString,
@@ -184,6 +189,15 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceItems(self, request, context):
+        """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+        them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+        has succeeded, or while the job is active, and before it is sealed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListItems(self, request, context):
         """A job's items in the order of submission.
         """
@@ -249,6 +263,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.DeleteJob,
                     request_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteJobRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_job__pb2.DeleteJobResponse.SerializeToString,
+            ),
+            'ReplaceItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceItems,
+                    request_deserializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsResponse.SerializeToString,
             ),
             'ListItems': grpc.unary_unary_rpc_method_handler(
                     servicer.ListItems,
@@ -495,6 +514,33 @@ class JobService:
             '/kernelport.v1.JobService/DeleteJob',
             kernelport_dot_v1_dot_job__pb2.DeleteJobRequest.SerializeToString,
             kernelport_dot_v1_dot_job__pb2.DeleteJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplaceItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kernelport.v1.JobService/ReplaceItems',
+            kernelport_dot_v1_dot_job__pb2.ReplaceItemsRequest.SerializeToString,
+            kernelport_dot_v1_dot_job__pb2.ReplaceItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

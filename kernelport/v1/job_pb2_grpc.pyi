@@ -75,6 +75,11 @@ class JobServiceStub:
     """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
     gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
     """
+    ReplaceItems: _grpc.UnaryUnaryMultiCallable[_job_pb2.ReplaceItemsRequest, _job_pb2.ReplaceItemsResponse]
+    """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+    them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+    has succeeded, or while the job is active, and before it is sealed.
+    """
     ListItems: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListItemsRequest, _job_pb2.ListItemsResponse]
     """A job's items in the order of submission."""
     GetItemOutput: _grpc.UnaryStreamMultiCallable[_job_pb2.GetItemOutputRequest, _job_pb2.GetItemOutputResponse]
@@ -132,6 +137,11 @@ class JobServiceAsyncStub(JobServiceStub):
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_pb2.DeleteJobRequest, _job_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
     gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
+    """
+    ReplaceItems: _aio.UnaryUnaryMultiCallable[_job_pb2.ReplaceItemsRequest, _job_pb2.ReplaceItemsResponse]  # type: ignore[assignment]
+    """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+    them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+    has succeeded, or while the job is active, and before it is sealed.
     """
     ListItems: _aio.UnaryUnaryMultiCallable[_job_pb2.ListItemsRequest, _job_pb2.ListItemsResponse]  # type: ignore[assignment]
     """A job's items in the order of submission."""
@@ -235,6 +245,17 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.DeleteJobResponse, _abc.Awaitable[_job_pb2.DeleteJobResponse]]:
         """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
         gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplaceItems(
+        self,
+        request: _job_pb2.ReplaceItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ReplaceItemsResponse, _abc.Awaitable[_job_pb2.ReplaceItemsResponse]]:
+        """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+        them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+        has succeeded, or while the job is active, and before it is sealed.
         """
 
     @_abc_1.abstractmethod

@@ -40,6 +40,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
     assert "real-time factor" in lines[-1]
     assert last.startswith(f"{job_id} succeeded: 3 of 3 items")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".kernelport-job",
         *("000001.wav", "000003.wav", "000004.wav"),
         *("manifest.jsonl", "summary.json"),
     ]
@@ -89,7 +90,7 @@ def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_pa
 
 
 def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> None:
-    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "..."}]
+    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "9" * 40}]
     lines = [
         {"custom_id": f"r/{i}", "method": "POST", "url": "/v1/audio/speech", "body": {"model": "hibari-en", **body}}
         for i, body in enumerate(bodies)
@@ -100,8 +101,8 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
     job_id = printed.stdout.splitlines()[0]
     assert "note: 1 requests name voice, which hibari-en does not take: left out" in printed.stderr
     assert "r/1: " in printed.stderr
-    assert "something to say" in printed.stderr
-    assert f"kernelport jobs resume {job_id}" in printed.stderr
+    assert "at most 36 digits" in printed.stderr
+    assert f"kernelport jobs resume {job_id} --with" in printed.stderr
     assert [(row["id"], row["state"], row.get("file")) for row in rows(out)] == [
         ("r/0", "succeeded", "r%2F0.mp3"),
         ("r/1", "failed", None),
@@ -109,9 +110,9 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
     assert soundfile.info(str(out / "r%2F0.mp3")).frames > 0
     failed = called("jobs", "items", job_id, "--state", "failed", "--json").stdout
     assert json.loads(failed)["id"] == "r/1"
-    table = called("jobs", "items", job_id).stdout
+    table = called("jobs", "items", job_id, COLUMNS="200").stdout
     assert "r/0" in table
-    assert "something to say" in " ".join(table.split())
+    assert "at most 36 digits" in " ".join(table.split())
     assert called("jobs", "fetch", job_id, "-o", tmp_path / "fetched", expect=1).stdout.startswith("1 of 2 items")
 
 

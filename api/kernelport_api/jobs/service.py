@@ -141,6 +141,13 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @answer_errors
     @on_disk
+    async def ReplaceItems(self, request: pb.ReplaceItemsRequest, context: Context) -> pb.ReplaceItemsResponse:
+        record = await self._store.with_items(request.job_id)
+        await self._submission.replace(record, request.items)
+        return pb.ReplaceItemsResponse(job=await self._job(record.id))
+
+    @answer_errors
+    @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         await self._store.get(request.job_id)
         await self._store.change("delete", "delete", request.job_id, "delete", int(request.delete_outputs))
@@ -159,9 +166,9 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             if wanted and not wanted & states_in(record, states):
                 place = 0
                 continue
-            page = await self._store.page(record.id, number)
+            page = await self._store.page(record, number)
             states, attempts, results = await self._store.results(record.id, number)
-            for item in items_of(record, page, states, attempts, results):
+            for item in items_of(record, page, states, attempts, results, inputs=request.inputs):
                 if item.index - page.first_index < place or (wanted and item.state not in wanted):
                     continue
                 size += item.ByteSize()
@@ -177,8 +184,9 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self, request: pb.GetItemOutputRequest, context: Context
     ) -> AsyncIterator[pb.GetItemOutputResponse]:
         record = await self._store.with_items(request.job_id)
-        number, position = await self._store.locate(record.id, request.item_id)
-        page = await self._store.page(record.id, number)
+        found = await self._store.locate(record, [request.item_id])
+        number, position = next((number, positions[request.item_id]) for number, positions in found.items())
+        page = await self._store.page(record, number)
         states, attempts, results = await self._store.results(record.id, number)
         item = item_of(record, page, position, states[position], attempts, results.get(position))
         if item.state != pb.ITEM_STATE_SUCCEEDED:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys
 from kernelport.digests import NO_ITEMS, running_digests
-from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
+from kernelport.errors import AbortedError, InvalidArgumentError, KernelPortError, NotFoundError
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
@@ -31,7 +31,7 @@ class JobStore:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, int, int], Page] = OrderedDict()
 
     async def run(self, name: scripts.Name, *arguments: str | bytes | float) -> Any:
         """Runs one of the job store's scripts."""
@@ -43,10 +43,13 @@ class JobStore:
         Raises:
             NotFoundError: when there is none of that id.
             FailedPreconditionError: when the job is where the verb is refused.
+            AbortedError: when somebody else was faster.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
         if answer == b"refused":
             raise await self.refusal(verb, stage[0].decode(), job_id)
+        if answer == b"moved":
+            raise AbortedError(f'job_id: somebody else changes job "{job_id}" at the same time; try again')
 
     async def refusal(self, verb: Verb, stage: Stage, job_id: str) -> KernelPortError:
         """The error of a call that a job's stage does not allow."""
@@ -98,7 +101,7 @@ class JobStore:
             page, _, digest = value.partition(b":")
             number, done = int(page) + 1, int(items)
         while done < count:
-            stored = await self.page(record.id, number)
+            stored = await self.page(record, number)
             items = [stored.items[position] for position in in_order(stored)][: count - done]
             digest = (await asyncio.to_thread(running_digests, digest, items))[-1]
             number, done = number + 1, done + len(items)
@@ -144,12 +147,12 @@ class JobStore:
             if len(entries) < _JOBS_AT_ONCE:
                 return found, ""
 
-    async def page(self, job_id: str, number: int) -> Page:
+    async def page(self, record: JobRecord, number: int) -> Page:
         """A page of a job. Those read last stay at hand."""
-        key = (job_id, number)
+        key = (record.id, record.edition, number)
         if key not in self._pages:
-            value = await reached(self.redis.hget(keys.job(job_id, "pages"), str(number)))
-            self._pages[key] = Page.FromString(_there(value, job_id))
+            value = await reached(self.redis.hget(keys.job(record.id, "pages"), str(number)))
+            self._pages[key] = Page.FromString(_there(value, record.id))
         self._pages.move_to_end(key)
         if len(self._pages) > _PAGES_AT_HAND:
             self._pages.popitem(last=False)
@@ -183,19 +186,31 @@ class JobStore:
         for number, fields in entries:
             yield int(number.partition(b"-")[0]), fields.get(b"result")
 
-    async def locate(self, job_id: str, item_id: str) -> tuple[int, int]:
-        """The page and position of an item.
+    async def locate(self, record: JobRecord, item_ids: Sequence[str]) -> dict[int, dict[str, int]]:
+        """The positions of items by their ids, by page.
 
         Raises:
             NotFoundError: when the job has no such item.
         """
-        number = await reached(self.redis.hget(keys.job(job_id, "ids"), id_digest(item_id)))
-        if number is not None:
-            page = await self.page(job_id, int(number))
-            for position, serialized in enumerate(page.items):
-                if pb.NewItem.FromString(serialized).id == item_id:
-                    return int(number), position
-        raise NotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
+        digests = [id_digest(item_id) for item_id in item_ids]
+        numbers = await reached(self.redis.hmget(keys.job(record.id, "ids"), digests))
+        wanted: dict[int, set[str]] = {}
+        for item_id, number in zip(item_ids, numbers, strict=True):
+            if number is not None:
+                wanted.setdefault(int(number), set()).add(item_id)
+        found: dict[int, dict[str, int]] = {}
+        for number, ids in wanted.items():
+            positions = found[number] = {}
+            for position, serialized in enumerate((await self.page(record, number)).items):
+                item_id = pb.NewItem.FromString(serialized).id
+                if item_id in ids:
+                    positions[item_id] = position
+                    if len(positions) == len(ids):
+                        break
+        known = {name for positions in found.values() for name in positions}
+        if missing := next((item_id for item_id in item_ids if item_id not in known), None):
+            raise NotFoundError(f'item_id: job "{record.id}" has no item "{missing}"')
+        return found
 
 
 def _there(value: Value | None, job_id: str) -> Value:

@@ -17,7 +17,9 @@ from kernelport.errors import (
     FieldViolation,
     InvalidArgumentError,
     NotFoundError,
+    ResourceExhaustedError,
 )
+from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.naming import new_job_id
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
@@ -39,6 +41,8 @@ CHECKED_AT_ONCE = 64
 # What a slow caller has sent starts after this, though it fills no page.
 LONGEST_WAIT_S = 1.0
 TICK_INTERVAL_S = 0.2
+# What a page may grow to when items of it are replaced; one large item is always taken.
+MOST_PAGE_BYTES = 16 * PAGE_BYTES
 
 
 class Submission:
@@ -111,6 +115,45 @@ class Submission:
         shared = (await self._store.spec(job_id)).shared_inputs
         digest = await self._store.digest(record, record.number("items"))
         return Adder(self._store, self._workers, record, deployment, list(shared), signature, digest, repeated)
+
+    async def replace(self, job: JobRecord, items: Sequence[pb.NewItem]) -> None:
+        """Gives items of a job that is over other inputs, once all of them have been checked.
+
+        Raises:
+            AbortedError: when somebody else changes the job at the same time.
+            FailedPreconditionError: when the job is not over, or one of the items has succeeded.
+            InvalidArgumentError: when an item is not what the deployment takes.
+            NotFoundError: when the job has no item of an id.
+            ResourceExhaustedError: when a page of the job would become too large.
+        """
+        if not items:
+            _raise_any([FieldViolation("items", "expected at least one item")])
+        if len({item.id for item in items}) < len(items):
+            raise _duplicate(_repeated(items))
+        signature = await reached(self._workers.signature(self._deployment(job.deployment).name))
+        shared = (await self._store.spec(job.id)).shared_inputs
+        for start in range(0, len(items), CHECKED_AT_ONCE):
+            found = item_violations(items[start : start + CHECKED_AT_ONCE], shared, signature)
+            _raise_any([FieldViolation(_moved(each.field, start), each.description) for each in found])
+            await asyncio.sleep(0)
+        new = {item.id: item.SerializeToString() for item in items}
+        pages: dict[int, tuple[Page, list[int]]] = {}
+        for number, positions in (await self._store.locate(job, list(new))).items():
+            states = await self._store.states(job.id, number)
+            if done := next((item_id for item_id, position in positions.items() if states[position] == ord("s")), None):
+                raise FailedPreconditionError(f'items: item "{done}" has succeeded; expected items that did not')
+            page = Page()
+            page.CopyFrom(await self._store.page(job, number))
+            for item_id, position in positions.items():
+                page.items[position] = new[item_id]
+            if page.ByteSize() > MOST_PAGE_BYTES:
+                raise ResourceExhaustedError(
+                    f"items: expected at most {MOST_PAGE_BYTES:,} bytes in {len(page.items)} items that are kept "
+                    f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
+                )
+            pages[number] = page, list(positions.values())
+        for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
+            await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""

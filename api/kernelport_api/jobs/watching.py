@@ -56,7 +56,7 @@ async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobRespo
     async for number, result in store.log(record.id, cursor, MOST_BATCHES):
         if result is not None:
             batch = BatchResult.FromString(result)
-            page = await store.page(record.id, batch.page)
+            page = await store.page(record, batch.page)
             if batch.page not in pages:
                 pages[batch.page] = await store.results(record.id, batch.page)
             states, attempts, results = pages[batch.page]

@@ -1,6 +1,7 @@
 """`kernelport jobs cancel`, `seal`, `resume` and `delete`."""
 
 from datetime import datetime
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -8,8 +9,12 @@ from rich.console import Console
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
+from kernelport.cli.jobs.export import REASON
+from kernelport.cli.jobs.submit import checked
 from kernelport.cli.jobs.words import Deadline, job_state
 from kernelport.client import Client
+from kernelport.item_files import ItemFile, detect
+from kernelport.v1 import job_pb2 as pb
 
 
 @click.command()
@@ -42,18 +47,55 @@ def seal(job_id: str, target: str) -> None:
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--deadline", type=Deadline(), help="A new deadline: 12h, or 2030-01-31T18:00. The old one is dropped.")
+@click.option(
+    "--with",
+    "replacements",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV or JSONL as `jobs export` writes it: new inputs for items of these ids.",
+)
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Read the files that values name as @NAME, in this folder or below.",
+)
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
 @outputs.destination
 @options.target
-def resume(job_id: str, deadline: datetime | None, watch: bool, out: outputs.Destination | None, target: str) -> None:
-    """Run what failed, was cancelled or expired in JOB. What succeeded stays."""
+def resume(
+    job_id: str,
+    deadline: datetime | None,
+    replacements: Path | None,
+    files: Path | None,
+    watch: bool,
+    out: outputs.Destination | None,
+    target: str,
+) -> None:
+    """Run what failed, was cancelled or expired in JOB, with new inputs if there are some. What succeeded stays."""
     with Client(target) as client:
-        client.jobs.get(job_id)
+        job = client.jobs.get(job_id)
         folder = out.of(job_id) if out is not None else None
+        if replacements is not None:
+            click.echo(f"{_replace(client, job, replacements, files):,} items have new inputs", err=True)
         job = client.jobs.resume(job_id, deadline=deadline)
         click.echo(f"{job.id}: {job_state(job)}, {job.progress.waiting} items to run")
         if watch or out is not None:
             watching.follow(client, job_id, folder)
+
+
+def _replace(client: Client, job: pb.Job, path: Path, files: Path | None) -> int:
+    """Gives items of a job the inputs in a file; returns how many."""
+    kind = detect(path)
+    if kind not in ("csv", "jsonl"):
+        raise click.UsageError(f"--with: expected CSV or JSONL with ids, as `jobs export` writes it; got {path}")
+    name = job.spec.deployment
+    signature = client.deployment(name).signature
+    shared = [tensor.name for tensor in job.spec.shared_inputs]
+    ignored = () if REASON in (spec.name for spec in signature.inputs) else (REASON,)
+    items = ItemFile(
+        path, kind, name, signature, shared=shared, ignored=ignored, files=files, own_format=True, ids_required=True
+    )
+    checked(items, str(path), skip_bad=False)
+    return client.jobs.replace_items(job.id, items.items())
 
 
 @click.command()

@@ -107,12 +107,12 @@ def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, targe
         _echo_json(found)
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "attempts", "audio s")]
-    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text or reason")
+    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text", "reason")
     for item in found:
         audio = f"{item.audio_s:.2f}" if item.audio_s else "-"
-        about = escape(textwrap.shorten(item.reason or item.text, 120, placeholder=" ..."))
+        text, reason = (escape(textwrap.shorten(each, 120, placeholder=" ...")) for each in (item.text, item.reason))
         state = words.coloured(words.item_state(item))
-        table.add_row(escape(item.id), state, str(item.attempts), audio, about)
+        table.add_row(escape(item.id), state, str(item.attempts), audio, text, reason)
     Console().print(table if found else "there are no such items")
     if len(found) == limit:
         click.echo(f"the first {limit}; --limit shows more", err=True)

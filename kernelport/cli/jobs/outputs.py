@@ -14,11 +14,14 @@ from kernelport.cli.jobs.words import others
 from kernelport.client import Client
 from kernelport.errors import FailedPreconditionError, KernelPortError, NotFoundError
 from kernelport.job_client import folders
+from kernelport.job_client.messages import is_over
 from kernelport.v1 import job_pb2 as pb
 
 PARALLEL_FETCHES = 8
 SHOWN_FAILURES = 10
 CHOICES = "choose another folder, --append to keep this job apart in it, or --overwrite to replace files of its names"
+# Of the failed items, to tell what can be done about them.
+MOST_LOOKED_AT = 1000
 _AT_A_TIME = 256
 
 
@@ -142,15 +145,26 @@ def fetch_manifest(client: Client, job_id: str, folder: Path) -> bool:
 
 
 def tell_unfinished(client: Client, job: pb.Job) -> None:
-    """Says on stderr which items of a job have no output, and why: the first of those that failed, and how many others
-    there are."""
+    """Says on stderr which items of a job have no output, and why: the first of those that failed, how many others
+    there are, and what can be done about it."""
     progress = job.progress
-    if progress.failed:
-        failed = client.jobs.items(job.id, [pb.ITEM_STATE_FAILED])
-        for item in itertools.islice(failed, SHOWN_FAILURES):
-            click.echo(f"{item.id}: failed: {item.reason}", err=True)
-        if progress.failed > SHOWN_FAILURES:
-            click.echo(f"... all {progress.failed:,}: kernelport jobs items {job.id} --state failed", err=True)
+    failed = list(
+        itertools.islice(client.jobs.items(job.id, [pb.ITEM_STATE_FAILED]), MOST_LOOKED_AT * bool(progress.failed))
+    )
+    for item in failed[:SHOWN_FAILURES]:
+        click.echo(f"{item.id}: {item.reason}" + (" (the same inputs fail again)" if item.lasting else ""), err=True)
+    if progress.failed > SHOWN_FAILURES:
+        click.echo(f"... all {progress.failed:,}: kernelport jobs items {job.id} --state failed", err=True)
     for name, count in others(job).items():
         if name != "failed":
             click.echo(f"{count:,} {name}", err=True)
+    if not is_over(job) or job.state in (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_DELETING):
+        return
+    if not job.sealed:
+        click.echo(f"its submission broke off; seal it as it is: kernelport jobs seal {job.id}", err=True)
+        return
+    if any(item.lasting for item in failed):
+        click.echo(f"write what failed with: kernelport jobs export {job.id} --state failed -o failed.csv", err=True)
+        click.echo(f"mend it, and run it with: kernelport jobs resume {job.id} --with failed.csv", err=True)
+    if progress.cancelled or not all(item.lasting for item in failed):
+        click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)

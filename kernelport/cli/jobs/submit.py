@@ -111,7 +111,7 @@ def submit(
     """
     if out is not None:
         out.check(request_id)
-    with _on_disk(source) as path, Client(target) as client:
+    with on_disk(source) as path, Client(target) as client:
         kind = kind or detect(path)
         name = deployment or (model_of(path) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
         signature = client.deployment(name).signature
@@ -131,7 +131,7 @@ def submit(
             own_format=output_format is not None,
             split=split,
         )
-        report = _checked(file, str(source), skip_bad)
+        report = checked(file, str(source), skip_bad)
         job = client.jobs.submit(
             name,
             _shown(file, report.items),
@@ -170,7 +170,7 @@ def _check_shared(shared: dict[str, Any], signature: Signature, deployment: str)
 
 
 @contextlib.contextmanager
-def _on_disk(source: Path) -> Iterator[Path]:
+def on_disk(source: Path) -> Iterator[Path]:
     """The file itself, or a copy of stdin or another pipe: items are read twice."""
     if source.is_file():
         yield source
@@ -182,7 +182,7 @@ def _on_disk(source: Path) -> Iterator[Path]:
         yield path
 
 
-def _checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
+def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
     """The report on a file that can be submitted, after its findings are printed; else the command ends."""
     with Console(stderr=True).status(f"checking {name} ...") as status:
         report = file.check(lambda rows: status.update(f"checking {name} ... {rows:,} rows"))

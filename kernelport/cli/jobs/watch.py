@@ -87,8 +87,6 @@ def summarize(client: Client, job: pb.Job, folder: Path | None, console: Console
     if job.reason:
         click.echo(job.reason, err=True)
     outputs.tell_unfinished(client, job)
-    if job.state not in (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_DELETING):
-        click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
 
 
 def _watch_as_json(client: Client, job_id: str) -> NoReturn:

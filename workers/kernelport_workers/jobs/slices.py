@@ -31,6 +31,7 @@ class Held:
         died_alone: how many of those had no other item in hand; by these it is given up.
         states: a byte an item; only those that are `r` are to be run.
         deadline_unix_us: the job's, in microseconds of Unix time.
+        edition: how often items of the job have been replaced.
     """
 
     job: str
@@ -42,6 +43,7 @@ class Held:
     died_alone: int
     states: bytes
     deadline_unix_us: int
+    edition: int
 
     @property
     def positions(self) -> list[int]:
@@ -61,7 +63,7 @@ class Held:
         workers, alone = (*died, 0)[:2] if died else ([], 0)
         deadline = int(found[2]) or NEVER_UNIX_US
         where = int(page), int(first), int(count)
-        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline)
+        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline, int(found[3] or 0))
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""
@@ -91,7 +93,7 @@ class Loader:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._specs: _Recent[str, JobSpec] = _Recent(8)
-        self._pages: _Recent[tuple[str, int], Page] = _Recent(8)
+        self._pages: _Recent[tuple[str, int, int], Page] = _Recent(8)
 
     def spec(self, job: str) -> JobSpec:
         """What a job runs and how."""
@@ -100,7 +102,7 @@ class Loader:
     def items(self, held: Held) -> list[JobItem]:
         """The items of a slice that are to be run."""
         spec = self.spec(held.job)
-        page = self._pages.get((held.job, held.page), lambda: self._page(held.job, held.page))
+        page = self._pages.get((held.job, held.edition, held.page), lambda: self._page(held.job, held.page))
         return [_item(spec, position, page.items[position]) for position in held.positions]
 
     def _spec(self, job: str) -> JobSpec:
