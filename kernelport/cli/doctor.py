@@ -11,12 +11,15 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 from kernelport import durability
 from kernelport.cli import options
+from kernelport.client import Client
 from kernelport.deployments import load_deployments
+from kernelport.errors import KernelPortError
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import Settings
 from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
@@ -38,7 +41,8 @@ PACKAGES = (
 @click.command()
 @options.redis_url
 @options.deployments_file
-def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
+@options.target
+def doctor(redis_url: str | None, deployments_file: Path | None, target: str) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
     settings = Settings.from_environment()
     if deployments_file is not None:
@@ -53,6 +57,7 @@ def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
     facts.add_row("redis-server", _redis_server())
     facts.add_row("Redis", _reach(redis_url or settings.redis_url))
     facts.add_row("acknowledged work", _durability(redis_url or settings.redis_url))
+    facts.add_row("outputs without a job", _orphans(target))
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
 
@@ -60,6 +65,19 @@ def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
     for name, problem in problems_by_deployment(settings).items():
         runnable.add_row(name, "[green]yes[/green]" if problem is None else "[red]no[/red]", escape(problem or ""))
     console.print(runnable)
+
+
+def _orphans(target: str) -> str:
+    """The space that outputs take which no job owns."""
+    with Client(target) as client:
+        try:
+            found = list(client.jobs.orphans())
+        except KernelPortError as error:
+            return f"unknown: {error.message}"
+    if not found:
+        return "none"
+    size = decimal(sum(orphan.bytes for orphan in found))
+    return f"{size} of {len(found):,} jobs; kernelport jobs prune deletes them"
 
 
 def _version(package: str) -> str:

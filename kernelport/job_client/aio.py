@@ -31,6 +31,7 @@ from kernelport.job_client.messages import (
     sealing,
     unix_us,
 )
+from kernelport.jobs.enums import item_states, job_states
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
@@ -113,7 +114,7 @@ class AsyncJobs:
 
     async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
         """Jobs, newest first; see `Jobs.list`."""
-        request = pb.ListJobsRequest(deployment=deployment, states=states, page_size=PAGE_SIZE)
+        request = pb.ListJobsRequest(deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
             with translated():
                 page = await self._stub.ListJobs(request, timeout=self._timeout_s)
@@ -163,7 +164,8 @@ class AsyncJobs:
         self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
     ) -> AsyncIterator[pb.Item]:
         """A job's items in the order of submission; see `Jobs.items`."""
-        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
+        wanted = item_states(states)
+        request = pb.ListItemsRequest(job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
         while True:
             with translated():
                 page = await self._stub.ListItems(request, timeout=self._timeout_s)
@@ -255,6 +257,18 @@ class AsyncJobs:
             check_deletion(job)
             yield job
             await asyncio.sleep(next(pauses))
+
+    async def orphans(self) -> AsyncIterator[pb.Orphan]:
+        """Outputs that no job owns any more; see `Jobs.orphans`."""
+        with translated():
+            async for orphan in self._stub.ListOrphans(pb.ListOrphansRequest()):
+                yield orphan
+
+    async def delete_orphan(self, job_id: str) -> int:
+        """Deletes the outputs that a job has left; see `Jobs.delete_orphan`."""
+        with translated():
+            answer: pb.DeleteOrphanResponse = await self._stub.DeleteOrphan(pb.DeleteOrphanRequest(job_id=job_id))
+            return answer.deleted_files
 
     async def _add(self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items]) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""

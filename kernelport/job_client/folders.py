@@ -59,8 +59,8 @@ def _owner(folder: Path) -> dict[str, Any] | None:
     for name in (MARK, SUMMARY):
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((folder / name).read_text("utf-8"))
-            if isinstance(found, dict) and isinstance(found.get("job"), str):
-                return found
+            if isinstance(found, dict) and (job := found.get("job", found.get("id"))):
+                return {"job": job, "request_id": found.get("request_id")}
     return None
 
 

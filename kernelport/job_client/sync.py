@@ -31,6 +31,7 @@ from kernelport.job_client.messages import (
     sealing,
     unix_us,
 )
+from kernelport.jobs.enums import item_states, job_states
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
@@ -144,7 +145,7 @@ class Jobs:
 
     def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> Iterator[pb.Job]:
         """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
-        request = pb.ListJobsRequest(deployment=deployment, states=states, page_size=PAGE_SIZE)
+        request = pb.ListJobsRequest(deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
             with translated():
                 page = self._stub.ListJobs(request, timeout=self._timeout_s)
@@ -203,7 +204,8 @@ class Jobs:
         Args:
             inputs: whether they come with what they were submitted with.
         """
-        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
+        wanted = item_states(states)
+        request = pb.ListItemsRequest(job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
         while True:
             with translated():
                 page = self._stub.ListItems(request, timeout=self._timeout_s)
@@ -328,6 +330,21 @@ class Jobs:
             check_deletion(job)
             yield job
             time.sleep(next(pauses))
+
+    def orphans(self) -> Iterator[pb.Orphan]:
+        """Outputs that no job owns any more, as those of jobs that were deleted without them; the oldest first."""
+        with translated():
+            yield from self._stub.ListOrphans(pb.ListOrphansRequest())
+
+    def delete_orphan(self, job_id: str) -> int:
+        """Deletes the outputs that a job has left; returns how many files those were.
+
+        Raises:
+            FailedPreconditionError: when there is such a job.
+            NotFoundError: when there are no such outputs.
+        """
+        with translated():
+            return self._stub.DeleteOrphan(pb.DeleteOrphanRequest(job_id=job_id)).deleted_files
 
     def _add(self, job: pb.Job, coming: Iterator[_Items]) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""

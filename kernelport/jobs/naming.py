@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.json"
+_JOB_ID = re.compile(r"[0-9a-f]{11}-[0-9a-f]{8}")
 # Well below the 255 bytes that file systems allow, so that endings and prefixes fit.
 _MOST_BYTES = 160
 # Windows takes these for devices whatever their endings are.
@@ -17,6 +18,11 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE
 def new_job_id() -> str:
     """Unique, and sorted by time of creation."""
     return f"{round(time.time() * 1000):011x}-{secrets.token_hex(4)}"
+
+
+def is_job_id(name: str) -> bool:
+    """Whether a name is such as jobs have."""
+    return _JOB_ID.fullmatch(name) is not None
 
 
 def file_name(item_id: str, suffix: str, *, portable: bool = True) -> str:

@@ -405,6 +405,34 @@ class GetItemOutputResponse(_message.Message):
     chunk: bytes
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
+class ListOrphansRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Orphan(_message.Message):
+    __slots__ = ("job_id", "output_url", "files", "bytes")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_URL_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    output_url: str
+    files: int
+    bytes: int
+    def __init__(self, job_id: _Optional[str] = ..., output_url: _Optional[str] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class DeleteOrphanRequest(_message.Message):
+    __slots__ = ("job_id",)
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class DeleteOrphanResponse(_message.Message):
+    __slots__ = ("deleted_files",)
+    DELETED_FILES_FIELD_NUMBER: _ClassVar[int]
+    deleted_files: int
+    def __init__(self, deleted_files: _Optional[int] = ...) -> None: ...
+
 class GetManifestRequest(_message.Message):
     __slots__ = ("job_id",)
     JOB_ID_FIELD_NUMBER: _ClassVar[int]

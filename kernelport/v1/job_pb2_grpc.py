@@ -102,6 +102,16 @@ class JobServiceStub:
                 request_serializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.FromString,
                 _registered_method=True)
+        self.ListOrphans = channel.unary_stream(
+                '/kernelport.v1.JobService/ListOrphans',
+                request_serializer=kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.Orphan.FromString,
+                _registered_method=True)
+        self.DeleteOrphan = channel.unary_unary(
+                '/kernelport.v1.JobService/DeleteOrphan',
+                request_serializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanResponse.FromString,
+                _registered_method=True)
         self.GetManifest = channel.unary_stream(
                 '/kernelport.v1.JobService/GetManifest',
                 request_serializer=kernelport_dot_v1_dot_job__pb2.GetManifestRequest.SerializeToString,
@@ -213,6 +223,20 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOrphans(self, request, context):
+        """Outputs that no job owns any more, as those of jobs that were deleted without them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteOrphan(self, request, context):
+        """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetManifest(self, request, context):
         """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
         while the job is active.
@@ -278,6 +302,16 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetItemOutput,
                     request_deserializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.SerializeToString,
+            ),
+            'ListOrphans': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListOrphans,
+                    request_deserializer=kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.Orphan.SerializeToString,
+            ),
+            'DeleteOrphan': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteOrphan,
+                    request_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanResponse.SerializeToString,
             ),
             'GetManifest': grpc.unary_stream_rpc_method_handler(
                     servicer.GetManifest,
@@ -595,6 +629,60 @@ class JobService:
             '/kernelport.v1.JobService/GetItemOutput',
             kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.SerializeToString,
             kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrphans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kernelport.v1.JobService/ListOrphans',
+            kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.SerializeToString,
+            kernelport_dot_v1_dot_job__pb2.Orphan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteOrphan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kernelport.v1.JobService/DeleteOrphan',
+            kernelport_dot_v1_dot_job__pb2.DeleteOrphanRequest.SerializeToString,
+            kernelport_dot_v1_dot_job__pb2.DeleteOrphanResponse.FromString,
             options,
             channel_credentials,
             insecure,

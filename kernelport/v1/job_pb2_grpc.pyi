@@ -86,6 +86,10 @@ class JobServiceStub:
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
     """
+    ListOrphans: _grpc.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.Orphan]
+    """Outputs that no job owns any more, as those of jobs that were deleted without them."""
+    DeleteOrphan: _grpc.UnaryUnaryMultiCallable[_job_pb2.DeleteOrphanRequest, _job_pb2.DeleteOrphanResponse]
+    """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
     GetManifest: _grpc.UnaryStreamMultiCallable[_job_pb2.GetManifestRequest, _job_pb2.GetManifestResponse]
     """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
     while the job is active.
@@ -149,6 +153,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
     """
+    ListOrphans: _aio.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.Orphan]  # type: ignore[assignment]
+    """Outputs that no job owns any more, as those of jobs that were deleted without them."""
+    DeleteOrphan: _aio.UnaryUnaryMultiCallable[_job_pb2.DeleteOrphanRequest, _job_pb2.DeleteOrphanResponse]  # type: ignore[assignment]
+    """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
     GetManifest: _aio.UnaryStreamMultiCallable[_job_pb2.GetManifestRequest, _job_pb2.GetManifestResponse]  # type: ignore[assignment]
     """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
     while the job is active.
@@ -275,6 +283,22 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
         not succeeded.
         """
+
+    @_abc_1.abstractmethod
+    def ListOrphans(
+        self,
+        request: _job_pb2.ListOrphansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.Orphan], _abc.AsyncIterator[_job_pb2.Orphan]]:
+        """Outputs that no job owns any more, as those of jobs that were deleted without them."""
+
+    @_abc_1.abstractmethod
+    def DeleteOrphan(
+        self,
+        request: _job_pb2.DeleteOrphanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.DeleteOrphanResponse, _abc.Awaitable[_job_pb2.DeleteOrphanResponse]]:
+        """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
 
     @_abc_1.abstractmethod
     def GetManifest(

@@ -48,7 +48,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
         file = tmp_path / "out" / row["file"]
         assert (row["state"], row["text"], row["attempts"]) == ("succeeded", text, 1)
         assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
-        assert soundfile.info(str(file)).frames / 24000 == pytest.approx(row["seconds"])
+        assert soundfile.info(str(file)).frames / 24000 == pytest.approx(row["audio_s"])
 
     again = called("jobs", "submit", source, *options)
     assert again.stdout.strip() == job_id, "the same request names the same job"

@@ -24,6 +24,7 @@ from kernelport.v1 import job_pb2_grpc
 from kernelport_api.answers import answer_errors, answer_stream_errors
 from kernelport_api.durability import Durability, on_disk
 from kernelport_api.jobs.checking import deadline_violations
+from kernelport_api.jobs.orphans import delete_orphan, orphans
 from kernelport_api.jobs.store import JobStore, page_token, read_page_token
 from kernelport_api.jobs.submission import Submission
 from kernelport_api.jobs.watching import watch
@@ -199,6 +200,18 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 yield pb.GetItemOutputResponse(chunk=chunk)
 
     @answer_stream_errors
+    async def ListOrphans(self, request: pb.ListOrphansRequest, context: Context) -> AsyncIterator[pb.Orphan]:
+        with _storage_trouble():
+            async for orphan in orphans(self._store, self._artifacts):
+                yield orphan
+
+    @answer_errors
+    async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
+        with _storage_trouble():
+            deleted = await delete_orphan(self._store, self._artifacts, request.job_id)
+        return pb.DeleteOrphanResponse(deleted_files=deleted)
+
+    @answer_stream_errors
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Context
     ) -> AsyncIterator[pb.GetManifestResponse]:
@@ -224,6 +237,15 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def _discard(self, job_id: str) -> None:
         """A job whose items are no good was never made."""
         await self._store.run("discard", job_id)
+
+
+@contextlib.contextmanager
+def _storage_trouble() -> Iterator[None]:
+    """Tells the caller that the storage fails."""
+    try:
+        yield
+    except storage_errors() as error:
+        raise UnavailableError(f"the storage of outputs fails: {error}") from error
 
 
 @contextlib.contextmanager

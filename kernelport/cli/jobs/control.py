@@ -5,15 +5,17 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.export import REASON
 from kernelport.cli.jobs.submit import checked
-from kernelport.cli.jobs.words import Deadline, job_state
+from kernelport.cli.jobs.words import Deadline
 from kernelport.client import Client
 from kernelport.item_files import ItemFile, detect
+from kernelport.jobs.enums import JobState
 from kernelport.v1 import job_pb2 as pb
 
 
@@ -26,7 +28,7 @@ def cancel(job_ids: tuple[str, ...], reason: str, target: str) -> None:
     with Client(target) as client:
         for job_id in job_ids:
             job = client.jobs.cancel(job_id, reason)
-            click.echo(f"{job.id}: {job_state(job)}")
+            click.echo(f"{job.id}: {JobState.of(job)}")
 
 
 @click.command()
@@ -39,7 +41,7 @@ def seal(job_id: str, target: str) -> None:
     """
     with Client(target) as client:
         job = client.jobs.seal(job_id)
-        click.echo(f"{job.id}: {job_state(job)}, {job.progress.items} items")
+        click.echo(f"{job.id}: {JobState.of(job)}, {job.progress.items} items")
         if job.progress.cancelled:
             click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
 
@@ -77,7 +79,7 @@ def resume(
         if replacements is not None:
             click.echo(f"{_replace(client, job, replacements, files):,} items have new inputs", err=True)
         job = client.jobs.resume(job_id, deadline=deadline)
-        click.echo(f"{job.id}: {job_state(job)}, {job.progress.waiting} items to run")
+        click.echo(f"{job.id}: {JobState.of(job)}, {job.progress.waiting} items to run")
         if watch or out is not None:
             watching.follow(client, job_id, folder)
 
@@ -100,16 +102,47 @@ def _replace(client: Client, job: pb.Job, path: Path, files: Path | None) -> int
 
 @click.command()
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
-@click.option("--outputs", is_flag=True, help="Delete what they have made, too.")
+@click.option("--outputs", "delete_outputs", is_flag=True, help="Delete what they have made, too.")
 @click.option("--no-wait", is_flag=True, help="Return at once; their files go by themselves.")
 @options.target
-def delete(job_ids: tuple[str, ...], outputs: bool, no_wait: bool, target: str) -> None:
+def delete(job_ids: tuple[str, ...], delete_outputs: bool, no_wait: bool, target: str) -> None:
     """Forget jobs that are over. Ctrl-C ends the waiting, not the deletion."""
     with Client(target) as client:
+        left = [client.jobs.get(job_id) for job_id in job_ids] if not delete_outputs else []
         for job_id in job_ids:
-            client.jobs.delete(job_id, delete_outputs=outputs, wait=False)
+            client.jobs.delete(job_id, delete_outputs=delete_outputs, wait=False)
         for job_id in () if no_wait else job_ids:
             with Console(stderr=True).status(f"{job_id}: deleting ...") as status:
                 for job in client.jobs.deletion(job_id):
                     status.update(f"{job_id}: {job.progress.deleted_files:,} files deleted")
             click.echo(f"{job_id}: deleted")
+    for job in left:
+        if job.progress.succeeded:
+            size = decimal(job.progress.output_bytes)
+            click.echo(f"{job.progress.succeeded:,} files ({size}) stay in {job.output_url}", err=True)
+    if any(job.progress.succeeded for job in left):
+        click.echo("remove what no job owns with: kernelport jobs prune", err=True)
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.target
+def prune(yes: bool, target: str) -> None:
+    """List the outputs that no job owns any more, and delete them when told to.
+
+    Front doors whose jobs are in different Redis servers must not share one place for outputs: each takes the others'
+    for nobody's.
+    """
+    with Client(target) as client:
+        found = list(client.jobs.orphans())
+        if not found:
+            click.echo("there are no outputs without a job")
+            return
+        for orphan in found:
+            click.echo(f"{orphan.output_url}: {orphan.files:,} files, {decimal(orphan.bytes)}")
+        what = f"{sum(o.files for o in found):,} files of {len(found):,} jobs, {decimal(sum(o.bytes for o in found))}"
+        if not yes:
+            click.confirm(f"delete {what}?", abort=True, err=True)
+        for orphan in found:
+            client.jobs.delete_orphan(orphan.job_id)
+        click.echo(f"{what}: deleted")

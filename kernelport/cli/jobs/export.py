@@ -12,9 +12,9 @@ import click
 import numpy as np
 
 from kernelport.cli import options
-from kernelport.cli.jobs import words
 from kernelport.client import Client
 from kernelport.job_client.fetching import whole
+from kernelport.jobs.enums import ItemState
 from kernelport.tensors import to_array
 from kernelport.v1.inference_pb2 import U8, Tensor
 
@@ -26,7 +26,7 @@ MOST_ELEMENTS = 64
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("--state", "states", multiple=True, type=click.Choice(words.ITEM_STATES), help="Only in these states.")
+@click.option("--state", "states", multiple=True, type=click.Choice(list(ItemState)), help="Only in these states.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .csv or .jsonl file."
 )
@@ -49,7 +49,7 @@ def export(job_id: str, states: tuple[str, ...], out: Path, overwrite: bool, tar
     with Client(target) as client:
 
         def rows() -> Iterator[dict[str, Any]]:
-            for item in client.jobs.items(job_id, words.item_states(states), inputs=True):
+            for item in client.jobs.items(job_id, states, inputs=True):
                 shown = {tensor.name: _shown(tensor, folder) for tensor in item.inputs}
                 yield {"id": item.id, **shown, REASON: item.reason}
 

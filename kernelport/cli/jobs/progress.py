@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from kernelport.cli.jobs.words import clock, coloured, job_state, others
+from kernelport.cli.jobs.words import clock, coloured, others
 from kernelport.job_client.messages import is_over
+from kernelport.jobs.enums import JobState
 from kernelport.v1 import job_pb2 as pb
 
 WINDOW_S = 20.0
@@ -71,8 +72,8 @@ class Display:
         if self._live is not None:
             return
         state, printed = self._printed
-        if state != job_state(job) or time.monotonic() - printed >= LINE_INTERVAL_S:
-            self._printed = job_state(job), time.monotonic()
+        if state != JobState.of(job) or time.monotonic() - printed >= LINE_INTERVAL_S:
+            self._printed = JobState.of(job), time.monotonic()
             self.console.print(", ".join(self._line()), soft_wrap=True, markup=False, highlight=False)
 
     def __rich__(self) -> RenderableType:
@@ -80,7 +81,7 @@ class Display:
         job, progress = self._job, self._job.progress
         colours = {"failed": "red", "cancelled": "yellow", "expired": "yellow", "not run": "yellow"}
         apart = [f"[{colours.get(name, 'default')}]{count:,} {name}[/]" for name, count in others(job).items()]
-        state = f"{coloured(job_state(job))}  {clock(elapsed_s(job))}  {'  '.join(apart)}"
+        state = f"{coloured(JobState.of(job))}  {clock(elapsed_s(job))}  {'  '.join(apart)}"
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
@@ -98,7 +99,7 @@ class Display:
 
     def _line(self) -> Iterator[str]:
         job, apart = self._job, others(self._job)
-        yield f"{job_state(job)}: {job.progress.succeeded}/{job.progress.items} ({_percent(job)} %)"
+        yield f"{JobState.of(job)}: {job.progress.succeeded}/{job.progress.items} ({_percent(job)} %)"
         yield f"{apart.pop('failed', 0)} failed"
         yield from (f"{count} {name}" for name, count in apart.items())
         yield from self._figures()

@@ -16,11 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
-from kernelport.cli.jobs.words import Deadline, Duration, job_state
+from kernelport.cli.jobs.words import Deadline, Duration
 from kernelport.client import Client
 from kernelport.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
 from kernelport.item_files.opening import open_bytes
 from kernelport.job_client.messages import FORMATS, is_over
+from kernelport.jobs.enums import JobState
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 
@@ -153,7 +154,7 @@ def submit(
 
 
 def _tell_existing(job: pb.Job) -> None:
-    known = f"note: the request id names job {job.id} already: {job_state(job)}, with {job.progress.items:,} items"
+    known = f"note: the request id names job {job.id} already: {JobState.of(job)}, with {job.progress.items:,} items"
     if not job.sealed:
         known += "; its submission is gone on with"
     elif is_over(job) and job.state != pb.JOB_STATE_SUCCEEDED:

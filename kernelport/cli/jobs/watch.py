@@ -1,19 +1,21 @@
 """`kernelport jobs watch`, and what `--watch` of other commands does."""
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
 import click
-from google.protobuf.json_format import MessageToJson
 from rich.console import Console
 
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs.progress import Display, elapsed_s
-from kernelport.cli.jobs.words import clock, job_state
+from kernelport.cli.jobs.words import clock
 from kernelport.client import Client
+from kernelport.jobs.enums import JobState
+from kernelport.jobs.shapes import job_dict
 from kernelport.v1 import job_pb2 as pb
 
 EXIT_CODES = {pb.JOB_STATE_SUCCEEDED: 0, pb.JOB_STATE_FAILED: 1, pb.JOB_STATE_CANCELLED: 3, pb.JOB_STATE_EXPIRED: 4}
@@ -78,8 +80,8 @@ def summarize(client: Client, job: pb.Job, folder: Path | None, console: Console
     audio = f", {clock(progress.audio_s)} of audio" if progress.audio_s else ""
     where = folder or job.output_url
     console.print(
-        f"{job.id} {job_state(job)}: {progress.succeeded} of {progress.items} items in {clock(elapsed_s(job))}{audio}: "
-        f"{where}",
+        f"{job.id} {JobState.of(job)}: {progress.succeeded} of {progress.items} items in {clock(elapsed_s(job))}{audio}"
+        f": {where}",
         soft_wrap=True,
         markup=False,
         highlight=False,
@@ -92,7 +94,7 @@ def summarize(client: Client, job: pb.Job, folder: Path | None, console: Console
 def _watch_as_json(client: Client, job_id: str) -> NoReturn:
     try:
         for event in client.jobs.watch(job_id):
-            click.echo(MessageToJson(event, preserving_proto_field_name=True, indent=None))
+            click.echo(json.dumps({"cursor": event.cursor, "job": job_dict(event.job)}, ensure_ascii=False))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(EXIT_CODES.get(event.job.state, 1))

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +9,6 @@ import click
 
 from kernelport.v1 import job_pb2 as pb
 
-JOB_STATES = tuple(name.removeprefix("JOB_STATE_").lower() for name in pb.JobState.keys()[1:])
-ITEM_STATES = tuple(name.removeprefix("ITEM_STATE_").lower() for name in pb.ItemState.keys()[1:])
 COLOURS = {
     "succeeded": "green",
     "failed": "red",
@@ -23,16 +20,6 @@ COLOURS = {
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST_S = 10 * 365 * 86400
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-
-
-def job_state(job: pb.Job) -> str:
-    """A job's state in one small word."""
-    return pb.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
-
-
-def item_state(item: pb.Item) -> str:
-    """An item's state in one small word."""
-    return pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
 
 
 def others(job: pb.Job) -> dict[str, int]:
@@ -47,16 +34,6 @@ def others(job: pb.Job) -> dict[str, int]:
     counts = {"failed": progress.failed, "running": progress.running, "waiting": progress.waiting}
     counts[stopped.get(job.state, "not run")] = progress.cancelled
     return {name: count for name, count in counts.items() if count}
-
-
-def job_states(names: Sequence[str]) -> list[str]:
-    """What the contract calls the states of these names."""
-    return [f"JOB_STATE_{name.upper()}" for name in names]
-
-
-def item_states(names: Sequence[str]) -> list[str]:
-    """What the contract calls the states of these names."""
-    return [f"ITEM_STATE_{name.upper()}" for name in names]
 
 
 def coloured(state: str) -> str:
