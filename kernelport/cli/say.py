@@ -14,7 +14,7 @@ from kernelport.audio import FORMATS, write_audio
 from kernelport.cli import options
 from kernelport.client import Client, Speech
 from kernelport.errors import KernelPortError
-from kernelport.item_files import SPLITS, Line, Passage, Problem, Split, read_passages
+from kernelport.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
 from kernelport.item_files.lines import read_lines
 from kernelport.item_files.opening import STDIN, open_utf8
 from kernelport.job_client import folders
@@ -70,8 +70,11 @@ def say(
     The text becomes one file (speech.wav unless -o says otherwise) with pauses between its paragraphs. With a folder
     as -o, or with --split, every line, paragraph or sentence becomes a numbered file.
     """
-    passages = _passages(texts, file, split, skip_bad)
     path, is_folder = _place(out, split, ending)
+    lines = list(_lines(texts, file))
+    passages = _passages(lines, str(file or "TEXTS"), split, skip_bad)
+    if is_folder and split is None:
+        click.echo(f"note: {chosen(lines)}", err=True)
     _check_place(path, is_folder, overwrite, append)
     spoken: dict[int, Speech] = {}
     first = _next_number(path) if append else 1
@@ -116,16 +119,9 @@ def _inputs(client: Client, deployment: str, assignments: tuple[str, ...]) -> di
     return options.read_assignments(assignments, signature)
 
 
-def _passages(texts: tuple[str, ...], file: Path | None, split: Split | None, skip_bad: bool) -> list[Passage]:
-    if texts and file is not None:
-        raise click.UsageError("expected TEXTS or --file, not both")
-    if not texts and file is None:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise click.UsageError("expected TEXTS, --file, or text on stdin")
-        file = STDIN
-    found = read_passages(list(_lines(texts, file)), split)
+def _passages(lines: Sequence[Line | Problem], source: str, split: Split | None, skip_bad: bool) -> list[Passage]:
+    found = read_passages(lines, split)
     problems = [each for each in found if isinstance(each, Problem)]
-    source = file or "TEXTS"
     for problem in problems:
         click.echo(f"{source}:{problem}", err=True)
     if any(problem.fatal for problem in problems) or (problems and not skip_bad):
@@ -137,7 +133,13 @@ def _passages(texts: tuple[str, ...], file: Path | None, split: Split | None, sk
 
 
 def _lines(texts: Sequence[str], file: Path | None) -> Iterator[Line | Problem]:
-    """The lines of a file; or of texts, each a paragraph of its own."""
+    """The lines of a file, or of stdin; or of texts, each a paragraph of its own."""
+    if texts and file is not None:
+        raise click.UsageError("expected TEXTS or --file, not both")
+    if not texts and file is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise click.UsageError("expected TEXTS, --file, or text on stdin")
+        file = STDIN
     if file is not None:
         with open_utf8(file) as source:
             yield from read_lines(source)

@@ -4,7 +4,7 @@ from kernelport.item_files.lines import Line
 from kernelport.item_files.opening import ItemFileError
 from kernelport.item_files.reading import ItemFile, Kind, Report, detect, model_of
 from kernelport.item_files.rows import Problem
-from kernelport.item_files.text_file import SPLITS, Passage, Split, read_passages
+from kernelport.item_files.text_file import SPLITS, Passage, Split, chosen, read_passages
 
 __all__ = [
     "SPLITS",
@@ -16,6 +16,7 @@ __all__ = [
     "Problem",
     "Report",
     "Split",
+    "chosen",
     "detect",
     "model_of",
     "read_passages",

@@ -17,6 +17,7 @@ from kernelport.item_files.rows import Problem, Row
 from kernelport.item_files.text_file import (
     NOTHING_TO_SAY,
     Split,
+    chosen,
     chosen_split,
     is_unsayable,
     is_wrapped,
@@ -176,8 +177,8 @@ class ItemFile:
     def _choice(self) -> Iterator[str]:
         """What is an item of a text of which nobody has said so."""
         if self._kind == "text" and self._split is None:
-            what = "paragraph is an item, as lines end in mid-sentence" if self._is_wrapped else "line is an item"
-            yield f"a {what}; --split says otherwise"
+            with open_utf8(self._path) as file:
+                yield chosen(read_lines(file))
 
     @functools.cached_property
     def _is_wrapped(self) -> bool:

@@ -102,6 +102,12 @@ def chosen_split(wrapped: bool) -> Split:
     return "paragraph" if wrapped else "line"
 
 
+def chosen(lines: Iterable[Line | Problem]) -> str:
+    """What a text is read by when nobody says so, in words."""
+    what = "paragraph, as lines end in mid-sentence" if is_wrapped(lines) else "line"
+    return f"an item is a {what}; --split says otherwise"
+
+
 def is_unsayable(value: object) -> bool:
     """Whether a value is a text that is not blank, but has no letter, digit, or symbol with a name."""
     if not isinstance(value, str) or not value.strip():

@@ -78,6 +78,11 @@ class JobRecord:
         return self.number("round")
 
     @property
+    def has_run_again(self) -> bool:
+        """Whether items may have several results: it was resumed, or files of it were made again."""
+        return self.round > (self.is_final or self.text("state") == "finishing")
+
+    @property
     def edition(self) -> int:
         """How often items of it have been replaced."""
         return self.number("edition")

@@ -71,7 +71,7 @@ def test_a_text_that_is_not_wrapped_is_read_by_lines(text: str) -> None:
 def test_submit_says_what_an_item_is(tmp_path: Path, client: Client) -> None:
     source = text_file(tmp_path / "book.txt", WRAPPED)
     printed = called("jobs", "submit", source)
-    assert "a paragraph is an item" in printed.stderr
+    assert "an item is a paragraph" in printed.stderr
     assert [item.id for item in client.jobs.items(printed.stdout.strip())] == ["000001", "000007"]
     printed = called("jobs", "submit", source, "--split", "sentence")
     assert [item.id for item in client.jobs.items(printed.stdout.strip())] == ["000001-001", "000007-001", "000007-002"]

@@ -26,7 +26,13 @@ MOST_ELEMENTS = 64
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("--state", "states", multiple=True, type=click.Choice(list(ItemState)), help="Only in these states.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in ItemState]),
+    help="Only in these states.",
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .csv or .jsonl file."
 )

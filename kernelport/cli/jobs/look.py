@@ -28,7 +28,13 @@ limit = click.option(
 
 @click.command("list")
 @click.option("--deployment", default="", help="Only of this deployment.")
-@click.option("--state", "states", multiple=True, type=click.Choice(list(JobState)), help="Only in these states.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in JobState]),
+    help="Only in these states.",
+)
 @limit
 @as_json
 @options.target
@@ -97,7 +103,13 @@ def show(job_id: str, as_json: bool, target: str) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("--state", "states", multiple=True, type=click.Choice(list(ItemState)), help="Only in these states.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in ItemState]),
+    help="Only in these states.",
+)
 @limit
 @as_json
 @options.target
