@@ -261,8 +261,8 @@ class AsyncJobs:
     async def orphans(self) -> AsyncIterator[pb.Orphan]:
         """Outputs that no job owns any more; see `Jobs.orphans`."""
         with translated():
-            async for orphan in self._stub.ListOrphans(pb.ListOrphansRequest()):
-                yield orphan
+            async for answer in self._stub.ListOrphans(pb.ListOrphansRequest()):
+                yield answer.orphan
 
     async def delete_orphan(self, job_id: str) -> int:
         """Deletes the outputs that a job has left; see `Jobs.delete_orphan`."""

@@ -334,7 +334,8 @@ class Jobs:
     def orphans(self) -> Iterator[pb.Orphan]:
         """Outputs that no job owns any more, as those of jobs that were deleted without them; the oldest first."""
         with translated():
-            yield from self._stub.ListOrphans(pb.ListOrphansRequest())
+            for answer in self._stub.ListOrphans(pb.ListOrphansRequest()):
+                yield answer.orphan
 
     def delete_orphan(self, job_id: str) -> int:
         """Deletes the outputs that a job has left; returns how many files those were.

@@ -421,6 +421,12 @@ class Orphan(_message.Message):
     bytes: int
     def __init__(self, job_id: _Optional[str] = ..., output_url: _Optional[str] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
+class ListOrphansResponse(_message.Message):
+    __slots__ = ("orphan",)
+    ORPHAN_FIELD_NUMBER: _ClassVar[int]
+    orphan: Orphan
+    def __init__(self, orphan: _Optional[_Union[Orphan, _Mapping]] = ...) -> None: ...
+
 class DeleteOrphanRequest(_message.Message):
     __slots__ = ("job_id",)
     JOB_ID_FIELD_NUMBER: _ClassVar[int]

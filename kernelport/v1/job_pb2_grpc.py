@@ -105,7 +105,7 @@ class JobServiceStub:
         self.ListOrphans = channel.unary_stream(
                 '/kernelport.v1.JobService/ListOrphans',
                 request_serializer=kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.SerializeToString,
-                response_deserializer=kernelport_dot_v1_dot_job__pb2.Orphan.FromString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.ListOrphansResponse.FromString,
                 _registered_method=True)
         self.DeleteOrphan = channel.unary_unary(
                 '/kernelport.v1.JobService/DeleteOrphan',
@@ -306,7 +306,7 @@ def add_JobServiceServicer_to_server(servicer, server):
             'ListOrphans': grpc.unary_stream_rpc_method_handler(
                     servicer.ListOrphans,
                     request_deserializer=kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.FromString,
-                    response_serializer=kernelport_dot_v1_dot_job__pb2.Orphan.SerializeToString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.ListOrphansResponse.SerializeToString,
             ),
             'DeleteOrphan': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteOrphan,
@@ -655,7 +655,7 @@ class JobService:
             target,
             '/kernelport.v1.JobService/ListOrphans',
             kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.SerializeToString,
-            kernelport_dot_v1_dot_job__pb2.Orphan.FromString,
+            kernelport_dot_v1_dot_job__pb2.ListOrphansResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -86,7 +86,7 @@ class JobServiceStub:
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
     """
-    ListOrphans: _grpc.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.Orphan]
+    ListOrphans: _grpc.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.ListOrphansResponse]
     """Outputs that no job owns any more, as those of jobs that were deleted without them."""
     DeleteOrphan: _grpc.UnaryUnaryMultiCallable[_job_pb2.DeleteOrphanRequest, _job_pb2.DeleteOrphanResponse]
     """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
@@ -153,7 +153,7 @@ class JobServiceAsyncStub(JobServiceStub):
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
     """
-    ListOrphans: _aio.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.Orphan]  # type: ignore[assignment]
+    ListOrphans: _aio.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.ListOrphansResponse]  # type: ignore[assignment]
     """Outputs that no job owns any more, as those of jobs that were deleted without them."""
     DeleteOrphan: _aio.UnaryUnaryMultiCallable[_job_pb2.DeleteOrphanRequest, _job_pb2.DeleteOrphanResponse]  # type: ignore[assignment]
     """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
@@ -289,7 +289,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _job_pb2.ListOrphansRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_job_pb2.Orphan], _abc.AsyncIterator[_job_pb2.Orphan]]:
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.ListOrphansResponse], _abc.AsyncIterator[_job_pb2.ListOrphansResponse]]:
         """Outputs that no job owns any more, as those of jobs that were deleted without them."""
 
     @_abc_1.abstractmethod

@@ -200,10 +200,12 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 yield pb.GetItemOutputResponse(chunk=chunk)
 
     @answer_stream_errors
-    async def ListOrphans(self, request: pb.ListOrphansRequest, context: Context) -> AsyncIterator[pb.Orphan]:
+    async def ListOrphans(
+        self, request: pb.ListOrphansRequest, context: Context
+    ) -> AsyncIterator[pb.ListOrphansResponse]:
         with _storage_trouble():
             async for orphan in orphans(self._store, self._artifacts):
-                yield orphan
+                yield pb.ListOrphansResponse(orphan=orphan)
 
     @answer_errors
     async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:

@@ -15,6 +15,7 @@ from kernelport.client import Client
 from kernelport.errors import FailedPreconditionError, KernelPortError, NotFoundError
 from kernelport.job_client import folders
 from kernelport.job_client.messages import is_over
+from kernelport.jobs.enums import ItemState
 from kernelport.v1 import job_pb2 as pb
 
 PARALLEL_FETCHES = 8
@@ -147,10 +148,10 @@ def fetch_manifest(client: Client, job_id: str, folder: Path) -> bool:
 def tell_unfinished(client: Client, job: pb.Job) -> None:
     """Says on stderr which items of a job have no output, and why: the first of those that failed, how many others
     there are, and what can be done about it."""
+    if job.state in (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_DELETING):
+        return
     progress = job.progress
-    failed = list(
-        itertools.islice(client.jobs.items(job.id, [pb.ITEM_STATE_FAILED]), MOST_LOOKED_AT * bool(progress.failed))
-    )
+    failed = list(itertools.islice(client.jobs.items(job.id, [ItemState.FAILED]), MOST_LOOKED_AT))
     for item in failed[:SHOWN_FAILURES]:
         click.echo(f"{item.id}: {item.reason}" + (" (the same inputs fail again)" if item.lasting else ""), err=True)
     if progress.failed > SHOWN_FAILURES:
@@ -158,7 +159,7 @@ def tell_unfinished(client: Client, job: pb.Job) -> None:
     for name, count in others(job).items():
         if name != "failed":
             click.echo(f"{count:,} {name}", err=True)
-    if not is_over(job) or job.state in (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_DELETING):
+    if not is_over(job):
         return
     if not job.sealed:
         click.echo(f"its submission broke off; seal it as it is: kernelport jobs seal {job.id}", err=True)
