@@ -103,8 +103,8 @@ class Display:
         yield f"{apart.pop('failed', 0)} failed"
         yield from (f"{count} {name}" for name, count in apart.items())
         yield from self._figures()
-        if not is_over(job):
-            yield self._eta()
+        if eta := self._eta():
+            yield eta
 
     def _figures(self) -> Iterator[str]:
         job, rate, speed = self._job, self._meter.items_per_s(), self._meter.audio_per_s()
@@ -120,6 +120,8 @@ class Display:
             yield f"real-time factor {job.progress.backend_s / job.progress.audio_s:.3f}"
 
     def _eta(self) -> str:
+        if is_over(self._job):
+            return ""
         rate = self._meter.items_per_s()
         return f"ETA {clock((self._job.progress.waiting + self._job.progress.running) / rate if rate else None)}"
 
