@@ -22,6 +22,7 @@ from kernelport.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from kernelport.jobs.enums import ItemState, JobState
 
 __all__ = [
     "AbortedError",
@@ -35,6 +36,8 @@ __all__ = [
     "InferResult",
     "InternalError",
     "InvalidArgumentError",
+    "ItemState",
+    "JobState",
     "KernelPortError",
     "NotFoundError",
     "ResourceExhaustedError",

@@ -167,14 +167,19 @@ class Artifacts:
                 while some := [entry.name for entry in islice(entries, _NAMES_AT_ONCE)]:
                     yield some
         elif "s3" in self._fs.protocol:
-            yield from self._s3_names(place)
+            yield from map(list, self._s3_entries(place))
         else:
-            found = iter(self._fs.find(place, **self._bound()))
-            while some := [path.removeprefix(f"{place}/") for path in islice(found, _NAMES_AT_ONCE)]:
+            found = iter(self._found(place))
+            while some := list(islice(found, _NAMES_AT_ONCE)):
                 yield some
 
-    def _s3_names(self, place: str) -> Iterator[list[str]]:
-        """By pages, which `find` of the library would gather into one list with all that is known of each file."""
+    def _found(self, place: str) -> dict[str, int]:
+        """The files of a folder and their bytes, by name."""
+        found = self._fs.find(place, detail=True, **self._bound())
+        return {path.removeprefix(f"{place}/"): entry["size"] for path, entry in found.items()}
+
+    def _s3_entries(self, place: str) -> Iterator[dict[str, int]]:
+        """The same by pages, which `find` of the library would gather into one list."""
         bucket, key, _ = self._fs.split_path(place)
         prefix, after = f"{key}/", ""
         while True:
@@ -186,11 +191,37 @@ class Artifacts:
                 MaxKeys=_NAMES_AT_ONCE,
                 **self._bound(),
             )
-            keys = [entry["Key"] for entry in page.get("Contents", ())]
-            if not keys:
+            sizes = {entry["Key"]: entry["Size"] for entry in page.get("Contents", ())}
+            if not sizes:
                 return
-            after = keys[-1]
-            yield [each.removeprefix(prefix) for each in keys]
+            after = next(reversed(sizes))
+            yield {key.removeprefix(prefix): size for key, size in sizes.items()}
+
+    def folders(self) -> list[str]:
+        """The names of all folders."""
+        if self.is_local:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            return []
+        with contextlib.suppress(FileNotFoundError):
+            found = self._fs.ls(self._root, detail=True, refresh=True, **self._bound())
+            return [each["name"].rstrip("/").rpartition("/")[2] for each in found if each["type"] == "directory"]
+        return []
+
+    def usage(self, folder: str) -> tuple[int, int]:
+        """How many files a folder has, and their bytes."""
+        place, files, size = self._place(folder), 0, 0
+        if self.is_local:
+            with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        size += entry.stat(follow_symlinks=False).st_size
+                        files += 1
+            return files, size
+        for some in self._s3_entries(place) if "s3" in self._fs.protocol else [self._found(place)]:
+            files += len(some)
+            size += sum(some.values())
+        return files, size
 
     def delete_some(self, folder: str) -> int:
         """Deletes up to a thousand files of a folder, and the folder itself when it has none.

@@ -13,7 +13,7 @@ MAX_TENSORS = 2048
 MAX_FIELDS = 8 * MAX_TENSORS
 # Of all STRING tensors of a request, or of one item of a job: each is looked at.
 MAX_STRING_ELEMENTS = 2**20
-# Of one SubmitJobRequest or AddItemsRequest; a job may have any number.
+# Of one SubmitJobRequest, AddItemsRequest or ReplaceItemsRequest; a job may have any number.
 MAX_ITEMS = 20_000
 # Calls that one front door answers at once, those of Infer aside: for them, each deployment has limits of its own.
 MAX_CALLS = 10_000

@@ -1,72 +1,58 @@
-"""Speaks many lines into audio files, several at a time."""
+"""Speaks many texts, several at a time, and joins what they became."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kernelport.audio import write_audio
-from kernelport.client import Client
+import numpy as np
+
+from kernelport.client import Client, Speech
 from kernelport.errors import KernelPortError
+from kernelport.item_files import Passage
+
+# Seconds of silence before a passage, by what lies between it and the one before.
+PAUSES_S = {"sentence": 0.25, "line": 0.4, "paragraph": 0.7, "scene": 1.5}
 
 
-@dataclass(frozen=True)
-class Line:
-    """A text and the file its speech goes to."""
-
-    text: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """What became of one line.
-
-    Attributes:
-        seconds: of audio; 0 when it failed.
-        latency_s: seconds from the call to the answer.
-        error: why there is no file; None when there is one.
-    """
-
-    line: Line
-    seconds: float
-    latency_s: float
-    error: KernelPortError | None = None
-
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds of work per second of audio: below 1 is faster than real time."""
-        return self.latency_s / self.seconds if self.seconds else float("inf")
-
-
-def speak_lines(
-    client: Client, deployment: str, lines: Sequence[Line], inputs: Mapping[str, Any], parallel: int
-) -> Iterator[Spoken]:
-    """Yields each line as it is done, in the order of completion.
+def speak(
+    client: Client, deployment: str, texts: Sequence[str], inputs: Mapping[str, Any], parallel: int
+) -> Iterator[tuple[int, Speech | KernelPortError]]:
+    """Yields each text's index, and its speech or why there is none, in the order of completion.
 
     Args:
-        inputs: the deployment's optional inputs, the same for every line.
+        inputs: the deployment's optional inputs, the same for every text.
         parallel: calls in flight at a time.
     """
-    with ThreadPoolExecutor(parallel) as pool:
-        futures = [pool.submit(_speak, client, deployment, line, inputs) for line in lines]
+
+    def speech_of(text: str) -> Speech | KernelPortError:
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            return client.speak(deployment, text, **inputs)
+        except KernelPortError as error:
+            return error
+
+    with ThreadPoolExecutor(parallel) as pool:
+        indices = {pool.submit(speech_of, text): index for index, text in enumerate(texts)}
+        try:
+            for future in as_completed(list(indices)):
+                yield indices.pop(future), future.result()
         finally:
-            for future in futures:
+            for future in indices:
                 future.cancel()
 
 
-def _speak(client: Client, deployment: str, line: Line, inputs: Mapping[str, Any]) -> Spoken:
-    started = time.monotonic()
-    try:
-        speech = client.speak(deployment, line.text, **inputs)
-    except KernelPortError as error:
-        return Spoken(line, 0.0, time.monotonic() - started, error)
-    latency_s = time.monotonic() - started
-    line.path.parent.mkdir(parents=True, exist_ok=True)
-    write_audio(line.path, speech)
-    return Spoken(line, speech.seconds, latency_s)
+def join(spoken: Sequence[tuple[Passage, Speech]]) -> Speech:
+    """The speech of a whole text, of one or more passages, with silence between them.
+
+    Raises:
+        ValueError: when their sample rates are not the same.
+    """
+    rates = {speech.sample_rate for _, speech in spoken}
+    if len(rates) > 1:
+        raise ValueError(f"expected speech of one sample rate, got {', '.join(map(str, sorted(rates)))} Hz")
+    rate = rates.pop()
+    parts = []
+    for index, (passage, speech) in enumerate(spoken):
+        if index:
+            parts.append(np.zeros(round(PAUSES_S[passage.behind] * rate), np.float32))
+        parts.append(speech.audio)
+    return Speech(np.concatenate(parts), rate)

@@ -31,6 +31,7 @@ _LARGE_KINDS: dict[type[Message], int] = {
     inference_pb2.InferRequest: limits.MAX_FIELDS,
     job_pb2.SubmitJobRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,
     job_pb2.AddItemsRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,
+    job_pb2.ReplaceItemsRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,
     voice_pb2.AddVoiceRequest: limits.MAX_FIELDS,
 }
 _BYTES_TYPES = (FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING)

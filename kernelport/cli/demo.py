@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from kernelport.cli.jobs.watch import EXIT_CODES, show_until_over, summarize
 from kernelport.client import Client
+from kernelport.job_client import folders
 from kernelport.settings import Settings, bundled_deployments
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
@@ -40,7 +41,8 @@ def demo(context: click.Context, out: Path) -> None:
             _push_a_tensor(client, console)
             job = client.jobs.submit(SPEECH, texts)
             console.print(f"{SPEECH}: {len(texts)} lines are job {job.id}")
-            job = show_until_over(client, job.id, out, console)
+            folders.claim(out, job.id, overwrite=True)
+            job, _ = show_until_over(client, job.id, out, console)
             console.print(_table(list(client.jobs.items(job.id))))
             summarize(client, job, out, console)
     context.exit(EXIT_CODES.get(job.state, 1))

@@ -12,14 +12,17 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 from kernelport import durability, keys
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.cli import options
+from kernelport.client import Client
 from kernelport.connections import connect, parameters, problem, shown
 from kernelport.deployments import load_deployments
+from kernelport.errors import KernelPortError
 from kernelport.jobs.storage import different
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import DEFAULT_REDIS_URL, Settings
@@ -44,7 +47,8 @@ PACKAGES = (
 @options.redis_url
 @options.state_dir
 @options.deployments_file
-def doctor(redis_url: str | None, state_dir: Path, deployments_file: Path | None) -> None:
+@options.target
+def doctor(redis_url: str | None, state_dir: Path, deployments_file: Path | None, target: str) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
     settings = Settings.from_environment()
     if deployments_file is not None:
@@ -63,6 +67,7 @@ def doctor(redis_url: str | None, state_dir: Path, deployments_file: Path | None
         facts.add_row("Redis", escape(f"{shown(url)} {_answer(redis)}"))
         facts.add_row("acknowledged work", escape(_durability(redis)))
         facts.add_row("outputs of jobs", escape(_storage(redis, settings.artifacts_url)))
+    facts.add_row("outputs without a job", escape(_orphans(target)))
     facts.add_row("stack on this machine", escape(_openness(state_dir, embedded)))
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
@@ -71,6 +76,19 @@ def doctor(redis_url: str | None, state_dir: Path, deployments_file: Path | None
     for name, why_not in problems_by_deployment(settings).items():
         runnable.add_row(name, "[green]yes[/green]" if why_not is None else "[red]no[/red]", escape(why_not or ""))
     console.print(runnable)
+
+
+def _orphans(target: str) -> str:
+    """The space that outputs take which no job owns."""
+    with Client(target) as client:
+        try:
+            found = list(client.jobs.orphans())
+        except KernelPortError as error:
+            return f"unknown: {error.message}"
+    if not found:
+        return "none"
+    size = decimal(sum(orphan.bytes for orphan in found))
+    return f"{size} of {len(found):,} jobs; kernelport jobs prune deletes them"
 
 
 def _version(package: str) -> str:

@@ -1,7 +1,8 @@
 """`kernelport say`: text in, audio files out."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kernelport.audio import FORMATS
+from kernelport.audio import FORMATS, write_audio
 from kernelport.cli import options
-from kernelport.client import Client
-from kernelport.item_files import Problem
+from kernelport.client import Client, Speech
+from kernelport.errors import KernelPortError
+from kernelport.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
 from kernelport.item_files.lines import read_lines
 from kernelport.item_files.opening import STDIN, open_utf8
-from kernelport.speaking import Line, speak_lines
+from kernelport.job_client import folders
+from kernelport.speaking import join, speak
 
 
 @click.command()
@@ -24,15 +27,19 @@ from kernelport.speaking import Line, speak_lines
     "-f",
     "--file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
-    help="Read texts from a file, a line each; - is stdin.",
+    help="Read the text from a file; - is stdin.",
 )
 @options.option("--deployment", default="hibari-en", help="The deployment that speaks.")
+@click.option("-o", "--out", help="The output file, such as chapter.wav; or a folder, as in chapter/.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="The output file; a folder when there are several lines."
+    "--split", type=click.Choice(SPLITS), help="What is spoken at a time; without -o, a file each in speech/."
 )
 @options.option(
     "--format", "ending", type=click.Choice([n[1:] for n in FORMATS]), default="wav", help="Of files in a folder."
 )
+@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@click.option("--append", is_flag=True, help="Go on behind the files that the folder has.")
+@click.option("--skip-bad", is_flag=True, help="Leave out what cannot be spoken instead of refusing the text.")
 @click.option(
     "--set",
     "assignments",
@@ -40,41 +47,62 @@ from kernelport.speaking import Line, speak_lines
     metavar="NAME=VALUE",
     help="A further input, such as speed=1.1 or prompt_audio=@me.wav.",
 )
-@options.option("--parallel", type=click.IntRange(1, 256), default=8, help="Lines in flight at a time.")
+@options.option("--parallel", type=click.IntRange(1, 256), default=8, help="Passages in flight at a time.")
 @options.target
 @options.timeout
 def say(
     texts: tuple[str, ...],
     file: Path | None,
     deployment: str,
-    out: Path | None,
+    out: str | None,
+    split: Split | None,
     ending: str,
+    overwrite: bool,
+    append: bool,
+    skip_bad: bool,
     assignments: tuple[str, ...],
     parallel: int,
     target: str,
     timeout: float | None,
 ) -> None:
-    """Speak TEXTS, the lines of a file, or stdin.
+    """Speak TEXTS, a file, or stdin.
 
-    One text becomes one file (speech.wav unless -o says otherwise); several become numbered files in a folder (speech/
-    unless -o says otherwise).
+    The text becomes one file (speech.wav unless -o says otherwise) with pauses between its paragraphs. With a folder
+    as -o, or with --split, every line, paragraph or sentence becomes a numbered file.
     """
-    lines = _with_paths(_texts(texts, file), out, ending)
-    console = Console(stderr=True)
+    path, is_folder = _place(out, split, ending)
+    lines = list(_lines(texts, file))
+    passages = _passages(lines, str(file or "TEXTS"), split, skip_bad)
+    if is_folder and split is None:
+        click.echo(f"note: {chosen(lines)}", err=True)
+    _check_place(path, is_folder, overwrite, append)
+    spoken: dict[int, Speech] = {}
+    first = _next_number(path) if append else 1
+    seconds, console = 0.0, Console(stderr=True)
     columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    failed, seconds = 0, 0.0
     with Client(target, timeout_s=timeout) as client, Progress(*columns, console=console) as progress:
         inputs = _inputs(client, deployment, assignments)
-        bar = progress.add_task("", total=len(lines))
-        for spoken in speak_lines(client, deployment, lines, inputs, parallel):
-            progress.advance(bar)
-            seconds += spoken.seconds
-            if spoken.error is not None:
-                failed += 1
-                progress.print(f"{spoken.line.path.name}: {spoken.error}", markup=False)
-    written = out or lines[0].path if len(lines) == 1 else lines[0].path.parent
-    click.echo(f"{len(lines) - failed} of {len(lines)} spoken, {seconds:.1f} s of audio: {written}")
-    if failed:
+        bar = progress.add_task("", total=len(passages))
+        done = 0
+        for index, speech in speak(client, deployment, [passage.text for passage in passages], inputs, parallel):
+            if isinstance(speech, KernelPortError):
+                progress.print(f"line {passages[index].line}: {speech}", markup=False, soft_wrap=True)
+                continue
+            progress.update(bar, completed=(done := done + 1))
+            seconds += speech.seconds
+            if is_folder:
+                path.mkdir(parents=True, exist_ok=True)
+                write_audio(path / f"{first + index:0{_width(passages)}}.{ending}", speech)
+            else:
+                spoken[index] = speech
+    if not is_folder and done == len(passages):
+        whole = join([(passage, spoken[index]) for index, passage in enumerate(passages)])
+        seconds = whole.seconds
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_audio(path, whole)
+    where = path if is_folder or done == len(passages) else "no file was written"
+    click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
+    if done < len(passages):
         sys.exit(1)
 
 
@@ -91,36 +119,70 @@ def _inputs(client: Client, deployment: str, assignments: tuple[str, ...]) -> di
     return options.read_assignments(assignments, signature)
 
 
-def _texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
+def _passages(lines: Sequence[Line | Problem], source: str, split: Split | None, skip_bad: bool) -> list[Passage]:
+    found = read_passages(lines, split)
+    problems = [each for each in found if isinstance(each, Problem)]
+    for problem in problems:
+        click.echo(f"{source}:{problem}", err=True)
+    if any(problem.fatal for problem in problems) or (problems and not skip_bad):
+        raise click.UsageError(f"{len(problems)} bad lines; nothing was spoken; --skip-bad leaves them out")
+    passages = [each for each in found if isinstance(each, Passage)]
+    if not passages:
+        raise click.UsageError("there is nothing to say")
+    return passages
+
+
+def _lines(texts: Sequence[str], file: Path | None) -> Iterator[Line | Problem]:
+    """The lines of a file, or of stdin; or of texts, each a paragraph of its own."""
     if texts and file is not None:
         raise click.UsageError("expected TEXTS or --file, not both")
     if not texts and file is None:
         if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("expected TEXTS, --file, or text on stdin")
         file = STDIN
-    lines = list(texts) if file is None else _lines(file)
-    if not lines:
-        raise click.UsageError("there is nothing to say")
-    return lines
+    if file is not None:
+        with open_utf8(file) as source:
+            yield from read_lines(source)
+        return
+    number = 0
+    for text in texts:
+        for line in [*text.splitlines(), ""]:
+            yield Line(number := number + 1, line)
 
 
-def _lines(source: Path) -> list[str]:
-    """The lines of a file that are not blank."""
-    lines = []
-    with open_utf8(source) as file:
-        for line in read_lines(file):
-            if isinstance(line, Problem):
-                raise click.UsageError(f"{source}:{line}")
-            lines.append(line.text.strip())
-    return list(filter(None, lines))
+def _place(out: str | None, split: Split | None, ending: str) -> tuple[Path, bool]:
+    """Where the speech goes, and whether that is a folder."""
+    if out is None:
+        return (Path(f"speech.{ending}"), False) if split is None else (Path("speech"), True)
+    path = Path(out)
+    if out.endswith(("/", os.sep)) or path.is_dir() or not path.suffix:
+        return path, True
+    if path.suffix.lower() not in FORMATS:
+        expected = f"expected a folder, or a name that ends in one of {', '.join(FORMATS)}"
+        raise click.UsageError(f"--out: {expected}; got {path}")
+    return path, False
 
 
-def _with_paths(texts: Sequence[str], out: Path | None, ending: str) -> list[Line]:
-    if len(texts) == 1:
-        path = out or Path(f"speech.{ending}")
-        if path.suffix.lower() not in FORMATS:
-            raise click.UsageError(f"--out: expected a name that ends in one of {', '.join(FORMATS)}, got {path}")
-        return [Line(texts[0], path)]
-    folder = out or Path("speech")
-    width = max(4, len(str(len(texts))))
-    return [Line(text, folder / f"{number:0{width}}.{ending}") for number, text in enumerate(texts, 1)]
+def _check_place(path: Path, is_folder: bool, overwrite: bool, append: bool) -> None:
+    """Refuses to replace what is there, before anything is spoken."""
+    if append and (overwrite or not is_folder):
+        raise click.UsageError("--append: expected a folder as --out, and no --overwrite")
+    if overwrite or append:
+        return
+    if is_folder:
+        try:
+            folders.check(path)
+        except FileExistsError as error:
+            raise click.UsageError(f"--out: {error}: choose another folder, --append or --overwrite") from error
+    elif path.exists():
+        raise click.UsageError(f"--out: {path} is there already: choose another name, or --overwrite")
+
+
+def _next_number(folder: Path) -> int:
+    """Behind the highest number that names a file of the folder."""
+    names = (path.stem for path in folder.glob("*")) if folder.is_dir() else iter(())
+    return 1 + max((int(name) for name in names if name.isdecimal() and name.isascii()), default=0)
+
+
+def _width(passages: Sequence[Passage]) -> int:
+    return max(4, len(str(len(passages))))

@@ -1,5 +1,6 @@
 """Reads a file of items twice: once to find all that is wrong with it, once to hand its items out."""
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -13,9 +14,18 @@ from kernelport.item_files.lines import read_lines
 from kernelport.item_files.openai_file import OpenAIRows, first_model, looks_like_requests
 from kernelport.item_files.opening import COMPRESSED, ItemFileError, open_utf8
 from kernelport.item_files.rows import Problem, Row
-from kernelport.item_files.text_file import text_rows
+from kernelport.item_files.text_file import (
+    NOTHING_TO_SAY,
+    Split,
+    chosen,
+    chosen_split,
+    is_unsayable,
+    is_wrapped,
+    passages,
+    text_rows,
+)
 from kernelport.item_files.values import tensor_of, text_tensor
-from kernelport.signature import Signature
+from kernelport.signature import Signature, is_speech
 from kernelport.v1.job_pb2 import NewItem
 
 Kind = Literal["text", "csv", "jsonl", "openai"]
@@ -89,6 +99,8 @@ class ItemFile:
         files: the folder of the files that values name as `@name`; None when none may be read.
         ignored: columns or keys to leave out.
         own_format: whether the job's output format is chosen already.
+        split: what an item of plain text is; None for what the text looks like.
+        ids_required: whether every row has to name its item.
 
     Raises:
         ItemFileError: when `columns` has one name for two fields.
@@ -106,6 +118,8 @@ class ItemFile:
         ignored: Collection[str] = (),
         files: Path | None = None,
         own_format: bool = False,
+        split: Split | None = None,
+        ids_required: bool = False,
     ) -> None:
         self._path = path
         self._files = files
@@ -113,6 +127,9 @@ class ItemFile:
         self._deployment = deployment
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
         self._own_format = own_format
+        self._split = split
+        self._ids_required = ids_required
+        self._is_speech = is_speech(signature)
         self._checked: tuple[int, int] | None = None
 
     def check(self, seen: Callable[[int], None] = lambda rows: None) -> Report:
@@ -124,7 +141,7 @@ class ItemFile:
         Raises:
             ItemFileError: when it cannot be read.
         """
-        report = Report()
+        report = Report(notes=list(self._choice()))
         requests = OpenAIRows(self._fields, self._deployment, self._own_format)
         bad_line = 0
         self._checked = self._state()
@@ -156,6 +173,17 @@ class ItemFile:
                 yield entry
         if self._checked not in (None, self._state()):
             raise ItemFileError(f"{self._path} has changed while it was read")
+
+    def _choice(self) -> Iterator[str]:
+        """What is an item of a text of which nobody has said so."""
+        if self._kind == "text" and self._split is None:
+            with open_utf8(self._path) as file:
+                yield chosen(read_lines(file))
+
+    @functools.cached_property
+    def _is_wrapped(self) -> bool:
+        with open_utf8(self._path) as file:
+            return is_wrapped(read_lines(file))
 
     def _state(self) -> tuple[int, int]:
         try:
@@ -194,7 +222,8 @@ class ItemFile:
                     needed = ", ".join(self._fields.required)
                     finding = f"{self._deployment} takes more than text: expected CSV or JSONL with {needed}"
                     return iter([Problem(1, "", finding, fatal=True)])
-                return text_rows(lines)
+                split = self._split or chosen_split(self._is_wrapped)
+                return text_rows(passages(lines, split, wrapped=self._is_wrapped))
 
     def _item(self, row: Row) -> tuple[NewItem, list[Problem]]:
         problems: list[Problem] = []
@@ -204,8 +233,12 @@ class ItemFile:
                 item.id = _id(row.id)
             except ValueProblem as problem:
                 problems.append(Problem(row.line, row.shown.get(ID, ID), str(problem)))
+        elif self._ids_required:
+            problems.append(Problem(row.line, row.shown.get(ID, ID), "required"))
         for name, value in row.values.items():
             try:
+                if name == "text" and self._is_speech and is_unsayable(value):
+                    raise ValueProblem(NOTHING_TO_SAY)
                 if not self._fields.known:
                     if not isinstance(value, str):
                         raise ValueProblem(f"expected a text, got {show(value)}")

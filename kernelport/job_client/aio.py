@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError, from_call, translated
-from kernelport.job_client import fetching
+from kernelport.job_client import fetching, folders
 from kernelport.job_client.messages import (
     GIVE_UP_S,
     MESSAGES_A_CALL,
@@ -21,6 +21,7 @@ from kernelport.job_client.messages import (
     ItemLike,
     Patience,
     async_batches,
+    batches,
     check_deletion,
     deletion_pauses,
     fits_one_call,
@@ -30,6 +31,7 @@ from kernelport.job_client.messages import (
     sealing,
     unix_us,
 )
+from kernelport.jobs.enums import item_states, job_states
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
@@ -116,7 +118,7 @@ class AsyncJobs:
 
     async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
         """Jobs, newest first; see `Jobs.list`."""
-        request = pb.ListJobsRequest(deployment=deployment, states=states, page_size=PAGE_SIZE)
+        request = pb.ListJobsRequest(deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
             with translated():
                 page = await self._stub.ListJobs(request, timeout=self._timeout_s)
@@ -163,9 +165,12 @@ class AsyncJobs:
             job = event.job
         return job
 
-    async def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> AsyncIterator[pb.Item]:
+    async def items(
+        self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
+    ) -> AsyncIterator[pb.Item]:
         """A job's items in the order of submission; see `Jobs.items`."""
-        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+        wanted = item_states(states)
+        request = pb.ListItemsRequest(job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
         patience = self._patience()
         while True:
             try:
@@ -191,6 +196,7 @@ class AsyncJobs:
 
     async def fetch(self, job_id: str, item: pb.Item, folder: Path) -> Path:
         """The output of an item that succeeded as a file in a folder; see `Jobs.fetch`."""
+        folders.claim(folder, job_id)
         patience = self._patience()
         while True:
             try:
@@ -204,6 +210,7 @@ class AsyncJobs:
 
     async def fetch_manifest(self, job_id: str, folder: Path) -> Path:
         """The manifest of a job that is over, as the server wrote it; see `Jobs.fetch_manifest`."""
+        folders.claim(folder, job_id)
         path, patience = folder / MANIFEST, self._patience()
         while True:
             try:
@@ -228,6 +235,18 @@ class AsyncJobs:
         with translated():
             job: pb.Job = (await self._stub.ResumeJob(request, timeout=self._timeout_s)).job
             return job
+
+    async def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
+        """Gives items of a job that is over other inputs; see `Jobs.replace_items`."""
+        job = await self.get(job_id)
+        count = 0
+        for batch in batches(items, await self._signature_of(job.spec.deployment, self._timeout_s)):
+            if batch:
+                with translated():
+                    request = pb.ReplaceItemsRequest(job_id=job_id, items=batch)
+                    await self._stub.ReplaceItems(request, timeout=self._timeout_s)
+                count += len(batch)
+        return count
 
     async def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items; see `Jobs.seal`."""
@@ -259,6 +278,18 @@ class AsyncJobs:
             check_deletion(job)
             yield job
             await asyncio.sleep(next(pauses))
+
+    async def orphans(self) -> AsyncIterator[pb.Orphan]:
+        """Outputs that no job owns any more; see `Jobs.orphans`."""
+        with translated():
+            async for answer in self._stub.ListOrphans(pb.ListOrphansRequest()):
+                yield answer.orphan
+
+    async def delete_orphan(self, job_id: str) -> int:
+        """Deletes the outputs that a job has left; see `Jobs.delete_orphan`."""
+        with translated():
+            answer: pb.DeleteOrphanResponse = await self._stub.DeleteOrphan(pb.DeleteOrphanRequest(job_id=job_id))
+            return answer.deleted_files
 
     async def _add(self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items]) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError, from_call, translated
-from kernelport.job_client import fetching
+from kernelport.job_client import fetching, folders
 from kernelport.job_client.messages import (
     GIVE_UP_S,
     MESSAGES_A_CALL,
@@ -31,6 +31,7 @@ from kernelport.job_client.messages import (
     sealing,
     unix_us,
 )
+from kernelport.jobs.enums import item_states, job_states
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
@@ -150,7 +151,7 @@ class Jobs:
 
     def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> Iterator[pb.Job]:
         """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
-        request = pb.ListJobsRequest(deployment=deployment, states=states, page_size=PAGE_SIZE)
+        request = pb.ListJobsRequest(deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
             with translated():
                 page = self._stub.ListJobs(request, timeout=self._timeout_s)
@@ -202,9 +203,16 @@ class Jobs:
             job = event.job
         return job
 
-    def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> Iterator[pb.Item]:
-        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`."""
-        request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+    def items(
+        self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
+    ) -> Iterator[pb.Item]:
+        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`.
+
+        Args:
+            inputs: whether they come with what they were submitted with.
+        """
+        wanted = item_states(states)
+        request = pb.ListItemsRequest(job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
         patience = self._patience()
         while True:
             try:
@@ -232,8 +240,10 @@ class Jobs:
         is there already and has the right hash stays.
 
         Raises:
+            FileExistsError: when the folder holds outputs of another job.
             InternalError: when what came is not what the job made.
         """
+        folders.claim(folder, job_id)
         patience = self._patience()
         while True:
             try:
@@ -250,8 +260,10 @@ class Jobs:
 
         Raises:
             FailedPreconditionError: while the job is active.
+            FileExistsError: when the folder holds outputs of another job.
             NotFoundError: when there is no such job, or the manifest could not be written.
         """
+        folders.claim(folder, job_id)
         path, patience = folder / MANIFEST, self._patience()
         while True:
             try:
@@ -274,6 +286,31 @@ class Jobs:
         with translated():
             request = pb.ResumeJobRequest(job_id=job_id, deadline_unix_us=unix_us(deadline))
             return self._stub.ResumeJob(request, timeout=self._timeout_s).job
+
+    def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
+        """Gives items of a job that is over other inputs, for `resume` to run.
+
+        Args:
+            items: as `submit` takes them, each with its id in the job and with all inputs that are not shared. They go
+                in messages of about 1 MiB: of what is refused, items of earlier messages are replaced already.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            FailedPreconditionError: the job is not over, or an item has succeeded.
+            InvalidArgumentError: an item is not what the deployment declares.
+            NotFoundError: the job has no item of an id.
+        """
+        job = self.get(job_id)
+        count = 0
+        for batch in batches(items, self._signature_of(job.spec.deployment, self._timeout_s)):
+            if batch:
+                with translated():
+                    request = pb.ReplaceItemsRequest(job_id=job_id, items=batch)
+                    self._stub.ReplaceItems(request, timeout=self._timeout_s)
+                count += len(batch)
+        return count
 
     def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is."""
@@ -316,6 +353,22 @@ class Jobs:
             check_deletion(job)
             yield job
             time.sleep(next(pauses))
+
+    def orphans(self) -> Iterator[pb.Orphan]:
+        """Outputs that no job owns any more, as those of jobs that were deleted without them; the oldest first."""
+        with translated():
+            for answer in self._stub.ListOrphans(pb.ListOrphansRequest()):
+                yield answer.orphan
+
+    def delete_orphan(self, job_id: str) -> int:
+        """Deletes the outputs that a job has left; returns how many files those were.
+
+        Raises:
+            FailedPreconditionError: when there is such a job.
+            NotFoundError: when there are no such outputs.
+        """
+        with translated():
+            return self._stub.DeleteOrphan(pb.DeleteOrphanRequest(job_id=job_id)).deleted_files
 
     def _add(self, job: pb.Job, coming: Iterator[_Items]) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""

@@ -22,7 +22,8 @@ from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.background import Background
-from kernelport.jobs.manifest import Inputs, row, summary
+from kernelport.jobs.inputs import Inputs
+from kernelport.jobs.manifest import summary
 from kernelport.jobs.naming import MANIFEST, SUMMARY, job_id_of
 from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import (
@@ -34,6 +35,7 @@ from kernelport.jobs.records import (
     page_of,
     results_of,
 )
+from kernelport.jobs.shapes import item_dict
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
 from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
@@ -89,7 +91,7 @@ class Finisher(Background):
         try:
             files = self._files(job)
             for _ in range(2):
-                if state == "running" or self._write(job.ended(state, reason), state, reason, files):
+                if state == "running" or self._write(job.ended(state, reason), files):
                     break
                 # Items whose files are missing wait again: the job comes to another end.
                 job = self._job(job.id) or job
@@ -125,7 +127,7 @@ class Finisher(Background):
         files.sort()
         return files
 
-    def _write(self, job: JobRecord, state: str, reason: str, files: "_Names") -> bool:
+    def _write(self, job: JobRecord, files: "_Names") -> bool:
         """Writes manifest and summary; returns False when files are missing, whose items wait again then."""
         inputs = Inputs(self._voices(job.id))
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
@@ -139,7 +141,7 @@ class Finisher(Background):
             self._artifacts.replace(f"{job.id}/{MANIFEST}", manifest)
             short = Path(scratch) / SUMMARY
             shared = inputs.described(self._spec(job.id).shared_inputs)
-            told = summary(job, state, reason, shared)
+            told = summary(job, shared)
             short.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._artifacts.replace(f"{job.id}/{SUMMARY}", short)
         self._artifacts.sweep(job.id)
@@ -158,8 +160,9 @@ class Finisher(Background):
         page, states, attempts, results = self._page(job.id, number)
         missing: list[Item] = []
         left = bytearray(states)
-        for position, item in zip(in_order(page), items_of(job, page, states, attempts, results), strict=True):
-            file.write(json.dumps(row(item, page.items[position], inputs), ensure_ascii=False) + "\n")
+        items = items_of(job, page, states, attempts, results, inputs=True)
+        for position, item in zip(in_order(page), items, strict=True):
+            file.write(json.dumps(item_dict(item, inputs), ensure_ascii=False) + "\n")
             if item.state == ITEM_STATE_SUCCEEDED and not self._is_there(job, item.file, files):
                 missing.append(item)
                 left[position] = ord("w")

@@ -72,7 +72,9 @@ class JobRecord:
     @property
     def spec(self) -> pb.JobSpec:
         """The spec as the contract shows it: without the data of shared inputs, without secrets."""
-        return stored.message(pb.JobSpec, self._fields.get(b"spec"), self._where("spec"), stored.MAX_RECORD_BYTES)
+        spec = stored.message(pb.JobSpec, self._fields.get(b"spec"), self._where("spec"), stored.MAX_RECORD_BYTES)
+        spec.deadline_unix_us = self.number("deadline")  # of the newest resume
+        return spec
 
     @property
     def deployment(self) -> str:
@@ -83,6 +85,16 @@ class JobRecord:
     def round(self) -> int:
         """How often nothing of it ran any more."""
         return self.number("round")
+
+    @property
+    def has_run_again(self) -> bool:
+        """Whether items may have several results: it was resumed, or files of it were made again."""
+        return self.round > (self.is_final or self.text("state") == "finishing")
+
+    @property
+    def edition(self) -> int:
+        """How often items of it have been replaced."""
+        return self.number("edition")
 
     @property
     def is_final(self) -> bool:
@@ -135,6 +147,7 @@ class JobRecord:
                 started_unix_us=self.number("started"),
                 finished_unix_us=self.number("finished"),
                 expires_unix_us=self.number("expires"),
+                resumed_unix_us=self.number("resumed"),
             )
         except stored.StoredError:
             raise
@@ -227,8 +240,10 @@ def _state(job: JobRecord, state: int) -> pb.ItemState:
     return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
 
 
-def items_of(job: JobRecord, page: Page, states: bytes, attempts: bytes, results: Results) -> Iterator[pb.Item]:
-    """A page's items in the order of submission.
+def items_of(
+    job: JobRecord, page: Page, states: bytes, attempts: bytes, results: Results, *, inputs: bool = False
+) -> Iterator[pb.Item]:
+    """A page's items in the order of submission, with their inputs if asked for.
 
     Raises:
         StoredError: one cannot be read, or its state.
@@ -236,7 +251,11 @@ def items_of(job: JobRecord, page: Page, states: bytes, attempts: bytes, results
     if len(states) != len(page.items) or (attempts and len(attempts) != len(states)):
         raise stored.StoredError(f"{keys.job(job.id, 'states')}: expected {len(page.items)} states, got {len(states)}")
     for position in in_order(page):
-        yield item_of(job, page, position, states[position], attempts, results.get(position))
+        item = item_of(job, page, position, states[position], attempts, results.get(position))
+        if inputs:
+            new = stored.message(pb.NewItem, page.items[position], keys.job(job.id, "pages"))
+            item.inputs.extend(new.inputs)
+        yield item
 
 
 def in_order(page: Page) -> list[int]:
@@ -269,7 +288,7 @@ def item_of(
         return item
     batch, own = result
     item.attempts = item.attempts or batch.attempts
-    item.reason = own.error
+    item.reason, item.lasting = own.error, own.lasting
     item.backend_s = batch.backend_s
     item.batch_size = batch.batch_size
     item.finished_unix_us = batch.finished_unix_us

@@ -29,6 +29,7 @@ Name = Literal[
     "lacking",
     "lost",
     "pin",
+    "replace",
     "resume",
     "seal",
     "stop",

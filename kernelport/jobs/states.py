@@ -20,6 +20,7 @@ Verb = Literal[
     "last item",
     "written",
     "resume",
+    "replace",
     "delete",
     "expire",
     "swept",
@@ -47,6 +48,7 @@ VERBS: dict[Verb, str] = {
     "last item": "nothing runs any more, and nothing waits or may start",
     "written": "the manifest is written, or files are missing",
     "resume": "`ResumeJob`",
+    "replace": "`ReplaceItems`",
     "delete": "`DeleteJob`",
     "expire": "its retention is over",
     "swept": "its files are gone",
@@ -76,6 +78,7 @@ MOVES: dict[Verb, Mapping[Stage, str]] = {
     "last item": {"open": STAYS, "sealed": "finishing", "ending": "finishing"},
     "written": {"finishing": "succeeded, stopped or broken; sealed when files are to be made again"},
     "resume": {"stopped": "sealed"},
+    "replace": {"stopped": "stopped, with other inputs"},
     "delete": {**_OVER, "deleting": STAYS},
     "expire": {**_STAYS, **_OVER},
     "swept": {"deleting": "gone"},
@@ -84,6 +87,7 @@ MOVES: dict[Verb, Mapping[Stage, str]] = {
 _ACTIVE = "the job is active: cancel it (kernelport jobs cancel {job}), and delete it once it is over"
 _BROKEN = "seal it as it is (kernelport jobs seal {job}) and resume it, or delete it and submit all of its items again"
 _RESUMABLE = "expected a job that failed, was cancelled or expired; it is {state}"
+_NOT_OVER = "the job is not over yet (kernelport jobs watch {job} waits for it): only then can items be replaced"
 _STOPPED = 'the job takes no more items: it is {state}: "{reason}"; '
 _REFUSALS: dict[tuple[Verb, Stage], str] = {
     ("add", "sealed"): "the job is sealed: it takes no more items",
@@ -97,6 +101,12 @@ _REFUSALS: dict[tuple[Verb, Stage], str] = {
     ("resume", "sealed"): _RESUMABLE,
     ("resume", "succeeded"): _RESUMABLE,
     ("resume", "broken"): f"its submission broke off after {{items}} items: {_BROKEN}",
+    ("replace", "open"): _NOT_OVER,
+    ("replace", "sealed"): _NOT_OVER,
+    ("replace", "ending"): _NOT_OVER,
+    ("replace", "finishing"): _NOT_OVER,
+    ("replace", "succeeded"): _RESUMABLE,
+    ("replace", "broken"): f"its submission broke off after {{items}} items: {_BROKEN}",
     ("delete", "open"): _ACTIVE,
     ("delete", "sealed"): _ACTIVE,
     ("delete", "ending"): "the job is about to be over: delete it then (kernelport jobs watch {job} waits for it)",

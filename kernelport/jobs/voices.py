@@ -65,7 +65,7 @@ class JobVoices:
 
 
 async def pin(redis: AsyncRedis, job: str, names: Collection[str]) -> set[str]:
-    """Pins to an active job those of the names that are registered, unless it has pinned them before.
+    """Pins those of the names that are registered to a job that is active, or may be resumed, and has not pinned them.
 
     Returns:
         the names that it has pinned by now.

@@ -118,7 +118,7 @@ class Webhook(_message.Message):
     def __init__(self, url: _Optional[str] = ..., secret: _Optional[str] = ..., events: _Optional[_Iterable[_Union[WebhookEvent, str]]] = ..., progress_interval_s: _Optional[float] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "spec", "state", "reason", "sealed", "progress", "output_url", "created_unix_us", "started_unix_us", "finished_unix_us", "expires_unix_us")
+    __slots__ = ("id", "spec", "state", "reason", "sealed", "progress", "output_url", "created_unix_us", "started_unix_us", "finished_unix_us", "expires_unix_us", "resumed_unix_us")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,7 @@ class Job(_message.Message):
     STARTED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     FINISHED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     id: str
     spec: JobSpec
     state: JobState
@@ -141,7 +142,8 @@ class Job(_message.Message):
     started_unix_us: int
     finished_unix_us: int
     expires_unix_us: int
-    def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ...) -> None: ...
+    resumed_unix_us: int
+    def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ..., resumed_unix_us: _Optional[int] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("items", "waiting", "running", "succeeded", "failed", "cancelled", "audio_s", "backend_s", "output_bytes", "useful_cost", "padded_cost", "deleted_files")
@@ -180,7 +182,7 @@ class NewItem(_message.Message):
     def __init__(self, id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "index", "state", "attempts", "reason", "text", "file", "file_bytes", "sha256", "audio_s", "backend_s", "batch_size", "finished_unix_us", "revision", "device", "warnings")
+    __slots__ = ("id", "index", "state", "attempts", "reason", "text", "file", "file_bytes", "sha256", "audio_s", "backend_s", "batch_size", "finished_unix_us", "revision", "device", "warnings", "inputs", "lasting")
     ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +199,8 @@ class Item(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    LASTING_FIELD_NUMBER: _ClassVar[int]
     id: str
     index: int
     state: ItemState
@@ -213,7 +217,9 @@ class Item(_message.Message):
     revision: str
     device: str
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    inputs: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Tensor]
+    lasting: bool
+    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ..., lasting: _Optional[bool] = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("request_id", "spec", "items", "open")
@@ -337,6 +343,20 @@ class ResumeJobResponse(_message.Message):
     job: Job
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
+class ReplaceItemsRequest(_message.Message):
+    __slots__ = ("job_id", "items")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    items: _containers.RepeatedCompositeFieldContainer[NewItem]
+    def __init__(self, job_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ...) -> None: ...
+
+class ReplaceItemsResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
 class DeleteJobRequest(_message.Message):
     __slots__ = ("job_id", "delete_outputs")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -350,16 +370,18 @@ class DeleteJobResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ListItemsRequest(_message.Message):
-    __slots__ = ("job_id", "states", "page_size", "page_token")
+    __slots__ = ("job_id", "states", "page_size", "page_token", "inputs")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     states: _containers.RepeatedScalarFieldContainer[ItemState]
     page_size: int
     page_token: str
-    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    inputs: bool
+    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., inputs: _Optional[bool] = ...) -> None: ...
 
 class ListItemsResponse(_message.Message):
     __slots__ = ("items", "next_page_token")
@@ -384,6 +406,40 @@ class GetItemOutputResponse(_message.Message):
     item: Item
     chunk: bytes
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class ListOrphansRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Orphan(_message.Message):
+    __slots__ = ("job_id", "output_url", "files", "bytes")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_URL_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    output_url: str
+    files: int
+    bytes: int
+    def __init__(self, job_id: _Optional[str] = ..., output_url: _Optional[str] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class ListOrphansResponse(_message.Message):
+    __slots__ = ("orphan",)
+    ORPHAN_FIELD_NUMBER: _ClassVar[int]
+    orphan: Orphan
+    def __init__(self, orphan: _Optional[_Union[Orphan, _Mapping]] = ...) -> None: ...
+
+class DeleteOrphanRequest(_message.Message):
+    __slots__ = ("job_id",)
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class DeleteOrphanResponse(_message.Message):
+    __slots__ = ("deleted_files",)
+    DELETED_FILES_FIELD_NUMBER: _ClassVar[int]
+    deleted_files: int
+    def __init__(self, deleted_files: _Optional[int] = ...) -> None: ...
 
 class GetManifestRequest(_message.Message):
     __slots__ = ("job_id",)

@@ -87,6 +87,11 @@ class JobServiceStub:
                 request_serializer=kernelport_dot_v1_dot_job__pb2.DeleteJobRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteJobResponse.FromString,
                 _registered_method=True)
+        self.ReplaceItems = channel.unary_unary(
+                '/kernelport.v1.JobService/ReplaceItems',
+                request_serializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsResponse.FromString,
+                _registered_method=True)
         self.ListItems = channel.unary_unary(
                 '/kernelport.v1.JobService/ListItems',
                 request_serializer=kernelport_dot_v1_dot_job__pb2.ListItemsRequest.SerializeToString,
@@ -96,6 +101,16 @@ class JobServiceStub:
                 '/kernelport.v1.JobService/GetItemOutput',
                 request_serializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.FromString,
+                _registered_method=True)
+        self.ListOrphans = channel.unary_stream(
+                '/kernelport.v1.JobService/ListOrphans',
+                request_serializer=kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.ListOrphansResponse.FromString,
+                _registered_method=True)
+        self.DeleteOrphan = channel.unary_unary(
+                '/kernelport.v1.JobService/DeleteOrphan',
+                request_serializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanResponse.FromString,
                 _registered_method=True)
         self.GetManifest = channel.unary_stream(
                 '/kernelport.v1.JobService/GetManifest',
@@ -184,6 +199,15 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceItems(self, request, context):
+        """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+        them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+        has succeeded, or while the job is active, and before it is sealed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListItems(self, request, context):
         """A job's items in the order of submission.
         """
@@ -194,6 +218,20 @@ class JobServiceServicer:
     def GetItemOutput(self, request, context):
         """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
         not succeeded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrphans(self, request, context):
+        """Outputs that no job owns any more, as those of jobs that were deleted without them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteOrphan(self, request, context):
+        """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +288,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteJobRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_job__pb2.DeleteJobResponse.SerializeToString,
             ),
+            'ReplaceItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceItems,
+                    request_deserializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.ReplaceItemsResponse.SerializeToString,
+            ),
             'ListItems': grpc.unary_unary_rpc_method_handler(
                     servicer.ListItems,
                     request_deserializer=kernelport_dot_v1_dot_job__pb2.ListItemsRequest.FromString,
@@ -259,6 +302,16 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetItemOutput,
                     request_deserializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.SerializeToString,
+            ),
+            'ListOrphans': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListOrphans,
+                    request_deserializer=kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.ListOrphansResponse.SerializeToString,
+            ),
+            'DeleteOrphan': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteOrphan,
+                    request_deserializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_job__pb2.DeleteOrphanResponse.SerializeToString,
             ),
             'GetManifest': grpc.unary_stream_rpc_method_handler(
                     servicer.GetManifest,
@@ -506,6 +559,33 @@ class JobService:
             _registered_method=True)
 
     @staticmethod
+    def ReplaceItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kernelport.v1.JobService/ReplaceItems',
+            kernelport_dot_v1_dot_job__pb2.ReplaceItemsRequest.SerializeToString,
+            kernelport_dot_v1_dot_job__pb2.ReplaceItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListItems(request,
             target,
             options=(),
@@ -549,6 +629,60 @@ class JobService:
             '/kernelport.v1.JobService/GetItemOutput',
             kernelport_dot_v1_dot_job__pb2.GetItemOutputRequest.SerializeToString,
             kernelport_dot_v1_dot_job__pb2.GetItemOutputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrphans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kernelport.v1.JobService/ListOrphans',
+            kernelport_dot_v1_dot_job__pb2.ListOrphansRequest.SerializeToString,
+            kernelport_dot_v1_dot_job__pb2.ListOrphansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteOrphan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kernelport.v1.JobService/DeleteOrphan',
+            kernelport_dot_v1_dot_job__pb2.DeleteOrphanRequest.SerializeToString,
+            kernelport_dot_v1_dot_job__pb2.DeleteOrphanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,12 +75,21 @@ class JobServiceStub:
     """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
     gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
     """
+    ReplaceItems: _grpc.UnaryUnaryMultiCallable[_job_pb2.ReplaceItemsRequest, _job_pb2.ReplaceItemsResponse]
+    """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+    them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+    has succeeded, or while the job is active, and before it is sealed.
+    """
     ListItems: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListItemsRequest, _job_pb2.ListItemsResponse]
     """A job's items in the order of submission."""
     GetItemOutput: _grpc.UnaryStreamMultiCallable[_job_pb2.GetItemOutputRequest, _job_pb2.GetItemOutputResponse]
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
     """
+    ListOrphans: _grpc.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.ListOrphansResponse]
+    """Outputs that no job owns any more, as those of jobs that were deleted without them."""
+    DeleteOrphan: _grpc.UnaryUnaryMultiCallable[_job_pb2.DeleteOrphanRequest, _job_pb2.DeleteOrphanResponse]
+    """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
     GetManifest: _grpc.UnaryStreamMultiCallable[_job_pb2.GetManifestRequest, _job_pb2.GetManifestResponse]
     """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
     while the job is active.
@@ -133,12 +142,21 @@ class JobServiceAsyncStub(JobServiceStub):
     """Forgets a job that is over, and deletes its outputs if asked to: then the job is JOB_STATE_DELETING until they are
     gone, however long that takes, and NOT_FOUND after it. FAILED_PRECONDITION while it is active.
     """
+    ReplaceItems: _aio.UnaryUnaryMultiCallable[_job_pb2.ReplaceItemsRequest, _job_pb2.ReplaceItemsResponse]  # type: ignore[assignment]
+    """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+    them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+    has succeeded, or while the job is active, and before it is sealed.
+    """
     ListItems: _aio.UnaryUnaryMultiCallable[_job_pb2.ListItemsRequest, _job_pb2.ListItemsResponse]  # type: ignore[assignment]
     """A job's items in the order of submission."""
     GetItemOutput: _aio.UnaryStreamMultiCallable[_job_pb2.GetItemOutputRequest, _job_pb2.GetItemOutputResponse]  # type: ignore[assignment]
     """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
     not succeeded.
     """
+    ListOrphans: _aio.UnaryStreamMultiCallable[_job_pb2.ListOrphansRequest, _job_pb2.ListOrphansResponse]  # type: ignore[assignment]
+    """Outputs that no job owns any more, as those of jobs that were deleted without them."""
+    DeleteOrphan: _aio.UnaryUnaryMultiCallable[_job_pb2.DeleteOrphanRequest, _job_pb2.DeleteOrphanResponse]  # type: ignore[assignment]
+    """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
     GetManifest: _aio.UnaryStreamMultiCallable[_job_pb2.GetManifestRequest, _job_pb2.GetManifestResponse]  # type: ignore[assignment]
     """The summary of a job that is over, and its manifest in chunks: a line of JSON for each item. FAILED_PRECONDITION
     while the job is active.
@@ -238,6 +256,17 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReplaceItems(
+        self,
+        request: _job_pb2.ReplaceItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ReplaceItemsResponse, _abc.Awaitable[_job_pb2.ReplaceItemsResponse]]:
+        """Gives items of a job that is over other inputs, for ResumeJob to run: items that failed or were not run. All of
+        them are checked before any is replaced. NOT_FOUND when the job has no item of an id, FAILED_PRECONDITION when one
+        has succeeded, or while the job is active, and before it is sealed.
+        """
+
+    @_abc_1.abstractmethod
     def ListItems(
         self,
         request: _job_pb2.ListItemsRequest,
@@ -254,6 +283,22 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """The file that an item became, in chunks. NOT_FOUND when there is no such item, FAILED_PRECONDITION when it has
         not succeeded.
         """
+
+    @_abc_1.abstractmethod
+    def ListOrphans(
+        self,
+        request: _job_pb2.ListOrphansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.ListOrphansResponse], _abc.AsyncIterator[_job_pb2.ListOrphansResponse]]:
+        """Outputs that no job owns any more, as those of jobs that were deleted without them."""
+
+    @_abc_1.abstractmethod
+    def DeleteOrphan(
+        self,
+        request: _job_pb2.DeleteOrphanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.DeleteOrphanResponse, _abc.Awaitable[_job_pb2.DeleteOrphanResponse]]:
+        """Deletes the outputs that a job has left. NOT_FOUND when there are none, FAILED_PRECONDITION while there is the job."""
 
     @_abc_1.abstractmethod
     def GetManifest(

@@ -41,6 +41,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypa
     assert "real-time factor" in lines[-1]
     assert last.startswith(f"{job_id} succeeded: 3 of 3 items")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".kernelport-job",
         *("000001.wav", "000003.wav", "000004.wav"),
         *("manifest.jsonl", "summary.json"),
     ]
@@ -48,7 +49,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypa
         file = tmp_path / "out" / row["file"]
         assert (row["state"], row["text"], row["attempts"]) == ("succeeded", text, 1)
         assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
-        assert soundfile.info(str(file)).frames / 24000 == pytest.approx(row["seconds"])
+        assert soundfile.info(str(file)).frames / 24000 == pytest.approx(row["audio_s"])
 
     again = called("jobs", "submit", source, *options)
     assert again.stdout.strip() == job_id, "the same request names the same job"
@@ -56,7 +57,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypa
     assert called("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
         str(tmp_path / "out"), output_of(job_id)
     )
-    monkeypatch.setattr(importlib.import_module("kernelport.cli.jobs.fetch"), "_AT_A_TIME", 1)
+    monkeypatch.setattr(importlib.import_module("kernelport.cli.jobs.outputs"), "_AT_A_TIME", 1)
     called("jobs", "fetch", job_id, "-o", tmp_path / "fetched")
     assert {path.name for path in (tmp_path / "fetched").iterdir()} == {
         path.name for path in (tmp_path / "out").iterdir()
@@ -94,7 +95,7 @@ def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_pa
 
 
 def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> None:
-    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "..."}]
+    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "9" * 40}]
     lines = [
         {"custom_id": f"r/{i}", "method": "POST", "url": "/v1/audio/speech", "body": {"model": "hibari-en", **body}}
         for i, body in enumerate(bodies)
@@ -105,8 +106,8 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
     job_id = printed.stdout.splitlines()[0]
     assert "note: 1 requests name voice, which hibari-en does not take: left out" in printed.stderr
     assert "r/1: " in printed.stderr
-    assert "something to say" in printed.stderr
-    assert f"kernelport jobs resume {job_id}" in printed.stderr
+    assert "at most 36 digits" in printed.stderr
+    assert f"kernelport jobs resume {job_id} --with" in printed.stderr
     assert [(row["id"], row["state"], row.get("file")) for row in rows(out)] == [
         ("r/0", "succeeded", "r%2F0.mp3"),
         ("r/1", "failed", None),
@@ -114,9 +115,9 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
     assert soundfile.info(str(out / "r%2F0.mp3")).frames > 0
     failed = called("jobs", "items", job_id, "--state", "failed", "--json").stdout
     assert json.loads(failed)["id"] == "r/1"
-    table = called("jobs", "items", job_id).stdout
+    table = called("jobs", "items", job_id, COLUMNS="200").stdout
     assert "r/0" in table
-    assert "something to say" in " ".join(table.split())
+    assert "at most 36 digits" in " ".join(table.split())
     assert called("jobs", "fetch", job_id, "-o", tmp_path / "fetched", expect=1).stdout.startswith("1 of 2 items")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelport import tensors
-from kernelport.jobs.manifest import Inputs
+from kernelport.jobs.inputs import Inputs
 from kernelport.tensors import Array
 
 SHA256 = "5" * 64

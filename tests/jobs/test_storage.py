@@ -174,6 +174,17 @@ def test_an_s3_object_that_another_worker_wrote_stays(bucket: Bucket) -> None:
     assert (bucket.folder / "job" / "a.wav").read_bytes() == b"first"
 
 
+def test_what_takes_space_in_a_directory_or_bucket_is_told_by_folder(bucket: Bucket, tmp_path: Path) -> None:
+    for artifacts in (Artifacts("s3://bucket"), Artifacts(str(tmp_path / "here"))):
+        wait_for(lambda artifacts=artifacts: _is_up(artifacts))  # type: ignore[misc]
+        assert set(artifacts.folders()) == {"up"}
+        for name in ("a.wav", "b.wav"):
+            artifacts.publish(f"job/{name}", b"12345", may_exist=False)
+        assert set(artifacts.folders()) == {"job", "up"}
+        assert artifacts.usage("job") == (2, 10)
+        assert artifacts.usage("nobody") == (0, 0)
+
+
 def _is_up(artifacts: Artifacts) -> bool:
     try:
         artifacts.publish(f"up/{time.time_ns()}", b"", may_exist=False)

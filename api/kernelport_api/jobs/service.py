@@ -14,7 +14,6 @@ from kernelport.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     KernelPortError,
-    NotFoundError,
     UnavailableError,
 )
 from kernelport.jobs.naming import MANIFEST, SUMMARY
@@ -23,7 +22,8 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.durability import Durability, on_disk
 from kernelport_api.jobs.checking import deadline_violations
-from kernelport_api.jobs.store import JobStore, page_token, read_page_token
+from kernelport_api.jobs.orphans import delete_orphan, orphans
+from kernelport_api.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token
 from kernelport_api.jobs.submission import Submission
 from kernelport_api.jobs.watching import watch
 
@@ -34,12 +34,6 @@ CHUNK_BYTES = 256 * 2**10
 ANSWER_BYTES = 2 * 2**20
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
 DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
-
-
-class OutputNotFoundError(NotFoundError):
-    """A file that a job wrote is gone."""
-
-    reason = "OUTPUT_NOT_FOUND"
 
 
 class Jobs(job_pb2_grpc.JobServiceServicer):
@@ -138,6 +132,12 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
     @on_disk
+    async def ReplaceItems(self, request: pb.ReplaceItemsRequest, context: Context) -> pb.ReplaceItemsResponse:
+        record = await self._store.with_items(request.job_id)
+        await self._submission.replace(record, request.items)
+        return pb.ReplaceItemsResponse(job=await self._job(record.id))
+
+    @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         await self._store.get(request.job_id)
         await self._store.change("delete", "delete", request.job_id, "delete", int(request.delete_outputs))
@@ -155,9 +155,9 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             if wanted and not wanted & states_in(record, states):
                 place = 0
                 continue
-            page = await self._store.page(record.id, number)
+            page = await self._store.page(record, number)
             states, attempts, results = await self._store.results(record.id, number)
-            for item in items_of(record, page, states, attempts, results):
+            for item in items_of(record, page, states, attempts, results, inputs=request.inputs):
                 if item.index - page.first_index < place or (wanted and item.state not in wanted):
                     continue
                 size += item.ByteSize()
@@ -172,8 +172,9 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self, request: pb.GetItemOutputRequest, context: Context
     ) -> AsyncIterator[pb.GetItemOutputResponse]:
         record = await self._store.with_items(request.job_id)
-        number, position = await self._store.locate(record.id, request.item_id)
-        page = await self._store.page(record.id, number)
+        found = await self._store.locate(record, [request.item_id])
+        number, position = next((number, positions[request.item_id]) for number, positions in found.items())
+        page = await self._store.page(record, number)
         states, attempts, results = await self._store.results(record.id, number)
         item = item_of(record, page, position, states[position], attempts, results.get(position))
         if item.state != pb.ITEM_STATE_SUCCEEDED:
@@ -184,6 +185,18 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
             while chunk := await asyncio.to_thread(_next, chunks):
                 yield pb.GetItemOutputResponse(chunk=chunk)
+
+    async def ListOrphans(
+        self, request: pb.ListOrphansRequest, context: Context
+    ) -> AsyncIterator[pb.ListOrphansResponse]:
+        with _storage_trouble():
+            async for orphan in orphans(self._store, self._artifacts):
+                yield pb.ListOrphansResponse(orphan=orphan)
+
+    async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
+        with _storage_trouble():
+            deleted = await delete_orphan(self._store, self._artifacts, request.job_id)
+        return pb.DeleteOrphanResponse(deleted_files=deleted)
 
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Context
@@ -210,6 +223,15 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def _discard(self, job_id: str) -> None:
         """A job whose items are no good was never made."""
         await self._store.run("discard", job_id)
+
+
+@contextlib.contextmanager
+def _storage_trouble() -> Iterator[None]:
+    """Tells the caller that the storage fails."""
+    try:
+        yield
+    except storage_errors() as error:
+        raise UnavailableError(f"the storage of outputs fails: {error}") from error
 
 
 @contextlib.contextmanager

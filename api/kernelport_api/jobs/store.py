@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys, stored
 from kernelport.digests import NO_ITEMS, running_digests
-from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
+from kernelport.errors import AbortedError, FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
 from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.jobs import scripts
 from kernelport.jobs.naming import is_job_id
@@ -42,12 +42,18 @@ class ItemNotFoundError(NotFoundError):
     reason = "ITEM_NOT_FOUND"
 
 
+class OutputNotFoundError(NotFoundError):
+    """There is no such file, or a file that a job wrote is gone."""
+
+    reason = "OUTPUT_NOT_FOUND"
+
+
 class JobStore:
     """Every method raises UnavailableError while Redis cannot be reached."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, int, int], Page] = OrderedDict()
 
     async def run(self, name: scripts.Name, *arguments: str | bytes | float) -> Any:
         """Runs one of the job store's scripts."""
@@ -59,10 +65,13 @@ class JobStore:
         Raises:
             JobNotFoundError: when there is none of that id.
             FailedPreconditionError: when the job is where the verb is refused.
+            AbortedError: when somebody else was faster.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
         if answer == b"refused":
             raise await self.refusal(verb, stage[0].decode(), job_id)
+        if answer == b"moved":
+            raise AbortedError(f'job_id: somebody else changes job "{job_id}" at the same time; try again')
 
     async def refusal(self, verb: Verb, stage: Stage, job_id: str) -> KernelPortError:
         """The error of a call that a job's stage does not allow."""
@@ -116,7 +125,7 @@ class JobStore:
             page, _, digest = value.partition(b":")
             number, done = stored.number(page, keys.job(record.id, "digests")) + 1, int(items)
         while done < count:
-            page_there = await self.page(record.id, number)
+            page_there = await self.page(record, number)
             items = [page_there.items[position] for position in in_order(page_there)][: count - done]
             digest = (await aside(running_digests, digest, items))[-1]
             number, done = number + 1, done + len(items)
@@ -166,12 +175,12 @@ class JobStore:
             if len(entries) < _JOBS_AT_ONCE:
                 return found, ""
 
-    async def page(self, job_id: str, number: int) -> Page:
+    async def page(self, record: JobRecord, number: int) -> Page:
         """A page of a job. Those read last stay at hand."""
-        key = (job_id, number)
+        key = (record.id, record.edition, number)
         if key not in self._pages:
-            value = await reached(self.redis.hget(keys.job(job_id, "pages"), str(number)))
-            self._pages[key] = page_of(_there(value, job_id), job_id, number)
+            value = await reached(self.redis.hget(keys.job(record.id, "pages"), str(number)))
+            self._pages[key] = page_of(_there(value, record.id), record.id, number)
         self._pages.move_to_end(key)
         if len(self._pages) > _PAGES_AT_HAND:
             self._pages.popitem(last=False)
@@ -208,19 +217,38 @@ class JobStore:
             result = fields.get(b"result")
             yield int(number.partition(b"-")[0]), None if result is None else result_of(result, where)
 
-    async def locate(self, job_id: str, item_id: str) -> tuple[int, int]:
-        """The page and position of an item.
+    async def locate(self, record: JobRecord, item_ids: Sequence[str]) -> dict[int, dict[str, int]]:
+        """The positions of items by their ids, by page.
 
         Raises:
             ItemNotFoundError: when the job has no such item.
         """
-        number = await reached(self.redis.hget(keys.job(job_id, "ids"), id_digest(item_id)))
-        if number is not None:
-            page = await self.page(job_id, stored.number(number, keys.job(job_id, "ids")))
-            for position, serialized in enumerate(page.items):
-                if stored.message(pb.NewItem, serialized, keys.job(job_id, "pages")).id == item_id:
-                    return stored.number(number, keys.job(job_id, "ids")), position
-        raise ItemNotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
+        where = keys.job(record.id, "ids")
+        numbers = await reached(self.redis.hmget(where, [id_digest(item_id) for item_id in item_ids]))
+        wanted: dict[int, set[str]] = {}
+        for item_id, number in zip(item_ids, numbers, strict=True):
+            if number is not None:
+                wanted.setdefault(stored.number(number, where), set()).add(item_id)
+        found = {
+            number: await aside(_positions, await self.page(record, number), ids, keys.job(record.id, "pages"))
+            for number, ids in wanted.items()
+        }
+        known = {item_id for positions in found.values() for item_id in positions}
+        if missing := next((item_id for item_id in item_ids if item_id not in known), None):
+            raise ItemNotFoundError(f'item_id: job "{record.id}" has no item "{missing}"')
+        return found
+
+
+def _positions(page: Page, item_ids: set[str], where: str) -> dict[str, int]:
+    """The positions of items in a page, as far as it has them, by their ids."""
+    found: dict[str, int] = {}
+    for position, serialized in enumerate(page.items):
+        item_id = stored.message(pb.NewItem, serialized, where).id
+        if item_id in item_ids:
+            found[item_id] = position
+            if len(found) == len(item_ids):
+                break
+    return found
 
 
 def _there(value: Value | None, job_id: str) -> Value:

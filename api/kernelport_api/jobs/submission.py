@@ -17,7 +17,9 @@ from kernelport.errors import (
     FieldViolation,
     InvalidArgumentError,
     NotFoundError,
+    ResourceExhaustedError,
 )
+from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.naming import new_job_id
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
@@ -43,6 +45,8 @@ CHECKED_AT_ONCE = 64
 # What a slow caller has sent starts after this, though it fills no page.
 LONGEST_WAIT_S = 1.0
 TICK_INTERVAL_S = 0.2
+# What a page may grow to when items of it are replaced; one large item is always taken.
+MOST_PAGE_BYTES = 16 * PAGE_BYTES
 
 
 class ItemExistsError(AlreadyExistsError):
@@ -135,6 +139,44 @@ class Submission:
         """How many items a slice may have, as things are now."""
         return self._workers.batching(deployment).max_batch
 
+    async def replace(self, job: JobRecord, items: Sequence[pb.NewItem]) -> None:
+        """Gives items of a job that is over other inputs, once all of them have been checked.
+
+        Raises:
+            AbortedError: when somebody else changes the job at the same time.
+            FailedPreconditionError: when the job is not over, or one of the items has succeeded.
+            InvalidArgumentError: when an item is not what the deployment takes.
+            ItemExistsError: when an id comes twice.
+            ItemNotFoundError: when the job has no item of an id.
+            ResourceExhaustedError: when a page of the job would become too large.
+        """
+        if not items:
+            _raise_any([FieldViolation("items", "expected at least one item")])
+        _check_count(items)
+        signature = await reached(self._workers.signature(self._deployment(job.deployment).name))
+        names = await _voices_of(items, (await self._store.spec(job.id)).shared_inputs, signature)
+        if len({item.id for item in items}) < len(items):
+            raise _duplicate(_repeated(items))
+        new = await aside(lambda: {item.id: item.SerializeToString() for item in items})
+        pages: dict[int, tuple[Page, list[int]]] = {}
+        for number, positions in (await self._store.locate(job, list(new))).items():
+            states = await self._store.states(job.id, number)
+            if done := next((item_id for item_id, position in positions.items() if states[position] == ord("s")), None):
+                raise FailedPreconditionError(f'items: item "{done}" has succeeded; expected items that did not')
+            page = Page()
+            page.CopyFrom(await self._store.page(job, number))
+            for item_id, position in positions.items():
+                page.items[position] = new[item_id]
+            if page.ByteSize() > MOST_PAGE_BYTES:
+                raise ResourceExhaustedError(
+                    f"items: expected at most {MOST_PAGE_BYTES:,} bytes in {len(page.items)} items that are kept "
+                    f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
+                )
+            pages[number] = page, list(positions.values())
+        await reached(pin(self._store.redis, job.id, names))
+        for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
+            await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
+
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
         await tick(self._store, self._workers, deployment)
@@ -208,9 +250,7 @@ class Adder:
             InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id.
         """
-        if len(items) > MAX_ITEMS:
-            words = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
-            _raise_any([FieldViolation("items", words)])
+        _check_count(items)
         there = self._stored + len(self._items)
         place = there if offset is None else offset
         if place > there:
@@ -226,16 +266,7 @@ class Adder:
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
         items, digests = items[skipped:], digests[skipped + 1 :]
-        is_slow = are_slow_to_check(self._shared, sum(tensor.ByteSize() for tensor in self._shared))
-        names = await aside(names_in, self._shared) if is_slow else names_in(self._shared)
-        for start in range(0, len(items), CHECKED_AT_ONCE):
-            chunk = items[start : start + CHECKED_AT_ONCE]
-            is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in chunk)
-            found, named = await aside(self._look, chunk) if is_slow else self._look(chunk)
-            if found:
-                _raise_any([FieldViolation(_moved(each.field, skipped + start), each.description) for each in found])
-            names |= named
-            await asyncio.sleep(0)
+        names = await _voices_of(items, self._shared, self._signature, first=skipped)
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
         if new := names - self._pinned:
@@ -252,11 +283,6 @@ class Adder:
             self._digest = reached_digest
         if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
             await self.flush()
-
-    def _look(self, items: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
-        """What is wrong with items, and if nothing is, the voices that they name."""
-        found = list(item_violations(items, self._shared, self._signature))
-        return found, set() if found else names_in(tensor for item in items for tensor in item.inputs)
 
     async def flush(self) -> None:
         """Stores what has gathered as a page."""
@@ -317,6 +343,40 @@ class Adder:
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
     """Tops up the tickets of a deployment."""
     await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
+
+
+def _check_count(items: Sequence[pb.NewItem]) -> None:
+    if len(items) > MAX_ITEMS:
+        words = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
+        _raise_any([FieldViolation("items", words)])
+
+
+async def _voices_of(
+    items: Sequence[pb.NewItem], shared: Sequence[Tensor], signature: Signature | None, *, first: int = 0
+) -> set[str]:
+    """Checks items, some at a time; gives the voices that they and the shared inputs name.
+
+    Args:
+        first: the place of the first one in its message.
+
+    Raises:
+        InvalidArgumentError: when one is no good.
+    """
+
+    def look(some: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
+        found = list(item_violations(some, shared, signature))
+        return found, set() if found else names_in(tensor for item in some for tensor in item.inputs)
+
+    is_slow = are_slow_to_check(shared, sum(tensor.ByteSize() for tensor in shared))
+    names = await aside(names_in, shared) if is_slow else names_in(shared)
+    for start in range(0, len(items), CHECKED_AT_ONCE):
+        some = items[start : start + CHECKED_AT_ONCE]
+        is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in some)
+        found, named = await aside(look, some) if is_slow else look(some)
+        _raise_any([FieldViolation(_moved(each.field, first + start), each.description) for each in found])
+        names |= named
+        await asyncio.sleep(0)
+    return names
 
 
 async def _checked(spec: pb.JobSpec, look: Callable[[], Iterator[FieldViolation]]) -> None:

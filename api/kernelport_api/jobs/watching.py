@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
-from kernelport.jobs.records import JobRecord, item_of
+from kernelport.internal.v1.job_store_pb2 import BatchResult
+from kernelport.jobs.records import JobRecord, Results, item_of
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.jobs.store import JobStore
 
@@ -28,12 +29,13 @@ async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[p
     if not MIN_INTERVAL_S <= interval_s <= MAX_INTERVAL_S:
         found = f"expected {MIN_INTERVAL_S:g} to {MAX_INTERVAL_S:g} seconds, got {interval_s:g}"
         raise InvalidArgumentError.of([FieldViolation("interval_s", found)])
-    cursor, is_first = request.cursor, True
+    cursor, began, is_first = request.cursor, 0, True
     while True:
         record = await store.get(request.job_id)
+        began = record.log_length if is_first else began
         event = pb.WatchJobResponse(job=record.job(), cursor=max(cursor, record.log_length))
         if request.items and cursor < record.log_length:
-            event.cursor = await _add_items(store, record, event, cursor)
+            event.cursor = await _add_items(store, record, event, cursor, began)
         if is_first or event.cursor > cursor:
             yield event
         cursor, is_first = event.cursor, False
@@ -44,17 +46,31 @@ async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[p
         await asyncio.sleep(interval_s)
 
 
-async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobResponse, cursor: int) -> int:
-    """Adds the items that are done behind the cursor; returns the cursor behind those that fit into the event."""
+async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobResponse, cursor: int, began: int) -> int:
+    """Adds the items that are done behind the cursor; returns the cursor behind those that fit into the event.
+
+    What was done before the watch began is told as it stands: of an item that has been run again since, or is about to
+    be, a later entry tells. What is done under the watch is told whatever becomes of it.
+
+    Args:
+        began: the number of the newest log entry when the watch began.
+    """
     size = 0
     attempts: dict[int, bytes] = {}
+    standing: dict[int, tuple[bytes, Results]] = {}
     async for number, batch in store.log(record.id, cursor, MOST_BATCHES):
         if batch is not None:
-            page = await store.page(record.id, batch.page)
+            page = await store.page(record, batch.page)
             if batch.page not in attempts:
                 attempts[batch.page] = await store.attempts(record.id, batch.page)
+            may_be_old = number <= began and record.has_run_again
+            if may_be_old and batch.page not in standing:
+                states, _, results = await store.results(record.id, batch.page)
+                standing[batch.page] = states, results
             for own in batch.items:
                 state = ord("f" if own.error else "s")
+                if may_be_old and not _stands(*standing[batch.page], own.position, state, batch):
+                    continue
                 item = item_of(record, page, own.position, state, attempts[batch.page], (batch, own))
                 size += item.ByteSize()
                 event.items.append(item)
@@ -62,3 +78,9 @@ async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobRespo
         if size > EVENT_BYTES:
             break
     return cursor
+
+
+def _stands(states: bytes, results: Results, position: int, state: int, batch: BatchResult) -> bool:
+    """Whether an item of a page is still in the state that a batch has left it in."""
+    newest = results.get(position)
+    return states[position] == state and newest is not None and newest[0].finished_unix_us == batch.finished_unix_us

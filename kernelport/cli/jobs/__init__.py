@@ -2,7 +2,8 @@
 
 import click
 
-from kernelport.cli.jobs.control import cancel, delete, resume, seal
+from kernelport.cli.jobs.control import cancel, delete, prune, resume, seal
+from kernelport.cli.jobs.export import export
 from kernelport.cli.jobs.fetch import fetch
 from kernelport.cli.jobs.look import items, list_jobs, show
 from kernelport.cli.jobs.submit import submit
@@ -26,5 +27,5 @@ def jobs() -> None:
     """
 
 
-for command in (submit, list_jobs, show, watch, items, cancel, fetch, seal, resume, delete):
+for command in (submit, list_jobs, show, watch, items, cancel, fetch, export, seal, resume, delete, prune):
     jobs.add_command(command)

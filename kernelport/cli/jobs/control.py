@@ -5,11 +5,18 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 
 from kernelport.cli import options
+from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
-from kernelport.cli.jobs.words import Deadline, job_state
+from kernelport.cli.jobs.export import REASON
+from kernelport.cli.jobs.submit import checked
+from kernelport.cli.jobs.words import Deadline
 from kernelport.client import Client
+from kernelport.item_files import ItemFile, detect
+from kernelport.jobs.enums import JobState
+from kernelport.v1 import job_pb2 as pb
 
 
 @click.command()
@@ -21,7 +28,7 @@ def cancel(job_ids: tuple[str, ...], reason: str, target: str) -> None:
     with Client(target) as client:
         for job_id in job_ids:
             job = client.jobs.cancel(job_id, reason)
-            click.echo(f"{job.id}: {job_state(job)}")
+            click.echo(f"{job.id}: {JobState.of(job)}")
 
 
 @click.command()
@@ -34,7 +41,7 @@ def seal(job_id: str, target: str) -> None:
     """
     with Client(target) as client:
         job = client.jobs.seal(job_id)
-        click.echo(f"{job.id}: {job_state(job)}, {job.progress.items} items")
+        click.echo(f"{job.id}: {JobState.of(job)}, {job.progress.items} items")
         if job.progress.cancelled:
             click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
 
@@ -42,30 +49,100 @@ def seal(job_id: str, target: str) -> None:
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--deadline", type=Deadline(), help="A new deadline: 12h, or 2030-01-31T18:00. The old one is dropped.")
+@click.option(
+    "--with",
+    "replacements",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV or JSONL as `jobs export` writes it: new inputs for items of these ids.",
+)
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Read the files that values name as @NAME, in this folder or below.",
+)
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
-@watching.out
+@outputs.destination
 @options.target
-def resume(job_id: str, deadline: datetime | None, watch: bool, out: Path | None, target: str) -> None:
-    """Run what failed, was cancelled or expired in JOB. What succeeded stays."""
+def resume(
+    job_id: str,
+    deadline: datetime | None,
+    replacements: Path | None,
+    files: Path | None,
+    watch: bool,
+    out: outputs.Destination | None,
+    target: str,
+) -> None:
+    """Run what failed, was cancelled or expired in JOB, with new inputs if there are some. What succeeded stays."""
     with Client(target) as client:
+        job = client.jobs.get(job_id)
+        folder = out.of(job_id) if out is not None else None
+        if replacements is not None:
+            click.echo(f"{_replace(client, job, replacements, files):,} items have new inputs", err=True)
         job = client.jobs.resume(job_id, deadline=deadline)
-        click.echo(f"{job.id}: {job_state(job)}, {job.progress.waiting} items to run")
+        click.echo(f"{job.id}: {JobState.of(job)}, {job.progress.waiting} items to run")
         if watch or out is not None:
-            watching.follow(client, job_id, out)
+            watching.follow(client, job_id, folder)
+
+
+def _replace(client: Client, job: pb.Job, path: Path, files: Path | None) -> int:
+    """Gives items of a job the inputs in a file; returns how many."""
+    kind = detect(path)
+    if kind not in ("csv", "jsonl"):
+        raise click.UsageError(f"--with: expected CSV or JSONL with ids, as `jobs export` writes it; got {path}")
+    name = job.spec.deployment
+    signature = client.deployment(name).signature
+    shared = [tensor.name for tensor in job.spec.shared_inputs]
+    ignored = () if REASON in (spec.name for spec in signature.inputs) else (REASON,)
+    items = ItemFile(
+        path, kind, name, signature, shared=shared, ignored=ignored, files=files, own_format=True, ids_required=True
+    )
+    checked(items, str(path), skip_bad=False)
+    return client.jobs.replace_items(job.id, items.items())
 
 
 @click.command()
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
-@click.option("--outputs", is_flag=True, help="Delete what they have made, too.")
+@click.option("--outputs", "delete_outputs", is_flag=True, help="Delete what they have made, too.")
 @click.option("--no-wait", is_flag=True, help="Return at once; their files go by themselves.")
 @options.target
-def delete(job_ids: tuple[str, ...], outputs: bool, no_wait: bool, target: str) -> None:
+def delete(job_ids: tuple[str, ...], delete_outputs: bool, no_wait: bool, target: str) -> None:
     """Forget jobs that are over. Ctrl-C ends the waiting, not the deletion."""
     with Client(target) as client:
+        left = [client.jobs.get(job_id) for job_id in job_ids] if not delete_outputs else []
         for job_id in job_ids:
-            client.jobs.delete(job_id, delete_outputs=outputs, wait=False)
+            client.jobs.delete(job_id, delete_outputs=delete_outputs, wait=False)
         for job_id in () if no_wait else job_ids:
             with Console(stderr=True).status(f"{job_id}: deleting ...") as status:
                 for job in client.jobs.deletion(job_id):
                     status.update(f"{job_id}: {job.progress.deleted_files:,} files deleted")
             click.echo(f"{job_id}: deleted")
+    for job in left:
+        if job.progress.succeeded:
+            size = decimal(job.progress.output_bytes)
+            click.echo(f"{job.progress.succeeded:,} files ({size}) stay in {job.output_url}", err=True)
+    if any(job.progress.succeeded for job in left):
+        click.echo("remove what no job owns with: kernelport jobs prune", err=True)
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.target
+def prune(yes: bool, target: str) -> None:
+    """List the outputs that no job owns any more, and delete them when told to.
+
+    Front doors whose jobs are in different Redis servers must not share one place for outputs: each takes the others'
+    for nobody's.
+    """
+    with Client(target) as client:
+        found = list(client.jobs.orphans())
+        if not found:
+            click.echo("there are no outputs without a job")
+            return
+        for orphan in found:
+            click.echo(f"{orphan.output_url}: {orphan.files:,} files, {decimal(orphan.bytes)}")
+        what = f"{sum(o.files for o in found):,} files of {len(found):,} jobs, {decimal(sum(o.bytes for o in found))}"
+        if not yes:
+            click.confirm(f"delete {what}?", abort=True, err=True)
+        for orphan in found:
+            client.jobs.delete_orphan(orphan.job_id)
+        click.echo(f"{what}: deleted")

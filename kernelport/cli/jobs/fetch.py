@@ -1,6 +1,5 @@
 """`kernelport jobs fetch`: outputs and manifest into a folder."""
 
-import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,39 +9,37 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kernelport.cli import options
-from kernelport.cli.jobs.watch import PARALLEL_FETCHES, fetch_manifest
+from kernelport.cli.jobs import outputs
 from kernelport.client import Client
 from kernelport.v1 import job_pb2 as pb
-
-_AT_A_TIME = 256
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; JOB by default.")
+@outputs.destination
 @options.target
-def fetch(job_id: str, out: Path | None, target: str) -> None:
-    """Fetch the outputs that JOB has made so far, and its manifest once it is over. Files that are there already and
-    are right stay.
+def fetch(job_id: str, out: outputs.Destination | None, target: str) -> None:
+    """Fetch the outputs that JOB has made so far into a folder (JOB by default), and its manifest once it is over.
+    Files that are there already and are right stay.
 
-    Exits with 1 when some items of the job have no output.
+    Exits with 1 when some items of the job have no output, and says which and why.
     """
-    folder = out or Path(job_id)
     columns = (TextColumn("fetching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        Client(target) as client,
-        Progress(*columns, console=Console(stderr=True)) as progress,
-        ThreadPoolExecutor(PARALLEL_FETCHES) as pool,
-    ):
+    with Client(target) as client:
         job = client.jobs.get(job_id)
-        bar = progress.add_task("", total=job.progress.succeeded)
-        coming = client.jobs.items(job_id, [pb.ITEM_STATE_SUCCEEDED])
-        fetched = 0
-        while some := list(itertools.islice(coming, _AT_A_TIME)):
-            for _ in pool.map(lambda item: client.jobs.fetch(job_id, item, folder), some):
-                progress.advance(bar)
-                fetched += 1
-        fetch_manifest(client, job_id, folder)
-    click.echo(f"{fetched} of {job.progress.items} items: {folder}")
-    if fetched < job.progress.items:
+        folder = (out or outputs.Destination(Path(job_id), overwrite=False, append=False)).of(job_id)
+        with (
+            Progress(*columns, console=Console(stderr=True)) as progress,
+            ThreadPoolExecutor(outputs.PARALLEL_FETCHES) as pool,
+        ):
+            bar = progress.add_task("", total=job.progress.succeeded)
+            fetcher = outputs.Fetcher(client, job_id, folder, pool)
+            for _ in fetcher.fetch(client.jobs.items(job_id, [pb.ITEM_STATE_SUCCEEDED])):
+                progress.update(bar, completed=fetcher.fetched)
+        has_manifest = outputs.fetch_manifest(client, job_id, folder)
+        job = client.jobs.get(job_id)
+        click.echo(f"{fetcher.fetched:,} of {job.progress.items:,} items: {folder}")
+        fetcher.tell_missing()
+        outputs.tell_unfinished(client, job)
+    if fetcher.fetched < job.progress.items or not has_manifest:
         sys.exit(1)

@@ -1,11 +1,12 @@
 """`kernelport jobs list`, `show` and `items`."""
 
 import itertools
+import json
 import textwrap
+from collections.abc import Iterable
+from typing import Any
 
 import click
-from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
@@ -13,10 +14,11 @@ from rich.table import Column, Table
 
 from kernelport.cli import options
 from kernelport.cli.jobs import words
-from kernelport.cli.jobs.progress import done, elapsed_s
+from kernelport.cli.jobs.progress import elapsed_s
 from kernelport.client import Client
+from kernelport.jobs.enums import ItemState, JobState
+from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.tensors import dtype_name
-from kernelport.v1 import job_pb2 as pb
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
 limit = click.option(
@@ -26,27 +28,32 @@ limit = click.option(
 
 @click.command("list")
 @click.option("--deployment", default="", help="Only of this deployment.")
-@click.option("--state", "states", multiple=True, type=click.Choice(words.JOB_STATES), help="Only in these states.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in JobState]),
+    help="Only in these states.",
+)
 @limit
 @as_json
 @options.target
 def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: bool, target: str) -> None:
     """Jobs, newest first."""
     with Client(target) as client:
-        found = list(itertools.islice(client.jobs.list(deployment, words.job_states(states)), limit))
+        found = list(itertools.islice(client.jobs.list(deployment, states), limit))
     if as_json:
-        _echo_json(found)
+        _echo_json(map(job_dict, found))
         return
-    fixed = [Column(name, no_wrap=True) for name in ("state", "done", "failed", "created")]
+    fixed = [Column(name, no_wrap=True) for name in ("state", "succeeded", "others", "created")]
     table = Table(Column("job", no_wrap=True), "deployment", *fixed)
     for job in found:
-        progress = job.progress
         table.add_row(
             job.id,
             escape(job.spec.deployment),
-            words.coloured(words.job_state(job)),
-            f"{done(job):,}/{progress.items:,}",
-            f"{progress.failed:,}",
+            words.coloured(JobState.of(job)),
+            f"{job.progress.succeeded:,}/{job.progress.items:,}",
+            ", ".join(f"{count:,} {name}" for name, count in words.others(job).items()),
             words.moment(job.created_unix_us)[5:-3],
         )
     Console().print(table if found else "there are no such jobs")
@@ -61,13 +68,13 @@ def show(job_id: str, as_json: bool, target: str) -> None:
     with Client(target) as client:
         job = client.jobs.get(job_id)
     if as_json:
-        _echo_json([job])
+        _echo_json([job_dict(job)])
         return
     spec, progress = job.spec, job.progress
     reason = f": {job.reason}" if job.reason else ""
-    click.echo(f"{job.id}: {words.job_state(job)}{reason}")
+    click.echo(f"{job.id}: {JobState.of(job)}{reason}")
     _fact("deployment", f"{spec.deployment}, priority {spec.priority or 100}")
-    counts = {name: getattr(progress, name) for name in words.ITEM_STATES}
+    counts = {"succeeded": progress.succeeded, **words.others(job)}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     _fact("items", f"{progress.items:,}" + (f": {told}" if told else "") + ("" if job.sealed else " (more may come)"))
     if progress.audio_s:
@@ -79,6 +86,8 @@ def show(job_id: str, as_json: bool, target: str) -> None:
     _fact("outputs", f"{job.output_url} ({decimal(progress.output_bytes)})")
     _fact("created", words.moment(job.created_unix_us))
     _fact("started", words.moment(job.started_unix_us))
+    if job.resumed_unix_us:
+        _fact("resumed", words.moment(job.resumed_unix_us))
     if job.finished_unix_us:
         _fact("finished", f"{words.moment(job.finished_unix_us)}, after {words.clock(elapsed_s(job))}")
         _fact("kept until", words.moment(job.expires_unix_us))
@@ -94,24 +103,31 @@ def show(job_id: str, as_json: bool, target: str) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("--state", "states", multiple=True, type=click.Choice(words.ITEM_STATES), help="Only in these states.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in ItemState]),
+    help="Only in these states.",
+)
 @limit
 @as_json
 @options.target
 def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, target: str) -> None:
     """The items of JOB in the order of submission, with their attempts, files, warnings, and why they failed."""
     with Client(target) as client:
-        found = list(itertools.islice(client.jobs.items(job_id, words.item_states(states)), limit))
+        found = list(itertools.islice(client.jobs.items(job_id, states, inputs=as_json), limit))
     if as_json:
-        _echo_json(found)
+        _echo_json(map(item_dict, found))
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "attempts", "audio s")]
-    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text, or reason or warnings")
+    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text", "reason or warnings")
     for item in found:
         audio = f"{item.audio_s:.2f}" if item.audio_s else "-"
-        about = escape(textwrap.shorten(item.reason or "; ".join(item.warnings) or item.text, 120, placeholder=" ..."))
-        state = words.coloured(words.item_state(item))
-        table.add_row(escape(item.id), state, str(item.attempts), audio, about)
+        told = item.text, item.reason or "; ".join(item.warnings)
+        text, why = (escape(textwrap.shorten(each, 120, placeholder=" ...")) for each in told)
+        state = words.coloured(ItemState.of(item))
+        table.add_row(escape(item.id), state, str(item.attempts), audio, text, why)
     Console().print(table if found else "there are no such items")
     if len(found) == limit:
         click.echo(f"the first {limit}; --limit shows more", err=True)
@@ -121,7 +137,6 @@ def _fact(name: str, value: str) -> None:
     click.echo(f"  {name:<10} {value}")
 
 
-def _echo_json(messages: list[pb.Job] | list[pb.Item]) -> None:
-    for message in messages:
-        each: Message = message
-        click.echo(MessageToJson(each, preserving_proto_field_name=True, indent=None))
+def _echo_json(found: Iterable[dict[str, Any]]) -> None:
+    for each in found:
+        click.echo(json.dumps(each, ensure_ascii=False))

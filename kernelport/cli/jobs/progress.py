@@ -10,9 +10,10 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from kernelport.cli.jobs.words import clock, coloured, job_state
+from kernelport.cli.jobs.words import clock, coloured, others
 from kernelport.errors import KernelPortError
 from kernelport.job_client.messages import is_over
+from kernelport.jobs.enums import JobState
 from kernelport.v1 import job_pb2 as pb
 
 WINDOW_S = 20.0
@@ -26,14 +27,16 @@ class Meter:
         self._seen: deque[tuple[float, int, float]] = deque()
 
     def update(self, job: pb.Job) -> None:
-        """Takes in how a job stands now."""
-        now = time.monotonic()
-        self._seen.append((now, done(job), job.progress.audio_s))
+        """Takes in how a job stands now. A job that was resumed begins anew."""
+        now, finished = time.monotonic(), job.progress.succeeded + job.progress.failed
+        if self._seen and finished < self._seen[-1][1]:
+            self._seen.clear()
+        self._seen.append((now, finished, job.progress.audio_s))
         while now - self._seen[0][0] > WINDOW_S and len(self._seen) > 2:
             self._seen.popleft()
 
     def items_per_s(self) -> float:
-        """Items done a second; 0 when that is not known."""
+        """Items that were run a second; 0 when that is not known."""
         (began, items, _), (now, items_now, _) = self._seen[0], self._seen[-1]
         return (items_now - items) / (now - began) if now > began else 0.0
 
@@ -72,8 +75,8 @@ class Display:
         if self._live is not None:
             return
         state, printed = self._printed
-        if state != job_state(job) or time.monotonic() - printed >= LINE_INTERVAL_S:
-            self._printed = job_state(job), time.monotonic()
+        if state != JobState.of(job) or time.monotonic() - printed >= LINE_INTERVAL_S:
+            self._printed = JobState.of(job), time.monotonic()
             self.console.print(", ".join(self._line()), soft_wrap=True, markup=False, highlight=False)
 
     def wait(self, error: KernelPortError, pause_s: float) -> None:
@@ -85,60 +88,65 @@ class Display:
 
     def __rich__(self) -> RenderableType:
         """The job, a bar as wide as the terminal, and a line of figures."""
-        job, total = self._job, self._job.progress.items
-        failed = f"  [red]{job.progress.failed:,} failed[/]" if job.progress.failed else ""
-        state = f"{coloured(job_state(job))}  {clock(elapsed_s(job))}{failed}"
+        job, progress = self._job, self._job.progress
+        colours = {"failed": "red", "cancelled": "yellow", "expired": "yellow", "not run": "yellow"}
+        apart = [f"[{colours.get(name, 'default')}]{count:,} {name}[/]" for name, count in others(job).items()]
+        state = f"{coloured(JobState.of(job))}  {clock(elapsed_s(job))}  {'  '.join(apart)}"
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)
         bar.add_row(
-            ProgressBar(total=max(total, 1), completed=done(job), complete_style="cyan", finished_style="green"),
-            f"[bold]{done(job):,}/{total:,}  {_percent(job):.0f} %[/]  {self._eta()}",
+            ProgressBar(
+                total=max(progress.items, 1),
+                completed=progress.succeeded,
+                complete_style="cyan",
+                finished_style="green",
+            ),
+            f"[bold]{progress.succeeded:,}/{progress.items:,}  {_percent(job)} %[/]  {self._eta()}",
         )
         head = f"[bold]{escape(job.spec.deployment)}[/]  job {job.id}  {state}"
         below = f"[yellow]{escape(self._in_the_way)}[/]" if self._in_the_way else "  ".join(self._figures())
         return Group(head, bar, below)
 
     def _line(self) -> Iterator[str]:
-        job = self._job
-        yield f"{job_state(job)}: {done(job)}/{job.progress.items} ({_percent(job):.0f} %)"
-        yield f"{job.progress.failed} failed"
+        job, apart = self._job, others(self._job)
+        yield f"{JobState.of(job)}: {job.progress.succeeded}/{job.progress.items} ({_percent(job)} %)"
+        yield f"{apart.pop('failed', 0)} failed"
+        yield from (f"{count} {name}" for name, count in apart.items())
         yield from self._figures()
-        if not is_over(job):
-            yield self._eta()
+        if eta := self._eta():
+            yield eta
 
     def _figures(self) -> Iterator[str]:
-        job, rate = self._job, self._meter.items_per_s()
+        job, rate, speed = self._job, self._meter.items_per_s(), self._meter.audio_per_s()
         if is_over(job):
-            rate = job.progress.succeeded / elapsed_s(job) if elapsed_s(job) else 0.0
-        yield f"{rate:,.1f} items/s"
+            # Of a job that was resumed nobody knows what was made since.
+            seconds = 0.0 if job.resumed_unix_us else elapsed_s(job)
+            rate = job.progress.succeeded / seconds if seconds else 0.0
+            speed = job.progress.audio_s / seconds if seconds else 0.0
+        if rate:
+            yield f"{rate:,.1f} items/s"
         if job.progress.audio_s:
-            yield f"audio {clock(job.progress.audio_s)} at {self._speed():,.0f}x real time"
+            yield f"audio {clock(job.progress.audio_s)}" + (f" at {speed:,.1f}x real time" if speed >= 0.1 else "")
             yield f"real-time factor {job.progress.backend_s / job.progress.audio_s:.3f}"
 
     def _eta(self) -> str:
+        if is_over(self._job):
+            return ""
         rate = self._meter.items_per_s()
-        return f"ETA {clock((self._job.progress.items - done(self._job)) / rate if rate else None)}"
-
-    def _speed(self) -> float:
-        seconds = elapsed_s(self._job)
-        if is_over(self._job) and seconds:
-            return self._job.progress.audio_s / seconds
-        return self._meter.audio_per_s()
-
-
-def done(job: pb.Job) -> int:
-    """How many items nothing more will happen to."""
-    return job.progress.succeeded + job.progress.failed + job.progress.cancelled
+        return f"ETA {clock((self._job.progress.waiting + self._job.progress.running) / rate if rate else None)}"
 
 
 def elapsed_s(job: pb.Job) -> float:
-    """Seconds since the job's first item was started, or for which it ran; 0 before that."""
-    if not job.started_unix_us:
+    """Seconds since the job's first item was started, or since it was resumed; for which it ran when it is over; 0
+    before that."""
+    began = max(job.started_unix_us, job.resumed_unix_us) if job.started_unix_us else 0
+    if not began:
         return 0.0
     ended = job.finished_unix_us / 1e6 if is_over(job) and job.finished_unix_us else time.time()
-    return max(0.0, ended - job.started_unix_us / 1e6)
+    return max(0.0, ended - began / 1e6)
 
 
-def _percent(job: pb.Job) -> float:
-    return 100 * done(job) / job.progress.items if job.progress.items else 0.0
+def _percent(job: pb.Job) -> int:
+    """Of the items that have succeeded; 100 only when all have."""
+    return 100 * job.progress.succeeded // job.progress.items if job.progress.items else 0

@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kernelport.cli import options
+from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
-from kernelport.cli.jobs.words import Deadline, Duration, job_state
+from kernelport.cli.jobs.words import Deadline, Duration
 from kernelport.client import Client
-from kernelport.item_files import ItemFile, Kind, Report, detect, model_of
+from kernelport.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
 from kernelport.item_files.opening import open_bytes
 from kernelport.job_client.messages import FORMATS, is_over
+from kernelport.jobs.enums import JobState
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 
@@ -39,6 +41,9 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     "kind",
     type=click.Choice(["text", "csv", "jsonl", "openai"]),
     help="By default what FILE's name and first line say.",
+)
+@click.option(
+    "--split", type=click.Choice(SPLITS), help="What an item of plain text is; by default what it looks like."
 )
 @click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="What FILE calls the id or an input.")
 @click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="A column or key of FILE to leave out.")
@@ -71,12 +76,13 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
 )
 @click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
-@watching.out
+@outputs.destination
 @options.target
 def submit(
     source: Path,
     deployment: str | None,
     kind: Kind | None,
+    split: Split | None,
     columns: tuple[str, ...],
     ignored: tuple[str, ...],
     files: Path | None,
@@ -94,21 +100,23 @@ def submit(
     webhook_secret: str,
     request_id: str,
     watch: bool,
-    out: Path | None,
+    out: outputs.Destination | None,
     target: str,
 ) -> None:
     """Make a job of the items in FILE (- for stdin).
 
     \b
     FILE is one of
-      text    a line an item; blank lines are skipped, and the line's number is the id
+      text    a line, or as --split says; the number of its line is the id
       csv     the first line names the columns: id, text, and any other input
       jsonl   an object a line, with these keys
       openai  a line a request, as in the OpenAI batch API, to /v1/audio/speech
 
     Every bad row is told with its line before anything is queued. --out implies --watch.
     """
-    with _on_disk(source) as path, Client(target) as client:
+    if out is not None:
+        out.check(request_id)
+    with on_disk(source) as path, Client(target) as client:
         kind = kind or detect(path)
         name = deployment or (model_of(path) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
         signature = client.deployment(name).signature
@@ -126,8 +134,9 @@ def submit(
             ignored=ignored,
             files=files,
             own_format=output_format is not None,
+            split=split,
         )
-        report = _checked(file, str(source), skip_bad)
+        report = checked(file, str(source), skip_bad)
         job = client.jobs.submit(
             name,
             _shown(file, report.items),
@@ -144,12 +153,12 @@ def submit(
         )
         click.echo(job.id)
         if watch or out is not None:
-            watching.follow(client, job.id, out)
+            watching.follow(client, job.id, out.of(job.id, request_id) if out is not None else None)
         click.echo(f"{job.progress.items} items on {name}; watch with: kernelport jobs watch {job.id}", err=True)
 
 
 def _tell_existing(job: pb.Job) -> None:
-    known = f"note: the request id names job {job.id} already: {job_state(job)}, with {job.progress.items:,} items"
+    known = f"note: the request id names job {job.id} already: {JobState.of(job)}, with {job.progress.items:,} items"
     if not job.sealed:
         known += "; its submission is gone on with"
     elif is_over(job) and job.state != pb.JOB_STATE_SUCCEEDED:
@@ -166,7 +175,7 @@ def _check_shared(shared: dict[str, Any], signature: Signature, deployment: str)
 
 
 @contextlib.contextmanager
-def _on_disk(source: Path) -> Iterator[Path]:
+def on_disk(source: Path) -> Iterator[Path]:
     """The file itself, or a copy of stdin or another pipe: items are read twice."""
     if source.is_file():
         yield source
@@ -178,7 +187,7 @@ def _on_disk(source: Path) -> Iterator[Path]:
         yield path
 
 
-def _checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
+def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
     """The report on a file that can be submitted, after its findings are printed; else the command ends."""
     with Console(stderr=True).status(f"checking {name} ...") as status:
         report = file.check(lambda rows: status.update(f"checking {name} ... {rows:,} rows"))

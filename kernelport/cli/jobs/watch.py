@@ -1,41 +1,34 @@
 """`kernelport jobs watch`, and what `--watch` of other commands does."""
 
-import itertools
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
 import click
-from google.protobuf.json_format import MessageToJson
 from rich.console import Console
 
 from kernelport.cli import options
+from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs.progress import Display, elapsed_s
-from kernelport.cli.jobs.words import clock, job_state
+from kernelport.cli.jobs.words import clock
 from kernelport.client import Client
-from kernelport.errors import FailedPreconditionError, NotFoundError
+from kernelport.jobs.enums import JobState
+from kernelport.jobs.shapes import job_dict
 from kernelport.v1 import job_pb2 as pb
 
 EXIT_CODES = {pb.JOB_STATE_SUCCEEDED: 0, pb.JOB_STATE_FAILED: 1, pb.JOB_STATE_CANCELLED: 3, pb.JOB_STATE_EXPIRED: 4}
 INTERRUPTED = 130
-SHOWN_FAILURES = 10
-PARALLEL_FETCHES = 8
-
-out = click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Fetch the outputs into this folder as they are made, and a manifest at the end.",
-)
+MISSING = 1
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@out
+@outputs.destination
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line for every event.")
 @options.target
-def watch(job_id: str, out: Path | None, as_json: bool, target: str) -> None:
+def watch(job_id: str, out: outputs.Destination | None, as_json: bool, target: str) -> None:
     """Follow JOB until it is over. Ctrl-C ends the watching, not the job.
 
     The exit code tells how it ended: see `kernelport jobs --help`.
@@ -43,75 +36,66 @@ def watch(job_id: str, out: Path | None, as_json: bool, target: str) -> None:
     with Client(target) as client:
         if as_json:
             _watch_as_json(client, job_id)
-        follow(client, job_id, out)
+        client.jobs.get(job_id)
+        follow(client, job_id, out.of(job_id) if out is not None else None)
 
 
-def follow(client: Client, job_id: str, out: Path | None = None) -> NoReturn:
+def follow(client: Client, job_id: str, folder: Path | None = None) -> NoReturn:
     """Shows a job's progress until it is over, fetches its outputs if there is a folder for them, and exits with the
     code of how it ended."""
     console = Console()
     try:
-        job = show_until_over(client, job_id, out, console)
-        summarize(client, job, out, console)
+        job, is_whole = show_until_over(client, job_id, folder, console)
+        summarize(client, job, folder, console)
     except KeyboardInterrupt:
-        where = f" --out {out}" if out else ""
+        where = f" --out {folder}" if folder else ""
         click.echo(f"\n{job_id} goes on; watch it again with: kernelport jobs watch {job_id}{where}", err=True)
         sys.exit(INTERRUPTED)
-    sys.exit(EXIT_CODES.get(job.state, 1))
+    sys.exit(EXIT_CODES.get(job.state, 1) or (0 if is_whole else MISSING))
 
 
-def show_until_over(client: Client, job_id: str, out: Path | None, console: Console) -> pb.Job:
-    """Shows a job's progress, fetches its outputs if there is a folder for them, and returns it when it is over."""
-    with Display(console) as display, ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
+def show_until_over(client: Client, job_id: str, folder: Path | None, console: Console) -> tuple[pb.Job, bool]:
+    """Shows a job's progress, and fetches its outputs if there is a folder for them.
+
+    Returns:
+        The job when it is over, and whether all that it made has been fetched.
+    """
+    with Display(console) as display, ThreadPoolExecutor(outputs.PARALLEL_FETCHES) as pool:
         client.jobs.on_retry = display.wait
-        for event in client.jobs.watch(job_id, items=out is not None):
+        fetcher = outputs.Fetcher(client, job_id, folder, pool) if folder is not None else None
+        for event in client.jobs.watch(job_id, items=fetcher is not None):
             job = event.job
             display.update(job)
-            if out is not None:
-                made = [item for item in event.items if item.state == pb.ITEM_STATE_SUCCEEDED]
-                for _ in pool.map(lambda item: client.jobs.fetch(job_id, item, out), made):
-                    pass
-        if out is not None:
-            fetch_manifest(client, job_id, out)
-    return job
+            if fetcher is not None:
+                fetcher.fetch_all(item for item in event.items if item.state == pb.ITEM_STATE_SUCCEEDED)
+        has_manifest = folder is None or outputs.fetch_manifest(client, job_id, folder)
+    if fetcher is None:
+        return job, True
+    fetcher.tell_missing()
+    return job, has_manifest and not fetcher.failures
 
 
-def fetch_manifest(client: Client, job_id: str, folder: Path) -> None:
-    """Fetches the manifest of a job that is over; says why where there is none."""
-    try:
-        client.jobs.fetch_manifest(job_id, folder)
-    except (FailedPreconditionError, NotFoundError) as error:
-        click.echo(f"no manifest: {error.message}", err=True)
-
-
-def summarize(client: Client, job: pb.Job, out: Path | None, console: Console) -> None:
+def summarize(client: Client, job: pb.Job, folder: Path | None, console: Console) -> None:
     """Says in a line how a job ended, and on stderr what went wrong and what to do about it."""
     progress = job.progress
     audio = f", {clock(progress.audio_s)} of audio" if progress.audio_s else ""
-    where = out or job.output_url
+    where = folder or job.output_url
     console.print(
-        f"{job.id} {job_state(job)}: {progress.succeeded} of {progress.items} items in {clock(elapsed_s(job))}{audio}: "
-        f"{where}",
+        f"{job.id} {JobState.of(job)}: {progress.succeeded} of {progress.items} items in {clock(elapsed_s(job))}{audio}"
+        f": {where}",
         soft_wrap=True,
         markup=False,
         highlight=False,
     )
     if job.reason:
         click.echo(job.reason, err=True)
-    if progress.failed:
-        failed = client.jobs.items(job.id, [pb.ITEM_STATE_FAILED])
-        for item in itertools.islice(failed, SHOWN_FAILURES):
-            click.echo(f"{item.id}: {item.reason}", err=True)
-        if progress.failed > SHOWN_FAILURES:
-            click.echo(f"... all {progress.failed}: kernelport jobs items {job.id} --state failed", err=True)
-    if job.state not in (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_DELETING):
-        click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
+    outputs.tell_unfinished(client, job)
 
 
 def _watch_as_json(client: Client, job_id: str) -> NoReturn:
     try:
         for event in client.jobs.watch(job_id):
-            click.echo(MessageToJson(event, preserving_proto_field_name=True, indent=None))
+            click.echo(json.dumps({"cursor": event.cursor, "job": job_dict(event.job)}, ensure_ascii=False))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(EXIT_CODES.get(event.job.state, 1))

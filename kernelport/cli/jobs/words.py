@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +9,6 @@ import click
 
 from kernelport.v1 import job_pb2 as pb
 
-JOB_STATES = tuple(name.removeprefix("JOB_STATE_").lower() for name in pb.JobState.keys()[1:])
-ITEM_STATES = tuple(name.removeprefix("ITEM_STATE_").lower() for name in pb.ItemState.keys()[1:])
 COLOURS = {
     "succeeded": "green",
     "failed": "red",
@@ -25,24 +22,18 @@ _MOST_S = 10 * 365 * 86400
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
-def job_state(job: pb.Job) -> str:
-    """A job's state in one small word."""
-    return pb.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
-
-
-def item_state(item: pb.Item) -> str:
-    """An item's state in one small word."""
-    return pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
-
-
-def job_states(names: Sequence[str]) -> list[str]:
-    """What the contract calls the states of these names."""
-    return [f"JOB_STATE_{name.upper()}" for name in names]
-
-
-def item_states(names: Sequence[str]) -> list[str]:
-    """What the contract calls the states of these names."""
-    return [f"ITEM_STATE_{name.upper()}" for name in names]
+def others(job: pb.Job) -> dict[str, int]:
+    """How many items of a job have not succeeded, by what is the matter with them, each apart. What a job's deadline or
+    its storage has stopped was not cancelled by anybody."""
+    progress = job.progress
+    stopped = {
+        pb.JOB_STATE_CANCELLING: "cancelled",
+        pb.JOB_STATE_CANCELLED: "cancelled",
+        pb.JOB_STATE_EXPIRED: "expired",
+    }
+    counts = {"failed": progress.failed, "running": progress.running, "waiting": progress.waiting}
+    counts[stopped.get(job.state, "not run")] = progress.cancelled
+    return {name: count for name, count in counts.items() if count}
 
 
 def coloured(state: str) -> str:

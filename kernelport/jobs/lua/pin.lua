@@ -3,7 +3,7 @@
 -- Returns the names whose voices are others by now, for the caller to read again.
 local job, changed = ARGV[1], {}
 local stage = stage_of(job)
-if stage ~= 'open' and stage ~= 'sealed' and stage ~= 'ending' then return changed end
+if stage ~= 'open' and stage ~= 'sealed' and stage ~= 'ending' and stage ~= 'stopped' then return changed end
 for i = 2, #ARGV, 4 do
   local name, voice, sha256, transcript = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if redis.call('HGET', 'kp:voices', name) ~= voice then

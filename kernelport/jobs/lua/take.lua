@@ -2,13 +2,14 @@
 -- A slice is cut to what the worker may do at once: at least one item; the rest waits where the slice did.
 -- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over an item alone, the cost that
 --       the worker may take at once of a job that it knows nothing of, then jobs, each followed by what it may of that.
--- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, and the job's
--- deadline.
+-- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, the job's
+-- deadline, and its edition.
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local function told(held, json)
   local states = redis.call('HGET', job_key(held.job, 'states'), held.slice[1])
   local part = string.sub(states, held.slice[2] + 1, held.slice[2] + held.slice[3])
-  return {json, part, fields(held.job, 'deadline')[1]}
+  local found = fields(held.job, 'deadline', 'edition')
+  return {json, part, found[1], found[2]}
 end
 
 if redis.call('SREM', queued_key(deployment), ticket) == 0 then

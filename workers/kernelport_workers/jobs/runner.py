@@ -14,7 +14,7 @@ from kernelport import keys, logs, metrics, stored, tracing
 from kernelport.artifacts import Artifacts
 from kernelport.connections import until_done
 from kernelport.deployments import Deployment
-from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortError
+from kernelport.errors import CancelledError, DeadlineExceededError, InvalidArgumentError, KernelPortError
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
@@ -166,7 +166,8 @@ class JobRunner:
             if not isinstance(came_of_it, KernelPortError):
                 outputs.append(Output(item.id, item.position, came_of_it, warnings))
             elif not run.stopped:
-                batch.items.append(ItemResult(position=item.position, error=came_of_it.message))
+                lasting = isinstance(came_of_it, InvalidArgumentError)
+                batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
         # A worker that was paused, and taken for dead, finds others at work on the same files.
         if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
             with hold.steps_of(deployment.timeouts.step_s):

@@ -38,6 +38,7 @@ class Held:
         died_alone: how many of those had no other item in hand; by these it is given up.
         states: a byte an item; only those that are `r` are to be run.
         deadline_unix_us: the job's, in microseconds of Unix time.
+        edition: how often items of the job have been replaced.
     """
 
     job: str
@@ -49,6 +50,7 @@ class Held:
     died_alone: int
     states: bytes
     deadline_unix_us: int
+    edition: int
 
     @property
     def positions(self) -> list[int]:
@@ -68,7 +70,7 @@ class Held:
         workers, alone = (*died, 0)[:2] if died else ([], 0)
         deadline = int(found[2]) or NEVER_UNIX_US
         where = int(page), int(first), int(count)
-        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline)
+        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline, int(found[3] or 0))
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""
@@ -98,7 +100,7 @@ class Loader:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._specs: _Recent[str, JobSpec] = _Recent()
-        self._pages: _Recent[tuple[str, int], Page] = _Recent()
+        self._pages: _Recent[tuple[str, int, int], Page] = _Recent()
 
     def spec(self, job: str) -> JobSpec:
         """What a job runs and how."""
@@ -110,7 +112,7 @@ class Loader:
         Raises:
             StoredError: what Redis holds of the job cannot be read.
         """
-        page = self._pages.get((held.job, held.page), lambda: self._page(held.job, held.page))
+        page = self._pages.get((held.job, held.edition, held.page), lambda: self._page(held.job, held.page))
         if len(page.items) < held.first + held.count:
             where = keys.job(held.job, "pages")
             raise stored.StoredError(f"{where}: expected a slice of page {held.page} of {len(page.items)} items")

@@ -1,0 +1,171 @@
+"""Where the commands about jobs put outputs, and how they fetch them."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kernelport.cli.jobs.words import others
+from kernelport.client import Client
+from kernelport.errors import FailedPreconditionError, KernelPortError, NotFoundError
+from kernelport.job_client import folders
+from kernelport.job_client.messages import is_over
+from kernelport.jobs.enums import ItemState
+from kernelport.v1 import job_pb2 as pb
+
+PARALLEL_FETCHES = 8
+SHOWN_FAILURES = 10
+CHOICES = "choose another folder, --append to keep this job apart in it, or --overwrite to replace files of its names"
+# Of the failed items, to tell what can be done about them.
+MOST_LOOKED_AT = 1000
+_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What -o, --overwrite and --append say.
+
+    Attributes:
+        overwrite: whether a folder of another job is taken over.
+        append: whether the job gets a folder of its own in it, named by its id.
+    """
+
+    folder: Path
+    overwrite: bool
+    append: bool
+
+    def check(self, request_id: str) -> None:
+        """Refuses a folder of another job before anything runs.
+
+        Raises:
+            click.UsageError: when it is one, and neither --append nor --overwrite is given.
+        """
+        if not (self.append or self.overwrite):
+            try:
+                folders.check(self.folder, request_id=request_id)
+            except FileExistsError as error:
+                raise click.UsageError(f"--out: {error}: {CHOICES}") from error
+
+    def of(self, job_id: str, request_id: str = "") -> Path:
+        """The folder of a job's outputs, marked as its own.
+
+        Raises:
+            click.UsageError: when it is another job's, and neither --append nor --overwrite is given.
+        """
+        folder = self.folder / job_id if self.append else self.folder
+        try:
+            folders.claim(folder, job_id, request_id=request_id, overwrite=self.overwrite)
+        except FileExistsError as error:
+            raise click.UsageError(f"--out: {error}: {CHOICES}") from error
+        return folder
+
+
+def destination(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options -o, --overwrite and --append as `out: Destination | None`."""
+
+    @click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The folder that outputs are fetched into, and a manifest at the end. It belongs to one job.",
+    )
+    @click.option("--overwrite", is_flag=True, help="Replace files of the same names, of another job as well.")
+    @click.option("--append", is_flag=True, help="Keep this job apart from others in the folder, as OUT/JOB.")
+    @functools.wraps(command)
+    def with_destination(out: Path | None, overwrite: bool, append: bool, **rest: Any) -> Any:
+        if overwrite and append:
+            raise click.UsageError("expected --overwrite or --append, not both")
+        return command(out=Destination(out, overwrite, append) if out is not None else None, **rest)
+
+    return with_destination
+
+
+class Fetcher:
+    """Fetches outputs of a job into a folder, several at a time.
+
+    Attributes:
+        fetched: how many files are there.
+        failures: why others are not, by the item's id.
+    """
+
+    def __init__(self, client: Client, job_id: str, folder: Path, pool: Executor) -> None:
+        self.fetched = 0
+        self.failures: dict[str, KernelPortError] = {}
+        self._client = client
+        self._job_id = job_id
+        self._folder = folder
+        self._pool = pool
+
+    def fetch(self, items: Iterable[pb.Item]) -> Iterator[None]:
+        """Fetches the outputs of items that succeeded; yields for each that has been tried."""
+        coming = iter(items)
+        while some := list(itertools.islice(coming, _AT_A_TIME)):
+            for item, failure in zip(some, self._pool.map(self._fetch, some), strict=True):
+                self.failures.pop(item.id, None)
+                if failure is None:
+                    self.fetched += 1
+                else:
+                    self.failures[item.id] = failure
+                yield
+
+    def fetch_all(self, items: Iterable[pb.Item]) -> None:
+        """Fetches the outputs of items that succeeded."""
+        for _ in self.fetch(items):
+            pass
+
+    def _fetch(self, item: pb.Item) -> KernelPortError | None:
+        try:
+            self._client.jobs.fetch(self._job_id, item, self._folder)
+        except KernelPortError as error:
+            return error
+        return None
+
+    def tell_missing(self) -> None:
+        """Says on stderr which files could not be fetched, and why."""
+        for item_id, failure in itertools.islice(self.failures.items(), SHOWN_FAILURES):
+            click.echo(f"{item_id}: not fetched: {failure.message}", err=True)
+        if self.failures:
+            gone = all(isinstance(failure, NotFoundError) for failure in self.failures.values())
+            again = "" if gone else f"; fetch them with: kernelport jobs fetch {self._job_id} -o {self._folder}"
+            click.echo(f"{len(self.failures):,} files are missing{again}", err=True)
+
+
+def fetch_manifest(client: Client, job_id: str, folder: Path) -> bool:
+    """Fetches the manifest of a job that is over; says why where there is none, and returns whether there is one."""
+    try:
+        client.jobs.fetch_manifest(job_id, folder)
+    except (FailedPreconditionError, NotFoundError) as error:
+        click.echo(f"no manifest: {error.message}", err=True)
+        return False
+    return True
+
+
+def tell_unfinished(client: Client, job: pb.Job) -> None:
+    """Says on stderr which items of a job have no output, and why: the first of those that failed, how many others
+    there are, and what can be done about it."""
+    if job.state in (pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_DELETING):
+        return
+    progress = job.progress
+    failed = list(itertools.islice(client.jobs.items(job.id, [ItemState.FAILED]), MOST_LOOKED_AT))
+    for item in failed[:SHOWN_FAILURES]:
+        click.echo(f"{item.id}: {item.reason}" + (" (the same inputs fail again)" if item.lasting else ""), err=True)
+    if progress.failed > SHOWN_FAILURES:
+        click.echo(f"... all {progress.failed:,}: kernelport jobs items {job.id} --state failed", err=True)
+    for name, count in others(job).items():
+        if name != "failed":
+            click.echo(f"{count:,} {name}", err=True)
+    if not is_over(job):
+        return
+    if not job.sealed:
+        click.echo(f"its submission broke off; seal it as it is: kernelport jobs seal {job.id}", err=True)
+        return
+    if any(item.lasting for item in failed):
+        click.echo(f"write what failed with: kernelport jobs export {job.id} --state failed -o failed.csv", err=True)
+        click.echo(f"mend it, and run it with: kernelport jobs resume {job.id} --with failed.csv", err=True)
+    if progress.cancelled or not all(item.lasting for item in failed):
+        click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)

@@ -1,0 +1,51 @@
+"""Tells what items are made from."""
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kernelport.jobs.voices import names_in
+from kernelport.tensors import dtype_name, to_array
+from kernelport.v1.inference_pb2 import BF16, U8, Tensor
+
+# Bytes of a string that is told as it is.
+LONGEST_VALUE = 1000
+
+
+class Inputs:
+    """Tells what items are made from.
+
+    Args:
+        voices: what the job's voices mean: the SHA-256 of each one's recording by its name.
+    """
+
+    def __init__(self, voices: Mapping[str, str]) -> None:
+        self._voices = voices
+
+    def described(self, inputs: Iterable[Tensor]) -> dict[str, Any]:
+        """By name: the value of an input of one element, the name and recording of a registered voice, and of any other
+        the dtype, shape and SHA-256 of its data."""
+        return {tensor.name: self._described(tensor) for tensor in inputs}
+
+    def _described(self, tensor: Tensor) -> Any:
+        is_single = math.prod(tensor.shape) == 1
+        if is_single or tensor.dtype == U8:
+            for name in names_in([tensor]):
+                return {"name": name, "sha256": self._voices.get(name)}
+        if is_single and (value := _value(tensor)) is not None:
+            return value
+        digest = hashlib.sha256(tensor.data).hexdigest()
+        return {"dtype": dtype_name(tensor.dtype), "shape": list(tensor.shape), "sha256": digest}
+
+
+def _value(tensor: Tensor) -> Any:
+    """The one element, where JSON has such a value."""
+    value = to_array(tensor).ravel()[0]
+    if isinstance(value, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            return value.decode() if len(value) <= LONGEST_VALUE else None
+        return None
+    value = float(value) if tensor.dtype == BF16 else value.item()
+    return value if math.isfinite(value) else None

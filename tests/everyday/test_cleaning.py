@@ -1,0 +1,44 @@
+"""What jobs leave is told, and can be removed."""
+
+from pathlib import Path
+
+import pytest
+
+from kernelport import Client, FailedPreconditionError, NotFoundError
+from tests.cli.running import called
+from tests.everyday.conftest import tensor_file
+
+
+def job_of(client: Client, count: int) -> tuple[str, Path]:
+    """A job that is over, and where its outputs are."""
+    source = tensor_file(Path("items.jsonl"), count)
+    job = called("jobs", "submit", source, "--deployment", "identity-onnx").stdout.strip()
+    return job, Path(client.jobs.wait(job).output_url)
+
+
+def test_delete_says_what_it_leaves_and_prune_removes_it_when_told_to(client: Client) -> None:
+    called("jobs", "prune", "--yes")
+    (job, folder), (_, kept) = job_of(client, 3), job_of(client, 3)
+    left = called("jobs", "delete", job).stderr
+    assert f"stay in {folder}" in left
+    assert "3 files" in left
+    assert "kernelport jobs prune" in left
+    assert "1 jobs; kernelport jobs prune" in called("doctor").stdout
+
+    listed = called("jobs", "prune", stdin="n\n", expect=1).stdout
+    assert f"{folder}: 5 files" in listed
+    assert str(kept) not in listed
+    assert len(list(folder.iterdir())) == 5, "nothing goes before it is asked for"
+    assert "5 files of 1 jobs" in called("jobs", "prune", stdin="y\n").stdout
+    assert not folder.exists()
+    assert len(list(kept.iterdir())) == 5
+    assert "there are no outputs without a job" in called("jobs", "prune").stdout
+
+
+def test_only_what_a_job_has_left_is_deleted(client: Client) -> None:
+    job, folder = job_of(client, 1)
+    with pytest.raises(FailedPreconditionError):
+        client.jobs.delete_orphan(job)
+    with pytest.raises(NotFoundError):
+        client.jobs.delete_orphan("..")
+    assert folder.exists()

@@ -1,0 +1,84 @@
+"""What failed can be mended, and run again inside the same job."""
+
+import csv
+import json
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelport import Client, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from tests.cli.running import called
+from tests.everyday.conftest import UNSPEAKABLE, text_file
+
+
+def failed_job(tmp_path: Path) -> str:
+    rows = [{"id": "good", "text": "One."}, {"id": "bad", "text": f"{UNSPEAKABLE}, she said.", "speed": 1.5}]
+    source = text_file(tmp_path / "items.jsonl", *map(json.dumps, rows))
+    printed = called("jobs", "submit", source, "--watch", expect=1)
+    job = printed.stdout.split()[0]
+    assert f"kernelport jobs export {job} --state failed" in printed.stderr
+    assert f"run the rest with: kernelport jobs resume {job}" not in printed.stderr, "that cannot mend it"
+    return job
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_what_failed_is_exported_mended_and_run_with_its_new_inputs(ending: str, tmp_path: Path) -> None:
+    job, file = failed_job(tmp_path), Path(f"failed.{ending}")
+    assert called("jobs", "export", job, "--state", "failed", "-o", file).stdout == f"1 items: {file}\n"
+    text = file.read_text("utf-8")
+    row = next(csv.DictReader(text.splitlines())) if ending == "csv" else json.loads(text)
+    assert (row["id"], row["text"], float(row["speed"])) == ("bad", f"{UNSPEAKABLE}, she said.", 1.5)
+    assert "36 digits" in row["reason"]
+
+    file.write_text(text.replace(UNSPEAKABLE, "Nine"), "utf-8")
+    printed = called("jobs", "resume", job, "--with", file, "-o", "out")
+    assert f"{job} succeeded: 2 of 2 items" in printed.stdout
+    rows = [json.loads(line) for line in Path("out/manifest.jsonl").read_text("utf-8").splitlines()]
+    assert [(row["id"], row["text"]) for row in rows] == [("good", "One."), ("bad", "Nine, she said.")]
+    assert rows[1]["inputs"] == {"speed": 1.5}
+    assert {"good.wav", "bad.wav"} <= {path.name for path in Path("out").iterdir()}
+
+
+def test_items_show_the_text_beside_the_reason(tmp_path: Path) -> None:
+    table = called("jobs", "items", failed_job(tmp_path), "--state", "failed").stdout
+    assert "she said." in " ".join(table.split())
+    assert "36 digits" in " ".join(table.split())
+
+
+def test_inputs_that_no_cell_shows_travel_in_files(client: Client) -> None:
+    rng = np.random.default_rng(7)
+    items = [
+        ("large", {"x": rng.random((1, 1, 20, 20), np.float32)}),
+        ("small", {"x": np.ones((1, 1, 1, 2), np.float32)}),
+    ]
+    job = client.jobs.wait(client.jobs.submit("identity-onnx", items).id)
+    printed = called("jobs", "export", job.id, "-o", "all.csv")
+    assert "--files all.csv.files" in printed.stderr
+    again = called("jobs", "submit", "all.csv", "--ignore", "reason", "--files", "all.csv.files", "--deployment",
+                   "identity-onnx", "--watch").stdout.split()[0]  # fmt: skip
+    for (_, inputs), item in zip(items, client.jobs.items(again, inputs=True), strict=True):
+        assert item.inputs[0].data == inputs["x"].tobytes()
+
+
+def test_only_what_can_be_replaced_is(tmp_path: Path, client: Client) -> None:
+    job = failed_job(tmp_path)
+    for items, error in (
+        ([("good", "Done already.")], FailedPreconditionError),
+        ([("nobody", "Hi.")], NotFoundError),
+        ([("bad", {"text": "Hi.", "speed": 9.0})], InvalidArgumentError),
+    ):
+        with pytest.raises(error):
+            client.jobs.replace_items(job, items)
+    assert next(client.jobs.items(job, ["ITEM_STATE_FAILED"])).text.startswith(UNSPEAKABLE)
+    file = text_file(tmp_path / "no-ids.csv", "text", "Hi.")
+    assert f"{file}:2: id: required" in called("jobs", "resume", job, "--with", file, expect=2).stderr
+
+
+def test_a_resumed_job_shows_its_new_deadline(tmp_path: Path, client: Client) -> None:
+    job = failed_job(tmp_path)
+    called("jobs", "resume", job, "--deadline", "2040-01-31T18:00")
+    assert "deadline   2040-01-31 18:00:00" in called("jobs", "show", job).stdout
+    assert client.jobs.get(job).spec.deadline_unix_us == datetime(2040, 1, 31, 18).timestamp() * 1e6
+    client.jobs.wait(job)

@@ -1,0 +1,118 @@
+"""A text is read as people write it, by `say` and `jobs submit` alike."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from kernelport import Client
+from kernelport.item_files import Line, Passage, Split, read_passages
+from kernelport.speaking import PAUSES_S
+from tests.cli.running import called
+from tests.everyday.conftest import text_file
+
+WRAPPED = """The harbour was quiet that morning, and
+nobody saw the boat that left without
+its captain.
+
+* * *
+
+Mr. Smith said: "Why?" And then
+he went home.
+"""
+LINES = "One.\nTwo, and more.\n\nThree!\n---\nFour"
+
+
+def read(text: str, split: Split | None = None) -> list[tuple[str, str, str]]:
+    found = read_passages([Line(number, line) for number, line in enumerate(text.split("\n"), 1)], split)
+    assert all(isinstance(passage, Passage) for passage in found)
+    return [(passage.id, passage.text, passage.behind) for passage in found if isinstance(passage, Passage)]
+
+
+def test_by_itself_a_line_is_an_item_whose_id_is_its_number() -> None:
+    assert read(LINES) == [
+        ("000001", "One.", "paragraph"),
+        ("000002", "Two, and more.", "line"),
+        ("000004", "Three!", "paragraph"),
+        ("000006", "Four", "scene"),
+    ]
+
+
+def test_a_wrapped_text_is_read_by_paragraphs_whose_ids_are_their_first_lines() -> None:
+    first = "The harbour was quiet that morning, and nobody saw the boat that left without its captain."
+    assert read(WRAPPED) == [
+        ("000001", first, "paragraph"),
+        ("000007", 'Mr. Smith said: "Why?" And then he went home.', "scene"),
+    ]
+
+
+def test_sentences_are_those_of_paragraphs_where_lines_go_on_in_the_next_one() -> None:
+    assert [text for _, text, _ in read(WRAPPED, "sentence")][1:] == [
+        'Mr. Smith said: "Why?"',
+        "And then he went home.",
+    ]
+    assert [item_id for item_id, _, _ in read(WRAPPED, "sentence")] == ["000001-001", "000007-001", "000007-002"]
+    assert len(read("No end\nNo end either", "sentence")) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A line, and\nanother one, and\nno blank line",
+        "A sentence.\nAnother one.\n\nA third one.\nA fourth.",
+        "A heading\n\nA long line.\n\nAnother long line, and\none that is wrapped.",
+    ],
+    ids=["no blank lines", "lines end in full stops", "most blocks have one line"],
+)
+def test_a_text_that_is_not_wrapped_is_read_by_lines(text: str) -> None:
+    assert len(read(text)) == sum(bool(line) for line in text.split("\n"))
+
+
+def test_submit_says_what_an_item_is(tmp_path: Path, client: Client) -> None:
+    source = text_file(tmp_path / "book.txt", WRAPPED)
+    printed = called("jobs", "submit", source)
+    assert "an item is a paragraph" in printed.stderr
+    assert [item.id for item in client.jobs.items(printed.stdout.strip())] == ["000001", "000007"]
+    printed = called("jobs", "submit", source, "--split", "sentence")
+    assert [item.id for item in client.jobs.items(printed.stdout.strip())] == ["000001-001", "000007-001", "000007-002"]
+
+
+def test_what_has_nothing_to_say_is_told_by_its_line_before_anything_is_queued(tmp_path: Path, client: Client) -> None:
+    source = text_file(tmp_path / "lines.txt", "One.", "...", "Three.")
+    before = [job.id for job in client.jobs.list()]
+    printed = called("jobs", "submit", source, expect=2)
+    assert f"{source}:2: text: expected text with something to say" in printed.stderr
+    assert [job.id for job in client.jobs.list()] == before
+    assert "2 items on hibari-en" in called("jobs", "submit", source, "--skip-bad").stderr
+    assert f"{source}:2: expected text with something to say" in called("say", "-f", source, expect=2).stderr
+    assert "2 of 2 spoken" in called("say", "-f", source, "--skip-bad").stdout
+
+
+@pytest.mark.parametrize("source", ["arguments", "file", "stdin"])
+def test_one_file_is_the_whole_with_pauses_between_paragraphs(source: str, tmp_path: Path) -> None:
+    parts = ["The first paragraph.", "The second one.", "* * *", "The third."]
+    text = "\n\n".join(parts)
+    given: list[object] = {"arguments": parts, "file": ["-f", text_file(tmp_path / "a.txt", text)], "stdin": []}[source]
+    seed = ("--set", "seed=7")
+    printed = called("say", *given, "-o", "chapter.wav", *seed, stdin=text if source == "stdin" else "")
+    assert "3 of 3 spoken" in printed.stdout
+    called("say", *parts, "-o", "parts/", *seed)
+    info = [soundfile.info(f"parts/000{number}.wav") for number in (1, 2, 3)]
+    pauses = round(24000 * (PAUSES_S["paragraph"] + PAUSES_S["scene"]))
+    assert soundfile.info("chapter.wav").frames == sum(each.frames for each in info) + pauses
+
+
+def test_a_folder_is_asked_for_by_its_name_or_by_split() -> None:
+    called("say", "One. Two.", "--split", "sentence")
+    assert {path.name for path in Path("speech").iterdir()} == {"0001.wav", "0002.wav"}
+    called("say", "One.\nTwo.")
+    assert Path("speech.wav").is_file()
+
+
+def test_of_a_text_that_fails_no_half_is_written_and_it_does_not_count_as_spoken() -> None:
+    printed = called("say", "One.", "9" * 40, "-o", "chapter.wav", expect=1)
+    assert "line 3: " in printed.stderr
+    assert "36 digits" in printed.stderr
+    assert "2/2" not in printed.stderr
+    assert "1 of 2 spoken" in printed.stdout
+    assert not Path("chapter.wav").exists()
