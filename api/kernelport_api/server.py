@@ -113,9 +113,8 @@ async def serve(settings: Settings) -> None:
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
     own_methods: Any = Methods(server)  # asking for its health is never one call too many
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-        reflection.aio.ReflectionServicer(_service_names()), methods
-    )
+    describing: Any = reflection_pb2_grpc
+    describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
     try:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
