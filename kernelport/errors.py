@@ -5,6 +5,7 @@ wire it is a google.rpc.Status with ErrorInfo (AIP-193), and where they apply Ba
 """
 
 import contextlib
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from grpc_status import rpc_status
 
 ERROR_DOMAIN = "kernelport"
 _LONGEST_WORDS = 1000
+# Of an object, as in `<_io.BytesIO object at 0x7f52>`.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def in_words(error: BaseException) -> str:
     # Its class is anybody's code.
     except BaseException:
         text = f"{kind}, which does not say more"
-    return textwrap.shorten(as_unicode(text), _LONGEST_WORDS, placeholder=" ...")
+    return textwrap.shorten(_ADDRESS.sub(">", as_unicode(text)), _LONGEST_WORDS, placeholder=" ...")
 
 
 def as_unicode(text: str) -> str:

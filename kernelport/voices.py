@@ -112,7 +112,7 @@ def _audio_violations(audio: bytes) -> Iterator[FieldViolation]:
     try:
         finding = _audio_finding(audio)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        finding = f"expected a WAV, FLAC, OGG or MP3 file: {error}"
+        finding = f"expected a WAV, FLAC, OGG or MP3 file: {getattr(error, 'error_string', 'format not recognised')}"
     if finding:
         yield FieldViolation("audio", finding)
 

@@ -108,7 +108,10 @@ def decode(audio: bytes) -> NDArray[np.float32]:
             longest = min(MAX_FILE_SECONDS * rate, _MAX_VALUES // file.channels)
             samples = file.read(longest + 1, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        raise InvalidInputError("prompt_audio", f"cannot be decoded as WAV, FLAC, OGG or MP3: {error}") from error
+        raise InvalidInputError(
+            "prompt_audio",
+            f"cannot be decoded as WAV, FLAC, OGG or MP3: {getattr(error, 'error_string', 'format not recognised')}",
+        ) from error
     if len(samples) > longest:
         raise InvalidInputError("prompt_audio", f"is longer than {longest / rate:g} s")
     mono = samples.mean(axis=1, dtype=np.float32)
