@@ -66,6 +66,20 @@ class Seconds(click.ParamType[float]):
         self.fail(f"expected a number of seconds above 0, got {value!r}", param, ctx)
 
 
+class Encoding(click.ParamType[str]):
+    """The name of a text encoding, such as windows-1252."""
+
+    name = "encoding"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, when Python knows it."""
+        try:
+            "".encode(value)
+        except (LookupError, UnicodeError):
+            self.fail(f"expected a text encoding such as windows-1252, got {value!r}", param, ctx)
+        return str(value)
+
+
 target = option(
     "--target", type=Parsed("host:port", _parse_target), default=DEFAULT_LISTEN, help="host:port of the front door."
 )

@@ -1,5 +1,6 @@
 """Reads a file of items twice: once to find all that is wrong with it, once to hand its items out."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -23,6 +24,8 @@ Kind = Literal["text", "csv", "jsonl", "openai"]
 MAX_ID_CHARACTERS = 256
 MAX_PROBLEMS = 50
 REPORT_EVERY = 1000
+# How the reader of CSV calls a column without a name.
+_PLACE = re.compile(r"column \d+")
 _KINDS: Mapping[str, Kind] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
 
@@ -36,6 +39,8 @@ class Report:
         problems: what is wrong with them: the first 50 findings, in the order of the file.
         problem_count: how many findings there are.
         fatal: whether the file cannot be used even without its bad rows.
+        sources: how the file calls the fields that it gives, such as `"text"` or `column 2`, by field.
+        left_out: columns or keys of the file that are not read.
         notes: what else there is to say.
         output_format: that the requests ask for (`wav`, `flac`, `ogg`, `mp3`); None when they do not.
     """
@@ -45,19 +50,27 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
     fatal: bool = False
+    sources: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     output_format: str | None = None
 
+    def understood(self) -> str:
+        """What the file was taken for, such as `500 items: id <- column 1, text <- "text"; left out: "notes"`."""
+        sources = ", ".join(f"{name} <- {source}" for name, source in self.sources.items())
+        left_out = f"; left out: {', '.join(map(_label, self.left_out))}" if self.left_out else ""
+        return f"{self.items:,} items: {sources}{left_out}"
 
-def detect(path: Path) -> Kind:
-    """The kind of a file by its name's ending and its first line: plain text when they say nothing else.
+
+def detect(path: Path, encoding: str | None = None) -> Kind:
+    """The kind of a file by its name's ending and its first lines: plain text when they say nothing else.
 
     Raises:
         ItemFileError: when it cannot be read.
     """
     name = PurePath(path.name.lower())
     kind = _KINDS.get((name.with_suffix("") if name.suffix in COMPRESSED else name).suffix, "text")
-    with open_utf8(path) as file:
+    with open_utf8(path, encoding) as file:
         if kind == "jsonl" and looks_like_requests(read_lines(file)):
             return "openai"
         if kind == "text" and looks_like_table(read_lines(file)):
@@ -65,13 +78,13 @@ def detect(path: Path) -> Kind:
     return kind
 
 
-def model_of(path: Path) -> str | None:
+def model_of(path: Path, encoding: str | None = None) -> str | None:
     """The `model` that an OpenAI batch file asks for first.
 
     Raises:
         ItemFileError: when it cannot be read.
     """
-    with open_utf8(path) as file:
+    with open_utf8(path, encoding) as file:
         return first_model(read_lines(file))
 
 
@@ -89,6 +102,7 @@ class ItemFile:
         files: the folder of the files that values name as `@name`; None when none may be read.
         ignored: columns or keys to leave out.
         own_format: whether the job's output format is chosen already.
+        encoding: of the file, a name that Python knows; None for UTF-8 or UTF-16.
 
     Raises:
         ItemFileError: when `columns` has one name for two fields.
@@ -106,10 +120,12 @@ class ItemFile:
         ignored: Collection[str] = (),
         files: Path | None = None,
         own_format: bool = False,
+        encoding: str | None = None,
     ) -> None:
         self._path = path
         self._files = files
         self._kind = kind
+        self._encoding = encoding
         self._deployment = deployment
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
         self._own_format = own_format
@@ -128,7 +144,7 @@ class ItemFile:
         requests = OpenAIRows(self._fields, self._deployment, self._own_format)
         bad_line = 0
         self._checked = self._state()
-        for entry in self._read(requests):
+        for entry in self._read(requests, report):
             if isinstance(entry, NewItem):
                 report.items += 1
             else:
@@ -141,6 +157,8 @@ class ItemFile:
             if (report.items + report.bad) % REPORT_EVERY == 0:
                 seen(report.items + report.bad)
         report.output_format = requests.output_format
+        if any("expected UTF-8 text" in problem.finding for problem in report.problems):
+            report.notes.append("--encoding names what a file is encoded in that is not UTF-8, such as windows-1252")
         for key, count in requests.left_out.items():
             report.notes.append(f"{count} requests name {key}, which {self._deployment} does not take: left out")
         return report
@@ -151,7 +169,7 @@ class ItemFile:
         Raises:
             ItemFileError: when the file cannot be read, or has changed since it was checked.
         """
-        for entry in self._read(OpenAIRows(self._fields, self._deployment, self._own_format)):
+        for entry in self._read(OpenAIRows(self._fields, self._deployment, self._own_format), Report()):
             if isinstance(entry, NewItem):
                 yield entry
         if self._checked not in (None, self._state()):
@@ -164,13 +182,14 @@ class ItemFile:
             raise ItemFileError(f"{self._path} cannot be read: {error.strerror}") from error
         return status.st_size, status.st_mtime_ns
 
-    def _read(self, requests: OpenAIRows) -> Iterator[NewItem | Problem]:
+    def _read(self, requests: OpenAIRows, report: Report) -> Iterator[NewItem | Problem]:
         lines_of_ids: dict[int, int] = {}
-        with open_utf8(self._path) as file:
-            for row in self._rows(read_lines(file), requests):
+        with open_utf8(self._path, self._encoding) as file:
+            for row in self._rows(read_lines(file, self._encoding), requests):
                 if isinstance(row, Problem):
                     yield row
                     continue
+                self._note_sources(row, report)
                 item, problems = self._item(row)
                 # A line's number may be the id of another one.
                 may_meet = row.id is not None or self._kind == "jsonl"
@@ -196,6 +215,18 @@ class ItemFile:
                     return iter([Problem(1, "", finding, fatal=True)])
                 return text_rows(lines)
 
+    def _note_sources(self, row: Row, report: Report) -> None:
+        report.left_out.update(dict.fromkeys(row.left_out))
+        for name in (ID, *row.values):
+            if name in report.sources:
+                continue
+            if name == ID and row.id is None:
+                report.sources[name] = "line number"
+            elif self._kind == "text":
+                report.sources[name] = "line"
+            else:
+                report.sources[name] = _label(row.shown.get(name, name))
+
     def _item(self, row: Row) -> tuple[NewItem, list[Problem]]:
         problems: list[Problem] = []
         item = NewItem(id=f"{row.line:06}")
@@ -219,6 +250,10 @@ class ItemFile:
         missing = (name for name in self._fields.required if name not in row.values)
         problems += [Problem(row.line, row.shown.get(name, name), "required") for name in missing]
         return item, problems
+
+
+def _label(column: str) -> str:
+    return column if _PLACE.fullmatch(column) else show(column)
 
 
 def _id(value: Any) -> str:

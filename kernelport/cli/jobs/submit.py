@@ -1,9 +1,11 @@
 """`kernelport jobs submit`: a file of items becomes a job."""
 
 import contextlib
+import itertools
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from kernelport.cli import options
 from kernelport.cli.jobs import watch as watching
@@ -21,9 +25,12 @@ from kernelport.item_files import ItemFile, Kind, Report, detect, model_of
 from kernelport.item_files.opening import open_bytes
 from kernelport.job_client.messages import FORMATS, is_over
 from kernelport.signature import Signature
+from kernelport.tensors import dtype_name, to_array
 from kernelport.v1 import job_pb2 as pb
+from kernelport.v1.inference_pb2 import Tensor
 
 DEFAULT_DEPLOYMENT = "hibari-en"
+SHOWN_ITEMS, SHOWN_CHARACTERS = 5, 200
 VOICE = "prompt_audio"
 EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.WebhookEvent.keys()[1:])
 
@@ -40,6 +47,7 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     type=click.Choice(["text", "csv", "jsonl", "openai"]),
     help="By default what FILE's name and first line say.",
 )
+@click.option("--encoding", type=options.Encoding(), help="Of FILE, such as windows-1252; UTF-8 or UTF-16 by default.")
 @click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="What FILE calls the id or an input.")
 @click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="A column or key of FILE to leave out.")
 @click.option(
@@ -66,6 +74,7 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
 @click.option("--webhook-event", "webhook_events", multiple=True, type=click.Choice(EVENTS))
 @options.option("--webhook-secret", default="", help="Signs what the URL is sent. Best given by the variable.")
 @click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
+@click.option("--dry-run", is_flag=True, help="Check FILE, show its first items, and make no job.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
 @watching.out
 @options.target
@@ -73,6 +82,7 @@ def submit(
     source: Path,
     deployment: str | None,
     kind: Kind | None,
+    encoding: str | None,
     columns: tuple[str, ...],
     ignored: tuple[str, ...],
     files: Path | None,
@@ -89,6 +99,7 @@ def submit(
     webhook_events: tuple[str, ...],
     webhook_secret: str,
     request_id: str,
+    dry_run: bool,
     watch: bool,
     out: Path | None,
     target: str,
@@ -98,15 +109,16 @@ def submit(
     \b
     FILE is one of
       text    a line an item; blank lines are skipped, and the line's number is the id
-      csv     the first line names the columns: id, text, and any other input
+      csv     the first line names the columns: id, text, and any other input;
+              id|text needs no such line
       jsonl   an object a line, with these keys
       openai  a line a request, as in the OpenAI batch API, to /v1/audio/speech
 
     Every bad row is told with its line before anything is queued. --out implies --watch.
     """
     with _on_disk(source) as path, Client(target) as client:
-        kind = kind or detect(path)
-        name = deployment or (model_of(path) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
+        kind = kind or detect(path, encoding)
+        name = deployment or (model_of(path, encoding) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
         signature = client.deployment(name).signature
         shared = options.read_assignments(assignments, signature)
         if voice is not None:
@@ -122,8 +134,13 @@ def submit(
             ignored=ignored,
             files=files,
             own_format=output_format is not None,
+            encoding=encoding,
         )
         report = _checked(file, str(source), skip_bad)
+        click.echo(report.understood(), err=True)
+        if dry_run:
+            _show_first(file)
+            return
         job = client.jobs.submit(
             name,
             _shown(file, report.items),
@@ -194,6 +211,26 @@ def _checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
     if report.bad:
         click.echo(f"{report.bad:,} bad rows are left out, {report.items:,} are submitted", err=True)
     return report
+
+
+def _show_first(file: ItemFile) -> None:
+    """The first items, with what they give."""
+    rows = [
+        {"id": item.id, **{tensor.name: _value(tensor) for tensor in item.inputs}}
+        for item in itertools.islice(file.items(), SHOWN_ITEMS)
+    ]
+    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(escape(row.get(name, "")) for name in names))
+    Console().print(table)
+
+
+def _value(tensor: Tensor) -> str:
+    if tensor.name == "text":
+        return textwrap.shorten(tensor.data.decode(), SHOWN_CHARACTERS, placeholder=" ...")
+    array = to_array(tensor)
+    return str(array.item()) if array.size == 1 else f"{dtype_name(tensor.dtype)}{list(tensor.shape)}"
 
 
 def _shown(file: ItemFile, total: int) -> Iterator[pb.NewItem]:
