@@ -16,8 +16,6 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flowe
     type=options.ADDRESS,
     default=DEFAULT_FLOWER_LISTEN,
     envvar=f"{PREFIX}FLOWER_LISTEN",
-    show_envvar=True,
-    show_default=True,
     help="host:port Flower listens on.",
 )
 @options.state_dir

@@ -26,11 +26,11 @@ from kernelport.speaking import Line, speak_lines
     type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
     help="Read texts from a file, a line each; - is stdin.",
 )
-@options.option("--deployment", default="hibari-en", help="The deployment that speaks.")
+@click.option("--deployment", default="hibari-en", help="The deployment that speaks.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The output file; a folder when there are several lines."
 )
-@options.option(
+@click.option(
     "--format", "ending", type=click.Choice([n[1:] for n in FORMATS]), default="wav", help="Of files in a folder."
 )
 @click.option(
@@ -40,7 +40,7 @@ from kernelport.speaking import Line, speak_lines
     metavar="NAME=VALUE",
     help="A further input, such as speed=1.1 or prompt_audio=@me.wav.",
 )
-@options.option("--parallel", type=click.IntRange(1, 256), default=8, help="Lines in flight at a time.")
+@click.option("--parallel", type=click.IntRange(1, 256), default=8, help="Lines in flight at a time.")
 @options.target
 @options.timeout
 def say(

@@ -18,25 +18,23 @@ _COUNT = click.IntRange(1, 2**31 - 1)
 
 
 @click.command()
-@options.option("--backend", type=click.Choice(["onnx"]), default="onnx", help="What runs the model.")
-@options.option("--model-path", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="An ONNX file.")
-@options.option(
+@click.option("--backend", type=click.Choice(["onnx"]), default="onnx", help="What runs the model.")
+@click.option("--model-path", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="An ONNX file.")
+@click.option(
     "--manifest",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A manifest to serve instead of a model file.",
 )
-@options.option(
-    "--name", default=None, help="The deployment's name; the file's stem, or the manifest's id, by default."
-)
-@options.option("--device", default="auto", help="cpu, cuda, cuda:N or auto.")
-@options.option(
+@click.option("--name", default=None, help="The deployment's name; the file's stem, or the manifest's id, by default.")
+@click.option("--device", default="auto", help="cpu, cuda, cuda:N or auto.")
+@click.option(
     "--batch-axes",
     type=click.Choice(["auto", "declared", "off"]),
     default="auto",
     help="Stack requests where it is proven or declared that rows are independent, only where declared, or never.",
 )
-@options.option("--max-batch", type=_COUNT, default=32, help="The most requests of a batch.")
-@options.option("--max-rows", type=_COUNT, default=8192, help="The most rows of requests that are stacked.")
+@click.option("--max-batch", type=_COUNT, default=32, help="The most requests of a batch.")
+@click.option("--max-rows", type=_COUNT, default=8192, help="The most rows of requests that are stacked.")
 @options.listen
 @options.state_dir
 @options.redis_url

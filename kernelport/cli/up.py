@@ -15,7 +15,7 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 
 
 @click.command()
-@options.option(
+@click.option(
     "--deployments",
     "chosen",
     default=None,
@@ -27,8 +27,8 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 @options.custom_ops
 @options.deployments_file
 @options.metrics_listen
-@options.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
-@options.option(
+@click.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
+@click.option(
     "--flower-listen", type=options.ADDRESS, default=DEFAULT_FLOWER_LISTEN, help="host:port Flower listens on."
 )
 def up(

@@ -19,9 +19,7 @@ from kernelport.tensors import dtype_name
 from kernelport.v1 import job_pb2 as pb
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
-limit = click.option(
-    "--limit", type=click.IntRange(1, 2**31 - 1), default=50, show_default=True, help="At most so many."
-)
+limit = click.option("--limit", type=click.IntRange(1, 2**31 - 1), default=50, help="At most so many.")
 
 
 @click.command("list")

@@ -64,15 +64,21 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     help="An input for every item, such as speed=1.1 or prompt_text=@what-it-says.txt.",
 )
 @click.option("--voice", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The voice: a recording.")
-@options.option("--format", "output_format", type=click.Choice(FORMATS), default=None, help="Of the outputs.")
-@options.option("--priority", type=click.IntRange(1, 10000), default=100, help="Its share among the jobs that run.")
+@click.option("--format", "output_format", type=click.Choice(FORMATS), default=None, help="Of the outputs.")
+@click.option("--priority", type=click.IntRange(1, 10000), default=100, help="Its share among the jobs that run.")
 @click.option("--deadline", type=Deadline(), help="When it expires: 12h from now, or 2030-01-31T18:00.")
 @click.option("--retention", type=Duration(), default=None, help="How long it is kept when it is over, such as 7d.")
 @click.option("--delete-outputs", is_flag=True, help="Delete its outputs when that time is over.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A note that is kept with the job.")
-@click.option("--webhook", "webhook_url", help="A URL that is told of the job; --webhook-event says of what.")
-@click.option("--webhook-event", "webhook_events", multiple=True, type=click.Choice(EVENTS))
-@options.option("--webhook-secret", default="", help="Signs what the URL is sent. Best given by the variable.")
+@click.option("--webhook", "webhook_url", help="A URL that is told of the job.")
+@click.option(
+    "--webhook-event",
+    "webhook_events",
+    multiple=True,
+    type=click.Choice(EVENTS),
+    help="What the URL is told; the start and the end by default.",
+)
+@click.option("--webhook-secret", default="", help="Signs what the URL is sent. Best given by the variable.")
 @click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
 @click.option("--dry-run", is_flag=True, help="Check FILE, show its first items, and make no job.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
