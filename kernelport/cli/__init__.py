@@ -31,8 +31,8 @@ from kernelport.stack import StackError
 from kernelport.stack.flower import FlowerNotFoundError
 from kernelport.stack.redis_server import RedisNotFoundError
 
-# Mistakes in the command line, the environment or a file end a command with 2, as click's own do; what else keeps it from
-# being done, with 1.
+# Mistakes in the command line, the environment or a file end a command with 2, as click's own do; what else keeps it
+# from being done, with 1.
 MISTAKES = (InvalidArgumentError, ItemFileError, ModelFileError, ConfigError, SettingsError)
 HINDRANCES = (KernelPortError, StackError, RedisNotFoundError, FlowerNotFoundError, OSError)
 
