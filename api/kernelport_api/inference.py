@@ -12,7 +12,14 @@ from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tensors, tracing
 from kernelport.deployments import Deployment
-from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
+from kernelport.errors import (
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidArgumentError,
+    KernelPortError,
+    NotFoundError,
+    UnavailableError,
+)
 from kernelport.metrics import labelled
 from kernelport.stacking import ANY
 from kernelport.v1 import inference_pb2 as pb
@@ -111,6 +118,12 @@ class Inference:
                 timeout_s,
                 lambda claim: self._dispatcher.run(deployment, share, body, timeout_s, claim),
             )
+        except DeadlineExceededError as error:
+            if remaining_s is not None and remaining_s <= limit_s:
+                raise
+            place = f"timeouts.request_s of {deployment.name} in {deployment.file}"
+            advice = "raise it, or make a job (`kernelport jobs submit`), which has no such limit"
+            raise DeadlineExceededError(f"{error.message}; the limit of {limit_s:g} s is {place}: {advice}") from error
         finally:
             self._admission.leave(deployment.name, len(body))
 

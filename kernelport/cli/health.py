@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.cli import options
+from kernelport.errors import from_call
 from kernelport.registry import live_workers
 from kernelport.settings import Settings
 
@@ -42,7 +43,7 @@ def _front_door_problem(target: str, deployment: str) -> str:
         try:
             answer = check(health_pb2.HealthCheckRequest(service=deployment), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
-            reason = error.details() or f"it has no deployment {deployment}"
+            reason = from_call(error).message if error.details() else f"it has no deployment {deployment}"
             return f"{target}: {error.code().name}: {reason}"
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return "" if answer.status == _SERVING else f"{deployment or target}: {name}"

@@ -151,7 +151,12 @@ custom_ops = click.option(
     is_flag=True,
     help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
 )
-timeout = click.option("--timeout", type=Seconds(), default=None, help="Seconds a call may take.")
+timeout = click.option(
+    "--timeout",
+    type=Seconds(),
+    default=None,
+    help="Seconds a call may take; timeouts.request_s of the deployment holds as well.",
+)
 
 
 def parse_assignment(text: str) -> tuple[str, str]:

@@ -48,12 +48,12 @@ def up(
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     problems = problems_by_deployment(settings)
-    names = _names(chosen, problems)
+    names = _names(chosen, problems, settings.deployments_file)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     run_until_stopped(Stack(settings, names, state_dir, redis_url, watching))
 
 
-def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:
+def _names(chosen: str | None, problems: dict[str, str | None], file: Path) -> list[str]:
     """The deployments to run: of those asked for, or else of all, each that can run here.
 
     Raises:
@@ -62,7 +62,7 @@ def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:
     names = list(problems) if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
     for name in names:
         if name not in problems:
-            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)}")
+            raise click.BadParameter(f"no deployment is named {name!r} in {file}; there are: {', '.join(problems)}")
     runnable = [name for name in names if problems[name] is None]
     if chosen is not None and names and not runnable:
         raise StackError("\n".join(f"{name} cannot run here: {problems[name]}" for name in names))

@@ -33,9 +33,12 @@ def worker(
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
     os.environ[f"{PREFIX}CUSTOM_OPS"] = str(custom_ops)
-    known = deployment_names(Settings.from_environment().deployments_file)
+    file = Settings.from_environment().deployments_file
+    known = deployment_names(file)
     for name in deployments:
         if name not in known:
-            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(sorted(known))}")
+            raise click.BadParameter(
+                f"no deployment is named {name!r} in {file}; there are: {', '.join(sorted(known))}"
+            )
     command = worker_command(deployments, extra)
     os.execv(command[0], command)  # noqa: S606 - this process becomes the worker, signals and all

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, cast
 
+from kernelport.errors import install_hint
+
 STDIN = Path("-")
 COMPRESSED = (".gz", ".zst")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -95,7 +97,7 @@ def _zstd() -> ModuleType:
     for name in ("compression.zstd", "backports.zstd"):
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
-    raise ItemFileError("reading a file that is compressed with zstd needs KernelPort's extra `zstd`")
+    raise ItemFileError(f"a file that is compressed with zstd needs an extra package: {install_hint('zstd')}")
 
 
 def _damage() -> tuple[type[Exception], ...]:
