@@ -20,6 +20,7 @@ from kernelport.deployments import load_deployments
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import Settings
 from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
+from kernelport.stack.running_file import join_running
 
 PACKAGES = (
     "kernelport",
@@ -36,10 +37,12 @@ PACKAGES = (
 
 
 @click.command()
+@options.state_dir
 @options.redis_url
 @options.deployments_file
-def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
+def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
+    join_running(state_dir, redis_url)
     settings = Settings.from_environment()
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
@@ -51,8 +54,8 @@ def doctor(redis_url: str | None, deployments_file: Path | None) -> None:
         facts.add_row(package, _version(package))
     facts.add_row("GPU", _gpu())
     facts.add_row("redis-server", _redis_server())
-    facts.add_row("Redis", _reach(redis_url or settings.redis_url))
-    facts.add_row("acknowledged work", _durability(redis_url or settings.redis_url))
+    facts.add_row("Redis", _reach(settings.redis_url))
+    facts.add_row("acknowledged work", _durability(settings.redis_url))
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
 

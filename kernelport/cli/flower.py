@@ -8,6 +8,7 @@ import click
 from kernelport.cli import options
 from kernelport.settings import PREFIX
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
+from kernelport.stack.running_file import join_running
 
 
 @click.command()
@@ -26,7 +27,6 @@ def flower(listen: str, state_dir: Path, redis_url: str | None) -> None:
     KERNELPORT_FLOWER_PASSWORD is the password of its user `kernelport`; without it, the first start makes one and
     keeps it in the state directory.
     """
-    if redis_url:
-        os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+    join_running(state_dir, redis_url)
     os.environ.update(flower_environment(listen, state_dir, click.echo))
     os.execv(FLOWER_COMMAND[0], FLOWER_COMMAND)  # noqa: S606 - this process becomes Flower, signals and all

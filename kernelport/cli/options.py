@@ -13,6 +13,7 @@ from kernelport import npz
 from kernelport.coercion import from_texts
 from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir, parse_address, parse_redis_url
 from kernelport.signature import Signature
+from kernelport.stack.running_file import find_running
 
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
 
@@ -112,8 +113,17 @@ class Encoding(click.ParamType[str]):
         return str(value)
 
 
+def _default_target() -> str:
+    running = find_running()
+    return running.target if running else DEFAULT_LISTEN
+
+
 target = click.option(
-    "--target", type=Parsed("host:port", _parse_target), default=DEFAULT_LISTEN, help="host:port of the front door."
+    "--target",
+    type=Parsed("host:port", _parse_target),
+    default=_default_target,
+    show_default=f"that of `kernelport up` on this machine, or {DEFAULT_LISTEN}",
+    help="host:port of the front door.",
 )
 listen = click.option(
     "--listen",

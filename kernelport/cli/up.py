@@ -1,5 +1,6 @@
 """`kernelport up`: the whole stack on this machine."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from kernelport.settings import Settings
 from kernelport.stack import Stack, StackError
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 
+MOST_WORKERS = 256
+
 
 @click.command()
 @click.option(
@@ -20,6 +23,13 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
     "chosen",
     default=None,
     help="Comma-separated deployments to start a worker for; by default all that can run here.",
+)
+@click.option(
+    "--workers",
+    "counts",
+    multiple=True,
+    metavar="NAME=COUNT",
+    help="How many workers a deployment gets that is started; one unless told.",
 )
 @options.listen
 @options.state_dir
@@ -33,6 +43,7 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 )
 def up(
     chosen: str | None,
+    counts: tuple[str, ...],
     listen: str,
     state_dir: Path,
     redis_url: str | None,
@@ -48,9 +59,21 @@ def up(
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     problems = problems_by_deployment(settings)
-    names = _names(chosen, problems, settings.deployments_file)
+    names = _repeated(_names(chosen, problems, settings.deployments_file), counts)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     run_until_stopped(Stack(settings, names, state_dir, redis_url, watching))
+
+
+def _repeated(names: list[str], counts: Iterable[str]) -> list[str]:
+    """Each name as often as it gets workers."""
+    wanted = dict.fromkeys(names, 1)
+    for name, count in map(options.parse_assignment, counts):
+        if name not in wanted:
+            raise click.BadParameter(f"--workers: {name!r} is not started; there are: {', '.join(names)}")
+        if not count.isdecimal() or not 1 <= int(count) <= MOST_WORKERS:
+            raise click.BadParameter(f"--workers: expected {name}=1 to {name}={MOST_WORKERS}, got {name}={count}")
+        wanted[name] = int(count)
+    return [name for name, count in wanted.items() for _ in range(count)]
 
 
 def _names(chosen: str | None, problems: dict[str, str | None], file: Path) -> list[str]:

@@ -8,31 +8,35 @@ import click
 from kernelport.cli import options
 from kernelport.deployments import deployment_names
 from kernelport.settings import PREFIX, Settings
+from kernelport.stack.running_file import join_running
 from kernelport.stack.worker_command import worker_command
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("deployments", nargs=-1, required=True)
 @click.option("--celery", "extra", multiple=True, metavar="ARGUMENT", help="A further argument for `celery worker`.")
+@options.state_dir
 @options.redis_url
 @options.deployments_file
 @options.custom_ops
 def worker(
     deployments: tuple[str, ...],
     extra: tuple[str, ...],
+    state_dir: Path,
     redis_url: str | None,
     deployments_file: Path | None,
     custom_ops: bool,
 ) -> None:
     """Run a worker pinned to the queues of DEPLOYMENTS, in the foreground.
 
-    It is `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
+    It joins the stack that `kernelport up` runs on the state directory, unless another Redis is named. It is
+    `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
     """
-    if redis_url:
-        os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+    join_running(state_dir, redis_url)
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
-    os.environ[f"{PREFIX}CUSTOM_OPS"] = str(custom_ops)
+    if custom_ops:
+        os.environ[f"{PREFIX}CUSTOM_OPS"] = "1"
     file = Settings.from_environment().deployments_file
     known = deployment_names(file)
     for name in deployments:

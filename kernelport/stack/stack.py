@@ -25,6 +25,7 @@ from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
 from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
+from kernelport.stack.running_file import Running, forget_running
 from kernelport.stack.worker_command import worker_command
 
 READY_POLL_S = 0.05
@@ -62,7 +63,7 @@ class Stack:
 
     Args:
         settings: what the processes are told; `redis_url` and an empty port in `listen` are filled in.
-        deployments: names of the deployments to start a worker for.
+        deployments: names of the deployments to start a worker for; so many as a name is there times.
         state_dir: where Redis keeps its data and the processes their logs.
         redis_url: an existing Redis to use instead of an embedded one.
         flower: the environment of a Flower to start, too, as `flower_environment` makes it.
@@ -86,7 +87,8 @@ class Stack:
             redis_url=redis_url or f"redis://127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(state_dir.absolute() / "artifacts"),
         )
-        self.deployments = list(deployments)
+        self.deployments = list(dict.fromkeys(deployments))
+        self._workers = _named_workers(deployments)
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = Redis.from_url(self.settings.redis_url, retry=Retry(ConstantBackoff(0), 0))
@@ -113,17 +115,18 @@ class Stack:
             self._start("front-door", module_command("kernelport_api"))
             if self._flower is not None:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower)
-            for index, name in enumerate(self.deployments, 1):
-                worker_id = f"{name}-{os.getpid()}"
+            for index, (child, name) in enumerate(self._workers.items(), 1):
+                worker_id = f"{child.removeprefix('worker-')}-{os.getpid()}"
                 metrics_listen = _port_after(self.settings.metrics_listen, index)
                 self._start(
-                    f"worker-{name}",
+                    child,
                     worker_command([name]),
                     replace(self.settings, worker_id=worker_id, metrics_listen=metrics_listen),
                     # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was
                     # in the registry had loaded its model.
                     on_exit=lambda worker_id=worker_id: self._forget(worker_id),  # type: ignore[misc]
                 )
+            Running(os.getpid(), self.target, self.settings.to_environment()).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -150,7 +153,7 @@ class Stack:
         """
         deadline = time.monotonic() + timeout_s
         failed: dict[str, str] = {}
-        waiting = [("", "front-door"), *((name, f"worker-{name}") for name in self.deployments)]
+        waiting = [("", "front-door"), *((name, child) for child, name in self._workers.items())]
         with grpc.insecure_channel(self.target) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             while waiting and not stopped():
@@ -177,6 +180,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stops the front door, then the workers, then Redis; returns when all are gone."""
+        if self._lock is not None:
+            forget_running(self._state_dir)
         workers = [child for name, child in self.children.items() if name.startswith("worker-")]
         for group, timeout_s in (
             ([self.children.get("front-door"), self.children.get("flower")], FRONT_DOOR_STOP_S),
@@ -293,9 +298,18 @@ class Stack:
         elif child.name == "flower":
             state = "serving" if self._flower_answers() else "starting"
         else:
-            service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
+            service = self._workers.get(child.name, "")
             state = "serving" if _is_serving(health, service) else "starting"
         return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
+
+
+def _named_workers(deployments: Sequence[str]) -> dict[str, str]:
+    """The deployment of each worker process, by the process's name: `worker-NAME`, `worker-NAME-2` and so on."""
+    workers: dict[str, str] = {}
+    for name in deployments:
+        number = 1 + list(workers.values()).count(name)
+        workers[f"worker-{name}" if number == 1 else f"worker-{name}-{number}"] = name
+    return workers
 
 
 def _port_after(listen: str, distance: int) -> str:

@@ -30,8 +30,9 @@ from kernelport.jobs.finishing import Finisher
 from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
 from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
-from kernelport.settings import Settings, SettingsError
+from kernelport.settings import PREFIX, Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
+from kernelport.stack.running_file import join_running
 from kernelport.webhooks import Notifier
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
@@ -45,6 +46,8 @@ from kernelport_workers.runner import Finish
 
 log = logging.getLogger(__name__)
 
+if not os.environ.get(f"{PREFIX}REDIS_URL"):
+    join_running()  # what `kernelport up` runs on this machine
 try:
     settings = Settings.from_environment()
 except SettingsError as error:
