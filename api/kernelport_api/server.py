@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -60,6 +61,9 @@ REDIS_TIMEOUT_S = 3.0
 REPLY_PATIENCE_S = 5.0
 # Workers finish jobs, and at once; where there is none, a front door does.
 FINISHER_PATIENCE_S = 5.0
+
+# For what is to be closed once calls have finished.
+STOP_MARGIN_S = 3.0
 
 
 class ListenError(Exception):
@@ -140,6 +144,8 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
+        # Whatever hangs then, a thread or a connection, is shown in the log, and the process ends all the same.
+        faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
         for thread in (finisher, sweeper, notifier):
             thread.stop()
         await health_servicer.enter_graceful_shutdown()

@@ -29,7 +29,8 @@ from kernelport.stack.running_file import Running, forget_running
 from kernelport.stack.worker_command import worker_command
 
 READY_POLL_S = 0.05
-FRONT_DOOR_STOP_S = 35.0
+# Beyond `stop_s`, which it has for the calls in flight.
+FRONT_DOOR_MARGIN_S = 5.0
 WORKER_STOP_S = 30.0
 REDIS_STOP_S = 10.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -184,7 +185,10 @@ class Stack:
             forget_running(self._state_dir)
         workers = [child for name, child in self.children.items() if name.startswith("worker-")]
         for group, timeout_s in (
-            ([self.children.get("front-door"), self.children.get("flower")], FRONT_DOOR_STOP_S),
+            (
+                [self.children.get("front-door"), self.children.get("flower")],
+                self.settings.stop_s + FRONT_DOOR_MARGIN_S,
+            ),
             (workers, WORKER_STOP_S),
             ([self.children.get("redis")], REDIS_STOP_S),
         ):
