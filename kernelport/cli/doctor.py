@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kernelport import durability
 from kernelport.cli import options
@@ -48,7 +48,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     console = Console()
-    facts = Table("", "", show_header=False)
+    facts = Table("", Column(overflow="fold"), show_header=False)
     facts.add_row("Python", platform.python_version())
     for package in PACKAGES:
         facts.add_row(package, _version(package))
@@ -59,7 +59,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
 
-    runnable = Table("deployment", "runs here", "why not")
+    runnable = Table("deployment", "runs here", Column("why not", overflow="fold"))
     for name, problem in problems_by_deployment(settings).items():
         runnable.add_row(name, "[green]yes[/green]" if problem is None else "[red]no[/red]", escape(problem or ""))
     console.print(runnable)

@@ -88,8 +88,8 @@ def _names(chosen: str | None, problems: dict[str, str | None], file: Path) -> l
             raise click.BadParameter(f"no deployment is named {name!r} in {file}; there are: {', '.join(problems)}")
     runnable = [name for name in names if problems[name] is None]
     if chosen is not None and names and not runnable:
-        raise StackError("\n".join(f"{name} cannot run here: {problems[name]}" for name in names))
+        raise StackError("\n".join(f"{name} of {file} cannot run here: {problems[name]}" for name in names))
     for name in names:
         if problems[name] is not None:
-            click.echo(f"leaving out {name}: {problems[name]}", err=True)
+            click.echo(f"leaving out {name} of {file}: {problems[name]}", err=True)
     return runnable
