@@ -165,7 +165,23 @@ class _File(Strict):
     autoscale: Autoscale = Autoscale()
 
 
-def load_deployments(path: Path, names: Container[str] | None = None) -> dict[str, Deployment]:
+class DeploymentTable(dict[str, Deployment]):
+    """Deployments by name.
+
+    Attributes:
+        file: the deployments file.
+    """
+
+    def __init__(self, file: Path, deployments: Mapping[str, Deployment]) -> None:
+        super().__init__(deployments)
+        self.file = file
+
+    def unknown(self, name: str) -> str:
+        """What to say of a name that none of them has."""
+        return f'no deployment is named "{name}"; there are: {", ".join(sorted(self))} (in {self.file})'
+
+
+def load_deployments(path: Path, names: Container[str] | None = None) -> DeploymentTable:
     """The deployments of a deployments file and of the manifests it names, in the file's order. Those of a file that it
     includes come first; an entry of the same name replaces one of them.
 
@@ -184,7 +200,7 @@ def load_deployments(path: Path, names: Container[str] | None = None) -> dict[st
             problems += error.problems
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    return deployments
+    return DeploymentTable(path.absolute(), deployments)
 
 
 def deployment_names(path: Path) -> list[str]:

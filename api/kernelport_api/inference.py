@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -11,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tensors, tracing
-from kernelport.deployments import Deployment
+from kernelport.deployments import Deployment, DeploymentTable
 from kernelport.errors import (
     DeadlineExceededError,
     FieldViolation,
@@ -40,7 +39,7 @@ class Inference:
 
     def __init__(
         self,
-        deployments: Mapping[str, Deployment],
+        deployments: DeploymentTable,
         redis: Redis,
         workers: WorkerView,
         admission: Admission,
@@ -149,11 +148,10 @@ def _is_slow_to_check(request: pb.InferRequest) -> bool:
     return any(tensor.dtype == pb.STRING and len(tensor.data) > SLOW_STRING_BYTES for tensor in request.inputs)
 
 
-def _unknown(model: str, deployments: Mapping[str, Deployment]) -> Exception:
+def _unknown(model: str, deployments: DeploymentTable) -> Exception:
     if not model:
         return InvalidArgumentError.of([FieldViolation("model", "expected the name of a deployment, got nothing")])
-    known = ", ".join(sorted(deployments))
-    return NotFoundError(f'model: no deployment is named "{model}"; there are: {known}')
+    return NotFoundError(f"model: {deployments.unknown(model)}")
 
 
 def _raise_any(violations: list[FieldViolation]) -> None:

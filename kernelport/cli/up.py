@@ -85,7 +85,7 @@ def _names(chosen: str | None, problems: dict[str, str | None], file: Path) -> l
     names = list(problems) if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
     for name in names:
         if name not in problems:
-            raise click.BadParameter(f"no deployment is named {name!r} in {file}; there are: {', '.join(problems)}")
+            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)} (in {file})")
     runnable = [name for name in names if problems[name] is None]
     if chosen is not None and names and not runnable:
         raise StackError("\n".join(f"{name} of {file} cannot run here: {problems[name]}" for name in names))

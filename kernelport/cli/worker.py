@@ -42,7 +42,7 @@ def worker(
     for name in deployments:
         if name not in known:
             raise click.BadParameter(
-                f"no deployment is named {name!r} in {file}; there are: {', '.join(sorted(known))}"
+                f"no deployment is named {name!r}; there are: {', '.join(sorted(known))} (in {file})"
             )
     command = worker_command(deployments, extra)
     os.execv(command[0], command)  # noqa: S606 - this process becomes the worker, signals and all

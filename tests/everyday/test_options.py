@@ -52,6 +52,7 @@ def test_a_variable_that_names_no_deployment_is_not_ignored(stack: Stack, tmp_pa
         "jobs", "submit", tmp_path / "t.txt", expect=1, KERNELPORT_TARGET=stack.target, KERNELPORT_DEPLOYMENT="no-such"
     )
     assert 'no deployment is named "no-such"' in told.stderr
+    assert f"(in {stack.settings.deployments_file})" in told.stderr
 
 
 def test_a_dry_run_shows_what_was_understood_and_makes_no_job(stack: Stack, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> 
     where = {"KERNELPORT_STATE_DIR": str(state)}
     assert NAME in called("deployments", "list", **where).stdout
     assert called("health", "--deployment", NAME, **where).stdout == "serving\n"
-    assert "answers, version" in kernelport("doctor", **where).stdout
+    assert " answers" in kernelport("doctor", **where).stdout
 
 
 def test_a_model_that_is_served_beside_a_stack_gets_a_file_to_start_with(running: Stack, state: Path) -> None:

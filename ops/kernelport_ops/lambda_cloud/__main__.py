@@ -104,7 +104,7 @@ def launch(
     settings, cloud, fleet = _settings()
     deployments = load_deployments(settings.deployments_file)
     if deployment not in deployments:
-        raise click.BadParameter(f"no deployment is named {deployment!r}; there are: {', '.join(sorted(deployments))}")
+        raise click.BadParameter(deployments.unknown(deployment))
     if cloud is not None:
         ssh_key, registry = ssh_key or cloud.ssh_key, registry or cloud.registry
     if not ssh_key or not registry:
@@ -151,7 +151,7 @@ def image(deployment: str) -> None:
     settings, _, _ = _settings()
     deployments = load_deployments(settings.deployments_file)
     if deployment not in deployments:
-        raise click.BadParameter(f"no deployment is named {deployment!r}; there are: {', '.join(sorted(deployments))}")
+        raise click.BadParameter(deployments.unknown(deployment))
     click.echo(deployments[deployment].image)
 
 
