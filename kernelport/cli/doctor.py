@@ -20,7 +20,7 @@ from kernelport.deployments import load_deployments
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import Settings
 from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
-from kernelport.stack.running_file import join_running
+from kernelport.stack.running_file import joined_environment
 
 PACKAGES = (
     "kernelport",
@@ -42,8 +42,7 @@ PACKAGES = (
 @options.deployments_file
 def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
-    join_running(state_dir, redis_url)
-    settings = Settings.from_environment()
+    settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are

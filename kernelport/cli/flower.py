@@ -8,7 +8,7 @@ import click
 from kernelport.cli import options
 from kernelport.settings import PREFIX
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
-from kernelport.stack.running_file import join_running
+from kernelport.stack.running_file import joined_environment
 
 
 @click.command()
@@ -27,6 +27,6 @@ def flower(listen: str, state_dir: Path, redis_url: str | None) -> None:
     KERNELPORT_FLOWER_PASSWORD is the password of its user `kernelport`; without it, the first start makes one and
     keeps it in the state directory.
     """
-    join_running(state_dir, redis_url)
+    os.environ |= joined_environment(state_dir, redis_url)
     os.environ.update(flower_environment(listen, state_dir, click.echo))
     os.execv(FLOWER_COMMAND[0], FLOWER_COMMAND)  # noqa: S606 - this process becomes Flower, signals and all

@@ -8,7 +8,7 @@ import click
 from kernelport.cli import options
 from kernelport.deployments import deployment_names
 from kernelport.settings import PREFIX, Settings
-from kernelport.stack.running_file import join_running
+from kernelport.stack.running_file import joined_environment
 from kernelport.stack.worker_command import worker_command
 
 
@@ -32,7 +32,7 @@ def worker(
     It joins the stack that `kernelport up` runs on the state directory, unless another Redis is named. It is
     `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
     """
-    join_running(state_dir, redis_url)
+    os.environ |= joined_environment(state_dir, redis_url)
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
     if custom_ops:

@@ -56,12 +56,12 @@ def find_running(state_dir: Path | None = None) -> Running | None:
     return running
 
 
-def join_running(state_dir: Path | None = None, redis_url: str | None = None) -> None:
-    """Puts into this process's environment what those of the stack on a state folder are told, where it does not say
+def joined_environment(state_dir: Path | None = None, redis_url: str | None = None) -> dict[str, str]:
+    """This process's environment, with what the processes of the stack on a state folder are told where it does not say
     otherwise; unless `redis_url` is that of another Redis."""
     running = find_running(state_dir)
+    told: dict[str, str] = {}
     if running is not None and redis_url in (None, running.environment[_REDIS_URL]):
         told = {name: value for name, value in running.environment.items() if name not in _ITS_OWN}
-        os.environ |= told | dict(os.environ)
-    elif redis_url is not None:
-        os.environ[_REDIS_URL] = redis_url
+    named = {_REDIS_URL: redis_url} if redis_url else {}
+    return told | dict(os.environ) | named

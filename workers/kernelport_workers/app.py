@@ -32,7 +32,7 @@ from kernelport.registry import note_drained
 from kernelport.schema import ConfigError
 from kernelport.settings import PREFIX, Settings, SettingsError
 from kernelport.shared_folder import SharedFolder
-from kernelport.stack.running_file import join_running
+from kernelport.stack.running_file import joined_environment
 from kernelport.webhooks import Notifier
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
@@ -47,7 +47,7 @@ from kernelport_workers.runner import Finish
 log = logging.getLogger(__name__)
 
 if not os.environ.get(f"{PREFIX}REDIS_URL"):
-    join_running()  # what `kernelport up` runs on this machine
+    os.environ |= joined_environment()  # of what `kernelport up` runs on this machine
 try:
     settings = Settings.from_environment()
 except SettingsError as error:
