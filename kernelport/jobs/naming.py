@@ -43,5 +43,7 @@ def file_name(item_id: str, suffix: str, *, portable: bool = True) -> str:
 
 def _capitals(item_id: str) -> int:
     """Which of the ASCII letters are capitals: the first is bit 0."""
+    if item_id == item_id.lower():
+        return 0
     letters = (letter for letter in item_id if letter.isascii() and letter.isalpha())
     return sum(letter.isupper() << place for place, letter in enumerate(letters))
