@@ -9,9 +9,11 @@ PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 demo: .venv/installed-local
 	$(BIN)/kernelport demo --out out/demo
 
-## The whole test suite.
+## The whole test suite: three files at a time, as tests wait more than they compute; then the tests that run alone.
+## One thread for each process's torch: more of them than there are cores wait for each other.
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone' -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 ## Style, types, and whether the generated code is current.
 lint: .venv/installed-lint

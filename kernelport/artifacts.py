@@ -4,7 +4,9 @@ A file appears under its final name complete or not at all, and what has appeare
 """
 
 import contextlib
+import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,9 +17,14 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 PART_SUFFIX = ".part"
+# Tells one storage from another.
+_ID_FILE = ".kernelport-storage"
+_ID = re.compile(rb"[0-9a-f]{32}")
 # Whoever writes here tries again by itself, and for as long as it has been told to.
 _S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
 _S3_TRIES = 1
+# What file systems that know no hard links answer: SMB, exFAT, some of FUSE.
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _SLOW_BYTES_PER_S = 2**20
 # What S3 lists and deletes in one call.
 _NAMES_AT_ONCE = 1000
@@ -25,6 +32,10 @@ _NAMES_AT_ONCE = 1000
 
 class ArtifactsError(ValueError):
     """The place for outputs is none; the message says what was expected."""
+
+
+class UnsafePathError(OSError):
+    """A path that would lead elsewhere than below the root."""
 
 
 class Artifacts:
@@ -39,7 +50,8 @@ class Artifacts:
     Attributes:
         is_local: whether it is a directory.
 
-    Every method that reaches the storage raises one of `storage_errors` when it fails.
+    Every method that reaches the storage raises one of `storage_errors` when it fails; UnsafePathError, which is one,
+    when a path has other parts than names.
 
     Raises:
         ArtifactsError: when nothing here knows such a URL.
@@ -56,9 +68,28 @@ class Artifacts:
             self._fs.retries = _S3_TRIES
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
+    def identity(self, *, create: bool = True) -> str:
+        """What the storage holds to be told from others: processes that see the same one read the same.
+
+        Args:
+            create: whether one is made where there is none.
+
+        Raises:
+            FileNotFoundError: there is none, and none is to be made.
+        """
+        try:
+            found = self.read(_ID_FILE)
+        except FileNotFoundError:
+            if not create:
+                raise
+            found = self.publish(_ID_FILE, secrets.token_hex(16).encode(), may_exist=True)
+        if not _ID.fullmatch(found):
+            raise OSError(f"{self.url(_ID_FILE)}: expected 32 hexadecimal digits")
+        return found.decode()
+
     def url(self, path: str) -> str:
-        """What to tell people of a path: a directory's name, or a URL."""
-        place = f"{self._root}/{path}"
+        """What to tell people of a path, or of the root when it is empty: a directory's name, or a URL."""
+        place = self._place(path) if path else str(self._root)
         return place if self.is_local else str(self._fs.unstrip_protocol(place))
 
     def publish(self, path: str, data: bytes, may_exist: bool) -> bytes:
@@ -66,11 +97,12 @@ class Artifacts:
 
         Args:
             may_exist: whether somebody else has tried before. A directory and S3 refuse to overwrite by themselves; for
-                object storage that cannot, this tells when to look first.
+                object storage that cannot, this tells when to look first. A directory without hard links is always
+                looked into first.
         """
         if self.is_local:
             return data if self._link(path, data) else self.read(path)
-        place = f"{self._root}/{path}"
+        place = self._place(path)
         try:
             if may_exist and self._fs.exists(place, **self._bound()):
                 return self.read(path)
@@ -86,7 +118,7 @@ class Artifacts:
             self._fs.put_file(str(source), str(part))
             part.replace(self._path(path))
         else:
-            self._fs.put_file(str(source), f"{self._root}/{path}", **self._bound(source.stat().st_size))
+            self._fs.put_file(str(source), self._place(path), **self._bound(source.stat().st_size))
 
     def read(self, path: str) -> bytes:
         """The whole file.
@@ -94,7 +126,7 @@ class Artifacts:
         Raises:
             FileNotFoundError: when there is none.
         """
-        data: bytes = self._fs.cat_file(f"{self._root}/{path}", **self._bound())
+        data: bytes = self._fs.cat_file(self._place(path), **self._bound())
         return data
 
     def size(self, path: str) -> int:
@@ -103,7 +135,7 @@ class Artifacts:
         Raises:
             FileNotFoundError: when there is none.
         """
-        return int(self._fs.size(f"{self._root}/{path}", **self._bound()))
+        return int(self._fs.size(self._place(path), **self._bound()))
 
     def chunks(self, path: str, total: int, size: int) -> Iterator[bytes]:
         """A file of `total` bytes in pieces of `size` bytes.
@@ -113,15 +145,23 @@ class Artifacts:
         """
         for start in range(0, total, size):
             end = min(total, start + size)
-            yield self._fs.cat_file(f"{self._root}/{path}", start=start, end=end, **self._bound())
+            yield self._fs.cat_file(self._place(path), start=start, end=end, **self._bound())
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        return bool(self._fs.exists(f"{self._root}/{path}", **self._bound()))
+        return bool(self._fs.exists(self._place(path), **self._bound()))
+
+    def changed_unix_s(self, folder: str) -> float:
+        """When something was last added to a folder of a directory, or taken out."""
+        return self._path(folder).stat().st_mtime
 
     def names(self, folder: str) -> Iterator[list[str]]:
-        """The names of what is in a folder, some hundreds at a time; nothing when there is none."""
-        place = f"{self._root}/{folder}"
+        """The names of what is in a folder, some hundreds at a time; nothing when there is none.
+
+        Args:
+            folder: empty for the root.
+        """
+        place = self._place(folder) if folder else str(self._root)
         if self.is_local:
             with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
                 while some := [entry.name for entry in islice(entries, _NAMES_AT_ONCE)]:
@@ -161,7 +201,7 @@ class Artifacts:
         names = next(self.names(folder), [])
         failures = [error for name in names if (error := self._unlink(folder, name))] if self.is_local else []
         if names and not self.is_local:
-            self._fs.rm([f"{self._root}/{folder}/{name}" for name in names], **self._bound(len(names) * 2**10))
+            self._fs.rm([f"{self._place(folder)}/{name}" for name in names], **self._bound(len(names) * 2**10))
             if self.exists(f"{folder}/{names[0]}"):  # S3 tells of none that it did not delete
                 raise OSError(f"{self.url(f'{folder}/{names[0]}')} is still there")
         if names and len(failures) == len(names):
@@ -192,13 +232,20 @@ class Artifacts:
         return {"timeout": self._timeout_s + size / _SLOW_BYTES_PER_S} if self._fs.async_impl else {}
 
     def _link(self, path: str, data: bytes) -> bool:
-        part = self._part(path)
+        part, final = self._part(path), self._path(path)
         try:
             part.write_bytes(data)
             try:
-                os.link(part, self._path(path))
+                os.link(part, final)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                # Of two at the same moment the later one's file stays.
+                if final.exists():
+                    return False
+                part.replace(final)
             return True
         finally:
             part.unlink(missing_ok=True)
@@ -209,7 +256,13 @@ class Artifacts:
         return final.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
 
     def _path(self, path: str) -> Path:
-        return Path(self._root) / path
+        return Path(self._place(path))
+
+    def _place(self, path: str) -> str:
+        """Where a path is. Its parts are names that were made elsewhere: none leads out of the root."""
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in path.split("/")):
+            raise UnsafePathError(f"expected names below {self._root}, got {path!r}")
+        return f"{self._root}/{path}"
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

@@ -12,7 +12,7 @@ from kernelport import tensors
 from kernelport.coercion import are_arrays, coerce, to_tensors
 from kernelport.errors import InternalError, InvalidArgumentError, translated
 from kernelport.job_client import AsyncJobs, Jobs
-from kernelport.settings import DEFAULT_LISTEN
+from kernelport.settings import DEFAULT_LISTEN, is_loopback
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import (
@@ -30,8 +30,15 @@ from kernelport.v1 import (
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # A front door that is back is found soon; gRPC itself would wait for up to two minutes.
+    ("grpc.max_reconnect_backoff_ms", 2000),
 )
 _SPOKEN = Signature(inputs=[tensor_spec("text", inference_pb2.U8, ["bytes"])])
+
+
+def channel_options(target: str) -> list[tuple[str, int]]:
+    """gRPC's options for a channel to a front door: messages of any size, and no proxy to what is on this machine."""
+    return [*_OPTIONS, ("grpc.enable_http_proxy", 0 if is_loopback(target.rpartition(":")[0]) else 1)]
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Client:
     """
 
     def __init__(self, target: str = DEFAULT_LISTEN, *, timeout_s: float | None = None) -> None:
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._channel = grpc.insecure_channel(target, options=channel_options(target))
         self._timeout_s = timeout_s
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)
@@ -223,7 +230,7 @@ class AsyncClient:
     """The same for asyncio: every method is a coroutine. Make it inside a running event loop."""
 
     def __init__(self, target: str = DEFAULT_LISTEN, *, timeout_s: float | None = None) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(target, options=channel_options(target))
         self._timeout_s = timeout_s
         self._inference = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._deployments = deployment_pb2_grpc.DeploymentServiceStub(self._channel)

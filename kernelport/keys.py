@@ -4,17 +4,19 @@
 |---|---|---|
 | kp:workers | set of worker ids | a minute after the last heartbeat of any worker |
 | kp:worker:<id> | serialized WorkerRecord | until the worker's heartbeat is overdue |
+| kp:revisions:<deployment> | hash by worker id: the revision it holds, and until when | a minute after the last hold |
 | kp:drain:<worker id> | `asked` or `done` | a day after a worker was asked to finish and go |
 | kp:signature:<deployment> | serialized Signature | 30 days after a worker last loaded it |
 | kp:front-doors | set of front door names | a minute after the last heartbeat of any front door |
 | kp:front-door:<name> | serialized FrontDoorRecord | until the front door's heartbeat is overdue |
 | kp:replies:<front door> | list of serialized Reply | a minute after the last reply, or until the front door stops |
 | kp:on-disk | empty | a minute after work was last acknowledged |
+| kp:probe | empty | a minute after somebody last asked whether Redis takes writes |
 | kp:cancelled | sorted set of request ids by time | ten minutes after the last cancellation |
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
-| kp:result:<deployment>:<request id> | hash: digest, response | while in flight, then as long as results are kept |
+| kp:result:<request id> | hash: digest, response | while in flight, then as long as results are kept |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |
 | kp:job:<job>:spec | serialized JobSpec with shared inputs and secrets | as long as the job |
 | kp:job:<job>:pages | hash of serialized Page by number | as long as the job |
@@ -30,6 +32,7 @@
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
+| kp:jobs:looked:<deployment> | empty | a second after somebody has looked for jobs that expire |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
 | kp:jobs:voices:<job> | hash by name: SHA-256 of a recording, transcript | for good: until it succeeds or is deleted |
@@ -37,6 +40,7 @@
 | kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:deleting | sorted set of jobs whose files are being deleted | for good; an entry until they are gone |
+| kp:jobs:storage | hash: id and URL of the storage that the front door keeps outputs in | for good |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
 | kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
@@ -49,7 +53,7 @@
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
-| _kombu.binding* | kombu's routing table | for good; a few entries a queue |
+| kp:binding* | kombu's routing table | for good; a few entries a queue |
 """
 
 # Redis drops the connection of who sends it a longer value, unless its proto-max-bulk-len is raised.
@@ -63,18 +67,25 @@ VOICE_RECORDINGS = "kp:voice-recordings"
 UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
+BINDING = "kp:binding"
+CLAIM = "kp:claim:"
+RESULT = "kp:result:"
 
 JOBS = "kp:jobs"
 FINISHING_JOBS = "kp:jobs:finishing"
 EXPIRING_JOBS = "kp:jobs:expiring"
 DELETING_JOBS = "kp:jobs:deleting"
 JOB_HOOKS = "kp:jobs:hooks"
+JOB_STORAGE = "kp:jobs:storage"
 
 # What lives for good: a key that begins with one of these. Any other expires.
-PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, "_kombu.binding")
+PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, BINDING)
 
 # Written behind what is acknowledged: when it is on the disk of Redis, so is that.
 ON_DISK = "kp:on-disk"
+
+# Written to see whether Redis takes writes.
+PROBE = "kp:probe"
 
 # The requests whose callers hung up, by Unix time.
 CANCELLED = "kp:cancelled"
@@ -83,6 +94,7 @@ INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 ON_DISK_TTL_S = 60
+PROBE_TTL_S = 60
 ATTEMPTS_TTL_S = 3600
 DRAIN_TTL_S = 24 * 3600
 FENCE_TTL_S = 30 * 24 * 3600
@@ -99,6 +111,11 @@ CLAIM_TTL_PAST_DEADLINE_S = 600
 def worker(worker_id: str) -> str:
     """Holds the WorkerRecord of a live worker."""
     return f"kp:worker:{worker_id}"
+
+
+def revisions(deployment: str) -> str:
+    """Holds the revisions of a deployment that workers serve, or are about to."""
+    return f"kp:revisions:{deployment}"
 
 
 def drain(worker_id: str) -> str:
@@ -143,7 +160,7 @@ def replies(front_door_name: str) -> str:
 
 def claim(request_id: str) -> str:
     """Holds a tensor message that is too large for the queue."""
-    return f"kp:claim:{request_id}"
+    return f"{CLAIM}{request_id}"
 
 
 def attempts(batch_id: str) -> str:
@@ -156,9 +173,9 @@ def done(batch_id: str) -> str:
     return f"kp:done:{batch_id}"
 
 
-def result(deployment: str, request_id: str) -> str:
-    """Holds what is known of a request id that a caller chose."""
-    return f"kp:result:{deployment}:{request_id}"
+def result(request_id: str) -> str:
+    """Holds what is known of a request id that a caller chose, whatever the deployment."""
+    return f"{RESULT}{request_id}"
 
 
 def dead_letters(deployment: str) -> str:
@@ -179,6 +196,11 @@ def job_request(request_id: str) -> str:
 def active_jobs(deployment: str) -> str:
     """The deployment's active jobs by the cost they have had, divided by their priority."""
     return f"kp:jobs:active:{deployment}"
+
+
+def jobs_looked_at(deployment: str) -> str:
+    """Exists when somebody has looked just now for jobs of the deployment that expire."""
+    return f"kp:jobs:looked:{deployment}"
 
 
 def taken_slices(deployment: str) -> str:

@@ -1,4 +1,4 @@
-"""The values that a model takes, where its signature narrows them beyond dtype and shape."""
+"""What a caller may send: how much of everything, and the values of inputs where a model's signature narrows them."""
 
 import math
 from dataclasses import dataclass
@@ -8,6 +8,38 @@ from kernelport.tensors import to_array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import TensorSpec
 
+# Of one request. A model with more inputs is not known; a tensor has four fields and is one.
+MAX_TENSORS = 2048
+MAX_FIELDS = 8 * MAX_TENSORS
+# Of all STRING tensors of a request, or of one item of a job: each is looked at.
+MAX_STRING_ELEMENTS = 2**20
+# Of one SubmitJobRequest or AddItemsRequest; a job may have any number.
+MAX_ITEMS = 20_000
+# Calls that one front door answers at once, those of Infer aside: for them, each deployment has limits of its own.
+MAX_CALLS = 10_000
+# Calls that have come to one front door and that it has not taken up yet: gRPC cancels those beyond.
+MAX_PENDING_CALLS = 2**16
+# A client that pings oftener is told to go. A little less than a second, since timers are not exact.
+SHORTEST_PING_MS = 900
+
+# In characters.
+MAX_NAME = 256
+MAX_REQUEST_ID = 128
+MAX_REASON = 1000
+MAX_TOKEN = 256
+MAX_WEBHOOK_URL = 2048
+MAX_WEBHOOK_SECRET = 1024
+
+# Of a job.
+MAX_PRIORITY = 10_000
+MAX_RETENTION_S = 10 * 365 * 24 * 3600
+MAX_METADATA = 64
+MAX_METADATA_BYTES = 16 * 2**10
+MAX_WEBHOOK_EVENTS = 16
+MAX_PROGRESS_INTERVAL_S = 24 * 3600
+
+# In bytes of UTF-8.
+_LONGEST_CHARACTER = 4
 _FRACTIONS = frozenset({pb.F32, pb.F16, pb.F64, pb.BF16})
 _NO_NUMBERS = frozenset({pb.BOOL, pb.STRING})
 
@@ -39,6 +71,8 @@ class Limits:
 
     def finding(self, tensor: pb.Tensor) -> str | None:
         """What is wrong with the values of a tensor of the declared dtype; None when they are within the limits."""
+        if self.max_characters and len(tensor.data) > _LONGEST_CHARACTER * self.max_characters:
+            return f"expected {self.in_words}, got {len(tensor.data):,} bytes"
         if self.max_characters and len(tensor.data) > self.max_characters:
             characters = len(tensor.data.decode(errors="replace"))
             if characters > self.max_characters:

@@ -1,10 +1,12 @@
 """Every Prometheus metric, and the endpoint that shows them.
 
-No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes.
+No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes,
+`kind` from a list of three.
 Times are in seconds, sizes in bytes.
 """
 
 import functools
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -41,6 +43,11 @@ REPUBLISHED = Counter(
 )
 JOB_BACKLOG = Gauge("kernelport_job_backlog_items", "Items of active jobs that no worker has taken.", _DEPLOYMENT)
 JOB_DELETE_FAILURES = Counter("kernelport_job_delete_failures", "Tries at deleting a job's files that storage refused.")
+ABANDONED = Gauge(
+    "kernelport_abandoned",
+    "What was begun and waits to be gone on with or swept: open_jobs, output_folders, shared_messages.",
+    ("kind",),
+)
 REDIS_MEMORY = Gauge("kernelport_redis_memory_bytes", "What Redis holds.")
 REDIS_MEMORY_LIMIT = Gauge("kernelport_redis_memory_limit_bytes", "What Redis may hold; 0 for no limit.")
 
@@ -67,6 +74,28 @@ AUTOSCALE_SPENT = Gauge("kernelport_autoscale_dollars_per_day", "What machines h
 def labelled(metric: Metric, *labels: str) -> Metric:
     """The metric for these labels; cheaper than `metric.labels`, which every request would pay several times."""
     return metric.labels(*labels)
+
+
+class SparseGauge:
+    """A gauge that is 0 for most deployments most of the time: of thousands, only the others cost anything."""
+
+    def __init__(self, gauge: Gauge, deployments: Iterable[str]) -> None:
+        """
+        Args:
+            deployments: that are shown, as 0 where nothing else is said.
+        """
+        self._gauge = gauge
+        self._deployments = set(deployments)
+        self._to_reset = self._deployments
+
+    def show(self, values: Mapping[str, float]) -> None:
+        """Sets the gauge for these deployments, and to 0 for all others."""
+        shown = self._deployments & values.keys()
+        for name in self._to_reset - shown:
+            labelled(self._gauge, name).set(0)
+        for name in shown:
+            labelled(self._gauge, name).set(values[name])
+        self._to_reset = shown
 
 
 def serve(listen: str) -> None:

@@ -8,14 +8,16 @@ that Celery published; a test compares the two field by field.
 import base64
 import json
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+from google.protobuf.message import DecodeError
 
-from kernelport import keys
+from kernelport import connections, keys
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.settings import Settings
 
@@ -23,7 +25,11 @@ TASK_NAME = "kernelport.infer"
 JOB_TASK_NAME = "kernelport.job"
 # What the entries of batches have in them, and those of other tasks have not.
 BATCH_MARK = f'"task": "{TASK_NAME}"'
+# No worker consumes it; Celery's own default is any other team's queue, too.
+DEFAULT_QUEUE = "kernelport"
 QUEUE_PREFIX = "kp."
+# Larger requests than KERNELPORT_CLAIM_BYTES travel beside the queue, so batches are far smaller.
+LARGEST_ENTRY_BYTES = 128 * 2**20
 # 0 is the most urgent on Redis.
 PRIORITY_STEPS = [0, 3, 6, 9]
 INFER_PRIORITY, JOB_PRIORITY = 0, 6
@@ -31,6 +37,9 @@ _PRIORITY_SEPARATOR = "\x06\x16"
 # How often in a lease live workers look for batches whose lease has run out.
 RESTORES_PER_LEASE = 6
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
+# Ids of batches, tickets and front doors: they become parts of keys and of file names.
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MSGPACK = "application/x-msgpack"
 
 
 def queue_name(deployment: str) -> str:
@@ -45,11 +54,15 @@ def deployment_of(queue: str) -> str | None:
 
 def celery_config(settings: Settings) -> dict[str, Any]:
     """The Celery configuration of a worker."""
+    broker = connections.broker(settings.redis_url)
     return {
-        "broker_url": settings.redis_url,
+        **broker,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Such as READONLY while a replica takes over.
+        "broker_channel_error_retry": True,
         "broker_transport_options": {
+            **broker["broker_transport_options"],
             # Our own keys: kombu's unacked set is shared by every app on a Redis database, whatever its queues.
             "unacked_key": keys.UNACKED,
             "unacked_index_key": keys.UNACKED_INDEX,
@@ -61,9 +74,12 @@ def celery_config(settings: Settings) -> dict[str, Any]:
             "unacked_restore_throttle": 1,
             "queue_order_strategy": "priority",
             "priority_steps": PRIORITY_STEPS,
-            "socket_keepalive": True,
-            "socket_connect_timeout": 5,
         },
+        # Our own names: what is said under Celery's reaches every app on the Redis, and ours is not for them to read.
+        "control_exchange": "kernelport",
+        "event_exchange": "kernelport.events",
+        "event_queue_prefix": "kernelport.events",
+        "task_default_queue": DEFAULT_QUEUE,
         "accept_content": ["msgpack", "json"],
         "task_serializer": "msgpack",
         # Answers travel on reply lists; a result backend would store every one a second time.
@@ -107,7 +123,7 @@ def _message(task: str, deployment: str, task_id: str, body: list[Any], argument
     message = {
         "body": base64.b64encode(packed).decode(),
         "content-encoding": "binary",
-        "content-type": "application/x-msgpack",
+        "content-type": _MSGPACK,
         "headers": {
             **_HEADERS,
             "task": task,
@@ -129,15 +145,7 @@ def _message(task: str, deployment: str, task_id: str, body: list[Any], argument
 
 
 class MessageError(Exception):
-    """A queue entry that is no Celery message as KernelPort understands it.
-
-    Attributes:
-        tag: its delivery tag; empty when it has none.
-    """
-
-    def __init__(self, message: str, tag: str = "") -> None:
-        super().__init__(message)
-        self.tag = tag
+    """A queue entry that is no message of ours; says what was expected."""
 
 
 @dataclass(frozen=True)
@@ -157,23 +165,88 @@ class QueuedTask:
     args: Sequence[Any]
 
 
+def check_entry(entry: bytes) -> dict[str, Any]:
+    """The envelope of a queue entry; its body stays as it is.
+
+    Raises:
+        MessageError: when the entry is no message of ours: too large, no JSON, of another task or in another
+            serialization, or with an id that cannot be one.
+    """
+    if len(entry) > LARGEST_ENTRY_BYTES:
+        raise MessageError(f"expected at most {LARGEST_ENTRY_BYTES:,} bytes, got {len(entry):,}")
+    try:
+        message = json.loads(entry)
+        tag = message["properties"]["delivery_tag"]
+        serialization = message["content-type"], message["properties"]["body_encoding"]
+        way = message["properties"]["delivery_info"]
+        route, task = (way["exchange"], way["routing_key"]), message["headers"]["task"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MessageError(f"{type(error).__name__}: {error}"[:200]) from error
+    if not _is_id(tag):
+        raise MessageError(f"properties.delivery_tag: expected an id, got {tag!r:.200}")
+    if task not in (TASK_NAME, JOB_TASK_NAME):
+        raise MessageError(f"headers.task: expected {TASK_NAME} or {JOB_TASK_NAME}, got {task!r:.200}")
+    if serialization != (_MSGPACK, "base64"):
+        raise MessageError(f"expected msgpack in base64, got {serialization!r:.200}")
+    if route[0] != "" or not isinstance(route[1], str):
+        raise MessageError(f"properties.delivery_info: expected a queue, got {route!r:.200}")
+    return message  # type: ignore[no-any-return]
+
+
 def read_message(entry: bytes) -> QueuedTask:
     """The Celery message that is an entry of a queue's Redis list.
 
     Raises:
-        MessageError: when it is none, or serialized in another way than ours.
+        MessageError: when it is none, or not one of ours.
     """
-    tag = ""
+    message = check_entry(entry)
+    headers, tag = message["headers"], message["properties"]["delivery_tag"]
     try:
-        message = json.loads(entry)
-        headers, properties = message["headers"], message["properties"]
-        tag = properties["delivery_tag"]
-        if message["content-type"] != "application/x-msgpack" or properties["body_encoding"] != "base64":
-            raise MessageError(f"expected msgpack in base64, got {message['content-type']}", tag)
         args, _, _ = msgpack.unpackb(base64.b64decode(message["body"]))
-        return QueuedTask(headers["task"], tag, headers.get("argsrepr") or "", args)
     except (ValueError, KeyError, TypeError) as error:
-        raise MessageError(f"{type(error).__name__}: {error}", tag) from error
+        raise MessageError(f"body: {type(error).__name__}: {error}"[:200]) from error
+    check_arguments(headers["task"], args)
+    return QueuedTask(headers["task"], tag, str(headers.get("argsrepr") or "")[:200], args)
+
+
+def check_arguments(task: str, args: Any) -> None:
+    """Raises MessageError unless `args` is what one of our tasks is called with."""
+    expected = [bytes] if task == TASK_NAME else [str, str]
+    if not isinstance(args, (list, tuple)) or [type(each) for each in args] != expected:
+        raise MessageError(f"body: expected {' and '.join(each.__name__ for each in expected)} as arguments")
+    if task == JOB_TASK_NAME and not _is_id(args[1]):
+        raise MessageError(f"body: expected a ticket, got {args[1]!r:.200}")
+
+
+def read_batch(body: bytes, deployments: Collection[str]) -> Batch:
+    """A serialized batch for one of `deployments`.
+
+    Raises:
+        MessageError: when it is none, or names what no front door would.
+    """
+    try:
+        batch = Batch.FromString(body)
+    except DecodeError as error:
+        raise MessageError(f"body: expected a Batch: {error}") from error
+    check_deployment(batch.deployment, deployments)
+    if not (batch.items and _is_id(batch.id) and _is_id(batch.front_door)):
+        raise MessageError("body: expected the ids of a batch and a front door, and items")
+    for item in batch.items:
+        if item.request_claim and not item.request_claim.startswith(keys.CLAIM):
+            raise MessageError(f"items.request_claim: expected a key of a claim, got {item.request_claim!r:.200}")
+        if item.result_key and not item.result_key.startswith(keys.RESULT):
+            raise MessageError(f"items.result_key: expected a key of a result, got {item.result_key!r:.200}")
+    return batch
+
+
+def check_deployment(name: str, deployments: Collection[str]) -> None:
+    """Raises MessageError unless a message's deployment is one that is served here."""
+    if name not in deployments:
+        raise MessageError(f"body: expected one of the deployments {', '.join(deployments)}, got {name!r:.200}")
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 _NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

@@ -1,19 +1,110 @@
 """Which workers are alive: written by their heartbeats, read by front doors.
 
 A record expires by itself in Redis, so no clocks are compared and a machine that vanished needs nobody to notice.
+
+Beside it, and from before it loads its models, a worker holds the revision of each of its deployments: workers of
+another revision are refused meanwhile.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.signature import Signature
 
 ASKED, DRAINED = b"asked", b"done"
+# The exit code (EX_UNAVAILABLE) of a worker that may not serve beside those that live.
+REFUSED = 69
+
+# A hold is `<until when, in milliseconds by the clock of Redis> <revision> <host>`, by the id of its worker.
+# KEYS: the holds on each deployment ...
+# ARGV: worker, host, milliseconds that the holds last, seconds that the keys do, 1 to hold beside other revisions, the
+# worker's revision of each deployment ...
+# Returns false when all are held; else nothing has changed, and it returns the number of the key where another revision
+# is held, by whom, and the hold that lasts longest.
+_HOLD = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i, key in ipairs(KEYS) do
+  local holds, revision = redis.call('HGETALL', key), ARGV[5 + i]
+  local ours, latest, other = false, 0, nil
+  for j = 1, #holds, 2 do
+    local until_ms, held = string.match(holds[j + 1], '^(%d+) (%S+)')
+    until_ms = tonumber(until_ms or 0)  -- of what is no hold: it goes
+    if until_ms <= now then
+      redis.call('HDEL', key, holds[j])
+    elseif held == revision then
+      ours = ours or holds[j] == ARGV[1]
+    elseif until_ms > latest then
+      latest, other = until_ms, {i, holds[j], holds[j + 1]}
+    end
+  end
+  if other and not ours and ARGV[5] ~= '1' then return other end
+end
+for i, key in ipairs(KEYS) do
+  redis.call('HSET', key, ARGV[1], string.format('%.0f %s %s', now + ARGV[3], ARGV[5 + i], ARGV[2]))
+  redis.call('EXPIRE', key, ARGV[4])
+end
+return false
+"""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """That a worker serves, or is about to serve, a revision of a deployment.
+
+    Attributes:
+        until_ms: when it ends unless the worker renews it: milliseconds of Unix time, by the clock of Redis.
+    """
+
+    deployment: str
+    worker: str
+    host: str
+    revision: str
+    until_ms: int
+
+
+def hold_revisions(
+    redis: Redis, worker: str, host: str, revisions: Mapping[str, str], ttl_s: float, roll: bool
+) -> Hold | None:
+    """Holds the revisions of a worker's deployments, all or none, for another `ttl_s` seconds.
+
+    Args:
+        revisions: by deployment.
+        roll: whether workers that hold other revisions are no hindrance. They are none to one that holds its own.
+
+    Returns:
+        what is in the way: a hold on another revision.
+    """
+    script = redis.register_script(_HOLD)
+    ttl = (round(ttl_s * 1000), max(keys.INDEX_TTL_S, round(ttl_s) + 1))
+    found: Any = script(
+        keys=[keys.revisions(name) for name in revisions], args=[worker, host, *ttl, int(roll), *revisions.values()]
+    )
+    if found is None:
+        return None
+    number, other, held = found
+    until_ms, revision, other_host = held.decode().split(" ", 2)
+    return Hold(list(revisions)[number - 1], other.decode(), other_host, revision, int(until_ms))
+
+
+def holds_revision(redis: Redis, deployment: str, worker_id: str) -> bool:
+    """Whether a worker serves a deployment, or is about to: none of another revision comes in its way any more."""
+    return bool(redis.hexists(keys.revisions(deployment), worker_id))
+
+
+def release(redis: Redis, worker_id: str, deployments: Iterable[str]) -> None:
+    """A worker takes no more work: other revisions of its deployments may come."""
+    with redis.pipeline(transaction=False) as pipeline:
+        for name in deployments:
+            pipeline.hdel(keys.revisions(name), worker_id)
+        pipeline.execute()
 
 
 def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> bool:
@@ -28,12 +119,23 @@ def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> bool:
         return bool(pipeline.execute()[-1])
 
 
-def forget(redis: Redis, worker_id: str) -> bool:
-    """Takes a worker that stops, or is known to be dead, out at once; False when it was not in."""
+def forget(redis: Redis, worker_id: str, deployments: Iterable[str] = ()) -> bool:
+    """Takes a worker that stops, or is known to be dead, out at once; False when it was not in.
+
+    Args:
+        deployments: of which it may hold a revision.
+    """
     with redis.pipeline(transaction=False) as pipeline:
         pipeline.delete(keys.worker(worker_id))
         pipeline.srem(keys.WORKERS, worker_id)
+        for name in deployments:
+            pipeline.hdel(keys.revisions(name), worker_id)
         return bool(pipeline.execute()[0])
+
+
+def is_live(redis: Redis, worker_id: str) -> bool:
+    """Whether a worker is in the registry: it has loaded its models, and takes work."""
+    return bool(redis.exists(keys.worker(worker_id)))
 
 
 def ask_to_drain(redis: Redis, worker_id: str) -> None:
@@ -55,8 +157,8 @@ def is_drained(redis: Redis, worker_id: str) -> bool:
 def workers_now(redis: Redis) -> list[WorkerRecord]:
     """The records of all live workers."""
     ids: Any = redis.smembers(keys.WORKERS)
-    values: Any = redis.mget([keys.worker(each.decode()) for each in ids]) if ids else []
-    return [WorkerRecord.FromString(value) for value in values if value is not None]
+    values: Any = redis.mget([keys.worker(stored.name(each)) for each in ids]) if ids else []
+    return _records(values)
 
 
 def count_live(redis: Redis) -> Counter[str]:
@@ -69,17 +171,21 @@ async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
     ids: list[bytes] = list(await _awaited(redis.smembers(keys.WORKERS)))
     if not ids:
         return []
-    values: list[bytes | None] = await _awaited(redis.mget([keys.worker(each.decode()) for each in ids]))
+    values: list[bytes | None] = await _awaited(redis.mget([keys.worker(stored.name(each)) for each in ids]))
     dead = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
     if dead:
         await _awaited(redis.srem(keys.WORKERS, *dead))
-    return [WorkerRecord.FromString(value) for value in values if value is not None]
+    return _records(values)
 
 
 async def last_signature(redis: AsyncRedis, deployment: str) -> Signature | None:
     """What the deployment's model takes and gives, as the last worker that loaded it found; None when none has."""
     value: bytes | None = await _awaited(redis.get(keys.signature(deployment)))
-    return None if value is None else Signature.FromString(value)
+    return stored.readable(Signature, value, keys.signature(deployment), stored.MAX_RECORD_BYTES)
+
+
+def _records(values: Iterable[bytes | None]) -> list[WorkerRecord]:
+    return stored.messages(WorkerRecord, values, keys.worker("*"), stored.MAX_RECORD_BYTES)
 
 
 async def _awaited(reply: Any) -> Any:

@@ -13,6 +13,8 @@ from kernelport.logs import FORMATS
 from kernelport.tensors import MAX_MESSAGE_BYTES
 
 PREFIX = "KERNELPORT_"
+# Celery and Flower read the environment by themselves; what it says to another program is not meant for ours.
+OTHERS_VARIABLES = ("CELERY_", "FLOWER_")
 DEFAULT_LISTEN = "127.0.0.1:50051"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
@@ -58,14 +60,28 @@ def parse_redis_url(text: str) -> str:
     Raises:
         ValueError: when it is none.
     """
-    from redis.connection import parse_url  # here, because clients read settings, too, and know no Redis
+    from kernelport import connections  # here, because clients read settings, too, and know no Redis
 
     try:
-        parse_url(text)  # type: ignore[no-untyped-call]
+        connections.parameters(text)
     except ValueError:  # neither the URL nor what is said of it is told: they may hold a password
-        expected = f"expected a URL such as {DEFAULT_REDIS_URL}, rediss://... or unix://..."
-        raise ValueError(f"{expected}, user and password percent-encoded") from None
+        expected = f"expected a URL such as {DEFAULT_REDIS_URL}, rediss://... or unix:///path"
+        raise ValueError(f"{expected}, user and password percent-encoded, and no options but db and ssl_*") from None
     return text
+
+
+def drop_variables(*prefixes: str) -> None:
+    """Takes the variables that begin with one of these out of this process's environment."""
+    for name in [name for name in os.environ if name.startswith(prefixes)]:
+        del os.environ[name]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own, to which no proxy of the environment leads."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _networks(text: str) -> str:
@@ -117,11 +133,14 @@ class Settings:
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
+        abandoned_s: seconds after which what was begun and left is swept: open jobs without new items, and outputs
+            without a manifest whose job is gone.
         log_format: text, for people, or json, one object a line.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
+        roll: whether workers serve beside live ones of another revision of their deployments.
     """
 
-    redis_url: str = DEFAULT_REDIS_URL
+    redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
     listen: str = DEFAULT_LISTEN
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20
@@ -140,7 +159,9 @@ class Settings:
     artifacts: str = ""
     storage_patience_s: float = 30.0
     job_retention_s: float = 7 * 24 * 3600.0
+    abandoned_s: float = 7 * 24 * 3600.0
     custom_ops: bool = False
+    roll: bool = False
 
     @property
     def artifacts_url(self) -> str:
@@ -226,8 +247,10 @@ _PARSERS: dict[str, Any] = {
     "stop_s": _seconds_from(0),
     "storage_patience_s": _seconds_from(0.1),
     "job_retention_s": _seconds_from(1),
+    "abandoned_s": _seconds_from(1),
     "webhook_networks": _networks,
     "log_level": _log_level,
     "log_format": _log_format,
     "custom_ops": _switch,
+    "roll": _switch,
 }

@@ -15,6 +15,8 @@ from typing import Self
 
 # Where Linux keeps files in memory.
 MEMORY = Path("/dev/shm")  # noqa: S108
+# A folder that no front door has swept for so long has no owner any more.
+UNUSED_S = 24 * 3600.0
 _ID_FILE = "id"
 _NAME = re.compile(r"[0-9]+-[^/\0]+")
 # What is left free for others: a full folder must not stop them.
@@ -34,8 +36,12 @@ class SharedFolder:
 
     @classmethod
     def create(cls, name: str) -> Path | None:
-        """Makes an empty folder in memory, in place of what an earlier one left; None where that cannot be done."""
+        """Makes an empty folder in memory, in place of what an earlier one left; None where that cannot be done.
+
+        Others whose names differ in what is behind the last `-` only are deleted when nobody has used them for a day.
+        """
         path = MEMORY / name
+        _delete_unused(name.rpartition("-")[0])
         try:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(path)
@@ -83,10 +89,26 @@ class SharedFolder:
             with contextlib.suppress(OSError):
                 (self._path / name).unlink()
 
+    def count(self) -> int:
+        """How many messages there are."""
+        try:
+            return sum(_NAME.fullmatch(name) is not None for name in os.listdir(self._path))
+        except OSError:  # the folder itself has gone
+            return 0
+
     def sweep(self) -> None:
-        """Lets go of what is of no use any more: its owner died."""
+        """Lets go of what is of no use any more: its owner died. The folder counts as used."""
         with contextlib.suppress(OSError):  # the folder itself has gone
+            os.utime(self._path)
             for name in os.listdir(self._path):
                 expires, _, _ = name.partition("-")
                 if expires.isdigit() and int(expires) < time.time():
                     self.discard(name)
+
+
+def _delete_unused(prefix: str) -> None:
+    """Deletes what stacks left that were killed and never started again."""
+    for folder in MEMORY.glob(f"{prefix}-*"):
+        with contextlib.suppress(OSError):  # somebody else's
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(folder)

@@ -1,6 +1,6 @@
 """What a model takes and gives, and whether a request and its answer fit it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -68,14 +68,21 @@ class Declared:
         self._inputs = {spec.name: _Expected.of(spec) for spec in specs}
         self._limits = {spec.name: limits for spec in specs if (limits := Limits.of(spec))}
 
-    def violations(self, tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
+    def violations(
+        self, tensors: Iterable[pb.Tensor], field: str = "inputs", elsewhere: Collection[str] = ()
+    ) -> Iterator[FieldViolation]:
         """How sound tensors miss what is declared: unknown or missing names, dtype, rank, fixed dimensions, or
-        values outside the limits."""
+        values outside the limits.
+
+        Args:
+            elsewhere: names of inputs that are given, and looked at, in another place.
+        """
         missing = self._inputs.copy()
         for index, tensor in enumerate(tensors):
             declared = missing.pop(tensor.name, None)
             if declared is None:
-                expected = ", ".join(f'"{name}"' for name in missing) or "no further inputs"
+                names = (f'"{name}"' for name in missing if name not in elsewhere)
+                expected = ", ".join(names) or "no further inputs"
                 yield FieldViolation(
                     f"{field}[{index}].name", f'the model has no input "{tensor.name}"; expected {expected}'
                 )
@@ -88,7 +95,7 @@ class Declared:
             if limits is not None and (outside := limits.finding(tensor)):
                 yield FieldViolation(f'{field}["{tensor.name}"]', outside)
         for name, declared in missing.items():
-            if not declared.spec.optional:
+            if not declared.spec.optional and name not in elsewhere:
                 yield FieldViolation(field, f'input "{name}" is missing; expected {describe(declared.spec)}')
 
 

@@ -44,7 +44,7 @@ MAX_MESSAGE_BYTES = 2**31 - 1
 # More than what is no data takes: of a message its timings, of a tensor all but its name and shape.
 _MESSAGE_OVERHEAD, _TENSOR_OVERHEAD, _DIMENSION_OVERHEAD = 64, 32, 10
 # What numpy can hold. Only the shape of a tensor without elements can exceed the size.
-_MAX_RANK = 64
+MAX_RANK = 64
 _POINTER_BYTES = 8  # of a STRING element
 _MAX_BYTES = 2**63 - 1
 
@@ -62,7 +62,7 @@ def wire_dtype(array: Array) -> pb.DType | None:
     return pb.STRING if array.dtype.kind in "SU" else WIRE_DTYPES.get(array.dtype.newbyteorder("="))
 
 
-def is_masked(value: Any, levels: int = _MAX_RANK) -> bool:
+def is_masked(value: Any, levels: int = MAX_RANK) -> bool:
     """Whether a value is a masked array, or a list of lists of at most so many levels with one in it. What numpy makes
     an array of shows what was masked."""
     if not levels or not isinstance(value, (list, tuple)):
@@ -146,12 +146,13 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
     dtype = tensor.dtype
     if dtype not in NUMPY_DTYPES:
         return "dtype", f"unknown dtype {dtype_name(dtype)}; expected one of {_known_dtypes()}"
-    shape, data = list(tensor.shape), tensor.data
+    sizes, data = tensor.shape, tensor.data
+    if len(sizes) > MAX_RANK:
+        return "shape", f"expected at most {MAX_RANK} dimensions, got {len(sizes)}"
+    shape = list(sizes)
     if shape and min(shape) < 0:
         axis = next(axis for axis, size in enumerate(shape) if size < 0)
         return f"shape[{axis}]", f"expected a size of at least 0, got {shape[axis]}"
-    if len(shape) > _MAX_RANK:
-        return "shape", f"expected at most {_MAX_RANK} dimensions, got {len(shape)}"
     count = math.prod(shape)
     itemsize = ITEMSIZES.get(dtype, _POINTER_BYTES)
     if (count or math.prod(filter(None, shape))) * itemsize > _MAX_BYTES:
@@ -168,7 +169,7 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
 
 def _string_finding(data: bytes, count: int) -> tuple[str, str] | None:
     position = found = 0
-    while position < len(data):
+    while position < len(data) and found <= count:
         if position + _LENGTH.size > len(data):
             return "data", f"the length of STRING element {found} is cut off at byte {position}"
         end = position + _LENGTH.size + _LENGTH.unpack_from(data, position)[0]
@@ -177,7 +178,8 @@ def _string_finding(data: bytes, count: int) -> tuple[str, str] | None:
         position = end
         found += 1
     if found != count:
-        return "data", f"expected {count} STRING elements as the shape says, got {found}"
+        got = found if found < count else f"{found} or more"
+        return "data", f"expected {count} STRING elements as the shape says, got {got}"
     return None
 
 

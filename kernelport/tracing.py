@@ -25,10 +25,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from kernelport.errors import install_hint
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
 from kernelport.queues import queue_name
+from kernelport.settings import is_loopback
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -52,6 +54,7 @@ def set_up(service: str) -> None:
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return
     try:
+        import requests
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
@@ -62,7 +65,10 @@ def set_up(service: str) -> None:
 
     name = os.environ.get("OTEL_SERVICE_NAME") or service
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    session = requests.Session()
+    endpoints = [os.environ.get(name, "") for name in _ENDPOINTS]
+    session.trust_env = not any(is_loopback(urlsplit(endpoint).hostname or "") for endpoint in endpoints)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(session=session)))
     use(provider)
 
 

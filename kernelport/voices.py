@@ -1,17 +1,16 @@
 """Registered voices: a recording and what is known of it, kept in Redis under a name until they are deleted."""
 
 import hashlib
-import io
 import re
 import time
 from collections.abc import Iterator
 
 import numpy as np
-import soundfile
 from redis import Redis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
+from kernelport.recordings import Recording, RecordingError, decode
 from kernelport.v1.voice_pb2 import AddVoiceRequest, Voice
 
 MAX_BYTES = 16 * 2**20
@@ -20,10 +19,6 @@ MAX_TEXT = 2_000
 MAX_VOICES = 1_000
 
 _NAME = re.compile(rb"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-_FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
-_RATES = (4_000, 384_000)
-_MAX_CHANNELS = 8
-_BLOCK_FRAMES = 1 << 16
 _SILENCE = 10 ** (-65 / 20)
 
 
@@ -43,28 +38,32 @@ class VoiceExistsError(AlreadyExistsError):
 
 
 def described(request: AddVoiceRequest) -> Voice:
-    """What a request to add a voice amounts to; decodes the whole recording, which takes milliseconds.
+    """What a request to add a voice amounts to; decodes the whole recording, which takes some tenths of a second.
 
     Raises:
         InvalidArgumentError: a field is missing or too long, or the recording cannot serve as a reference.
     """
-    violations = [*_text_violations(request), *_audio_violations(request.audio)]
-    if violations:
+    violations = list(_text_violations(request))
+    recording: Recording | None = None
+    try:
+        recording = _recording(request.audio)
+    except RecordingError as error:
+        violations.append(FieldViolation("audio", str(error)))
+    if recording is None or violations:
         raise InvalidArgumentError.of(violations)
-    with soundfile.SoundFile(io.BytesIO(request.audio)) as file:
-        return Voice(
-            name=request.name,
-            transcript=request.transcript,
-            consent=request.consent,
-            owner=request.owner,
-            seconds=file.frames / file.samplerate,
-            sample_rate=file.samplerate,
-            channels=file.channels,
-            format=file.format.removesuffix("EX"),
-            bytes=len(request.audio),
-            sha256=hashlib.sha256(request.audio).hexdigest(),
-            created_unix_us=round(time.time() * 1e6),
-        )
+    return Voice(
+        name=request.name,
+        transcript=request.transcript,
+        consent=request.consent,
+        owner=request.owner,
+        seconds=recording.seconds,
+        sample_rate=recording.sample_rate,
+        channels=recording.channels,
+        format=recording.format,
+        bytes=len(request.audio),
+        sha256=hashlib.sha256(request.audio).hexdigest(),
+        created_unix_us=round(time.time() * 1e6),
+    )
 
 
 def is_name(value: bytes) -> bool:
@@ -81,7 +80,7 @@ class Registry:
     def find(self, name: str) -> Voice | None:
         """What is known of a voice."""
         value: bytes | None = self._redis.hget(keys.VOICES, name)  # type: ignore[assignment]
-        return None if value is None else Voice.FromString(value)
+        return stored.readable(Voice, value, keys.VOICES)
 
     def read(self, name: str) -> tuple[Voice, bytes] | None:
         """A voice with its recording, both of the same moment: the name may stand for another one at the next."""
@@ -89,7 +88,8 @@ class Registry:
             pipeline.hget(keys.VOICES, name)
             pipeline.hget(keys.VOICE_RECORDINGS, name)
             value, recording = pipeline.execute()
-        return None if value is None or recording is None else (Voice.FromString(value), recording)
+        voice = stored.readable(Voice, value, keys.VOICES)
+        return None if voice is None or recording is None else (voice, recording)
 
 
 def _text_violations(request: AddVoiceRequest) -> Iterator[FieldViolation]:
@@ -105,35 +105,19 @@ def _text_violations(request: AddVoiceRequest) -> Iterator[FieldViolation]:
             yield FieldViolation(field, f"expected at most {MAX_TEXT} characters, got {length}")
 
 
-def _audio_violations(audio: bytes) -> Iterator[FieldViolation]:
+def _recording(audio: bytes) -> Recording:
+    """A recording that can serve as a reference.
+
+    Raises:
+        RecordingError: when it cannot.
+    """
     if len(audio) > MAX_BYTES:
-        yield FieldViolation("audio", f"expected at most {MAX_BYTES} bytes, got {len(audio)}")
-        return
-    try:
-        finding = _audio_finding(audio)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        finding = f"expected a WAV, FLAC, OGG or MP3 file: {getattr(error, 'error_string', 'format not recognised')}"
-    if finding:
-        yield FieldViolation("audio", finding)
-
-
-def _audio_finding(audio: bytes) -> str | None:
-    with soundfile.SoundFile(io.BytesIO(audio)) as file:
-        if file.format not in _FORMATS:
-            return f"expected a WAV, FLAC, OGG or MP3 file, got {file.format}"
-        if not _RATES[0] <= file.samplerate <= _RATES[1] or file.channels > _MAX_CHANNELS:
-            return (
-                f"expected {_RATES[0]} to {_RATES[1]} Hz and at most {_MAX_CHANNELS} channels, "
-                f"got {file.samplerate} Hz and {file.channels}"
-            )
-        longest = int(MAX_SECONDS * file.samplerate)
-        frames, peak = 0, 0.0
-        for block in file.blocks(_BLOCK_FRAMES, dtype="float32", frames=longest + 1):
-            frames += len(block)
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
-            if not np.isfinite(block).all():
-                return "expected samples that are finite"
-        if not MIN_SECONDS * file.samplerate <= frames <= longest:
-            seconds = f"over {MAX_SECONDS:g}" if frames > longest else f"{frames / file.samplerate:.2f}"
-            return f"expected {MIN_SECONDS:g} to {MAX_SECONDS:g} seconds, got {seconds}"
-        return "expected speech, got silence" if peak < _SILENCE else None
+        raise RecordingError(f"expected at most {MAX_BYTES} bytes, got {len(audio)}")
+    recording = decode(audio, MAX_SECONDS)
+    if not np.isfinite(recording.samples).all():
+        raise RecordingError("expected samples that are finite")
+    if recording.seconds < MIN_SECONDS:
+        raise RecordingError(f"expected {MIN_SECONDS:g} to {MAX_SECONDS:g} seconds, got {recording.seconds:.2f}")
+    if recording.peak < _SILENCE:
+        raise RecordingError("expected speech, got silence")
+    return recording

@@ -1,7 +1,9 @@
 """`python -m kernelport_api`: the front door as a process, configured by KERNELPORT_* variables."""
 
 import asyncio
+import contextlib
 import gc
+import resource
 import sys
 
 import uvloop
@@ -20,6 +22,7 @@ def main() -> None:
         logs.set_up(settings.log_level, settings.log_format)
         tracing.set_up("kernelport-front-door")
         _relax_garbage_collection()
+        _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
@@ -30,6 +33,13 @@ def _relax_garbage_collection() -> None:
     """Next to nothing of a request is left in cycles, and going through all that lives is what slow calls wait for."""
     gc.freeze()
     gc.set_threshold(5_000, 20, 200)
+
+
+def _take_all_files() -> None:
+    """Each connection is a file, and systems let processes have more than the number that they begin with."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it does not tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

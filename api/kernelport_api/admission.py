@@ -7,14 +7,15 @@ nothing, a front door that dies takes its share with it, and they can be passed 
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
@@ -28,6 +29,7 @@ FULL_SHARE = 0.9
 # The drain rate is measured over this long.
 RATE_WINDOW_S = 5.0
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 60.0
+_NOTHING = Load()
 
 
 class Drain:
@@ -55,9 +57,10 @@ class Admission:
         self._deployments = deployments
         self._redis = redis
         self._front_door = front_door
-        self._here = {name: Load(deployment=name) for name in deployments}
-        self._elsewhere = {name: Load(deployment=name) for name in deployments}
-        self._drain = {name: Drain() for name in deployments}
+        # Of the deployments that anything has ever come for here, and that any front door tells about.
+        self._here: dict[str, Load] = {}
+        self._elsewhere: dict[str, Load] = {}
+        self._drain: defaultdict[str, Drain] = defaultdict(Drain)
         self._redis_is_full = False
 
     def enter(self, deployment: str, size: int) -> None:
@@ -66,7 +69,8 @@ class Admission:
         Raises:
             ResourceExhaustedError: when it would pass a limit; says when to try again.
         """
-        here, elsewhere = self._here[deployment], self._elsewhere[deployment]
+        here = self._here.get(deployment) or self._here.setdefault(deployment, Load(deployment=deployment))
+        elsewhere = self._elsewhere.get(deployment, _NOTHING)
         limits = self._deployments[deployment].limits
         requests = here.requests + elsewhere.requests
         if requests >= limits.max_waiting:
@@ -81,6 +85,13 @@ class Admission:
         here.bytes += size
         here.accepted += 1
 
+    def turn_away(self, deployment: str, size: int) -> None:
+        """Takes back that a request was counted in: it asks for nothing that could be queued."""
+        here = self._here[deployment]
+        here.requests -= 1
+        here.bytes -= size
+        here.accepted -= 1
+
     def leave(self, deployment: str, size: int) -> None:
         """Counts a request out, whatever became of it."""
         here = self._here[deployment]
@@ -94,8 +105,9 @@ class Admission:
         while True:
             try:
                 await self._share()
+                outage.over()
             except RedisError as error:
-                log.warning("cannot share what waits here: %s", error)
+                outage.tell(error)
             await asyncio.sleep(HEARTBEAT_S)
 
     async def leave_for_good(self) -> None:
@@ -103,7 +115,7 @@ class Admission:
         await self._redis.delete(keys.front_door(self._front_door))
 
     async def _share(self) -> None:
-        record = FrontDoorRecord(name=self._front_door, loads=[load for load in self._here.values() if load.accepted])
+        record = FrontDoorRecord(name=self._front_door, loads=self._here.values())
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.set(keys.front_door(self._front_door), record.SerializeToString(), px=HEARTBEAT_TTL_MS)
             pipeline.sadd(keys.FRONT_DOORS, self._front_door)
@@ -112,17 +124,18 @@ class Admission:
             pipeline.info("memory")
             *_, names, memory = await pipeline.execute()
         self._redis_is_full = _is_full(memory)
-        others = [name for name in names if name.decode() != self._front_door]
-        records: Any = await self._redis.mget([keys.front_door(name.decode()) for name in others]) if others else []
-        dead = [name for name, value in zip(others, records, strict=True) if value is None]
+        others = [name for name in names if name != self._front_door.encode()]
+        wanted = [keys.front_door(stored.name(name)) for name in others]
+        values: Any = await self._redis.mget(wanted) if others else []
+        dead = [name for name, value in zip(others, values, strict=True) if value is None]
         if dead:
             await self._redis.srem(keys.FRONT_DOORS, *dead)
-        elsewhere = {name: Load(deployment=name) for name in self._deployments}
-        for value in records:
-            for load in FrontDoorRecord.FromString(value).loads if value is not None else ():
-                if load.deployment in elsewhere:
-                    elsewhere[load.deployment].requests += load.requests
-                    elsewhere[load.deployment].bytes += load.bytes
+        elsewhere: dict[str, Load] = {}
+        for record in stored.messages(FrontDoorRecord, values, keys.front_door("*")):
+            for load in record.loads:
+                there = elsewhere.setdefault(load.deployment, Load())
+                there.requests += load.requests
+                there.bytes += load.bytes
         self._elsewhere = elsewhere
 
     def _refuse(self, deployment: str, why: str) -> None:

@@ -3,19 +3,19 @@
 import copy
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
 from grpc_status import rpc_status
 
 from kernelport.errors import FieldViolation, InternalError, KernelPortError, to_status
+from kernelport.stored import StoredError, tell
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Method = Callable[[Any, Any, Any], Awaitable[Answer]]
-StreamMethod = Callable[[Any, Any, Any], AsyncIterator[Answer]]
 
 # An error travels in trailers, of which gRPC takes 8 KiB: the message twice (once with up to three bytes for one), the
 # violations once, in base64. Both may echo what the caller sent.
@@ -33,27 +33,19 @@ def answer_errors(method: Method[Answer]) -> Method[Answer]:
         try:
             return await method(self, request, context)
         except Exception as error:
-            await _abort(context, error, method.__name__)
+            await abort(context, error, method.__name__)
             raise AssertionError("aborting always raises") from None
 
     return wrapped
 
 
-def answer_stream_errors(method: StreamMethod[Answer]) -> StreamMethod[Answer]:
-    """The same for a method that answers with a stream."""
-
-    @functools.wraps(method)
-    async def wrapped(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Answer]:
-        try:
-            async for answer in method(self, request, context):
-                yield answer
-        except Exception as error:
-            await _abort(context, error, method.__name__)
-
-    return wrapped
-
-
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> None:
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> None:
+    """Ends a call with what went wrong; raises what ends its task."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error  # it has been ended
+    if isinstance(error, StoredError):
+        tell(error)
+        error = InternalError(f"what Redis holds cannot be read: {error}")
     if not isinstance(error, KernelPortError):
         log.error("%s failed", method, exc_info=error)
         error = InternalError("the front door failed; its log has the details")

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 
-from kernelport.deployments import Deployment
+from kernelport.deployments import Batching
 from kernelport.errors import KernelPortError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport.scripts import Claim
@@ -71,15 +71,19 @@ Publish = Callable[[str, Flight], Awaitable[None]]
 class BatchFormer:
     """Forms the batches of one deployment."""
 
-    def __init__(self, deployment: Deployment, publish: Publish, live_workers: Callable[[], int]) -> None:
+    def __init__(
+        self, deployment: str, publish: Publish, live_workers: Callable[[], int], limits: Callable[[], Batching]
+    ) -> None:
         """
         Args:
             publish: puts a flight on the deployment's queue.
             live_workers: how many workers serve the deployment now.
+            limits: what may share a batch now.
         """
         self._deployment = deployment
         self._publish = publish
         self._live_workers = live_workers
+        self._limits = limits
         self._groups: dict[Hashable, Group[Pending]] = {}
         self._idle_groups: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
         self._waiting: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
@@ -151,10 +155,9 @@ class BatchFormer:
         """
         if len(self._flights) >= BATCHES_PER_WORKER * workers:
             return None
-        due_at = math.inf
+        due_at, most = math.inf, self._limits().max_batch
         for group in self._waiting.values():
             group_due_at = group.due_at(workers)
-            most = self._deployment.batching.max_batch
             if group in begun or now >= group_due_at or group.has_gathered(most, workers):
                 return group if self._has_room(len(group.waiting), workers) else None
             due_at = min(due_at, group_due_at)
@@ -167,7 +170,7 @@ class BatchFormer:
         if len(self._flights) < workers:
             return True
         last = next(reversed(self._flights))
-        return requests >= min(len(last.requests), self._deployment.batching.max_batch)
+        return requests >= min(len(last.requests), self._limits().max_batch)
 
     def _set_alarm(self, due_at: float, now: float) -> None:
         if self._alarm is not None:
@@ -181,7 +184,7 @@ class BatchFormer:
 
     def _cut(self, group: Group[Pending], idle_workers: int) -> Flight:
         """Takes the next batch off a group; idle workers share what waits."""
-        limits = self._deployment.batching
+        limits = self._limits()
         queue = group.waiting
         most = min(limits.max_batch, -(-len(queue) // idle_workers))
         run = RunSize(limits)
@@ -202,7 +205,7 @@ class BatchFormer:
         for pending in flight.requests:
             pending.published_at = now
         try:
-            await self._publish(self._deployment.name, flight)
+            await self._publish(self._deployment, flight)
         except KernelPortError as error:
             for pending in flight.requests:
                 if not pending.answer.done():

@@ -73,11 +73,11 @@ class Claims:
         if kind == "response_file" and self._shared:
             claimed = self._shared.get(completion.response_file)
             self._shared.discard(completion.response_file)
-        elif kind == "response_claim":
+        elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
             try:
                 claimed = await self._redis.getdel(completion.response_claim)
             except RedisError as error:
-                raise unreachable(error) from error
+                raise unreachable(error, "the request has run") from error
         if claimed is None:
             raise InternalError("the response expired before it could be read")
         return bytes(claimed)

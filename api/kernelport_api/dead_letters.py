@@ -6,17 +6,22 @@ import grpc
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.deployments import DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
-from kernelport_api.answers import answer_errors
 from kernelport_api.durability import Durability, on_disk
 from kernelport_api.inference import Inference
 from kernelport_api.outages import unreachable
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class DeadLetterNotFoundError(NotFoundError):
+    """The deployment has no such dead letter."""
+
+    reason = "DEAD_LETTER_NOT_FOUND"
 
 
 class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
@@ -30,40 +35,39 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         self._redis = redis
         self._inference = inference
 
-    @answer_errors
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
-        values = await self._call("hvals", self._key(request.deployment))
-        letters = sorted((pb.DeadLetter.FromString(value) for value in values), key=lambda letter: letter.unix_us)
+        key = self._key(request.deployment)
+        letters = stored.messages(pb.DeadLetter, await self._call("hvals", key), key)
+        letters.sort(key=lambda letter: letter.unix_us)
         for letter in letters:
             letter.ClearField("request")
         return pb.ListDeadLettersResponse(dead_letters=letters)
 
-    @answer_errors
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Context) -> pb.GetDeadLetterResponse:
         return pb.GetDeadLetterResponse(dead_letter=await self._letter(request.deployment, request.id))
 
-    @answer_errors
     async def ReplayDeadLetter(
         self, request: pb.ReplayDeadLetterRequest, context: Context
     ) -> pb.ReplayDeadLetterResponse:
         letter = await self._letter(request.deployment, request.id)
-        again = inference_pb2.InferRequest.FromString(letter.request)
+        where = f"{self._key(request.deployment)} {request.id}"
+        again = stored.message(inference_pb2.InferRequest, letter.request, where)
         deployment = self._deployments[request.deployment]
         response = await self._inference.run(deployment, again, letter.request, context.time_remaining())
         await self._call("hdel", self._key(request.deployment), request.id)
         return pb.ReplayDeadLetterResponse(response=response)
 
-    @answer_errors
     @on_disk
     async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
         removed = await self._call("hdel", self._key(request.deployment), request.id)
         return pb.PurgeDeadLetterResponse(removed=bool(removed))
 
     async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
-        value = await self._call("hget", self._key(deployment), letter_id)
+        key = self._key(deployment)
+        value = await self._call("hget", key, letter_id)
         if value is None:
-            raise NotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
-        return pb.DeadLetter.FromString(value)
+            raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
+        return stored.message(pb.DeadLetter, value, f"{key} {letter_id}")
 
     def _key(self, deployment: str) -> str:
         if deployment not in self._deployments:

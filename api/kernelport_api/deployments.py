@@ -9,7 +9,6 @@ from kernelport.deployments import Deployment, DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1 import deployment_pb2_grpc
-from kernelport_api.answers import answer_errors
 from kernelport_api.outages import unreachable
 from kernelport_api.workers import WorkerView
 
@@ -23,12 +22,10 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
         self._deployments = deployments
         self._workers = workers
 
-    @answer_errors
     async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
         described = [await self._describe(self._deployments[name]) for name in sorted(self._deployments)]
         return pb.ListDeploymentsResponse(deployments=described)
 
-    @answer_errors
     async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.GetDeploymentResponse:
         deployment = self._deployments.get(request.name)
         if deployment is None:

@@ -4,13 +4,14 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from kernelport import keys, metrics, scripts, tracing
+from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
@@ -26,7 +27,7 @@ from kernelport.stacking import Share
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.batching import BatchFormer, Flight, Pending
 from kernelport_api.claims import Claims
-from kernelport_api.line import Line
+from kernelport_api.line import Line, NotSentError
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
 from kernelport_api.replies import ReplyReader
 from kernelport_api.workers import WorkerView
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 LOOK_FOR_LOST_S = 3.0
 # The claim on a request id outlives its request by this: a worker that finishes late still finds it.
 CLAIMED_PAST_DEADLINE_MS = 5000
+# While Redis is away, it is tried this often to tell of requests that nobody waits for.
+WITHDRAW_AGAIN_S = 0.1
+MICROSECONDS = 1_000_000
 
 
 class Dispatcher:
@@ -56,11 +60,17 @@ class Dispatcher:
         self._claims = claims
         self._replies = replies
         self._formers = {
-            name: BatchFormer(deployment, self._publish, lambda name=name: len(workers.workers(name)))  # type: ignore[misc]
+            name: BatchFormer(
+                name,
+                self._publish,
+                lambda name=name: len(workers.workers(name)),  # type: ignore[misc]
+                lambda deployment=deployment: workers.batching(deployment),  # type: ignore[misc]
+            )
             for name, deployment in deployments.items()
         }
         self._ids = itertools.count()
-        self._cancellations: set[asyncio.Task[None]] = set()
+        self._withdrawn: dict[bytes, int] = {}
+        self._withdrawal: asyncio.Task[None] | None = None
 
     async def run(
         self, deployment: Deployment, share: Share, body: bytes, timeout_s: float, claim: Claim | None = None
@@ -117,16 +127,16 @@ class Dispatcher:
             return response + _timings(deployment.name, pending, completion)
         except asyncio.CancelledError:
             if claim is None:
-                self._cancel(request_id)
+                self._withdraw([item])
             raise
         finally:
             timer.cancel()
             self._replies.abandon(request_id)
             former.settle(pending)
 
-    def waiting(self, deployment: str) -> list[Pending]:
-        """The requests of a deployment that are without an answer here."""
-        return list(self._formers[deployment].waiting())
+    def waiting(self) -> dict[str, list[Pending]]:
+        """The requests that are without an answer here, by deployment; of those that have any."""
+        return {name: waiting for name, former in self._formers.items() if (waiting := list(former.waiting()))}
 
     async def keep_looking(self) -> None:
         """Looks for ever after batches that are without an answer.
@@ -155,8 +165,10 @@ class Dispatcher:
                 labelled(metrics.REPUBLISHED, deployment).inc()
                 await self._push(deployment, flight)
             flight.suspected = missing
-        except (RedisError, KernelPortError) as error:
-            log.warning("cannot look after batch %s: %s", flight.batch_id, error)
+        except RedisError as error:
+            outage.tell(error)
+        except KernelPortError as error:
+            log.warning("cannot publish batch %s again: %s", flight.batch_id, error)
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
         flight.batch_id = flight.requests[0].item.id.decode() + "b"
@@ -168,10 +180,22 @@ class Dispatcher:
             items=[pending.item for pending in flight.requests],
         )
         flight.message = celery_message(batch)
-        await self._push(deployment, flight)
+        try:
+            await self._push(deployment, flight)
+        except (NotSentError, ResponseError) as error:
+            raise unreachable(error) from error
+        except RedisError as error:
+            # Redis may have taken it. Those with a request_id run on: repeated, they find what came of them.
+            self._withdraw([pending.item for pending in flight.requests if not pending.claim])
+            raise unreachable(error, "the request may still run") from error
 
     async def _push(self, deployment: str, flight: Flight) -> None:
-        """Queues a flight's message; with it, the claims on its request ids come to last as long as it may run."""
+        """Queues a flight's message; with it, the claims on its request ids come to last as long as it may run.
+
+        Raises:
+            RedisError: it is not certain to be queued.
+            UnavailableError: it is not, since a claim is lost.
+        """
         lasting = {
             pending.claim: pending.item.deadline_unix_us // 1000 + CLAIMED_PAST_DEADLINE_MS
             for pending in flight.requests
@@ -179,34 +203,38 @@ class Dispatcher:
         }
         # A batch that is published again may have requests that are long past their deadlines: they claim nothing.
         claims = {claim: ends_at_ms for claim, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
-        try:
-            if not claims:
-                await self._line.call("LPUSH", queue_name(deployment), flight.message)
-            elif not await scripts.publish_claimed(self._redis, queue_name(deployment), flight.message, claims):
-                # Another call may run under the id by now.
-                raise UnavailableError(
-                    "the front door was held up for so long that a request_id was free again: nothing has run",
-                    retry_after_s=RETRY_AFTER_S,
-                )
-        except RedisError as error:
-            raise unreachable(error) from error
+        if not claims:
+            await self._line.call("LPUSH", queue_name(deployment), flight.message)
+        elif not await scripts.publish_claimed(self._redis, queue_name(deployment), flight.message, claims):
+            # Another call may run under the id by now.
+            raise UnavailableError(
+                "the front door was held up for so long that a request_id was free again: nothing has run",
+                retry_after_s=RETRY_AFTER_S,
+            )
 
-    def _cancel(self, request_id: bytes) -> None:
-        """Tells workers that nobody waits for a request any more."""
-        task = asyncio.create_task(self._note_cancelled(request_id))
-        self._cancellations.add(task)
-        task.add_done_callback(self._cancellations.discard)
+    def _withdraw(self, items: Iterable[BatchItem]) -> None:
+        """Tells workers that nobody waits for some requests any more, as soon as Redis can be reached."""
+        self._withdrawn.update((item.id, item.deadline_unix_us) for item in items)
+        if self._withdrawn and self._withdrawal is None:
+            self._withdrawal = asyncio.create_task(self._tell_of_withdrawn())
 
-    async def _note_cancelled(self, request_id: bytes) -> None:
-        now = time.time()
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.zadd(keys.CANCELLED, {request_id: now})
-                pipeline.zremrangebyscore(keys.CANCELLED, 0, now - keys.CANCELLED_TTL_S)
-                pipeline.expire(keys.CANCELLED, keys.CANCELLED_TTL_S)
-                await pipeline.execute()
-        except RedisError as error:
-            log.warning("cannot tell workers of a cancelled request: %s", error)
+    async def _tell_of_withdrawn(self) -> None:
+        while self._withdrawn:
+            now = time.time()
+            told = dict.fromkeys(self._withdrawn, now)
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    pipeline.zadd(keys.CANCELLED, told)
+                    pipeline.zremrangebyscore(keys.CANCELLED, 0, now - keys.CANCELLED_TTL_S)
+                    pipeline.expire(keys.CANCELLED, keys.CANCELLED_TTL_S)
+                    await pipeline.execute()
+            except RedisError as error:
+                outage.tell(error)
+                await asyncio.sleep(WITHDRAW_AGAIN_S)
+                told = {each: now for each, ends_at_us in self._withdrawn.items() if ends_at_us < now * MICROSECONDS}
+            for each in told:
+                self._withdrawn.pop(each, None)
+        self._withdrawal = None
 
 
 def _expire(pending: Pending, timeout_s: float) -> None:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from kernelport import durability, keys
+from kernelport.connections import outage
 from kernelport.errors import UnavailableError
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
 
@@ -55,7 +56,7 @@ class Durability:
         try:
             found = await asyncio.to_thread(durability.why_not, self._asked)
         except RedisError as error:
-            log.warning("cannot ask Redis yet whether acknowledged work is on its disk: %s", error)
+            outage.tell(error)
             return
         if found is not None and found != self._why_not:
             log.warning("acknowledged work may be lost when Redis dies: %s", found)

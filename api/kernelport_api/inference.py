@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
+from itertools import islice
 
 import grpc
-from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import logs, metrics, tensors, tracing
+from kernelport import logs, metrics, tracing
 from kernelport.deployments import Deployment, DeploymentTable
 from kernelport.errors import (
     DeadlineExceededError,
@@ -22,16 +23,20 @@ from kernelport.errors import (
 from kernelport.metrics import labelled
 from kernelport.stacking import ANY
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api import request_ids
 from kernelport_api.admission import Admission
 from kernelport_api.answers import answer_errors
+from kernelport_api.aside import aside
 from kernelport_api.dispatch import Dispatcher
+from kernelport_api.inputs import are_slow_to_check, input_violations
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
+from kernelport_api.parsing import parsed
+from kernelport_api.request_ids import RequestIds, check
 from kernelport_api.workers import Model, WorkerView
 
 log = logging.getLogger(__name__)
 
-SLOW_STRING_BYTES = 64 * 2**10
+# More findings than this are not looked for.
+MOST_TOLD = 100
 
 
 class Inference:
@@ -46,7 +51,7 @@ class Inference:
         dispatcher: Dispatcher,
     ) -> None:
         self._deployments = deployments
-        self._redis = redis
+        self._request_ids = RequestIds(redis)
         self._workers = workers
         self._admission = admission
         self._dispatcher = dispatcher
@@ -62,7 +67,7 @@ class Inference:
     async def infer(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         """Runs one serialized InferRequest; returns the serialized InferResponse."""
         arrived_at = time.monotonic()
-        request = _parsed(body)
+        request = await parsed(pb.InferRequest, body)
         deployment = self._deployments.get(request.model)
         if deployment is None:
             raise _unknown(request.model, self._deployments)
@@ -96,26 +101,20 @@ class Inference:
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
     ) -> bytes:
         """Runs one request whose deployment is known; `body` is the request as it came in."""
-        if len(body) > SLOW_STRING_BYTES and _is_slow_to_check(request):
-            _raise_any(await asyncio.to_thread(lambda: list(tensors.violations(request.inputs))))
-        else:
-            _raise_any(list(tensors.violations(request.inputs)))
-        request_ids.check(request)
-        model = await self._model(deployment)
-        if model is not None:
-            _raise_any(list(model.declared.violations(request.inputs)))
+        self._admission.enter(deployment.name, len(body))
+        try:
+            model = await self._fitting(deployment, request, body)
+        except BaseException:
+            self._admission.turn_away(deployment.name, len(body))
+            raise
         limit_s = deployment.timeouts.request_s
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
         share = model.stacking.share(request.inputs) if model and model.stacking else ANY
-        self._admission.enter(deployment.name, len(body))
         try:
             if not request.request_id:
                 return await self._dispatcher.run(deployment, share, body, timeout_s)
-            return await request_ids.run_once(
-                self._redis,
-                request,
-                timeout_s,
-                lambda claim: self._dispatcher.run(deployment, share, body, timeout_s, claim),
+            return await self._request_ids.run_once(
+                request, timeout_s, lambda claim: self._dispatcher.run(deployment, share, body, timeout_s, claim)
             )
         except DeadlineExceededError as error:
             if remaining_s is not None and remaining_s <= limit_s:
@@ -125,6 +124,19 @@ class Inference:
             raise DeadlineExceededError(f"{error.message}; the limit of {limit_s:g} s is {place}: {advice}") from error
         finally:
             self._admission.leave(deployment.name, len(body))
+
+    async def _fitting(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Model | None:
+        """The model that takes the request; None when no worker has ever said what it takes."""
+        inputs = request.inputs
+        if are_slow_to_check(inputs, len(body)):
+            await aside(_raise_any, input_violations(inputs, len(body)))
+        else:
+            _raise_any(input_violations(inputs, len(body)))
+        check(request)
+        model = await self._model(deployment)
+        if model is not None:
+            _raise_any(model.declared.violations(inputs))
+        return model
 
     async def _model(self, deployment: Deployment) -> Model | None:
         """What is known of the model; None when no worker has ever said so and the deployment waits for one."""
@@ -136,24 +148,12 @@ class Inference:
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
 
 
-def _parsed(body: bytes) -> pb.InferRequest:
-    try:
-        return pb.InferRequest.FromString(body)
-    except DecodeError as error:
-        raise InvalidArgumentError.of([FieldViolation("request", f"expected an InferRequest: {error}")]) from error
-
-
-def _is_slow_to_check(request: pb.InferRequest) -> bool:
-    """Whether checking would keep the event loop from its other callers: STRING elements are read one by one."""
-    return any(tensor.dtype == pb.STRING and len(tensor.data) > SLOW_STRING_BYTES for tensor in request.inputs)
-
-
 def _unknown(model: str, deployments: DeploymentTable) -> Exception:
     if not model:
         return InvalidArgumentError.of([FieldViolation("model", "expected the name of a deployment, got nothing")])
     return NotFoundError(f"model: {deployments.unknown(model)}")
 
 
-def _raise_any(violations: list[FieldViolation]) -> None:
-    if violations:
-        raise InvalidArgumentError.of(violations)
+def _raise_any(violations: Iterable[FieldViolation]) -> None:
+    if found := list(islice(violations, MOST_TOLD)):
+        raise InvalidArgumentError.of(found)

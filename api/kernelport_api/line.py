@@ -16,6 +16,10 @@ from redis.exceptions import ConnectionError, RedisError, ResponseError, Timeout
 TICK_S = 1.0
 
 
+class NotSentError(ConnectionError):
+    """There is no connection to send a command on: Redis knows nothing of it."""
+
+
 class Line:
     """Commands out, answers in, on one connection; connects again when it has broken.
 
@@ -38,7 +42,8 @@ class Line:
         """Sends a command; gives its answer.
 
         Raises:
-            RedisError: what Redis said, or that it cannot be reached.
+            NotSentError: Redis cannot be reached.
+            RedisError: what Redis said, or that it did not answer.
         """
         if self._connection is None:
             await self._connect()
@@ -60,7 +65,10 @@ class Line:
             if self._connection is not None:
                 return
             connection = self._pool.make_connection()
-            await connection.connect()
+            try:
+                await connection.connect()
+            except RedisError as error:
+                raise NotSentError(str(error)) from error
             for task in self._tasks:
                 task.cancel()
             self._connection = connection

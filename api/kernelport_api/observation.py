@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, metrics
-from kernelport.deployments import Deployment
+from kernelport.connections import outage
+from kernelport.metrics import SparseGauge
 from kernelport.queues import queue_keys
+from kernelport.scripts import lengths
 from kernelport_api.dispatch import Dispatcher
 from kernelport_api.workers import WorkerView
 
@@ -19,35 +22,32 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 
 
-async def keep_gauges(
-    deployments: Mapping[str, Deployment], redis: Redis, workers: WorkerView, dispatcher: Dispatcher
-) -> None:
+async def keep_gauges(deployments: Collection[str], redis: Redis, workers: WorkerView, dispatcher: Dispatcher) -> None:
     """Sets the gauges for ever."""
+    waiting, oldest = (SparseGauge(gauge, deployments) for gauge in (metrics.WAITING, metrics.OLDEST_WAITING))
+    live_workers = SparseGauge(metrics.LIVE_WORKERS, deployments)
+    queue_depth, dead_letters = (
+        SparseGauge(gauge, deployments) for gauge in (metrics.QUEUE_DEPTH, metrics.KEPT_DEAD_LETTERS)
+    )
+    queue_of = {key: name for name in deployments for key in queue_keys(name)}
+    letters_of = {keys.dead_letters(name): name for name in deployments}
     while True:
-        for name in deployments:
-            waiting = dispatcher.waiting(name)
-            oldest = min((pending.submitted_at for pending in waiting), default=time.monotonic())
-            metrics.WAITING.labels(name).set(len(waiting))
-            metrics.OLDEST_WAITING.labels(name).set(time.monotonic() - oldest)
-            metrics.LIVE_WORKERS.labels(name).set(len(workers.workers(name)))
+        now, pending = time.monotonic(), dispatcher.waiting()
+        waiting.show({name: len(requests) for name, requests in pending.items()})
+        oldest.show({name: now - min(each.submitted_at for each in requests) for name, requests in pending.items()})
+        live_workers.show(workers.counts())
         try:
-            await _look_into_redis(deployments, redis)
+            memory = await redis.info("memory")
+            queued = await lengths(redis, "LLEN", list(queue_of))
+            kept = await lengths(redis, "HLEN", list(letters_of))
         except RedisError as error:
-            log.warning("cannot look into Redis: %s", error)
+            outage.tell(error)
+        else:
+            metrics.REDIS_MEMORY.set(memory["used_memory"])
+            metrics.REDIS_MEMORY_LIMIT.set(memory["maxmemory"])
+            depths: Counter[str] = Counter()
+            for key, length in queued.items():
+                depths[queue_of[key]] += length
+            queue_depth.show(depths)
+            dead_letters.show({letters_of[key]: length for key, length in kept.items()})
         await asyncio.sleep(INTERVAL_S)
-
-
-async def _look_into_redis(deployments: Iterable[str], redis: Redis) -> None:
-    async with redis.pipeline(transaction=False) as pipeline:
-        pipeline.info("memory")
-        for name in deployments:
-            pipeline.hlen(keys.dead_letters(name))
-            for key in queue_keys(name):
-                pipeline.llen(key)
-        memory, *counts = await pipeline.execute()
-    metrics.REDIS_MEMORY.set(memory["used_memory"])
-    metrics.REDIS_MEMORY_LIMIT.set(memory["maxmemory"])
-    of_each = iter(counts)
-    for name in deployments:
-        metrics.KEPT_DEAD_LETTERS.labels(name).set(next(of_each))
-        metrics.QUEUE_DEPTH.labels(name).set(sum(next(of_each) for _ in queue_keys(name)))

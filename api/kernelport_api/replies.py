@@ -5,14 +5,14 @@ import logging
 
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
+from kernelport.connections import RETRY_S, outage
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
 from kernelport_api.line import Line
 
 log = logging.getLogger(__name__)
 
 BLOCK_S = 1.0
-RETRY_S = 0.2
 READ_AT_ONCE = 64
 
 
@@ -43,12 +43,12 @@ class ReplyReader:
                 # it goes on, and so nothing but the line's own patience ends this wait.
                 entry = await self._line.call("BLMPOP", BLOCK_S, 1, self.key, "RIGHT", "COUNT", READ_AT_ONCE)
             except RedisError as error:
-                log.warning("cannot read replies: %s", error)
+                outage.tell(error)
                 await asyncio.sleep(RETRY_S)
                 continue
             if entry is not None:
-                for value in entry[1]:
-                    self._deliver(Reply.FromString(value))
+                for reply in stored.messages(Reply, entry[1], self.key):
+                    self._deliver(reply)
 
     def _deliver(self, reply: Reply) -> None:
         for completion in reply.completions:

@@ -6,22 +6,23 @@ import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from redis import Redis as ThreadRedis
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from kernelport import metrics
 from kernelport.artifacts import Artifacts
+from kernelport.connections import connect, connect_async
 from kernelport.deployments import Deployment, load_deployments
 from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.leftovers import Leftovers
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
+from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.v1 import (
@@ -35,7 +36,7 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
-from kernelport.webhooks import Notifier
+from kernelport.webhooks.notifier import Notifier
 from kernelport_api.admission import Admission
 from kernelport_api.claims import Claims
 from kernelport_api.dead_letters import DeadLetters
@@ -48,6 +49,8 @@ from kernelport_api.jobs.service import Jobs
 from kernelport_api.jobs.store import JobStore
 from kernelport_api.jobs.submission import Submission
 from kernelport_api.line import Line
+from kernelport_api.losses import Losses
+from kernelport_api.methods import Methods
 from kernelport_api.observation import keep_gauges
 from kernelport_api.replies import ReplyReader
 from kernelport_api.voices import Voices
@@ -61,6 +64,7 @@ REDIS_TIMEOUT_S = 3.0
 REPLY_PATIENCE_S = 5.0
 # Workers finish jobs, and at once; where there is none, a front door does.
 FINISHER_PATIENCE_S = 5.0
+CANCEL_INTERVAL_S = 0.1
 
 # For what is to be closed once calls have finished.
 STOP_MARGIN_S = 3.0
@@ -80,34 +84,40 @@ async def serve(settings: Settings) -> None:
     """
     deployments = load_deployments(settings.deployments_file)
     name = os.urandom(6).hex()  # no other front door has it, now or later
-    redis, untimed_redis = (_connect(settings, timeout_s) for timeout_s in (REDIS_TIMEOUT_S, None))
-    publish_line, reply_line = Line(untimed_redis, REDIS_TIMEOUT_S), Line(untimed_redis, REPLY_PATIENCE_S)
-    workers = WorkerView(redis)
+    # Pools of their own: what is asked of jobs and voices keeps no request from the queue, and neither keeps this front
+    # door from saying that it lives.
+    own, queue, calls = (connect_async(settings.redis_url, REDIS_TIMEOUT_S) for _ in range(3))
+    untimed = connect_async(settings.redis_url, None)
+    publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
+    workers = WorkerView(own, deployments)
     replies = ReplyReader(reply_line, name)
-    admission = Admission(deployments, redis, name)
-    claims = Claims(redis, workers, SharedFolder.open(settings.shared_dir), settings.claim_bytes)
-    dispatcher = Dispatcher(deployments, redis, publish_line, workers, replies, claims)
-    inference = Inference(deployments, redis, workers, admission, dispatcher)
+    admission = Admission(deployments, own, name)
+    shared = SharedFolder.open(settings.shared_dir)
+    claims = Claims(queue, workers, shared, settings.claim_bytes)
+    dispatcher = Dispatcher(deployments, queue, publish_line, workers, replies, claims)
+    inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
-    # gRPC 1.85 waits anew for calls of every registered method whenever one of any comes in. The generated code adds
-    # each service as a generic handler, too: that is enough, and saves small requests 7 % of the front door's CPU time.
-    server.add_registered_method_handlers = lambda *_: None  # type: ignore[method-assign]
+    methods: Any = Methods(server)
     health_servicer = health.aio.HealthServicer()
     server.add_generic_rpc_handlers((inference.handler(),))
-    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), server)
-    thread_redis = ThreadRedis.from_url(settings.redis_url)
-    durability = Durability(redis, _connect(settings, WAITING_S), thread_redis)
-    letters = DeadLetters(deployments, redis, inference, durability)
-    dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, server)
-    store, artifacts = JobStore(redis), Artifacts(settings.artifacts_url, settings.storage_patience_s)
-    finisher = Finisher(thread_redis, artifacts, FINISHER_PATIENCE_S)
-    sweeper = Sweeper(thread_redis, artifacts)
-    submission = Submission(deployments, store, workers, settings, artifacts)
+    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
+    thread_redis = connect(settings.redis_url)
+    patient = connect_async(settings.redis_url, WAITING_S)
+    durability = Durability(calls, patient, thread_redis)
+    letters = DeadLetters(deployments, calls, inference, durability)
+    dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, methods)
+    store, artifacts = JobStore(calls), Artifacts(settings.artifacts_url, settings.storage_patience_s)
+    storage = SharedStorage(thread_redis, artifacts, decides=True)
+    finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
+    sweeper = Sweeper(thread_redis, artifacts, storage)
+    leftovers = Leftovers(thread_redis, list(deployments), artifacts, storage, shared, settings.abandoned_s)
+    submission = Submission(deployments, store, workers, settings, artifacts, storage)
     jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
-    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(redis, durability), server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection(_service_names(), server)
+    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
+    own_methods: Any = Methods(server)  # asking for its health is never one call too many
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
+    reflection.enable_server_reflection(_service_names(), methods)
     try:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
@@ -126,13 +136,15 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(workers.keep_fresh()),
         asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
-        asyncio.create_task(keep_gauges(deployments, redis, workers, dispatcher)),
-        asyncio.create_task(keep_feeding(deployments, store, workers)),
+        asyncio.create_task(keep_feeding(deployments, JobStore(own), workers)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
+    if settings.metrics_listen:
+        background.append(asyncio.create_task(keep_gauges(deployments, own, workers, dispatcher)))
     notifier = Notifier(thread_redis, settings.webhook_networks)
-    for thread in (finisher, sweeper, notifier):
+    threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
+    for thread in threads:
         thread.start()
     await durability.look()
     await server.start()
@@ -146,31 +158,30 @@ async def serve(settings: Settings) -> None:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
         # Whatever hangs then, a thread or a connection, is shown in the log, and the process ends all the same.
         faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
-        for thread in (finisher, sweeper, notifier):
+        for thread in threads:
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.stop_s)
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
-            await redis.delete(replies.key)
+            await own.delete(replies.key)
             await admission.leave_for_good()
         await publish_line.close()
         await reply_line.close()
-        await redis.aclose()
+        for redis in (own, queue, calls, patient, untimed):
+            await redis.aclose()
 
 
-def _connect(settings: Settings, timeout_s: float | None) -> Redis:
-    """A client that gives up after `timeout_s` seconds, if any, and tries once: callers decide about the next try."""
-    return Redis.from_url(
-        settings.redis_url,
-        # With 3, redis-py 8 hands out connections that Redis has closed: after a restart each fails one call.
-        protocol=2,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancels tasks until they have ended.
+
+    Before Python 3.12 a cancellation that meets the result of an `asyncio.wait_for`, as redis-py sends each command by,
+    is lost. A task that sends many would go on for ever.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_INTERVAL_S)
 
 
 async def _keep_health(
@@ -179,9 +190,13 @@ async def _keep_health(
     """Reports the front door as serving, and each deployment as its live workers say."""
     statuses = health_pb2.HealthCheckResponse
     await servicer.set("", statuses.SERVING)
+    for name in deployments:
+        await servicer.set(name, statuses.NOT_SERVING)
+    served: set[str] = set()
     while True:
-        for name in deployments:
-            await servicer.set(name, statuses.SERVING if workers.workers(name) else statuses.NOT_SERVING)
+        served_before, served = served, deployments.keys() & workers.counts()
+        for name in served_before ^ served:
+            await servicer.set(name, statuses.SERVING if name in served else statuses.NOT_SERVING)
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
@@ -191,6 +206,13 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),
         # Two front doors on one port would share its connections silently; a taken port must be an error.
         ("grpc.so_reuseport", 0),
+        # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
+        # nobody did. A crowd is told that it is one by kernelport_api.admission.
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
+        # Clients may ask whether the connection lives, with or without calls on it.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", SHORTEST_PING_MS),
     ]
 
 

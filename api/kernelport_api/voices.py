@@ -7,11 +7,10 @@ import grpc
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, voices
+from kernelport import keys, stored, voices
 from kernelport.errors import ResourceExhaustedError
 from kernelport.v1 import voice_pb2 as pb
 from kernelport.v1 import voice_pb2_grpc
-from kernelport_api.answers import answer_errors
 from kernelport_api.durability import Durability, on_disk
 from kernelport_api.outages import unreachable
 
@@ -40,7 +39,6 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         self.durability = durability
         self._redis = redis
 
-    @answer_errors
     @on_disk
     async def AddVoice(self, request: pb.AddVoiceRequest, context: Context) -> pb.AddVoiceResponse:
         voice = await asyncio.to_thread(voices.described, request)
@@ -52,24 +50,23 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
             raise ResourceExhaustedError(f"there are {voices.MAX_VOICES} voices, which is the limit; delete some")
         return pb.AddVoiceResponse(voice=voice)
 
-    @answer_errors
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Context) -> pb.ListVoicesResponse:
         values: dict[bytes, bytes] = await self._call("hgetall", keys.VOICES)
-        return pb.ListVoicesResponse(voices=[pb.Voice.FromString(values[name]) for name in sorted(values)])
+        in_order = [values[name] for name in sorted(values)]
+        found = stored.messages(pb.Voice, in_order, keys.VOICES, stored.MAX_RECORD_BYTES)
+        return pb.ListVoicesResponse(voices=found)
 
-    @answer_errors
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:
         value = await self._call("hget", keys.VOICES, request.name)
         if value is None:
             raise voices.VoiceNotFoundError(request.name)
-        return pb.GetVoiceResponse(voice=pb.Voice.FromString(value))
+        return pb.GetVoiceResponse(voice=stored.message(pb.Voice, value, keys.VOICES, stored.MAX_RECORD_BYTES))
 
-    @answer_errors
     @on_disk
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
         value = await self._call("eval", _DELETE, 2, keys.VOICES, keys.VOICE_RECORDINGS, request.name)
-        if value is not None:
-            await self._call("delete", keys.encoded_voice(pb.Voice.FromString(value).sha256))
+        for voice in stored.messages(pb.Voice, [value], keys.VOICES, stored.MAX_RECORD_BYTES):
+            await self._call("delete", keys.encoded_voice(voice.sha256))
         return pb.DeleteVoiceResponse(removed=value is not None)
 
     async def _call(self, command: str, *arguments: Any) -> Any:

@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from kernelport.connections import outage
+from kernelport.deployments import Batching, Deployment
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.registry import last_signature, live_workers
 from kernelport.signature import Declared, Signature
@@ -37,11 +40,13 @@ class Model:
 class WorkerView:
     """Live workers and signatures by deployment."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, deployments: Container[str]) -> None:
         self._redis = redis
+        self._deployments = deployments
         self._workers: dict[str, list[Worker]] = {}
         self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
+        self._of_0_1_0: set[str] = set()
         self._refreshed_at = 0.0
         self._lock = asyncio.Lock()
 
@@ -49,9 +54,20 @@ class WorkerView:
         """The deployment's live workers, as of the last refresh."""
         return self._workers.get(deployment, [])
 
+    def counts(self) -> dict[str, int]:
+        """How many live workers each deployment has, of those that have any, as of the last refresh."""
+        return {name: len(workers) for name, workers in self._workers.items()}
+
     def all_share(self, deployment: str, folder_id: str) -> bool:
         """Whether every live worker of the deployment sees the shared folder of this id."""
         return self._shared_folders.get(deployment) == {folder_id}
+
+    def batching(self, deployment: Deployment) -> Batching:
+        """What may share a batch now. A worker of version 0.1.0 stacks the requests to an ONNX model as a trial at load
+        suggested, whatever batch they are in: while one serves, each request travels alone."""
+        if deployment.name in self._of_0_1_0 and deployment.backend == "onnx" and deployment.pipeline is None:
+            return deployment.batching.model_copy(update={"max_batch": 1})
+        return deployment.batching
 
     async def signature(self, deployment: str) -> Signature | None:
         """What the deployment's model takes and gives; None until a worker has loaded it once.
@@ -99,8 +115,7 @@ class WorkerView:
             try:
                 await self.refresh()
             except RedisError as error:
-                if self._workers:
-                    log.warning("cannot read the worker registry: %s", error)
+                outage.tell(error)
                 self._workers = {}
             await asyncio.sleep(REFRESH_INTERVAL_S)
 
@@ -114,12 +129,23 @@ class WorkerView:
     def _take(self, records: list[WorkerRecord]) -> None:
         workers: dict[str, list[Worker]] = {}
         shared_folders: dict[str, set[str]] = {}
-        for record in records:
+        signatures: dict[str, Signature] = {}
+        of_0_1_0: set[str] = set()
+        # Of two revisions side by side the newer one, which is to stay, says what the model takes.
+        for record in sorted(records, key=lambda record: (record.worker.ready_unix_s, record.worker.id)):
             for served in record.deployments:
-                workers.setdefault(served.name, []).append(record.worker)
+                if served.name not in self._deployments:
+                    continue
+                worker = Worker(revision=served.revision, compute_path=served.compute_path)
+                worker.MergeFrom(record.worker)
+                workers.setdefault(served.name, []).append(worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)
-                self._know(served.name, served.signature)
-        self._workers, self._shared_folders = workers, shared_folders
+                signatures[served.name] = served.signature
+                if not served.revision:
+                    of_0_1_0.add(served.name)
+        for name, signature in signatures.items():
+            self._know(name, signature)
+        self._workers, self._shared_folders, self._of_0_1_0 = workers, shared_folders, of_0_1_0
 
     def _know(self, deployment: str, signature: Signature) -> None:
         known = self._models.get(deployment)

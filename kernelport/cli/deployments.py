@@ -41,7 +41,7 @@ def list_deployments(target: str, as_json: bool) -> None:
             each.name,
             each.backend,
             _state(each),
-            str(each.live_workers),
+            _workers(each),
             *map(_specs, (each.signature.inputs, each.signature.outputs)),
         )
     Console().print(table)
@@ -52,7 +52,7 @@ def list_deployments(target: str, as_json: bool) -> None:
 @options.target
 @as_json
 def show(name: str, target: str, as_json: bool) -> None:
-    """One deployment: backend, state, live workers, inputs, outputs, policy."""
+    """One deployment: backend, state, revisions, live workers, inputs, outputs, policy."""
     with Client(target) as client:
         found = client.deployment(name)
     if as_json:
@@ -67,8 +67,12 @@ def show(name: str, target: str, as_json: bool) -> None:
     )
     if found.HasField("signature"):
         click.echo(f"  stacking   {_stacking(found.signature)}")
+    for (revision, compute_path), hosts in _revisions(found.workers).items():
+        click.echo(f"  revision   {revision} on {', '.join(hosts)} ({compute_path})")
     for worker in found.workers:
         click.echo(f"  worker     {worker.id} on {worker.host} (pid {worker.pid}, {worker.device})")
+        if worker.jobs_refused:
+            click.echo(f"             takes no items of jobs: {worker.jobs_refused}")
     for title, specs in (("input", found.signature.inputs), ("output", found.signature.outputs)):
         for spec in specs:
             optional = " (optional)" if spec.optional else ""
@@ -114,6 +118,16 @@ def _stacking(signature: pb.Signature) -> str:
     return f"requests are stacked, {basis}{reason}, along axes: {axes}"
 
 
+def _revisions(workers: Iterable[pb.Worker]) -> dict[tuple[str, str], list[str]]:
+    """The hosts by revision and compute path, in the order in which workers became ready."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for worker in workers:
+        hosts = found.setdefault((worker.revision or "unknown", worker.compute_path or worker.device), [])
+        if worker.host not in hosts:
+            hosts.append(worker.host)
+    return found
+
+
 def _padded(spec: TensorSpec) -> str:
     axes = " and ".join(str(pad.axis) for pad in spec.pads)
     return f" (padded along {axes})" if axes else ""
@@ -121,6 +135,11 @@ def _padded(spec: TensorSpec) -> str:
 
 def _state(deployment: pb.Deployment) -> str:
     return pb.DeploymentState.Name(deployment.state).removeprefix("DEPLOYMENT_STATE_").lower()
+
+
+def _workers(deployment: pb.Deployment) -> str:
+    refusing = sum(bool(worker.jobs_refused) for worker in deployment.workers)
+    return f"{deployment.live_workers}" + (f" ({refusing} without jobs)" if refusing else "")
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:

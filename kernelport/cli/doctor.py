@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 from redis import Redis
@@ -14,13 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from kernelport import durability
+from kernelport import durability, keys
+from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.cli import options
+from kernelport.connections import connect, parameters, problem, shown
 from kernelport.deployments import load_deployments
+from kernelport.jobs.storage import different
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import Settings
 from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
 from kernelport.stack.running_file import joined_environment
+from kernelport.stack.state_folder import find_redis_url
 
 PACKAGES = (
     "kernelport",
@@ -53,14 +58,19 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
         facts.add_row(package, _version(package))
     facts.add_row("GPU", _gpu())
     facts.add_row("redis-server", _redis_server())
-    facts.add_row("Redis", _reach(settings.redis_url))
-    facts.add_row("acknowledged work", _durability(settings.redis_url))
+    embedded = find_redis_url(state_dir)
+    url = redis_url or embedded or settings.redis_url
+    with connect(url, timeout_s=2) as redis:
+        facts.add_row("Redis", escape(f"{shown(url)} {_answer(redis)}"))
+        facts.add_row("acknowledged work", escape(_durability(redis)))
+        facts.add_row("outputs of jobs", escape(_storage(redis, settings.artifacts_url)))
+    facts.add_row("stack on this machine", escape(_openness(state_dir, embedded)))
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
 
     runnable = Table("deployment", "runs here", Column("why not", overflow="fold"))
-    for name, problem in problems_by_deployment(settings).items():
-        runnable.add_row(name, "[green]yes[/green]" if problem is None else "[red]no[/red]", escape(problem or ""))
+    for name, why_not in problems_by_deployment(settings).items():
+        runnable.add_row(name, "[green]yes[/green]" if why_not is None else "[red]no[/red]", escape(why_not or ""))
     console.print(runnable)
 
 
@@ -89,19 +99,44 @@ def _redis_server() -> str:
     return f"{server} ({major}.{minor})"
 
 
-def _durability(url: str) -> str:
-    with Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
-        try:
-            why_not = durability.why_not(client)
-        except RedisError:
-            return "unknown: Redis cannot be reached"
+def _answer(redis: Redis) -> str:
+    if why_not := problem(redis):
+        return f"cannot be used: {why_not}; `kernelport up` starts its own"
+    return f"answers and takes writes, version {redis.info('server')['redis_version']}"
+
+
+def _durability(redis: Redis) -> str:
+    try:
+        why_not = durability.why_not(redis)
+    except RedisError:
+        return "unknown: Redis cannot be reached"
     return f"may be lost when Redis dies: {why_not}" if why_not else "is on the disk of Redis first"
 
 
-def _reach(url: str) -> str:
-    with Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
-        shown = "{host}:{port}".format(**{"host": "?", "port": "?", **client.connection_pool.connection_kwargs})
-        try:
-            return f"{shown} answers, version {client.info('server')['redis_version']}"
-        except RedisError as error:
-            return f"{shown} cannot be reached ({error}); `kernelport up` starts its own"
+def _storage(redis: Redis, artifacts_url: str) -> str:
+    try:
+        artifacts = Artifacts(artifacts_url, timeout_s=5)
+        own_id = artifacts.identity(create=False)
+        known: Any = redis.hgetall(keys.JOB_STORAGE)
+    except FileNotFoundError:
+        return f"{artifacts_url}: no process has kept any there"
+    except storage_errors() as error:
+        return f"{artifacts_url}: cannot be read ({error})"
+    except RedisError as error:
+        return f"{artifacts_url}: cannot be compared with the front door's ({error})"
+    refusal = different(known, own_id, artifacts.url(""))
+    return f"workers here take no jobs: {refusal}" if refusal else f"{artifacts_url}, as at the front door"
+
+
+def _openness(state_dir: Path, url: str | None) -> str:
+    """Whether other users of this machine get at the embedded Redis and at the state folder."""
+    if url is None:
+        return f"none runs on {state_dir}"
+    found = parameters(url)
+    open_to_others = [file.name for file in state_dir.iterdir() if file.is_file() and file.stat().st_mode & 0o077]
+    with connect(f"redis://{found['host']}:{found['port']}/0", timeout_s=2) as stranger:
+        if not problem(stranger):
+            open_to_others.append("its Redis")
+    if open_to_others:
+        return f"{state_dir}: open to other users: {', '.join(open_to_others)}"
+    return f"{state_dir}: Redis and state are closed to other users"

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.settings import PREFIX
+from kernelport.settings import OTHERS_VARIABLES, PREFIX, drop_variables
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
 from kernelport.stack.running_file import joined_environment
 
@@ -27,6 +27,8 @@ def flower(listen: str, state_dir: Path, redis_url: str | None) -> None:
     KERNELPORT_FLOWER_PASSWORD is the password of its user `kernelport`; without it, the first start makes one and
     keeps it in the state directory.
     """
+    drop_variables(*OTHERS_VARIABLES)
     os.environ |= joined_environment(state_dir, redis_url)
+    os.umask(0o077)
     os.environ.update(flower_environment(listen, state_dir, click.echo))
     os.execv(FLOWER_COMMAND[0], FLOWER_COMMAND)  # noqa: S606 - this process becomes Flower, signals and all

@@ -136,13 +136,13 @@ state_dir = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=default_state_dir,
     show_default="kernelport in $XDG_STATE_HOME, or in ~/.local/state",
-    help="Where the embedded Redis keeps its data and every process its log.",
+    help="Where a stack keeps its data and logs, and where others find it.",
 )
 redis_url = click.option(
     "--redis-url",
     type=REDIS_URL,
     default=None,
-    help="An existing Redis to use instead of an embedded one.",
+    help="An existing Redis to use instead of the embedded one.",
 )
 metrics_listen = click.option(
     "--metrics-listen",
@@ -160,6 +160,11 @@ custom_ops = click.option(
     "--custom-ops",
     is_flag=True,
     help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
+)
+roll = click.option(
+    "--roll",
+    is_flag=True,
+    help="Serve beside live workers of another revision of the same deployment, until these are stopped.",
 )
 timeout = click.option(
     "--timeout",

@@ -14,7 +14,7 @@ from kernelport.stack.stack import Status
 
 STATUS_INTERVAL_S = 1.0
 START_TIMEOUT_S = 600.0
-_COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red", "failed": "bold red"}
+_COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red", "failing": "red", "failed": "bold red"}
 
 
 def run_until_stopped(stack: Stack) -> None:

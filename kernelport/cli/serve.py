@@ -14,6 +14,7 @@ from kernelport.manifests import load_manifest
 from kernelport.settings import PREFIX, Settings
 from kernelport.stack import Stack, StackError
 from kernelport.stack.running_file import Running, find_running
+from kernelport.stack.state_folder import make_state_folder
 
 _COUNT = click.IntRange(1, 2**31 - 1)
 
@@ -40,6 +41,7 @@ _COUNT = click.IntRange(1, 2**31 - 1)
 @options.state_dir
 @options.redis_url
 @options.custom_ops
+@options.roll
 def serve(
     backend: str,
     model_path: Path | None,
@@ -53,6 +55,7 @@ def serve(
     state_dir: Path,
     redis_url: str | None,
     custom_ops: bool,
+    roll: bool,
 ) -> None:
     """Serve one model file, or one manifest, without a deployments file.
 
@@ -65,6 +68,7 @@ def serve(
         name, backend = name or loaded.id, loaded.backend
     name = _deployment_name(name or (model_path or Path()).stem)
     folder = state_dir.absolute() / "served" / name
+    make_state_folder(state_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if model_path is not None:
         manifest = _write_manifest(folder, model_path.absolute(), backend)
@@ -78,7 +82,9 @@ def serve(
     if running := find_running(state_dir):
         _add_to(running, name, table, entry)
     table.write_text(yaml.safe_dump({"deployments": {name: entry}}))
-    settings = replace(Settings.from_environment(), listen=listen, deployments_file=table, custom_ops=custom_ops)
+    settings = replace(
+        Settings.from_environment(), listen=listen, deployments_file=table, custom_ops=custom_ops, roll=roll
+    )
     click.echo(f"serving {name}")
     run_until_stopped(Stack(settings, [name], state_dir, redis_url))
 

@@ -35,6 +35,7 @@ MOST_WORKERS = 256
 @options.state_dir
 @options.redis_url
 @options.custom_ops
+@options.roll
 @options.deployments_file
 @options.metrics_listen
 @click.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
@@ -48,13 +49,16 @@ def up(
     state_dir: Path,
     redis_url: str | None,
     custom_ops: bool,
+    roll: bool,
     deployments_file: Path | None,
     metrics_listen: str,
     flower: bool,
     flower_listen: str,
 ) -> None:
     """Start Redis, the front door and a worker for each deployment on this machine."""
-    settings = replace(Settings.from_environment(), listen=listen, metrics_listen=metrics_listen, custom_ops=custom_ops)
+    settings = replace(
+        Settings.from_environment(), listen=listen, metrics_listen=metrics_listen, custom_ops=custom_ops, roll=roll
+    )
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are

@@ -19,6 +19,7 @@ from kernelport.stack.worker_command import worker_command
 @options.redis_url
 @options.deployments_file
 @options.custom_ops
+@options.roll
 def worker(
     deployments: tuple[str, ...],
     extra: tuple[str, ...],
@@ -26,6 +27,7 @@ def worker(
     redis_url: str | None,
     deployments_file: Path | None,
     custom_ops: bool,
+    roll: bool,
 ) -> None:
     """Run a worker pinned to the queues of DEPLOYMENTS, in the foreground.
 
@@ -37,6 +39,7 @@ def worker(
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
     if custom_ops:
         os.environ[f"{PREFIX}CUSTOM_OPS"] = "1"
+    os.environ[f"{PREFIX}ROLL"] = str(roll)
     file = Settings.from_environment().deployments_file
     known = deployment_names(file)
     for name in deployments:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class AsyncJobs:
         timeout_s: float | None = None,
     ) -> None:
         self.patience_s = 300.0
+        self.on_retry: Callable[[KernelPortError, float], None] | None = None
+        self._answered = False
         self._stub: Any = job_pb2_grpc.JobServiceStub(channel)
         self._signature_of = signature_of
         self._timeout_s = timeout_s
@@ -91,6 +93,7 @@ class AsyncJobs:
         request.items.extend(first if fits else [])
         with translated():
             answer = await self._stub.SubmitJob(request, timeout=self._timeout_s)
+        self._answered = True
         job: pb.Job = answer.job
         if answer.existed and on_existing is not None:
             on_existing(job)
@@ -108,7 +111,8 @@ class AsyncJobs:
         """One job."""
         with translated():
             job: pb.Job = (await self._stub.GetJob(pb.GetJobRequest(job_id=job_id), timeout=self._timeout_s)).job
-            return job
+        self._answered = True
+        return job
 
     async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
         """Jobs, newest first; see `Jobs.list`."""
@@ -126,14 +130,15 @@ class AsyncJobs:
         self, job_id: str, *, cursor: int = 0, items: bool = False, interval_s: float = 0.0
     ) -> AsyncIterator[pb.WatchJobResponse]:
         """Tells how a job stands, now and whenever that changes, until it is over; see `Jobs.watch`."""
-        patience = Patience(0.0)
+        patience = self._patience()
         request = pb.WatchJobRequest(job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
         while True:
             over = False
             call = self._stub.WatchJob(request, timeout=STREAM_S)
             try:
                 async for event in call:
-                    patience = Patience(self.patience_s)
+                    self._answered = True
+                    patience = self._patience()
                     request.cursor = event.cursor
                     yield event
                     over = is_over(event.job)
@@ -144,7 +149,7 @@ class AsyncJobs:
                 call.cancel()
             if over:
                 return
-            await asyncio.sleep(patience.pause_s(ended))
+            await self._pause(patience, ended)
 
     async def finished_items(self, job_id: str, *, cursor: int = 0) -> AsyncIterator[pb.Item]:
         """Every item as it is done, in that order, until the job is over."""
@@ -161,9 +166,16 @@ class AsyncJobs:
     async def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> AsyncIterator[pb.Item]:
         """A job's items in the order of submission; see `Jobs.items`."""
         request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+        patience = self._patience()
         while True:
-            with translated():
-                page = await self._stub.ListItems(request, timeout=self._timeout_s)
+            try:
+                with translated():
+                    page = await self._stub.ListItems(request, timeout=self._timeout_s)
+            except KernelPortError as error:
+                await self._pause(patience, error)
+                continue
+            self._answered = True
+            patience = self._patience()
             for item in page.items:
                 yield item
             request.page_token = page.next_page_token
@@ -179,20 +191,29 @@ class AsyncJobs:
 
     async def fetch(self, job_id: str, item: pb.Item, folder: Path) -> Path:
         """The output of an item that succeeded as a file in a folder; see `Jobs.fetch`."""
-        with fetching.Target(item, folder) as target:
-            if not target.is_there():
-                async for chunk in self.output(job_id, item.id):
-                    target.write(chunk)
-        return target.path
+        patience = self._patience()
+        while True:
+            try:
+                with fetching.Target(item, folder) as target:
+                    if not target.is_there():
+                        async for chunk in self.output(job_id, item.id):
+                            target.write(chunk)
+                return target.path
+            except KernelPortError as error:
+                await self._pause(patience, error)
 
     async def fetch_manifest(self, job_id: str, folder: Path) -> Path:
         """The manifest of a job that is over, as the server wrote it; see `Jobs.fetch_manifest`."""
-        path = folder / MANIFEST
-        with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
-            async for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
-                summary.write(answer.summary)
-                manifest.write(answer.chunk)
-        return path
+        path, patience = folder / MANIFEST, self._patience()
+        while True:
+            try:
+                with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+                    async for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
+                        summary.write(answer.summary)
+                        manifest.write(answer.chunk)
+                return path
+            except KernelPortError as error:
+                await self._pause(patience, error)
 
     async def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job."""
@@ -272,4 +293,17 @@ class AsyncJobs:
                     return job
             except KernelPortError as error:
                 # AbortedError: a try that broke off may still be at work.
-                await asyncio.sleep(patience.pause_s(error, also=(AbortedError,)))
+                await self._pause(patience, error, also=(AbortedError,))
+
+    def _patience(self) -> Patience:
+        """None before the first answer: the address may be wrong."""
+        return Patience(self.patience_s if self._answered else 0.0)
+
+    async def _pause(
+        self, patience: Patience, error: KernelPortError, also: Collection[type[KernelPortError]] = ()
+    ) -> None:
+        """Waits for the next try; raises the error when there is to be none."""
+        pause_s = patience.pause_s(error, also)
+        if self.on_retry is not None:
+            self.on_retry(error, pause_s)
+        await asyncio.sleep(pause_s)

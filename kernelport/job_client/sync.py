@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,9 @@ class Jobs:
     """The bulk jobs of a front door; safe to share between threads.
 
     Attributes:
-        patience_s: seconds for which a submission or a watch that has begun goes on trying while no front door can be
-            reached.
+        patience_s: seconds for which submitting, watching and fetching go on trying while no front door can be reached,
+            once it has answered this client.
+        on_retry: called with what is in the way and the seconds until the next try.
 
     Args:
         channel: to the front door.
@@ -59,6 +60,8 @@ class Jobs:
         timeout_s: float | None = None,
     ) -> None:
         self.patience_s = 300.0
+        self.on_retry: Callable[[KernelPortError, float], None] | None = None
+        self._answered = False
         self._stub = job_pb2_grpc.JobServiceStub(channel)
         self._signature_of = signature_of
         self._timeout_s = timeout_s
@@ -124,6 +127,7 @@ class Jobs:
         request.items.extend(first if fits else [])
         with translated():
             answer = self._stub.SubmitJob(request, timeout=self._timeout_s)
+        self._answered = True
         job = answer.job
         if answer.existed and on_existing is not None:
             on_existing(job)
@@ -140,7 +144,9 @@ class Jobs:
     def get(self, job_id: str) -> pb.Job:
         """One job."""
         with translated():
-            return self._stub.GetJob(pb.GetJobRequest(job_id=job_id), timeout=self._timeout_s).job
+            job: pb.Job = self._stub.GetJob(pb.GetJobRequest(job_id=job_id), timeout=self._timeout_s).job
+        self._answered = True
+        return job
 
     def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> Iterator[pb.Job]:
         """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
@@ -164,14 +170,15 @@ class Jobs:
             items: whether the events tell of the items that are done, too; each once from cursor 0 on.
             interval_s: the least time between two events, in seconds; 0 for the server's default.
         """
-        patience = Patience(0.0)
+        patience = self._patience()
         request = pb.WatchJobRequest(job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
         while True:
             over = False
             call = self._stub.WatchJob(request, timeout=STREAM_S)
             try:
                 for event in call:
-                    patience = Patience(self.patience_s)
+                    self._answered = True
+                    patience = self._patience()
                     request.cursor = event.cursor
                     yield event
                     over = is_over(event.job)
@@ -182,7 +189,7 @@ class Jobs:
                 call.cancel()
             if over:
                 return
-            time.sleep(patience.pause_s(ended))
+            self._pause(patience, ended)
 
     def finished_items(self, job_id: str, *, cursor: int = 0) -> Iterator[pb.Item]:
         """Every item as it is done, in that order, until the job is over."""
@@ -198,9 +205,16 @@ class Jobs:
     def items(self, job_id: str, states: Sequence[pb.ItemState | str] = ()) -> Iterator[pb.Item]:
         """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`."""
         request = pb.ListItemsRequest(job_id=job_id, states=states, page_size=PAGE_SIZE)
+        patience = self._patience()
         while True:
-            with translated():
-                page = self._stub.ListItems(request, timeout=self._timeout_s)
+            try:
+                with translated():
+                    page = self._stub.ListItems(request, timeout=self._timeout_s)
+            except KernelPortError as error:
+                self._pause(patience, error)
+                continue
+            self._answered = True
+            patience = self._patience()
             yield from page.items
             request.page_token = page.next_page_token
             if not request.page_token:
@@ -220,11 +234,16 @@ class Jobs:
         Raises:
             InternalError: when what came is not what the job made.
         """
-        with fetching.Target(item, folder) as target:
-            if not target.is_there():
-                for chunk in self.output(job_id, item.id):
-                    target.write(chunk)
-        return target.path
+        patience = self._patience()
+        while True:
+            try:
+                with fetching.Target(item, folder) as target:
+                    if not target.is_there():
+                        for chunk in self.output(job_id, item.id):
+                            target.write(chunk)
+                return target.path
+            except KernelPortError as error:
+                self._pause(patience, error)
 
     def fetch_manifest(self, job_id: str, folder: Path) -> Path:
         """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
@@ -233,12 +252,16 @@ class Jobs:
             FailedPreconditionError: while the job is active.
             NotFoundError: when there is no such job, or the manifest could not be written.
         """
-        path = folder / MANIFEST
-        with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
-            for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
-                summary.write(answer.summary)
-                manifest.write(answer.chunk)
-        return path
+        path, patience = folder / MANIFEST, self._patience()
+        while True:
+            try:
+                with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+                    for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
+                        summary.write(answer.summary)
+                        manifest.write(answer.chunk)
+                return path
+            except KernelPortError as error:
+                self._pause(patience, error)
 
     def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job."""
@@ -323,5 +346,16 @@ class Jobs:
                     return added
             except KernelPortError as error:
                 # AbortedError: a try that broke off may still be at work.
-                time.sleep(patience.pause_s(error, also=(AbortedError,)))
+                self._pause(patience, error, also=(AbortedError,))
             call = self._stub.AddItems.future(iter(requests))
+
+    def _patience(self) -> Patience:
+        """None before the first answer: the address may be wrong."""
+        return Patience(self.patience_s if self._answered else 0.0)
+
+    def _pause(self, patience: Patience, error: KernelPortError, also: Collection[type[KernelPortError]] = ()) -> None:
+        """Waits for the next try; raises the error when there is to be none."""
+        pause_s = patience.pause_s(error, also)
+        if self.on_retry is not None:
+            self.on_retry(error, pause_s)
+        time.sleep(pause_s)

@@ -6,13 +6,20 @@ from abc import ABC, abstractmethod
 
 from redis.exceptions import RedisError
 
-log = logging.getLogger(__name__)
+from kernelport.connections import outage
+from kernelport.stored import StoredError, tell
 
-INTERVAL_S = 1.0
+log = logging.getLogger(__name__)
 
 
 class Background(ABC):
-    """Looks for work every second and whenever it is kicked, from `start` until `stop`."""
+    """Looks for work every second and whenever it is kicked, from `start` until `stop`.
+
+    Attributes:
+        interval_s: seconds between two looks.
+    """
+
+    interval_s = 1.0
 
     def __init__(self, name: str) -> None:
         """
@@ -49,6 +56,11 @@ class Background(ABC):
             try:
                 self._work()
             except RedisError as error:
-                log.warning("%s: nothing can be done now: %s", self._thread.name, error)
-            self._kicked.wait(INTERVAL_S)
+                outage.tell(error)
+            except StoredError as error:
+                tell(error)
+            except Exception:
+                # The thread lives on for all other jobs. This one comes up again when its lease is over.
+                log.exception("%s failed", self._thread.name)
+            self._kicked.wait(self.interval_s)
             self._kicked.clear()

@@ -28,9 +28,23 @@ class Backlog:
     @classmethod
     def read(cls, redis: Redis, deployment: str) -> Self:
         """The backlog now."""
-        return cls(*map(int, scripts.run(redis, "backlog", deployment)))
+        backlog, looked_at = cls(0, 0, 0, 0), 0
+        while True:
+            looked_at, *some = map(int, scripts.run(redis, "backlog", deployment, looked_at))
+            backlog = backlog._with(*some)
+            if not looked_at:
+                return backlog
 
     @classmethod
     async def read_async(cls, redis: AsyncRedis, deployment: str) -> Self:
         """The backlog now, by an asyncio client."""
-        return cls(*map(int, await scripts.run(redis, "backlog", deployment)))
+        backlog, looked_at = cls(0, 0, 0, 0), 0
+        while True:
+            looked_at, *some = map(int, await scripts.run(redis, "backlog", deployment, looked_at))
+            backlog = backlog._with(*some)
+            if not looked_at:
+                return backlog
+
+    def _with(self, jobs: int, items: int, cost: int, running: int) -> Self:
+        """This and the backlog of further jobs."""
+        return type(self)(self.jobs + jobs, self.items + items, self.cost + cost, self.running + running)

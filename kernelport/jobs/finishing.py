@@ -17,15 +17,24 @@ from typing import IO, Any
 
 from redis import Redis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.background import Background
 from kernelport.jobs.manifest import Inputs, row, summary
-from kernelport.jobs.naming import MANIFEST, SUMMARY
+from kernelport.jobs.naming import MANIFEST, SUMMARY, job_id_of
 from kernelport.jobs.pages import id_digest
-from kernelport.jobs.records import MICROSECONDS, JobRecord, Results, in_order, items_of, results_of
+from kernelport.jobs.records import (
+    MICROSECONDS,
+    JobRecord,
+    Results,
+    in_order,
+    items_of,
+    page_of,
+    results_of,
+)
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
 from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
 
@@ -47,14 +56,16 @@ class Finisher(Background):
         patience_s: how long a job is left to others: writing a million lines would slow a front door's callers down.
     """
 
-    def __init__(self, redis: Redis, artifacts: Artifacts, patience_s: float = 0.0) -> None:
+    def __init__(self, redis: Redis, artifacts: Artifacts, storage: SharedStorage, patience_s: float = 0.0) -> None:
         super().__init__("job-finisher")
         self._redis = redis
         self._artifacts = artifacts
+        self._storage = storage
         self._patience_us = round(patience_s * MICROSECONDS)
 
     def _work(self) -> None:
-        while self._finish_one():
+        self._storage.look()
+        while not self._storage.refusal and self._finish_one():
             pass
 
     def _finish_one(self) -> bool:
@@ -62,10 +73,18 @@ class Finisher(Background):
         found = scripts.run(self._redis, "finishing", round(LEASE_S * MICROSECONDS), self._patience_us)
         if found is None:
             return False
-        job = self._job(found.decode())
-        if job is None:
+        try:
+            self._finish(job_id_of(found, keys.FINISHING_JOBS))
+        except stored.StoredError as error:
+            stored.tell(error)
             self._redis.zrem(keys.FINISHING_JOBS, found)
-            return True
+        return True
+
+    def _finish(self, job_id: str) -> None:
+        job = self._job(job_id)
+        if job is None:
+            self._redis.zrem(keys.FINISHING_JOBS, job_id)
+            return
         state, reason = _end_of(job)
         try:
             files = self._files(job)
@@ -76,20 +95,22 @@ class Finisher(Background):
                 job = self._job(job.id) or job
                 state, reason = _end_of(job)
             else:
-                return True  # another finisher has it by now
+                return  # another finisher has it by now
         except storage_errors() as error:
             message = f"cannot write {self._artifacts.url(f'{job.id}/{MANIFEST}')}: {error}"
             log.warning("job %s: %s", job.id, message)
             tries = int(self._redis.hincrby(keys.job(job.id), "finish_tries", 1))
             if tries < TRIES and job.text("ending") != "failed":
                 self._renew(job.id, FIRST_BACKOFF_S * 2 ** (tries - 1))
-                return True
+                return
             state, reason = "failed", reason or message
+        except stored.StoredError as error:
+            stored.tell(error)
+            state, reason = "failed", f"the job store cannot be read: {error}"
         finished, retention_s = round(time.time() * MICROSECONDS), job.number("retention_s")
         sealed = int(job.is_sealed)
         scripts.run(self._redis, "finish", job.id, job.round, state, reason, finished, retention_s, GRACE_S, sealed)
         log.info("job %s %s %s", job.id, state, reason)
-        return True
 
     def _job(self, job_id: str) -> JobRecord | None:
         fields: Any = self._redis.hgetall(keys.job(job_id))
@@ -130,7 +151,7 @@ class Finisher(Background):
 
     def _spec(self, job_id: str) -> JobSpec:
         value: Any = self._redis.get(keys.job(job_id, "spec"))
-        return JobSpec.FromString(value or b"")
+        return stored.message(JobSpec, value, keys.job(job_id, "spec"))
 
     def _write_page(self, job: JobRecord, number: int, inputs: Inputs, file: IO[str], files: "_Names") -> int:
         """Writes a page's part of the manifest; returns how many of its files are missing."""
@@ -159,14 +180,15 @@ class Finisher(Background):
             for part in ("pages", "states", "attempts", "index"):
                 pipeline.hget(keys.job(job_id, part), str(number))
             page, states, attempts, index = pipeline.execute()
-        return Page.FromString(page), states, attempts or b"", results_of(self._entries(job_id, index or b""))
+        results = results_of(self._entries(job_id, index or b""), keys.job(job_id, "log"))
+        return page_of(page, job_id, number), states or b"", attempts or b"", results
 
     def _entries(self, job_id: str, index: bytes) -> Iterator[bytes]:
         with self._redis.pipeline(transaction=False) as pipeline:
             for number in index.split():
                 pipeline.xrange(keys.job(job_id, "log"), number, number)
             for entries in pipeline.execute():
-                yield from (fields[b"result"] for _, fields in entries)
+                yield from (fields.get(b"result", b"") for _, fields in entries)
 
     def _renew(self, job_id: str, seconds: float) -> None:
         due = round((time.time() + seconds) * MICROSECONDS)

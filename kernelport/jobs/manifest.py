@@ -79,6 +79,7 @@ def row(item: pb.Item, submitted: bytes, inputs: Inputs) -> dict[str, Any]:
         found |= {"format": item.file.rpartition(".")[2], "revision": item.revision, "device": item.device}
         if item.audio_s:
             found["seconds"] = round(item.audio_s, 6)
+        found["warnings"] = list(item.warnings)
     if item.finished_unix_us:
         found["attempts"] = item.attempts
         found["timings"] = {

@@ -6,10 +6,13 @@ import secrets
 import time
 from urllib.parse import quote
 
+from kernelport.stored import StoredError
+
 MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.json"
 # Well below the 255 bytes that file systems allow, so that endings and prefixes fit.
 _MOST_BYTES = 160
+_JOB_ID = re.compile(r"[0-9a-f]{11,16}-[0-9a-f]{8}")
 # Windows takes these for devices whatever their endings are.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
 
@@ -17,6 +20,23 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE
 def new_job_id() -> str:
     """Unique, and sorted by time of creation."""
     return f"{round(time.time() * 1000):011x}-{secrets.token_hex(4)}"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text can be the id of a job: only then it becomes part of a key or a path."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def job_id_of(member: bytes, key: str) -> str:
+    """A job's id as it stands in one of Redis's sets of jobs.
+
+    Raises:
+        StoredError: it is none.
+    """
+    text = member.decode(errors="replace")
+    if not is_job_id(text):
+        raise StoredError(f"{key}: expected the id of a job, got {member[:80]!r}")
+    return text
 
 
 def file_name(item_id: str, suffix: str, *, portable: bool = True) -> str:

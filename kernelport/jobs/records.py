@@ -1,13 +1,16 @@
 """Reads what the job store holds: jobs and items as the contract shows them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from kernelport import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.naming import file_name
-from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
 from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
+from kernelport.webhooks.addresses import masked
 
 MICROSECONDS = 1_000_000
 DEFAULT_PRIORITY = 100
@@ -23,6 +26,9 @@ STATES: dict[str, pb.JobState] = {
     "expired": pb.JOB_STATE_EXPIRED,
     "deleting": pb.JOB_STATE_DELETING,
 }
+MAX_TEXT_BYTES = 2**20
+# What the names of files end in, as formats of outputs say.
+_SUFFIX = re.compile(r"[a-z0-9]{0,8}")
 _ITEM_STATES: dict[int, pb.ItemState] = {
     ord("w"): pb.ITEM_STATE_WAITING,
     ord("r"): pb.ITEM_STATE_RUNNING,
@@ -37,7 +43,7 @@ Results = dict[int, tuple[BatchResult, ItemResult]]
 
 
 class JobRecord:
-    """A job's hash in Redis.
+    """A job's hash in Redis. Whatever reads a field that is not as it was written raises StoredError.
 
     Args:
         fields: as HGETALL gives them, without `decode_responses`.
@@ -49,11 +55,14 @@ class JobRecord:
 
     def text(self, field: str) -> str:
         """A field as text; empty when there is none."""
-        return self._fields.get(field.encode(), b"").decode()
+        return stored.text(self._fields.get(field.encode()), self._where(field), MAX_TEXT_BYTES)
 
     def number(self, field: str) -> int:
         """A field as a whole number; 0 when there is none."""
-        return int(self._fields.get(field.encode()) or 0)
+        return stored.number(self._fields.get(field.encode()), self._where(field))
+
+    def _where(self, field: str) -> str:
+        return f"{keys.job(self.id)} {field}"
 
     @property
     def state(self) -> str:
@@ -63,7 +72,7 @@ class JobRecord:
     @property
     def spec(self) -> pb.JobSpec:
         """The spec as the contract shows it: without the data of shared inputs, without secrets."""
-        return pb.JobSpec.FromString(self._fields[b"spec"])
+        return stored.message(pb.JobSpec, self._fields.get(b"spec"), self._where("spec"), stored.MAX_RECORD_BYTES)
 
     @property
     def deployment(self) -> str:
@@ -106,22 +115,31 @@ class JobRecord:
 
     def job(self) -> pb.Job:
         """The job as the contract shows it."""
-        state = STATES[self.text("state")]
+        state = STATES.get(self.text("state"))
+        if state is None:
+            raise stored.StoredError(
+                f"{self._where('state')}: expected the state of a job, got {self.text('state')!r:.80}"
+            )
         if self.text("ending") == "cancelled" and not self.is_final:
             state = pb.JOB_STATE_CANCELLING
-        return pb.Job(
-            id=self.id,
-            spec=self.spec,
-            state=state,
-            reason=self.text("reason"),
-            sealed=self.is_sealed,
-            progress=self._progress(),
-            output_url=self.text("output_url"),
-            created_unix_us=self.number("created"),
-            started_unix_us=self.number("started"),
-            finished_unix_us=self.number("finished"),
-            expires_unix_us=self.number("expires"),
-        )
+        try:
+            return pb.Job(
+                id=self.id,
+                spec=self.spec,
+                state=state,
+                reason=self.text("reason"),
+                sealed=self.is_sealed,
+                progress=self._progress(),
+                output_url=self.text("output_url"),
+                created_unix_us=self.number("created"),
+                started_unix_us=self.number("started"),
+                finished_unix_us=self.number("finished"),
+                expires_unix_us=self.number("expires"),
+            )
+        except stored.StoredError:
+            raise
+        except ValueError as error:  # a count below 0
+            raise stored.StoredError(f"{keys.job(self.id)}: {error}") from None
 
     def _progress(self) -> pb.JobProgress:
         items, running, succeeded, failed = (
@@ -145,23 +163,57 @@ class JobRecord:
 
 
 def shown(spec: pb.JobSpec) -> pb.JobSpec:
-    """A spec without the data of shared inputs, and without secrets."""
+    """A spec without the data of shared inputs, and without secrets, those in URLs included."""
     public = pb.JobSpec()
     public.CopyFrom(spec)
     for tensor in public.shared_inputs:
         tensor.ClearField("data")
     if public.HasField("webhook"):
         public.webhook.ClearField("secret")
+        public.webhook.url = masked(public.webhook.url)
     return public
 
 
-def results_of(entries: Iterable[bytes]) -> Results:
-    """The results in serialized log entries of one page; a later one replaces an earlier one."""
+def result_of(entry: bytes, where: str) -> BatchResult:
+    """What came of a batch.
+
+    Args:
+        entry: from the job's log.
+        where: that is, for people.
+
+    Raises:
+        StoredError: it is none.
+    """
+    batch = stored.message(BatchResult, entry, where)
+    if not _SUFFIX.fullmatch(batch.suffix) or any(item.position >= PAGE_ITEMS for item in batch.items):
+        raise stored.StoredError(f"{where}: expected a result with positions in a page and the ending of a file's name")
+    return batch
+
+
+def results_of(entries: Iterable[bytes], where: str) -> Results:
+    """The results in serialized log entries of one page; a later one replaces an earlier one.
+
+    Raises:
+        StoredError: one cannot be read.
+    """
     results: Results = {}
     for entry in entries:
-        batch = BatchResult.FromString(entry)
+        batch = result_of(entry, where)
         results.update((item.position, (batch, item)) for item in batch.items)
     return results
+
+
+def page_of(value: bytes | None, job_id: str, number: int) -> Page:
+    """A page of a job.
+
+    Raises:
+        StoredError: there is none, or it is something else.
+    """
+    where = f"{keys.job(job_id, 'pages')} {number}"
+    page = stored.message(Page, value, where)
+    if len(page.items) > PAGE_ITEMS or sorted(page.places) != list(range(len(page.items))):
+        raise stored.StoredError(f"{where}: expected at most {PAGE_ITEMS} items, each in a place of its own")
+    return page
 
 
 def states_in(job: JobRecord, states: bytes) -> set[pb.ItemState]:
@@ -170,11 +222,19 @@ def states_in(job: JobRecord, states: bytes) -> set[pb.ItemState]:
 
 
 def _state(job: JobRecord, state: int) -> pb.ItemState:
+    if state not in _ITEM_STATES:
+        raise stored.StoredError(f"{keys.job(job.id, 'states')}: expected states of items, got {state:#x}")
     return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
 
 
 def items_of(job: JobRecord, page: Page, states: bytes, attempts: bytes, results: Results) -> Iterator[pb.Item]:
-    """A page's items in the order of submission."""
+    """A page's items in the order of submission.
+
+    Raises:
+        StoredError: one cannot be read, or its state.
+    """
+    if len(states) != len(page.items) or (attempts and len(attempts) != len(states)):
+        raise stored.StoredError(f"{keys.job(job.id, 'states')}: expected {len(page.items)} states, got {len(states)}")
     for position in in_order(page):
         yield item_of(job, page, position, states[position], attempts, results.get(position))
 
@@ -198,7 +258,7 @@ def item_of(
         state: its byte in the page's states.
         attempts: how often workers took the page's items, a byte each; empty when none was taken since version 0.1.0.
     """
-    new = pb.NewItem.FromString(page.items[position])
+    new = stored.message(pb.NewItem, page.items[position], keys.job(job.id, "pages"))
     item = pb.Item(
         id=new.id, index=page.first_index + page.places[position], state=_state(job, state), text=text_of(new)
     )
@@ -219,6 +279,7 @@ def item_of(
         item.file_bytes = own.file_bytes
         item.sha256 = own.sha256
         item.audio_s = own.audio_s
+        item.warnings.extend(own.warnings)
     return item
 
 

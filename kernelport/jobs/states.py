@@ -42,7 +42,7 @@ VERBS: dict[Verb, str] = {
     "add": "`AddItems` with further items",
     "seal": "`AddItems` with `seal`",
     "cancel": "`CancelJob`",
-    "deadline": "its deadline passes; or it is open and got no items for its retention",
+    "deadline": "its deadline passes; or it is open and got no items for too long",
     "storage": "a worker cannot keep an output",
     "last item": "nothing runs any more, and nothing waits or may start",
     "written": "the manifest is written, or files are missing",

@@ -10,11 +10,13 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport import durability, keys, metrics
+from kernelport import durability, keys, metrics, stored
 from kernelport.artifacts import Artifacts, storage_errors
 from kernelport.jobs import scripts
 from kernelport.jobs.background import Background
+from kernelport.jobs.naming import job_id_of
 from kernelport.jobs.records import MICROSECONDS, JobRecord
+from kernelport.jobs.storage import SharedStorage
 
 log = logging.getLogger(__name__)
 
@@ -28,36 +30,53 @@ _JOBS_AT_ONCE = 100
 class Sweeper(Background):
     """Sweeps from `start` until `stop`; a kick says that a deletion has begun."""
 
-    def __init__(self, redis: Redis, artifacts: Artifacts) -> None:
+    def __init__(self, redis: Redis, artifacts: Artifacts, storage: SharedStorage) -> None:
         super().__init__("job-sweeper")
         self._redis = redis
+        self._storage = storage
         self._artifacts = artifacts
         # Deletions that began before this are on the disk of Redis, in microseconds of its clock.
         self._kept_until = -1
 
     def _work(self) -> None:
         # What is half deleted when it is stopped another process goes on with.
-        while not self._stopped and any([self._expire(), self._sweep()]):
+        while not (self._stopped or self._storage.refusal) and any([self._expire(), self._sweep()]):
             pass
 
     def _expire(self) -> bool:
         """Begins to delete jobs whose retention is over, if there are any."""
         now = round(time.time() * MICROSECONDS)
         expired: Any = self._redis.zrangebyscore(keys.EXPIRING_JOBS, "-inf", now, start=0, num=_JOBS_AT_ONCE)
-        for value in expired:
-            job_id = value.decode()
-            fields: Any = self._redis.hgetall(keys.job(job_id))
-            outputs = bool(fields) and JobRecord(job_id, fields).spec.delete_outputs
-            scripts.run(self._redis, "delete", job_id, "expire", int(outputs))
-            log.info("job %s: its retention is over", job_id)
+        for member in expired:
+            try:
+                self._expire_job(job_id_of(member, keys.EXPIRING_JOBS))
+            except stored.StoredError as error:
+                stored.tell(error)
+                self._redis.zrem(keys.EXPIRING_JOBS, member)
         return bool(expired)
+
+    def _expire_job(self, job_id: str) -> None:
+        fields: Any = self._redis.hgetall(keys.job(job_id))
+        outputs = False
+        try:
+            outputs = bool(fields) and JobRecord(job_id, fields).spec.delete_outputs
+        finally:  # what cannot be read goes, too, and its outputs stay
+            scripts.run(self._redis, "delete", job_id, "expire", int(outputs))
+        log.info("job %s: its retention is over", job_id)
 
     def _sweep(self) -> bool:
         """Deletes some files of the job that is due, if any: those that are due behind it need not wait for all."""
         found = scripts.run(self._redis, "sweeping", round(LEASE_S * MICROSECONDS))
         if found is None:
             return False
-        job_id, since, now = found[0].decode(), int(found[1]), int(found[2])
+        member, *times = found
+        try:
+            job_id = job_id_of(member, keys.DELETING_JOBS)
+            since, now = (stored.number(value, keys.job(job_id)) for value in times)
+        except stored.StoredError as error:
+            stored.tell(error)
+            self._redis.zrem(keys.DELETING_JOBS, member)
+            return True
         if since > self._kept_until:
             # Else Redis, killed now, could have the job as it was before, and without files. What stands before this
             # mark in its append-only file is on the disk when the mark is.
@@ -73,8 +92,9 @@ class Sweeper(Background):
         try:
             deleted = self._artifacts.delete_some(job_id)
         except storage_errors() as error:
-            tries: Any = self._redis.hget(keys.job(job_id), "delete_tries")
-            backoff_s = min(FIRST_BACKOFF_S * 2 ** min(int(tries or 0), 10), LONGEST_BACKOFF_S)
+            value: Any = self._redis.hget(keys.job(job_id), "delete_tries")
+            tries = stored.number(value, keys.job(job_id))
+            backoff_s = min(FIRST_BACKOFF_S * 2 ** min(tries, 10), LONGEST_BACKOFF_S)
             message = f"cannot delete {self._artifacts.url(job_id)}: {error}"
             scripts.run(self._redis, "swept", job_id, 0, message, round(backoff_s * MICROSECONDS))
             metrics.JOB_DELETE_FAILURES.inc()

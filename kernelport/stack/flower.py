@@ -13,6 +13,7 @@ from pathlib import Path
 from kernelport.errors import install_hint
 from kernelport.settings import PREFIX, SettingsError
 from kernelport.stack.processes import module_command
+from kernelport.stack.state_folder import make_state_folder, private_folder, write_private
 
 DEFAULT_FLOWER_LISTEN = "127.0.0.1:5555"
 FLOWER_COMMAND = module_command("kernelport_workers", "-A", "kernelport_workers.app", "flower")
@@ -45,9 +46,13 @@ def flower_environment(listen: str, state_dir: Path, say: Callable[[str], None])
     if importlib.util.find_spec("flower") is None:
         raise FlowerNotFoundError(f"Flower is not installed: {install_hint('flower')}")
     host, _, port = listen.rpartition(":")
-    folder = state_dir / "flower"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_state_folder(state_dir)
+    folder = private_folder(state_dir / "flower")
+    config = folder / "flowerconfig.py"
+    write_private(config, "")
     return {
+        # Else Flower runs a file of this name in the current folder.
+        "FLOWER_CONF": str(config.absolute()),
         "FLOWER_ADDRESS": host.strip("[]"),
         "FLOWER_PORT": port,
         "FLOWER_BASIC_AUTH": f"{USER}:{_password(folder / 'password', f'http://{listen}', say)}",
@@ -71,10 +76,7 @@ def _password(file: Path, url: str, say: Callable[[str], None]) -> str:
         return given
     if not file.exists():
         password = secrets.token_urlsafe(16)
-        draft = file.with_suffix(f".{os.getpid()}.tmp")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600), "w") as opened:
-            opened.write(password)
-        draft.replace(file)
+        write_private(file, password)
         # Shown to a person, this once; a log is to hold no password.
         shown = f" {password}" if sys.stdout.isatty() else ""
         say(f"Flower at {url}, user {USER}, new password{shown} kept in {file}")

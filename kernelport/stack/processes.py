@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from kernelport.registry import REFUSED
+from kernelport.stack.state_folder import open_private
+
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.5
@@ -41,6 +44,7 @@ class Child:
     Attributes:
         restarts: how often it was started again, or is about to be.
         has_failed: it is not started again.
+        was_refused: that is because it ended with REFUSED, and to start it again is of no use.
         reason: how it ended last, with the last line of its log; empty while it never has.
     """
 
@@ -51,19 +55,23 @@ class Child:
         environment: Mapping[str, str],
         log_file: Path,
         on_exit: Callable[[], bool] = lambda: True,
+        umask: int = -1,
     ) -> None:
         """
         Args:
             on_exit: called each time the process has ended without being asked to; says whether it had got to work.
+            umask: of the process; this one's own when negative.
         """
         self.name = name
         self.log_file = log_file
         self.restarts = 0
         self.has_failed = False
+        self.was_refused = False
         self.reason = ""
         self._command = list(command)
         self._environment = dict(environment)
         self._on_exit = on_exit
+        self._umask = umask
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._started = threading.Event()
@@ -111,7 +119,7 @@ class Child:
         backoff_s, has_worked = FIRST_BACKOFF_S, False
         while not self._stopping.is_set():
             started_at = time.monotonic()
-            with self.log_file.open("ab") as output:
+            with open(self.log_file, "ab", opener=open_private) as output:
                 log_begins = output.tell()
                 self._process = subprocess.Popen(
                     [*_dying_with_parent(), *self._command],
@@ -119,6 +127,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    umask=self._umask,
                     start_new_session=True,  # Ctrl-C is the parent's to handle, in order
                 )
             self._started.set()
@@ -127,6 +136,10 @@ class Child:
                 return
             has_worked |= self._on_exit() or code == 0
             self.reason = f"{_how(code)}: {' '.join(self._log_since(log_begins)[-1:])}".removesuffix(": ")
+            if code == REFUSED:
+                self.was_refused = self.has_failed = True
+                log.error("%s %s", self.name, self.reason)
+                return
             if not has_worked and self.restarts + 1 >= MOST_STARTS:
                 self.has_failed = True
                 log.error("%s %s; given up after %d starts", self.name, self.reason, MOST_STARTS)

@@ -50,10 +50,15 @@ def redis_version(server: Path) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def redis_command(server: Path, port: int, data_dir: Path) -> list[str]:
-    """The command line: loopback only, append-only persistence, refuse rather than evict when memory is full."""
+def redis_command(server: Path, port: int, data_dir: Path, config: Path | None = None) -> list[str]:
+    """The command line: loopback only, append-only persistence, refuse rather than evict when memory is full.
+
+    Args:
+        config: a file with what the command line must not show, such as a password.
+    """
     return [
         str(server),
+        *([str(config)] if config else []),
         *("--bind", "127.0.0.1"),
         *("--port", str(port)),
         *("--dir", str(data_dir)),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kernelport.settings import PREFIX, default_state_dir
+from kernelport.stack.state_folder import write_private
 
 _NAME = "running.json"
 _REDIS_URL = f"{PREFIX}REDIS_URL"
@@ -30,10 +31,7 @@ class Running:
 
     def write(self, state_dir: Path) -> None:
         """Writes it down, for this user's eyes alone."""
-        draft = state_dir / f"{_NAME}.{os.getpid()}.tmp"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(self), file)
-        draft.replace(state_dir / _NAME)
+        write_private(state_dir / _NAME, json.dumps(asdict(self)))
 
 
 def forget_running(state_dir: Path) -> None:

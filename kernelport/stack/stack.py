@@ -2,7 +2,9 @@
 
 import fcntl
 import hashlib
+import logging
 import os
+import secrets
 import shutil
 import socket
 import time
@@ -14,25 +16,40 @@ from typing import IO, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from redis import Redis
-from redis.backoff import ConstantBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
-from kernelport.registry import forget
-from kernelport.settings import MAX_PORT, Settings
+from kernelport.client import channel_options
+from kernelport.connections import connect, parameters, problem, shown
+from kernelport.leases import end_leases
+from kernelport.registry import forget, holds_revision, is_live
+from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
 from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.running_file import Running, forget_running
+from kernelport.stack.state_folder import (
+    forget_redis_url,
+    keep_redis_url,
+    make_state_folder,
+    open_private,
+    private_folder,
+    write_private,
+)
 from kernelport.stack.worker_command import worker_command
+
+log = logging.getLogger(__name__)
 
 READY_POLL_S = 0.05
 # Beyond `stop_s`, which it has for the calls in flight.
 FRONT_DOOR_MARGIN_S = 5.0
 WORKER_STOP_S = 30.0
+REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
+# A status line waits no longer for Redis.
+REDIS_TIMEOUT_S = 1.0
+# Files that only this user can read.
+PRIVATE_UMASK = 0o077
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -45,8 +62,9 @@ class Status:
     """One line of the live status.
 
     Attributes:
-        state: `starting`, `serving`, `restarting`, or `failed` for a worker that never got to work.
-        reason: how the process ended last; empty while it serves, or has never ended.
+        state: `starting`, `serving`, `restarting`, `failed` for a worker that never got to work, or `failing` for a
+            Redis that cannot be reached or refuses writes.
+        reason: how the process ended last, or what Redis says; empty while it serves, or has never ended.
     """
 
     name: str
@@ -85,14 +103,18 @@ class Stack:
         self.settings = replace(
             settings,
             listen=f"{host}:{port if port not in ('', '0') else free_port()}",
-            redis_url=redis_url or f"redis://127.0.0.1:{free_port()}/0",
+            # Loopback is open to every user of the machine.
+            redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(state_dir.absolute() / "artifacts"),
         )
         self.deployments = list(dict.fromkeys(deployments))
         self._workers = _named_workers(deployments)
+        self._worker_ids = {
+            name: f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}" for name in self._workers
+        }
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
-        self._redis = Redis.from_url(self.settings.redis_url, retry=Retry(ConstantBackoff(0), 0))
+        self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
 
     @property
     def target(self) -> str:
@@ -101,7 +123,8 @@ class Stack:
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
 
     def start(self) -> None:
-        """Starts Redis, then the rest.
+        """Starts Redis, then the rest. On a Redis that others may use, too, the front door is left to `wait_settled`:
+        until our workers are known not to be refused, it would answer with the models of others.
 
         Raises:
             StackError: when another stack uses the state directory, or Redis does not start.
@@ -113,19 +136,21 @@ class Stack:
             self._share_memory()
             if self._embedded_redis:
                 self._start_redis()
-            self._start("front-door", module_command("kernelport_api"))
+            elif why_not := problem(self._redis):
+                log.warning("waiting for the Redis at %s: %s", shown(self.settings.redis_url), why_not)
+            if self._embedded_redis or not self.deployments:
+                self._start_front_door()
             if self._flower is not None:
-                self._start("flower", FLOWER_COMMAND, environment=self._flower)
-            for index, (child, name) in enumerate(self._workers.items(), 1):
-                worker_id = f"{child.removeprefix('worker-')}-{os.getpid()}"
+                self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
+            for index, (name, deployment) in enumerate(self._workers.items(), 1):
                 metrics_listen = _port_after(self.settings.metrics_listen, index)
                 self._start(
-                    child,
-                    worker_command([name]),
-                    replace(self.settings, worker_id=worker_id, metrics_listen=metrics_listen),
+                    name,
+                    worker_command([deployment]),
+                    replace(self.settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
                     # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was
                     # in the registry had loaded its model.
-                    on_exit=lambda worker_id=worker_id: self._forget(worker_id),  # type: ignore[misc]
+                    on_exit=lambda name=name: self._forget(name),  # type: ignore[misc]
                 )
             Running(os.getpid(), self.target, self.settings.to_environment()).write(self._state_dir)
         except BaseException:
@@ -150,17 +175,26 @@ class Stack:
             Why those deployments that do not serve do not, by name.
 
         Raises:
-            StackError: when the front door does not serve, or Redis or Flower has ended; with the end of its log.
+            StackError: when the front door does not serve, or Redis or Flower has ended; with the end of its log. Also
+                when a worker is refused, because others serve another revision of its deployment.
         """
         deadline = time.monotonic() + timeout_s
+        if "front-door" not in self.children:
+            while not (stopped() or self._are_admitted() or time.monotonic() > deadline):
+                self._check_services()
+                time.sleep(READY_POLL_S)
+            self._check_services()
+            if stopped():
+                return {}
+            self._start_front_door()
         failed: dict[str, str] = {}
-        waiting = [("", "front-door"), *((name, child) for child, name in self._workers.items())]
-        with grpc.insecure_channel(self.target) as channel:
+        waiting = [("", "front-door"), *((deployment, name) for name, deployment in self._workers.items())]
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             while waiting and not stopped():
                 service, name = waiting[0]
                 child, is_late = self.children[name], time.monotonic() > deadline
-                if _is_serving(health, service):
+                if self._serves(name, health):
                     waiting.pop(0)
                 elif service and (child.has_failed or is_late):
                     reason = child.reason if child.has_failed else f"was not ready within {timeout_s:g} s"
@@ -174,10 +208,16 @@ class Stack:
         return failed
 
     def status(self) -> list[Status]:
-        """The state of every process now."""
-        with grpc.insecure_channel(self.target) as channel:
+        """The state of every process now.
+
+        Raises:
+            StackError: when a worker was refused: it could not come back, because others came with another revision.
+        """
+        self._check_workers()
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
-            return [self._status_of(child, health) for child in self.children.values()]
+            found = [self._status_of(child, health) for child in self.children.values()]
+        return found if self._embedded_redis else [self._status_of_redis(None), *found]
 
     def stop(self) -> None:
         """Stops the front door, then the workers, then Redis; returns when all are gone."""
@@ -197,6 +237,8 @@ class Stack:
                 child.terminate()
             for child in running:
                 child.join(timeout_s)
+        if self._embedded_redis and self._lock is not None:
+            forget_redis_url(self._state_dir)
         if self.settings.shared_dir:
             shutil.rmtree(self.settings.shared_dir, ignore_errors=True)
         self._redis.close()
@@ -213,8 +255,9 @@ class Stack:
         self.stop()
 
     def _lock_state_dir(self) -> None:
-        (self._state_dir / "logs").mkdir(parents=True, exist_ok=True)
-        self._lock = (self._state_dir / "lock").open("w")
+        make_state_folder(self._state_dir)
+        private_folder(self._state_dir / "logs")
+        self._lock = open(self._state_dir / "lock", "w", opener=open_private)  # noqa: SIM115 - it is held until `stop`
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -237,12 +280,17 @@ class Stack:
         shared = SharedFolder.create(f"kernelport-{os.getuid()}-{digest[:16]}")
         self.settings = replace(self.settings, shared_dir=str(shared or ""))
 
+    def _start_front_door(self) -> None:
+        self._start("front-door", module_command("kernelport_api"))
+
     def _start_redis(self) -> None:
-        data = self._state_dir / "redis"
-        data.mkdir(exist_ok=True)
-        port = int(self.settings.redis_url.rpartition(":")[2].partition("/")[0])
-        child = self._start("redis", redis_command(find_redis_server(), port, data))
-        deadline = time.monotonic() + 60
+        data, config = private_folder(self._state_dir / "redis"), self._state_dir / "redis.conf"
+        found = parameters(self.settings.redis_url)
+        write_private(config, f"requirepass {found['password']}\n")
+        command = redis_command(find_redis_server(), found["port"], data, config)
+        child = self._start("redis", command, umask=PRIVATE_UMASK)
+        keep_redis_url(self._state_dir, self.settings.redis_url)
+        deadline = time.monotonic() + REDIS_START_S
         while not self._redis_answers():
             if child.restarts or time.monotonic() > deadline:
                 raise StackError(f"Redis did not start; its log {child.log_file} ends:\n{child.log_tail()}")
@@ -270,27 +318,56 @@ class Stack:
         settings: Settings | None = None,
         on_exit: Callable[[], bool] = lambda: True,
         environment: Mapping[str, str] | None = None,
+        umask: int = -1,
     ) -> Child:
-        told = {**os.environ, **(settings or self.settings).to_environment(), **(environment or {})}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
+        told = {**inherited, **(settings or self.settings).to_environment(), **(environment or {})}
         child = Child(
-            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit
+            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit, umask
         )
         self.children[name] = child
         child.start()
         return child
 
+    def _are_admitted(self) -> bool:
+        """Whether no worker of another revision comes in the way of ours any more, nor ours in theirs."""
+        try:
+            return all(
+                holds_revision(self._redis, deployment, self._worker_ids[name]) or self.children[name].has_failed
+                for name, deployment in self._workers.items()
+            )
+        except RedisError:
+            return True  # as the front door is to say
+
+    def _check_workers(self) -> None:
+        for child in self.children.values():
+            if child.was_refused:
+                raise StackError(f"{child.name} {child.reason}; its log is {child.log_file}")
+
     def _check_services(self) -> None:
+        self._check_workers()
         for child in self.children.values():
             if child.restarts and not child.name.startswith("worker-"):
                 raise StackError(
                     f"{child.name} ended while starting; its log {child.log_file} ends:\n{child.log_tail()}"
                 )
 
-    def _forget(self, worker_id: str) -> bool:
+    def _forget(self, name: str) -> bool:
         try:
-            return forget(self._redis, worker_id)
+            worker_id = self._worker_ids[name]
+            was_in = forget(self._redis, worker_id, [self._workers[name]])
+            end_leases(self._redis, worker_id.__eq__)
+            return was_in
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself
+
+    def _serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
+        """Whether the front door serves, and where it is a worker's name, its deployment by that worker."""
+        try:
+            ours = name not in self._workers or is_live(self._redis, self._worker_ids[name])
+        except RedisError:
+            return False
+        return ours and _is_serving(health, self._workers.get(name, ""))
 
     def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
         if child.has_failed:
@@ -298,13 +375,18 @@ class Stack:
         elif child.pid is None:
             state = "restarting"
         elif child.name == "redis":
-            state = "serving" if self._redis_answers() else "starting"
+            return self._status_of_redis(child)
         elif child.name == "flower":
             state = "serving" if self._flower_answers() else "starting"
         else:
-            service = self._workers.get(child.name, "")
-            state = "serving" if _is_serving(health, service) else "starting"
+            state = "serving" if self._serves(child.name, health) else "starting"
         return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
+
+    def _status_of_redis(self, child: Child | None) -> Status:
+        """The state of a Redis that runs, here as a child or elsewhere."""
+        why_not = problem(self._redis)
+        pid, restarts = (child.pid, child.restarts) if child else (None, 0)
+        return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
 
 
 def _named_workers(deployments: Sequence[str]) -> dict[str, str]:

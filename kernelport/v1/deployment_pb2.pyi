@@ -75,18 +75,24 @@ class Deployment(_message.Message):
     def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., manifest: _Optional[str] = ..., image: _Optional[str] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., live_workers: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping]]] = ...) -> None: ...
 
 class Worker(_message.Message):
-    __slots__ = ("id", "host", "pid", "device", "ready_unix_s")
+    __slots__ = ("id", "host", "pid", "device", "ready_unix_s", "revision", "compute_path", "jobs_refused")
     ID_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     READY_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
+    JOBS_REFUSED_FIELD_NUMBER: _ClassVar[int]
     id: str
     host: str
     pid: int
     device: str
     ready_unix_s: int
-    def __init__(self, id: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., device: _Optional[str] = ..., ready_unix_s: _Optional[int] = ...) -> None: ...
+    revision: str
+    compute_path: str
+    jobs_refused: str
+    def __init__(self, id: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., device: _Optional[str] = ..., ready_unix_s: _Optional[int] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., jobs_refused: _Optional[str] = ...) -> None: ...
 
 class Signature(_message.Message):
     __slots__ = ("inputs", "outputs", "batchable", "row_independence", "reason")

@@ -39,8 +39,9 @@ class InferenceServiceStub:
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
       INVALID_ARGUMENT    a field is malformed or does not fit what the model declares
       NOT_FOUND           no deployment has this name
-      ALREADY_EXISTS      request_id was used before, with another request
-      UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached
+      ALREADY_EXISTS      request_id was used before, with another request or for another deployment
+      UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached; the message says where the
+                          request may still run
       RESOURCE_EXHAUSTED  the request is over the size limit, or too many requests wait
       DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
       CANCELLED           the caller hung up
@@ -58,8 +59,9 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
       INVALID_ARGUMENT    a field is malformed or does not fit what the model declares
       NOT_FOUND           no deployment has this name
-      ALREADY_EXISTS      request_id was used before, with another request
-      UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached
+      ALREADY_EXISTS      request_id was used before, with another request or for another deployment
+      UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached; the message says where the
+                          request may still run
       RESOURCE_EXHAUSTED  the request is over the size limit, or too many requests wait
       DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
       CANCELLED           the caller hung up
@@ -80,8 +82,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors carry google.rpc.ErrorInfo, and where they apply BadRequest and RetryInfo:
           INVALID_ARGUMENT    a field is malformed or does not fit what the model declares
           NOT_FOUND           no deployment has this name
-          ALREADY_EXISTS      request_id was used before, with another request
-          UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached
+          ALREADY_EXISTS      request_id was used before, with another request or for another deployment
+          UNAVAILABLE         nobody serves the deployment now, or the queue cannot be reached; the message says where the
+                              request may still run
           RESOURCE_EXHAUSTED  the request is over the size limit, or too many requests wait
           DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
           CANCELLED           the caller hung up

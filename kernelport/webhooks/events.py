@@ -1,6 +1,7 @@
 """Which event of a job is due, and what it says."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Self
 
 from google.protobuf.json_format import MessageToDict
 
+from kernelport import stored
 from kernelport.v1 import job_pb2 as pb
 
 DEFAULT_PROGRESS_INTERVAL_S = 10.0
@@ -17,6 +19,9 @@ _FINAL = {
     pb.JOB_STATE_CANCELLED: pb.WEBHOOK_EVENT_CANCELLED,
     pb.JOB_STATE_EXPIRED: pb.WEBHOOK_EVENT_EXPIRED,
 }
+# An id is a header of the POST.
+_ID = re.compile(r"[0-9a-zA-Z.-]{1,200}")
+MAX_BODY_BYTES = 2**20
 _ALL_BUT_PROGRESS = frozenset({pb.WEBHOOK_EVENT_STARTED, *_FINAL.values()})
 
 
@@ -37,9 +42,13 @@ class Told:
     at: int = 0
 
     @classmethod
-    def of(cls, fields: Mapping[bytes, bytes]) -> Self:
-        """What the fields of a hash say."""
-        return cls(*(int(fields.get(name, b"0")) for name in (b"started", b"finished", b"done", b"at")))
+    def of(cls, fields: Mapping[bytes, bytes], where: str) -> Self:
+        """What the fields of a hash say.
+
+        Raises:
+            StoredError: they are not as they were written.
+        """
+        return cls(*(stored.number(fields.get(name), where) for name in (b"started", b"finished", b"done", b"at")))
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,57 @@ class Event:
     id: str
     kind: pb.WebhookEvent
     told: Told
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An event that has not arrived yet, as it is kept: the job may go on meanwhile.
+
+    Attributes:
+        event: its id.
+        kind: a WebhookEvent.
+        body: what is posted.
+        tries: that have failed.
+        since: when it became due, in microseconds of Unix time.
+        then_finished: what `Told.finished` is once it has arrived.
+        then_done: what `Told.done` is once it has arrived.
+    """
+
+    event: str
+    kind: int
+    body: bytes
+    tries: int
+    since: int
+    then_finished: int
+    then_done: int
+
+    @classmethod
+    def first(cls, event: Event, body: bytes, now_us: int) -> Self:
+        """An event that is due now."""
+        return cls(event.id, int(event.kind), body, 0, now_us, event.told.finished, event.told.done)
+
+    @classmethod
+    def of(cls, fields: Mapping[bytes, bytes], where: str) -> Self | None:
+        """What the fields of a hash say; None when nothing is kept.
+
+        Raises:
+            StoredError: they are not as they were written.
+        """
+        if b"event" not in fields:
+            return None
+        event, body = stored.text(fields[b"event"], where, 200), fields.get(b"body", b"")
+        numbers = (fields.get(name) for name in (b"kind", b"tries", b"since", b"then_finished", b"then_done"))
+        kind, tries, since, finished, done = (stored.number(value, where) for value in numbers)
+        stored.text(body, where, MAX_BODY_BYTES)
+        if not _ID.fullmatch(event) or kind not in pb.WebhookEvent.values():
+            raise stored.StoredError(f"{where}: expected the id and the kind of an event")
+        return cls(event, kind, body, tries, since, finished, done)
+
+    def is_overtaken(self, job: pb.Job) -> bool:
+        """Whether a later event is due that makes this one worthless: the job's end, or of progress newer progress."""
+        if (final := _FINAL.get(job.state)) is not None and final in _wanted(job):
+            return self.event != _final_id(job)
+        return self.kind == pb.WEBHOOK_EVENT_PROGRESS and _done(job) != self.then_done
 
 
 def due(job: pb.Job, told: Told, now_us: int) -> Event | None:
@@ -73,27 +133,15 @@ def due(job: pb.Job, told: Told, now_us: int) -> Event | None:
     return None
 
 
-def is_overtaken(job: pb.Job, event_id: str, kind: int, done: int) -> bool:
-    """Whether a later event is due that makes an earlier one, which has not arrived, worthless: the job's end, or of
-    progress newer progress.
-
-    Args:
-        kind: a WebhookEvent.
-        done: how many items were done by the earlier event.
-    """
-    if (final := _FINAL.get(job.state)) is not None and final in _wanted(job):
-        return event_id != _final_id(job)
-    return kind == pb.WEBHOOK_EVENT_PROGRESS and _done(job) != done
-
-
 def next_progress_us(job: pb.Job, told: Told) -> int:
     """The first moment at which progress may be told again, in microseconds of Unix time."""
     return told.at + round((job.spec.webhook.progress_interval_s or DEFAULT_PROGRESS_INTERVAL_S) * 1e6)
 
 
-def wants_progress(job: pb.Job) -> bool:
-    """Whether the webhook is to be told of progress that there will be."""
-    return pb.WEBHOOK_EVENT_PROGRESS in job.spec.webhook.events and job.state not in _FINAL
+def waits_for_progress(job: pb.Job, told: Told) -> bool:
+    """Whether there is progress that the webhook is to be told of later."""
+    wanted = pb.WEBHOOK_EVENT_PROGRESS in job.spec.webhook.events and job.state not in _FINAL
+    return wanted and _done(job) != told.done
 
 
 def _wanted(job: pb.Job) -> frozenset[pb.WebhookEvent]:

@@ -12,17 +12,22 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, fields
 from typing import Any, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
+from kernelport.connections import outage
 from kernelport.jobs import scripts
+from kernelport.jobs.naming import job_id_of
 from kernelport.jobs.records import JobRecord
 from kernelport.v1 import job_pb2 as pb
-from kernelport.webhooks.events import Event, Told, body_of, due, is_overtaken, next_progress_us, wants_progress
-from kernelport.webhooks.posting import PostError, parse_networks, post
+from kernelport.webhooks.addresses import masked, parse_networks
+from kernelport.webhooks.endpoints import Endpoints
+from kernelport.webhooks.events import Pending, Told, body_of, due, next_progress_us, waits_for_progress
+from kernelport.webhooks.posting import PostError, post
 from kernelport.webhooks.signing import headers
 
 log = logging.getLogger(__name__)
@@ -30,13 +35,11 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 # For how long a job is one process's: longer than its events can take.
 LEASE_S = 60.0
-PARALLEL = 4
+PARALLEL = 32
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 600.0
 GIVE_UP_S = 24 * 3600.0
 MICROSECONDS = 1_000_000
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "KernelPort"}
-# The fields of an event that has not arrived yet.
-_PENDING = ("event", "kind", "body", "tries", "since", "then_finished", "then_done")
 
 
 class Notifier:
@@ -50,6 +53,7 @@ class Notifier:
     def __init__(self, redis: Redis, networks: str) -> None:
         self._redis = redis
         self._networks = parse_networks(networks)
+        self._endpoints = Endpoints()
         self._stopped = threading.Event()
         self._free = threading.BoundedSemaphore(PARALLEL)
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="webhook")
@@ -75,7 +79,7 @@ class Notifier:
                 while self._begin_one():
                     pass
             except RedisError as error:
-                log.warning("cannot look for webhooks: %s", error)
+                outage.tell(error)
             self._stopped.wait(INTERVAL_S)
 
     def _begin_one(self) -> bool:
@@ -85,7 +89,7 @@ class Notifier:
         try:
             found = None if self._stopped.is_set() else scripts.run(self._redis, "hook", round(LEASE_S * MICROSECONDS))
             if found is not None:
-                self._pool.submit(self._tell, found.decode())
+                self._pool.submit(self._tell, found)
                 begun = True
         except RuntimeError:  # stopped in between: another process takes the job when its minute is over
             log.debug("stopped with a webhook in hand")
@@ -94,101 +98,116 @@ class Notifier:
                 self._free.release()
         return begun
 
-    def _tell(self, job_id: str) -> None:
+    def _tell(self, member: bytes) -> None:
         try:
-            self._tell_all(job_id)
+            try:
+                self._tell_all(job_id_of(member, keys.JOB_HOOKS))
+            except stored.StoredError as error:
+                stored.tell(error)
+                self._redis.zrem(keys.JOB_HOOKS, member)
         except RedisError as error:
-            log.warning("job %s: its webhook waits: %s", job_id, error)
+            log.warning("job %r: its webhook waits: %s", member, error)
         except Exception:
             # The thread's pool would keep it to itself. The job comes up again when its minute is over.
-            log.exception("job %s: its webhook failed", job_id)
+            log.exception("job %r: its webhook failed", member)
         finally:
             self._free.release()
 
     def _tell_all(self, job_id: str) -> None:
         """Sends what is due of a job, one event after the other; at the first that does not arrive, a later try is
-        noted."""
+        noted.
+
+        Raises:
+            StoredError: what is kept of the job cannot be read.
+        """
         while True:
-            fields: Any = self._redis.hgetall(keys.job(job_id))
+            known: Any = self._redis.hgetall(keys.job(job_id))
             hook: Any = self._redis.hgetall(keys.job(job_id, "hook"))
-            record = JobRecord(job_id, fields)
-            if not fields or record.is_deleting:
+            record = JobRecord(job_id, known)
+            if b"has_webhook" not in known or record.is_deleting:
                 self._redis.zrem(keys.JOB_HOOKS, job_id)
                 return
             job, now_us = record.job(), round(time.time() * MICROSECONDS)
-            told = Told.of(hook)
-            if b"event" in hook:
-                if _is_overtaken(job, hook):
-                    log.warning("webhook %s did not arrive and is dropped: a later one is due", hook[b"event"].decode())
-                    self._done_with(job_id, hook, now_us)
-                    continue
-            else:
+            told, pending = Told.of(hook, keys.job(job_id, "hook")), Pending.of(hook, keys.job(job_id, "hook"))
+            if pending is None:
                 event = due(job, told, now_us)
                 if event is None:
-                    again = next_progress_us(job, told) if wants_progress(job) and _has_news(job, told) else 0
+                    again = next_progress_us(job, told) if waits_for_progress(job, told) else 0
                     scripts.run(self._redis, "hooked", job_id, record.log_length, again, job.finished_unix_us)
                     return
-                hook = self._note(job_id, event, body_of(event, job, now_us), now_us)
-            again = self._send(job_id, hook)
-            if again and not _is_overtaken(job, hook):
+                pending = Pending.first(event, body_of(event, job, now_us), now_us)
+                self._keep(job_id, asdict(pending))
+            elif pending.is_overtaken(job):
+                log.warning("webhook %s did not arrive and is dropped: a later one is due", pending.event)
+                self._done_with(job_id, pending)
+                continue
+            again = self._send(job, pending)
+            if again and not pending.is_overtaken(job):
                 scripts.run(self._redis, "hooked", job_id, -1, again, job.finished_unix_us)
                 return
 
-    def _note(self, job_id: str, event: Event, body: bytes, now_us: int) -> dict[bytes, bytes]:
-        """Keeps an event until it has arrived, as it is now: the job may go on meanwhile."""
-        told = event.told
-        pending: dict[str, str | bytes | int] = {"event": event.id, "kind": int(event.kind), "body": body}
-        pending |= {"tries": 0, "since": now_us, "then_finished": told.finished, "then_done": told.done}
-        self._keep(job_id, pending)
-        return {
-            name.encode(): value if isinstance(value, bytes) else str(value).encode() for name, value in pending.items()
-        }
-
-    def _send(self, job_id: str, hook: dict[bytes, bytes]) -> int:
-        """Sends the event that is kept: 0 when that is done with, else when to try again, in microseconds of Unix
-        time."""
-        # The whole spec, which may hold a large voice beside the secret: read only when there is something to send.
-        spec: Any = self._redis.get(keys.job(job_id, "spec"))
-        if spec is None:  # deleted just now
-            return 0
-        webhook = pb.JobSpec.FromString(spec).webhook
-        event_id, kind, body = hook[b"event"].decode(), int(hook[b"kind"]), hook[b"body"]
-        now = time.time()
-        signed = headers(webhook.secret, event_id, int(now), body)
+    def _send(self, job: pb.Job, pending: Pending) -> int:
+        """Sends an event: 0 when that is done with, else when to try again, in microseconds of Unix time."""
+        # What the job shows of its URL suffices for this: the whole spec may hold a large voice beside the secret.
+        endpoint = masked(job.spec.webhook.url)
+        if wait_s := self._endpoints.enter(endpoint):
+            return self._later(job.id, pending, wait_s, "others are sent to its endpoint, or it does not answer")
+        failure: PostError | None = None
         try:
-            post(webhook.url, body, {**_HEADERS, **signed}, self._networks)
+            spec: Any = self._redis.get(keys.job(job.id, "spec"))
+            if spec is None:  # deleted just now
+                return 0
+            self._post(stored.message(pb.JobSpec, spec, keys.job(job.id, "spec")).webhook, pending)
         except PostError as error:
-            tries = int(self._redis.hincrby(keys.job(job_id, "hook"), "tries", 1))
-            pause_s = min(FIRST_BACKOFF_S * 2 ** (tries - 1), LONGEST_BACKOFF_S)
-            is_late = now + pause_s >= int(hook[b"since"]) / MICROSECONDS + GIVE_UP_S
-            # Progress is told by the next event as well.
-            if not (error.is_final or is_late or kind == pb.WEBHOOK_EVENT_PROGRESS):
-                log.warning("webhook %s did not arrive, next try in %g s: %s", event_id, pause_s, error)
-                return int((now + pause_s) * MICROSECONDS)
-            log.warning("webhook %s did not arrive and is given up: %s", event_id, error)
-        self._done_with(job_id, hook, round(now * MICROSECONDS))
+            failure = error
+        finally:
+            self._endpoints.leave(endpoint, failure is not None and failure.is_silent)
+        return self._done_with(job.id, pending) if failure is None else self._failed(job.id, pending, failure)
+
+    def _post(self, webhook: pb.Webhook, pending: Pending) -> None:
+        try:
+            signed = headers(webhook.secret, pending.event, int(time.time()), pending.body)
+        except ValueError as error:
+            raise PostError(f"its secret: {error}", is_final=True) from None
+        post(webhook.url, pending.body, {**_HEADERS, **signed}, self._networks)
+
+    def _failed(self, job_id: str, pending: Pending, error: PostError) -> int:
+        if error.is_gone:
+            log.warning("webhook %s is gone, job %s tells it no more: %s", pending.event, job_id, error)
+            with self._redis.pipeline() as pipeline:
+                pipeline.hdel(keys.job(job_id), "has_webhook", "telling")
+                pipeline.zrem(keys.JOB_HOOKS, job_id)
+                pipeline.execute()
+            return self._done_with(job_id, pending)
+        # Progress is told by the next event as well.
+        if error.is_final or pending.kind == pb.WEBHOOK_EVENT_PROGRESS:
+            log.warning("webhook %s did not arrive and is given up: %s", pending.event, error)
+            return self._done_with(job_id, pending)
+        tries = int(self._redis.hincrby(keys.job(job_id, "hook"), "tries", 1))
+        pause_s = min(FIRST_BACKOFF_S * 2 ** min(tries - 1, 10), LONGEST_BACKOFF_S)
+        log.warning("webhook %s did not arrive, next try in %g s: %s", pending.event, pause_s, error)
+        return self._later(job_id, pending, pause_s, str(error))
+
+    def _later(self, job_id: str, pending: Pending, pause_s: float, why: str) -> int:
+        """When to try again, in microseconds of Unix time; 0 when that would be too late."""
+        again = round((time.time() + pause_s) * MICROSECONDS)
+        if again < pending.since + GIVE_UP_S * MICROSECONDS:
+            return again
+        log.warning("webhook %s did not arrive in %g h and is given up: %s", pending.event, GIVE_UP_S / 3600, why)
+        return self._done_with(job_id, pending)
+
+    def _done_with(self, job_id: str, pending: Pending) -> int:
+        """The event that is kept has arrived, or is given up: what comes next does not wait for it."""
+        told = Told(1, pending.then_finished, pending.then_done, round(time.time() * MICROSECONDS))
+        self._keep(job_id, asdict(told), drop=[field.name for field in fields(Pending)])
         return 0
 
-    def _done_with(self, job_id: str, hook: Mapping[bytes, bytes], now_us: int) -> None:
-        """The event that is kept has arrived, or is given up: what comes next does not wait for it."""
-        told = {"started": 1, "finished": int(hook[b"then_finished"]), "done": int(hook[b"then_done"])}
-        self._keep(job_id, {**told, "at": now_us}, drop=_PENDING)
-
-    def _keep(self, job_id: str, fields: Mapping[str, str | bytes | int], drop: Sequence[str] = ()) -> None:
+    def _keep(self, job_id: str, kept: Mapping[str, str | bytes | int], drop: Sequence[str] = ()) -> None:
         """Changes what is known of a job's webhook."""
         key: Any = keys.job(job_id, "hook")
         with self._redis.pipeline() as pipeline:
             if drop:
                 pipeline.hdel(key, *drop)
-            pipeline.hset(key, mapping=cast(Any, fields))
+            pipeline.hset(key, mapping=cast(Any, kept))
             pipeline.expire(key, keys.HOOK_TTL_S)
             pipeline.execute()
-
-
-def _is_overtaken(job: pb.Job, hook: Mapping[bytes, bytes]) -> bool:
-    """Whether the event that is kept need not arrive any more."""
-    return is_overtaken(job, hook[b"event"].decode(), int(hook[b"kind"]), int(hook[b"then_done"]))
-
-
-def _has_news(job: pb.Job, told: Told) -> bool:
-    return bool(job.progress.succeeded + job.progress.failed != told.done)

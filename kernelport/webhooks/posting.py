@@ -6,72 +6,34 @@ and to a private one for the connection gets nowhere. Redirects are not followed
 
 import contextlib
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
+import time
+from collections.abc import Iterator, Mapping, Sequence
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from kernelport.webhooks.addresses import Network, address_refusal, resolved, split
 
 # For everything from connecting to the answer's status.
 TIMEOUT_S = 10.0
-_REFUSAL = "{} is no public address; KERNELPORT_WEBHOOK_NETWORKS allows others"
 # Of 400 to 499, those that ask for another try: timeout, conflict, too early, too many requests.
 _PASSING_REFUSALS = {408, 409, 425, 429}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class PostError(Exception):
-    """The POST was not accepted; the message says why, without the URL's path and query.
+    """The POST was not accepted; the message says why, without the URL's user, path and query.
 
     Attributes:
         is_final: the same POST would be refused again.
+        is_gone: whoever answered wants no further POST of any kind.
+        is_silent: nobody answered in time.
     """
 
-    def __init__(self, message: str, *, is_final: bool = False) -> None:
+    def __init__(self, message: str, *, is_final: bool = False, is_gone: bool = False, is_silent: bool = False) -> None:
         super().__init__(message)
         self.is_final = is_final
-
-
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Networks such as `10.0.0.0/8,fd00::/8`.
-
-    Raises:
-        ValueError: when one is none.
-    """
-    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-
-
-def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
-    """Whether events may go to an address: it is public, or in one of the networks."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_allowed(inner, networks)
-    if any(address in network for network in networks):
-        return True
-    return address.is_global and not address.is_multicast
-
-
-def refusal(url: str, networks: Sequence[Network]) -> str | None:
-    """Why events cannot go to a URL, as far as it shows without asking for the address of its name; None when nothing
-    is against it."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError("no such URL")
-    except ValueError:
-        return f'expected an http or https URL, got "{url}"'
-    try:
-        address = ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname)
-    except ValueError:
-        return None
-    return None if is_allowed(address, networks) else _REFUSAL.format(address)
+        self.is_gone = is_gone
+        self.is_silent = is_silent
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], networks: Sequence[Network]) -> None:
@@ -84,58 +46,78 @@ def post(url: str, body: bytes, headers: Mapping[str, str], networks: Sequence[N
     Raises:
         PostError: when it may not go there, or was not accepted within 10 s.
     """
-    parts = urlsplit(url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        port = parts.port or (443 if secure else 80)
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-        connection.sock = _connect(host, port, secure, networks)
-        status = _status(connection, path, body, headers)
+        parts = split(url)
+    except ValueError as error:
+        raise PostError(str(error), is_final=True) from None
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        with contextlib.closing(_connected(host, port, secure, networks, deadline)) as used, _ended_at(deadline, used):
+            status = _status(used, host, path, body, headers)
+    except TimeoutError:
+        raise PostError(f"{host}: no answer within {TIMEOUT_S:g} s", is_silent=True) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise PostError(f"{host}: {error or type(error).__name__}") from None
     if not 200 <= status < 300:
         is_final = 400 <= status < 500 and status not in _PASSING_REFUSALS
-        raise PostError(f"{host}: expected a status of 200 to 299, got {status}", is_final=is_final)
+        message = f"{host}: expected a status of 200 to 299, got {status}"
+        raise PostError(message, is_final=is_final, is_gone=status == http.client.GONE)
 
 
-def _connect(host: str, port: int, secure: bool, networks: Sequence[Network]) -> socket.socket:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for family, kind, protocol, _, address in found:
-        if not is_allowed(ipaddress.ip_address(str(address[0]).partition("%")[0]), networks):
-            raise PostError(f"{host}: {_REFUSAL.format(address[0])}")
-        connected = socket.socket(family, kind, protocol)
-        connected.settimeout(TIMEOUT_S)
+def _connected(host: str, port: int, secure: bool, networks: Sequence[Network], deadline: float) -> socket.socket:
+    """A connection to one of a host's addresses, its TLS handshake still to be made."""
+    failure = OSError("the name has no address")
+    for found in resolved(host, port):
+        if refused := address_refusal(found.address, networks):
+            raise PostError(f"{host}: {refused}")
+        connected = socket.socket(found.family, socket.SOCK_STREAM)
         try:
-            connected.connect(address)
-            return ssl.create_default_context().wrap_socket(connected, server_hostname=host) if secure else connected
+            connected.settimeout(max(0.001, deadline - time.monotonic()))
+            connected.connect(found.where)
+            return _secured(connected, host) if secure else connected
         except OSError as error:
             connected.close()
             failure = error
-    raise failure if found else OSError("the name has no address")
+    raise failure
 
 
-def _status(connection: http.client.HTTPConnection, path: str, body: bytes, headers: Mapping[str, str]) -> int:
-    # A timeout of the socket is one of each read: a server that sends a byte now and then would hold on for ever.
-    connected: socket.socket = connection.sock
+def _secured(connected: socket.socket, host: str) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    return context.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False)
+
+
+@contextlib.contextmanager
+def _ended_at(deadline: float, connected: socket.socket) -> Iterator[None]:
+    """Ends a connection that takes too long: the timeout of a socket is one of each read, and a server that sends a
+    byte now and then would hold on for ever."""
     late = threading.Event()
 
     def end() -> None:
         late.set()
         with contextlib.suppress(OSError):  # it has just ended by itself
-            connected.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
-    timer = threading.Timer(TIMEOUT_S, end)
+    timer = threading.Timer(deadline - time.monotonic(), end)
     timer.daemon = True
     timer.start()
     try:
-        connection.request("POST", path, body, {**headers, "Connection": "close"})
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        if late.is_set() or isinstance(error, TimeoutError):
-            raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from None
+        yield
+    except (OSError, ValueError, http.client.HTTPException):
+        if late.is_set():
+            raise TimeoutError from None
         raise
     finally:
         timer.cancel()
-        connection.close()
-        connected.close()
+
+
+def _status(connected: socket.socket, host: str, path: str, body: bytes, headers: Mapping[str, str]) -> int:
+    if isinstance(connected, ssl.SSLSocket):
+        connected.do_handshake()
+    connection = http.client.HTTPConnection(host, connected.getpeername()[1])
+    connection.sock = connected
+    connection.request("POST", path, body, {**headers, "Connection": "close"})
+    with connection.getresponse() as response:
+        return response.status

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernelport.deployments import Batching, Deployment
+from kernelport.deployments import Batching
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
 from kernelport.stacking import Share
@@ -19,9 +19,9 @@ class Bench:
     """A former with its queue, and requests numbered as they come."""
 
     def __init__(self, workers: int = 1, **batching: int) -> None:
-        deployment = Deployment(name="d", backend="onnx", image="i", pipeline="m:P", batching=Batching(**batching))
+        self.limits = Batching(**batching)
         self.sent: list[list[bytes]] = []
-        self.former = BatchFormer(deployment, self._publish, lambda: workers)
+        self.former = BatchFormer("d", self._publish, lambda: workers, lambda: self.limits)
         self._count = 0
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
@@ -261,7 +261,7 @@ async def test_a_failed_publication_fails_its_requests() -> None:
     async def refuse(deployment: str, flight: Flight) -> None:
         raise UnavailableError("no queue")
 
-    bench.former = BatchFormer(bench.former._deployment, refuse, lambda: 1)
+    bench.former = BatchFormer("d", refuse, lambda: 1, Batching)
     pending = bench.submit()
     with pytest.raises(UnavailableError, match="no queue"):
         await pending.answer

@@ -3,7 +3,6 @@
 import pytest
 
 from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
 from tests.cli.running import called
 
 
@@ -24,8 +23,8 @@ def test_what_serves_is_healthy(stack: Stack, arguments: list[str]) -> None:
         (["--deployment", "luxtts"], "luxtts: NOT_SERVING"),
         (["--deployment", "no-such"], "NOT_FOUND: it has no deployment no-such"),
         (["--worker", "--deployment", "luxtts"], "serves luxtts"),
-        (["--target", f"127.0.0.1:{free_port()}"], "UNAVAILABLE"),
-        (["--worker", "--redis-url", f"redis://127.0.0.1:{free_port()}/0"], "Redis cannot be asked"),
+        (["--target", "127.0.0.1:1"], "UNAVAILABLE"),
+        (["--worker", "--redis-url", "redis://127.0.0.1:1/0"], "Redis cannot be asked"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

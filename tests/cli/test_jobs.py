@@ -1,6 +1,7 @@
 """`kernelport jobs`, run as its user runs it."""
 
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -30,7 +31,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
+def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "lines.txt"
     source.write_text("Good morning.\n\nIt is five o'clock.\nGood night.\n")
     options = ("--set", "speed=1.2", "--metadata", "book=1", "--request-id", f"r-{tmp_path}")
@@ -55,7 +56,11 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path) -> None:
     assert called("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
         str(tmp_path / "out"), output_of(job_id)
     )
+    monkeypatch.setattr(importlib.import_module("kernelport.cli.jobs.fetch"), "_AT_A_TIME", 1)
     called("jobs", "fetch", job_id, "-o", tmp_path / "fetched")
+    assert {path.name for path in (tmp_path / "fetched").iterdir()} == {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
     for name in ("manifest.jsonl", "summary.json"):
         written = (Path(output_of(job_id)) / name).read_bytes()
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fetched" / name).read_bytes() == written

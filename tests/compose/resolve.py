@@ -40,12 +40,12 @@ def resolve(files: tuple[str, ...], environment: Mapping[str, str] | None = None
 
 def workers(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The services that are workers, by the deployment that each serves."""
-    prefix = "kernelport worker "
+    prefix, suffix = "kernelport worker ", " --roll"
     commands = {name: str(service.get("command", "")) for name, service in model["services"].items()}
     return {
-        command.removeprefix(prefix): model["services"][name]
+        command.removeprefix(prefix).removesuffix(suffix): model["services"][name]
         for name, command in commands.items()
-        if command.startswith(prefix)
+        if command.startswith(prefix) and command.endswith(suffix)
     }
 
 

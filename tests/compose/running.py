@@ -66,7 +66,7 @@ class Host:
             check = ["kernelport", "health"]
             _, is_worker, deployment = service["command"].partition("kernelport worker ")
             if is_worker:  # in a container it is the only one
-                check += ["--worker", "--deployment", deployment]
+                check += ["--worker", "--deployment", deployment.removesuffix(" --roll")]
         environment = {**self._environment(service), "KERNELPORT_TARGET": f"127.0.0.1:{self.front_door_port}"}
         finished = subprocess.run(check, env=environment, capture_output=True, timeout=60, check=False)
         if finished.returncode != 0:

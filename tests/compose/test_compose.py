@@ -106,9 +106,9 @@ def test_redis_keeps_and_refuses_as_the_embedded_one_does() -> None:
 
 def test_luxtts_takes_the_place_of_the_demo_on_the_gpu() -> None:
     below, above = (resolve.resolve(files)["services"] for files in (resolve.DEFAULT, resolve.LUXTTS))
-    assert below["gpu-worker"]["command"] == "kernelport worker helion-demo"
+    assert below["gpu-worker"]["command"] == "kernelport worker helion-demo --roll"
     worker = above["gpu-worker"]
-    assert worker["command"] == "kernelport worker luxtts"
+    assert worker["command"] == "kernelport worker luxtts --roll"
     assert set(worker["depends_on"]) == {"redis", "model-fetch"}
     for kept in ("deploy", "environment", "volumes", "stop_grace_period", "networks"):
         assert worker[kept] == below["gpu-worker"][kept]

@@ -155,6 +155,7 @@ def test_the_pointer_that_stands_for_a_file_is_not_taken_for_it(
         ("voices/a.bin", b"<html>Sign in</html>", "expected 10 bytes as the hub lists, got 20"),
         ("voices/a.bin", b"", "expected 10 bytes as the hub lists, got 0"),
     ],
+    ids=["another byte", "cut", "a page", "empty"],
 )
 def test_a_file_that_is_not_as_the_hub_lists_it_is_refused_and_removed(
     manifest: Path, hub: FakeHub, name: str, content: bytes, finding: str

@@ -41,6 +41,10 @@ class Plane:
             return []
         return [int(line.split()[0]) for line in self.journal.read_text().splitlines()]
 
+    def batch_sizes(self) -> list[int]:
+        """How many requests ran together with each of those, itself included."""
+        return [int(line.split()[1]) for line in self.journal.read_text().splitlines()]
+
     def release(self) -> None:
         """Lets requests that are HELD go on, now and later."""
         (self.journal.parent / "go").touch()
@@ -89,7 +93,6 @@ def serving_plane(
             Client(stack.target, timeout_s=60) as client,
             Redis.from_url(stack.settings.redis_url) as redis,
         ):
-            redis.config_set("appendfsync", "always")  # else each verb of a job waits for the disk for up to a second
             yield Plane(stack, client, redis, folder / "journal")
 
 

@@ -124,5 +124,5 @@ def test_a_failed_request_id_may_run_again(running: Plane) -> None:
     running.infer(0)
     with pytest.raises(DeadlineExceededError):
         running.infer(1, 5.0, request_id="failed", timeout_s=0.3)
-    wait_for(lambda: not running.redis.exists("kp:result:journal:failed"))
+    wait_for(lambda: not running.redis.exists("kp:result:failed"))
     assert running.infer(1, 0.0, request_id="failed") == 1

@@ -2,32 +2,101 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
-from kernelport import InternalError
+from kernelport import InternalError, keys
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD
 from tests.waiting import is_running, wait_for
 
 Start = Callable[..., Plane]
 LEASE_S = 2.0  # short, for these tests sit it out, and far above the half second between renewals
+LONG_LEASE_S = 60.0  # nothing comes back through it while a test runs
+HEARTBEAT_TTL_S = 2.0
 
 
-def test_a_killed_workers_batch_is_run_again_within_the_lease_and_ten_seconds(plane: Start) -> None:
-    running = plane(settings={"lease_s": LEASE_S})
+@contextmanager
+def one_more_worker(running: Plane) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker that nobody looks after, live."""
+    before = running.client.deployment("journal").live_workers
+    worker = running.start_worker()
+    try:
+        wait_for(lambda: running.client.deployment("journal").live_workers > before)
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait(30)
+
+
+def test_what_a_killed_worker_of_the_stack_had_is_answered_once_it_is_back(plane: Start) -> None:
+    running = plane(settings={"lease_s": LONG_LEASE_S})
     with ThreadPoolExecutor() as pool:
         call = pool.submit(running.infer, 1, HELD)
         wait_for(lambda: running.entries() == [1])
-        killed_at = time.monotonic()
         os.kill(running.worker_pid(), signal.SIGKILL)
         running.release()
-        wait_for(lambda: running.entries() == [1, 1], timeout_s=LEASE_S + 10)
+        wait_for(lambda: running.client.deployment("journal").live_workers == 0)
+        wait_for(lambda: running.client.deployment("journal").live_workers == 1)
+        assert call.result(timeout=3) == 1
+    assert running.entries() == [1, 1]
+
+
+def test_what_any_killed_worker_had_is_answered_once_its_heartbeat_is_overdue(plane: Start) -> None:
+    running = plane(workers=False, settings={"lease_s": LONG_LEASE_S, "heartbeat_ttl_s": HEARTBEAT_TTL_S})
+    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
+        call = pool.submit(running.infer, 1, HELD)
+        wait_for(lambda: running.entries() == [1])
+        with one_more_worker(running):
+            first.kill()
+            running.release()
+            assert call.result(timeout=HEARTBEAT_TTL_S + 3) == 1
+    assert running.entries() == [1, 1]
+
+
+def test_a_worker_that_comes_back_under_its_name_runs_again_what_it_had(plane: Start) -> None:
+    running = plane(workers=False, settings={"lease_s": LONG_LEASE_S, "heartbeat_ttl_s": 60.0, "worker_id": "fixed"})
+    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
+        call = pool.submit(running.infer, 1, HELD)
+        wait_for(lambda: running.entries() == [1])
+        first.kill()
+        running.release()
+        second = running.start_worker()
+        try:
+            assert call.result(timeout=30) == 1
+        finally:
+            second.kill()
+            second.wait(30)
+    assert running.entries() == [1, 1]
+
+
+def test_a_worker_that_finishes_what_it_has_is_not_taken_for_dead(plane: Start) -> None:
+    running = plane(workers=False, settings={"lease_s": LONG_LEASE_S, "heartbeat_ttl_s": 1.0})
+    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
+        call = pool.submit(running.infer, 1, 4.0)
+        wait_for(lambda: running.entries() == [1])
+        first.terminate()
+        wait_for(lambda: running.client.deployment("journal").live_workers == 0)
         assert call.result() == 1
-        assert time.monotonic() - killed_at > LEASE_S / 2, "it came back through the lease"
+        assert first.wait(30) == 0
+    assert running.entries() == [1]
+    assert running.redis.smembers(keys.WORKERS) == set()
+
+
+def test_a_batch_comes_back_through_its_lease_though_nobody_knows_of_the_death(plane: Start) -> None:
+    running = plane(workers=False, settings={"lease_s": LEASE_S, "heartbeat_ttl_s": 60.0})
+    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
+        call = pool.submit(running.infer, 1, HELD)
+        wait_for(lambda: running.entries() == [1])
+        with one_more_worker(running):
+            first.kill()
+            running.release()
+            assert call.result(timeout=LEASE_S + 10) == 1
+    assert running.entries() == [1, 1]
 
 
 def test_a_request_longer_than_five_leases_runs_once(plane: Start) -> None:

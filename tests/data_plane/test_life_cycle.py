@@ -113,6 +113,27 @@ def test_a_redis_that_stands_still_is_noticed_and_used_again(plane: Start) -> No
         assert under_way.result() == 1
 
 
+def test_a_request_whose_caller_was_told_that_it_may_run_is_withdrawn_when_redis_is_back(plane: Start) -> None:
+    running = plane(settings={"lease_s": 30.0})
+    redis = running.stack.children["redis"].pid
+    assert redis is not None
+    with ThreadPoolExecutor() as pool:
+        busy = pool.submit(running.infer, 1, HELD)
+        wait_for(lambda: running.entries() == [1])
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            with pytest.raises(UnavailableError, match="the request may still run"):
+                running.infer(2)
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        wait_for(lambda: running.cancelled() == 1)
+        assert running.redis.llen("kp.journal") == 1, "Redis took it when it went on"
+        running.release()
+        assert busy.result() == 1
+        assert running.infer(3) == 3
+    assert running.entries() == [1, 3]
+
+
 def test_a_front_door_that_stands_still_finds_its_answers_when_it_goes_on(plane: Start) -> None:
     running = plane()
     front_door = running.stack.children["front-door"].pid
@@ -142,7 +163,7 @@ def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -
         busy = [pool.submit(running.infer, number, 1.0) for number in range(3)]  # as many as may be on their way
         wait_for(lambda: running.entries() and running.redis.llen("kp.journal"))
         lost = pool.submit(running.infer, 3, request_id="once")
-        wait_for(lambda: running.redis.exists("kp:result:journal:once"))
+        wait_for(lambda: running.redis.exists("kp:result:once"))
         os.kill(front_door.pid or 0, signal.SIGKILL)
         for call in (*busy, lost):
             assert isinstance(call.exception(), UnavailableError)
@@ -156,7 +177,7 @@ def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -
 def test_a_front_door_that_finds_a_request_id_gone_runs_nothing(plane: Start, meanwhile: str) -> None:
     """It stood still while the request gathered, for so long that its claim on the id ran out."""
     running = plane()
-    key = "kp:result:journal:once"
+    key = "kp:result:once"
     with ThreadPoolExecutor() as pool:
         busy = [pool.submit(running.infer, 0, HELD)]
         wait_for(lambda: running.entries())

@@ -17,10 +17,11 @@ import onnx
 import pytest
 
 from kernelport.stack.stack import free_port
+from kernelport.stack.state_folder import find_redis_url
 from tests.compose import resolve
 from tests.config.fake_hub import REPO, FakeHub
 from tests.docs.commands import DOCS, commands
-from tests.waiting import descendants, wait_for
+from tests.waiting import wait_for
 
 PAGE = "deployments.md"
 START_S = 110.0
@@ -67,7 +68,7 @@ jumps (float[N] x) => (bool[N] jump)
 
 @dataclass
 class Here:
-    """Where commands run: a folder, the front door's port, and the host:port of a Redis where there is one already."""
+    """Where commands run: a folder, the front door's port, and the [:password@]host:port of a Redis that is there."""
 
     folder: Path
     port: int
@@ -124,11 +125,10 @@ class Here:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     """`kernelport up`."""
     here = Here(tmp_path_factory.mktemp("up"), free_port())
-    with here.running("kernelport up", "listens on") as up:
-        (redis,) = [line for pid in descendants(up.pid) if "redis-server" in (line := _command_line(pid))]
-        port = re.search(r"127\.0\.0\.1:(\d+)", redis)  # as it calls itself once it runs
-        assert port is not None
-        yield Here(tmp_path_factory.mktemp("stack"), here.port, f"127.0.0.1:{port[1]}")
+    with here.running("kernelport up", "listens on"):
+        url = find_redis_url(here.folder / "state")
+        assert url is not None
+        yield Here(tmp_path_factory.mktemp("stack"), here.port, url.removeprefix("redis://").removesuffix("/0"))
 
 
 def test_every_command_of_the_page_is_accounted_for() -> None:
@@ -185,7 +185,3 @@ def test_what_cannot_run_here_says_why(tmp_path: Path) -> None:
     fetch = "kernelport model-fetch deployments/models/luxtts-manifest.yaml"
     assert "kernelport model-fetch" in here.run("kernelport up --deployments luxtts", expect=1, **nobody)
     assert "is not in" in here.run(fetch, expect=1, **nobody)
-
-
-def _command_line(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

@@ -29,7 +29,6 @@ from kernelport import keys
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.states import MOVES, STAGES, STAYS, Stage, Verb
-from kernelport.jobs.tickets import tick_arguments
 from kernelport.stack.stack import free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -157,7 +156,8 @@ class Pairs:
 
         def pass_deadline() -> None:
             set_if_there("deadline")
-            scripts.run(redis, "tick", *tick_arguments(MODEL, 1))
+            redis.delete(keys.jobs_looked_at(MODEL))
+            scripts.run(redis, "expire", MODEL, 0)
 
         def expire() -> None:
             set_if_there("expires")
@@ -286,7 +286,6 @@ def _targets(text: str, at: Stage) -> list[Stage]:
 def pairs(folder: Path) -> Iterator[Pairs]:
     """Runs on a stack of its own."""
     with serving_plane(folder, batching={"max_batch": 4}) as plane:
-        plane.redis.config_set("appendfsync", "always")  # else each verb waits for the disk for up to a second
         second = replace(plane.stack.settings, listen=f"127.0.0.1:{free_port()}", metrics_listen="")
         with (folder / "second-front-door.log").open("wb") as log:
             process = subprocess.Popen(

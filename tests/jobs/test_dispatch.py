@@ -55,6 +55,22 @@ def test_calls_go_before_jobs(running: Plane, jobs_of: Connect) -> None:
     assert jobs_of(running).wait(job.id).state == pb.JOB_STATE_SUCCEEDED
 
 
+def test_a_worker_takes_no_more_of_a_slice_than_half_a_second(plane: Start, jobs_of: Connect) -> None:
+    running = plane()
+    jobs = jobs_of(running)
+    slow = jobs.submit(MODEL, [journal_item(number, 0.2) for number in range(12)])
+    assert jobs.wait(slow.id).state == pb.JOB_STATE_SUCCEEDED
+    sizes = running.batch_sizes()
+    assert sizes[0] == 1, "nothing has been measured yet"
+    assert max(sizes) == 2
+    assert sorted(running.entries()) == list(range(12)), "what was put back is run, and once"
+
+    quick = jobs.submit(MODEL, [journal_item(number) for number in range(12, 108)])
+    assert jobs.wait(quick.id).state == pb.JOB_STATE_SUCCEEDED
+    assert max(running.batch_sizes()) == 32
+    assert sum(1 / size for size in running.batch_sizes()[12:]) <= 6, "three slices, and those of the first second"
+
+
 def test_jobs_share_by_priority(running: Plane, jobs_of: Connect) -> None:
     jobs = jobs_of(running)
     plug = jobs.submit(MODEL, [journal_item(9998, HELD)])  # what comes meanwhile starts together

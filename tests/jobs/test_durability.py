@@ -23,7 +23,7 @@ def watched(jobs: JobCalls, job_id: str) -> Counter[str]:
 
 
 def test_a_killed_workers_items_are_run_by_others_and_counted_once(plane: Start, jobs_of: Connect) -> None:
-    running = plane(settings={"lease_s": 1.5}, batching={"max_batch": 4})
+    running = plane(settings={"lease_s": 60.0}, batching={"max_batch": 4})
     jobs = jobs_of(running)
     job = jobs.submit(MODEL, [journal_item(number, 0.2) for number in range(12)])
     wait_for(lambda: len(running.entries()) >= 6)

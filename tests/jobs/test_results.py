@@ -82,6 +82,13 @@ def test_the_manifest_says_what_each_file_was_made_from_and_by(jobs: JobCalls) -
     assert json.loads((Path(job.output_url) / "summary.json").read_text())["shared_inputs"] == {"speed": 1.5}
 
 
+def test_what_the_model_warned_of_is_told(jobs: JobCalls) -> None:
+    job = jobs.wait(jobs.submit("hibari-en", [spoken("a", "Hello."), spoken("b", "Hello 日本.")]).id)
+    told = [[], ["text: left out what cannot be spoken: 日本"]]
+    assert [row["warnings"] for row in manifest(job)] == told
+    assert [list(item.warnings) for item in jobs.items(job.id)] == told
+
+
 def test_an_item_that_fails_is_told_and_the_others_are_not_harmed(jobs: JobCalls) -> None:
     items = [spoken("good", "Hello."), spoken("bad", "..."), spoken("fine", "World.")]
     job = jobs.wait(jobs.submit("hibari-en", items).id)

@@ -9,8 +9,10 @@ from redis import Redis
 
 from kernelport import keys, tensors
 from kernelport.digests import running_digests
+from kernelport.limits import MAX_ITEMS, MAX_TENSORS
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
+from kernelport.v1.inference_pb2 import Tensor
 from tests.jobs.calls import JobCalls, spoken, tiny
 from tests.waiting import wait_for
 
@@ -145,9 +147,14 @@ def test_an_item_id_is_taken_once(jobs: JobCalls, apart: bool) -> None:
         ({"spec": {"retention_s": -1}}, "spec.retention_s"),
         ({"spec": {"metadata": {"k": "v" * 20_000}}}, "spec.metadata"),
         ({"spec": {"webhook": pb.Webhook(url="ftp://example.org")}}, "spec.webhook.url"),
+        ({"spec": {"webhook": pb.Webhook(url=f"https://example.org/{'p' * 2048}")}}, "spec.webhook.url"),
+        ({"spec": {"webhook": pb.Webhook(url="https://example.org", secret="s" * 1025)}}, "spec.webhook.secret"),
+        ({"spec": {"webhook": pb.Webhook(url="https://example.org", events=[1] * 17)}}, "spec.webhook.events"),
         ({"spec": {"shared_inputs": [tensors.from_array("z", [1.0])]}}, "spec.shared_inputs[0].name"),
         ({"items": [tiny("")]}, "items[0].id"),
         ({"items": []}, "items"),
+        ({"items": [tiny(str(number)) for number in range(MAX_ITEMS + 1)]}, "items: expected at most 20,000"),
+        ({"items": [pb.NewItem(id="a", inputs=[Tensor()] * (MAX_TENSORS + 1))]}, "items[0].inputs"),
         ({"items": [tiny(str(i)) for i in range(100)] + [pb.NewItem(id="bare")]}, "items[100].inputs"),
         ({"items": [pb.NewItem(id="a", inputs=[tensors.from_array("x", np.zeros(3))])]}, "items[0].inputs[0].dtype"),
         ({"request_id": "r" * 129}, "request_id"),

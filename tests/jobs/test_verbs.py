@@ -13,6 +13,7 @@ from kernelport import keys
 from kernelport.artifacts import Artifacts
 from kernelport.jobs import scripts
 from kernelport.jobs.states import markdown
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.v1 import job_pb2 as pb
 from tests.data_plane.conftest import Plane
@@ -159,15 +160,15 @@ def test_an_active_job_is_not_deleted_and_it_is_said_what_to_do(running: Plane, 
 
 def test_a_large_deletion_goes_in_steps_and_survives_its_sweeper(running: Plane, tmp_path: Path) -> None:
     """A sweeper takes a thousand files at a time; what one leaves another goes on with."""
-    artifacts, job_id = Artifacts(str(tmp_path)), "deleted"
+    artifacts, job_id = Artifacts(str(tmp_path)), "0190b8e0000-00000001"
     (tmp_path / job_id).mkdir()
     for number in range(2500):
         (tmp_path / job_id / f"{number}.npz").touch()
-    with Redis.from_url(running.stack.settings.redis_url, db=1) as redis:
+    with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:
         redis.hset(keys.job(job_id), mapping={"state": "succeeded", "spec": b"", "expires": 0})
         assert scripts.run(redis, "delete", job_id, "delete", 1) == [b"ok"]
         assert artifacts.delete_some(job_id) == 1000  # by one that dies before it says so
-        sweeper = Sweeper(redis, artifacts)
+        sweeper = Sweeper(redis, artifacts, SharedStorage(redis, artifacts))
         sweeper.start()
         wait_for(lambda: not redis.exists(keys.job(job_id)))
         sweeper.stop()

@@ -79,6 +79,19 @@ def test_speech_is_48_khz_mono_and_within_full_scale(pipeline: Pipeline, voice: 
     assert 0.0 < float(np.abs(result.samples).max()) <= 1.0
 
 
+def test_speech_says_what_was_left_out_and_clipped(
+    pipeline: Pipeline, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warnings(text: str) -> list[tuple[str, ...]]:
+        results = pipeline.synthesize([Utterance(text, voice, seed=1), Utterance(text, voice, seed=1, upstream=True)])
+        return [result.warnings for result in results if isinstance(result, Audio)]
+
+    assert warnings("Hello ™, it is 20 °C.") == [(), ()]
+    assert warnings("I ❤ pizza 🍕.") == [("text: left out what cannot be spoken: ❤🍕",), ()]
+    monkeypatch.setattr(pipeline._synthesizer, "vocoder", lambda mel, smooth: torch.full((1, 1000), 1.5))
+    assert warnings("Hello.") == [("audio: clipped where it was louder than full scale",)] * 2
+
+
 @pytest.mark.parametrize("text", ["Yes.", "I", "5"])
 def test_very_short_text_is_spoken(pipeline: Pipeline, voice: Voice, text: str) -> None:
     assert len(one(pipeline, Utterance(text, voice, seed=1))) >= 0.2 * 48_000

@@ -60,9 +60,7 @@ def url(stack: Stack) -> str:
 @pytest.fixture
 def redis(url: str) -> Iterator[Redis]:
     with Redis.from_url(url) as connected:
-        connected.config_set("appendfsync", "always")  # else each change waits for the disk for up to a second
         yield connected
-        connected.config_set("appendfsync", "everysec")
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from tests.ops.fake_lambda.server import serve
 from tests.stack.models import pipeline
 from tests.waiting import is_running, wait_for
 
+pytestmark = pytest.mark.alone
+
 SCALE = 30.0
 AUTOSCALE = {
     "provider": "lambda",

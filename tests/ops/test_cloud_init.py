@@ -30,7 +30,7 @@ def test_each_gpu_gets_a_worker_of_the_deployments_image_that_reads_what_the_set
     for index in range(2):
         worker = services[f"worker-{index}"]
         assert worker["image"] == f"ghcr.io/owner/{DEPLOYMENTS['luxtts'].image}"
-        assert worker["command"] == ["kernelport", "worker", "luxtts"]
+        assert worker["command"] == ["kernelport", "worker", "luxtts", "--roll"]
         (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
         assert device["device_ids"] == [str(index)]
         environment = environment_of(worker, files)

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import yaml
-from redis import Redis
 
 from kernelport import npz
 from kernelport.deployments import load_deployments
@@ -22,7 +21,7 @@ from kernelport.tensors import from_arrays, to_arrays
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
 from kernelport_workers.backends.base import LoadError, Request
 from kernelport_workers.backends.onnx import OnnxBackend
-from tests.conftest import stack_settings
+from tests.conftest import stack_settings, sync_each_write
 from tests.e2e.calls import response, start
 from tests.e2e.conftest import shared_worker
 from tests.jobs.calls import JobCalls
@@ -109,9 +108,8 @@ def served(cases: Sequence[Case], folder: Path) -> Iterator[ServedCases]:
         Stack(stack_settings(deployments_file), [], folder / "state") as stack,
         shared_worker(stack, names, folder),
         grpc.insecure_channel(stack.target) as channel,
-        Redis.from_url(stack.settings.redis_url) as redis,
     ):
-        redis.config_set("appendfsync", "always")  # else each submission waits for the disk for up to a second
+        sync_each_write(stack)
         yield ServedCases(channel, dict(zip((case.name for case in cases), names, strict=True)), folder)
 
 

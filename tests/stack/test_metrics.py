@@ -18,7 +18,18 @@ from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
-LABELS = {"deployment", "status", "le", "implementation", "major", "minor", "patchlevel", "version", "generation"}
+LABELS = {
+    "kind",
+    "deployment",
+    "status",
+    "le",
+    "implementation",
+    "major",
+    "minor",
+    "patchlevel",
+    "version",
+    "generation",
+}
 
 
 def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,11 +196,11 @@ def test_serve_of_a_model_that_cannot_be_loaded_ends_with_its_reason(tmp_path: P
     assert last.startswith("error: worker-damaged ended with code 1: kernelport worker: cannot load damaged: ONNX Run")
 
 
-def test_a_load_that_hangs_ends_even_where_no_thread_comes_to_run(tmp_path: Path) -> None:
+def test_a_load_that_hangs_ends_even_where_no_thread_comes_to_run(stack: Stack, tmp_path: Path) -> None:
     file = write_deployments(tmp_path, hung=pipeline("Hung", timeouts={"load_s": 0.5}))
     finished = subprocess.run(
         worker_command(["hung"]),
-        env={**os.environ, **stack_settings(file).to_environment()},
+        env={**os.environ, **replace(stack.settings, deployments_file=file).to_environment()},
         capture_output=True,
         text=True,
         timeout=60,

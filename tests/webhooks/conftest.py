@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.stack import free_port
-from kernelport.webhooks import Notifier
+from kernelport.webhooks.notifier import Notifier
 from tests.waiting import wait_for
 
 LOOPBACK = "127.0.0.0/8"

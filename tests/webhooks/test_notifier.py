@@ -1,5 +1,6 @@
 """Webhooks are told of jobs: at least once, in order, by whoever lives."""
 
+import base64
 import json
 import logging
 import time
@@ -8,34 +9,44 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from standardwebhooks import Webhook
 
 from kernelport import Client, keys
 from kernelport.jobs import scripts
+from kernelport.jobs.records import shown
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.webhooks import notifier as module
-from kernelport.webhooks import verify
+from kernelport.webhooks.endpoints import MOST_AT_ONCE
 from tests.waiting import wait_for
 from tests.webhooks.receiver import Receiver, receiving
 
-JOB = "job-1"
-SECRET = "s3cret-that-no-log-may-show"
+JOB, OTHER_JOB = "0190b8e0000-00000001", "0190b8e0000-00000002"
+SECRET = f"whsec_{base64.b64encode(b'that no log and no body may show').decode()}"
 NOW_US = round(time.time() * 1e6)
 
 
 def put(
-    redis: Redis, url: str, state: str, events: tuple[str, ...] = (), interval_s: float = 0.0, **fields: Any
+    redis: Redis,
+    url: str,
+    state: str,
+    events: tuple[str, ...] = (),
+    interval_s: float = 0.0,
+    job: str = JOB,
+    secret: str = SECRET,
+    **fields: Any,
 ) -> None:
     """What the job store does when it changes a job that has a webhook."""
     wanted = [f"WEBHOOK_EVENT_{event.upper()}" for event in events]
-    webhook = pb.Webhook(url=url, secret=SECRET, events=wanted, progress_interval_s=interval_s)
+    webhook = pb.Webhook(url=url, secret=secret, events=wanted, progress_interval_s=interval_s)
     spec = pb.JobSpec(deployment="a", webhook=webhook)
-    redis.set(keys.job(JOB, "spec"), spec.SerializeToString(), ex=600)
-    spec.webhook.secret = ""
-    known = {"state": state, "spec": spec.SerializeToString(), "has_webhook": 1, "items": 10_000, "started": NOW_US}
-    redis.hset(keys.job(JOB), mapping={**known, "ending": "", **fields})
-    redis.hincrby(keys.job(JOB), "log_length", 1)
-    redis.zadd(keys.JOB_HOOKS, {JOB: NOW_US}, nx=True)
+    redis.set(keys.job(job, "spec"), spec.SerializeToString(), ex=600)
+    known = {"state": state, "spec": shown(spec).SerializeToString(), "items": 10_000, "started": NOW_US, "ending": ""}
+    first = not redis.exists(keys.job(job))
+    redis.hset(keys.job(job), mapping={**known, **({"has_webhook": 1} if first else {}), **fields})
+    redis.hincrby(keys.job(job), "log_length", 1)
+    if redis.hexists(keys.job(job), "has_webhook"):
+        redis.zadd(keys.JOB_HOOKS, {job: NOW_US}, nx=True)
 
 
 def told(receiver: Receiver) -> list[str]:
@@ -54,7 +65,7 @@ def test_a_job_is_told_from_its_start_to_its_end(redis: Redis, notify: Callable[
     path, headers, body = receiver.received[-1]
     assert path == "/hook"
     assert headers["content-type"] == "application/json"
-    assert verify(SECRET, headers, body)
+    assert Webhook(SECRET).verify(body, headers)
     job = json.loads(body)["data"]["job"]
     assert (job["id"], job["state"], job["progress"]["succeeded"]) == (JOB, "JOB_STATE_SUCCEEDED", "10")
     assert SECRET.encode() not in body
@@ -134,6 +145,65 @@ def test_what_the_receiver_refuses_for_good_is_given_up_and_the_next_event_goes_
     assert told(receiver) == ["job.started", "job.succeeded"]
 
 
+def test_an_endpoint_that_is_gone_is_told_nothing_more(redis: Redis, notify: Callable[..., module.Notifier]) -> None:
+    with receiving() as receiver:
+        receiver.statuses = [410]
+        notify()
+        put(redis, receiver.url, "running")
+        wait_for(lambda: not redis.hexists(keys.job(JOB), "has_webhook"))
+        put(redis, receiver.url, "succeeded", succeeded=10, finished=NOW_US)
+        scripts.run(redis, "stop", JOB, "cancelled", "")
+        put(redis, receiver.url, "succeeded", job=OTHER_JOB, finished=NOW_US)
+        wait_for(lambda: redis.zcard(keys.JOB_HOOKS) == 0)
+        wait_for(lambda: not redis.hexists(keys.job(OTHER_JOB), "has_webhook"))
+    assert told(receiver) == ["job.started", "job.started"], "one of each job"
+
+
+def test_an_endpoint_that_is_silent_delays_no_other(redis: Redis, notify: Callable[..., module.Notifier]) -> None:
+    with receiving() as silent, receiving() as receiver:
+        silent.hanging.clear()
+        for number in range(2 * module.PARALLEL):
+            put(redis, silent.url, "succeeded", job=f"0190b8e0000-{number:08x}", finished=NOW_US)
+        put(redis, receiver.url, "succeeded", ("succeeded",), job="0190b8e0000-ffffffff", finished=NOW_US)
+        began = time.monotonic()
+        notify()
+        wait_for(lambda: told(receiver) == ["job.succeeded"])
+        assert time.monotonic() - began < 5, "though the other holds on to each for ten seconds"
+        assert len(silent.received) <= MOST_AT_ONCE
+        silent.hanging.set()
+
+
+def test_records_that_cannot_be_read_are_told_once_and_stop_nothing(
+    redis: Redis, notify: Callable[..., module.Notifier], caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiving() as receiver:
+        for number, broken in enumerate(({"state": "x"}, {"spec": b"\xff"}, {"items": "9" * 5000})):
+            put(redis, receiver.url, "succeeded", job=f"0190b8e0000-{number:08x}", finished=NOW_US)
+            redis.hset(keys.job(f"0190b8e0000-{number:08x}"), mapping=broken)
+        redis.zadd(keys.JOB_HOOKS, {"../../etc": 1, b"\xff\n": 1, "0190b8e0000-0000000a": 1})
+        redis.hset(keys.job("0190b8e0000-00000004", "hook"), mapping={"event": "x\r\ny: z", "body": "{}"})
+        put(redis, receiver.url, "succeeded", job="0190b8e0000-00000004", finished=NOW_US)
+        put(redis, receiver.url, "succeeded", ("succeeded",), job="0190b8e0000-00000005", finished=NOW_US)
+        notify()
+        wait_for(lambda: redis.zcard(keys.JOB_HOOKS) == 0)
+    assert told(receiver) == ["job.succeeded"]
+    skipped = [record.getMessage() for record in caplog.records if "skipped" in record.message]
+    assert len(skipped) == len(set(skipped)) == 6
+    assert not any("\n" in message for message in skipped)
+
+
+def test_a_secret_that_cannot_sign_gives_the_event_up(
+    redis: Redis, notify: Callable[..., module.Notifier], caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiving() as receiver:
+        put(redis, receiver.url, "succeeded", ("succeeded",), secret="of-an-earlier-version", finished=NOW_US)
+        notify()
+        wait_for(lambda: redis.zcard(keys.JOB_HOOKS) == 0)
+    assert receiver.received == []
+    assert "its secret: expected whsec_" in caplog.text
+    assert "of-an-earlier-version" not in caplog.text
+
+
 def test_newer_progress_takes_the_place_of_what_a_dead_process_left(
     redis: Redis, notify: Callable[..., module.Notifier]
 ) -> None:
@@ -196,5 +266,5 @@ def test_a_real_job_tells_its_webhook(stack: Stack, client: Client) -> None:
         assert client.jobs.resume(job.id).state in (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING)
         client.jobs.wait(job.id)
         wait_for(lambda: told(receiver) == ["job.started", "job.failed", "job.failed"])
-    assert all(verify(SECRET, headers, body) for _, headers, body in receiver.received)
+    assert all(Webhook(SECRET).verify(body, headers) for _, headers, body in receiver.received)
     assert len({headers["webhook-id"] for _, headers, _ in receiver.received}) == 3

@@ -108,6 +108,21 @@ def test_a_bad_request_fails_alone_and_names_its_tensor(
     assert audio(spoken).size
 
 
+@pytest.mark.parametrize(
+    ("text", "unspoken"),
+    [
+        ("Naïve cafés: 5 €, 20 °C, ½ a cup – “so” much…", ""),
+        ("It is 日本, 日 and pizza 🍕.", "日本🍕"),
+        (f"{'1' * 30}日{'2' * 30}", ""),  # together more digits than can be read
+        ("Hello " + "".join(map(chr, range(0x4E00, 0x9E00))), "一丁丂七丄丅丆万丈三上下丌不与丏丐丑丒专"),
+    ],
+)
+def test_characters_that_are_not_spoken_are_warned_of(pipeline: HibariPipeline, text: str, unspoken: str) -> None:
+    request = Request({"text": utf8(text)})
+    audio(pipeline.run([request])[0])
+    assert request.warnings == ([f"text: left out what cannot be spoken: {unspoken}"] if unspoken else [])
+
+
 def test_it_stops_between_sentences_when_nobody_waits(pipeline: HibariPipeline) -> None:
     checks = 0
 

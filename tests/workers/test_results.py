@@ -1,5 +1,6 @@
 """What a backend gives back is checked, and a request that fails in company is tried alone."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -241,7 +242,11 @@ def misspelt() -> KernelPortError:
     ids=["surrogate", "surrogate-of-ours", "no-words", "no-message", "message-replaced"],
 )
 @pytest.mark.parametrize("is_raised", [True, False])
-def test_an_error_that_cannot_be_told_fails_only_its_request(made: Callable[[], Exception], is_raised: bool) -> None:
+def test_an_error_that_cannot_be_told_fails_only_its_request(
+    made: Callable[[], Exception], is_raised: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)  # pytest-xdist cannot carry what is logged
+
     def run(requests: Sequence[Request]) -> list[Any]:
         if is_raised and 1 in numbers(requests):
             raise made()
@@ -301,3 +306,23 @@ def test_elements_that_cannot_travel_fail_their_request() -> None:
         b"the model's output cannot travel: TypeError: tensor 'extra': a STRING element must be Unicode"
         in completions[0].error
     )
+
+
+def test_each_request_has_its_own_warnings_those_of_its_last_run() -> None:
+    def run(requests: Sequence[Request]) -> list[Any]:
+        for request, number in zip(requests, numbers(requests), strict=True):
+            request.warn(f"{number} of {len(requests)}")
+        fails = [len(requests) > 1 and number == 1 for number in numbers(requests)]
+        return [InternalError("try alone") if each else {"y": Y} for each in fails]
+
+    assert ran(Given(run), 3).warnings == [["0 of 3"], ["1 of 1"], ["2 of 3"]]
+
+
+def test_warnings_are_few_and_short() -> None:
+    request = Request({})
+    for number in range(100):
+        request.warn("the same")
+        request.warn(f"{number} " + "\ud800" * 300)
+    assert len(request.warnings) == len(set(request.warnings)) == 8
+    assert max(map(len, request.warnings)) == 200
+    "".join(request.warnings).encode()

@@ -7,8 +7,11 @@ comes behind all other places. Celery itself would put it before them, were it n
 import os
 import sys
 
-from celery.__main__ import main
+from kernelport.settings import drop_variables
 
 if __name__ == "__main__":
+    drop_variables("CELERY_")  # before Celery looks at them
+    from celery.__main__ import main
+
     sys.path.append(os.getcwd())
     main()

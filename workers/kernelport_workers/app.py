@@ -13,33 +13,46 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
-from redis import Redis
+from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
-from kernelport.deployments import deployment_names, load_deployments
+from kernelport.connections import RETRY_S, connect, outage
+from kernelport.deployments import Deployment, deployment_names, load_deployments
 from kernelport.errors import in_words
-from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.jobs.finishing import Finisher
-from kernelport.queues import JOB_TASK_NAME, TASK_NAME, celery_config, deployment_of, queue_name
-from kernelport.registry import note_drained
+from kernelport.jobs.storage import SharedStorage
+from kernelport.leases import end_leases
+from kernelport.queues import (
+    JOB_TASK_NAME,
+    TASK_NAME,
+    celery_config,
+    check_deployment,
+    deployment_of,
+    queue_name,
+    read_batch,
+)
+from kernelport.registry import REFUSED, note_drained
 from kernelport.schema import ConfigError
-from kernelport.settings import PREFIX, Settings, SettingsError
+from kernelport.settings import PREFIX, Settings, SettingsError, drop_variables
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.running_file import joined_environment
-from kernelport.webhooks import Notifier
+from kernelport.webhooks.notifier import Notifier
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
 from kernelport_workers.delivery_note import Take
-from kernelport_workers.heartbeat import Heartbeat
+from kernelport_workers.heartbeat import Heartbeat, OtherRevisionError
 from kernelport_workers.jobs.feeder import Feeder
 from kernelport_workers.jobs.runner import JobRunner
 from kernelport_workers.runner import Finish
@@ -48,11 +61,15 @@ log = logging.getLogger(__name__)
 
 if not os.environ.get(f"{PREFIX}REDIS_URL"):
     os.environ |= joined_environment()  # of what `kernelport up` runs on this machine
+# Celery looks into the environment again and again: another app's broker there is not ours.
+drop_variables("CELERY_")
 try:
     settings = Settings.from_environment()
 except SettingsError as error:
     sys.exit(f"kernelport worker: {error}")
 
+# It would say after each loss of its connection that Celery 6 may cancel tasks then.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 # Two lines a task are two lines too many at thousands of tasks a second.
 for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -72,8 +89,24 @@ NICENESS = 5
 # How long after its limit a load that not even a thread can interrupt is ended.
 GRACE_S = 2.0
 
+
+class PromptConsumer(Consumer):  # type: ignore[misc]
+    """Celery's consumer, which takes work again as soon as Redis is back: its own waits for up to 30 s."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connects; waits for Redis while it is away."""
+
+        def tell(error: Exception, interval_s: float) -> None:
+            if isinstance(error, RedisError):
+                outage.tell(error)
+
+        return conn.ensure_connection(
+            tell, None, interval_start=RETRY_S, interval_step=0, interval_max=RETRY_S, callback=maybe_shutdown
+        )
+
+
 app = Celery("kernelport")
-app.config_from_object(celery_config(settings))
+app.config_from_object({**celery_config(settings), "worker_consumer": PromptConsumer})
 
 
 class Process:
@@ -81,7 +114,7 @@ class Process:
 
     def __init__(self) -> None:
         self.id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
-        self.redis = Redis.from_url(settings.redis_url)
+        self.redis = connect(settings.redis_url)
         self.backends: dict[str, Backend] = {}
         self.delivery: Delivery | None = None
         self.consuming = Consuming(self.redis, self.id)
@@ -93,10 +126,12 @@ class Process:
         self.notifier = Notifier(self.redis, settings.webhook_networks)
 
     def load(self, queues: list[str]) -> None:
-        """Loads the models of the deployments whose queues are consumed, and shows the metrics.
+        """Loads the models of the deployments whose queues are consumed, and shows the metrics. From its beginning on
+        the worker holds their revisions.
 
         Raises:
             LoadError: when a queue is no deployment's, a model cannot be loaded here, or the metrics' port is taken.
+            OtherRevisionError: when live workers serve another revision of a deployment.
             ConfigError: when the deployments file is not valid.
             ArtifactsError: when outputs cannot go where they should.
         """
@@ -112,44 +147,64 @@ class Process:
             if name not in deployments:
                 known = ", ".join(queue_name(known) for known in sorted(deployment_names(settings.deployments_file)))
                 raise LoadError(f"queue {queue!r} belongs to no deployment: choose with -Q among {known}")
+        revisions: dict[str, str] = {}
+        for name in names.values():
+            with _loading(deployments[name]):
+                revisions[name] = backends.revision(deployments[name])
+        artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
+        storage = SharedStorage(self.redis, artifacts)
+        self.heartbeat = Heartbeat(
+            self.redis, settings.heartbeat_ttl_s, self.id, revisions, storage, settings.roll, on_refused=_end_refused
+        )
+        self.heartbeat.start()
+        for name in names.values():
             log.info("loading %s", name)
-            with _ended_after(deployments[name].timeouts.load_s, f"loading {name}"):
-                try:
-                    self.backends[name] = backends.load(deployments[name])
-                except LoadError as error:
-                    raise LoadError(f"cannot load {name}: {error}") from error
+            with _loading(deployments[name]):
+                self.backends[name] = backends.load(deployments[name])
+                if backends.revision(deployments[name]) != revisions[name]:
+                    raise LoadError("its files were changed while it was loaded; start the worker again")
             log.info("loaded %s on %s", name, self.backends[name].device)
         beside = self.consuming
         self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, beside, self.shared)
-        artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
-        feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts)
+        with contextlib.suppress(RedisError):  # the finisher looks again
+            storage.look()
+        feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
 
         def look_again() -> None:
             feeder.kick()
             finisher.kick()
 
-        self.jobs = JobRunner(self.redis, settings, self.id, deployments, self.backends, artifacts, beside, look_again)
+        self.jobs = JobRunner(
+            self.redis, settings, self.id, deployments, self.backends, revisions, artifacts, storage, beside, look_again
+        )
         self.feeder, self.finisher = feeder, finisher
 
     def start(self) -> None:
         """The worker takes work from now on."""
-        shared_folder = self.shared.id if self.shared else ""
-        self.heartbeat = Heartbeat(self.redis, settings.heartbeat_ttl_s, self.id, self.backends, shared_folder)
-        self.heartbeat.start()
+        try:
+            end_leases(self.redis, self.id.__eq__)  # those of an earlier process of this name
+        except RedisError as error:
+            outage.tell(error)
+        if self.heartbeat is not None:
+            self.heartbeat.serve(self.backends, self.shared.id if self.shared else "")
         for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.start()
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
+        _end_after(settings.stop_s, "stopping")
         self.consuming.stop()
-        for each in (self.heartbeat, self.feeder, self.finisher, self.notifier):
+        if self.heartbeat is not None:
+            self.heartbeat.leave()
+        for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.stop()
-        _end_after(settings.stop_s, "stopping")
 
     def stopped(self) -> None:
         """What the worker had begun is finished: whoever asked it to go may take its machine."""
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
         try:
             note_drained(self.redis, self.id)
         except RedisError as error:
@@ -181,7 +236,21 @@ def _ended_after(limit_s: float, what: str) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _end(reason: str) -> NoReturn:
+@contextlib.contextmanager
+def _loading(deployment: Deployment) -> Iterator[None]:
+    """Bounds the time of a load, and says whose it was when it fails."""
+    with _ended_after(deployment.timeouts.load_s, f"loading {deployment.name}"):
+        try:
+            yield
+        except LoadError as error:
+            raise LoadError(f"cannot load {deployment.name}: {error}") from error
+
+
+def _end_refused(error: OtherRevisionError) -> NoReturn:
+    _end(str(error), REFUSED)
+
+
+def _end(reason: str, code: int = 1) -> NoReturn:
     """Ends the process whatever its threads do; the reason is its last words."""
     if settings.log_format == "json":
         log.critical(reason)
@@ -189,7 +258,7 @@ def _end(reason: str) -> NoReturn:
         sys.stderr.write(f"kernelport worker: {reason}\n")
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)
 
 
 @contextlib.contextmanager
@@ -199,6 +268,8 @@ def _ended_by_failure() -> Iterator[None]:
         yield
     except (LoadError, ConfigError, ArtifactsError) as error:
         _end(str(error))
+    except OtherRevisionError as error:
+        _end_refused(error)
     except BaseException as error:
         log.exception("cannot start")
         _end(in_words(error))
@@ -212,7 +283,7 @@ def infer(body: bytes, take: Take | None = None) -> Finish:
     """Runs one serialized Batch; `take` counts this attempt, or says what was counted."""
     if process.delivery is None:
         raise RuntimeError("the worker has loaded nothing")
-    return process.delivery.handle(Batch.FromString(body), take)
+    return process.delivery.handle(read_batch(body, process.backends), take)
 
 
 @app.task(name=JOB_TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
@@ -220,6 +291,7 @@ def job(deployment: str, ticket: str) -> Finish:
     """Runs the slice of a job that is due."""
     if process.jobs is None:
         raise RuntimeError("the worker has loaded nothing")
+    check_deployment(deployment, process.backends)
     return process.jobs.handle(deployment, ticket)
 
 

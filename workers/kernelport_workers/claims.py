@@ -6,10 +6,10 @@ from typing import Any
 from redis import Redis
 
 from kernelport import keys
+from kernelport.connections import until_done
 from kernelport.errors import ResourceExhaustedError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
 from kernelport.shared_folder import SharedFolder
-from kernelport_workers.outages import until_done
 
 
 class Claims:

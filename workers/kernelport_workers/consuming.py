@@ -22,14 +22,24 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+from kombu.exceptions import KombuError
 from redis import Redis
+from redis.exceptions import RedisError
 
 from kernelport import scripts
-from kernelport.queues import TASK_NAME, MessageError, QueuedTask, deployment_of, queue_keys, read_message
+from kernelport.connections import RETRY_S, outage, passes, until_done
+from kernelport.queues import (
+    TASK_NAME,
+    MessageError,
+    QueuedTask,
+    check_arguments,
+    deployment_of,
+    queue_keys,
+    read_message,
+)
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.active_task import ActiveTask
 from kernelport_workers.delivery_note import DeliveryNote, Take
-from kernelport_workers.outages import PASSING, until_done
 from kernelport_workers.runner import Finish
 
 log = logging.getLogger(__name__)
@@ -86,9 +96,16 @@ class Consuming:
         """What Celery's consumer does with a message of `task`: a `Task.Strategy`."""
 
         def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
-            arguments = message.headers.get("argsrepr") or ""
-            queued = QueuedTask(task.name, message.delivery_tag, arguments, message.decode()[0])
+            arguments = str(message.headers.get("argsrepr") or "")
             errors = consumer.connection_errors
+            try:
+                args = message.decode()[0]
+                check_arguments(task.name, args)
+            except (KombuError, MessageError, LookupError, TypeError) as error:
+                log.error("dropped a message that cannot be read: %s", error)
+                ack(log, errors)
+                return
+            queued = QueuedTask(task.name, message.delivery_tag, arguments, args)
 
             def give_back(failed: bool) -> None:
                 reject(log, errors, True) if failed else ack(log, errors)
@@ -152,7 +169,7 @@ class Consuming:
                 return Delivered(read_message(entry), waited=waiting is not None, take=take)
             except MessageError as error:
                 log.error("dropped a message that cannot be read: %s", error)
-                self._acknowledge(error.tag)
+                self._acknowledge(scripts.noted_tag(entry))
         with self._lock:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
@@ -169,8 +186,11 @@ class Consuming:
         self.begin()
         try:
             popped: Any = self._line.brpop(keys, LINGER_S)
-        except PASSING as error:
-            log.warning("cannot wait for messages: %s", error)
+        except RedisError as error:
+            if not passes(error):
+                raise
+            outage.tell(error)
+            time.sleep(RETRY_S)
             return None
         if popped is None:
             return None
@@ -184,7 +204,7 @@ class Consuming:
             self._empty_until = 0.0 if self._note.more_wait else self._note.sent_at + EMPTY_FOR_S
             self._note = None
 
-    def _acknowledge(self, tag: str) -> None:
+    def _acknowledge(self, tag: str | bytes) -> None:
         self._settle_note()  # it must not come after this
         until_done(lambda: scripts.acknowledge(self._line, tag))
 
@@ -202,20 +222,20 @@ class Consuming:
 
     def _run(self, delivered: Delivered, app: Any, consumer: Any) -> None:
         queued = delivered.queued
-        task = app.tasks.get(queued.name)
-        if task is None:
-            log.error("dropped a message for the unknown task %s: %s", queued.name, queued.arguments)
-            self._acknowledge(queued.tag)
-            return
+        task = app.tasks[queued.name]
         active = ActiveTask(queued, task, consumer)
         self._alone = False
         finish: Finish | None = None
-        with _failing(delivered, active):
-            if queued.name == TASK_NAME:
-                finish = task.run(*queued.args, take=delivered.take)
-            else:
-                self._settle_note()
-                finish = task.run(*queued.args)
+        try:
+            with _failing(delivered, active):
+                if queued.name == TASK_NAME:
+                    finish = task.run(*queued.args, take=delivered.take)
+                else:
+                    self._settle_note()
+                    finish = task.run(*queued.args)
+        except MessageError as error:
+            log.error("dropped a message that cannot be read: %s", error)
+            self._acknowledge(queued.tag)
         self._settle_note()
         self._settle()
         if finish is None:
@@ -244,6 +264,9 @@ def _failing(delivered: Delivered, active: ActiveTask) -> Iterator[None]:
     """A message that fails stays where a dead worker's messages stay: it is delivered again, its attempts counted."""
     try:
         yield
+    except MessageError as error:
+        active.failed(error)
+        raise
     # Whatever it is: it must not end the thread that runs messages.
     except BaseException as error:
         log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments)

@@ -11,6 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, logs, metrics, scripts, tracing
+from kernelport.connections import until_done
 from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
@@ -22,7 +23,6 @@ from kernelport_workers.backends.base import Backend
 from kernelport_workers.claims import Claims
 from kernelport_workers.delivery_note import Take
 from kernelport_workers.lease import Hold, Lease
-from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Beside, Finish, Ran, Runner, Work, raise_if_expired
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import scripts
+from kernelport.connections import until_done
 from kernelport.scripts import Taken
 from kernelport.v1.dead_letter_pb2 import Attempt
-from kernelport_workers.outages import PASSING, until_done
 
 # Waits until a delivery has been noted; what was counted if it is a batch's.
 Take = Callable[[], Taken | None]
@@ -41,7 +41,7 @@ class DeliveryNote:
         self._taken: Taken | None = None
         self.sent_at = time.monotonic()
         self.more_wait = False
-        with contextlib.suppress(*PASSING):  # then `settle` writes it
+        with contextlib.suppress(RedisError):  # then `settle` writes it
             self._connection.send_command(*scripts.delivery_note(line, key, entry, attempt))
             self._is_sent = True
 

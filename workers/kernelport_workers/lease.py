@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, metrics
+from kernelport.connections import outage
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +33,15 @@ class Hold:
         lease_s: the visibility timeout in seconds.
 
     Attributes:
-        renewed_at, renew_at: when it was renewed, and is to be tried next, in seconds of the monotonic clock.
+        renew_at: when it is to be renewed next, in seconds of the monotonic clock.
         step_limit_s: what a step may take.
     """
 
     def __init__(self, tag: str, lease_s: float) -> None:
         self.tag = tag
-        self.renewed_at = time.monotonic()
-        self.renew_at = self.renewed_at + lease_s / RENEWALS_PER_LEASE
+        self.renew_at = time.monotonic() + lease_s / RENEWALS_PER_LEASE
         self.step_limit_s = 0.0
-        self._lease_s = lease_s
         self._step_ends_at = float("inf")
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether nobody else can have been given the batch. False for good once it went unrenewed for too long."""
-        return time.monotonic() < self.renewed_at + self._lease_s
 
     @property
     def is_hung(self) -> bool:
@@ -102,16 +96,13 @@ class Lease:
                     self._renew(hold)
 
     def _renew(self, hold: Hold) -> None:
-        now = time.monotonic()
-        hold.renew_at = now + self._lease_s / RENEWALS_PER_LEASE
+        hold.renew_at = time.monotonic() + self._lease_s / RENEWALS_PER_LEASE
         try:
             # XX: a batch that is done stays done. GT: a clock that went back shortens nothing.
             self._redis.zadd(keys.UNACKED_INDEX, {hold.tag: time.time()}, xx=True, gt=True)
         except RedisError as error:
-            log.warning("cannot renew the lease on batch %s: %s", hold.tag, error)
+            outage.tell(error)
             return
-        if hold.is_certain:  # else what was renewed may be another worker's
-            hold.renewed_at = now
         metrics.LEASE_RENEWALS.inc()
 
     def _end_process(self, hold: Hold) -> None:

@@ -3,8 +3,8 @@
 import copy
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from kernelport import tensors
@@ -19,6 +19,7 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Declared
+from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
 from kernelport_workers.results import Result, ResultCheck, travelling
@@ -40,6 +41,10 @@ class Beside(Protocol):
         """Ends with it: this message runs with nothing beside it. If the worker dies then, it is this one's doing."""
 
 
+Shared = Mapping[str, tuple[pb.Tensor, Array]]
+"""Inputs that requests of a batch have in common, by name: one copy in memory, however many requests."""
+
+
 @dataclass
 class Work:
     """One request of a batch.
@@ -49,6 +54,7 @@ class Work:
         deadline_unix_us: microseconds of Unix time.
         check: raises when the answer is of no use any more.
         failure: why it must not run at all, if so.
+        shared: inputs that it has unless it has some of those names itself.
     """
 
     id: bytes
@@ -56,6 +62,7 @@ class Work:
     deadline_unix_us: int
     check: Callable[[], None]
     failure: KernelPortError | None = None
+    shared: Shared = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,14 @@ class Ran:
     """What came of each request of a batch, in order.
 
     Attributes:
+        warnings: what the backend warned of, for each.
         prepare_us, backend_us: microseconds until the backend began, and that it took.
         started: when the worker's task began, in seconds of the monotonic clock.
     """
 
     ids: Sequence[bytes]
     results: Sequence[Result]
+    warnings: Sequence[Sequence[str]]
     prepare_us: int
     backend_us: int
     started: float
@@ -127,18 +136,24 @@ class Runner:
         results.update(zip(requests, self._run(list(requests.values())), strict=True))
         backend_us = _microseconds(time.monotonic() - prepared)
         ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
-        return Ran(ids, in_order, _microseconds(prepared - started), backend_us, started)
+        warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
+        return Ran(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
 
     def _prepared(self, work: Work) -> Request:
         if work.failure is not None:
             raise work.failure
         raise_if_expired(work.deadline_unix_us)
-        inputs = pb.InferRequest.FromString(work.request).inputs
+        own = pb.InferRequest.FromString(work.request).inputs
+        names = {tensor.name for tensor in own} if work.shared else ()
+        shared = [each for name, each in work.shared.items() if name not in names]
         # The front door has checked against what another worker loaded; this worker may have loaded something newer.
-        violations = list(self._declared.violations(inputs))
+        violations = list(self._declared.violations([*own, *(tensor for tensor, _ in shared)] if shared else own))
         if violations:
             raise InvalidArgumentError.of(violations)
-        return Request(tensors.to_arrays(inputs), work.check)
+        arrays = tensors.to_arrays(own)
+        for tensor, array in shared:
+            arrays[tensor.name] = array
+        return Request(arrays, work.check)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
         """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates."""
@@ -167,13 +182,16 @@ class Runner:
         # A model may change what it is given; what is tried again must stay as it came.
         copies = [Request(dict(request.inputs), request.check) for request in requests]
         try:
-            return self._check.checked(self._backend.run(copies), len(requests))
+            results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:
             return travelling(error)
         # A model is anybody's code. Its sys.exit, too, is a failure of its batch, and not the end of this thread.
         except BaseException as error:
             log.exception("the model failed on a batch of %d", len(requests))
             return InternalError(f"the model failed: {in_words(error)}")
+        for request, copied in zip(requests, copies, strict=True):
+            request.warnings[:] = copied.warnings
+        return results
 
 
 def _completion(request_id: bytes, result: Result, limit: int) -> Completion:

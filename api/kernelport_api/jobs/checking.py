@@ -2,33 +2,34 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
-from kernelport import tensors
 from kernelport.errors import FieldViolation
 from kernelport.jobs.records import MICROSECONDS
-from kernelport.signature import Declared, Signature
+from kernelport.limits import (
+    MAX_METADATA,
+    MAX_METADATA_BYTES,
+    MAX_NAME,
+    MAX_PRIORITY,
+    MAX_PROGRESS_INTERVAL_S,
+    MAX_RETENTION_S,
+    MAX_WEBHOOK_EVENTS,
+    MAX_WEBHOOK_SECRET,
+    MAX_WEBHOOK_URL,
+)
+from kernelport.signature import Declared, Signature, is_speech
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
+from kernelport.webhooks.signing import secret_problem
+from kernelport_api.inputs import input_violations
 
-MAX_ID = 256
-MAX_PRIORITY = 10_000
-MAX_RETENTION_S = 10 * 365 * 24 * 3600
-MAX_METADATA = 64
-MAX_METADATA_BYTES = 16 * 2**10
 _AUDIO = {pb.OUTPUT_FORMAT_WAV, pb.OUTPUT_FORMAT_FLAC, pb.OUTPUT_FORMAT_OGG, pb.OUTPUT_FORMAT_MP3}
 
 
 def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[FieldViolation]:
     """What is wrong with a job's spec; `signature` is what the deployment takes and gives, where that is known."""
-    yield from tensors.violations(spec.shared_inputs, "spec.shared_inputs")
-    if signature is not None:
-        # A shared input that is missing may be each item's own.
-        for violation in Declared(signature.inputs).violations(spec.shared_inputs, "spec.shared_inputs"):
-            if violation.field != "spec.shared_inputs":
-                yield violation
-        if spec.output_format in _AUDIO and not {"audio", "sample_rate"} <= {each.name for each in signature.outputs}:
-            yield FieldViolation("spec.output_format", "expected OUTPUT_FORMAT_NPZ: the deployment gives no audio")
+    yield from shared_violations(spec, signature)
+    if signature is not None and spec.output_format in _AUDIO and not is_speech(signature):
+        yield FieldViolation("spec.output_format", "expected OUTPUT_FORMAT_NPZ: the deployment gives no audio")
     if spec.output_format not in pb.OutputFormat.values():
         yield FieldViolation("spec.output_format", f"expected a value of OutputFormat, got {spec.output_format}")
     if spec.priority > MAX_PRIORITY:
@@ -36,12 +37,25 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
     yield from deadline_violations(spec.deadline_unix_us, "spec.deadline_unix_us")
     if not 0 <= spec.retention_s <= MAX_RETENTION_S:
         yield FieldViolation("spec.retention_s", f"expected 0 to {MAX_RETENTION_S} seconds, got {spec.retention_s}")
+    entries = len(spec.metadata)
     size = sum(len(key.encode()) + len(value.encode()) for key, value in spec.metadata.items())
-    if len(spec.metadata) > MAX_METADATA or size > MAX_METADATA_BYTES:
-        found = f"expected at most {MAX_METADATA} entries and {MAX_METADATA_BYTES} bytes, got {len(spec.metadata)}"
-        yield FieldViolation("spec.metadata", f"{found} entries and {size} bytes")
+    if entries > MAX_METADATA or size > MAX_METADATA_BYTES:
+        expected = f"expected at most {MAX_METADATA} entries and {MAX_METADATA_BYTES} bytes"
+        yield FieldViolation("spec.metadata", f"{expected}, got {entries} entries and {size} bytes")
     if spec.HasField("webhook"):
         yield from _webhook_violations(spec.webhook)
+
+
+def shared_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[FieldViolation]:
+    """What is wrong with the inputs that all items share."""
+    shared = spec.shared_inputs
+    found = list(input_violations(shared, spec.ByteSize(), "spec.shared_inputs"))
+    yield from found
+    if signature is not None and not found:
+        # A shared input that is missing may be each item's own.
+        for violation in Declared(signature.inputs).violations(shared, "spec.shared_inputs"):
+            if violation.field != "spec.shared_inputs":
+                yield violation
 
 
 def deadline_violations(unix_us: int, field: str) -> Iterator[FieldViolation]:
@@ -53,34 +67,34 @@ def deadline_violations(unix_us: int, field: str) -> Iterator[FieldViolation]:
 def item_violations(
     items: Sequence[pb.NewItem], shared: Sequence[Tensor], signature: Signature | None
 ) -> Iterator[FieldViolation]:
-    """What is wrong with items; fields are paths in the message they came in."""
+    """What is wrong with items, not with what they share; fields are paths in the message they came in."""
     declared = Declared(signature.inputs) if signature is not None else None
+    elsewhere = {tensor.name for tensor in shared}
     for index, item in enumerate(items):
-        if not 0 < len(item.id) <= MAX_ID:
-            yield FieldViolation(f"items[{index}].id", f"expected 1 to {MAX_ID} characters, got {len(item.id)}")
-        found = list(tensors.violations(item.inputs)) or list(_misfits(item, shared, declared))
+        if not 0 < len(item.id) <= MAX_NAME:
+            yield FieldViolation(f"items[{index}].id", f"expected 1 to {MAX_NAME} characters, got {len(item.id)}")
+            continue
+        found = list(input_violations(item.inputs, item.ByteSize())) or list(
+            declared.violations(item.inputs, elsewhere=elsewhere) if declared else ()
+        )
         for violation in found:
             yield FieldViolation(f"items[{index}].{violation.field}", f'item "{item.id}": {violation.description}')
 
 
-def _misfits(item: pb.NewItem, shared: Sequence[Tensor], declared: Declared | None) -> Iterator[FieldViolation]:
-    if declared is None:
-        return iter(())
-    inputs: list[Tensor] = list(item.inputs)
-    if shared:
-        own = {tensor.name for tensor in inputs}
-        inputs += [tensor for tensor in shared if tensor.name not in own]
-    return declared.violations(inputs)
-
-
 def _webhook_violations(webhook: pb.Webhook) -> Iterator[FieldViolation]:
-    parts = urlsplit(webhook.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        yield FieldViolation("spec.webhook.url", f'expected an http or https URL, got "{webhook.url}"')
+    for field, text, most in (("url", webhook.url, MAX_WEBHOOK_URL), ("secret", webhook.secret, MAX_WEBHOOK_SECRET)):
+        if len(text) > most:
+            yield FieldViolation(f"spec.webhook.{field}", f"expected at most {most} characters, got {len(text)}")
+            return
+    if len(webhook.events) > MAX_WEBHOOK_EVENTS:
+        found = f"expected at most {MAX_WEBHOOK_EVENTS}, got {len(webhook.events)}"
+        yield FieldViolation("spec.webhook.events", found)
+        return
+    if webhook.secret and (problem := secret_problem(webhook.secret)):
+        yield FieldViolation("spec.webhook.secret", problem)
     for index, event in enumerate(webhook.events):
         if event not in pb.WebhookEvent.values() or event == pb.WEBHOOK_EVENT_UNSPECIFIED:
             yield FieldViolation(f"spec.webhook.events[{index}]", f"expected a value of WebhookEvent, got {event}")
-    if not 0 <= webhook.progress_interval_s <= 86400:
-        yield FieldViolation(
-            "spec.webhook.progress_interval_s", f"expected 0 to 86400 seconds, got {webhook.progress_interval_s:g}"
-        )
+    if not 0 <= webhook.progress_interval_s <= MAX_PROGRESS_INTERVAL_S:
+        found = f"expected 0 to {MAX_PROGRESS_INTERVAL_S} seconds, got {webhook.progress_interval_s:g}"
+        yield FieldViolation("spec.webhook.progress_interval_s", found)

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from redis.exceptions import RedisError
 
-from kernelport import metrics
-from kernelport.deployments import Deployment
+from kernelport import keys, metrics
+from kernelport.connections import outage
 from kernelport.errors import KernelPortError
 from kernelport.jobs.backlog import Backlog
+from kernelport.metrics import SparseGauge
+from kernelport.scripts import lengths
 from kernelport_api.jobs.store import JobStore
 from kernelport_api.jobs.submission import tick
 from kernelport_api.workers import WorkerView
@@ -19,15 +21,28 @@ log = logging.getLogger(__name__)
 TICK_INTERVAL_S = 1.0
 
 
-async def keep_feeding(deployments: Mapping[str, Deployment], store: JobStore, workers: WorkerView) -> None:
-    """Expires jobs though no worker lives, and sets the gauges, for ever."""
+async def keep_feeding(deployments: Iterable[str], store: JobStore, workers: WorkerView) -> None:
+    """Expires jobs though no worker lives, and sets the gauge of what waits, for ever."""
+    deployment_of = {keys.active_jobs(name): name for name in deployments}
+    backlog = SparseGauge(metrics.JOB_BACKLOG, deployment_of.values())
     while True:
-        for name in deployments:
-            try:
-                await tick(store, workers, name)
-                backlog = await Backlog.read_async(store.redis, name)
-            except (KernelPortError, RedisError) as error:
-                log.warning("cannot look after the jobs of %s: %s", name, error)
-            else:
-                metrics.JOB_BACKLOG.labels(name).set(backlog.items)
+        try:
+            active = [deployment_of[key] for key in await lengths(store.redis, "ZCARD", list(deployment_of))]
+            for name in active:
+                await _look_after(store, workers, name)
+            backlog.show({name: (await Backlog.read_async(store.redis, name)).items for name in active})
+        except RedisError as error:
+            outage.tell(error)
         await asyncio.sleep(TICK_INTERVAL_S)
+
+
+async def _look_after(store: JobStore, workers: WorkerView, deployment: str) -> None:
+    try:
+        looked_at = 0
+        while looked_at := await store.run("expire", deployment, looked_at):
+            pass
+        await tick(store, workers, deployment)
+    except KernelPortError as error:
+        if isinstance(error.__cause__, RedisError):
+            raise error.__cause__ from error  # the store's word for what Redis said
+        log.warning("cannot look after the jobs of %s: %s", deployment, error)

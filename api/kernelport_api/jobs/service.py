@@ -21,7 +21,6 @@ from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.jobs.records import JobRecord, item_of, items_of, states_in
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
-from kernelport_api.answers import answer_errors, answer_stream_errors
 from kernelport_api.durability import Durability, on_disk
 from kernelport_api.jobs.checking import deadline_violations
 from kernelport_api.jobs.store import JobStore, page_token, read_page_token
@@ -35,6 +34,12 @@ CHUNK_BYTES = 256 * 2**10
 ANSWER_BYTES = 2 * 2**20
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
 DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
+
+
+class OutputNotFoundError(NotFoundError):
+    """A file that a job wrote is gone."""
+
+    reason = "OUTPUT_NOT_FOUND"
 
 
 class Jobs(job_pb2_grpc.JobServiceServicer):
@@ -60,7 +65,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self._artifacts = artifacts
         self._on_delete = on_delete
 
-    @answer_errors
     @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
         if not tracing.is_on:
@@ -84,7 +88,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 raise
         return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
 
-    @answer_errors
     @on_disk
     async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
         adder = job_id = None
@@ -103,28 +106,23 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         await adder.finish(seal=False)
         return pb.AddItemsResponse(job=await self._job(job_id))
 
-    @answer_errors
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         return pb.GetJobResponse(job=await self._job(request.job_id))
 
-    @answer_errors
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         most = _size(request.page_size, DEFAULT_JOBS, MAX_JOBS)
         jobs, token = await self._store.jobs(request.deployment, set(request.states), most, request.page_token)
         return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
 
-    @answer_stream_errors
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
         async for event in watch(self._store, request):
             yield event
 
-    @answer_errors
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         await self._store.get(request.job_id)
         await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
         return pb.CancelJobResponse(job=await self._job(request.job_id))
 
-    @answer_errors
     @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         record = await self._store.get(request.job_id)
@@ -134,12 +132,11 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         deployment = self._deployments.get(record.deployment)
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
-        most = deployment.batching.max_batch
+        most = self._submission.max_batch(deployment)
         await self._store.change("resume", "resume", record.id, request.deadline_unix_us, most)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
-    @answer_errors
     @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         await self._store.get(request.job_id)
@@ -147,7 +144,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self._on_delete()
         return pb.DeleteJobResponse()
 
-    @answer_errors
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
         record = await self._store.with_items(request.job_id)
         most, wanted = _size(request.page_size, DEFAULT_ITEMS, MAX_ITEMS), set(request.states)
@@ -172,7 +168,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             place = 0
         return answer
 
-    @answer_stream_errors
     async def GetItemOutput(
         self, request: pb.GetItemOutputRequest, context: Context
     ) -> AsyncIterator[pb.GetItemOutputResponse]:
@@ -190,7 +185,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             while chunk := await asyncio.to_thread(_next, chunks):
                 yield pb.GetItemOutputResponse(chunk=chunk)
 
-    @answer_stream_errors
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Context
     ) -> AsyncIterator[pb.GetManifestResponse]:
@@ -224,7 +218,7 @@ def _reading(record: JobRecord, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFoundError(f"{what} is gone from {record.text('output_url')}") from error
+        raise OutputNotFoundError(f"{what} is gone from {record.text('output_url')}") from error
     except storage_errors() as error:
         raise UnavailableError(f"the output cannot be read: {error}") from error
 

@@ -1,6 +1,5 @@
 """The job store as the front door reads it."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from typing import Any, TypeVar
@@ -8,15 +7,17 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.digests import NO_ITEMS, running_digests
-from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
-from kernelport.internal.v1.job_store_pb2 import Page
+from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
+from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.jobs import scripts
+from kernelport.jobs.naming import is_job_id
 from kernelport.jobs.pages import id_digest
-from kernelport.jobs.records import JobRecord, Results, in_order, results_of
+from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
 from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.v1 import job_pb2 as pb
+from kernelport_api.aside import aside
 from kernelport_api.outages import unreachable
 
 Value = TypeVar("Value")
@@ -24,6 +25,21 @@ Value = TypeVar("Value")
 # Pages are at most some MiB each.
 _PAGES_AT_HAND = 8
 _JOBS_AT_ONCE = 100
+# In a page token: such as microseconds of Unix time.
+_LONGEST_NUMBER = 18
+_NO_TOKEN = FieldViolation("page_token", "expected the next_page_token of an earlier answer")
+
+
+class JobNotFoundError(NotFoundError):
+    """There is no such job, or none any more."""
+
+    reason = "JOB_NOT_FOUND"
+
+
+class ItemNotFoundError(NotFoundError):
+    """The job has no such item."""
+
+    reason = "ITEM_NOT_FOUND"
 
 
 class JobStore:
@@ -41,7 +57,7 @@ class JobStore:
         """Runs the script of a verb on a job.
 
         Raises:
-            NotFoundError: when there is none of that id.
+            JobNotFoundError: when there is none of that id.
             FailedPreconditionError: when the job is where the verb is refused.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
@@ -59,6 +75,8 @@ class JobStore:
 
     async def find(self, job_id: str) -> JobRecord | None:
         """A job; None when there is none of that id."""
+        if not is_job_id(job_id):
+            return None
         fields: dict[bytes, bytes] = await reached(self.redis.hgetall(keys.job(job_id)))
         return JobRecord(job_id, fields) if b"spec" in fields else None
 
@@ -66,7 +84,7 @@ class JobStore:
         """A job.
 
         Raises:
-            NotFoundError: when there is none of that id.
+            JobNotFoundError: when there is none of that id.
         """
         record = await self.find(job_id) if job_id else None
         if record is None:
@@ -77,11 +95,11 @@ class JobStore:
         """A job whose items can be asked for.
 
         Raises:
-            NotFoundError: when there is none of that id, or none any more.
+            JobNotFoundError: when there is none of that id, or none any more.
         """
         record = await self.get(job_id)
         if record.is_deleting:
-            raise NotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
+            raise JobNotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
         return record
 
     async def digest(self, record: JobRecord, count: int) -> bytes:
@@ -96,11 +114,11 @@ class JobStore:
         number, done, digest = 0, 0, NO_ITEMS
         for value, items in found:
             page, _, digest = value.partition(b":")
-            number, done = int(page) + 1, int(items)
+            number, done = stored.number(page, keys.job(record.id, "digests")) + 1, int(items)
         while done < count:
-            stored = await self.page(record.id, number)
-            items = [stored.items[position] for position in in_order(stored)][: count - done]
-            digest = (await asyncio.to_thread(running_digests, digest, items))[-1]
+            page_there = await self.page(record.id, number)
+            items = [page_there.items[position] for position in in_order(page_there)][: count - done]
+            digest = (await aside(running_digests, digest, items))[-1]
             number, done = number + 1, done + len(items)
         return digest
 
@@ -108,13 +126,13 @@ class JobStore:
         """A job's spec with shared inputs and secrets.
 
         Raises:
-            NotFoundError: when there is no such job any more.
+            JobNotFoundError: when there is no such job any more.
             FailedPreconditionError: when it is being deleted.
         """
         value = await reached(self.redis.get(keys.job(job_id, "spec")))
         if value is None:
             raise await self.refusal("add", "deleting", job_id)
-        return pb.JobSpec.FromString(value)
+        return stored.message(pb.JobSpec, value, keys.job(job_id, "spec"))
 
     async def jobs(
         self, deployment: str, states: Collection[pb.JobState], most: int, token: str
@@ -129,14 +147,18 @@ class JobStore:
                 )
             )
             # Those created in the same microsecond come sorted by id, backwards.
-            new = [(int(score), job.decode()) for job, score in entries]
+            new = [(int(score), job.decode(errors="replace")) for job, score in entries]
             new = [entry for entry in new if not before or entry < (created, before)]
             for created, before in new:
                 record = await self.find(before)
                 if record is None:  # its retention is over
                     await reached(self.redis.zrem(keys.JOBS, before))
                     continue
-                job = record.job()
+                try:
+                    job = record.job()
+                except stored.StoredError as error:
+                    stored.tell(error)
+                    continue
                 if (not deployment or record.deployment == deployment) and (not states or job.state in states):
                     found.append(job)
                     if len(found) == most:
@@ -149,7 +171,7 @@ class JobStore:
         key = (job_id, number)
         if key not in self._pages:
             value = await reached(self.redis.hget(keys.job(job_id, "pages"), str(number)))
-            self._pages[key] = Page.FromString(_there(value, job_id))
+            self._pages[key] = page_of(_there(value, job_id), job_id, number)
         self._pages.move_to_end(key)
         if len(self._pages) > _PAGES_AT_HAND:
             self._pages.popitem(last=False)
@@ -174,28 +196,31 @@ class JobStore:
                 pipeline.xrange(keys.job(job_id, "log"), entry, entry)
             found = await reached(pipeline.execute())
         # An entry that is gone went with its job.
-        results = results_of(fields[b"result"] for entries in found for _, fields in _there(entries, job_id))
+        entries = (fields.get(b"result", b"") for entries in found for _, fields in _there(entries, job_id))
+        results = results_of(entries, keys.job(job_id, "log"))
         return _there(states, job_id), attempts or b"", results
 
-    async def log(self, job_id: str, after: int, most: int) -> AsyncIterator[tuple[int, bytes | None]]:
-        """Log entries behind number `after`: their numbers, with a serialized BatchResult where they are about one."""
-        entries = await reached(self.redis.xrange(keys.job(job_id, "log"), f"({after}-0", "+", most))
+    async def log(self, job_id: str, after: int, most: int) -> AsyncIterator[tuple[int, BatchResult | None]]:
+        """Log entries behind number `after`: their numbers, with what came of a batch where they are about one."""
+        where = keys.job(job_id, "log")
+        entries = await reached(self.redis.xrange(where, f"({after}-0", "+", most))
         for number, fields in entries:
-            yield int(number.partition(b"-")[0]), fields.get(b"result")
+            result = fields.get(b"result")
+            yield int(number.partition(b"-")[0]), None if result is None else result_of(result, where)
 
     async def locate(self, job_id: str, item_id: str) -> tuple[int, int]:
         """The page and position of an item.
 
         Raises:
-            NotFoundError: when the job has no such item.
+            ItemNotFoundError: when the job has no such item.
         """
         number = await reached(self.redis.hget(keys.job(job_id, "ids"), id_digest(item_id)))
         if number is not None:
-            page = await self.page(job_id, int(number))
+            page = await self.page(job_id, stored.number(number, keys.job(job_id, "ids")))
             for position, serialized in enumerate(page.items):
-                if pb.NewItem.FromString(serialized).id == item_id:
-                    return int(number), position
-        raise NotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
+                if stored.message(pb.NewItem, serialized, keys.job(job_id, "pages")).id == item_id:
+                    return stored.number(number, keys.job(job_id, "ids")), position
+        raise ItemNotFoundError(f'item_id: job "{job_id}" has no item "{item_id}"')
 
 
 def _there(value: Value | None, job_id: str) -> Value:
@@ -205,8 +230,8 @@ def _there(value: Value | None, job_id: str) -> Value:
     return value
 
 
-def _no_job(job_id: str) -> NotFoundError:
-    return NotFoundError(f'job_id: there is no job "{job_id}"')
+def _no_job(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f'job_id: there is no job "{job_id}"')
 
 
 async def reached(answer: Awaitable[Any] | Any) -> Any:
@@ -221,9 +246,13 @@ def _read_token(token: str) -> tuple[int, str]:
     created, _, job_id = token.partition(":")
     if not token:
         return 0, ""
-    if not created.isdigit() or not job_id:
-        raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
+    if not _is_number(created) or not job_id:
+        raise InvalidArgumentError.of([_NO_TOKEN])
     return int(created), job_id
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
 
 
 def page_token(number: int, place: int) -> str:
@@ -238,6 +267,6 @@ def read_page_token(token: str) -> tuple[int, int]:
         InvalidArgumentError: when it is no such token.
     """
     parts: Sequence[str] = token.split(":") if token else ("0", "0")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        raise InvalidArgumentError("page_token: expected the next_page_token of an earlier answer")
+    if len(parts) != 2 or not all(map(_is_number, parts)):
+        raise InvalidArgumentError.of([_NO_TOKEN])
     return int(parts[0]), int(parts[1])

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kernelport import keys, tracing
 from kernelport.artifacts import Artifacts
@@ -21,24 +21,34 @@ from kernelport.errors import (
 from kernelport.jobs.naming import new_job_id
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
+from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.jobs.voices import names_in, pin
+from kernelport.limits import MAX_ITEMS
 from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
-from kernelport.webhooks.posting import parse_networks, refusal
-from kernelport_api.jobs.checking import item_violations, spec_violations
+from kernelport.webhooks.addresses import parse_networks, refusal
+from kernelport_api.aside import aside
+from kernelport_api.inputs import are_slow_to_check
+from kernelport_api.jobs.checking import item_violations, shared_violations, spec_violations
 from kernelport_api.jobs.store import JobStore, reached
+from kernelport_api.parsing import SMALL_BYTES
 from kernelport_api.workers import WorkerView
 
-MAX_REQUEST_ID = 128
 # Other callers get their turn after so many items have been checked.
 CHECKED_AT_ONCE = 64
 # What a slow caller has sent starts after this, though it fills no page.
 LONGEST_WAIT_S = 1.0
 TICK_INTERVAL_S = 0.2
+
+
+class ItemExistsError(AlreadyExistsError):
+    """The job has an item of this id."""
+
+    reason = "ITEM_EXISTS"
 
 
 class Submission:
@@ -51,34 +61,40 @@ class Submission:
         workers: WorkerView,
         settings: Settings,
         artifacts: Artifacts,
+        storage: SharedStorage,
     ) -> None:
         self._deployments = deployments
         self._store = store
         self._workers = workers
         self._settings = settings
         self._artifacts = artifacts
+        self._storage = storage
 
     async def create(self, request: pb.SubmitJobRequest) -> tuple[JobRecord, bool]:
-        """The job that the request makes, without its items, or made before; and whether it was made before."""
+        """The job that the request makes, without its items, or made before; and whether it was made before.
+
+        Raises:
+            FailedPreconditionError: whoever lives could not keep its outputs where this front door looks for them.
+        """
         spec = request.spec
         deployment = self._deployment(spec.deployment)
+        self._check_storage(deployment.name)
+        signature = await reached(self._workers.signature(deployment.name))
+        await _checked(spec, lambda: spec_violations(spec, signature))
         networks = parse_networks(self._settings.webhook_networks)
-        if spec.HasField("webhook") and (found := refusal(spec.webhook.url, networks)):
-            _raise_any([FieldViolation("spec.webhook.url", found)])
-        _raise_any(list(spec_violations(spec, await reached(self._workers.signature(deployment.name)))))
-        if len(request.request_id) > MAX_REQUEST_ID:
-            found = f"expected at most {MAX_REQUEST_ID} characters, got {len(request.request_id)}"
-            _raise_any([FieldViolation("request_id", found)])
+        if spec.HasField("webhook") and (refused := refusal(spec.webhook.url, networks)):
+            _raise_any([FieldViolation("spec.webhook.url", refused)])
         if not request.items and not request.open:
             _raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
         job_id = new_job_id()
-        digest = await asyncio.to_thread(_digest, spec) if request.request_id else b""
+        digest = await aside(_digest, spec) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
-            "max_batch": deployment.batching.max_batch,
+            "max_batch": self.max_batch(deployment),
             "deadline": spec.deadline_unix_us,
-            "retention_s": spec.retention_s or round(self._settings.job_retention_s),
+            "retention_s": (retention_s := spec.retention_s or round(self._settings.job_retention_s)),
+            "open_s": min(retention_s, round(self._settings.abandoned_s)),
             "output_url": self._artifacts.url(job_id),
         }
         if spec.HasField("webhook"):
@@ -108,13 +124,28 @@ class Submission:
         record = await self._store.get(job_id)
         deployment = self._deployment(record.deployment)
         signature = await reached(self._workers.signature(deployment.name))
-        shared = (await self._store.spec(job_id)).shared_inputs
+        spec = await self._store.spec(job_id)
+        await _checked(spec, lambda: shared_violations(spec, signature))  # what it takes may be known by now
         digest = await self._store.digest(record, record.number("items"))
-        return Adder(self._store, self._workers, record, deployment, list(shared), signature, digest, repeated)
+        return Adder(
+            self._store, self._workers, record, deployment, list(spec.shared_inputs), signature, digest, repeated
+        )
+
+    def max_batch(self, deployment: Deployment) -> int:
+        """How many items a slice may have, as things are now."""
+        return self._workers.batching(deployment).max_batch
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
         await tick(self._store, self._workers, deployment)
+
+    def _check_storage(self, deployment: str) -> None:
+        if self._storage.refusal:
+            raise FailedPreconditionError(f"spec: this front door takes no jobs: {self._storage.refusal}")
+        refusals = [f"{worker.id}: {worker.jobs_refused}" for worker in self._workers.workers(deployment)]
+        if refusals and all(worker.jobs_refused for worker in self._workers.workers(deployment)):
+            found = f'no live worker of "{deployment}" takes items of jobs: {refusals[0]}'
+            raise FailedPreconditionError(f"spec.deployment: {found}")
 
     def _deployment(self, name: str) -> Deployment:
         if not name:
@@ -173,8 +204,12 @@ class Adder:
             last: whether the job has no items behind these.
 
         Raises:
+            InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id.
         """
+        if len(items) > MAX_ITEMS:
+            words = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
+            _raise_any([FieldViolation("items", words)])
         there = self._stored + len(self._items)
         place = there if offset is None else offset
         if place > there:
@@ -190,13 +225,15 @@ class Adder:
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
         items, digests = items[skipped:], digests[skipped + 1 :]
-        names = names_in(self._shared)
+        is_slow = are_slow_to_check(self._shared, sum(tensor.ByteSize() for tensor in self._shared))
+        names = await aside(names_in, self._shared) if is_slow else names_in(self._shared)
         for start in range(0, len(items), CHECKED_AT_ONCE):
             chunk = items[start : start + CHECKED_AT_ONCE]
-            found = list(item_violations(chunk, self._shared, self._signature))
+            is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in chunk)
+            found, named = await aside(self._look, chunk) if is_slow else self._look(chunk)
             if found:
                 _raise_any([FieldViolation(_moved(each.field, skipped + start), each.description) for each in found])
-            names |= names_in(tensor for item in chunk for tensor in item.inputs)
+            names |= named
             await asyncio.sleep(0)
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
@@ -215,13 +252,19 @@ class Adder:
         if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
             await self.flush()
 
+    def _look(self, items: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
+        """What is wrong with items, and if nothing is, the voices that they name."""
+        found = list(item_violations(items, self._shared, self._signature))
+        return found, set() if found else names_in(tensor for item in items for tensor in item.inputs)
+
     async def flush(self) -> None:
         """Stores what has gathered as a page."""
         if not self._items:
             return
         items, self._items, self._bytes = self._items, [], 0
         stacking = Stacking.of(self._signature)
-        packed = await asyncio.to_thread(pack, items, self._stored, self._deployment.batching, stacking, self._shared)
+        limits = self._workers.batching(self._deployment)
+        packed = await aside(pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise _duplicate(_repeated(items))
         answer, *details = await self._store.run(
@@ -261,7 +304,7 @@ class Adder:
         if place < self._stored + len(self._items):
             await self.flush()
             before = await self._store.digest(self._job, place)
-        digests = [before, *await asyncio.to_thread(running_digests, before, items)] if items else [before]
+        digests = [before, *await aside(running_digests, before, items)] if items else [before]
         if skipped and digests[skipped] != await self._store.digest(self._job, place + skipped):
             raise self._other_items(f"not the same from {place} to {place + skipped - 1}")
         return digests
@@ -271,8 +314,13 @@ class Adder:
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
-    """Expires jobs of a deployment and tops up its tickets."""
+    """Tops up the tickets of a deployment."""
     await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
+
+
+async def _checked(spec: pb.JobSpec, look: Callable[[], Iterator[FieldViolation]]) -> None:
+    """Raises what a look at a spec finds; at a large one aside from the event loop."""
+    _raise_any(await aside(lambda: list(look())) if spec.ByteSize() > SMALL_BYTES else list(look()))
 
 
 def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:
@@ -290,8 +338,8 @@ def _repeated(items: Sequence[pb.NewItem]) -> str:
     return next(item_id for item_id, count in Counter(item.id for item in items).items() if count > 1)
 
 
-def _duplicate(item_id: str) -> AlreadyExistsError:
-    return AlreadyExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
+def _duplicate(item_id: str) -> ItemExistsError:
+    return ItemExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
 
 
 def _raise_any(violations: list[FieldViolation]) -> None:

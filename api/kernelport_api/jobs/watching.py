@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
-from kernelport.internal.v1.job_store_pb2 import BatchResult
 from kernelport.jobs.records import JobRecord, item_of
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.jobs.store import JobStore
@@ -49,9 +48,8 @@ async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobRespo
     """Adds the items that are done behind the cursor; returns the cursor behind those that fit into the event."""
     size = 0
     attempts: dict[int, bytes] = {}
-    async for number, result in store.log(record.id, cursor, MOST_BATCHES):
-        if result is not None:
-            batch = BatchResult.FromString(result)
+    async for number, batch in store.log(record.id, cursor, MOST_BATCHES):
+        if batch is not None:
             page = await store.page(record.id, batch.page)
             if batch.page not in attempts:
                 attempts[batch.page] = await store.attempts(record.id, batch.page)

@@ -1,5 +1,6 @@
 """`kernelport jobs fetch`: outputs and manifest into a folder."""
 
+import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +38,7 @@ def fetch(job_id: str, out: Path | None, target: str) -> None:
         bar = progress.add_task("", total=job.progress.succeeded)
         coming = client.jobs.items(job_id, [pb.ITEM_STATE_SUCCEEDED])
         fetched = 0
-        while some := [item for item, _ in zip(coming, range(_AT_A_TIME), strict=False)]:
+        while some := list(itertools.islice(coming, _AT_A_TIME)):
             for _ in pool.map(lambda item: client.jobs.fetch(job_id, item, folder), some):
                 progress.advance(bar)
                 fetched += 1

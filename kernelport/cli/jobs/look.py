@@ -97,17 +97,17 @@ def show(job_id: str, as_json: bool, target: str) -> None:
 @as_json
 @options.target
 def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, target: str) -> None:
-    """The items of JOB in the order of submission, with their attempts, files, and why they failed."""
+    """The items of JOB in the order of submission, with their attempts, files, warnings, and why they failed."""
     with Client(target) as client:
         found = list(itertools.islice(client.jobs.items(job_id, words.item_states(states)), limit))
     if as_json:
         _echo_json(found)
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "attempts", "audio s")]
-    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text or reason")
+    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text, or reason or warnings")
     for item in found:
         audio = f"{item.audio_s:.2f}" if item.audio_s else "-"
-        about = escape(textwrap.shorten(item.reason or item.text, 120, placeholder=" ..."))
+        about = escape(textwrap.shorten(item.reason or "; ".join(item.warnings) or item.text, 120, placeholder=" ..."))
         state = words.coloured(words.item_state(item))
         table.add_row(escape(item.id), state, str(item.attempts), audio, about)
     Console().print(table if found else "there are no such items")

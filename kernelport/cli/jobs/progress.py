@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from kernelport.cli.jobs.words import clock, coloured, job_state
+from kernelport.errors import KernelPortError
 from kernelport.job_client.messages import is_over
 from kernelport.v1 import job_pb2 as pb
 
@@ -52,6 +53,8 @@ class Display:
         self._job = pb.Job()
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._printed: tuple[str, float] = ("", 0.0)
+        self._in_the_way = ""
+        self._told_at = -LINE_INTERVAL_S
 
     def __enter__(self) -> "Display":
         if self._live is not None:
@@ -64,7 +67,7 @@ class Display:
 
     def update(self, job: pb.Job) -> None:
         """Shows how a job stands."""
-        self._job = job
+        self._job, self._in_the_way = job, ""
         self._meter.update(job)
         if self._live is not None:
             return
@@ -72,6 +75,13 @@ class Display:
         if state != job_state(job) or time.monotonic() - printed >= LINE_INTERVAL_S:
             self._printed = job_state(job), time.monotonic()
             self.console.print(", ".join(self._line()), soft_wrap=True, markup=False, highlight=False)
+
+    def wait(self, error: KernelPortError, pause_s: float) -> None:
+        """Shows that the front door is out of reach, and tried again."""
+        self._in_the_way = f"trying again: {error.message}"
+        if self._live is None and time.monotonic() - self._told_at >= LINE_INTERVAL_S:
+            self._told_at = time.monotonic()
+            self.console.print(self._in_the_way, soft_wrap=True, markup=False, highlight=False)
 
     def __rich__(self) -> RenderableType:
         """The job, a bar as wide as the terminal, and a line of figures."""
@@ -86,7 +96,8 @@ class Display:
             f"[bold]{done(job):,}/{total:,}  {_percent(job):.0f} %[/]  {self._eta()}",
         )
         head = f"[bold]{escape(job.spec.deployment)}[/]  job {job.id}  {state}"
-        return Group(head, bar, "  ".join(self._figures()))
+        below = f"[yellow]{escape(self._in_the_way)}[/]" if self._in_the_way else "  ".join(self._figures())
+        return Group(head, bar, below)
 
     def _line(self) -> Iterator[str]:
         job = self._job

@@ -78,7 +78,11 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     type=click.Choice(EVENTS),
     help="What the URL is told; the start and the end by default.",
 )
-@click.option("--webhook-secret", default="", help="Signs what the URL is sent. Best given by the variable.")
+@click.option(
+    "--webhook-secret",
+    default="",
+    help="Signs what the URL is sent: whsec_ and base64. Best given by the variable.",
+)
 @click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
 @click.option("--dry-run", is_flag=True, help="Check FILE, show its first items, and make no job.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")

@@ -63,6 +63,7 @@ def follow(client: Client, job_id: str, out: Path | None = None) -> NoReturn:
 def show_until_over(client: Client, job_id: str, out: Path | None, console: Console) -> pb.Job:
     """Shows a job's progress, fetches its outputs if there is a folder for them, and returns it when it is over."""
     with Display(console) as display, ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
+        client.jobs.on_retry = display.wait
         for event in client.jobs.watch(job_id, items=out is not None):
             job = event.job
             display.update(job)
@@ -70,8 +71,8 @@ def show_until_over(client: Client, job_id: str, out: Path | None, console: Cons
                 made = [item for item in event.items if item.state == pb.ITEM_STATE_SUCCEEDED]
                 for _ in pool.map(lambda item: client.jobs.fetch(job_id, item, out), made):
                     pass
-    if out is not None:
-        fetch_manifest(client, job_id, out)
+        if out is not None:
+            fetch_manifest(client, job_id, out)
     return job
 
 

@@ -41,15 +41,17 @@ class BatchResult(_message.Message):
     def __init__(self, page: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., attempts: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ..., suffix: _Optional[str] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., portable_names: _Optional[bool] = ...) -> None: ...
 
 class ItemResult(_message.Message):
-    __slots__ = ("position", "error", "file_bytes", "sha256", "audio_s")
+    __slots__ = ("position", "error", "file_bytes", "sha256", "audio_s", "warnings")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     AUDIO_S_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     position: int
     error: str
     file_bytes: int
     sha256: bytes
     audio_s: float
-    def __init__(self, position: _Optional[int] = ..., error: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, position: _Optional[int] = ..., error: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...

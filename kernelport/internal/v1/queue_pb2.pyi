@@ -103,9 +103,13 @@ class WorkerRecord(_message.Message):
     def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping]]] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class ServedDeployment(_message.Message):
-    __slots__ = ("name", "signature")
+    __slots__ = ("name", "signature", "revision", "compute_path")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
     name: str
     signature: _deployment_pb2.Signature
-    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping]] = ...) -> None: ...
+    revision: str
+    compute_path: str
+    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ...) -> None: ...

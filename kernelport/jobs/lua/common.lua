@@ -12,6 +12,7 @@
 local function job_key(job, part) return 'kp:job:' .. job .. (part and ':' .. part or '') end
 local function active_key(deployment) return 'kp:jobs:active:' .. deployment end
 local function clock_key(deployment) return 'kp:jobs:clock:' .. deployment end
+local function looked_key(deployment) return 'kp:jobs:looked:' .. deployment end
 local function queued_key(deployment) return 'kp:jobs:queued:' .. deployment end
 local function taken_key(deployment) return 'kp:jobs:taken:' .. deployment end
 local function voices_key(job) return 'kp:jobs:voices:' .. job end
@@ -24,6 +25,8 @@ local HOOKS = 'kp:jobs:hooks'
 local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'digests', 'ready', 'log', 'index', 'hook'}
 local CLOCK_TTL_S = 86400
 local DELETING_TTL_S = 30 * 86400
+-- What a script looks at in one go, of jobs that may be thousands.
+local SOME_JOBS = 100
 
 local function now_us()
   local time = redis.call('TIME')
@@ -74,6 +77,19 @@ end
 local function may(job, verb)
   local stage = stage_of(job)
   return MOVES[verb][stage], stage
+end
+
+-- The active jobs of a deployment, the one that is due first; most callers need only the first of them.
+local function active_jobs(deployment)
+  local first, some, at = 0, {}, 0
+  return function()
+    at = at + 1
+    if at > #some then
+      some = redis.call('ZRANGE', active_key(deployment), first, first + SOME_JOBS - 1)
+      first, at = first + SOME_JOBS, 1
+    end
+    return some[at]
+  end
 end
 
 -- Gives out the member of a sorted set that has been due for longest, to one process at a time.

@@ -3,12 +3,12 @@
 --       audio and backend time (microseconds), bytes of output, useful and padded cost.
 -- Returns false when it was too late; else the job's state.
 local deployment, ticket, attempt, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local json = redis.call('HGET', taken_key(deployment), ticket)
+local held = json and cjson.decode(json)
+if held and held.attempt ~= attempt then return false end
 redis.call('ZREM', UNACKED_INDEX, ticket)
 redis.call('HDEL', UNACKED, ticket)
-local json = redis.call('HGET', taken_key(deployment), ticket)
-if not json then return false end
-local held = cjson.decode(json)
-if held.attempt ~= attempt then return false end
+if not held then return false end
 redis.call('HDEL', taken_key(deployment), ticket)
 local job, page, first, count = held.job, held.slice[1], held.slice[2], held.slice[3]
 local states = redis.call('HGET', job_key(job, 'states'), page)
@@ -31,7 +31,8 @@ add(job, 'output_bytes', tonumber(ARGV[8]))
 add(job, 'useful_cost', tonumber(ARGV[9]))
 add(job, 'padded_cost', tonumber(ARGV[10]))
 if waiting > 0 then
-  add(job, 'waiting_cost', held.slice[4] * waiting / count)
+  held.slice[4] = math.ceil(held.slice[4] * waiting / count)
+  add(job, 'waiting_cost', held.slice[4])
   -- Stopped before the job was known to end, as by its deadline: whoever looks next decides.
   if fields(job, 'ending')[1] == '' then redis.call('LPUSH', job_key(job, 'ready'), cjson.encode(held.slice)) end
 end

@@ -1,5 +1,7 @@
 -- Gives the bearer of a ticket the next slice of the deployment: of the job that has had least for its priority.
--- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over an item alone.
+-- A slice is cut to what the worker may do at once: at least one item; the rest waits where the slice did.
+-- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over an item alone, the cost that
+--       the worker may take at once of a job that it knows nothing of, then jobs, each followed by what it may of that.
 -- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, and the job's
 -- deadline.
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -30,15 +32,35 @@ local function count_attempts(job, page, states, first, count)
     string.sub(attempts, 1, first) .. table.concat(bytes) .. string.sub(attempts, first + count + 1))
 end
 
+local most_cost = {}
+for i = 7, #ARGV, 2 do most_cost[ARGV[i]] = tonumber(ARGV[i + 1]) end
+
+-- Puts back what the worker is not to take of a slice of which so many items wait.
+local function cut(job, slice, states, waiting)
+  local page, first, count, cost = slice[1], slice[2], slice[3], slice[4]
+  local most = most_cost[job] or tonumber(ARGV[6] or math.huge)
+  local taken = math.max(1, math.floor(waiting * most / math.max(1, cost)))
+  if taken >= waiting then return end
+  local last = first
+  for _ = 1, taken do last = string.find(states, 'w', last + 1, true) end
+  local left = math.floor(cost * (waiting - taken) / waiting)
+  local rest = {page, last, first + count - last, left, slice[5], slice[6]}
+  redis.call('LPUSH', job_key(job, 'ready'), cjson.encode(rest))
+  slice[3], slice[4] = last - first, cost - left
+end
+
 local function next_slice(job)
   while true do
     local json = redis.call('LPOP', job_key(job, 'ready'))
     if not json then return nil end
     local slice = cjson.decode(json)
-    local page, first, count = slice[1], slice[2], slice[3]
+    local page, first = slice[1], slice[2]
     local states = redis.call('HGET', job_key(job, 'states'), page)
-    local part, running = string.gsub(string.sub(states, first + 1, first + count), 'w', 'r')
-    if running > 0 then
+    local _, waiting = string.gsub(string.sub(states, first + 1, first + slice[3]), 'w', '')
+    if waiting > 0 then
+      cut(job, slice, states, waiting)
+      local count = slice[3]
+      local part, running = string.gsub(string.sub(states, first + 1, first + count), 'w', 'r')
       redis.call('HSET', job_key(job, 'states'), page,
         string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
       -- Past that many it is taken only to be given up.
@@ -48,7 +70,7 @@ local function next_slice(job)
   end
 end
 
-for _, job in ipairs(redis.call('ZRANGE', active_key(deployment), 0, -1)) do
+for job in active_jobs(deployment) do
   local slice, running = next_slice(job)
   if slice then
     local found = fields(job, 'weight', 'state')

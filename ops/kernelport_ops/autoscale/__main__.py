@@ -10,16 +10,16 @@ from types import FrameType
 
 import click
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from kernelport import metrics
 from kernelport.cli import options
+from kernelport.connections import connect
 from kernelport.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.scaling import Autoscale
 from kernelport.schema import ConfigError
 from kernelport.settings import PREFIX, Settings, SettingsError, default_state_dir
+from kernelport.stack.state_folder import find_redis_url
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.local import LocalProvider
@@ -62,15 +62,15 @@ def command(
     It runs until it is stopped. Local workers stop with it; rented machines go on, and the next autoscaler finds them.
     """
     settings = Settings.from_environment()
-    if redis_url:
-        settings = replace(settings, redis_url=redis_url)
+    if url := redis_url or find_redis_url(state_dir):
+        settings = replace(settings, redis_url=url)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     deployments = load_deployments(settings.deployments_file)
     autoscale = load_autoscale(settings.deployments_file)
     if not any(deployment.scaling for deployment in deployments.values()):
         raise click.ClickException(f"no deployment in {settings.deployments_file} has a `scaling`")
-    with _connect(settings) as redis:
+    with connect(settings.redis_url, REDIS_TIMEOUT_S) as redis:
         provider = _provider(autoscale, deployments, settings, redis, state_dir)
         lock = Lock(redis, autoscale.fleet)
         demand = DemandReader(redis)
@@ -88,15 +88,6 @@ def command(
                 lock.release()
             except RedisError as error:
                 log.warning("cannot give up the lock, it will expire: %s", error)
-
-
-def _connect(settings: Settings) -> Redis:
-    return Redis.from_url(
-        settings.redis_url,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
 
 
 def _provider(

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
 from kernelport.jobs.backlog import Backlog
 from kernelport_ops.autoscale.policy import Demand
@@ -56,8 +56,8 @@ class DemandReader:
 
     def boot_s(self, deployment: str) -> float:
         """How long a worker usually takes from launch to its first work, in seconds."""
-        stored: Any = self._redis.hget(keys.autoscale_rates(deployment), "boot_s")
-        return float(stored) if stored else FIRST_BOOT_S
+        known: Any = self._redis.hget(keys.autoscale_rates(deployment), "boot_s")
+        return float(known) if known else FIRST_BOOT_S
 
     def note_boot(self, deployment: str, seconds: float) -> None:
         """A worker has come up."""
@@ -66,13 +66,10 @@ class DemandReader:
     def _front_doors(self, deployment: str) -> tuple[int, int, int]:
         """Requests without an answer, and all that were ever taken in and answered."""
         names: Any = self._redis.smembers(keys.FRONT_DOORS)
-        values: Any = self._redis.mget([keys.front_door(name.decode()) for name in names]) if names else []
+        values: Any = self._redis.mget([keys.front_door(stored.name(name)) for name in names]) if names else []
         counters = self._counters.setdefault(deployment, _Counters())
         outstanding = 0
-        for value in values:
-            if value is None:
-                continue
-            record = FrontDoorRecord.FromString(value)
+        for record in stored.messages(FrontDoorRecord, values, keys.front_door("*"), stored.MAX_RECORD_BYTES):
             for load in record.loads:
                 if load.deployment == deployment:
                     outstanding += load.requests

@@ -13,6 +13,7 @@ from pathlib import Path
 from kernelport.scaling import Local
 from kernelport.settings import Settings
 from kernelport.stack.processes import Child
+from kernelport.stack.state_folder import private_folder
 from kernelport.stack.worker_command import worker_command
 from kernelport_ops.autoscale.provider import Machine, NoCapacityError, Offer, Order, Status
 
@@ -67,11 +68,11 @@ class LocalProvider:
         machine = Machine(
             order.name, order.deployment, 1, order.offer.price, float(order.epoch), Status.RUNNING, order.name
         )
-        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen="")
+        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen="", roll=True)
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         child = Child(order.name, worker_command([order.deployment]), environment, self._folder / f"{order.name}.log")
         self._running[order.name] = _Running(machine, child, free[0])
         child.start()

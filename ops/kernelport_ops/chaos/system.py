@@ -12,12 +12,10 @@ from typing import Any, Self
 import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from kernelport import keys, registry
+from kernelport.connections import connect
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.settings import Settings
 from kernelport.stack import Stack
@@ -69,9 +67,7 @@ class System:
             **changes,
         )
         self.stack = Stack(settings, [], folder / "state")
-        self.redis = Redis.from_url(
-            self.stack.settings.redis_url, socket_timeout=REDIS_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
+        self.redis = connect(self.stack.settings.redis_url, REDIS_TIMEOUT_S)
         self.workers = [f"{DEPLOYMENT}-{index}" for index in range(workers)]
         self._own: dict[str, Child] = {}
         self.callers: dict[str, Child] = {}

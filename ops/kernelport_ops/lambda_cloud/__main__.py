@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import click
-from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
 from kernelport.cli import options
+from kernelport.connections import connect
 from kernelport.deployments import load_autoscale, load_deployments
 from kernelport.errors import KernelPortError
 from kernelport.registry import workers_now
@@ -190,7 +190,7 @@ def reap(grace_s: float | None, max_age_h: float, dry_run: bool) -> None:
         for each in client.instances()
         if is_of_fleet(each, fleet) and each.status is not InstanceStatus.TERMINATED
     ]
-    with Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=10) as redis:
+    with connect(settings.redis_url, timeout_s=10) as redis:
         ledger = Ledger(redis, fleet, Lock(redis, fleet))
         ledger.read()
         heard = {record.worker.id for record in workers_now(redis)}

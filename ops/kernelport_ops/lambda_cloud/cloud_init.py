@@ -100,7 +100,7 @@ def compose(boot: Boot) -> dict[str, Any]:
     for index, worker_id in enumerate(worker_ids(boot.name, boot.gpus)):
         services[f"worker-{index}"] = {
             "image": image,
-            "command": ["kernelport", "worker", boot.deployment.name],
+            "command": ["kernelport", "worker", boot.deployment.name, "--roll"],
             "env_file": [f"{FOLDER}/worker.env"],
             "environment": {"KERNELPORT_WORKER_ID": worker_id},
             # A worker that was asked to finish and go ends with 0, and stays away.

@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys
+from kernelport.connections import connect
 from kernelport.registry import is_drained
 from kernelport.settings import Settings
 from kernelport_ops.autoscale.demand import DemandReader
@@ -85,7 +86,7 @@ def main(machine: str, deployment: str, workers: int, fleet: str, idle_s: float,
     except KeyMissingError as error:
         sys.exit(f"error: {error}")
     settings = Settings.from_environment()
-    with Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5) as redis:
+    with connect(settings.redis_url, timeout_s=5) as redis:
         ids = worker_ids(machine, workers)
         reason = "it was asked to" if at_once else watch(redis, ids, deployment, fleet, idle_s)
     log.info("giving %s back: %s", machine, reason)

@@ -8,6 +8,7 @@ from typing import Any
 from kernelport.deployments import Deployment
 from kernelport.errors import in_words
 from kernelport.manifests import BackendName
+from kernelport.revision import revision_of
 from kernelport.signature import Signature
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED, ROW_INDEPENDENCE_UNSPECIFIED
 from kernelport_workers.backends.base import Backend, LoadError
@@ -40,6 +41,19 @@ def load(deployment: Deployment) -> Backend:
         log.exception("loading %s failed", deployment.name)
         raise LoadError(in_words(error)) from error
     return loaded
+
+
+def revision(deployment: Deployment) -> str:
+    """The deployment's revision.
+
+    Raises:
+        LoadError: when there is nothing of that name to run it, or its files cannot be read.
+    """
+    backend = find(deployment)
+    try:
+        return revision_of(deployment, backend.compute_options)
+    except (OSError, ImportError, ValueError) as error:  # what looking for a kernel's module may raise, too
+        raise LoadError(in_words(error)) from error
 
 
 def _say_basis(signature: Signature) -> None:
@@ -79,7 +93,7 @@ def import_attribute(reference: str) -> Any:
 def _check_attributes(loaded: Any) -> None:
     if not isinstance(loaded, Backend):
         raise LoadError(f"load: expected it to return a Backend, got {type(loaded).__name__}")
-    for name, kind in (("signature", Signature), ("device", str)):
+    for name, kind in (("signature", Signature), ("device", str), ("compute_path", str)):
         value = getattr(loaded, name, None)
         if not isinstance(value, kind):
             got = type(value).__name__ if hasattr(loaded, name) else "none"

@@ -3,15 +3,17 @@
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from kernelport.deployments import Deployment
-from kernelport.errors import KernelPortError
+from kernelport.errors import KernelPortError, as_unicode
 from kernelport.signature import Signature
 from kernelport.tensors import Array
 
 Outputs = dict[str, Array]
+
+MOST_WARNINGS, LONGEST_WARNING = 8, 200
 
 
 def _never() -> None: ...
@@ -25,10 +27,21 @@ class Request:
         inputs: the arrays, which fit the backend's signature. They are read-only.
         check: raises when the answer is of no use any more (deadline passed, caller gone). A backend that works in
             steps calls it between them.
+        warnings: what `warn` was told.
     """
 
     inputs: Mapping[str, Array]
     check: Callable[[], None] = _never
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, what: str) -> None:
+        """Tells the caller of something in its answer that it did not ask for, such as characters that are left out.
+
+        The manifest of a job shows the first 8 that differ, each cut at 200 characters.
+        """
+        shown = as_unicode(what[:LONGEST_WARNING])[:LONGEST_WARNING]
+        if len(self.warnings) < MOST_WARNINGS and shown not in self.warnings:
+            self.warnings.append(shown)
 
 
 class Backend(ABC):
@@ -40,12 +53,19 @@ class Backend(ABC):
     device: str
     """Where it runs, for people: `cpu`, `cuda:0`, `cpu (interpreted)`."""
 
+    compute_path: str = ""
+    """Where and how it computes, for people: device, precision, threads, kernels; what it answers depends on them by
+    rounding only. Empty: `device` says it all."""
+
     checks_output_shapes: ClassVar[bool] = True
     """Whether an output of another rank or fixed size than `signature` says is a failure. Names and dtypes always
     count."""
 
     requirements: ClassVar[Mapping[str, str]] = {}
     """The modules it imports when it loads, each with what to install where it is missing."""
+
+    compute_options: ClassVar[frozenset[str]] = frozenset()
+    """The options of a manifest that only choose a compute path: workers that differ in them serve one revision."""
 
     @classmethod
     def check_requirements(cls) -> None:

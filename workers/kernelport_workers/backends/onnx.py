@@ -43,7 +43,7 @@ class OnnxBackend(Backend):
 
     def __init__(self, session: "Session", signature: Signature, deployment: Deployment) -> None:
         self._session = session
-        self.device = session.device
+        self.device, self.compute_path = session.device, session.compute_path
         self.signature = signature
         self._stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
 

@@ -72,6 +72,7 @@ class Session:
 
     Attributes:
         device: what it got: `cpu`, `cuda:N`, or the first of the settings' providers.
+        compute_path: the device, and what else bears upon how numbers are rounded.
         inputs: what every run needs.
         optional_inputs: the initializers that the model lets a caller override.
         outputs: what a run gives.
@@ -84,7 +85,12 @@ class Session:
     def __init__(
         self, path: Path, device: str, settings: OnnxSettings, custom_op_libraries: Sequence[Path] = ()
     ) -> None:
-        self._session, self.device = _open(path, device, settings, _options(settings, custom_op_libraries))
+        options = _options(settings, custom_op_libraries)
+        self._session, self.device = _open(path, device, settings, options)
+        threads = options.intra_op_num_threads or "all"
+        self.compute_path = (
+            f"{self.device}, onnxruntime {ort.__version__}, threads {threads}, optimization {settings.optimization}"
+        )
         self.inputs = [_spec(node) for node in self._session.get_inputs()]
         self.optional_inputs = [_spec(node, optional=True) for node in self._session.get_overridable_initializers()]
         self.outputs = [_spec(node) for node in self._session.get_outputs()]

@@ -38,12 +38,19 @@ class Feeder(Background):
         now = time.monotonic()
         if now - self._looked_at >= LIVE_INTERVAL_S:
             self._live, self._looked_at = count_live(self._redis), now
+            for deployment in self._deployments:
+                self._expire(deployment)
         for deployment in self._deployments:
             scripts.run(self._redis, "tick", *tick_arguments(deployment, max(1, self._live[deployment])))
         if now - self._searched_at >= LOST_INTERVAL_S:
             self._searched_at = now
             for deployment in self._deployments:
                 self._search(deployment)
+
+    def _expire(self, deployment: str) -> None:
+        looked_at = 0
+        while looked_at := scripts.run(self._redis, "expire", deployment, looked_at):
+            pass
 
     def _search(self, deployment: str) -> None:
         queue, suspects = job_queue_key(deployment), self._suspects.get(deployment, [])

@@ -19,7 +19,7 @@ from kernelport.internal.v1.job_store_pb2 import ItemResult
 from kernelport.jobs.naming import file_name
 from kernelport.tensors import Array
 from kernelport.v1 import job_pb2 as pb
-from kernelport_workers.backends.base import Outputs
+from kernelport_workers.backends.base import MOST_WARNINGS, Outputs
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +45,12 @@ class StorageError(Exception):
 
 @dataclass(frozen=True)
 class Output:
-    """What the model gave for one item, and its place in the page."""
+    """What the model gave for one item and warned of, and its place in the page."""
 
     item_id: str
     position: int
     outputs: Outputs
+    warnings: Sequence[str] = ()
 
 
 def suffix_of(output_format: pb.OutputFormat, is_speech: bool) -> str:
@@ -128,6 +129,7 @@ class Publisher:
                 file_bytes=len(data),
                 sha256=hashlib.sha256(data).digest(),
                 audio_s=audio_s,
+                warnings=[*output.warnings, *_warnings(output.outputs, suffix)][:MOST_WARNINGS],
             )
 
         is_quick = self._artifacts.is_local and suffix in _QUICK_SUFFIXES
@@ -150,6 +152,12 @@ class Publisher:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
             may_exist = True  # a write that failed may have got through
+
+
+def _warnings(outputs: Outputs, suffix: str) -> list[str]:
+    """What writing the file changes that nobody asked for."""
+    is_clipped = suffix != "npz" and np.abs(_speech(outputs)[0]).max(initial=0) > 1
+    return [f"audio: clipped to -1 to 1, which is all that {suffix} holds"] if is_clipped else []
 
 
 def _npz(outputs: Outputs) -> bytes:

@@ -10,23 +10,24 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, logs, metrics, tracing
+from kernelport import keys, logs, metrics, stored, tracing
 from kernelport.artifacts import Artifacts
+from kernelport.connections import until_done
 from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, DeadlineExceededError, KernelPortError
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
-from kernelport.revision import revision_of
+from kernelport.jobs.storage import SharedStorage
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
 from kernelport.signature import is_speech
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
+from kernelport_workers.jobs.pace import Pace
 from kernelport_workers.jobs.slices import Held, JobItem, Loader
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
-from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Beside, Finish, Ran, Runner, Work
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class JobRunner:
     """What a worker does with tickets.
 
     Args:
+        revisions: of the deployments.
         beside: what the message before has left to do.
         on_done: called after each slice.
     """
@@ -49,7 +51,9 @@ class JobRunner:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
+        revisions: Mapping[str, str],
         artifacts: Artifacts,
+        storage: SharedStorage,
         beside: Beside,
         on_done: Callable[[], None],
     ) -> None:
@@ -57,11 +61,13 @@ class JobRunner:
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = backends
-        self._revisions = {name: revision_of(deployments[name]) for name in backends}
+        self._revisions = revisions
         self._runners = {name: Runner(backend) for name, backend in backends.items()}
+        self._paces = {name: Pace() for name in backends}
         self._lease = Lease(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
+        self._storage = storage
         self._beside = beside
         self._traces = SliceTraces(redis, worker_id)
         self._on_done = on_done
@@ -71,11 +77,17 @@ class JobRunner:
 
         Waits for Redis while it is away.
         """
+        if self._storage.refusal:
+            until_done(lambda: scripts.run(self._redis, "decline", deployment_name, ticket))
+            return lambda: "not taken: its outputs would not be found"
         deployment = self._deployments[deployment_name]
         attempt, most = secrets.token_hex(8), deployment.limits.max_attempts
+        pace = self._paces[deployment_name]
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(ticket))
-            held = until_done(lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most))
+            held = until_done(
+                lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most, pace)
+            )
             if held is None:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
@@ -93,7 +105,12 @@ class JobRunner:
         return finish
 
     def _run(self, deployment: Deployment, held: Held, hold: Hold) -> "_Run":
-        items = until_done(lambda: self._loader.items(held))
+        try:
+            items = until_done(lambda: self._loader.items(held))
+        except stored.StoredError as error:
+            stored.tell(error)
+            self._stop(held.job, f"the job store cannot be read: {error}")
+            return _Run([], stopped=True)
         if held.died:
             metrics.REDELIVERIES.labels(deployment.name).inc()
         if held.died_alone >= deployment.limits.max_attempts:
@@ -101,16 +118,25 @@ class JobRunner:
         if held.died or deployment.limits.max_attempts == 1:
             self._beside.alone()
         check = _Check(self._redis, held, hold.step)
-        work = [Work(str(item.position).encode(), item.request, held.deadline_unix_us, check) for item in items]
+        shared = until_done(lambda: self._loader.shared(held.job))
+        work = [
+            Work(str(item.position).encode(), item.request, held.deadline_unix_us, check, shared=shared)
+            for item in items
+        ]
         with hold.steps_of(deployment.timeouts.step_s):
             ran = self._runners[deployment.name].for_job(held.job).run_all(work, time.monotonic(), self._beside)
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
         metrics.BACKEND_SECONDS.labels(deployment.name).observe(ran.backend_us / MICROSECONDS)
+        done = [item.cost for item, result in zip(items, ran.results, strict=True) if isinstance(result, Mapping)]
+        if done:
+            self._paces[deployment.name].note(held.job, sum(done), (ran.prepare_us + ran.backend_us) / MICROSECONDS)
         return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
 
     def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:
         keeping_s = time.monotonic()
-        if run.ran is None:
+        if run.ran is None and run.stopped:
+            result = _Result(BatchResult(page=held.page), [])
+        elif run.ran is None:
             result = self._given_up(held, run)
         else:
             result = self._result(deployment, ticket, held, hold, run, run.ran)
@@ -136,13 +162,13 @@ class JobRunner:
         batch.backend_s = ran.backend_us / MICROSECONDS
         batch.revision, batch.device = self._revisions[deployment.name], self._backends[deployment.name].device
         outputs = []
-        for item, came_of_it in zip(run.items, ran.results, strict=True):
+        for item, came_of_it, warnings in zip(run.items, ran.results, ran.warnings, strict=True):
             if not isinstance(came_of_it, KernelPortError):
-                outputs.append(Output(item.id, item.position, came_of_it))
+                outputs.append(Output(item.id, item.position, came_of_it, warnings))
             elif not run.stopped:
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message))
-        # A worker that was paused for longer than its lease finds others at work on the same files.
-        if hold.is_certain or until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
+        # A worker that was paused, and taken for dead, finds others at work on the same files.
+        if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
             with hold.steps_of(deployment.timeouts.step_s):
                 self._publish(held, batch, outputs, hold.step)
         return _Result(batch, [item.cost for item in run.items])
@@ -153,8 +179,11 @@ class JobRunner:
             if isinstance(result, ItemResult):
                 batch.items.append(result)
                 continue
-            log.error("job %s stops: %s", held.job, result)
-            until_done(lambda result=result: scripts.run(self._redis, "stop", held.job, "failed", str(result)))  # type: ignore[misc]
+            self._stop(held.job, str(result))
+
+    def _stop(self, job: str, reason: str) -> None:
+        log.error("job %s stops: %s", job, reason)
+        until_done(lambda: scripts.run(self._redis, "stop", job, "failed", reason))
 
     def _complete(self, deployment: str, ticket: str, held: Held, result: "_Result") -> bool:
         batch = result.batch
@@ -186,7 +215,7 @@ class _Run:
     """The items of a slice, and what the backend made of them: nothing when they are given up.
 
     Attributes:
-        stopped: the job was stopped, or its deadline passed, on the way.
+        stopped: the job was stopped, or its deadline passed, on the way or before.
     """
 
     items: Sequence[JobItem]

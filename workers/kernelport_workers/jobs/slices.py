@@ -8,17 +8,24 @@ from typing import Any, Generic, Self, TypeVar
 
 from redis import Redis
 
-from kernelport import keys
+from kernelport import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
+from kernelport.jobs.records import page_of
+from kernelport.tensors import to_array
 from kernelport.v1 import inference_pb2
 from kernelport.v1.job_pb2 import JobSpec, NewItem
+from kernelport_workers.jobs.pace import Pace
+from kernelport_workers.runner import Shared
 
 NEVER_UNIX_US = 2**63 - 1
+# Of specs, and of pages, that a worker keeps at hand; what one takes beside its content.
+RECENT_BYTES = 32 * 2**20
+ENTRY_BYTES = 2**10
 
 Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
+Value = TypeVar("Value", Page, JobSpec)
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,10 @@ class Held:
 
     @classmethod
     def take(
-        cls, redis: Redis, deployment: str, ticket: str, worker: str, attempt: str, max_attempts: int
+        cls, redis: Redis, deployment: str, ticket: str, worker: str, attempt: str, max_attempts: int, pace: Pace
     ) -> Self | None:
-        """Takes the slice that is due; None when there is nothing to do."""
-        found = scripts.run(redis, "take", deployment, ticket, worker, attempt, max_attempts)
+        """Takes the slice that is due, or as much of it as the pace allows; None when there is nothing to do."""
+        found = scripts.run(redis, "take", deployment, ticket, worker, attempt, max_attempts, *pace.arguments())
         if found is None:
             return None
         held: dict[str, Any] = json.loads(found[0])
@@ -75,7 +82,7 @@ class JobItem:
 
     Attributes:
         position: its place in the page.
-        request: a serialized InferRequest.
+        request: a serialized InferRequest, without what it shares with the others.
         cost: what it is expected to take, in the unit of kernelport.jobs.pages.
     """
 
@@ -90,24 +97,35 @@ class Loader:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._specs: _Recent[str, JobSpec] = _Recent(8)
-        self._pages: _Recent[tuple[str, int], Page] = _Recent(8)
+        self._specs: _Recent[str, JobSpec] = _Recent()
+        self._pages: _Recent[tuple[str, int], Page] = _Recent()
 
     def spec(self, job: str) -> JobSpec:
         """What a job runs and how."""
         return self._specs.get(job, lambda: self._spec(job))
 
     def items(self, held: Held) -> list[JobItem]:
-        """The items of a slice that are to be run."""
-        spec = self.spec(held.job)
+        """The items of a slice that are to be run.
+
+        Raises:
+            StoredError: what Redis holds of the job cannot be read.
+        """
         page = self._pages.get((held.job, held.page), lambda: self._page(held.job, held.page))
-        return [_item(spec, position, page.items[position]) for position in held.positions]
+        if len(page.items) < held.first + held.count:
+            where = keys.job(held.job, "pages")
+            raise stored.StoredError(f"{where}: expected a slice of page {held.page} of {len(page.items)} items")
+        return [_item(held, page, position) for position in held.positions]
+
+    def shared(self, job: str) -> Shared:
+        """The inputs that the items of a job share."""
+        return {tensor.name: (tensor, to_array(tensor)) for tensor in self.spec(job).shared_inputs}
 
     def _spec(self, job: str) -> JobSpec:
-        return JobSpec.FromString(self._there(self._redis.get(keys.job(job, "spec")), job))
+        value = self._there(self._redis.get(keys.job(job, "spec")), job)
+        return stored.message(JobSpec, value, keys.job(job, "spec"))
 
     def _page(self, job: str, page: int) -> Page:
-        return Page.FromString(self._there(self._redis.hget(keys.job(job, "pages"), str(page)), job))
+        return page_of(self._there(self._redis.hget(keys.job(job, "pages"), str(page)), job), job, page)
 
     def _there(self, value: Any, job: str) -> bytes:
         if value is None:
@@ -116,24 +134,26 @@ class Loader:
 
 
 class _Recent(Generic[Key, Value]):
-    """The values used last."""
+    """The values used last, up to RECENT_BYTES of them, or the one used last."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+    def __init__(self) -> None:
+        self._values: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._bytes = 0
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         if key not in self._values:
-            self._values[key] = make()
+            value = make()
+            size = value.ByteSize() + ENTRY_BYTES
+            self._values[key] = value, size
+            self._bytes += size
         self._values.move_to_end(key)
-        if len(self._values) > self._most:
-            self._values.popitem(last=False)
-        return self._values[key]
+        while self._bytes > RECENT_BYTES and len(self._values) > 1:
+            _, (_, size) = self._values.popitem(last=False)
+            self._bytes -= size
+        return self._values[key][0]
 
 
-def _item(spec: JobSpec, position: int, serialized: bytes) -> JobItem:
-    new = NewItem.FromString(serialized)
-    own = {tensor.name for tensor in new.inputs}
-    shared = [tensor for tensor in spec.shared_inputs if tensor.name not in own]
-    request = inference_pb2.InferRequest(model=spec.deployment, inputs=[*new.inputs, *shared])
+def _item(held: Held, page: Page, position: int) -> JobItem:
+    new = stored.message(NewItem, page.items[position], keys.job(held.job, "pages"))
+    request = inference_pb2.InferRequest(inputs=new.inputs)
     return JobItem(new.id, position, request.SerializeToString(), expected_cost(new.inputs))

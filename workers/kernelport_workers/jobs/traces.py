@@ -7,9 +7,9 @@ from typing import Any
 from redis import Redis
 
 from kernelport import keys, tracing
+from kernelport.connections import until_done
 from kernelport.internal.v1.job_store_pb2 import BatchResult
 from kernelport_workers.jobs.slices import Held
-from kernelport_workers.outages import until_done
 from kernelport_workers.runner import Ran
 
 

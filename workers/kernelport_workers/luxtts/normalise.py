@@ -45,6 +45,8 @@ _SYMBOLS = {
     "→": "to", "√": "square root of", "∞": "infinity", "#": "number",
 }  # fmt: skip
 
+_UNSAID = ("So", "Co", "Cn")
+
 _CONTEXT = 40
 """Characters around a match that may decide its reading; a bound keeps long texts linear."""
 
@@ -115,6 +117,14 @@ def clean(text: str) -> str:
             kept.append(character)
     straight = "".join(kept).translate(str.maketrans("‘’‚‛“”„«»‐‑", '\'\'\'\'"""""--'))
     return re.sub(r"[ \t]+", " ", straight)
+
+
+def left_out(text: str) -> str:
+    """The pictures and other symbols that :func:`clean` leaves out, each once."""
+    if text.isascii():
+        return ""
+    characters = dict.fromkeys(unicodedata.normalize("NFKC", text))
+    return "".join(each for each in characters if unicodedata.category(each) in _UNSAID and each not in _SYMBOLS)
 
 
 def _spoken_letter(character: str) -> str:

@@ -17,6 +17,7 @@ from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_
 from kernelport_workers.luxtts.chunking import Chunk, chunk_text, join
 from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
+from kernelport_workers.luxtts.normalise import left_out
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
 from kernelport_workers.luxtts.synthesis import Pass, Synthesizer, as_error
@@ -39,6 +40,7 @@ _UPSTREAM_SPEED = 1.3
 _LEAST_SPEECH_FRAMES = 24
 _CPU_BUDGET = 2 << 30
 _GPU_BATCH = 64
+_SHOWN = 20
 
 
 class Pipeline:
@@ -189,7 +191,8 @@ class Pipeline:
             finished = [samples for samples in parts[item.owner] if samples is not None]
             if len(finished) == len(parts[item.owner]) and item.owner not in results:
                 gaps = [pauses[item.owner, part] for part in range(len(finished))]
-                results[item.owner] = Audio(join(finished, gaps), OUTPUT_SAMPLE_RATE, seeds[item.owner])
+                warnings = _warnings(item.utterance, finished)
+                results[item.owner] = Audio(join(finished, gaps), OUTPUT_SAMPLE_RATE, seeds[item.owner], warnings)
                 parts[item.owner] = []
         return [results[owner] for owner in range(len(utterances))]
 
@@ -238,6 +241,16 @@ class Pipeline:
                 f"reference, make a pass of {frames} frames, expected at most {MAX_FRAMES}",
             )
         return max(frames, least)
+
+
+def _warnings(utterance: Utterance, parts: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
+    """What was done to the speech that nobody asked for."""
+    found = []
+    if not utterance.upstream and (unspoken := left_out(utterance.text)):
+        found.append(f"text: left out what cannot be spoken: {unspoken[:_SHOWN]}")
+    if any(np.abs(part).max(initial=0.0) >= np.float32(utterance.gain) for part in parts):
+        found.append("audio: clipped where it was louder than full scale")
+    return tuple(found)
 
 
 def _derived_seed(seed: int, part: int) -> int:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
-import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from kernelport import recordings
 from kernelport_workers.luxtts import features
 from kernelport_workers.luxtts.config import FEATURE_SCALE, SAMPLE_RATE
 from kernelport_workers.luxtts.errors import InvalidInputError
@@ -29,9 +28,6 @@ MAX_FILE_SECONDS = 600
 # Raise it when the same recording and parameters give another voice than before.
 # What was kept under 1 may be of another recording than it says.
 _ENCODING = 2
-
-_MIN_RATE, _MAX_RATE = 4_000, 384_000
-_MAX_VALUES = MAX_FILE_SECONDS * 2 * 96_000
 
 _HOP = SAMPLE_RATE // 100
 _LEAD, _TAIL = 0.3, 0.1
@@ -101,25 +97,14 @@ def decode(audio: bytes) -> NDArray[np.float32]:
         InvalidInputError: ``prompt_audio`` is not a readable recording or holds numbers that are not finite.
     """
     try:
-        with soundfile.SoundFile(io.BytesIO(audio)) as file:
-            rate = int(file.samplerate)
-            if not _MIN_RATE <= rate <= _MAX_RATE:
-                raise InvalidInputError("prompt_audio", f"has {rate} Hz, expected {_MIN_RATE} to {_MAX_RATE}")
-            longest = min(MAX_FILE_SECONDS * rate, _MAX_VALUES // file.channels)
-            samples = file.read(longest + 1, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        recording = recordings.decode(audio, MAX_FILE_SECONDS)
+    except recordings.RecordingError as error:
+        raise InvalidInputError("prompt_audio", str(error)) from error
+    if not recording.samples.size or not np.isfinite(recording.samples).all():
         raise InvalidInputError(
-            "prompt_audio",
-            f"cannot be decoded as WAV, FLAC, OGG or MP3: {getattr(error, 'error_string', 'format not recognised')}",
-        ) from error
-    if len(samples) > longest:
-        raise InvalidInputError("prompt_audio", f"is longer than {longest / rate:g} s")
-    mono = samples.mean(axis=1, dtype=np.float32)
-    if not mono.size or not np.isfinite(mono).all():
-        raise InvalidInputError(
-            "prompt_audio", "has no samples" if not mono.size else "has samples that are not finite"
+            "prompt_audio", "has no samples" if not recording.samples.size else "has samples that are not finite"
         )
-    return resample(mono, rate, SAMPLE_RATE)
+    return resample(recording.samples, recording.sample_rate, SAMPLE_RATE)
 
 
 def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from kernelport_workers.luxtts.errors import DependencyError, TextError
 from kernelport_workers.luxtts.normalise import clean, english, upstream_english
+from kernelport_workers.words import cut_words
 
 Language = Literal["en", "zh", "other", "pinyin", "tag"]
 Phonemizer = Callable[[str], str]
@@ -30,6 +31,8 @@ _BRACKETED = re.compile(r"([<\[].*?[>\]])")
 _BRACKET_KINDS: dict[str, Language] = {"<": "pinyin", "[": "tag"}
 _SYLLABLE = re.compile(r"[a-zA-ZüÜ]+[1-5]")
 _PINYIN_TAG = re.compile(r"<([a-zA-ZüÜ]+[1-5])>")
+# espeak takes letters with dots for one abbreviation, and crashes over one with some thirty dots.
+_FEW_DOTS = re.compile(r"(?:[^.]*+\.){1,20}+|[^.]++")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +131,38 @@ def map_punctuation(text: str) -> str:
 
 def segments(text: str) -> list[tuple[str, Language]]:
     """Cut punctuation-mapped text by language as the training tokenizer does; line breaks vanish."""
-    runs: list[tuple[str, Language]] = []
-    for part in _PART.findall(text):
+    runs: list[tuple[list[str], Language]] = []
+    for part in (part for line in text.split("\n") for part in _parts(line)):
         language = _language(part)
         if runs and runs[-1][1] in ("other", language):
-            runs[-1] = (runs[-1][0] + part, language)
-        elif runs and language == "other":
-            runs[-1] = (runs[-1][0] + part, runs[-1][1])
-        else:
-            runs.append((part, language))
+            runs[-1] = (runs[-1][0], language)
+        elif not runs or language != "other":
+            runs.append(([], language))
+        runs[-1][0].append(part)
     return [
         (part, _BRACKET_KINDS[part[0]] if _BRACKETED.fullmatch(part) else language)
         for run, language in runs
-        for part in _BRACKETED.split(run)
+        for part in _bracketed_apart("".join(run))
         if part
     ]
+
+
+def _parts(line: str) -> list[str]:
+    """A line in tags and single characters."""
+    end = _last_bracket(line)
+    return [*_PART.findall(line[:end]), *line[end:]]
+
+
+def _bracketed_apart(run: str) -> list[str]:
+    """A run cut before and behind each tag."""
+    end = _last_bracket(run)
+    *parts, last = _BRACKETED.split(run[:end])
+    return [*parts, last + run[end:]]
+
+
+def _last_bracket(text: str) -> int:
+    """Where the last tag ends; looking for the end of every `<` behind it would take quadratic time."""
+    return max(text.rfind(">"), text.rfind("]")) + 1
 
 
 def _language(part: str) -> Language:
@@ -185,7 +205,12 @@ def espeak_phonemes(text: str) -> str:
         raise DependencyError(
             "English text needs an espeak phonemizer: install piper-phonemize (it includes GPL-3.0 code)"
         ) from error
-    return "".join(phoneme for clause in phonemize_espeak(text, "en-us") for phoneme in clause)
+    return "".join(
+        phoneme
+        for part in _FEW_DOTS.findall(cut_words(text))
+        for clause in phonemize_espeak(part, "en-us")
+        for phoneme in clause
+    )
 
 
 def _chinese_tokens(text: str) -> list[str]:

@@ -88,8 +88,10 @@ class Audio:
         samples: Mono float32 (n,) within [-1, 1].
         sample_rate: Always 48000 Hz.
         seed: Seed that reproduces it.
+        warnings: What was done to it that nobody asked for.
     """
 
     samples: NDArray[np.float32]
     sample_rate: int
     seed: int
+    warnings: tuple[str, ...] = ()

@@ -1,7 +1,10 @@
 """English text to speech with the package `hibari-tts`, on the CPU."""
 
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,11 +23,21 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
+from kernelport_workers.words import MAX_WORD, cut_words
 
 MAX_CHARACTERS = 100_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
 # What the model speaks in one piece. Its time and memory grow with the square of the length.
 MAX_PHONEMES = 400
+# Of a sentence that is made into phonemes at once. Longer ones than people write are cut between words.
+MAX_SENTENCE = 1_000
+# Of one answer: as much as the longest text takes at the slowest speed, and no text of signs that sound like words.
+MAX_HOURS = 4
+# How many different characters of a text are looked at, and how many others beside them, for whether they are spoken.
+_LOOKED_AT, _AROUND = 100, 20
+_SHOWN = 20
+_LONG_NUMBER = re.compile(rf"\d{{{MAX_WORD + 1}}}")
+_LINK = re.compile(r"\[([^\]]+)\]\(")
 
 
 class HibariPipeline(Backend):
@@ -100,25 +113,64 @@ class HibariPipeline(Backend):
     def _speak(self, request: Request) -> Outputs:
         text, speed, seed = _text(request.inputs), _speed(request.inputs), _seed(request.inputs)
         rng = np.random.default_rng(seed)
-        audio = []
-        for phonemes in self._pieces(text):
+        audio: list[Array] = []
+        left = MAX_HOURS * 3600 * self._tts.sample_rate
+        for phonemes in self._pieces(text, request.check):
             request.check()
             audio.append(self._tts.from_ids(self._tts.ids(phonemes), speed, rng))
+            left -= audio[-1].size
+            if left < 0:
+                raise _invalid("text", f"expected at most {MAX_HOURS} hours of speech")
+        if unspoken := "".join(islice(self._unspoken(text), _SHOWN)):
+            request.warn(f"text: left out what cannot be spoken: {unspoken}")
         return {"audio": np.concatenate(audio), "sample_rate": np.array([self._tts.sample_rate], np.int32)}
 
-    def _pieces(self, text: str) -> list[str]:
-        """The phonemes of the text's sentences; those too long for the model are cut between words."""
-        try:
-            sentences = self._tts.phonemize(text)
-        except IndexError as error:
-            raise _invalid("text", "expected numbers of at most 36 digits") from error
-        if not any(symbol.isalpha() for sentence in sentences for symbol in sentence):
+    def _pieces(self, text: str, check: Callable[[], None]) -> Iterator[str]:
+        """The phonemes of the text's sentences, made as they are needed; those too long for the model are cut between
+        words."""
+        if _LONG_NUMBER.search(text):
+            raise _invalid("text", f"expected numbers of at most {MAX_WORD} digits")
+        has_words = False
+        for sentence in self._tts.split_sentences(cut_words(text)):
+            for part in _parts(sentence):
+                check()
+                for phonemes in self._tts.phonemize(part):
+                    has_words |= any(map(str.isalpha, phonemes))
+                    yield from [phonemes] if len(phonemes) <= MAX_PHONEMES else textwrap.wrap(phonemes, MAX_PHONEMES)
+        if not has_words:
             raise _invalid("text", "expected text with something to say, such as a word or a number")
-        return [
-            piece
-            for sentence in sentences
-            for piece in ([sentence] if len(sentence) <= MAX_PHONEMES else textwrap.wrap(sentence, MAX_PHONEMES))
-        ]
+
+    def _unspoken(self, text: str) -> Iterator[str]:
+        """The letters, digits and pictures without which the voice would say the same, each once."""
+        if text.isascii():
+            return
+        unusual = (each for each in dict.fromkeys(text) if not each.isascii() and _should_be_heard(each))
+        for character in islice(unusual, _LOOKED_AT):
+            first = text.index(character)
+            near = text[max(0, first - _AROUND) : first + _AROUND]
+            if self._sounds(near) == self._sounds(near.replace(character, " ")):
+                yield character
+
+    def _sounds(self, text: str) -> str:
+        return "".join(symbol for sentence in self._tts.phonemize(text) for symbol in sentence if symbol.isalpha())
+
+
+def _parts(sentence: str) -> list[str]:
+    """A sentence, or what can be phonemised of one at a time."""
+    parts = [sentence]
+    if len(sentence) > MAX_SENTENCE:
+        parts = textwrap.wrap(sentence, MAX_SENTENCE, break_on_hyphens=False)
+    return [_LINK.sub(_short_link, part) for part in parts]
+
+
+def _short_link(link: re.Match[str]) -> str:
+    """The beginning of a link `[text](target)`; no link if its text, which the voice reads as one word, is overlong."""
+    return link[0] if len(link[1]) <= MAX_WORD else f"{link[0][:-1]} ("
+
+
+def _should_be_heard(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return kind[0] in "LN" or kind == "So"
 
 
 def _text(inputs: Mapping[str, Array]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from redis import Redis
 
+from kernelport.connections import connect
 from kernelport_ops.bench.jobs.calls import calls_to, stack_running, tiny_items
 
 MODEL = "identity-onnx"
@@ -17,7 +18,7 @@ AGAIN = 5
 def measure(items: int, folder: Path) -> dict[str, Any]:
     """Submits while no worker runs, so that every item waits; then some of them while one does; cancels both."""
     found: dict[str, Any] = {"items": items}
-    with stack_running(folder, []) as stack, Redis.from_url(stack.settings.redis_url) as redis:
+    with stack_running(folder, []) as stack, connect(stack.settings.redis_url) as redis:
         front_door = stack.children["front-door"].pid
         assert front_door is not None  # noqa: S101
         with calls_to(stack.target) as calls:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import soundfile
-from redis import Redis
 
+from kernelport.connections import connect
 from kernelport.deployments import Deployment
 from kernelport.errors import InternalError, KernelPortError, in_words, install_hint
 from kernelport.manifests import ModelFilesError
@@ -26,7 +26,7 @@ from kernelport_workers.luxtts.errors import (
     SynthesisError,
 )
 from kernelport_workers.pipelines.luxtts.inputs import FORMATS, MAX_PROMPT_TEXT, SIGNATURE, flag, invalid, number, text
-from kernelport_workers.pipelines.luxtts.options import Options, choose_compute, choose_device
+from kernelport_workers.pipelines.luxtts.options import COMPUTE_OPTIONS, Options, choose_compute, choose_device
 from kernelport_workers.pipelines.luxtts.references import References
 
 if TYPE_CHECKING:
@@ -54,12 +54,14 @@ class LuxTTSPipeline(Backend):
     """
 
     requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "safetensors"), install_hint("luxtts"))
+    compute_options = COMPUTE_OPTIONS
     signature = SIGNATURE
 
-    def __init__(self, engine: "Pipeline", device: str, references: References) -> None:
+    def __init__(self, engine: "Pipeline", device: str, compute_path: str, references: References) -> None:
         self._engine = engine
         self._references = references
         self.device = device
+        self.compute_path = compute_path
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:
@@ -87,27 +89,28 @@ class LuxTTSPipeline(Backend):
             raise LoadError("the manifest names no file of role `config`")
         options = Options(deployment.manifest.options)
         device = choose_device(deployment.device, files)
+        compute = choose_compute(device, files)
+        precision = "float32" if device == "cpu" else options.precision
         phonemize = options.load_phonemizer()
         engine = Pipeline.load(
             files["config"].parent,
             device=device,
-            dtype=torch.float32 if device == "cpu" else getattr(torch, options.precision),
-            compute=choose_compute(device, files),
+            dtype=getattr(torch, precision),
+            compute=compute,
             transcriber=options.load_transcriber(deployment.manifest, device),
             phonemize=phonemize,
             tune_kernels=options.kernels,
         )
         engine.warm_up()
         identity = [engine.tokenizer.digest, options.phonemizer, options.transcriber]
-        redis = Redis.from_url(
-            Settings.from_environment().redis_url,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-        )
-        return cls(engine, device, References(engine, redis, hashlib.sha256(json.dumps(identity).encode()).hexdigest()))
+        redis = connect(Settings.from_environment().redis_url, REDIS_TIMEOUT_S)
+        references = References(engine, redis, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
+        parts = [device, compute, precision if compute == "torch" else ""]
+        parts.append("tuned kernels" if device != "cpu" and options.kernels else "")
+        return cls(engine, device, ", ".join(filter(None, parts)), references)
 
     def for_job(self, job: str) -> Self:
-        return type(self)(self._engine, self.device, self._references.for_job(job))
+        return type(self)(self._engine, self.device, self.compute_path, self._references.for_job(job))
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Speaks a batch together; requests may differ in everything. One that fails, or that nobody waits for any
@@ -138,7 +141,12 @@ class LuxTTSPipeline(Backend):
         try:
             results = self._engine.synthesize([each.utterance for each in spoken.values()], check)
             for (index, each), result in zip(spoken.items(), results, strict=True):
-                answers[index] = _error(result, "text") if isinstance(result, LuxTTSError) else _outputs(result, each)
+                if isinstance(result, LuxTTSError):
+                    answers[index] = _error(result, "text")
+                    continue
+                answers[index] = _outputs(result, each)
+                for warning in result.warnings:
+                    requests[index].warn(warning)
         except KernelPortError:
             if len(gone) < len(spoken):
                 raise

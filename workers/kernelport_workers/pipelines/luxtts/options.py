@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "float16", "bfloat16"]
 
 KNOWN = ("transcriber", "phonemizer", "precision", "kernels")
+# Those that change no result but by rounding.
+COMPUTE_OPTIONS = frozenset({"precision", "kernels"})
 
 
 class Options:

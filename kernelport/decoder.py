@@ -1,0 +1,63 @@
+"""The program that decodes one recording: the file comes on standard input; a line of JSON and the samples go out.
+
+It stands alone, so that it starts quickly: kernelport/recordings.py runs it and knows what it says.
+"""
+
+import io
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+MEMORY_BYTES = 2**30
+CPU_S = 20
+MIN_RATE, MAX_RATE = 4_000, 384_000
+MAX_CHANNELS = 8
+# Of one channel: ten minutes at the rate of most recordings. At higher rates it is less.
+MAX_SAMPLES = 600 * 48_000
+_FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
+_BLOCK_FRAMES = 1 << 16
+
+
+def _decoded(audio: bytes, max_seconds: float) -> tuple[dict[str, Any], list[Any]]:
+    """What is told of a recording, and its samples, in blocks; only a problem when it cannot be used."""
+    import soundfile  # behind the limits: it loads the library that reads the file
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(audio)) as file:
+            problem = "".join(_header_problems(file))
+            if problem:
+                return {"problem": problem}, []
+            longest = min(int(max_seconds * file.samplerate), MAX_SAMPLES)
+            blocks, frames, peak = [], 0, 0.0
+            for block in file.blocks(_BLOCK_FRAMES, dtype="float32", frames=longest + 1, always_2d=True):
+                frames += len(block)
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+                blocks.append(block.mean(axis=1, dtype=np.float32))
+            if frames > longest:
+                return {"problem": f"expected at most {longest / file.samplerate:g} s, got more"}, []
+            told = {"format": file.format.removesuffix("EX"), "sample_rate": file.samplerate}
+            return {**told, "channels": file.channels, "peak": peak}, blocks
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        return {"problem": f"expected a WAV, FLAC, OGG or MP3 file: {error}"}, []
+
+
+def _header_problems(file: Any) -> Iterator[str]:
+    """What the first bytes of a file say against it."""
+    if file.format not in _FORMATS:
+        yield f"expected a WAV, FLAC, OGG or MP3 file, got {file.format}"
+    elif not MIN_RATE <= file.samplerate <= MAX_RATE or file.channels > MAX_CHANNELS:
+        expected = f"{MIN_RATE} to {MAX_RATE} Hz and at most {MAX_CHANNELS} channels"
+        yield f"expected {expected}, got {file.samplerate} Hz and {file.channels}"
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    told, blocks = _decoded(sys.stdin.buffer.read(), float(sys.argv[1]))
+    sys.stdout.buffer.write(json.dumps(told).encode() + b"\n")
+    for block in blocks:
+        sys.stdout.buffer.write(block.tobytes())

@@ -1,0 +1,8 @@
+-- Lets a ticket go whose bearer may take no slice; another is made when it is missed.  ARGV: deployment, ticket.
+local deployment, ticket = ARGV[1], ARGV[2]
+redis.call('ZREM', UNACKED_INDEX, ticket)
+redis.call('HDEL', UNACKED, ticket)
+if redis.call('SREM', queued_key(deployment), ticket) == 0 then
+  local json = redis.call('HGET', taken_key(deployment), ticket)
+  if json then put_back(deployment, ticket, cjson.decode(json)) end
+end

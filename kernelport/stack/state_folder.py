@@ -1,0 +1,63 @@
+"""The folder in which a stack keeps its data, logs and secrets: nobody else on the machine reads them.
+
+While the embedded Redis runs, a file there has its address and password, so that commands in other terminals find it.
+"""
+
+import os
+from pathlib import Path
+
+from kernelport.settings import default_state_dir
+
+_REDIS_URL = "redis-url"
+
+
+def make_state_folder(path: Path) -> None:
+    """Makes the folder of a stack. One that was there before and is not the default is left as open as it was: its
+    owner may share it on purpose, and what we put there is closed by itself."""
+    if path == default_state_dir() or not path.exists():
+        private_folder(path)
+
+
+def private_folder(path: Path) -> Path:
+    """Makes a folder that only this user can look into, or closes it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
+
+
+def open_private(path: str, flags: int) -> int:
+    """An `opener` for `open`: only this user can read the file, be it new or left by an earlier version."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only this user can read, whole or not at all."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with open(draft, "w", encoding="utf-8", opener=open_private) as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def keep_redis_url(state_dir: Path, url: str) -> None:
+    """Lets others find the embedded Redis for as long as this process lives."""
+    write_private(state_dir / _REDIS_URL, f"{url}\n{os.getpid()}\n")
+
+
+def forget_redis_url(state_dir: Path) -> None:
+    """The embedded Redis is about to stop."""
+    (state_dir / _REDIS_URL).unlink(missing_ok=True)
+
+
+def find_redis_url(state_dir: Path) -> str | None:
+    """The URL of the Redis that the stack on this folder has started; None when none runs there, or another user's."""
+    file = state_dir / _REDIS_URL
+    try:
+        if file.stat().st_uid != os.getuid():
+            return None
+        url, pid = file.read_text(encoding="utf-8").split()
+        os.kill(int(pid), 0)
+    except (OSError, ValueError):
+        return None
+    return url

@@ -1,0 +1,106 @@
+"""Redis may hold what nobody of ours wrote: it is skipped and told, and everything else goes on."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from redis import Redis
+
+from kernelport import keys
+from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
+from kernelport.stack import Stack
+from kernelport.v1 import job_pb2 as pb
+from tests.data_plane.conftest import Plane
+from tests.jobs.calls import JobCalls, journal_item, tiny
+from tests.waiting import wait_for
+
+MODEL = "identity-onnx"
+GARBAGE = b"\xff\n\xfe"
+SETS_OF_JOBS = (keys.FINISHING_JOBS, keys.EXPIRING_JOBS, keys.DELETING_JOBS, keys.JOB_HOOKS)
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    with Redis.from_url(stack.settings.redis_url) as connected:
+        yield connected
+
+
+def test_records_of_others_end_no_process_and_touch_no_file(stack: Stack, jobs: JobCalls, redis: Redis) -> None:
+    outside = Path(stack.settings.artifacts_url).parent / "outside"
+    outside.mkdir()
+    (outside / "precious").write_bytes(b"ours")
+    pids = {name: child.pid for name, child in stack.children.items()}
+    forged = [keys.worker("forged"), keys.front_door("forged"), keys.job("../outside")]
+    try:
+        redis.set(keys.worker("forged"), GARBAGE)
+        redis.set(keys.front_door("forged"), GARBAGE)
+        redis.sadd(keys.WORKERS, "forged", GARBAGE)
+        redis.sadd(keys.FRONT_DOORS, "forged", GARBAGE)
+        redis.hset(keys.job("../outside"), mapping={"state": "deleting", "spec": GARBAGE})
+        for key in SETS_OF_JOBS:
+            redis.zadd(key, {"../outside": 1, GARBAGE: 1})
+        redis.zadd(keys.active_jobs(MODEL), {"../outside": 0, GARBAGE: 0})
+        redis.zadd(keys.JOBS, {"../outside": 1, GARBAGE: 1})
+        wait_for(lambda: not any(redis.zcard(key) for key in SETS_OF_JOBS), what="all of them are dropped")
+        wait_for(lambda: redis.zcard(keys.active_jobs(MODEL)) == 0)
+        assert jobs.wait(jobs.submit(MODEL, [tiny("a")]).id).state == pb.JOB_STATE_SUCCEEDED
+        listed = jobs.stub.ListJobs(pb.ListJobsRequest(page_size=1000)).jobs
+        assert "../outside" not in {job.id for job in listed}
+        assert {name: child.pid for name, child in stack.children.items()} == pids
+        assert (outside / "precious").read_bytes() == b"ours"
+    finally:
+        redis.delete(*forged)
+        redis.srem(keys.WORKERS, "forged", GARBAGE)
+        redis.srem(keys.FRONT_DOORS, "forged", GARBAGE)
+        redis.zrem(keys.active_jobs(MODEL), "../outside", GARBAGE)
+        redis.zrem(keys.JOBS, "../outside", GARBAGE)
+
+
+def test_a_job_that_cannot_be_read_is_told_and_the_others_are_listed(jobs: JobCalls, redis: Redis) -> None:
+    kept, broken = (jobs.wait(jobs.submit(MODEL, [tiny("a")]).id).id for _ in range(2))
+    for field, value in (("state", b"x"), ("spec", GARBAGE), ("items", b"-1"), ("reason", GARBAGE)):
+        before = redis.hget(keys.job(broken), field)
+        redis.hset(keys.job(broken), field, value)
+        listed = {job.id for job in jobs.stub.ListJobs(pb.ListJobsRequest(page_size=1000)).jobs}
+        assert kept in listed
+        assert broken not in listed
+        with pytest.raises(grpc.RpcError) as caught:
+            jobs.get(broken)
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert "what Redis holds cannot be read" in caught.value.details()
+        redis.hset(keys.job(broken), field, before)  # type: ignore[arg-type]
+    assert jobs.get(broken).state == pb.JOB_STATE_SUCCEEDED
+
+
+def test_no_id_of_a_job_names_another_key(jobs: JobCalls) -> None:
+    job = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id)
+    for job_id in (f"{job.id}:spec", f"{job.id}\n", "../outside", ""):
+        assert jobs.is_gone(job_id)
+
+
+def test_a_forged_result_leads_to_no_file_elsewhere(stack: Stack, jobs: JobCalls, redis: Redis) -> None:
+    job = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id)
+    name = f"secret-{secrets.token_hex(4)}"
+    (Path(stack.settings.artifacts_url) / name).write_bytes(b"secret")
+    result = BatchResult(suffix=f"/../../{name}", items=[ItemResult(position=0, file_bytes=6)])
+    entry = redis.xadd(keys.job(job.id, "log"), {"result": result.SerializeToString()})
+    redis.hset(keys.job(job.id, "index"), "0", entry + b" ")
+    with pytest.raises(grpc.RpcError) as caught:
+        jobs.output(job.id, "a")
+    assert "the ending of a file's name" in caught.value.details()
+
+
+def test_a_page_that_cannot_be_read_stops_its_job_alone(
+    shared_plane: Plane, jobs_of: Callable[[Plane], JobCalls]
+) -> None:
+    jobs = jobs_of(shared_plane)
+    broken = jobs.submit("journal", [journal_item(1, seconds=1.0)], open=True)
+    jobs.add(broken.id, [journal_item(2)])
+    shared_plane.redis.hset(keys.job(broken.id, "pages"), "1", GARBAGE)
+    jobs.add(broken.id, seal=True)
+    over = jobs.wait(broken.id)
+    assert over.state == pb.JOB_STATE_FAILED
+    assert over.reason.startswith("the job store cannot be read: ")
+    assert jobs.wait(jobs.submit("journal", [journal_item(3)]).id).state == pb.JOB_STATE_SUCCEEDED

@@ -1,0 +1,79 @@
+"""What was begun and left is counted while it waits, and goes after a time."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from kernelport import keys, metrics, shared_folder
+from kernelport.artifacts import Artifacts
+from kernelport.jobs.leftovers import Leftovers
+from kernelport.jobs.naming import MANIFEST
+from kernelport.jobs.storage import SharedStorage
+from kernelport.shared_folder import SharedFolder
+from kernelport.v1 import job_pb2 as pb
+from tests.data_plane.conftest import Plane
+from tests.jobs.calls import JobCalls, journal_item
+
+ABANDONED_S = 3600.0
+
+
+def counted(kind: str) -> float:
+    return metrics.ABANDONED.labels(kind)._value.get()
+
+
+def age(folder: Path, seconds: float) -> None:
+    os.utime(folder, (time.time() - seconds,) * 2)
+
+
+def test_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_path: Path) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    left, waits, kept, known = (f"0190b8e0000-0000000{number}" for number in range(4))
+    for folder in (left, waits, kept, known, "of-somebody-else"):
+        artifacts.publish(f"{folder}/a.wav", b"audio", may_exist=False)
+    artifacts.publish(f"{kept}/{MANIFEST}", b"", may_exist=False)
+    for folder in (left, kept, known, "of-somebody-else"):
+        age(tmp_path / folder, 2 * ABANDONED_S)
+    with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:
+        redis.hset(keys.job(known), "state", "running")
+        leftovers = Leftovers(redis, [], artifacts, SharedStorage(redis, artifacts), None, ABANDONED_S)
+        leftovers.look()
+        redis.delete(keys.job(known))
+    assert {path.name for path in tmp_path.iterdir()} == {waits, kept, known, "of-somebody-else"}
+    assert counted("output_folders") == 1
+
+
+def test_an_open_job_is_counted_and_expires(
+    plane: Callable[..., Plane], jobs_of: Callable[[Plane], JobCalls], tmp_path: Path
+) -> None:
+    running = plane(settings={"abandoned_s": 2.0})
+    jobs = jobs_of(running)
+    job = jobs.submit("journal", [journal_item(1)], open=True)
+    artifacts = Artifacts(str(tmp_path / "outputs"))
+    leftovers = Leftovers(running.redis, ["journal"], artifacts, SharedStorage(running.redis, artifacts), None, 2.0)
+    leftovers.look()
+    assert counted("open_jobs") == 1
+    over = jobs.wait(job.id)
+    assert over.state == pb.JOB_STATE_EXPIRED
+    assert "left open" in over.reason
+    leftovers.look()
+    assert counted("open_jobs") == 0
+
+
+def test_a_folder_in_memory_that_nobody_uses_goes_when_the_next_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_folder, "MEMORY", tmp_path)
+    folders = {name: SharedFolder.create(name) for name in ("stack-1-a", "stack-1-b", "stack-2-c")}
+    for folder in folders.values():
+        assert folder is not None
+        (folder / "message").write_bytes(b"large")
+        age(folder, 2 * shared_folder.UNUSED_S)
+    used = SharedFolder.open(str(folders["stack-1-b"]))
+    assert used is not None
+    used.sweep()  # as its front door does
+    SharedFolder.create("stack-1-d")
+    assert {path.name for path in tmp_path.iterdir()} == {"stack-1-b", "stack-1-d", "stack-2-c"}

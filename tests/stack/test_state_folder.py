@@ -1,0 +1,92 @@
+"""The state folder: closed to other users of the machine, and where other terminals find the embedded Redis."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
+
+from kernelport import Client
+from kernelport.connections import parameters
+from kernelport.settings import bundled_deployments
+from kernelport.stack import Stack
+from kernelport.stack.state_folder import find_redis_url
+from tests.cli.running import called
+from tests.conftest import START_TIMEOUT_S, discard, stack_settings
+from tests.waiting import descendants, wait_for
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home") / "state"
+
+
+@pytest.fixture(scope="module")
+def embedded(folder: Path) -> Iterator[Stack]:
+    """A stack without workers, made under the umask that most systems have."""
+    usual = os.umask(0o022)
+    try:
+        with Stack(stack_settings(bundled_deployments()), [], folder) as stack:
+            stack.wait_ready(START_TIMEOUT_S)
+            yield stack
+            discard([stack.children["front-door"]])
+    finally:
+        os.umask(usual)
+
+
+def test_nobody_else_reads_what_is_in_it(embedded: Stack, folder: Path) -> None:
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
+    assert any(path.suffix == ".aof" for path in found), "the test looks at the data of Redis"
+    assert {path: oct(mode) for path, mode in found.items() if mode & 0o077} == {}
+
+
+def test_redis_answers_nobody_without_the_password_and_no_command_line_has_it(embedded: Stack) -> None:
+    found = parameters(embedded.settings.redis_url)
+    with Redis(port=found["port"]) as stranger, pytest.raises(AuthenticationError):
+        stranger.ping()
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(os.getpid())]
+    assert any(b"redis-server" in line for line in lines)
+    assert not any(found["password"].encode() in line for line in lines)
+    assert found["password"] not in repr(embedded.settings)
+
+
+def test_other_terminals_find_it_by_the_state_folder(embedded: Stack, folder: Path) -> None:
+    where = {"KERNELPORT_STATE_DIR": str(folder), "KERNELPORT_TARGET": embedded.target}
+    assert called("health", **where).stdout == "serving\n"
+    report = " ".join(called("doctor", **where, COLUMNS="400").stdout.split())
+    assert "answers and takes writes" in report
+    assert "Redis and state are closed to other users" in report
+    (folder / "redis.conf").chmod(0o644)
+    assert "open to other users: redis.conf" in " ".join(called("doctor", **where, COLUMNS="400").stdout.split())
+    (folder / "redis.conf").chmod(0o600)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "kernelport.cli", "worker", "identity-onnx"],
+        env={**os.environ, **where},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with Client(embedded.target, timeout_s=30) as client:
+            wait_for(lambda: client.deployment("identity-onnx").live_workers == 1)
+        assert called("health", "--worker", **where).stdout == "serving\n"
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_a_stack_that_is_gone_is_not_found(tmp_path: Path) -> None:
+    with Stack(stack_settings(bundled_deployments()), [], tmp_path) as stack:
+        url = find_redis_url(tmp_path)
+        assert url == stack.settings.redis_url
+        stack.wait_ready(START_TIMEOUT_S)
+        discard(stack.children.values())
+    assert find_redis_url(tmp_path) is None
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / "redis-url").write_text(f"{url}\n{ended.pid}\n")
+    assert find_redis_url(tmp_path) is None, "its process was killed"
