@@ -1,7 +1,7 @@
 # Everything runs in .venv, which these targets create and install into by themselves.
 PYTHON ?= python3.11
 BIN := .venv/bin
-PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
+PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
 .PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
 
@@ -102,8 +102,11 @@ clean:
 	rm -rf .venv out
 
 .venv/bin/python:
+	@echo 'Making an environment of its own for KernelPort in .venv ...'
 	$(PYTHON) -m venv .venv
 
 .venv/installed-%: .venv/bin/python pyproject.toml constraints.txt
+	@echo 'Installing KernelPort with its extra "$*" into .venv: the first time, this takes some minutes ...'
 	$(PIP) -e '.[$*]'
+	@echo 'Installed. The commands are in $(BIN); "source $(BIN)/activate" puts them on your PATH.'
 	@touch $@

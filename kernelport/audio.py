@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from kernelport.client import Speech
 from kernelport.tensors import Array
@@ -17,10 +18,18 @@ FORMATS = {
     ".ogg": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
+# The rates in Hz that a format is limited to, in ascending order. Audio of another rate is resampled to the next higher
+# one, which keeps all that is in it, or to the highest.
+_RATES = {
+    "OGG": (8000, 12000, 16000, 24000, 48000),
+    "MP3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+# Rates that are resampled. Below, a second of audio becomes thousands of times as long.
+_RESAMPLED = (1000, 768_000)
 
 
 def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
-    """The bytes of an audio file.
+    """The bytes of an audio file. Opus and MP3 take few sample rates: audio of another rate is resampled.
 
     Args:
         audio: F32[S], mono, -1 to 1.
@@ -28,16 +37,32 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         ending: one of FORMATS.
 
     Raises:
-        soundfile.LibsndfileError: when the format does not take this sample rate; Opus takes 8, 12, 16, 24 and 48 kHz.
+        ValueError: when the format has no way to say this sample rate.
     """
     kind, subtype = FORMATS[ending]
+    audio, sample_rate = _at_a_rate_of(kind, audio, sample_rate)
     file = io.BytesIO()
     if subtype == "PCM_16":
         # To the nearest step. libsndfile's own conversion cuts to the lower one, and takes several times as long.
         audio = np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype(np.int16)
-    soundfile.write(file, audio, sample_rate, format=kind, subtype=subtype)
+    try:
+        soundfile.write(file, audio, sample_rate, format=kind, subtype=subtype)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(error.error_string) from error  # its own text has the address of `file`
     encoded = file.getvalue()
     return _with_serial(encoded, hashlib.sha256(audio.tobytes()).digest()[:4]) if kind == "OGG" else encoded
+
+
+def _at_a_rate_of(kind: str, audio: Array, rate: int) -> tuple[Array, int]:
+    """The audio, at a sample rate that the format has."""
+    known = _RATES.get(kind, (rate,))
+    if rate in known:
+        return audio, rate
+    least, most = _RESAMPLED
+    if not least <= rate <= most:
+        raise ValueError(f"expected {least:,} to {most:,} Hz, got {rate:,}")
+    nearest = next((each for each in known if each > rate), known[-1])
+    return soxr.resample(audio, rate, nearest), nearest
 
 
 def _with_serial(ogg: bytes, serial: bytes) -> bytes:
@@ -71,7 +96,7 @@ def write_audio(path: Path, speech: Speech) -> None:
     The file appears under its name only when it is complete.
 
     Raises:
-        ValueError: when the ending is none of these.
+        ValueError: when the ending is none of these, or the format has no way to say the sample rate.
     """
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: expected a name that ends in one of {', '.join(FORMATS)}")

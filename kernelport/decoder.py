@@ -42,7 +42,8 @@ def _decoded(audio: bytes, max_seconds: float) -> tuple[dict[str, Any], list[Any
             told = {"format": file.format.removesuffix("EX"), "sample_rate": file.samplerate}
             return {**told, "channels": file.channels, "peak": peak}, blocks
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        return {"problem": f"expected a WAV, FLAC, OGG or MP3 file: {error}"}, []
+        reason = getattr(error, "error_string", "format not recognised")  # its own text has the address of the file
+        return {"problem": f"expected a WAV, FLAC, OGG or MP3 file: {reason}"}, []
 
 
 def _header_problems(file: Any) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The deployments file: the authoritative map from a name to what serves it, and by which policy."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from kernelport.manifests import BackendName, Device, Manifest, Text, load_manifest
 from kernelport.scaling import Autoscale, Scaling
 from kernelport.schema import ConfigError, Count, Expected, Seconds, Strict, problem, read_yaml, validate
-from kernelport.settings import parse_size
+from kernelport.settings import bundled_deployments, parse_size
 
 
 def _bytes(value: Any) -> Any:
@@ -31,6 +31,9 @@ _Size = Annotated[
     int, Field(ge=1), BeforeValidator(_bytes), Expected("a size of at least 1 byte, such as 1048576 or 8MiB")
 ]
 
+
+# What the image of a deployment is that does not say so.
+_IMAGES: Mapping[BackendName, str] = {"onnx": "kernelport-onnx:cpu", "helion": "kernelport-helion:gpu"}
 
 OnNoWorker = Literal["refuse", "wait"]
 
@@ -87,7 +90,6 @@ class _Served(Strict):
     """What a deployment and its entry in the file have in common. Fields that depend on others come after them."""
 
     backend: BackendName
-    image: Text
     pipeline: _Reference | None = None
     kernel: _Reference | None = Field(default=None, validate_default=True)
     batching: Batching = Batching()
@@ -130,6 +132,7 @@ class Deployment(_Served):
 
     Attributes:
         name: letters, digits, dots, dashes and underscores; the first and last a letter or digit.
+        file: the deployments file that has its entry.
         backend: what runs it, such as `onnx` or `helion`.
         image: the container image of its workers.
         pipeline: `module:attribute` of a Backend class that replaces the backend's own.
@@ -144,76 +147,153 @@ class Deployment(_Served):
     """
 
     name: _Name
+    file: Path = Path("deployments.yaml")
+    image: Text
     manifest: Manifest | None = Field(default=None, validate_default=True)
     device: Device = "auto"
 
 
 class _Entry(_Served):
+    image: Text | None = None
     manifest: Text | None = Field(default=None, validate_default=True)
     device: Device | None = None
 
 
 class _File(Strict):
+    include: Text | None = None
     deployments: dict[_Name, _Entry]
     autoscale: Autoscale = Autoscale()
 
 
-def load_deployments(path: Path, names: Container[str] | None = None) -> dict[str, Deployment]:
-    """The deployments of a deployments file and of the manifests it names, in the file's order.
+class DeploymentTable(dict[str, Deployment]):
+    """Deployments by name.
+
+    Attributes:
+        file: the deployments file.
+    """
+
+    def __init__(self, file: Path, deployments: Mapping[str, Deployment]) -> None:
+        super().__init__(deployments)
+        self.file = file
+
+    def unknown(self, name: str) -> str:
+        """What to say of a name that none of them has."""
+        return f'no deployment is named "{name}"; there are: {", ".join(sorted(self))} (in {self.file})'
+
+
+def load_deployments(path: Path, names: Container[str] | None = None) -> DeploymentTable:
+    """The deployments of a deployments file and of the manifests it names, in the file's order. Those of a file that it
+    includes come first; an entry of the same name replaces one of them.
 
     Args:
         names: those that are wanted, as far as the file has them; all by default. No manifest of another is read.
 
     Raises:
-        ConfigError: when the file or a manifest is not as expected; with all findings.
+        ConfigError: when a file or a manifest is not as expected; with all findings.
     """
     deployments: dict[str, Deployment] = {}
     problems: list[str] = []
-    for name, entry in _file(path).deployments.items():
-        if names is not None and name not in names:
-            continue
+    for file in reversed(_with_included(path)):
         try:
-            manifest = _manifest(path, name, entry)
+            deployments |= _of_one_file(file, names)
         except ConfigError as error:
             problems += error.problems
-            continue
-        device = entry.device or (manifest.runtime.device if manifest else "auto")
-        deployments[name] = Deployment(name=name, **{**dict(entry), "manifest": manifest, "device": device})
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    return deployments
+    return DeploymentTable(path.absolute(), deployments)
 
 
 def deployment_names(path: Path) -> list[str]:
-    """The names in a deployments file, in its order; no manifest is read.
+    """The names in a deployments file and in those that it includes, in their order; no manifest is read.
 
     Raises:
-        ConfigError: when the file is not as expected; with all findings.
+        ConfigError: when a file is not as expected; with all findings.
     """
-    return list(_file(path).deployments)
+    files = reversed(_with_included(path))
+    return list(dict.fromkeys(name for file in files for name in _validated(file, read_yaml(file)).deployments))
 
 
 def load_autoscale(path: Path) -> Autoscale:
-    """What a deployments file says to the autoscaler as a whole.
+    """What a deployments file, or else one that it includes, says to the autoscaler as a whole.
 
     Raises:
-        ConfigError: when the file is not as expected; with all findings.
+        ConfigError: when a file is not as expected; with all findings.
     """
-    return _file(path).autoscale
+    files = [_validated(file, read_yaml(file)) for file in _with_included(path)]
+    return next((file.autoscale for file in files if "autoscale" in file.model_fields_set), Autoscale())
 
 
-def _file(path: Path) -> _File:
-    return validate(_File, read_yaml(path), path.name, root="deployments")
+def _with_included(path: Path) -> list[Path]:
+    """The file itself, the one that it includes, and so on."""
+    files = [path.absolute()]
+    while True:
+        data = read_yaml(files[-1])
+        included = data.get("include") if isinstance(data, dict) else None
+        if not isinstance(included, str):
+            return files
+        found = bundled_deployments() if included == "bundled" else (files[-1].parent / included).resolve()
+        if not found.is_file():
+            raise ConfigError([problem(str(files[-1]), "include", "`bundled` or a deployments file", included)])
+        if found in files:
+            raise ConfigError([problem(str(files[-1]), "include", "a file that does not include this one", included)])
+        files.append(found)
 
 
-def _manifest(path: Path, name: str, entry: _Entry) -> Manifest | None:
-    if entry.manifest is None:
-        return None
-    file = path.parent / entry.manifest
+def _validated(path: Path, data: Any) -> _File:
+    return validate(_File, data, str(path), root="deployments")
+
+
+def _of_one_file(path: Path, names: Container[str] | None) -> dict[str, Deployment]:
+    """The deployments of a file, without those that it includes."""
+    data = read_yaml(path)
+    problems: list[str] = []
+    entries: dict[str, _Entry] = {}
+    try:
+        entries = _validated(path, data).deployments
+    except ConfigError as error:
+        problems += error.problems
+    manifests: dict[str, Manifest] = {}
+    # Of the data as it is, so that what is wrong with manifests is told together with what is wrong with entries.
+    for name, entry in _mappings(data, "deployments"):
+        manifest = entry.get("manifest")
+        if manifest and isinstance(manifest, str) and (names is None or name in names):
+            try:
+                manifests[name] = _manifest(path, name, manifest, entry.get("backend"))
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return {
+        name: _deployment(path, name, entry, manifests.get(name))
+        for name, entry in entries.items()
+        if names is None or name in names
+    }
+
+
+def _mappings(data: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    entries = data.get(key) if isinstance(data, dict) else None
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        if isinstance(entry, dict):
+            yield name, entry
+
+
+def _deployment(path: Path, name: str, entry: _Entry, manifest: Manifest | None) -> Deployment:
+    known = {
+        "name": name,
+        "file": path,
+        "manifest": manifest,
+        "image": entry.image or _IMAGES[entry.backend],
+        "device": entry.device or (manifest.runtime.device if manifest else "auto"),
+    }
+    return Deployment(**{**dict(entry), **known})
+
+
+def _manifest(path: Path, name: str, manifest: str, backend: Any) -> Manifest:
+    file = path.parent / manifest
     if not file.is_file():
-        raise ConfigError([problem(path.name, f"{name}.manifest", "a manifest's file", entry.manifest)])
-    manifest = load_manifest(file)
-    if manifest.backend != entry.backend:
-        expected = f"{manifest.backend} as in {file.name}"
-        raise ConfigError([problem(path.name, f"{name}.backend", expected, entry.backend)])
-    return manifest
+        raise ConfigError([problem(str(path), f"{name}.manifest", "a manifest's file", manifest)])
+    loaded = load_manifest(file)
+    if backend in get_args(BackendName) and loaded.backend != backend:
+        expected = f"{loaded.backend} as in {file}"
+        raise ConfigError([problem(str(path), f"{name}.backend", expected, backend)])
+    return loaded

@@ -5,10 +5,12 @@ wire it is a google.rpc.Status with ErrorInfo (AIP-193), and where they apply Ba
 """
 
 import contextlib
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -17,6 +19,12 @@ from grpc_status import rpc_status
 
 ERROR_DOMAIN = "kernelport"
 _LONGEST_WORDS = 1000
+_REFUSED = re.compile(
+    r"failed to connect to all addresses.*: (ipv[46]:)?(?P<address>\S+): "
+    r"(Failed to connect to remote host: )?(?P<reason>.+)"
+)
+# Of an object, as in `<_io.BytesIO object at 0x7f52>`.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 
 
 @dataclass(frozen=True)
@@ -180,8 +188,21 @@ def from_call(call: grpc.RpcError) -> KernelPortError:
     status = rpc_status.from_call(call)  # type: ignore[arg-type]
     if status is None:
         code: grpc.StatusCode = call.code()
-        status = status_pb2.Status(code=code.value[0], message=call.details() or code.name)
+        status = status_pb2.Status(code=code.value[0], message=_of_connection(call.details() or code.name))
     return from_status(status)
+
+
+def _of_connection(details: str) -> str:
+    """gRPC's words, or shorter ones where nobody listens."""
+    refused = _REFUSED.match(details)
+    if refused is None:
+        return details
+    return f"cannot connect to {unquote(refused['address'])}: {refused['reason']}; `kernelport up` starts a front door"
+
+
+def install_hint(extra: str) -> str:
+    """How an extra is installed. The package's name in public indexes belongs to another project."""
+    return f"pip install '.[{extra}]' in KernelPort's repository, or with its wheel in place of the dot"
 
 
 def in_words(error: BaseException) -> str:
@@ -192,7 +213,7 @@ def in_words(error: BaseException) -> str:
     # Its class is anybody's code.
     except BaseException:
         text = f"{kind}, which does not say more"
-    return textwrap.shorten(as_unicode(text), _LONGEST_WORDS, placeholder=" ...")
+    return textwrap.shorten(_ADDRESS.sub(">", as_unicode(text)), _LONGEST_WORDS, placeholder=" ...")
 
 
 def as_unicode(text: str) -> str:

@@ -55,7 +55,7 @@ Text = Annotated[str, Field(min_length=1), Expected("a text that is not empty")]
 Device = Annotated[
     str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Expected('"auto", "cpu", "cuda" or "cuda:N" (N is a number)')
 ]
-BackendName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), Expected("the name of a backend, such as onnx")]
+BackendName = Literal["onnx", "helion"]
 _Id = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9._-]*$"),
@@ -315,7 +315,7 @@ class Manifest(Strict):
         if not isinstance(self.source, HuggingFaceSource):
             return None
         try:
-            record = validate(HubRecord, read_yaml(self.record_file), self.record_file.name)
+            record = validate(HubRecord, read_yaml(self.record_file), str(self.record_file))
         except ConfigError:
             return None  # absent or damaged: either way the next fetch writes it anew
         return record if (record.repo, record.revision) == (self.source.repo, self.source.revision) else None
@@ -372,6 +372,6 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         ConfigError: when it is not as expected; with all findings.
     """
-    manifest = validate(Manifest, read_yaml(path), path.name)
+    manifest = validate(Manifest, read_yaml(path), str(path))
     manifest._file = path
     return manifest

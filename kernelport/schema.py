@@ -86,21 +86,21 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path.name}: expected UTF-8 text"]) from error
+        raise ConfigError([f"{path}: expected UTF-8 text"]) from error
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ConfigError([f"{path.name}: {line}{error.problem}"]) from error
+        raise ConfigError([f"{path}: {line}{error.problem}"]) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError([f"{path.name}: {error}"]) from error
+        raise ConfigError([f"{path}: {error}"]) from error
 
 
 def validate(model: type[Model], data: Any, file: str, *, root: str | None = None) -> Model:
     """The model that a file's data describes.
 
     Args:
-        file: the file's name, for the messages.
+        file: the file, for the messages.
         root: a top-level key that the names of the fields below it leave out.
 
     Raises:

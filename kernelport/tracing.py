@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kernelport.errors import install_hint
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
 from kernelport.queues import queue_name
 from kernelport.settings import is_loopback
@@ -59,7 +60,7 @@ def set_up(service: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning("no traces, though %s is set: install KernelPort with its extra `otel`", " or ".join(_ENDPOINTS))
+        log.warning("no traces, though %s is set: %s", " or ".join(_ENDPOINTS), install_hint("otel"))
         return
 
     name = os.environ.get("OTEL_SERVICE_NAME") or service

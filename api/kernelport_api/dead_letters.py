@@ -1,6 +1,5 @@
 """DeadLetterService: look at dead letters, run them again, or throw them away."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -8,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import keys, stored
-from kernelport.deployments import Deployment
+from kernelport.deployments import DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
@@ -29,7 +28,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     """The dead letters of every deployment."""
 
     def __init__(
-        self, deployments: Mapping[str, Deployment], redis: Redis, inference: Inference, durability: Durability
+        self, deployments: DeploymentTable, redis: Redis, inference: Inference, durability: Durability
     ) -> None:
         self.durability = durability
         self._deployments = deployments
@@ -72,7 +71,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
 
     def _key(self, deployment: str) -> str:
         if deployment not in self._deployments:
-            raise NotFoundError(f'deployment: no deployment is named "{deployment}"')
+            raise NotFoundError(f"deployment: {self._deployments.unknown(deployment)}")
         return keys.dead_letters(deployment)
 
     async def _call(self, command: str, *arguments: Any) -> Any:

@@ -1,12 +1,11 @@
 """DeploymentService: what is deployed and what state it is in."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import grpc
 from redis.exceptions import RedisError
 
-from kernelport.deployments import Deployment
+from kernelport.deployments import Deployment, DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1 import deployment_pb2_grpc
@@ -19,7 +18,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
     """Describes the deployments file, with what is known of live workers."""
 
-    def __init__(self, deployments: Mapping[str, Deployment], workers: WorkerView) -> None:
+    def __init__(self, deployments: DeploymentTable, workers: WorkerView) -> None:
         self._deployments = deployments
         self._workers = workers
 
@@ -30,7 +29,7 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
     async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.GetDeploymentResponse:
         deployment = self._deployments.get(request.name)
         if deployment is None:
-            raise NotFoundError(f'name: no deployment is named "{request.name}"')
+            raise NotFoundError(f"name: {self._deployments.unknown(request.name)}")
         return pb.GetDeploymentResponse(deployment=await self._describe(deployment))
 
     async def _describe(self, deployment: Deployment) -> pb.Deployment:

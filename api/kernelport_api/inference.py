@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 
 import grpc
@@ -11,8 +11,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport import logs, metrics, tracing
-from kernelport.deployments import Deployment
-from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError, UnavailableError
+from kernelport.deployments import Deployment, DeploymentTable
+from kernelport.errors import (
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidArgumentError,
+    KernelPortError,
+    NotFoundError,
+    UnavailableError,
+)
 from kernelport.metrics import labelled
 from kernelport.stacking import ANY
 from kernelport.v1 import inference_pb2 as pb
@@ -37,7 +44,7 @@ class Inference:
 
     def __init__(
         self,
-        deployments: Mapping[str, Deployment],
+        deployments: DeploymentTable,
         redis: Redis,
         workers: WorkerView,
         admission: Admission,
@@ -109,6 +116,12 @@ class Inference:
             return await self._request_ids.run_once(
                 request, timeout_s, lambda claim: self._dispatcher.run(deployment, share, body, timeout_s, claim)
             )
+        except DeadlineExceededError as error:
+            if remaining_s is not None and remaining_s <= limit_s:
+                raise
+            place = f"timeouts.request_s of {deployment.name} in {deployment.file}"
+            advice = "raise it, or make a job (`kernelport jobs submit`), which has no such limit"
+            raise DeadlineExceededError(f"{error.message}; the limit of {limit_s:g} s is {place}: {advice}") from error
         finally:
             self._admission.leave(deployment.name, len(body))
 
@@ -135,11 +148,10 @@ class Inference:
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
 
 
-def _unknown(model: str, deployments: Mapping[str, Deployment]) -> Exception:
+def _unknown(model: str, deployments: DeploymentTable) -> Exception:
     if not model:
         return InvalidArgumentError.of([FieldViolation("model", "expected the name of a deployment, got nothing")])
-    known = ", ".join(sorted(deployments))
-    return NotFoundError(f'model: no deployment is named "{model}"; there are: {known}')
+    return NotFoundError(f"model: {deployments.unknown(model)}")
 
 
 def _raise_any(violations: Iterable[FieldViolation]) -> None:

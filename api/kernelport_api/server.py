@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -64,6 +65,9 @@ REPLY_PATIENCE_S = 5.0
 # Workers finish jobs, and at once; where there is none, a front door does.
 FINISHER_PATIENCE_S = 5.0
 CANCEL_INTERVAL_S = 0.1
+
+# For what is to be closed once calls have finished.
+STOP_MARGIN_S = 3.0
 
 
 class ListenError(Exception):
@@ -153,6 +157,8 @@ async def serve(settings: Settings) -> None:
             task.result()
     finally:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
+        # Whatever hangs then, a thread or a connection, is shown in the log, and the process ends all the same.
+        faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
         for thread in threads:
             thread.stop()
         await health_servicer.enter_graceful_shutdown()

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from kernelport.cli import options
 from kernelport.cli.autoscale import autoscale, lambda_cloud
 from kernelport.cli.bench import bench
 from kernelport.cli.demo import demo
@@ -21,7 +22,7 @@ from kernelport.cli.serve import serve
 from kernelport.cli.up import up
 from kernelport.cli.voices import voices
 from kernelport.cli.worker import worker
-from kernelport.errors import KernelPortError
+from kernelport.errors import InvalidArgumentError, KernelPortError
 from kernelport.item_files import ItemFileError
 from kernelport.runnable import ModelFileError
 from kernelport.schema import ConfigError
@@ -30,19 +31,13 @@ from kernelport.stack import StackError
 from kernelport.stack.flower import FlowerNotFoundError
 from kernelport.stack.redis_server import RedisNotFoundError
 
-EXPECTED = (
-    KernelPortError,
-    ItemFileError,
-    ModelFileError,
-    ConfigError,
-    SettingsError,
-    StackError,
-    RedisNotFoundError,
-    FlowerNotFoundError,
-)
+# Mistakes in the command line, the environment or a file end a command with 2, as click's own do; what else keeps it
+# from being done, with 1.
+MISTAKES = (InvalidArgumentError, ItemFileError, ModelFileError, ConfigError, SettingsError)
+HINDRANCES = (KernelPortError, StackError, RedisNotFoundError, FlowerNotFoundError, OSError)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings=options.CONTEXT)
 @click.version_option(package_name="kernelport")
 def cli() -> None:
     """Self-hosted, queue-driven inference and batch synthesis.
@@ -72,6 +67,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     cli.add_command(command)
+options.name_variables(cli)
 
 
 def main() -> None:
@@ -83,7 +79,10 @@ def main() -> None:
         cli()
     except UnicodeEncodeError as error:
         click.echo(f"error: expected Unicode text, got {error.object!a}", err=True)
-        sys.exit(1)
-    except (*EXPECTED, OSError) as error:
+        sys.exit(2)
+    except MISTAKES as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except HINDRANCES as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -24,7 +24,7 @@ SHOWN_ITEMS = 12
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/demo"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/demo"))
 @click.pass_context
 def demo(context: click.Context, out: Path) -> None:
     """Start a stack on free ports, run a bundled text as a bulk job into WAV files, and stop."""

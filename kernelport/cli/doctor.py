@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kernelport import durability, keys
 from kernelport.artifacts import Artifacts, storage_errors
@@ -25,8 +25,9 @@ from kernelport.deployments import load_deployments
 from kernelport.errors import KernelPortError
 from kernelport.jobs.storage import different
 from kernelport.runnable import problems_by_deployment
-from kernelport.settings import DEFAULT_REDIS_URL, Settings
+from kernelport.settings import Settings
 from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
+from kernelport.stack.running_file import joined_environment
 from kernelport.stack.state_folder import find_redis_url
 
 PACKAGES = (
@@ -44,25 +45,25 @@ PACKAGES = (
 
 
 @click.command()
-@options.redis_url
 @options.state_dir
+@options.redis_url
 @options.deployments_file
 @options.target
-def doctor(redis_url: str | None, state_dir: Path, deployments_file: Path | None, target: str) -> None:
+def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None, target: str) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
-    settings = Settings.from_environment()
+    settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     console = Console()
-    facts = Table("", "", show_header=False)
+    facts = Table("", Column(overflow="fold"), show_header=False)
     facts.add_row("Python", platform.python_version())
     for package in PACKAGES:
         facts.add_row(package, _version(package))
     facts.add_row("GPU", _gpu())
     facts.add_row("redis-server", _redis_server())
     embedded = find_redis_url(state_dir)
-    url = redis_url or embedded or DEFAULT_REDIS_URL
+    url = redis_url or embedded or settings.redis_url
     with connect(url, timeout_s=2) as redis:
         facts.add_row("Redis", escape(f"{shown(url)} {_answer(redis)}"))
         facts.add_row("acknowledged work", escape(_durability(redis)))
@@ -72,7 +73,7 @@ def doctor(redis_url: str | None, state_dir: Path, deployments_file: Path | None
     facts.add_row("deployments file", str(settings.deployments_file))
     console.print(facts)
 
-    runnable = Table("deployment", "runs here", "why not")
+    runnable = Table("deployment", "runs here", Column("why not", overflow="fold"))
     for name, why_not in problems_by_deployment(settings).items():
         runnable.add_row(name, "[green]yes[/green]" if why_not is None else "[red]no[/red]", escape(why_not or ""))
     console.print(runnable)

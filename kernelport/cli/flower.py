@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.settings import DEFAULT_REDIS_URL, OTHERS_VARIABLES, PREFIX, drop_variables
+from kernelport.settings import OTHERS_VARIABLES, PREFIX, drop_variables
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
-from kernelport.stack.state_folder import find_redis_url
+from kernelport.stack.running_file import joined_environment
 
 
 @click.command()
@@ -17,8 +17,6 @@ from kernelport.stack.state_folder import find_redis_url
     type=options.ADDRESS,
     default=DEFAULT_FLOWER_LISTEN,
     envvar=f"{PREFIX}FLOWER_LISTEN",
-    show_envvar=True,
-    show_default=True,
     help="host:port Flower listens on.",
 )
 @options.state_dir
@@ -30,7 +28,7 @@ def flower(listen: str, state_dir: Path, redis_url: str | None) -> None:
     keeps it in the state directory.
     """
     drop_variables(*OTHERS_VARIABLES)
-    os.environ[f"{PREFIX}REDIS_URL"] = redis_url or find_redis_url(state_dir) or DEFAULT_REDIS_URL
+    os.environ |= joined_environment(state_dir, redis_url)
     os.umask(0o077)
     os.environ.update(flower_environment(listen, state_dir, click.echo))
     os.execv(FLOWER_COMMAND[0], FLOWER_COMMAND)  # noqa: S606 - this process becomes Flower, signals and all

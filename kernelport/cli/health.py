@@ -12,6 +12,7 @@ from kernelport import connections
 from kernelport.cli import options
 from kernelport.client import channel_options
 from kernelport.connections import connect
+from kernelport.errors import from_call
 from kernelport.registry import workers_now
 from kernelport.settings import DEFAULT_REDIS_URL
 from kernelport.stack.state_folder import find_redis_url
@@ -51,7 +52,7 @@ def _front_door_problem(target: str, deployment: str) -> str:
         try:
             answer = check(health_pb2.HealthCheckRequest(service=deployment), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
-            reason = error.details() or f"it has no deployment {deployment}"
+            reason = from_call(error).message if error.details() else f"it has no deployment {deployment}"
             return f"{target}: {error.code().name}: {reason}"
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return "" if answer.status == _SERVING else f"{deployment or target}: {name}"

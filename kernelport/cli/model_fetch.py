@@ -7,7 +7,6 @@ import click
 from kernelport.deployments import load_deployments
 from kernelport.hub import FetchError, fetch
 from kernelport.manifests import Manifest, ModelFilesError, load_manifest
-from kernelport.schema import ConfigError
 from kernelport.settings import Settings
 
 
@@ -24,7 +23,7 @@ def model_fetch(manifest: Path | None, deployment: str | None) -> None:
     """
     try:
         fetch(_of_deployment(deployment) if deployment else _of_file(manifest), click.echo)
-    except (ConfigError, FetchError, ModelFilesError) as error:
+    except (FetchError, ModelFilesError) as error:
         raise click.ClickException(str(error)) from error
 
 

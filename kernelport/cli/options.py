@@ -1,4 +1,4 @@
-"""Options that several commands share. Each is also a KERNELPORT_* variable."""
+"""Options that several commands share, and what all options have in common."""
 
 import contextlib
 import math
@@ -13,16 +13,49 @@ from kernelport import npz
 from kernelport.coercion import from_texts
 from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir, parse_address, parse_redis_url
 from kernelport.signature import Signature
+from kernelport.stack.running_file import find_running
 
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def option(*names: str, **settings: Any) -> Decorator:
-    """A click option whose environment variable is KERNELPORT_ and its long name."""
-    long_name = next(name for name in names if name.startswith("--"))
-    variable = PREFIX + long_name.removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, envvar=variable, show_envvar=True, show_default=True, **settings)
+_SHORT_FIRST = re.compile(r"^(-\w), (--[a-z-]+)")
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+# Of the root commands: how the help of all commands looks.
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
+
+
+class _Formatter(click.HelpFormatter):
+    """Help that has the long names of options, after which their variables are called, first, and keeps what it says of
+    a variable in one line."""
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        shown = [
+            (_SHORT_FIRST.sub(r"\2, \1", term), text.replace("env var: ", f"env{_NO_BREAK}var:{_NO_BREAK}"))
+            for term, text in rows
+        ]
+        super().write_dl(shown, col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(_NO_BREAK, " ")
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+def name_variables(command: click.Command) -> None:
+    """Makes every option of a command, and of the commands below it, an environment variable, too: KERNELPORT_ and the
+    option's long name. Its help shows it."""
+    command.context_class = _Context
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.is_eager:
+            long_name = next(name for name in parameter.opts if name.startswith("--"))
+            parameter.envvar = parameter.envvar or PREFIX + long_name.removeprefix("--").replace("-", "_").upper()
+            parameter.show_envvar = True
+            if parameter.default == "":  # it stands for none
+                parameter.show_default = False
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        name_variables(each)
 
 
 def _parse_target(text: str) -> str:
@@ -66,50 +99,79 @@ class Seconds(click.ParamType[float]):
         self.fail(f"expected a number of seconds above 0, got {value!r}", param, ctx)
 
 
-target = option(
-    "--target", type=Parsed("host:port", _parse_target), default=DEFAULT_LISTEN, help="host:port of the front door."
+class Encoding(click.ParamType[str]):
+    """The name of a text encoding, such as windows-1252."""
+
+    name = "encoding"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, when Python knows it."""
+        try:
+            "".encode(value)
+        except (LookupError, UnicodeError):
+            self.fail(f"expected a text encoding such as windows-1252, got {value!r}", param, ctx)
+        return str(value)
+
+
+def _default_target() -> str:
+    running = find_running()
+    return running.target if running else DEFAULT_LISTEN
+
+
+target = click.option(
+    "--target",
+    type=Parsed("host:port", _parse_target),
+    default=_default_target,
+    show_default=f"that of `kernelport up` on this machine, or {DEFAULT_LISTEN}",
+    help="host:port of the front door.",
 )
-listen = option(
+listen = click.option(
     "--listen",
     type=ADDRESS,
     default=DEFAULT_LISTEN,
     help="host:port the front door listens on; port 0 takes a free one.",
 )
-state_dir = option(
+state_dir = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=default_state_dir,
-    help="Where a stack keeps its data and logs, and where others find its embedded Redis.",
+    show_default="kernelport in $XDG_STATE_HOME, or in ~/.local/state",
+    help="Where a stack keeps its data and logs, and where others find it.",
 )
-redis_url = option(
+redis_url = click.option(
     "--redis-url",
     type=REDIS_URL,
     default=None,
     help="An existing Redis to use instead of the embedded one.",
 )
-metrics_listen = option(
+metrics_listen = click.option(
     "--metrics-listen",
     type=ADDRESS,
     default="",
     help="host:port of the front door's Prometheus endpoint; the workers take the ports after it. None by default.",
 )
-deployments_file = option(
+deployments_file = click.option(
     "--deployments-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     default=None,
     help="The deployments file; ./deployments/deployments.yaml or the bundled one by default.",
 )
-custom_ops = option(
+custom_ops = click.option(
     "--custom-ops",
     is_flag=True,
     help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
 )
-roll = option(
+roll = click.option(
     "--roll",
     is_flag=True,
     help="Serve beside live workers of another revision of the same deployment, until these are stopped.",
 )
-timeout = option("--timeout", type=Seconds(), default=None, help="Seconds a call may take.")
+timeout = click.option(
+    "--timeout",
+    type=Seconds(),
+    default=None,
+    help="Seconds a call may take; timeouts.request_s of the deployment holds as well.",
+)
 
 
 def parse_assignment(text: str) -> tuple[str, str]:

@@ -29,12 +29,12 @@ from kernelport.speaking import join, speak
     type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
     help="Read the text from a file; - is stdin.",
 )
-@options.option("--deployment", default="hibari-en", help="The deployment that speaks.")
+@click.option("--deployment", default="hibari-en", help="The deployment that speaks.")
 @click.option("-o", "--out", help="The output file, such as chapter.wav; or a folder, as in chapter/.")
 @click.option(
     "--split", type=click.Choice(SPLITS), help="What is spoken at a time; without -o, a file each in speech/."
 )
-@options.option(
+@click.option(
     "--format", "ending", type=click.Choice([n[1:] for n in FORMATS]), default="wav", help="Of files in a folder."
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
@@ -47,7 +47,7 @@ from kernelport.speaking import join, speak
     metavar="NAME=VALUE",
     help="A further input, such as speed=1.1 or prompt_audio=@me.wav.",
 )
-@options.option("--parallel", type=click.IntRange(1, 256), default=8, help="Passages in flight at a time.")
+@click.option("--parallel", type=click.IntRange(1, 256), default=8, help="Passages in flight at a time.")
 @options.target
 @options.timeout
 def say(

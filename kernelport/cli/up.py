@@ -1,5 +1,6 @@
 """`kernelport up`: the whole stack on this machine."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,22 @@ from kernelport.settings import Settings
 from kernelport.stack import Stack, StackError
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 
+MOST_WORKERS = 256
+
 
 @click.command()
-@options.option(
+@click.option(
     "--deployments",
     "chosen",
     default=None,
     help="Comma-separated deployments to start a worker for; by default all that can run here.",
+)
+@click.option(
+    "--workers",
+    "counts",
+    multiple=True,
+    metavar="NAME=COUNT",
+    help="How many workers a deployment gets that is started; one unless told.",
 )
 @options.listen
 @options.state_dir
@@ -28,12 +38,13 @@ from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 @options.roll
 @options.deployments_file
 @options.metrics_listen
-@options.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
-@options.option(
+@click.option("--flower", is_flag=True, help="Start Flower, too, which shows workers and tasks in a browser.")
+@click.option(
     "--flower-listen", type=options.ADDRESS, default=DEFAULT_FLOWER_LISTEN, help="host:port Flower listens on."
 )
 def up(
     chosen: str | None,
+    counts: tuple[str, ...],
     listen: str,
     state_dir: Path,
     redis_url: str | None,
@@ -52,12 +63,24 @@ def up(
         settings = replace(settings, deployments_file=deployments_file.absolute())
     load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     problems = problems_by_deployment(settings)
-    names = _names(chosen, problems)
+    names = _repeated(_names(chosen, problems, settings.deployments_file), counts)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     run_until_stopped(Stack(settings, names, state_dir, redis_url, watching))
 
 
-def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:
+def _repeated(names: list[str], counts: Iterable[str]) -> list[str]:
+    """Each name as often as it gets workers."""
+    wanted = dict.fromkeys(names, 1)
+    for name, count in map(options.parse_assignment, counts):
+        if name not in wanted:
+            raise click.BadParameter(f"--workers: {name!r} is not started; there are: {', '.join(names)}")
+        if not count.isdecimal() or not 1 <= int(count) <= MOST_WORKERS:
+            raise click.BadParameter(f"--workers: expected {name}=1 to {name}={MOST_WORKERS}, got {name}={count}")
+        wanted[name] = int(count)
+    return [name for name, count in wanted.items() for _ in range(count)]
+
+
+def _names(chosen: str | None, problems: dict[str, str | None], file: Path) -> list[str]:
     """The deployments to run: of those asked for, or else of all, each that can run here.
 
     Raises:
@@ -66,11 +89,11 @@ def _names(chosen: str | None, problems: dict[str, str | None]) -> list[str]:
     names = list(problems) if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
     for name in names:
         if name not in problems:
-            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)}")
+            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)} (in {file})")
     runnable = [name for name in names if problems[name] is None]
     if chosen is not None and names and not runnable:
-        raise StackError("\n".join(f"{name} cannot run here: {problems[name]}" for name in names))
+        raise StackError("\n".join(f"{name} of {file} cannot run here: {problems[name]}" for name in names))
     for name in names:
         if problems[name] is not None:
-            click.echo(f"leaving out {name}: {problems[name]}", err=True)
+            click.echo(f"leaving out {name} of {file}: {problems[name]}", err=True)
     return runnable

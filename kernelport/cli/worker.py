@@ -7,40 +7,45 @@ import click
 
 from kernelport.cli import options
 from kernelport.deployments import deployment_names
-from kernelport.settings import DEFAULT_REDIS_URL, PREFIX, Settings
-from kernelport.stack.state_folder import find_redis_url
+from kernelport.settings import PREFIX, Settings
+from kernelport.stack.running_file import joined_environment
 from kernelport.stack.worker_command import worker_command
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("deployments", nargs=-1, required=True)
 @click.option("--celery", "extra", multiple=True, metavar="ARGUMENT", help="A further argument for `celery worker`.")
-@options.redis_url
 @options.state_dir
+@options.redis_url
 @options.deployments_file
 @options.custom_ops
 @options.roll
 def worker(
     deployments: tuple[str, ...],
     extra: tuple[str, ...],
-    redis_url: str | None,
     state_dir: Path,
+    redis_url: str | None,
     deployments_file: Path | None,
     custom_ops: bool,
     roll: bool,
 ) -> None:
     """Run a worker pinned to the queues of DEPLOYMENTS, in the foreground.
 
-    It is `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
+    It joins the stack that `kernelport up` runs on the state directory, unless another Redis is named. It is
+    `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
     """
-    os.environ[f"{PREFIX}REDIS_URL"] = redis_url or find_redis_url(state_dir) or DEFAULT_REDIS_URL
+    os.environ |= joined_environment(state_dir, redis_url)
     if deployments_file is not None:
         os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
-    os.environ[f"{PREFIX}CUSTOM_OPS"] = str(custom_ops)
+    if custom_ops:
+        os.environ[f"{PREFIX}CUSTOM_OPS"] = "1"
     os.environ[f"{PREFIX}ROLL"] = str(roll)
-    known = deployment_names(Settings.from_environment().deployments_file)
+    file = Settings.from_environment().deployments_file
+    known = deployment_names(file)
     for name in deployments:
         if name not in known:
-            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(sorted(known))}")
+            raise click.BadParameter(
+                f"no deployment is named {name!r}; there are: {', '.join(sorted(known))} (in {file})"
+            )
     command = worker_command(deployments, extra)
     os.execv(command[0], command)  # noqa: S606 - this process becomes the worker, signals and all

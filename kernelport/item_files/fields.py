@@ -7,6 +7,20 @@ from kernelport.item_files.opening import ItemFileError
 from kernelport.signature import Declared, Signature
 
 ID = "id"
+# The field of what names an item by the file that its speech is to be in, or is in already.
+FILE = "output file"
+# How Piper and coqui call it.
+_FILE_NAMES = ("output_file", "audio_file")
+# What they tell of the speaker: left out where the deployment has no such input.
+_SPEAKER_NAMES = ("speaker_id", "speaker_name", "emotion_name")
+_AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def id_of_file(name: str) -> str:
+    """The id of an item whose audio file is named: the file's name without folders and ending; as it is when it has not
+    the ending of an audio file."""
+    stem, dot, ending = name.replace("\\", "/").rpartition("/")[2].rpartition(".")
+    return stem if f"{dot}{ending}".lower() in _AUDIO else name
 
 
 class Fields:
@@ -45,7 +59,8 @@ class Fields:
         # Upper and lower case are one, unless a model has inputs that differ in nothing else.
         self._fold = str.casefold if len(set(map(str.casefold, self._columns))) == len(self._columns) else str
         self._names = dict(zip(map(self._fold, self._columns), names, strict=True))
-        self._ignored = frozenset(map(self._fold, ignored))
+        speakers = [name for name in _SPEAKER_NAMES if self.known and name not in self._names]
+        self._ignored = frozenset(map(self._fold, (*ignored, *speakers)))
 
     def column_of(self, name: str) -> str:
         """What the file calls a field."""
@@ -54,12 +69,14 @@ class Fields:
     def name_of(self, column: str) -> str | None:
         """The field of a column or key, in upper or lower case; None for one that is ignored or unknown."""
         folded = self._fold(column)
-        return None if folded in self._ignored else self._names.get(folded)
+        if folded in self._ignored:
+            return None
+        return self._names.get(folded, FILE if folded in _FILE_NAMES else None)
 
     def unknown(self, column: str) -> str | None:
         """What to say of a column or key that is none of the fields; None when it is one, or ignored."""
         folded = self._fold(column)
-        if folded in self._names or folded in self._ignored:
+        if folded in self._ignored or self.name_of(column) is not None:
             return None
         expected = f"expected one of {', '.join(self._columns)}"
         if not self.known:

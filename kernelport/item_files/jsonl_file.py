@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kernelport.coercion import show
-from kernelport.item_files.fields import ID, Fields
+from kernelport.item_files.fields import FILE, ID, Fields, id_of_file
 from kernelport.item_files.lines import Line
 from kernelport.item_files.rows import Problem, Row
 
@@ -21,12 +21,17 @@ def jsonl_rows(lines: Iterable[Line | Problem], fields: Fields) -> Iterator[Row 
         if problems:
             yield from problems
             continue
-        pairs = [(name, value) for key, value in entry.items() if (name := fields.name_of(key)) and value is not None]
-        given = dict(pairs)
-        if len(given) < len(pairs):
+        keys = {key: name for key, value in entry.items() if (name := fields.name_of(key)) and value is not None}
+        given = {name: entry[key] for key, name in keys.items()}
+        if len(given) < len(keys):
             yield Problem(line, "", f"expected one key for each field, got {', '.join(map(show, entry))}")
             continue
-        yield Row(line, given.pop(ID, None), given, parsed=True, shown=fields.shown)
+        file = given.pop(FILE, None)
+        if ID not in given and isinstance(file, str):
+            given[ID] = id_of_file(file)
+        shown = {ID if name == FILE else name: key for key, name in keys.items() if name != key}
+        left_out = [key for key in entry if fields.name_of(key) is None]
+        yield Row(line, given.pop(ID, None), given, parsed=True, shown=shown, left_out=left_out)
 
 
 def read_objects(lines: Iterable[Line | Problem]) -> Iterator[tuple[int, dict[str, Any]] | Problem]:

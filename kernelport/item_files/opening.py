@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, cast
 
+from kernelport.errors import install_hint
+
 STDIN = Path("-")
 COMPRESSED = (".gz", ".zst")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -44,9 +46,12 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def open_utf8(path: Path) -> Iterator[BinaryIO]:
+def open_utf8(path: Path, encoding: str | None = None) -> Iterator[BinaryIO]:
     """A text file in UTF-8: what gzip and zstd have compressed is expanded, and UTF-16 that begins with a byte order
     mark is encoded anew. Other bytes come as they are. `-` is standard input.
+
+    Args:
+        encoding: what the text is encoded in, a name that Python knows; None for UTF-8 or UTF-16.
 
     Raises:
         ItemFileError: when it cannot be opened, or read to its end.
@@ -58,17 +63,19 @@ def open_utf8(path: Path) -> Iterator[BinaryIO]:
         elif buffered.peek(len(_ZSTD)).startswith(_ZSTD):
             buffered = io.BufferedReader(_zstd().ZstdFile(buffered))
         mark = buffered.peek(len(codecs.BOM_UTF32_LE))
-        if mark.startswith(_UTF_16) and not mark.startswith(codecs.BOM_UTF32_LE):
-            buffered = io.BufferedReader(_Encoded(buffered))
+        if encoding is not None:
+            buffered = io.BufferedReader(_Encoded(buffered, encoding, "surrogateescape"))
+        elif mark.startswith(_UTF_16) and not mark.startswith(codecs.BOM_UTF32_LE):
+            buffered = io.BufferedReader(_Encoded(buffered, "utf-16", "surrogatepass"))
         yield buffered
 
 
 class _Encoded(io.RawIOBase):
-    """UTF-16 text as UTF-8. What is no Unicode text becomes what is no UTF-8, so that it is found in its line."""
+    """Text as UTF-8. What is no text in its encoding becomes what is no UTF-8, so that it is found in its line."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, encoding: str, errors: str) -> None:
         self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors)
         self._rest = b""
 
     def readable(self) -> bool:
@@ -90,7 +97,7 @@ def _zstd() -> ModuleType:
     for name in ("compression.zstd", "backports.zstd"):
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
-    raise ItemFileError("reading a file that is compressed with zstd needs KernelPort's extra `zstd`")
+    raise ItemFileError(f"a file that is compressed with zstd needs an extra package: {install_hint('zstd')}")
 
 
 def _damage() -> tuple[type[Exception], ...]:

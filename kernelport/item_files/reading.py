@@ -1,6 +1,7 @@
 """Reads a file of items twice: once to find all that is wrong with it, once to hand its items out."""
 
 import functools
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -33,6 +34,8 @@ Kind = Literal["text", "csv", "jsonl", "openai"]
 MAX_ID_CHARACTERS = 256
 MAX_PROBLEMS = 50
 REPORT_EVERY = 1000
+# How the reader of CSV calls a column without a name.
+_PLACE = re.compile(r"column \d+")
 _KINDS: Mapping[str, Kind] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
 
@@ -46,6 +49,8 @@ class Report:
         problems: what is wrong with them: the first 50 findings, in the order of the file.
         problem_count: how many findings there are.
         fatal: whether the file cannot be used even without its bad rows.
+        sources: how the file calls the fields that it gives, such as `"text"` or `column 2`, by field.
+        left_out: columns or keys of the file that are not read.
         notes: what else there is to say.
         output_format: that the requests ask for (`wav`, `flac`, `ogg`, `mp3`); None when they do not.
     """
@@ -55,19 +60,27 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
     fatal: bool = False
+    sources: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     output_format: str | None = None
 
+    def understood(self) -> str:
+        """What the file was taken for, such as `500 items: id <- column 1, text <- "text"; left out: "notes"`."""
+        sources = ", ".join(f"{name} <- {source}" for name, source in self.sources.items())
+        left_out = f"; left out: {', '.join(map(_label, self.left_out))}" if self.left_out else ""
+        return f"{self.items:,} items: {sources}{left_out}"
 
-def detect(path: Path) -> Kind:
-    """The kind of a file by its name's ending and its first line: plain text when they say nothing else.
+
+def detect(path: Path, encoding: str | None = None) -> Kind:
+    """The kind of a file by its name's ending and its first lines: plain text when they say nothing else.
 
     Raises:
         ItemFileError: when it cannot be read.
     """
     name = PurePath(path.name.lower())
     kind = _KINDS.get((name.with_suffix("") if name.suffix in COMPRESSED else name).suffix, "text")
-    with open_utf8(path) as file:
+    with open_utf8(path, encoding) as file:
         if kind == "jsonl" and looks_like_requests(read_lines(file)):
             return "openai"
         if kind == "text" and looks_like_table(read_lines(file)):
@@ -75,13 +88,13 @@ def detect(path: Path) -> Kind:
     return kind
 
 
-def model_of(path: Path) -> str | None:
+def model_of(path: Path, encoding: str | None = None) -> str | None:
     """The `model` that an OpenAI batch file asks for first.
 
     Raises:
         ItemFileError: when it cannot be read.
     """
-    with open_utf8(path) as file:
+    with open_utf8(path, encoding) as file:
         return first_model(read_lines(file))
 
 
@@ -101,6 +114,7 @@ class ItemFile:
         own_format: whether the job's output format is chosen already.
         split: what an item of plain text is; None for what the text looks like.
         ids_required: whether every row has to name its item.
+        encoding: of the file, a name that Python knows; None for UTF-8 or UTF-16.
 
     Raises:
         ItemFileError: when `columns` has one name for two fields.
@@ -120,10 +134,12 @@ class ItemFile:
         own_format: bool = False,
         split: Split | None = None,
         ids_required: bool = False,
+        encoding: str | None = None,
     ) -> None:
         self._path = path
         self._files = files
         self._kind = kind
+        self._encoding = encoding
         self._deployment = deployment
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
         self._own_format = own_format
@@ -145,7 +161,7 @@ class ItemFile:
         requests = OpenAIRows(self._fields, self._deployment, self._own_format)
         bad_line = 0
         self._checked = self._state()
-        for entry in self._read(requests):
+        for entry in self._read(requests, report):
             if isinstance(entry, NewItem):
                 report.items += 1
             else:
@@ -158,6 +174,8 @@ class ItemFile:
             if (report.items + report.bad) % REPORT_EVERY == 0:
                 seen(report.items + report.bad)
         report.output_format = requests.output_format
+        if any("expected UTF-8 text" in problem.finding for problem in report.problems):
+            report.notes.append("--encoding names what a file is encoded in that is not UTF-8, such as windows-1252")
         for key, count in requests.left_out.items():
             report.notes.append(f"{count} requests name {key}, which {self._deployment} does not take: left out")
         return report
@@ -168,7 +186,7 @@ class ItemFile:
         Raises:
             ItemFileError: when the file cannot be read, or has changed since it was checked.
         """
-        for entry in self._read(OpenAIRows(self._fields, self._deployment, self._own_format)):
+        for entry in self._read(OpenAIRows(self._fields, self._deployment, self._own_format), Report()):
             if isinstance(entry, NewItem):
                 yield entry
         if self._checked not in (None, self._state()):
@@ -177,13 +195,18 @@ class ItemFile:
     def _choice(self) -> Iterator[str]:
         """What is an item of a text of which nobody has said so."""
         if self._kind == "text" and self._split is None:
-            with open_utf8(self._path) as file:
-                yield chosen(read_lines(file))
+            with open_utf8(self._path, self._encoding) as file:
+                yield chosen(read_lines(file, self._encoding))
+
+    @property
+    def _unit(self) -> Split:
+        """What an item of plain text is."""
+        return self._split or chosen_split(self._is_wrapped)
 
     @functools.cached_property
     def _is_wrapped(self) -> bool:
-        with open_utf8(self._path) as file:
-            return is_wrapped(read_lines(file))
+        with open_utf8(self._path, self._encoding) as file:
+            return is_wrapped(read_lines(file, self._encoding))
 
     def _state(self) -> tuple[int, int]:
         try:
@@ -192,13 +215,14 @@ class ItemFile:
             raise ItemFileError(f"{self._path} cannot be read: {error.strerror}") from error
         return status.st_size, status.st_mtime_ns
 
-    def _read(self, requests: OpenAIRows) -> Iterator[NewItem | Problem]:
+    def _read(self, requests: OpenAIRows, report: Report) -> Iterator[NewItem | Problem]:
         lines_of_ids: dict[int, int] = {}
-        with open_utf8(self._path) as file:
-            for row in self._rows(read_lines(file), requests):
+        with open_utf8(self._path, self._encoding) as file:
+            for row in self._rows(read_lines(file, self._encoding), requests):
                 if isinstance(row, Problem):
                     yield row
                     continue
+                self._note_sources(row, report)
                 item, problems = self._item(row)
                 # A line's number may be the id of another one.
                 may_meet = row.id is not None or self._kind == "jsonl"
@@ -222,8 +246,19 @@ class ItemFile:
                     needed = ", ".join(self._fields.required)
                     finding = f"{self._deployment} takes more than text: expected CSV or JSONL with {needed}"
                     return iter([Problem(1, "", finding, fatal=True)])
-                split = self._split or chosen_split(self._is_wrapped)
-                return text_rows(passages(lines, split, wrapped=self._is_wrapped))
+                return text_rows(passages(lines, self._unit, wrapped=self._is_wrapped))
+
+    def _note_sources(self, row: Row, report: Report) -> None:
+        report.left_out.update(dict.fromkeys(row.left_out))
+        for name in (ID, *row.values):
+            if name in report.sources:
+                continue
+            if name == ID and (row.id is None or self._kind == "text"):
+                report.sources[name] = "line number"
+            elif self._kind == "text":
+                report.sources[name] = self._unit
+            else:
+                report.sources[name] = _label(row.shown.get(name, name))
 
     def _item(self, row: Row) -> tuple[NewItem, list[Problem]]:
         problems: list[Problem] = []
@@ -252,6 +287,10 @@ class ItemFile:
         missing = (name for name in self._fields.required if name not in row.values)
         problems += [Problem(row.line, row.shown.get(name, name), "required") for name in missing]
         return item, problems
+
+
+def _label(column: str) -> str:
+    return column if _PLACE.fullmatch(column) else show(column)
 
 
 def _id(value: Any) -> str:

@@ -1,6 +1,6 @@
 """What the readers of the different formats have in common: rows, and what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Row:
         values: inputs by name: texts that have to be parsed, or what JSON made of them.
         parsed: whether JSON did.
         shown: how the file calls a value, where that is not its name.
+        left_out: what else the file has there.
     """
 
     line: int
@@ -42,3 +43,4 @@ class Row:
     values: Mapping[str, Any]
     parsed: bool
     shown: Mapping[str, str] = field(default_factory=dict)
+    left_out: Collection[str] = ()

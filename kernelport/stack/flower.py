@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from kernelport.errors import install_hint
 from kernelport.settings import PREFIX, SettingsError
 from kernelport.stack.processes import module_command
 from kernelport.stack.state_folder import make_state_folder, private_folder, write_private
@@ -43,7 +44,7 @@ def flower_environment(listen: str, state_dir: Path, say: Callable[[str], None])
         SettingsError: when the password in KERNELPORT_FLOWER_PASSWORD cannot be one.
     """
     if importlib.util.find_spec("flower") is None:
-        raise FlowerNotFoundError("Flower is not installed: install KernelPort with its extra `flower`")
+        raise FlowerNotFoundError(f"Flower is not installed: {install_hint('flower')}")
     host, _, port = listen.rpartition(":")
     make_state_folder(state_dir)
     folder = private_folder(state_dir / "flower")

@@ -27,6 +27,7 @@ from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
 from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
+from kernelport.stack.running_file import Running, forget_running
 from kernelport.stack.state_folder import (
     forget_redis_url,
     keep_redis_url,
@@ -40,7 +41,8 @@ from kernelport.stack.worker_command import worker_command
 log = logging.getLogger(__name__)
 
 READY_POLL_S = 0.05
-FRONT_DOOR_STOP_S = 35.0
+# Beyond `stop_s`, which it has for the calls in flight.
+FRONT_DOOR_MARGIN_S = 5.0
 WORKER_STOP_S = 30.0
 REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
@@ -80,7 +82,7 @@ class Stack:
 
     Args:
         settings: what the processes are told; `redis_url` and an empty port in `listen` are filled in.
-        deployments: names of the deployments to start a worker for.
+        deployments: names of the deployments to start a worker for; so many as a name is there times.
         state_dir: where Redis keeps its data and the processes their logs.
         redis_url: an existing Redis to use instead of an embedded one.
         flower: the environment of a Flower to start, too, as `flower_environment` makes it.
@@ -106,8 +108,11 @@ class Stack:
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
         )
-        self.deployments = list(deployments)
-        self._worker_ids = {name: f"{name}-{os.getpid()}-{secrets.token_hex(3)}" for name in deployments}
+        self.deployments = list(dict.fromkeys(deployments))
+        self._workers = _named_workers(deployments)
+        self._worker_ids = {
+            name: f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}" for name in self._workers
+        }
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -140,16 +145,17 @@ class Stack:
                 self._start_front_door()
             if self._flower is not None:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
-            for index, name in enumerate(self.deployments, 1):
+            for index, (name, deployment) in enumerate(self._workers.items(), 1):
                 metrics_listen = _port_after(self.settings.metrics_listen, index)
                 self._start(
-                    f"worker-{name}",
-                    worker_command([name]),
+                    name,
+                    worker_command([deployment]),
                     replace(self.settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
                     # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was
                     # in the registry had loaded its model.
                     on_exit=lambda name=name: self._forget(name),  # type: ignore[misc]
                 )
+            Running(os.getpid(), self.target, self.settings.to_environment()).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -185,13 +191,13 @@ class Stack:
                 return {}
             self._start_front_door()
         failed: dict[str, str] = {}
-        waiting = [("", "front-door"), *((name, f"worker-{name}") for name in self.deployments)]
+        waiting = [("", "front-door"), *((deployment, name) for name, deployment in self._workers.items())]
         with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             while waiting and not stopped():
                 service, name = waiting[0]
                 child, is_late = self.children[name], time.monotonic() > deadline
-                if self._serves(service, health):
+                if self._serves(name, health):
                     waiting.pop(0)
                 elif service and (child.has_failed or is_late):
                     reason = child.reason if child.has_failed else f"was not ready within {timeout_s:g} s"
@@ -218,9 +224,14 @@ class Stack:
 
     def stop(self) -> None:
         """Stops the front door, then the workers, then Redis; returns when all are gone."""
+        if self._lock is not None:
+            forget_running(self._state_dir)
         workers = [child for name, child in self.children.items() if name.startswith("worker-")]
         for group, timeout_s in (
-            ([self.children.get("front-door"), self.children.get("flower")], FRONT_DOOR_STOP_S),
+            (
+                [self.children.get("front-door"), self.children.get("flower")],
+                self.settings.stop_s + FRONT_DOOR_MARGIN_S,
+            ),
             (workers, WORKER_STOP_S),
             ([self.children.get("redis")], REDIS_STOP_S),
         ):
@@ -325,8 +336,8 @@ class Stack:
         """Whether no worker of another revision comes in the way of ours any more, nor ours in theirs."""
         try:
             return all(
-                holds_revision(self._redis, name, self._worker_ids[name]) or self.children[f"worker-{name}"].has_failed
-                for name in self.deployments
+                holds_revision(self._redis, deployment, self._worker_ids[name]) or self.children[name].has_failed
+                for name, deployment in self._workers.items()
             )
         except RedisError:
             return True  # as the front door is to say
@@ -344,22 +355,22 @@ class Stack:
                     f"{child.name} ended while starting; its log {child.log_file} ends:\n{child.log_tail()}"
                 )
 
-    def _forget(self, deployment: str) -> bool:
+    def _forget(self, name: str) -> bool:
         try:
-            worker_id = self._worker_ids[deployment]
-            was_in = forget(self._redis, worker_id, [deployment])
+            worker_id = self._worker_ids[name]
+            was_in = forget(self._redis, worker_id, [self._workers[name]])
             end_leases(self._redis, worker_id.__eq__)
             return was_in
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself
 
-    def _serves(self, deployment: str, health: health_pb2_grpc.HealthStub) -> bool:
-        """Whether the front door serves the deployment, and by our own worker; without a name, whether it serves."""
+    def _serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
+        """Whether the front door serves, and where it is a worker's name, its deployment by that worker."""
         try:
-            ours = not deployment or is_live(self._redis, self._worker_ids[deployment])
+            ours = name not in self._workers or is_live(self._redis, self._worker_ids[name])
         except RedisError:
             return False
-        return ours and _is_serving(health, deployment)
+        return ours and _is_serving(health, self._workers.get(name, ""))
 
     def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
         if child.has_failed:
@@ -371,8 +382,7 @@ class Stack:
         elif child.name == "flower":
             state = "serving" if self._flower_answers() else "starting"
         else:
-            service = child.name.removeprefix("worker-") if child.name.startswith("worker-") else ""
-            state = "serving" if self._serves(service, health) else "starting"
+            state = "serving" if self._serves(child.name, health) else "starting"
         return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
 
     def _status_of_redis(self, child: Child | None) -> Status:
@@ -380,6 +390,15 @@ class Stack:
         why_not = problem(self._redis)
         pid, restarts = (child.pid, child.restarts) if child else (None, 0)
         return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
+
+
+def _named_workers(deployments: Sequence[str]) -> dict[str, str]:
+    """The deployment of each worker process, by the process's name: `worker-NAME`, `worker-NAME-2` and so on."""
+    workers: dict[str, str] = {}
+    for name in deployments:
+        number = 1 + list(workers.values()).count(name)
+        workers[f"worker-{name}" if number == 1 else f"worker-{name}-{number}"] = name
+    return workers
 
 
 def _port_after(listen: str, distance: int) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.deployments import Batching, Deployment, Timeouts, deployment_names, load_deployments
+from kernelport.deployments import Batching, Deployment, Timeouts, deployment_names, load_autoscale, load_deployments
 from kernelport.schema import ConfigError
 
 BUNDLED = Path(__file__).parents[2] / "deployments" / "deployments.yaml"
@@ -99,14 +99,8 @@ ERRORS = {
     "backend: onnx, image: i, pipeline: a.b.C": 'x.pipeline: expected "module:attribute", got "a.b.C"',
     "backend: helion, image: i": "x.kernel: required with backend helion, unless there is a pipeline",
     "backend: helion, image: i, kernel: softmax": 'x.kernel: expected "module:attribute", got "softmax"',
-    "backend: helion, image: i, kernel: 'a:b', manifest: m.yaml": (
-        'x.backend: expected onnx as in m.yaml, got "helion"'
-    ),
-    "backend: onnx, pipeline: 'a:b'": "x.image: required",
     "image: i": "x.backend: required",
-    "backend: ONNX, image: i, manifest: m.yaml": (
-        'x.backend: expected the name of a backend, such as onnx, got "ONNX"'
-    ),
+    "backend: ONNX, image: i, manifest: m.yaml": ('x.backend: expected onnx or helion, got "ONNX"'),
     "backend: onnx, image: i, manifest: none.yaml": 'x.manifest: expected a manifest\'s file, got "none.yaml"',
     "backend: onnx, image: i, manifest: ''": 'x.manifest: expected a text that is not empty, got ""',
 }
@@ -116,7 +110,7 @@ ERRORS = {
 def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"deployments: {{x: {{{entry}}}}}")
-    assert str(caught.value) == f"deployments.yaml: {message}"
+    assert str(caught.value) == f"{tmp_path / 'deployments.yaml'}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +128,7 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
         (f"deployments: {{7: {{{PIPELINE}}}}}", 'line 1: expected a text as key (in quotes if need be), got "7"'),
         (
             "deployments: {}\ndeploymnts: {}",
-            'deploymnts: expected one of autoscale, deployments, got "deploymnts"; did you mean "deployments"?',
+            'deploymnts: expected one of autoscale, deployments, include, got "deploymnts"; did you mean',
         ),
         ("deployments:\n  x: {}\n  y: {}\n  x: {}\n", 'line 4: duplicate key "x"'),
         (
@@ -149,7 +143,7 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
 def test_a_mistake_in_the_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
-    assert str(caught.value).startswith(f"deployments.yaml: {message}")
+    assert str(caught.value).startswith(f"{tmp_path / 'deployments.yaml'}: {message}")
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
@@ -157,19 +151,50 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 deployments:
   a: {backend: onnx, imagine: i, batching: {max_batch: many, max_bytes: -1}}
   b: {backend: helion, image: i}
+  c: {backend: onnx, manifest: none.yaml}
+  d: {backend: helion, kernel: 'a:b', manifest: m.yaml}
+  e: {backend: cuda}
 """
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     size = "a size of at least 1 byte, such as 1048576 or 8MiB"
+    file = tmp_path / "deployments.yaml"
     assert set(caught.value.problems) == {
-        "deployments.yaml: a.image: required",
-        "deployments.yaml: a.manifest: required with backend onnx, unless there is a pipeline",
-        'deployments.yaml: a.batching.max_batch: expected an integer of at least 1, got "many"',
-        f"deployments.yaml: a.batching.max_bytes: expected {size}, got -1",
-        f'deployments.yaml: a.imagine: expected one of {ENTRY_KEYS}, got "imagine"; did you mean "image"?',
-        "deployments.yaml: b.kernel: required with backend helion, unless there is a pipeline",
+        f"{file}: a.manifest: required with backend onnx, unless there is a pipeline",
+        f'{file}: a.batching.max_batch: expected an integer of at least 1, got "many"',
+        f"{file}: a.batching.max_bytes: expected {size}, got -1",
+        f'{file}: a.imagine: expected one of {ENTRY_KEYS}, got "imagine"; did you mean "image"?',
+        f"{file}: b.kernel: required with backend helion, unless there is a pipeline",
+        f'{file}: c.manifest: expected a manifest\'s file, got "none.yaml"',
+        f'{file}: d.backend: expected onnx as in {tmp_path / "m.yaml"}, got "helion"',
+        f'{file}: e.backend: expected onnx or helion, got "cuda"',
     }
-    assert str(caught.value).count("\n") == 5
+
+
+def test_a_file_adds_to_the_one_that_it_includes(tmp_path: Path) -> None:
+    text = f"include: base/all.yaml\ndeployments: {{mine: {{{PIPELINE}}}, hibari-en: {{{PIPELINE}, image: other}}}}"
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "all.yaml").write_text("include: bundled\ndeployments: {}\nautoscale: {fleet: ours}\n")
+    deployments = load(tmp_path, text.replace(", image: other", ""))
+    assert list(deployments) == [*load_deployments(BUNDLED), "mine"] == deployment_names(tmp_path / "deployments.yaml")
+    assert deployments["identity-onnx"] == load_deployments(BUNDLED)["identity-onnx"]
+    assert deployments["hibari-en"].file == tmp_path / "deployments.yaml"
+    assert load_autoscale(tmp_path / "deployments.yaml").fleet == "ours"
+
+
+@pytest.mark.parametrize(
+    ("include", "got"),
+    [("none.yaml", "`bundled` or a deployments file"), ("deployments.yaml", "a file that does not include this one")],
+)
+def test_what_cannot_be_included_is_told(tmp_path: Path, include: str, got: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"include: {include}\ndeployments: {{}}")
+    assert str(caught.value) == f'{tmp_path / "deployments.yaml"}: include: expected {got}, got "{include}"'
+
+
+def test_the_image_is_that_of_the_backend_unless_it_is_named(tmp_path: Path) -> None:
+    found = load(tmp_path, "deployments: {x: {backend: onnx, pipeline: 'a:b'}, y: {backend: helion, kernel: 'a:b'}}")
+    assert (found["x"].image, found["y"].image) == ("kernelport-onnx:cpu", "kernelport-helion:gpu")
 
 
 def test_mistakes_in_manifests_name_the_manifest_once(tmp_path: Path) -> None:
@@ -177,8 +202,8 @@ def test_mistakes_in_manifests_name_the_manifest_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"deployments: {{x: {entry}, y: {entry}}}")
     assert [problem.split(": expected")[0] for problem in caught.value.problems] == [
-        "broken.yaml: id: required",
-        "broken.yaml: colour",
+        f"{tmp_path / 'broken.yaml'}: id: required",
+        f"{tmp_path / 'broken.yaml'}: colour",
     ]
 
 
@@ -186,7 +211,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         load_deployments(tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes("deployments: {} # é".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"^latin\.yaml: expected UTF-8 text$"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml: expected UTF-8 text$"):
         load_deployments(tmp_path / "latin.yaml")
 
 
@@ -204,7 +229,7 @@ def test_a_mistake_in_scaling(tmp_path: Path, scaling: str, found: str) -> None:
     file.write_text(f"deployments: {{a: {{backend: onnx, image: i, pipeline: 'a.b:C', scaling: {scaling}}}}}")
     with pytest.raises(ConfigError) as caught:
         load_deployments(file)
-    assert f"deployments.yaml: {found}" in caught.value.problems
+    assert f"{file}: {found}" in caught.value.problems
 
 
 @pytest.mark.parametrize(
@@ -221,4 +246,4 @@ def test_a_mistake_in_autoscale(tmp_path: Path, autoscale: str, found: str) -> N
     file.write_text(f"deployments: {{}}\nautoscale: {autoscale}")
     with pytest.raises(ConfigError) as caught:
         load_deployments(file)
-    assert any(problem.startswith(f"deployments.yaml: {found}") for problem in caught.value.problems)
+    assert any(problem.startswith(f"{file}: {found}") for problem in caught.value.problems)

@@ -205,4 +205,4 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 def test_a_mistake_in_a_manifest(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, **changes)
-    assert str(caught.value) == f"m.yaml: {message}"
+    assert str(caught.value) == f"{tmp_path / 'm.yaml'}: {message}"

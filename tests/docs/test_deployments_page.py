@@ -32,6 +32,10 @@ ELSEWHERE = {
     "docker compose -f docker-compose.yml -f docker-compose.luxtts.yml up --build": NO_DOCKER,
     "docker compose -f docker-compose.cpu.yml up --build": NO_DOCKER,
     "kernelport serve": "the page names it; tests/cli serves a file with it",
+    **dict.fromkeys(
+        ("kernelport up --workers hibari-en=2", "kernelport worker hibari-en", "celery -A kernelport_workers.app"),
+        "tests/everyday starts further workers of a stack",
+    ),
     "make check-rows": "it takes minutes; tests/row_independence has a part of it",
     "kernelport up --deployments luxtts": "its 555 MB come from Hugging Face; it says so here",
     "kernelport model-fetch deployments/models/luxtts-manifest.yaml": "Hugging Face; it says so here",

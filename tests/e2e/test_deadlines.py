@@ -34,11 +34,13 @@ def test_a_callers_deadline_is_kept(odd_channel: grpc.Channel) -> None:
     assert response(start(odd_channel, sleep("sleeper", 0))).outputs
 
 
-def test_a_deployments_own_limit_is_kept(odd_channel: grpc.Channel) -> None:
+def test_a_deployments_own_limit_is_kept_and_told(odd_stack: Stack, odd_channel: grpc.Channel) -> None:
     started = time.monotonic()
     got = refusal(start(odd_channel, sleep("hurried", 1)))
     assert (got.code, got.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
-    assert f"{OWN_LIMIT_S:g} s" in got.message
+    place = f"timeouts.request_s of hurried in {odd_stack.settings.deployments_file}"
+    assert f"the limit of {OWN_LIMIT_S:g} s is {place}" in got.message
+    assert "kernelport jobs submit" in got.message
     assert OWN_LIMIT_S <= time.monotonic() - started < 0.9
 
 

@@ -73,7 +73,7 @@ def test_types_say_why_one_is_not_rented(cloud: FakeCloud) -> None:
 
 
 def test_a_deployment_that_is_not_there_is_named(cloud: FakeCloud) -> None:
-    assert "no deployment is named 'nobody'; there are: speech" in call("launch", "nobody").output
+    assert 'no deployment is named "nobody"; there are: speech (in ' in call("launch", "nobody").output
 
 
 def test_without_a_key_it_says_where_to_get_one(cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:

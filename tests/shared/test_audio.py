@@ -31,3 +31,22 @@ def test_an_ogg_file_of_many_pages_is_whole_under_its_own_serial_number() -> Non
     decoded, rate = soundfile.read(io.BytesIO(first))
     assert (len(decoded), rate) == (len(long), 24_000)
     assert len(soundfile.read(io.BytesIO(first[:-100] + b"x" + first[-99:]))[0]) < len(long)
+
+
+@pytest.mark.parametrize("rate", [1000, 8000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_format_takes_every_rate(ending: str, rate: int) -> None:
+    tone = (0.5 * np.sin(2 * np.pi * 300 * np.arange(rate) / rate)).astype(np.float32)
+    decoded, found_rate = soundfile.read(io.BytesIO(encode_audio(tone, rate, ending)))
+    assert len(decoded) / found_rate == pytest.approx(1, abs=0.1)
+    assert found_rate >= min(rate, 48_000)
+    loudest = np.abs(np.fft.rfft(decoded)).argmax() * found_rate / len(decoded)
+    assert loudest == pytest.approx(300, abs=2)
+    assert np.sqrt(np.mean(decoded**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+@pytest.mark.parametrize(("ending", "rate"), [(".ogg", 1), (".mp3", 10**9), (".flac", 10**6)])
+def test_a_rate_that_a_format_cannot_have_is_told_without_an_address(ending: str, rate: int) -> None:
+    with pytest.raises(ValueError, match=r"Hz|rate") as caught:
+        encode_audio(AUDIO, rate, ending)
+    assert "0x" not in str(caught.value)

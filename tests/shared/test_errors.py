@@ -4,7 +4,7 @@ import grpc
 import pytest
 from google.rpc import status_pb2
 
-from kernelport import errors
+from kernelport import Client, errors
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, UnavailableError
 
 CLASSES = [
@@ -59,4 +59,14 @@ def test_any_exception_has_words() -> None:
 
     assert errors.in_words(ValueError("no such \nvoice")) == "ValueError: no such voice"
     assert errors.in_words(OSError("bad \udc80 file")) == "OSError: bad \\udc80 file"
+    assert errors.in_words(TypeError("what is <X object at 0x7ff5aF>?")) == "TypeError: what is <X object>?"
     assert errors.in_words(SilentError()) == "SilentError, which does not say more"
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:1", "[::1]:1"])
+def test_a_refused_connection_names_the_address_and_the_command_that_helps(target: str) -> None:
+    with Client(target) as client, pytest.raises(UnavailableError) as refused:
+        client.deployments()
+    assert str(refused.value) == (
+        f"cannot connect to {target}: Connection refused; `kernelport up` starts a front door"
+    )

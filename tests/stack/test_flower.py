@@ -76,7 +76,7 @@ def test_a_password_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_without_flower_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(FlowerNotFoundError, match="extra `flower`"):
+    with pytest.raises(FlowerNotFoundError, match=r"'\.\[flower\]'"):
         flower_environment("127.0.0.1:5555", tmp_path, print)
 
 

@@ -193,4 +193,4 @@ def test_traces_that_are_wanted_and_cannot_be_made_are_a_warning(
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     tracing.set_up("test")
     assert not tracing.is_on
-    assert "install KernelPort with its extra `otel`" in caplog.text
+    assert "pip install '.[otel]' in KernelPort's repository" in caplog.text

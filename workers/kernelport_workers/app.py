@@ -43,8 +43,9 @@ from kernelport.queues import (
 )
 from kernelport.registry import REFUSED, note_drained
 from kernelport.schema import ConfigError
-from kernelport.settings import Settings, SettingsError, drop_variables
+from kernelport.settings import PREFIX, Settings, SettingsError, drop_variables
 from kernelport.shared_folder import SharedFolder
+from kernelport.stack.running_file import joined_environment
 from kernelport.webhooks.notifier import Notifier
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
@@ -58,6 +59,8 @@ from kernelport_workers.runner import Finish
 
 log = logging.getLogger(__name__)
 
+if not os.environ.get(f"{PREFIX}REDIS_URL"):
+    os.environ |= joined_environment()  # of what `kernelport up` runs on this machine
 # Celery looks into the environment again and again: another app's broker there is not ours.
 drop_variables("CELERY_")
 try:

@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kernelport import keys, tracing
 from kernelport.artifacts import Artifacts
-from kernelport.deployments import Deployment
+from kernelport.deployments import Deployment, DeploymentTable
 from kernelport.digests import running_digests
 from kernelport.errors import (
     AbortedError,
@@ -60,7 +60,7 @@ class Submission:
 
     def __init__(
         self,
-        deployments: Mapping[str, Deployment],
+        deployments: DeploymentTable,
         store: JobStore,
         workers: WorkerView,
         settings: Settings,
@@ -195,8 +195,7 @@ class Submission:
                 [FieldViolation("spec.deployment", "expected the name of a deployment, got nothing")]
             )
         if name not in self._deployments:
-            known = ", ".join(sorted(self._deployments))
-            raise NotFoundError(f'spec.deployment: no deployment is named "{name}"; there are: {known}')
+            raise NotFoundError(f"spec.deployment: {self._deployments.unknown(name)}")
         return self._deployments[name]
 
 

@@ -1,9 +1,11 @@
 """`kernelport jobs submit`: a file of items becomes a job."""
 
 import contextlib
+import itertools
 import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
@@ -23,9 +27,12 @@ from kernelport.item_files.opening import open_bytes
 from kernelport.job_client.messages import FORMATS, is_over
 from kernelport.jobs.enums import JobState
 from kernelport.signature import Signature
+from kernelport.tensors import dtype_name, to_array
 from kernelport.v1 import job_pb2 as pb
+from kernelport.v1.inference_pb2 import Tensor
 
 DEFAULT_DEPLOYMENT = "hibari-en"
+SHOWN_ITEMS, SHOWN_CHARACTERS = 5, 200
 VOICE = "prompt_audio"
 EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.WebhookEvent.keys()[1:])
 
@@ -45,6 +52,7 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
 @click.option(
     "--split", type=click.Choice(SPLITS), help="What an item of plain text is; by default what it looks like."
 )
+@click.option("--encoding", type=options.Encoding(), help="Of FILE, such as windows-1252; UTF-8 or UTF-16 by default.")
 @click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="What FILE calls the id or an input.")
 @click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="A column or key of FILE to leave out.")
 @click.option(
@@ -61,20 +69,27 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
     help="An input for every item, such as speed=1.1 or prompt_text=@what-it-says.txt.",
 )
 @click.option("--voice", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The voice: a recording.")
-@options.option("--format", "output_format", type=click.Choice(FORMATS), default=None, help="Of the outputs.")
-@options.option("--priority", type=click.IntRange(1, 10000), default=100, help="Its share among the jobs that run.")
+@click.option("--format", "output_format", type=click.Choice(FORMATS), default=None, help="Of the outputs.")
+@click.option("--priority", type=click.IntRange(1, 10000), default=100, help="Its share among the jobs that run.")
 @click.option("--deadline", type=Deadline(), help="When it expires: 12h from now, or 2030-01-31T18:00.")
 @click.option("--retention", type=Duration(), default=None, help="How long it is kept when it is over, such as 7d.")
 @click.option("--delete-outputs", is_flag=True, help="Delete its outputs when that time is over.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A note that is kept with the job.")
-@click.option("--webhook", "webhook_url", help="A URL that is told of the job; --webhook-event says of what.")
-@click.option("--webhook-event", "webhook_events", multiple=True, type=click.Choice(EVENTS))
-@options.option(
+@click.option("--webhook", "webhook_url", help="A URL that is told of the job.")
+@click.option(
+    "--webhook-event",
+    "webhook_events",
+    multiple=True,
+    type=click.Choice(EVENTS),
+    help="What the URL is told; the start and the end by default.",
+)
+@click.option(
     "--webhook-secret",
     default="",
     help="Signs what the URL is sent: whsec_ and base64. Best given by the variable.",
 )
 @click.option("--request-id", default="", help="Makes the command safe to repeat: the same id names the same job.")
+@click.option("--dry-run", is_flag=True, help="Check FILE, show its first items, and make no job.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
 @outputs.destination
 @options.target
@@ -83,6 +98,7 @@ def submit(
     deployment: str | None,
     kind: Kind | None,
     split: Split | None,
+    encoding: str | None,
     columns: tuple[str, ...],
     ignored: tuple[str, ...],
     files: Path | None,
@@ -99,6 +115,7 @@ def submit(
     webhook_events: tuple[str, ...],
     webhook_secret: str,
     request_id: str,
+    dry_run: bool,
     watch: bool,
     out: outputs.Destination | None,
     target: str,
@@ -108,7 +125,8 @@ def submit(
     \b
     FILE is one of
       text    a line, or as --split says; the number of its line is the id
-      csv     the first line names the columns: id, text, and any other input
+      csv     the first line names the columns: id, text, and any other input;
+              id|text needs no such line
       jsonl   an object a line, with these keys
       openai  a line a request, as in the OpenAI batch API, to /v1/audio/speech
 
@@ -117,8 +135,8 @@ def submit(
     if out is not None:
         out.check(request_id)
     with on_disk(source) as path, Client(target) as client:
-        kind = kind or detect(path)
-        name = deployment or (model_of(path) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
+        kind = kind or detect(path, encoding)
+        name = deployment or (model_of(path, encoding) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
         signature = client.deployment(name).signature
         shared = options.read_assignments(assignments, signature)
         if voice is not None:
@@ -135,8 +153,12 @@ def submit(
             files=files,
             own_format=output_format is not None,
             split=split,
+            encoding=encoding,
         )
         report = checked(file, str(source), skip_bad)
+        if dry_run:
+            _show_first(file)
+            return
         job = client.jobs.submit(
             name,
             _shown(file, report.items),
@@ -206,7 +228,28 @@ def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
         raise click.UsageError(f"{name} has no items")
     if report.bad:
         click.echo(f"{report.bad:,} bad rows are left out, {report.items:,} are submitted", err=True)
+    click.echo(report.understood(), err=True)
     return report
+
+
+def _show_first(file: ItemFile) -> None:
+    """The first items, with what they give."""
+    rows = [
+        {"id": item.id, **{tensor.name: _value(tensor) for tensor in item.inputs}}
+        for item in itertools.islice(file.items(), SHOWN_ITEMS)
+    ]
+    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*(escape(row.get(name, "")) for name in names))
+    Console().print(table)
+
+
+def _value(tensor: Tensor) -> str:
+    if tensor.name == "text":
+        return textwrap.shorten(tensor.data.decode(), SHOWN_CHARACTERS, placeholder=" ...")
+    array = to_array(tensor)
+    return str(array.item()) if array.size == 1 else f"{dtype_name(tensor.dtype)}{list(tensor.shape)}"
 
 
 def _shown(file: ItemFile, total: int) -> Iterator[pb.NewItem]:

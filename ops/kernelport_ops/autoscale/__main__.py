@@ -34,19 +34,20 @@ log = logging.getLogger("kernelport.autoscale")
 REDIS_TIMEOUT_S = 10.0
 
 
-@click.command("autoscale", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@options.option("--interval", type=options.Seconds(), default=5.0, help="Seconds between looks.")
+@click.command("autoscale", context_settings=options.CONTEXT)
+@click.option("--interval", type=options.Seconds(), default=5.0, help="Seconds between looks.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and why, once, and do nothing.")
 @click.option("--once", is_flag=True, help="Look and act once.")
-@options.option("--redis-url", type=options.REDIS_URL, default=None, help="The Redis that holds the queues.")
+@click.option("--redis-url", type=options.REDIS_URL, default=None, help="The Redis that holds the queues.")
 @options.deployments_file
-@options.option(
+@click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=default_state_dir,
+    show_default="kernelport in $XDG_STATE_HOME, or in ~/.local/state",
     help="Where local workers keep their logs.",
 )
-@options.option("--metrics-listen", type=options.ADDRESS, default="", help="host:port of a Prometheus endpoint.")
+@click.option("--metrics-listen", type=options.ADDRESS, default="", help="host:port of a Prometheus endpoint.")
 def command(
     interval: float,
     dry_run: bool,
@@ -160,9 +161,13 @@ def _print(plans: list[Plan]) -> None:
 def main() -> None:
     """Runs the command; what a user can mend is one line on stderr."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    options.name_variables(command)
     try:
         command(prog_name="kernelport autoscale")
-    except (ConfigError, SettingsError, KeyMissingError, ProviderError, RedisError, OSError) as error:
+    except (ConfigError, SettingsError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except (KeyMissingError, ProviderError, RedisError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kernelport.errors import install_hint
 from kernelport_ops.bench.processes import BenchError
 from kernelport_ops.bench.report import Median
 
@@ -49,7 +50,7 @@ def draw(
     try:
         pyplot: Any = importlib.import_module("matplotlib.pyplot")
     except ImportError:
-        raise BenchError("no plot, matplotlib is missing: pip install 'kernelport[bench]'") from None
+        raise BenchError(f"no plot, matplotlib is missing: {install_hint('bench')}") from None
     pyplot.switch_backend("agg")
     lines = -(-len(panels) // columns)
     size = (_SIZE_INCHES * columns, _SIZE_INCHES * lines)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernelport.errors import install_hint
 from kernelport.settings import bundled_deployments
 from kernelport.stack.stack import free_port
 from kernelport_ops.bench.cells import Cell
@@ -55,7 +56,7 @@ class Rival:
             BenchError: when pip cannot, or what the client needs is missing here.
         """
         if importlib.util.find_spec("aiohttp") is None:
-            raise BenchError("the HTTP client aiohttp is missing: pip install 'kernelport[bench]'")
+            raise BenchError(f"the HTTP client aiohttp is missing: {install_hint('bench')}")
         if not SERVERS.is_dir():
             raise BenchError(f"{SERVERS} is not there: run the benchmark from a checkout of the repository")
         wanted = [self.requirement, *(f"{name}=={importlib.metadata.version(name)}" for name in _SAME_HERE)]

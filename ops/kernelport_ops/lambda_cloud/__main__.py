@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
+from kernelport.cli import options
 from kernelport.connections import connect
 from kernelport.deployments import load_autoscale, load_deployments
 from kernelport.errors import KernelPortError
@@ -37,7 +38,7 @@ def _settings() -> tuple[Settings, LambdaCloud | None, str]:
     return settings, autoscale.lambda_cloud, autoscale.fleet
 
 
-@click.group("lambda", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group("lambda", context_settings=options.CONTEXT)
 def group() -> None:
     """Machines on Lambda Cloud. The API key is in LAMBDA_CLOUD_API_KEY."""
 
@@ -103,7 +104,7 @@ def launch(
     settings, cloud, fleet = _settings()
     deployments = load_deployments(settings.deployments_file)
     if deployment not in deployments:
-        raise click.BadParameter(f"no deployment is named {deployment!r}; there are: {', '.join(sorted(deployments))}")
+        raise click.BadParameter(deployments.unknown(deployment))
     if cloud is not None:
         ssh_key, registry = ssh_key or cloud.ssh_key, registry or cloud.registry
     if not ssh_key or not registry:
@@ -150,7 +151,7 @@ def image(deployment: str) -> None:
     settings, _, _ = _settings()
     deployments = load_deployments(settings.deployments_file)
     if deployment not in deployments:
-        raise click.BadParameter(f"no deployment is named {deployment!r}; there are: {', '.join(sorted(deployments))}")
+        raise click.BadParameter(deployments.unknown(deployment))
     click.echo(deployments[deployment].image)
 
 
@@ -214,10 +215,14 @@ def _public(launched_at: float, instance: object) -> dict[str, object]:
 
 def main() -> None:
     """Runs the command; what a user can mend is one line on stderr."""
+    options.name_variables(group)
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
         group(prog_name="kernelport lambda")
-    except (ConfigError, SettingsError, KeyMissingError, ProviderError, RedisError) as error:
+    except (ConfigError, SettingsError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except (KeyMissingError, ProviderError, RedisError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -2,10 +2,12 @@
 
 import importlib
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from kernelport.deployments import Deployment
 from kernelport.errors import in_words
+from kernelport.manifests import BackendName
 from kernelport.revision import revision_of
 from kernelport.signature import Signature
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED, ROW_INDEPENDENCE_UNSPECIFIED
@@ -13,8 +15,8 @@ from kernelport_workers.backends.base import Backend, LoadError
 
 log = logging.getLogger(__name__)
 
-# A new backend: one module with a Backend class, and its line here.
-BACKENDS = {
+# A new backend: one module with a Backend class, its line here, and its name in `kernelport.manifests.BackendName`.
+BACKENDS: Mapping[BackendName, str] = {
     "onnx": "kernelport_workers.backends.onnx:OnnxBackend",
     "helion": "kernelport_workers.backends.helion:HelionBackend",
 }
@@ -66,9 +68,7 @@ def find(deployment: Deployment) -> type[Backend]:
     Raises:
         LoadError: when there is none of that name.
     """
-    reference = deployment.pipeline or BACKENDS.get(deployment.backend)
-    if reference is None:
-        raise LoadError(f"unknown backend {deployment.backend!r}; expected one of {sorted(BACKENDS)}")
+    reference = deployment.pipeline or BACKENDS[deployment.backend]
     backend = import_attribute(reference)
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise LoadError(f"{reference} is no Backend class")

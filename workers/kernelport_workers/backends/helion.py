@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 import numpy as np
 
 from kernelport.deployments import Batching, Deployment
-from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError
+from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError, install_hint
 from kernelport.signature import Signature, TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array
 from kernelport.v1 import inference_pb2 as pb
@@ -57,7 +57,7 @@ class HelionBackend(Backend):
     A kernel refuses its inputs with ValueError, which the caller gets as an InvalidArgumentError.
     """
 
-    requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "helion"), "pip install 'kernelport[helion]'")
+    requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "helion"), install_hint("helion"))
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from kernelport.deployments import Deployment
-from kernelport.errors import KernelPortError
+from kernelport.errors import KernelPortError, install_hint
 from kernelport.manifests import ModelFilesError
 from kernelport.settings import Settings
 from kernelport.signature import Signature
@@ -35,7 +35,7 @@ class OnnxBackend(Backend):
     """
 
     requirements: ClassVar[Mapping[str, str]] = {
-        "onnxruntime": "pip install 'kernelport[onnx]', or 'kernelport[onnx-gpu]' for a GPU"
+        "onnxruntime": f"{install_hint('onnx')}; for a GPU {install_hint('onnx-gpu')}"
     }
 
     # Exporters often write shapes that the model's answers do not have, and ONNX Runtime lets them pass.

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError
+from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, install_hint
 from kernelport.manifests import OnnxSettings
 from kernelport.signature import TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array
@@ -170,7 +170,7 @@ def _session(path: Path, options: ort.SessionOptions, providers: _Providers) -> 
     available = [*ort.get_available_providers(), _CPU]
     for name, _ in providers:
         if name not in available:
-            install = "pip install 'kernelport[onnx-gpu]' in place of the extra onnx; " if name == _CUDA else ""
+            install = f"{install_hint('onnx-gpu')}, instead of the extra onnx; " if name == _CUDA else ""
             listed = ", ".join(dict.fromkeys(available))
             raise LoadError(f"{name} is not available: {install}available providers are {listed}")
     if _CUDA in available and any(name != _CPU for name, _ in providers):

@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from kernelport.deployments import Deployment
-from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, KernelPortError, in_words
+from kernelport.errors import (
+    FieldViolation,
+    InternalError,
+    InvalidArgumentError,
+    KernelPortError,
+    in_words,
+    install_hint,
+)
 from kernelport.manifests import ModelFilesError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
@@ -47,7 +54,7 @@ class HibariPipeline(Backend):
         sample_rate: I32[1], 24000 Hz.
     """
 
-    requirements: ClassVar[Mapping[str, str]] = {"hibari": "pip install 'kernelport[hibari]'"}
+    requirements: ClassVar[Mapping[str, str]] = {"hibari": install_hint("hibari")}
     device = "cpu"
     signature = Signature(
         inputs=[

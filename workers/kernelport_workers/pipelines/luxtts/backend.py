@@ -13,7 +13,7 @@ import soundfile
 
 from kernelport.connections import connect
 from kernelport.deployments import Deployment
-from kernelport.errors import InternalError, KernelPortError, in_words
+from kernelport.errors import InternalError, KernelPortError, in_words, install_hint
 from kernelport.manifests import ModelFilesError
 from kernelport.settings import Settings
 from kernelport.tensors import Array
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 3.0
-_INSTALL = "pip install 'kernelport[luxtts]'"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class LuxTTSPipeline(Backend):
     `options` are those of `kernelport_workers.pipelines.luxtts.options`.
     """
 
-    requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "safetensors", "soxr"), _INSTALL)
+    requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "safetensors"), install_hint("luxtts"))
     compute_options = COMPUTE_OPTIONS
     signature = SIGNATURE
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from kernelport.errors import in_words
+from kernelport.errors import in_words, install_hint
 from kernelport.manifests import Manifest, OptionValue
 from kernelport_workers.backends import import_attribute
 from kernelport_workers.backends.base import LoadError
@@ -60,7 +60,7 @@ class Options:
         try:
             phonemes = phonemize("Ready.")
         except DependencyError as error:
-            raise LoadError(f"{error}: pip install 'kernelport[luxtts-english]', or name options.phonemizer") from error
+            raise LoadError(f"{error}: {install_hint('luxtts-english')}; or name options.phonemizer") from error
         # A phonemizer is anybody's code.
         except Exception as error:
             raise LoadError(f"the phonemizer does not work: {in_words(error)}") from error

@@ -1,0 +1,66 @@
+"""Every option is an environment variable, too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from kernelport.cli import cli
+from kernelport.stack import Stack
+from tests.cli.running import called
+
+
+def _commands(command: click.Command, name: str = "kernelport") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from _commands(each, f"{name} {each.name}")
+    else:
+        yield name, command
+
+
+COMMANDS = dict(_commands(cli))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_variable_that_its_help_shows(name: str) -> None:
+    command = COMMANDS[name]
+    shown = command.get_help(command.context_class(command, info_name=name))
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert f"[env var: {parameter.envvar}" in shown, parameter.opts
+            assert str(parameter.envvar).startswith("KERNELPORT_")
+
+
+def test_a_variable_says_what_an_option_would(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id;words\r\na;Café.\r\nb;\x81\r\n", encoding="latin-1")
+    told = called(
+        *("jobs", "submit", tmp_path / "t.csv"),
+        KERNELPORT_TARGET=stack.target,
+        KERNELPORT_DRY_RUN="1",
+        KERNELPORT_ENCODING="windows-1252",
+        KERNELPORT_COLUMN="text=words",
+        KERNELPORT_SKIP_BAD="true",
+    )
+    assert '1 items: id <- "id", text <- "words"' in told.stderr
+    assert "Café." in told.stdout
+
+
+def test_a_variable_that_names_no_deployment_is_not_ignored(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Hello.\n")
+    told = called(
+        "jobs", "submit", tmp_path / "t.txt", expect=1, KERNELPORT_TARGET=stack.target, KERNELPORT_DEPLOYMENT="no-such"
+    )
+    assert 'no deployment is named "no-such"' in told.stderr
+    assert f"(in {stack.settings.deployments_file})" in told.stderr
+
+
+def test_a_dry_run_shows_what_was_understood_and_makes_no_job(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",text,speed\n" + "".join(f"{n},Line {n}.,1.5\n" for n in range(9)))
+    before = called("jobs", "list", "--target", stack.target, "--json").stdout
+    told = called("jobs", "submit", tmp_path / "t.csv", "--dry-run", "--target", stack.target)
+    assert '9 items: id <- column 1, text <- "text", speed <- "speed"' in told.stderr
+    assert "Line 4." in told.stdout
+    assert "1.5" in told.stdout
+    assert "Line 5." not in told.stdout
+    assert called("jobs", "list", "--target", stack.target, "--json").stdout == before

@@ -1,0 +1,101 @@
+"""Commands in other terminals find what `kernelport up` runs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelport import Client
+from kernelport.deployments import load_deployments
+from kernelport.settings import bundled_deployments
+from kernelport.stack import Stack
+from kernelport.stack.running_file import find_running
+from tests.cli.running import called, kernelport
+from tests.conftest import serving_stack, stack_settings
+from tests.waiting import wait_for
+
+NAME = "identity-onnx"
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def running(state: Path) -> Iterator[Stack]:
+    """A stack with two workers of a deployment."""
+    with serving_stack(stack_settings(bundled_deployments()), [NAME, NAME], state) as stack:
+        yield stack
+
+
+@contextmanager
+def _terminal(command: Sequence[str], state: Path) -> Iterator[None]:
+    """A command in a terminal that knows no more than the state folder."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("KERNELPORT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], env={**known, "KERNELPORT_STATE_DIR": str(state)}, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_a_deployment_gets_as_many_workers_as_one_starts_in_whatever_terminal(running: Stack, state: Path) -> None:
+    with Client(running.target, timeout_s=30) as client:
+
+        def workers() -> int:
+            return client.deployment(NAME).live_workers
+
+        wait_for(lambda: workers() == 2)
+        with _terminal(["kernelport.cli", "worker", NAME], state):
+            wait_for(lambda: workers() == 3, 60)
+            queue = ["-Q", f"kp.{NAME}", "-P", "threads", "-c", "1", "-n", "by-hand@here"]
+            with _terminal(["celery", "-A", "kernelport_workers.app", "worker", *queue], state):
+                wait_for(lambda: workers() == 4, 60)
+                large = np.ones((4, 8, 64, 64), np.float32)  # travels through the folder in memory
+                for _ in range(8):
+                    assert np.array_equal(client.infer(NAME, {"x": large})["y"], large)
+
+
+def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> None:
+    where = {"KERNELPORT_STATE_DIR": str(state)}
+    assert NAME in called("deployments", "list", **where).stdout
+    assert called("health", "--deployment", NAME, **where).stdout == "serving\n"
+    assert " answers" in kernelport("doctor", **where).stdout
+
+
+def test_a_model_that_is_served_beside_a_stack_gets_a_file_to_start_with(running: Stack, state: Path) -> None:
+    model = bundled_deployments().parent / "models" / "identity" / "identity.onnx"
+    told = called("serve", "--model-path", model, "--name", "mine", "--state-dir", state, expect=1).stderr
+    file = Path(told.split("kernelport up --deployments-file ")[1].strip())
+    assert running.target in told
+    assert list(load_deployments(file)) == [*load_deployments(bundled_deployments()), "mine"]
+
+
+def test_only_its_user_can_read_what_a_stack_writes_down(running: Stack, state: Path) -> None:
+    assert (state / "running.json").stat().st_mode & 0o777 == 0o600
+    found = find_running(state)
+    assert found is not None
+    assert found.target == running.target
+
+
+def test_a_stack_that_has_stopped_is_not_found(tmp_path: Path) -> None:
+    with Stack(stack_settings(bundled_deployments()), [], tmp_path):
+        assert find_running(tmp_path) is not None
+    assert find_running(tmp_path) is None
+    (tmp_path / "running.json").write_text('{"pid": 99999999, "target": "x", "environment": {}}')
+    assert find_running(tmp_path) is None
+
+
+@pytest.mark.parametrize("workers", ["nobody=2", "identity-onnx=0", "identity-onnx=many", "identity-onnx"])
+def test_a_count_of_workers_that_makes_no_sense_is_refused(workers: str) -> None:
+    told = called("up", "--deployments", NAME, "--workers", workers, expect=2)
+    assert "expected" in told.stderr or "not started" in told.stderr
