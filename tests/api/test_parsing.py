@@ -31,8 +31,9 @@ def tensor(name: str, size: int) -> pb.Tensor:
             items=[job_pb2.NewItem(id=str(number), inputs=[tensor("x", number % 300)]) for number in range(5000)],
         ),
         job_pb2.AddItemsRequest(job_id="j", items=[job_pb2.NewItem(id="1", inputs=[tensor("x", 2 * SMALL_BYTES)] * 3)]),
+        job_pb2.ReplaceItemsRequest(job_id="j", items=[job_pb2.NewItem(inputs=[tensor("x", 2 * SMALL_BYTES)])]),
     ],
-    ids=["a large tensor", "many tensors", "many items", "a large item"],
+    ids=["a large tensor", "many tensors", "many items", "a large item", "a large item in another's place"],
 )
 async def test_a_large_message_is_what_it_would_be_at_once(message: Message) -> None:
     body = message.SerializeToString()

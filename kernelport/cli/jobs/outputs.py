@@ -12,7 +12,7 @@ import click
 
 from kernelport.cli.jobs.words import others
 from kernelport.client import Client
-from kernelport.errors import FailedPreconditionError, KernelPortError, NotFoundError
+from kernelport.errors import FailedPreconditionError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.job_client import folders
 from kernelport.job_client.messages import is_over
 from kernelport.jobs.enums import ItemState
@@ -100,11 +100,13 @@ class Fetcher:
         self._job_id = job_id
         self._folder = folder
         self._pool = pool
+        self._out_of_reach: UnavailableError | None = None
 
     def fetch(self, items: Iterable[pb.Item]) -> Iterator[None]:
         """Fetches the outputs of items that succeeded; yields for each that has been tried."""
         coming = iter(items)
         while some := list(itertools.islice(coming, _AT_A_TIME)):
+            self._out_of_reach = None
             for item, failure in zip(some, self._pool.map(self._fetch, some), strict=True):
                 self.failures.pop(item.id, None)
                 if failure is None:
@@ -119,9 +121,13 @@ class Fetcher:
             pass
 
     def _fetch(self, item: pb.Item) -> KernelPortError | None:
+        if self._out_of_reach is not None:
+            return self._out_of_reach
         try:
             self._client.jobs.fetch(self._job_id, item, self._folder)
         except KernelPortError as error:
+            if isinstance(error, UnavailableError):  # after minutes of trying, which do for those behind it, too
+                self._out_of_reach = error
             return error
         return None
 

@@ -68,9 +68,11 @@ class Held:
         held: dict[str, Any] = json.loads(found[0])
         page, first, count, _, *died = held["slice"]
         workers, alone = (*died, 0)[:2] if died else ([], 0)
-        deadline = int(found[2]) or NEVER_UNIX_US
+        record = keys.job(held["job"])
+        deadline = stored.number(found[2], f"{record} deadline") or NEVER_UNIX_US
+        edition = stored.number(found[3], f"{record} edition")
         where = int(page), int(first), int(count)
-        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline, int(found[3] or 0))
+        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline, edition)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""
