@@ -263,3 +263,13 @@ def test_jobs_hold_one_recording_until_the_last_of_them_is_gone(
     redis.hset(keys.job(succeeded), "state", "finishing")
     assert scripts.run(redis, "finish", succeeded, 0, "succeeded", "", 1, 3600, 60, 0) == 1
     assert not redis.exists(recording)
+
+
+def test_a_job_pins_voices_as_long_as_it_may_be_resumed(
+    redis: Redis, client: Client, open_job: Callable[[], str]
+) -> None:
+    become(client, redis, FIRST)
+    for state, pins in (("failed", True), ("succeeded", False)):
+        job = open_job()
+        redis.hset(keys.job(job), mapping={"state": state, "sealed": "1"})
+        assert (JobVoices(redis, job).find("me") is not None) == pins
