@@ -40,7 +40,6 @@ def test_submit_with_watch_and_out_goes_on_when_the_front_door_is_killed(running
         reader.join()
     assert {path.name for path in out.iterdir()} == {
         *(f"{number}.npz" for number in range(ITEMS)),
-        "manifest.jsonl",
-        "summary.json",
+        *(".kernelport-job", "manifest.jsonl", "summary.json"),
     }
     assert "trying again: " in "".join(said)
