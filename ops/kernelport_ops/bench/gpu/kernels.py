@@ -51,6 +51,9 @@ def _softmax(setting: Setting, dtype: str) -> Iterator[Record]:
 
 def _fused(setting: Setting, dtype: str) -> Iterator[Record]:
     def measure() -> Iterator[Record]:
+        environment.prepare(gpu=not setting.dry)
+        import helion  # noqa: F401  # without it there is nothing to choose from: the record says why
+
         config = CheckpointFiles.open(setting.random).config.fm_decoder
         _, trials = choose(config, setting.device, DTYPES[dtype], frames=setting.kernel_frames)
         for trial in trials:

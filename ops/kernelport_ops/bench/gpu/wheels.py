@@ -1,7 +1,7 @@
 """`python -m kernelport_ops.bench.gpu.wheels`: downloads what a GPU machine without a network may lack.
 
-It is taken to have CPython 3.12 on x86-64 with torch, Triton, numpy and ONNX Runtime; the wheels are all else that the
-benchmark imports.
+It is taken to have CPython 3.12 on x86-64 with torch 2.11, Triton, numpy and ONNX Runtime; the wheels are all else
+that the benchmark imports.
 """
 
 import subprocess
@@ -37,6 +37,8 @@ PACKAGES = (
     "tqdm",
     "typing_extensions",
 )
+# Later ones do not import with the machine's torch 2.11.
+_HELION = "helion==1.4.0"
 _MOST_MIB = 60
 # pip matches each name exactly.
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
@@ -44,7 +46,7 @@ _TARGET = ("--python-version=3.12", "--implementation=cp", *(f"--platform={name}
 
 
 def requirements(constraints: str) -> list[str]:
-    """The lines of constraints.txt that name PACKAGES.
+    """The lines of constraints.txt that name PACKAGES, and for Helion one that suits the machine's torch.
 
     Raises:
         ValueError: one of them has no line.
@@ -53,7 +55,7 @@ def requirements(constraints: str) -> list[str]:
     missing = [name for name in PACKAGES if name not in pins]
     if missing:
         raise ValueError(f"constraints.txt: expected a line for each of {', '.join(missing)}")
-    return [pins[name] for name in PACKAGES]
+    return [(pins | {"helion": _HELION})[name] for name in PACKAGES]
 
 
 @click.command(help="Downloads wheels for a GPU machine that has no network.")
