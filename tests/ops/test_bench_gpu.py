@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from kernelport_ops.bench.gpu import power, steps, texts, wheels
 from kernelport_ops.bench.gpu.__main__ import faults
@@ -48,6 +49,25 @@ def test_a_run_writes_what_it_has_measured(tmp_path: Path) -> None:
     assert [each["listeners"] for each in records] == [1, 2]
     assert all(0 < each["median_seconds"] <= each["last_seconds"] for each in records)
     assert "### First audio" in (tmp_path / "out" / "gpu.md").read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_a_run_ends_at_once(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "kernelport_ops.bench.gpu",
+        "--out",
+        str(tmp_path),
+        "--work",
+        str(tmp_path / "work"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == 1
+    document = json.loads((tmp_path / "gpu.json").read_text())
+    assert not document["complete"]
+    assert list(document["steps"]) == ["machine"]
+    assert document["steps"]["machine"]["failure"].startswith("ended with 1: ")
 
 
 def test_a_step_that_ends_badly_leaves_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

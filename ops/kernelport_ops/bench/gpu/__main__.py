@@ -52,6 +52,8 @@ def main(dry: bool, steps: list[str], minutes: float, out: Path, work: Path) -> 
             console.print(f"{name}: {len(result['records'])} records in {result['seconds']:.1f} s", markup=False)
             for fault in faults(result):
                 console.print(f"  {fault}", style="red", markup=False)
+            if name in _NEEDED and "failure" in result:
+                break
         document["complete"] = len(document["steps"]) == len(chosen)
     except KeyboardInterrupt:
         console.print("interrupted")
