@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -55,6 +55,14 @@ bench-onnx: .venv/installed-bench
 ## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options.
 bench-pair: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
+
+## LuxTTS and the Helion kernels on this machine's GPU, in nine minutes. OPTIONS=--dry takes every step on the CPU.
+bench-gpu: .venv/installed-helion .venv/installed-luxtts .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.gpu $(OPTIONS)
+
+## What a GPU machine without a network needs for the same: docs/performance.md.
+bench-gpu-wheels: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.gpu.wheels
 
 ## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
 chaos: .venv/installed-bench

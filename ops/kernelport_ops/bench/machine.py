@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from kernelport.stack.redis_server import find_redis_server, redis_version
@@ -23,6 +24,11 @@ PACKAGES = (
 
 
 def describe_machine() -> dict[str, str | float | dict[str, str]]:
+    """Of a machine that runs the whole stack: what :func:`describe_host` says, and the version of Redis."""
+    return {**describe_host(PACKAGES), "redis_server": ".".join(map(str, redis_version(find_redis_server())))}
+
+
+def describe_host(packages: Sequence[str]) -> dict[str, str | float | dict[str, str]]:
     """Processor, memory, system and versions; nothing that names the machine or its user."""
     return {
         "processor": _first(Path("/proc/cpuinfo"), r"model name\s*:\s*(.+)") or platform.processor(),
@@ -32,8 +38,7 @@ def describe_machine() -> dict[str, str | float | dict[str, str]]:
         "load_average_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "redis_server": ".".join(map(str, redis_version(find_redis_server()))),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in packages if (version := _version(name))},
     }
 
 

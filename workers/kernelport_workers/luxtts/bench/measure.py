@@ -149,7 +149,7 @@ class Bench:
             gc.collect()
             reset_peak_memory(self._device)
             vocoder = self._vocoder()
-            model = self._load(path, largest)
+            model = self.model(path, largest)
             for workload in workloads:
                 yield self._measure(path, model, vocoder, workload, repeat)
             del model, vocoder
@@ -167,8 +167,7 @@ class Bench:
         gc.collect()
         reset_peak_memory(self._device)
         batch, call = (1, _CPU_CALL) if self._device.type == "cpu" else (64, items)
-        model = self._load(path, batch)
-        synthesizer = Synthesizer(self.config, model, self._vocoder(), _BUDGET)
+        synthesizer = self.synthesizer(path, batch)
         lengths = mixed_lengths(items, workload.seconds, mix)
         passes = []
         for owner, job in enumerate(mixed_jobs(lengths, workload.reference, self.config.feat_dim)):
@@ -205,9 +204,13 @@ class Bench:
         audio = [audio_seconds(item.job) for item in passes]
         return sum(flops) / sum(audio) / min(work / length for work, length in zip(flops, audio, strict=True))
 
-    def matrix_flops(self, repeat: int) -> float:
-        """Float operations per second of a large matrix product in the paths' element type: the machine's limit."""
-        size = 2048 if self._device.type == "cpu" else 8192
+    def matrix_flops(self, repeat: int, size: int | None = None) -> float:
+        """Float operations per second of a large matrix product in the paths' element type: the machine's limit.
+
+        Args:
+            size: Rows and columns of the matrices; by default what keeps the device busy.
+        """
+        size = size or (2048 if self._device.type == "cpu" else 8192)
         left, right = (torch.randn(size, size).to(self._device, self._dtype) for _ in range(2))
 
         def multiply() -> None:
@@ -216,7 +219,21 @@ class Bench:
         with torch.inference_mode():
             return 2.0 * size**3 / min(self._seconds(multiply) for _ in range(4 * repeat))
 
-    def _load(self, path: str, max_batch: int) -> AcousticModel:
+    def synthesizer(self, path: str, max_batch: int, memory_budget: int = _BUDGET) -> Synthesizer:
+        """Load a path with the vocoder, as requests are served with it.
+
+        Raises:
+            As :meth:`model`.
+        """
+        return Synthesizer(self.config, self.model(path, max_batch), self._vocoder(), memory_budget)
+
+    def model(self, path: str, max_batch: int = 1) -> AcousticModel:
+        """Load the acoustic model of one path.
+
+        Raises:
+            ValueError: The path is unknown, or needs a GPU.
+            CheckpointError: The model directory lacks a file that the path needs.
+        """
         if path == "plain":
             return PlainAcousticModel(self._files, self._device)
         if path in ("torch", "torch-tuned"):
