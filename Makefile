@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -56,7 +56,8 @@ bench-onnx: .venv/installed-bench
 bench-pair: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
 
-## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
+## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load; then every request is
+## accounted for.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
 
@@ -70,6 +71,10 @@ chaos-jobs: .venv/installed-test .venv/installed-bench
 ## Redis killed on a slow disk, twenty times; then everything acknowledged is looked for. Needs a C compiler. 6 minutes.
 chaos-disk: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.disk
+
+## Minutes of random input for everything that reads what others wrote: `make fuzz OPTIONS='--minutes 60 --seed 7'`.
+fuzz: .venv/installed-fuzz
+	$(BIN)/python -m tests.fuzz $(OPTIONS)
 
 ## Prometheus with our rules on a real stack; needs prometheus and promtool (apt-get install prometheus).
 check-monitoring: .venv/installed-test
