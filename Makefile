@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -55,6 +55,10 @@ bench-onnx: .venv/installed-bench
 ## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options.
 bench-pair: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
+
+## What callers of one deployment feel of the worst that others may send. 15 minutes.
+bench-bounds: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.bounds
 
 ## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load; then every request is
 ## accounted for.

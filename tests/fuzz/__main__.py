@@ -44,7 +44,7 @@ def main(minutes: float, first: int, only: str) -> None:
             if only in target.name
         )
         for number, target in _until(ends_at, rounds):
-            counted, finding = _round(target, number)
+            counted, finding = _round(target, number, ends_at)
             examples += counted
             if finding:
                 found += 1
@@ -58,8 +58,8 @@ def _until(ends_at: float, rounds: Iterator[tuple[int, Target]]) -> Iterator[tup
     return itertools.takewhile(lambda _: time.monotonic() < ends_at, rounds)
 
 
-def _round(target: Target, number: int) -> tuple[int, str]:
-    """Gives a target its examples; how many those were, and what was found, if anything."""
+def _round(target: Target, number: int, ends_at: float) -> tuple[int, str]:
+    """Gives a target its examples, until the time is over; how many those were, and what was found, if anything."""
     counted, found = 0, ""
 
     @seed(number)
@@ -74,7 +74,7 @@ def _round(target: Target, number: int) -> tuple[int, str]:
     @given(target.examples)
     def check(example: object) -> None:
         nonlocal counted, found
-        if found and not target.shrinks:
+        if time.monotonic() > ends_at or (found and not target.shrinks):
             return
         counted += 1
         try:
