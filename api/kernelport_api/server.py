@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from redis.exceptions import RedisError
 
 from kernelport import metrics
@@ -113,7 +113,8 @@ async def serve(settings: Settings) -> None:
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
     own_methods: Any = Methods(server)  # asking for its health is never one call too many
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
-    reflection.enable_server_reflection(_service_names(), methods)
+    describing: Any = reflection_pb2_grpc
+    describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
     try:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:

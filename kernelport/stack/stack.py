@@ -97,13 +97,14 @@ class Stack:
         self._state_dir = state_dir
         self._flower = flower
         self._embedded_redis = redis_url is None
+        self._default_artifacts = state_dir.absolute() / "artifacts"
         host, _, port = settings.listen.rpartition(":")
         self.settings = replace(
             settings,
             listen=f"{host}:{port if port not in ('', '0') else free_port()}",
             # Loopback is open to every user of the machine.
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
-            artifacts=settings.artifacts or str(state_dir.absolute() / "artifacts"),
+            artifacts=settings.artifacts or str(self._default_artifacts),
         )
         self.deployments = list(deployments)
         self._worker_ids = {name: f"{name}-{os.getpid()}-{secrets.token_hex(3)}" for name in deployments}
@@ -128,6 +129,8 @@ class Stack:
         self._lock_state_dir()
         try:
             self._check_listen()
+            if self.settings.artifacts == str(self._default_artifacts):
+                private_folder(self._default_artifacts)
             self._share_memory()
             if self._embedded_redis:
                 self._start_redis()

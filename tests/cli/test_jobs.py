@@ -122,7 +122,7 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
 
 def test_a_job_is_cancelled_and_resumed(tmp_path: Path) -> None:
     source = tmp_path / "lines.txt"
-    source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 60)
+    source.write_text("This is a sentence that takes a moment to be spoken, as there are many of them.\n" * 150)
     job_id = kernelport("jobs", "submit", source).stdout.strip()
     assert kernelport("jobs", "cancel", job_id, "--reason", "for now").stdout.startswith(f"{job_id}: cancel")
     printed = kernelport("jobs", "watch", job_id, expect=3)
@@ -130,7 +130,7 @@ def test_a_job_is_cancelled_and_resumed(tmp_path: Path) -> None:
     assert (
         kernelport("jobs", "resume", job_id, "--watch")
         .stdout.splitlines()[-1]
-        .startswith(f"{job_id} succeeded: 60 of 60 items")
+        .startswith(f"{job_id} succeeded: 150 of 150 items")
     )
     assert "expected a job that failed" in called("jobs", "resume", job_id, expect=1).stderr
 

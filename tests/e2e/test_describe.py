@@ -100,7 +100,7 @@ def test_a_deployment_without_a_worker_is_unavailable(odd_stack: Stack) -> None:
     assert hurried.policy.request_timeout_s == OWN_LIMIT_S
 
 
-@pytest.mark.parametrize("name", ["nope", "", "IDENTITY-ONNX", "é" * 50_000])
+@pytest.mark.parametrize("name", ["nope", "", "IDENTITY-ONNX", "é" * 200])
 def test_an_unknown_deployment_is_not_found(name: str, client: Client) -> None:
     with pytest.raises(NotFoundError, match="no deployment is named"):
         client.deployment(name)

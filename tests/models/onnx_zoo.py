@@ -4,6 +4,7 @@ Together they take and give every dtype of the contract, in free, fixed, zero-si
 `run_directly` is the answer to compare with: ONNX Runtime with no KernelPort in between.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -368,7 +369,10 @@ def zoo() -> Iterator[ZooModel]:
 
 def run_directly(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """What ONNX Runtime itself answers, with STRING elements as `bytes`."""
-    return run_session(ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]), inputs)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as a worker does: sums depend on it
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return run_session(session, inputs)
 
 
 def run_session(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> dict[str, Array]:
