@@ -109,6 +109,17 @@ def test_a_job_that_cannot_be_read_is_told_and_the_others_are_listed(jobs: JobCa
     assert jobs.get(broken).state == pb.JOB_STATE_SUCCEEDED
 
 
+def test_a_verb_on_a_job_whose_state_is_none_is_told(jobs: JobCalls, redis: Redis) -> None:
+    job_id = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id).id
+    redis.hset(keys.job(job_id), "state", GARBAGE)
+    for verb in (jobs.resume, jobs.cancel, jobs.delete):
+        with pytest.raises(grpc.RpcError) as caught:
+            verb(job_id)
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert "what Redis holds cannot be read" in caught.value.details()
+    redis.hset(keys.job(job_id), "state", "succeeded")
+
+
 def test_no_id_of_a_job_names_another_key(jobs: JobCalls) -> None:
     job = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id)
     for job_id in (f"{job.id}:spec", f"{job.id}\n", "../outside", ""):
