@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -56,6 +56,10 @@ bench-onnx: .venv/installed-bench
 bench-pair: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
 
+## What callers of one deployment feel of the worst that others may send. 15 minutes.
+bench-bounds: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.bounds
+
 ## LuxTTS and the Helion kernels on this machine's GPU, in nine minutes. OPTIONS=--dry takes every step on the CPU.
 bench-gpu: .venv/installed-helion .venv/installed-luxtts .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.gpu $(OPTIONS)
@@ -64,7 +68,8 @@ bench-gpu: .venv/installed-helion .venv/installed-luxtts .venv/installed-bench
 bench-gpu-wheels: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.gpu.wheels
 
-## Minutes of killed, paused and restarted processes under load; then every request is accounted for.
+## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load; then every request is
+## accounted for.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
 
@@ -78,6 +83,10 @@ chaos-jobs: .venv/installed-test .venv/installed-bench
 ## Redis killed on a slow disk, twenty times; then everything acknowledged is looked for. Needs a C compiler. 6 minutes.
 chaos-disk: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.disk
+
+## Minutes of random input for everything that reads what others wrote: `make fuzz OPTIONS='--minutes 60 --seed 7'`.
+fuzz: .venv/installed-fuzz
+	$(BIN)/python -m tests.fuzz $(OPTIONS)
 
 ## Prometheus with our rules on a real stack; needs prometheus and promtool (apt-get install prometheus).
 check-monitoring: .venv/installed-test

@@ -44,11 +44,33 @@ _TLS_OPTIONS = {
     "ssl_check_hostname",
     "ssl_keyfile",
 }
-_ASYNC_CLASS = {
-    Connection: AsyncConnection,
-    SSLConnection: AsyncSSLConnection,
-    UnixDomainSocketConnection: AsyncUnixConnection,
-}
+
+
+class _Sending:
+    """A connection that has been closed is told as such under uvloop, too: it raises RuntimeError then, where the loop
+    of asyncio lets the next read fail."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Sends a command; connects if need be."""
+        try:
+            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise ConnectionError(f"the connection is closed: {error}") from error
+
+
+class _AsyncTcp(_Sending, AsyncConnection):
+    pass
+
+
+class _AsyncTls(_Sending, AsyncSSLConnection):
+    pass
+
+
+class _AsyncUnix(_Sending, AsyncUnixConnection):
+    pass
+
+
+_ASYNC_CLASS = {Connection: _AsyncTcp, SSLConnection: _AsyncTls, UnixDomainSocketConnection: _AsyncUnix}
 # What Redis answers while it starts, is full, fails over or is not set up yet: it passes, or is mended elsewhere.
 _PASSING = {
     "CLUSTERDOWN",

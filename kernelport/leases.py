@@ -13,8 +13,17 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport import keys
-from kernelport.queues import JOB_TASK_NAME, PRIORITY_STEPS, deployment_of, queue_keys
+from kernelport import keys, stored
+from kernelport.queues import (
+    INFER_PRIORITY,
+    JOB_PRIORITY,
+    JOB_TASK_NAME,
+    PRIORITY_STEPS,
+    MessageError,
+    check_message,
+    deployment_of,
+    queue_keys,
+)
 from kernelport.v1.dead_letter_pb2 import Attempt
 
 log = logging.getLogger(__name__)
@@ -71,7 +80,7 @@ def end_leases(redis: Redis, is_dead: Callable[[str], bool]) -> int:
 def _held(redis: Redis) -> Iterator[tuple[str, _Holder]]:
     """The messages that workers have begun with, by delivery tag."""
     found: Any = redis.zrange(keys.UNACKED_INDEX, 0, -1)
-    tags = [tag.decode() for tag in found]
+    tags = list(map(stored.name, found))
     with redis.pipeline(transaction=False) as pipeline:
         for tag in tags:
             pipeline.lindex(keys.attempts(tag), -1)
@@ -82,37 +91,60 @@ def _held(redis: Redis) -> Iterator[tuple[str, _Holder]]:
             yield tag, holder
 
 
-def _runner(batch_id: str, attempt: bytes) -> _Holder:
-    return _Holder(Attempt.FromString(attempt).worker, ("LINDEX", keys.attempts(batch_id), "-1"), attempt)
+def _runner(batch_id: str, value: bytes) -> _Holder | None:
+    key = keys.attempts(batch_id)
+    attempt = stored.readable(Attempt, value, key, stored.MAX_RECORD_BYTES)
+    return None if attempt is None else _Holder(attempt.worker, ("LINDEX", key, "-1"), value)
 
 
 def _bearer(redis: Redis, ticket: str) -> _Holder | None:
     """Who has taken a slice of a job by a ticket."""
-    record: Any = redis.hget(keys.UNACKED, ticket)
-    message, queue = _message(record) if record is not None else ({}, "")
-    deployment = deployment_of(queue)
-    if deployment is None or message["headers"]["task"] != JOB_TASK_NAME:
+    delivered = _delivered(redis, ticket)
+    if delivered is None or delivered.message["headers"]["task"] != JOB_TASK_NAME:
         return None
-    taken: Any = redis.hget(keys.taken_slices(deployment), ticket)
-    if taken is None:
+    key = keys.taken_slices(delivered.deployment)
+    taken: Any = redis.hget(key, ticket)
+    try:
+        return None if taken is None else _Holder(json.loads(taken)["worker"], ("HGET", key, ticket), taken)
+    except (ValueError, KeyError, TypeError, RecursionError):  # the scripts of the job store drop it
         return None
-    return _Holder(json.loads(taken)["worker"], ("HGET", keys.taken_slices(deployment), ticket), taken)
 
 
 def _queue_again(redis: Redis, tag: str, holder: _Holder) -> bool:
-    record: Any = redis.hget(keys.UNACKED, tag)
-    message, queue = _message(record) if record is not None else ({}, "")
-    deployment = deployment_of(queue)
-    if deployment is None:
+    delivered = _delivered(redis, tag)
+    if delivered is None:
         return False
-    to = queue_keys(deployment)[PRIORITY_STEPS.index(message["properties"]["priority"])]
+    priority = JOB_PRIORITY if delivered.message["headers"]["task"] == JOB_TASK_NAME else INFER_PRIORITY
+    to = queue_keys(delivered.deployment)[PRIORITY_STEPS.index(priority)]
     command, key, argument = holder.read
     known = [keys.UNACKED, keys.UNACKED_INDEX, to, key]
-    values = [tag, record, json.dumps(message), command, argument, holder.value]
+    values: list[str | bytes] = [tag, delivered.record, json.dumps(delivered.message), command, argument, holder.value]
     return bool(redis.eval(_QUEUE_AGAIN, len(known), *known, *values))
 
 
-def _message(record: bytes) -> tuple[dict[str, Any], str]:
-    """A delivered message as kombu keeps it, and the queue that it came from."""
-    message, _, queue = json.loads(record)
-    return message, queue
+@dataclass(frozen=True)
+class _Delivered:
+    """A delivered message.
+
+    Attributes:
+        record: as kombu keeps it.
+        deployment: whose queue it came from.
+    """
+
+    record: bytes
+    message: dict[str, Any]
+    deployment: str
+
+
+def _delivered(redis: Redis, tag: str) -> _Delivered | None:
+    """The message under a delivery tag; None when there is none, or none of ours: kombu's transport drops it then."""
+    record: Any = redis.hget(keys.UNACKED, tag)
+    if record is None:
+        return None
+    try:
+        message, _, queue = json.loads(record)
+        check_message(message)
+        deployment = deployment_of(queue)
+    except (MessageError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return None if deployment is None else _Delivered(record, message, deployment)

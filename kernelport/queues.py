@@ -176,11 +176,20 @@ def check_entry(entry: bytes) -> dict[str, Any]:
         raise MessageError(f"expected at most {LARGEST_ENTRY_BYTES:,} bytes, got {len(entry):,}")
     try:
         message = json.loads(entry)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{type(error).__name__}: {error}"[:200]) from error
+    check_message(message)
+    return message  # type: ignore[no-any-return]
+
+
+def check_message(message: Any) -> None:
+    """Raises MessageError when the envelope of a message is none of ours."""
+    try:
         tag = message["properties"]["delivery_tag"]
         serialization = message["content-type"], message["properties"]["body_encoding"]
         way = message["properties"]["delivery_info"]
         route, task = (way["exchange"], way["routing_key"]), message["headers"]["task"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError) as error:
         raise MessageError(f"{type(error).__name__}: {error}"[:200]) from error
     if not _is_id(tag):
         raise MessageError(f"properties.delivery_tag: expected an id, got {tag!r:.200}")
@@ -190,7 +199,6 @@ def check_entry(entry: bytes) -> dict[str, Any]:
         raise MessageError(f"expected msgpack in base64, got {serialization!r:.200}")
     if route[0] != "" or not isinstance(route[1], str):
         raise MessageError(f"properties.delivery_info: expected a queue, got {route!r:.200}")
-    return message  # type: ignore[no-any-return]
 
 
 def read_message(entry: bytes) -> QueuedTask:

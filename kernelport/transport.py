@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from kernelport import keys
 from kernelport.connections import RETRY_S, outage, passes
-from kernelport.queues import MessageError, check_entry, deployment_of
+from kernelport.queues import MessageError, check_entry, check_message, deployment_of
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,19 @@ class Channel(kombu_redis.Channel):
         except _UNREADABLE:
             log.exception("dropped an entry of a queue that cannot be read")
             raise Empty from None
+
+    def _do_restore_message(
+        self, payload: Any, exchange: Any, routing_key: Any, pipe: Any, leftmost: bool = False
+    ) -> None:
+        """Puts a message back that is one of ours; any other is dropped."""
+        try:
+            check_message(payload)
+            if exchange != "" or not isinstance(routing_key, str):
+                raise MessageError(f"expected a queue, got {(exchange, routing_key)!r:.200}")
+        except MessageError as error:
+            log.error("dropped the record of a delivery that cannot be read: %s", error)
+            return
+        super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
         try:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -29,7 +30,17 @@ FULL_SHARE = 0.9
 # The drain rate is measured over this long.
 RATE_WINDOW_S = 5.0
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 60.0
-_NOTHING = Load()
+
+
+@dataclass
+class _Waiting:
+    """What waits at other front doors: sums of what they say, which may be more than a field of a message holds."""
+
+    requests: int = 0
+    bytes: int = 0
+
+
+_NOTHING = _Waiting()
 
 
 class Drain:
@@ -59,7 +70,7 @@ class Admission:
         self._front_door = front_door
         # Of the deployments that anything has ever come for here, and that any front door tells about.
         self._here: dict[str, Load] = {}
-        self._elsewhere: dict[str, Load] = {}
+        self._elsewhere: dict[str, _Waiting] = {}
         self._drain: defaultdict[str, Drain] = defaultdict(Drain)
         self._redis_is_full = False
 
@@ -130,10 +141,10 @@ class Admission:
         dead = [name for name, value in zip(others, values, strict=True) if value is None]
         if dead:
             await self._redis.srem(keys.FRONT_DOORS, *dead)
-        elsewhere: dict[str, Load] = {}
+        elsewhere: dict[str, _Waiting] = {}
         for record in stored.messages(FrontDoorRecord, values, keys.front_door("*")):
             for load in record.loads:
-                there = elsewhere.setdefault(load.deployment, Load())
+                there = elsewhere.setdefault(load.deployment, _Waiting())
                 there.requests += load.requests
                 there.bytes += load.bytes
         self._elsewhere = elsewhere

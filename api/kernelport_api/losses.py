@@ -5,6 +5,7 @@ import time
 
 from redis import Redis
 
+from kernelport import keys
 from kernelport.jobs.background import Background
 from kernelport.leases import end_leases
 from kernelport.registry import workers_now
@@ -27,10 +28,12 @@ class Losses(Background):
         self._sure_at = math.inf
 
     def _work(self) -> None:
+        # Heartbeats are writes. A Redis that takes none has heard of nobody: then this raises.
+        self._redis.set(keys.PROBE, "", ex=keys.PROBE_TTL_S)
         live = {record.worker.id for record in workers_now(self._redis)}
         now = time.monotonic()
         if now - self._looked_at > self._heartbeat_ttl_s / 2:
-            # Redis may have been away, and has heard of nobody meanwhile.
+            # Redis may have been away, or refused, and has heard of nobody meanwhile.
             self._sure_at = now + self._heartbeat_ttl_s
         self._looked_at = now
         if now >= self._sure_at:

@@ -149,7 +149,7 @@ class Finisher(Background):
 
     def _voices(self, job_id: str) -> dict[str, str]:
         pinned: Any = self._redis.hgetall(keys.job_voices(job_id))
-        return {name.decode(): value[:SHA256_DIGITS].decode() for name, value in pinned.items()}
+        return {stored.name(name): stored.name(value[:SHA256_DIGITS]) for name, value in pinned.items()}
 
     def _spec(self, job_id: str) -> JobSpec:
         value: Any = self._redis.get(keys.job(job_id, "spec"))

@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import keys, tensors, voices
+from kernelport import keys, stored, tensors, voices
 from kernelport.jobs import scripts
 from kernelport.v1.inference_pb2 import STRING, U8, Tensor
 from kernelport.v1.voice_pb2 import Voice
@@ -54,7 +54,9 @@ class JobVoices:
         value: bytes | None = self._redis.hget(keys.job_voices(self._job), name)  # type: ignore[assignment]
         if value is None:
             return None
-        return Voice(name=name, sha256=value[:SHA256_DIGITS].decode(), transcript=value[SHA256_DIGITS:].decode())
+        return Voice(
+            name=name, sha256=stored.name(value[:SHA256_DIGITS]), transcript=stored.name(value[SHA256_DIGITS:])
+        )
 
     def _pin(self, name: str) -> Voice | None:
         names = [name]

@@ -10,6 +10,8 @@ from redis import Redis
 
 from kernelport import keys
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
+from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
+from kernelport.queues import job_message, job_queue_key
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.data_plane.conftest import Plane
@@ -62,6 +64,39 @@ def test_records_of_others_end_no_process_and_touch_no_file(stack: Stack, jobs: 
         redis.zrem(keys.JOBS, "../outside", GARBAGE)
 
 
+@pytest.mark.parametrize(
+    "taken",
+    [
+        GARBAGE,
+        b"[]",
+        b'{"job": "x"}',
+        b'{"job": "x", "worker": "w", "attempt": "a", "slice": [0, 0, 1e18, 1]}',
+        b'{"job": "x", "worker": "w", "attempt": "a", "slice": {}}',
+    ],
+)
+def test_a_slice_that_nobody_took_is_dropped_and_jobs_go_on(taken: bytes, jobs: JobCalls, redis: Redis) -> None:
+    redis.hset(keys.taken_slices(MODEL), "forged", taken)
+    redis.lpush(job_queue_key(MODEL), job_message(MODEL, "forged"))
+    wait_for(lambda: not redis.hexists(keys.taken_slices(MODEL), "forged"))
+    assert jobs.wait(jobs.submit(MODEL, [tiny("a")]).id).state == pb.JOB_STATE_SUCCEEDED
+
+
+def test_counts_that_no_field_holds_end_no_front_door(stack: Stack, jobs: JobCalls, redis: Redis) -> None:
+    pid, name = stack.children["front-door"].pid, next(iter(redis.smembers(keys.FRONT_DOORS))).decode()
+    full = Load(deployment="other", requests=2**64 - 1, bytes=2**64 - 1)
+    redis.set(keys.front_door("forged"), FrontDoorRecord(name="forged", loads=[full, full]).SerializeToString())
+    try:
+        redis.sadd(keys.FRONT_DOORS, "forged")
+        for _ in range(2):  # its next heartbeat but one: it has read the record by then
+            before = redis.pttl(keys.front_door(name))
+            wait_for(lambda before=before: redis.pttl(keys.front_door(name)) > before)  # type: ignore[misc]
+        assert jobs.stub.ListJobs(pb.ListJobsRequest(page_size=1))
+        assert stack.children["front-door"].pid == pid
+    finally:
+        redis.delete(keys.front_door("forged"))
+        redis.srem(keys.FRONT_DOORS, "forged")
+
+
 def test_a_job_that_cannot_be_read_is_told_and_the_others_are_listed(jobs: JobCalls, redis: Redis) -> None:
     kept, broken = (jobs.wait(jobs.submit(MODEL, [tiny("a")]).id).id for _ in range(2))
     for field, value in (("state", b"x"), ("spec", GARBAGE), ("items", b"-1"), ("reason", GARBAGE)):
@@ -76,6 +111,17 @@ def test_a_job_that_cannot_be_read_is_told_and_the_others_are_listed(jobs: JobCa
         assert "what Redis holds cannot be read" in caught.value.details()
         redis.hset(keys.job(broken), field, before)  # type: ignore[arg-type]
     assert jobs.get(broken).state == pb.JOB_STATE_SUCCEEDED
+
+
+def test_a_verb_on_a_job_whose_state_is_none_is_told(jobs: JobCalls, redis: Redis) -> None:
+    job_id = jobs.wait(jobs.submit(MODEL, [tiny("a")]).id).id
+    redis.hset(keys.job(job_id), "state", GARBAGE)
+    for verb in (jobs.resume, jobs.cancel, jobs.delete):
+        with pytest.raises(grpc.RpcError) as caught:
+            verb(job_id)
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert "what Redis holds cannot be read" in caught.value.details()
+    redis.hset(keys.job(job_id), "state", "succeeded")
 
 
 def test_no_id_of_a_job_names_another_key(jobs: JobCalls) -> None:

@@ -1,5 +1,6 @@
 """A short chaos run whose counts must add up, and a verdict that does notice when they do not."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
 from kernelport_ops.chaos.excuses import excuse
 from kernelport_ops.chaos.memory import Samples, growth
-from kernelport_ops.chaos.plan import Kind, plan
+from kernelport_ops.chaos.plan import OF_REDIS, REFUSALS, Kind, plan
 from kernelport_ops.chaos.records import OK, Call, Event, Run
 from kernelport_ops.chaos.run import run
 from kernelport_ops.chaos.tap import Tap
@@ -21,9 +22,11 @@ OF_TIME = {"a killed worker's requests are back within the lease and 10 s"}
 
 
 def test_in_a_short_storm_every_request_is_accounted_for(tmp_path: Path) -> None:
-    outcome = run(tmp_path / "run", SECONDS, seed=3, workers=2, lease_s=LEASE_S, tell=lambda line: None)
+    outcome = run(tmp_path / "run", SECONDS, seed=7, workers=2, lease_s=LEASE_S, tell=lambda line: None)
     evidence = outcome.evidence
-    assert {event.kind for event in evidence.events} >= {Kind.KILL_WORKER, Kind.KILL_FRONT_DOOR, Kind.KILL_REDIS}
+    kinds = {event.kind for event in evidence.events}
+    assert kinds >= {Kind.KILL_WORKER, Kind.KILL_FRONT_DOOR, Kind.KILL_REDIS}
+    assert kinds & REFUSALS
     assert sum(call.code == OK for call in evidence.calls) > 50
     assert any(call.kind == "steady" and call.code == OK for call in evidence.calls)
     broken = {p.name: p.broken_by for p in judge(evidence) if not p.kept and p.name not in OF_TIME}
@@ -34,8 +37,13 @@ def test_a_plan_depends_on_its_seed_alone_and_has_every_kind() -> None:
     steps = plan(5, 60.0, workers=3, lease_s=4.0)
     assert steps == plan(5, 60.0, workers=3, lease_s=4.0)
     assert steps != plan(6, 60.0, workers=3, lease_s=4.0)
-    assert {step.kind for step in plan(5, SECONDS, workers=3, lease_s=4.0)} == set(Kind)
+    assert {step.kind for step in plan(5, 90.0, workers=3, lease_s=4.0)} == set(Kind)
     assert all(0 < step.at_s < 60 and step.pause_s > 4.0 for step in steps)
+
+
+def test_what_hits_redis_comes_one_after_the_other() -> None:
+    steps = [step for step in plan(5, 90.0, workers=3, lease_s=4.0) if step.kind in OF_REDIS]
+    assert all(first.at_s + first.pause_s < second.at_s for first, second in itertools.pairwise(steps))
 
 
 CALL = Call(1, "small", "", 100.0, 101.0, 60.0, OK, token=7)
@@ -43,6 +51,7 @@ RUN = Run(1, 11, 7, 100.1, 100.2)
 CALM = Evidence([CALL], {1: [RUN]}, [], [], {}, [], [], lease_s=4.0, max_attempts=3)
 NAMED = replace(CALL, request_id="id-1")
 KILL = Event(Kind.KILL_WORKER, "chaos-0", 11, 100.15, 102.0)
+REFUSED = Event(Kind.OOM, "redis", 1, 100.5, 101.5)
 CUT_OFF = Event(Kind.KILL_FRONT_DOOR, "front-door", 1, 100.5, 101.0)
 
 
@@ -78,6 +87,14 @@ def test_a_calm_run_keeps_every_promise() -> None:
             replace(CALM, calls=[replace(CALL, kind="steady")], runs={1: [RUN, RUN]}),
             "a task five times as long as the lease runs once",
         ),
+        (
+            replace(CALM, calls=[replace(CALL, ended=104.0)], events=[REFUSED]),
+            "work is taken up within 2 s of Redis's taking writes again",
+        ),
+        (
+            replace(CALM, calls=[replace(CALL, ended=102.0), replace(CALL, ended=110.0)], events=[REFUSED]),
+            "what was in flight when Redis refused is answered within 8 s of its end",
+        ),
         (replace(CALM, left_behind={"kp:unacked": 1}), "nothing is left in a queue or delivered and open"),
         (replace(CALM, lasting_keys=["kp:claim:1"]), "every Redis key expires or is a permanent one"),
         (replace(CALM, events=[replace(KILL, until=None)]), "everything that was hit serves again"),
@@ -99,6 +116,8 @@ def test_a_broken_promise_is_named(evidence: Evidence, broken: str) -> None:
             "kill-front-door",
         ),
         ("UNAVAILABLE", "Socket closed", [replace(CUT_OFF, at=50.0, until=51.0)], None),
+        ("RESOURCE_EXHAUSTED", '"chaos" is full: Redis is near its memory limit', [REFUSED], "redis-oom"),
+        ("RESOURCE_EXHAUSTED", "the queue is full: Redis is out of memory", [KILL], None),
         ("DEADLINE_EXCEEDED", "", [KILL], None),
         ("INTERNAL", "given up as dead letter 1", [KILL], None),
         ("INTERNAL", "the request's data is gone from Redis", [KILL], None),

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -69,12 +69,13 @@ class JobStore:
         """
         answer, *stage = await self.run(name, job_id, *arguments)
         if answer == b"refused":
-            raise await self.refusal(verb, stage[0].decode(), job_id)
+            raise await self.refusal(verb, stage[0], job_id)
         if answer == b"moved":
             raise AbortedError(f'job_id: somebody else changes job "{job_id}" at the same time; try again')
 
-    async def refusal(self, verb: Verb, stage: Stage, job_id: str) -> KernelPortError:
-        """The error of a call that a job's stage does not allow."""
+    async def refusal(self, verb: Verb, told: bytes, job_id: str) -> KernelPortError:
+        """The error of a call that a job's stage, as a script has told it, does not allow."""
+        stage = cast(Stage, stored.name(told))
         record = await self.find(job_id)
         if stage == "gone" or record is None:
             return _no_job(job_id)
@@ -140,7 +141,7 @@ class JobStore:
         """
         value = await reached(self.redis.get(keys.job(job_id, "spec")))
         if value is None:
-            raise await self.refusal("add", "deleting", job_id)
+            raise await self.refusal("add", b"deleting", job_id)
         return stored.message(pb.JobSpec, value, keys.job(job_id, "spec"))
 
     async def jobs(

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from kernelport import keys, tracing
+from kernelport import keys, stored, tracing
 from kernelport.artifacts import Artifacts
 from kernelport.deployments import Deployment, DeploymentTable
 from kernelport.digests import running_digests
@@ -117,7 +117,7 @@ class Submission:
         )
         if known and not (known[0] == digest or (known[0] is None and known[1] == _digest(request))):
             raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another spec')
-        return await self._store.get(found.decode()), bool(known)
+        return await self._store.get(stored.name(found)), bool(known)
 
     async def adder(self, job_id: str, repeated: bool) -> "Adder":
         """What adds items to a job.
@@ -260,7 +260,7 @@ class Adder:
         if items[skipped:] and self._job.is_sealed:
             if self._repeated:
                 raise self._other_items(f"it has {there}, not {place + len(items)} or more")
-            raise await self._store.refusal("add", "sealed", self._job_id)
+            raise await self._store.refusal("add", b"sealed", self._job_id)
         digests = await self._digests(place, items, skipped)
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
@@ -309,7 +309,7 @@ class Adder:
             case b"duplicate":
                 raise _duplicate(items[int(details[0])].id)
             case b"refused":
-                raise await self._store.refusal("add", details[0].decode(), self._job_id)
+                raise await self._store.refusal("add", details[0], self._job_id)
             case b"moved":
                 raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}": it has {int(details[0])}')
         self._stored += len(items)

@@ -159,6 +159,31 @@ local function run_again(job, most)
   settle(job)
 end
 
+-- Whether a decoded value is a slice of the job's page, as it is now.
+local function is_slice(job, slice)
+  if type(slice) ~= 'table' then return false end
+  for i = 1, 4 do
+    if type(slice[i]) ~= 'number' then return false end
+  end
+  local states = redis.call('HGET', job_key(job, 'states'), whole(slice[1]))
+  return states and slice[2] >= 0 and slice[3] >= 0 and slice[2] + slice[3] <= #states
+    and (slice[5] == nil or type(slice[5]) == 'table') and (slice[6] == nil or type(slice[6]) == 'number')
+end
+
+-- What the bearer of a ticket holds, and the same as JSON. What is no such record, or is of a job that is gone, is
+-- dropped.
+local function held_by(deployment, ticket)
+  local json = redis.call('HGET', taken_key(deployment), ticket)
+  if not json then return nil end
+  local is_json, held = pcall(cjson.decode, json)
+  if is_json and type(held) == 'table' and type(held.job) == 'string' and type(held.worker) == 'string'
+    and type(held.attempt) == 'string' and is_slice(held.job, held.slice) then
+    return held, json
+  end
+  redis.call('HDEL', taken_key(deployment), ticket)
+  return nil
+end
+
 -- A worker died over what it held: its items wait again, each by itself, so that one cannot take the others along. Only
 -- a death over a single item is held against it: of several, nobody knows whose doing it was.
 local function put_back(deployment, ticket, held)

@@ -3,8 +3,7 @@
 --       audio and backend time (microseconds), bytes of output, useful and padded cost.
 -- Returns false when it was too late; else the job's state.
 local deployment, ticket, attempt, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local json = redis.call('HGET', taken_key(deployment), ticket)
-local held = json and cjson.decode(json)
+local held = held_by(deployment, ticket)
 if held and held.attempt ~= attempt then return false end
 redis.call('ZREM', UNACKED_INDEX, ticket)
 redis.call('HDEL', UNACKED, ticket)

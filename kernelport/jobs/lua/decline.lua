@@ -3,6 +3,6 @@ local deployment, ticket = ARGV[1], ARGV[2]
 redis.call('ZREM', UNACKED_INDEX, ticket)
 redis.call('HDEL', UNACKED, ticket)
 if redis.call('SREM', queued_key(deployment), ticket) == 0 then
-  local json = redis.call('HGET', taken_key(deployment), ticket)
-  if json then put_back(deployment, ticket, cjson.decode(json)) end
+  local held = held_by(deployment, ticket)
+  if held then put_back(deployment, ticket, held) end
 end

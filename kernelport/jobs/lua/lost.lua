@@ -23,7 +23,8 @@ for _, ticket in ipairs(redis.call('SMEMBERS', queued_key(deployment))) do
 end
 for _, ticket in ipairs(redis.call('HKEYS', taken_key(deployment))) do
   look(ticket, function()
-    put_back(deployment, ticket, cjson.decode(redis.call('HGET', taken_key(deployment), ticket)))
+    local held = held_by(deployment, ticket)
+    if held then put_back(deployment, ticket, held) end
   end)
 end
 return new

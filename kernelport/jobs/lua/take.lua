@@ -13,9 +13,8 @@ local function told(held, json)
 end
 
 if redis.call('SREM', queued_key(deployment), ticket) == 0 then
-  local json = redis.call('HGET', taken_key(deployment), ticket)
-  if not json then return false end
-  local held = cjson.decode(json)
+  local held, json = held_by(deployment, ticket)
+  if not held then return false end
   -- The same attempt again: the worker did not hear back, and repeats itself.
   if held.attempt == attempt then return told(held, json) end
   put_back(deployment, ticket, held)

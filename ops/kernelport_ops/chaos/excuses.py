@@ -30,6 +30,8 @@ def excuse(call: Call, events: Sequence[Event], runs: int, max_attempts: int) ->
         case "RESOURCE_EXHAUSTED" if "requests wait" in call.message:
             full = _felt(call, events, {Kind.FULL_QUEUE}, _QUEUE_DRAINED_S)
             return full or _felt(call, events, OF_FRONT_DOOR | OF_REDIS | OF_WORKER, _QUEUE_DRAINED_S)
+        case "RESOURCE_EXHAUSTED" if "memory" in call.message:
+            return _felt(call, events, {Kind.OOM}, _REDIS_USED_S)
         case "DEADLINE_EXCEEDED" if call.kind == "short" and call.ended - call.started >= _EARLY * call.deadline_s:
             return "deadline"
         case "CANCELLED" if call.kind == "hang-up":

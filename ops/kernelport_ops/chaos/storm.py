@@ -1,4 +1,4 @@
-"""Carries out a plan: signals to real processes, and a note of when what they hit was back at work."""
+"""Carries out a plan: signals to real processes and a Redis that refuses, and when what was hit was back at work."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from kernelport_ops.chaos.plan import OF_FRONT_DOOR, OF_REDIS, PAUSES, Kind, Step
+from kernelport_ops.chaos.plan import OF_FRONT_DOOR, OF_REDIS, PAUSES, REFUSALS, Kind, Step
 from kernelport_ops.chaos.records import Event
 from kernelport_ops.chaos.system import FRONT_DOOR, REDIS, System, wait_until
 
@@ -66,9 +66,12 @@ class Storm:
             return
         event = Event(step.kind, name, pid, time.time())
         self.events.append(event)
-        number = signal.SIGSTOP if step.kind in PAUSES else _SIGNALS[step.kind]
-        with contextlib.suppress(ProcessLookupError):  # it died this very moment, and starts again
-            os.kill(pid, number)
+        if step.kind in REFUSALS:
+            self._system.refusals.begin(step.kind)
+        else:
+            number = signal.SIGSTOP if step.kind in PAUSES else _SIGNALS[step.kind]
+            with contextlib.suppress(ProcessLookupError):  # it died this very moment, and starts again
+                os.kill(pid, number)
         watcher = threading.Thread(target=self._watch, args=(event, step.pause_s), daemon=True)
         self._watchers.append(watcher)
         watcher.start()
@@ -85,6 +88,11 @@ class Storm:
         return self._system.workers[step.worker]
 
     def _watch(self, event: Event, pause_s: float) -> None:
+        if event.kind in REFUSALS:
+            self._calm.wait(pause_s)
+            self._system.refusals.end(event.kind)
+            event.until = time.time()
+            return
         if event.kind in PAUSES:
             self._calm.wait(pause_s)
             with contextlib.suppress(ProcessLookupError):

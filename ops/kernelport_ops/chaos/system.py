@@ -20,7 +20,10 @@ from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.settings import Settings
 from kernelport.stack import Stack
 from kernelport.stack.processes import Child
+from kernelport.stack.redis_server import find_redis_server, redis_command
+from kernelport.stack.stack import free_port
 from kernelport.stack.worker_command import worker_command
+from kernelport_ops.chaos.refusals import Gate, Refusals
 
 DEPLOYMENT = "chaos"
 # Long tasks have a deployment and a worker of their own, which nobody kills or pauses.
@@ -66,8 +69,12 @@ class System:
             stop_s=STOP_S,
             **changes,
         )
-        self.stack = Stack(settings, [], folder / "state")
-        self.redis = connect(self.stack.settings.redis_url, REDIS_TIMEOUT_S)
+        port = free_port()
+        self._redis_command = redis_command(find_redis_server(), port, folder / "redis")
+        self._gate = Gate(port)
+        self.stack = Stack(settings, [], folder / "state", f"redis://127.0.0.1:{self._gate.port}/0")
+        self.redis = connect(f"redis://127.0.0.1:{port}/0", REDIS_TIMEOUT_S)
+        self.refusals = Refusals(self.redis, self._gate, folder / "redis")
         self.workers = [f"{DEPLOYMENT}-{index}" for index in range(workers)]
         self._own: dict[str, Child] = {}
         self.callers: dict[str, Child] = {}
@@ -84,12 +91,16 @@ class System:
         Raises:
             ChaosError: when a process does not serve in time; with the end of its log.
         """
+        self._gate.start()
+        (self.folder / "redis").mkdir()
+        self._own[REDIS] = Child(REDIS, self._redis_command, os.environ, self.folder / "redis.log")
+        self._own[REDIS].start()
+        self._wait_for(REDIS)
         self.stack.start()
         for name in (*self.workers, f"{STEADY}-0"):
             self._own[name] = self._start_worker(name)
-        for name, child in self.served.items():
-            if not wait_until(lambda name=name: self.is_back(name), START_S):  # type: ignore[misc]
-                raise ChaosError(f"{name} does not serve after {START_S:g} s; its log ends:\n{child.log_tail()}")
+        for name in self.served:
+            self._wait_for(name)
 
     def start_callers(self, name: str, deployment: str, **options: Any) -> Child:
         """Starts a process of callers; `options` are those of its command."""
@@ -128,13 +139,18 @@ class System:
 
     def stop(self) -> None:
         """Stops every process, callers first."""
+        redis = self._own.pop(REDIS, None)
         own = [*self.callers.values(), *self._own.values()]
         for child in own:
             child.terminate()
         for child in own:
             child.join(STOP_S + 5)
         self.stack.stop()
+        if redis is not None:
+            redis.terminate()
+            redis.join(STOP_S)
         self.redis.close()
+        self._gate.stop()
 
     def __enter__(self) -> Self:
         try:
@@ -148,6 +164,11 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _wait_for(self, name: str) -> None:
+        if not wait_until(lambda: self.is_back(name), START_S):
+            tail = self.served[name].log_tail()
+            raise ChaosError(f"{name} does not serve after {START_S:g} s; its log ends:\n{tail}")
 
     def _start_worker(self, name: str) -> Child:
         settings = replace(self.stack.settings, worker_id=name)

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kernelport_ops.chaos.excuses import excuse
-from kernelport_ops.chaos.plan import OF_WORKER, Kind
+from kernelport_ops.chaos.plan import OF_WORKER, REFUSALS, Kind
 from kernelport_ops.chaos.records import OK, Call, Event, Run
 
 # A killed worker's requests run again within the lease and this many seconds.
 RECOVERY_S = 10.0
+# After Redis has refused, new work is answered within the one, and what was in flight within the other, in seconds.
+TAKEN_UP_S, ANSWERED_S = 2.0, 8.0
 _EXAMPLES = 5
 _IMPATIENT = {"short", "hang-up"}
 
@@ -66,6 +68,8 @@ def judge(evidence: Evidence) -> list[Promise]:
         _one_reply,
         _one_result,
         _recovered,
+        _taken_up,
+        _answered_after_refusal,
         _long_tasks,
         _nothing_left,
         _keys,
@@ -133,7 +137,7 @@ def _recovered(evidence: Evidence) -> Promise:
             if took_s is None:
                 continue
             count, longest = count + 1, max(longest, took_s)
-            allowed_s = evidence.lease_s + RECOVERY_S + _held_up_s(event, took_s, evidence)
+            allowed_s = evidence.lease_s + RECOVERY_S + _held_up_s(event, event.at, event.at + took_s, evidence)
             if took_s > allowed_s:
                 slow.append(f"{number}: back {took_s:.1f} s after {event.target} was killed, allowed {allowed_s:.1f} s")
     name = f"a killed worker's requests are back within the lease and {RECOVERY_S:g} s"
@@ -149,16 +153,50 @@ def _recovery_s(event: Event, runs: Sequence[Run], calls: Sequence[Call]) -> flo
     return (waited_until if again is None else min(again, waited_until)) - event.at
 
 
-def _held_up_s(kill: Event, took_s: float, evidence: Evidence) -> float:
-    """Seconds that other events may have added: their own, and a lease where the next worker was hit too."""
-    ended = kill.at + took_s
+def _held_up_s(cause: Event, started: float, ended: float, evidence: Evidence) -> float:
+    """Seconds between two times that other events than the cause may have added: their own, and a lease where the next
+    worker was hit too.
+    """
     held_up_s = 0.0
     for event in evidence.events:
-        if event is kill or not event.touches(kill.at, ended):
+        if event is cause or not event.touches(started, ended):
             continue
-        held_up_s += min(ended, event.until or ended) - max(kill.at, event.at)
+        held_up_s += min(ended, event.until or ended) - max(started, event.at)
         held_up_s += evidence.lease_s if event.kind in OF_WORKER else 0.0
     return held_up_s
+
+
+def _refusals(evidence: Evidence) -> list[tuple[Event, float]]:
+    """The times in which Redis answered with errors, each with its end."""
+    return [(event, event.until) for event in evidence.events if event.kind in REFUSALS and event.until is not None]
+
+
+def _taken_up(evidence: Evidence) -> Promise:
+    slow, longest, refusals = [], 0.0, _refusals(evidence)
+    for event, until in refusals:
+        answered = min((call.ended for call in evidence.calls if call.code == OK and call.ended >= until), default=None)
+        if answered is None:
+            slow.append(f"{event.kind}: nothing was answered after it")
+            continue
+        longest = max(longest, answered - until)
+        if answered - until > TAKEN_UP_S + _held_up_s(event, until, answered, evidence):
+            slow.append(f"{event.kind}: the first answer after {answered - until:.1f} s")
+    name = f"work is taken up within {TAKEN_UP_S:g} s of Redis's taking writes again"
+    return Promise(name, f"{len(refusals)} times, the last after {longest:.1f} s", slow[:_EXAMPLES])
+
+
+def _answered_after_refusal(evidence: Evidence) -> Promise:
+    slow, longest, count = [], 0.0, 0
+    for event, until in _refusals(evidence):
+        for call in evidence.calls:
+            if call.kind == "steady" or not call.started < event.at < until < call.ended:
+                continue
+            took_s = call.ended - until
+            count, longest = count + 1, max(longest, took_s)
+            if took_s > ANSWERED_S + _held_up_s(event, until, call.ended, evidence):
+                slow.append(f"{call.number} ({call.kind}): ended {took_s:.1f} s after {event.kind}")
+    name = f"what was in flight when Redis refused is answered within {ANSWERED_S:g} s of its end"
+    return Promise(name, f"{count} calls, the last after {longest:.1f} s", slow[:_EXAMPLES])
 
 
 def _long_tasks(evidence: Evidence) -> Promise:

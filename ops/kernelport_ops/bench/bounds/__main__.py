@@ -1,0 +1,195 @@
+"""`python -m kernelport_ops.bench.bounds`: one deployment's callers, with and without the worst input beside them.
+
+They call at half of the rate at which the stack is saturated, in an open loop. Beside each input they are measured with
+it and without it in turn, in the same run; what every process holds in memory is read before and after.
+"""
+
+import asyncio
+import json
+import shutil
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import click
+import grpc
+import yaml
+from rich.console import Console
+
+from kernelport.connections import connect_async
+from kernelport.settings import Settings, bundled_deployments
+from kernelport.stack import Stack, StackError
+from kernelport_ops.bench.bounds.inputs import LOADED, SPEECH, Send, Sender, worst_inputs
+from kernelport_ops.bench.bounds.open_loop import SHAPE, Felt
+from kernelport_ops.bench.cells import F32_BYTES, Job
+from kernelport_ops.bench.generator import Generator
+from kernelport_ops.bench.machine import describe_machine
+from kernelport_ops.bench.processes import BenchError
+from kernelport_ops.bench.report import number, write_json
+from kernelport_ops.bench.systems import START_TIMEOUT_S
+from kernelport_ops.bench.terminal import new_console, prepare_process, progress_bar
+from kernelport_ops.chaos.memory import resident_bytes
+
+QUIET = "quiet"
+SATURATING_CALLERS, OF_SATURATION = 16, 0.5
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What was felt beside one input.
+
+    Attributes:
+        without, beside: without and beside the input, one of each a round.
+        endings: how many calls of the input ended in which way.
+        before, after: resident bytes by process.
+    """
+
+    name: str
+    without: list[Felt]
+    beside: list[Felt]
+    endings: Mapping[str, int]
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Stack]:
+    """A stack with one worker a deployment."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    models = bundled_deployments().parent / "models"
+    identity = {"backend": "onnx", "image": "none", "device": "cpu", "manifest": str(models / "sample-manifest.yaml")}
+    speech = {
+        **identity,
+        "manifest": str(models / "hibari-manifest.yaml"),
+        "pipeline": "kernelport_workers.pipelines.hibari:HibariPipeline",
+    }
+    file = folder / "deployments.yaml"
+    file.write_text(yaml.safe_dump({"deployments": {QUIET: identity, LOADED: identity, SPEECH: speech}}))
+    settings = replace(Settings(), listen="127.0.0.1:0", deployments_file=file.absolute())
+    with Stack(settings, [QUIET, LOADED, SPEECH], folder / "state") as stack:
+        stack.wait_ready(START_TIMEOUT_S)
+        yield stack
+
+
+def saturation(stack: Stack, seconds: float) -> float:
+    """Calls a second when callers wait for nothing but their answers."""
+    job = Job(
+        transport="grpc",
+        target=stack.target,
+        model=QUIET,
+        shape=list(SHAPE),
+        answer_bytes=F32_BYTES * 4,
+        concurrency=SATURATING_CALLERS,
+        seconds=seconds,
+    )
+    with Generator() as generator:
+        return generator.run(job).per_second
+
+
+async def compare(stack: Stack, name: str, send: Send, rate: float, seconds: float, rounds: int) -> Beside:
+    """Measures the callers without and beside an input in turn."""
+    redis = connect_async(stack.settings.redis_url, None)
+    async with grpc.aio.insecure_channel(stack.target) as channel:
+        sender = Sender(channel, redis)
+        before, without, beside = _memory(stack), [], []
+        for _ in range(rounds):
+            without.append(await _felt(stack, rate, seconds))
+            sending = asyncio.create_task(_keep_sending(send, sender))
+            beside.append(await _felt(stack, rate, seconds))
+            sending.cancel()
+            await asyncio.wait([sending])
+            if not sending.cancelled() and (error := sending.exception()):
+                raise error
+            await sender.clear()
+        found = Beside(name, without, beside, dict(sender.endings), before, _memory(stack))
+    await redis.aclose()
+    return found
+
+
+async def _keep_sending(send: Send, sender: Sender) -> None:
+    while True:
+        await send(sender)
+
+
+async def _felt(stack: Stack, rate: float, seconds: float) -> Felt:
+    options = {"target": stack.target, "model": QUIET, "rate": rate, "seconds": seconds}
+    arguments = [part for option, value in options.items() for part in (f"--{option}", str(value))]
+    command = [sys.executable, "-m", "kernelport_ops.bench.bounds.open_loop", *arguments]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise BenchError(f"the callers ended with code {process.returncode}; see above")
+    return Felt(**json.loads(said))
+
+
+def _memory(stack: Stack) -> dict[str, int]:
+    return {name: resident_bytes(child.pid) for name, child in stack.children.items() if child.pid is not None}
+
+
+def markdown(found: Sequence[Beside]) -> str:
+    """The table, as docs/reliability.md takes it."""
+    lines = [
+        "| beside | p99 without | p99 beside it | longest without | longest beside it | not answered | grown by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for each in found:
+        felt = [
+            statistics.median(one.p99_ms for one in each.without),
+            statistics.median(one.p99_ms for one in each.beside),
+            max(one.max_ms for one in each.without),
+            max(one.max_ms for one in each.beside),
+        ]
+        unanswered = sum(sum(one.errors.values()) for one in each.beside)
+        grown = {name: (each.after.get(name, 0) - bytes_) / MIB for name, bytes_ in each.before.items()}
+        shown = ", ".join(f"{name} {mib:+.0f} MiB" for name, mib in grown.items() if abs(mib) >= 1) or "nothing"
+        times = " | ".join(f"{number(ms)} ms" for ms in felt)
+        lines.append(f"| {each.name} | {times} | {unanswered} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+@click.command(help="Measures what callers feel of the worst input that others may send.")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(1.0), help="Of each measurement.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each input.")
+@click.option("--only", default="", help="Inputs whose names contain this.")
+@click.option("--out", default=Path("out/bench"), show_default=True, type=click.Path(path_type=Path))
+def main(seconds: float, rounds: int, only: str, out: Path) -> None:
+    """The command."""
+    prepare_process()
+    console = new_console()
+    inputs = {name: send for name, send in worst_inputs().items() if only in name}
+    found: list[Beside] = []
+    machine, rate = describe_machine(), 0.0
+    try:
+        with running(out / "run" / "bounds") as stack, progress_bar(console) as progress:
+            rate = OF_SATURATION * saturation(stack, seconds)
+            task = progress.add_task("starting", total=len(inputs))
+
+            async def compare_all() -> None:
+                for name, send in inputs.items():
+                    progress.update(task, description=name, completed=len(found))
+                    found.append(await compare(stack, name, send, rate, seconds, rounds))
+
+            asyncio.run(compare_all())
+    except KeyboardInterrupt:
+        console.print("interrupted")
+    except (BenchError, StackError) as error:
+        console.print(str(error), style="red", markup=False)
+    _report(console, found, out, {"machine": machine, "rate": rate, "seconds": seconds, "rounds": rounds})
+    sys.exit(0 if len(found) == len(inputs) else 1)
+
+
+def _report(console: Console, found: Sequence[Beside], out: Path, about: Mapping[str, object]) -> None:
+    table = markdown(found)
+    (out / "bounds.md").write_text(table)
+    write_json(out / "bounds.json", {**about, "beside": [asdict(each) for each in found]})
+    console.print(table, markup=False)
+    console.print(f"table: {out / 'bounds.md'}\nfigures: {out / 'bounds.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The worst that may be sent: each input again and again, as fast as it is answered."""
+
+import asyncio
+import contextlib
+import secrets
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from redis.asyncio import Redis
+
+from kernelport.limits import (
+    MAX_FIELDS,
+    MAX_ITEMS,
+    MAX_METADATA,
+    MAX_METADATA_BYTES,
+    MAX_NAME,
+    MAX_STRING_ELEMENTS,
+    MAX_TENSORS,
+)
+from kernelport.queues import queue_name
+from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
+
+LOADED, SPEECH = "loaded", "speech"
+TIMEOUT_S, POLL_S = 60.0, 0.05
+CALLERS_OF_ONE_ID, SUBMITS_AT_ONCE, SMALL_JOBS = 100, 200, 5000
+FORGED_AT_ONCE, FORGED_BYTES = 10, 2**20
+REFUSED_BYTES, TEXT_BYTES = 4 * 2**20, 2**20
+_INFER = "/kernelport.v1.InferenceService/Infer"
+_X = inference_pb2.Tensor(name="x", dtype=inference_pb2.F32, shape=[1, 1, 2, 2], data=bytes(16))
+
+
+@dataclass
+class Sender:
+    """Sends to a front door and its Redis.
+
+    Attributes:
+        channel: a `grpc.aio.Channel`.
+        endings: how many calls ended in which way.
+    """
+
+    channel: Any
+    redis: Redis
+    endings: Counter[str] = field(default_factory=Counter)
+    jobs: list[str] = field(default_factory=list)
+
+    async def infer(self, body: bytes) -> None:
+        """One call of `Infer`."""
+        await self._ended(self.channel.unary_unary(_INFER)(body, timeout=TIMEOUT_S))
+
+    async def submit(self, items: Iterable[job_pb2.NewItem], **spec: Any) -> None:
+        """One job of the loaded deployment."""
+        request = job_pb2.SubmitJobRequest(spec=job_pb2.JobSpec(deployment=LOADED, **spec), items=items)
+        answer = await self._ended(self._jobs.SubmitJob(request, timeout=TIMEOUT_S))
+        if answer is not None:
+            self.jobs.append(answer.job.id)
+
+    async def clear(self) -> None:
+        """Deletes the jobs that were submitted."""
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            for call, request in (
+                (self._jobs.CancelJob, job_pb2.CancelJobRequest(job_id=job)),
+                (self._jobs.DeleteJob, job_pb2.DeleteJobRequest(job_id=job, delete_outputs=True)),
+            ):
+                with contextlib.suppress(grpc.RpcError):  # over already, or not yet
+                    await call(request, timeout=TIMEOUT_S)
+
+    @property
+    def _jobs(self) -> Any:
+        return job_pb2_grpc.JobServiceStub(self.channel)
+
+    async def _ended(self, call: Awaitable[Any]) -> Any:
+        try:
+            answer = await call
+        except grpc.aio.AioRpcError as error:
+            self.endings[error.code().name] += 1
+            return None
+        self.endings["OK"] += 1
+        return answer
+
+
+Send = Callable[[Sender], Awaitable[None]]
+
+
+def _request(*tensors: inference_pb2.Tensor, model: str = LOADED, request_id: str = "") -> bytes:
+    return inference_pb2.InferRequest(model=model, inputs=tensors, request_id=request_id).SerializeToString()
+
+
+def _item(item_id: str) -> job_pb2.NewItem:
+    return job_pb2.NewItem(id=item_id, inputs=[_X])
+
+
+def _infer(body: bytes) -> Send:
+    return lambda sender: sender.infer(body)
+
+
+async def _one_id(sender: Sender) -> None:
+    body = _request(_X, request_id=secrets.token_hex(8))
+    await asyncio.gather(*(sender.infer(body) for _ in range(CALLERS_OF_ONE_ID)))
+
+
+async def _large_job(sender: Sender) -> None:
+    await sender.submit(map(_item, map(str, range(MAX_ITEMS))))
+    await sender.clear()
+
+
+async def _small_jobs(sender: Sender) -> None:
+    if len(sender.jobs) >= SMALL_JOBS:
+        await sender.clear()
+    await asyncio.gather(*(sender.submit([_item("a")]) for _ in range(SUBMITS_AT_ONCE // 4)))
+
+
+async def _many_submits(sender: Sender) -> None:
+    await asyncio.gather(*(sender.submit([_item("a")]) for _ in range(SUBMITS_AT_ONCE)))
+    await sender.clear()
+
+
+async def _large_names(sender: Sender) -> None:
+    size = MAX_METADATA_BYTES // MAX_METADATA // 2 - 4
+    metadata = {f"{number:0{size}}": "v" * size for number in range(MAX_METADATA)}
+    items = (_item(f"{number:0{MAX_NAME}}") for number in range(MAX_ITEMS // 10))
+    await sender.submit(items, metadata=metadata)
+    await sender.clear()
+
+
+async def _forged_entries(sender: Sender) -> None:
+    queue: Any = queue_name(LOADED)
+    await sender.redis.lpush(queue, *(b"[" * FORGED_BYTES for _ in range(FORGED_AT_ONCE)))
+    while await sender.redis.llen(queue):  # noqa: ASYNC110 - Redis sets no event
+        await asyncio.sleep(POLL_S)
+    sender.endings["dropped"] += FORGED_AT_ONCE
+
+
+def worst_inputs() -> dict[str, Send]:
+    """By what they are."""
+    name = "n" * MAX_NAME
+    empty = inference_pb2.InferRequest(model=LOADED, inputs=[inference_pb2.Tensor()])
+    one_empty = empty.SerializeToString()[len(inference_pb2.InferRequest(model=LOADED).SerializeToString()) :]
+    strings = inference_pb2.Tensor(
+        name="x",
+        dtype=inference_pb2.STRING,
+        shape=[MAX_STRING_ELEMENTS],
+        data=struct.pack("<I", 0) * MAX_STRING_ELEMENTS,
+    )
+    text = inference_pb2.Tensor(name="text", dtype=inference_pb2.U8, shape=[TEXT_BYTES], data=b"a" * TEXT_BYTES)
+    head = inference_pb2.InferRequest(model=LOADED).SerializeToString()
+    named = (inference_pb2.Tensor(name=f"{number}{name}"[:MAX_NAME]) for number in range(MAX_TENSORS))
+    return {
+        f"{REFUSED_BYTES // 2**20} MiB of empty tensors": _infer(head + one_empty * (REFUSED_BYTES // len(one_empty))),
+        f"{MAX_FIELDS - 2:,} empty tensors": _infer(head + one_empty * (MAX_FIELDS - 2)),
+        f"{MAX_TENSORS:,} tensors with names of {MAX_NAME}": _infer(_request(*named)),
+        f"{MAX_STRING_ELEMENTS:,} STRING elements": _infer(_request(strings)),
+        f"one request id by {CALLERS_OF_ONE_ID} callers": _one_id,
+        f"jobs of {MAX_ITEMS:,} items": _large_job,
+        f"{SMALL_JOBS:,} small jobs": _small_jobs,
+        f"{SUBMITS_AT_ONCE} submits at once": _many_submits,
+        "jobs with all the metadata and long ids": _large_names,
+        f"texts of {TEXT_BYTES // 2**20} MiB": _infer(_request(text, model=SPEECH)),
+        f"{FORGED_AT_ONCE} forged queue entries of {FORGED_BYTES // 2**20} MiB": _forged_entries,
+    }
