@@ -153,5 +153,5 @@ def test_it_is_refused_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(LoadError, match="runs on the CPU"):
         HibariPipeline.load(deployment("cuda"))
     monkeypatch.setitem(sys.modules, "hibari", None)
-    with pytest.raises(LoadError, match=r"kernelport\[hibari\]"):
+    with pytest.raises(LoadError, match=r"\.\[hibari\]"):
         HibariPipeline.check_requirements()
