@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import secrets
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -11,11 +12,16 @@ from kernelport.errors import InternalError
 from kernelport.v1 import job_pb2 as pb
 
 
+def unfinished(path: Path) -> Path:
+    """Where a file is written before it appears under its name: each writer has a place of its own."""
+    return path.with_name(f".{secrets.token_hex(8)}.part")
+
+
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part = unfinished(path)
     try:
         with part.open("wb") as file:
             yield file
@@ -41,7 +47,7 @@ class Target:
             raise InternalError(f'item "{item.id}": expected a file below {folder}, got "{item.file}"')
         self.path = folder / name
         self._item = item
-        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._part = unfinished(self.path)
         self._hash = hashlib.sha256()
         self._written = False
 

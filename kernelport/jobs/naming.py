@@ -12,6 +12,7 @@ MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.json"
 # Well below the 255 bytes that file systems allow, so that endings and prefixes fit.
 _MOST_BYTES = 160
+JOB_ID_LENGTH = 20
 _JOB_ID = re.compile(r"[0-9a-f]{11,16}-[0-9a-f]{8}")
 # Windows takes these for devices whatever their endings are.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)

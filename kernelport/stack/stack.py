@@ -270,12 +270,15 @@ class Stack:
             ) from None
 
     def _check_listen(self) -> None:
-        """Looks whether the address is free: a client cannot tell our front door from somebody else's."""
-        host, _, port = self.settings.listen.rpartition(":")
-        try:
-            socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
-        except (OSError, ValueError) as error:
-            raise StackError(f"cannot listen on {self.settings.listen}: {error}") from error
+        """Looks whether the addresses are free: a client cannot tell our front door from somebody else's."""
+        told = self._flower or {}
+        flower = [f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"] if told else []
+        for address in (self.settings.listen, *flower):
+            host, _, port = address.rpartition(":")
+            try:
+                socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
+            except (OSError, ValueError) as error:
+                raise StackError(f"cannot listen on {address}: {error}") from error
 
     def _share_memory(self) -> None:
         """Gives the processes a folder in memory; one that a killed stack left is emptied."""

@@ -81,3 +81,11 @@ def test_a_file_is_whole_and_right_or_not_there(tmp_path: Path) -> None:
     with Target(item, tmp_path) as target:
         assert target.is_there()
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_an_output_may_be_fetched_twice_at_once(tmp_path: Path) -> None:
+    item = pb.Item(id="a", file="a.wav", file_bytes=3, sha256=hashlib.sha256(b"abc").digest())
+    with Target(item, tmp_path) as first, Target(item, tmp_path) as second:
+        first.write(b"abc")
+        second.write(b"abc")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"abc"]

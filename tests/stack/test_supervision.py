@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from redis.exceptions import RedisError
 from kernelport import Client, DeadlineExceededError, UnavailableError
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack, StackError, processes
+from kernelport.stack.flower import flower_environment
 from kernelport.stack.processes import MOST_STARTS, Child
 from kernelport.stack.stack import free_port
 from kernelport.stack.worker_command import worker_command
@@ -147,6 +149,14 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path, stack: Stack) -> None:
     second = Stack(stack.settings, [], tmp_path, redis_url=stack.settings.redis_url)
     with pytest.raises(StackError, match=f"cannot listen on {stack.settings.listen}"):
         second.start()
+
+
+def test_a_taken_port_of_flower_is_a_clear_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "{}:{}".format(*taken.getsockname())
+        flower = flower_environment(address, tmp_path, print)
+        with pytest.raises(StackError, match=f"cannot listen on {address}"):
+            Stack(stack_settings(bundled_deployments()), [], tmp_path / "state", flower=flower).start()
 
 
 def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kernelport.cli.jobs import words
 from kernelport.cli.jobs.progress import elapsed_s
 from kernelport.client import Client
 from kernelport.jobs.enums import ItemState, JobState
+from kernelport.jobs.naming import JOB_ID_LENGTH
 from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.tensors import dtype_name
 
@@ -44,7 +45,8 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
         _echo_json(map(job_dict, found))
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "succeeded", "others", "created")]
-    table = Table(Column("job", no_wrap=True), "deployment", *fixed)
+    # An id that is cut is of no use.
+    table = Table(Column("job", no_wrap=True, min_width=JOB_ID_LENGTH), "deployment", *fixed)
     for job in found:
         table.add_row(
             job.id,
