@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kernelport.settings import PREFIX, default_state_dir
-from kernelport.stack.state_folder import write_private
+from kernelport.stack.state_folder import is_alive, read_own, write_private
 
 _NAME = "running.json"
 _REDIS_URL = f"{PREFIX}REDIS_URL"
@@ -47,11 +47,10 @@ def find_running(state_dir: Path | None = None) -> Running | None:
     """
     folder = state_dir or Path(os.environ.get(f"{PREFIX}STATE_DIR") or default_state_dir())
     try:
-        running = Running(**json.loads((folder / _NAME).read_text()))
-        os.kill(running.pid, 0)
-    except (OSError, ValueError, TypeError):  # a file of another version tells as little as none
+        running = Running(**json.loads(read_own(folder / _NAME) or ""))
+    except (ValueError, TypeError):  # a file of another version tells as little as none
         return None
-    return running
+    return running if is_alive(running.pid) else None
 
 
 def joined_environment(state_dir: Path | None = None, redis_url: str | None = None) -> dict[str, str]:

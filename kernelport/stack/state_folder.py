@@ -40,6 +40,24 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def read_own(path: Path) -> str | None:
+    """What a file that this user has written says; None when there is none, or it is another user's: whoever may write
+    into a shared folder must not tell our processes what to do."""
+    try:
+        return path.read_text(encoding="utf-8") if path.stat().st_uid == os.getuid() else None
+    except (OSError, ValueError):
+        return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this id, and this user may know."""
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def keep_redis_url(state_dir: Path, url: str) -> None:
     """Lets others find the embedded Redis for as long as this process lives."""
     write_private(state_dir / _REDIS_URL, f"{url}\n{os.getpid()}\n")
@@ -52,12 +70,7 @@ def forget_redis_url(state_dir: Path) -> None:
 
 def find_redis_url(state_dir: Path) -> str | None:
     """The URL of the Redis that the stack on this folder has started; None when none runs there, or another user's."""
-    file = state_dir / _REDIS_URL
-    try:
-        if file.stat().st_uid != os.getuid():
-            return None
-        url, pid = file.read_text(encoding="utf-8").split()
-        os.kill(int(pid), 0)
-    except (OSError, ValueError):
-        return None
-    return url
+    match (read_own(state_dir / _REDIS_URL) or "").split():
+        case [url, pid] if pid.isdecimal() and is_alive(int(pid)):
+            return url
+    return None

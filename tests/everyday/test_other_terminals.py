@@ -14,7 +14,7 @@ from kernelport import Client
 from kernelport.deployments import load_deployments
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack
-from kernelport.stack.running_file import find_running
+from kernelport.stack.running_file import Running, find_running
 from tests.cli.running import called, kernelport
 from tests.conftest import serving_stack, stack_settings
 from tests.waiting import wait_for
@@ -85,6 +85,13 @@ def test_only_its_user_can_read_what_a_stack_writes_down(running: Stack, state: 
     found = find_running(state)
     assert found is not None
     assert found.target == running.target
+
+
+def test_what_another_user_has_written_down_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Running(os.getpid(), "127.0.0.1:1", {"KERNELPORT_CUSTOM_OPS": "1"}).write(tmp_path)
+    assert find_running(tmp_path) is not None
+    monkeypatch.setattr(os, "getuid", lambda: (tmp_path / "running.json").stat().st_uid + 1)
+    assert find_running(tmp_path) is None
 
 
 def test_a_stack_that_has_stopped_is_not_found(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from kernelport.cli import options
+from kernelport.cli.jobs import words
 from kernelport.client import Client
 from kernelport.job_client.fetching import whole
 from kernelport.jobs.enums import ItemState
@@ -26,13 +27,7 @@ MOST_ELEMENTS = 64
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([state.value for state in ItemState]),
-    help="Only in these states.",
-)
+@words.in_states(ItemState)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .csv or .jsonl file."
 )

@@ -27,13 +27,7 @@ limit = click.option("--limit", type=click.IntRange(1, 2**31 - 1), default=50, h
 
 @click.command("list")
 @click.option("--deployment", default="", help="Only of this deployment.")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([state.value for state in JobState]),
-    help="Only in these states.",
-)
+@words.in_states(JobState)
 @limit
 @as_json
 @options.target
@@ -103,13 +97,7 @@ def show(job_id: str, as_json: bool, target: str) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([state.value for state in ItemState]),
-    help="Only in these states.",
-)
+@words.in_states(ItemState)
 @limit
 @as_json
 @options.target

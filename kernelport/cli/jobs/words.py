@@ -2,12 +2,16 @@
 
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import click
 
 from kernelport.v1 import job_pb2 as pb
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 COLOURS = {
     "succeeded": "green",
@@ -55,6 +59,12 @@ def _seconds(text: str) -> float | None:
     match = _DURATION.fullmatch(text)
     seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
     return seconds if seconds <= _MOST_S else None
+
+
+def in_states(states: type[StrEnum]) -> Callable[[Command], Command]:
+    """The option that narrows a command to jobs or items in some states."""
+    choices = click.Choice([state.value for state in states])
+    return click.option("--state", "states", multiple=True, type=choices, help="Only in these states.")
 
 
 class Duration(click.ParamType[float]):
