@@ -20,6 +20,8 @@ from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 
 LEASE_S = 3.0
+# Longer than a machine with other work to do keeps a live worker from telling that it lives.
+HEARTBEAT_TTL_S = 4.0
 
 
 @dataclass
@@ -85,7 +87,7 @@ def serving_plane(
 ) -> Iterator[Plane]:
     """A plane whose deployment has this policy; `settings` changes the stack's settings."""
     file = write_deployments(folder, journal=pipeline("Journal", **policy))
-    changed = replace(stack_settings(file), **{"lease_s": LEASE_S, "heartbeat_ttl_s": 2.0, **(settings or {})})
+    changed = replace(stack_settings(file), **{"lease_s": LEASE_S, "heartbeat_ttl_s": HEARTBEAT_TTL_S, **(settings or {})})
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
         with (
