@@ -77,7 +77,7 @@ chaos: .venv/installed-bench
 ## verbs on a job at the same moment; and a large job that is deleted, fetched and resumed while everything is killed.
 chaos-jobs: .venv/installed-test .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.jobs
-	$(BIN)/python -m tests.jobs.pairs --runs 500
+	$(BIN)/python -m tests.jobs.pairs --runs 605
 	$(BIN)/python -m tests.jobs.deletion --items 200000
 
 ## Redis killed on a slow disk, twenty times; then everything acknowledged is looked for. Needs a C compiler. 6 minutes.

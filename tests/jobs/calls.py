@@ -58,6 +58,9 @@ class JobCalls:
     def resume(self, job_id: str) -> pb.Job:
         return self.stub.ResumeJob(pb.ResumeJobRequest(job_id=job_id)).job
 
+    def replace(self, job_id: str, items: Iterable[pb.NewItem]) -> pb.Job:
+        return self.stub.ReplaceItems(pb.ReplaceItemsRequest(job_id=job_id, items=items)).job
+
     def watch(self, job_id: str, **options: Any) -> Iterable[pb.WatchJobResponse]:
         return self.stub.WatchJob(pb.WatchJobRequest(job_id=job_id, interval_s=0.1, **options), timeout=JOB_TIMEOUT_S)
 
