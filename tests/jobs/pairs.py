@@ -109,7 +109,7 @@ class Pairs:
         at_rest = run.items - (run.stage in ("sealed", "stopped"))
         if run.stage in ("open", "sealed", "stopped"):
             # The one that is held keeps those of its batch.
-            wait_for(lambda: jobs.get(job.id).progress.succeeded >= at_rest // 2, what="half of the items")
+            wait_for(lambda: jobs.get(job.id).progress.succeeded >= at_rest // 2, 120, "half of the items")
         if run.stage in ("stopped", "broken"):
             jobs.cancel(job.id)
         if run.stage in ("succeeded", "stopped", "broken"):
