@@ -52,7 +52,7 @@ GRACE_S = 24 * 3600
 
 
 class Finisher(Background):
-    """Finishes jobs from `start` until `stop`; a kick says that a slice is done, which may be a job's last.
+    """Finishes jobs from `start` until `stop`; a kick says that nothing of a job is left to run.
 
     Args:
         patience_s: how long a job is left to others: writing a million lines would slow a front door's callers down.
