@@ -128,6 +128,16 @@ def to_arrays(tensors: Iterable[pb.Tensor]) -> dict[str, Array]:
     return {tensor.name: to_array(tensor) for tensor in tensors}
 
 
+def travelled(name: str, array: Array) -> Array:
+    """An array as whoever receives it has it, for STRING elements and foreign byte orders, too.
+
+    Raises:
+        TypeError: as `from_array`.
+    """
+    is_the_same = array.dtype in WIRE_DTYPES and not array.dtype.hasobject and array.flags.c_contiguous
+    return array if is_the_same else to_array(from_array(name, array))
+
+
 def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
     """What is wrong with tensors taken by themselves, whatever the model: at most one finding a tensor."""
     seen: set[str] = set()

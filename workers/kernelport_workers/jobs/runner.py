@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -75,6 +76,12 @@ class JobRunner:
         self._on_taken = on_taken
         self._on_over = on_over
 
+    @cached_property
+    def _line(self) -> Redis:
+        """One connection for what every slice says: asking the pool for one costs as much as a call."""
+        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
+        return client
+
     def handle(self, deployment_name: str, ticket: str) -> Finish:
         """Runs the slice that is due, if any; then what is left is to keep what came of it, and to say so in a line.
 
@@ -89,7 +96,7 @@ class JobRunner:
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(ticket))
             held = until_done(
-                lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most, pace)
+                lambda: Held.take(self._line, deployment_name, ticket, self._worker_id, attempt, most, pace)
             )
             if held is None:
                 until_done(lambda: acknowledge(self._redis, ticket))
@@ -174,7 +181,7 @@ class JobRunner:
                 lasting = isinstance(came_of_it, InvalidArgumentError)
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
         # A worker that was paused, and taken for dead, finds others at work on the same files.
-        if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
+        if until_done(lambda: held.is_ours(self._line, deployment.name, ticket)):
             with hold.steps_of(deployment.timeouts.step_s):
                 self._publish(held, batch, outputs, hold.step)
         return _Result(batch, [item.cost for item in run.items])
@@ -196,7 +203,7 @@ class JobRunner:
         batch = result.batch
         batch.finished_unix_us = round(time.time() * MICROSECONDS)
         state: bytes | None = scripts.run(
-            self._redis,
+            self._line,
             "complete",
             deployment,
             ticket,
