@@ -134,8 +134,8 @@ def travelled(name: str, array: Array) -> Array:
     Raises:
         TypeError: as `from_array`.
     """
-    is_the_same = array.dtype in WIRE_DTYPES and not array.dtype.hasobject and array.flags.c_contiguous
-    return array if is_the_same else to_array(from_array(name, array))
+    is_plain = type(array) is np.ndarray and array.dtype in WIRE_DTYPES and not array.dtype.hasobject
+    return array if is_plain and array.flags.c_contiguous else to_array(from_array(name, array))
 
 
 def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
