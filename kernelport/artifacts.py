@@ -286,7 +286,7 @@ class Artifacts:
                 os.replace(part, final)
                 return True
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # what stays is swept
                 os.unlink(part)
         return True
 
