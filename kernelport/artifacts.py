@@ -113,12 +113,14 @@ class Artifacts:
 
     def replace(self, path: str, source: Path) -> None:
         """Puts a local file in a path's place, whether there is one or not."""
+        place = self._place(path)
         if self.is_local:
-            part = self._part(path)
-            self._fs.put_file(str(source), str(part))
-            part.replace(self._path(path))
+            part = _part(place)
+            os.makedirs(os.path.dirname(part), exist_ok=True)
+            self._fs.put_file(str(source), part)
+            os.replace(part, place)
         else:
-            self._fs.put_file(str(source), self._place(path), **self._bound(source.stat().st_size))
+            self._fs.put_file(str(source), place, **self._bound(source.stat().st_size))
 
     def read(self, path: str) -> bytes:
         """The whole file.
@@ -263,9 +265,14 @@ class Artifacts:
         return {"timeout": self._timeout_s + size / _SLOW_BYTES_PER_S} if self._fs.async_impl else {}
 
     def _link(self, path: str, data: bytes) -> bool:
-        part, final = self._part(path), self._path(path)
+        final = self._place(path)
+        part = _part(final)
         try:
-            part.write_bytes(data)
+            try:
+                _write(part, data)
+            except FileNotFoundError:  # the first file of a job: its folder is not looked for before every one
+                os.makedirs(os.path.dirname(part), exist_ok=True)
+                _write(part, data)
             try:
                 os.link(part, final)
             except FileExistsError:
@@ -274,17 +281,14 @@ class Artifacts:
                 if error.errno not in _NO_HARD_LINKS:
                     raise
                 # Of two at the same moment the later one's file stays.
-                if final.exists():
+                if os.path.exists(final):
                     return False
-                part.replace(final)
-            return True
+                os.replace(part, final)
+                return True
         finally:
-            part.unlink(missing_ok=True)
-
-    def _part(self, path: str) -> Path:
-        final = self._path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        return final.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+            with contextlib.suppress(OSError):  # what stays is swept
+                os.unlink(part)
+        return True
 
     def _path(self, path: str) -> Path:
         return Path(self._place(path))
@@ -294,6 +298,16 @@ class Artifacts:
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in path.split("/")):
             raise UnsafePathError(f"expected names below {self._root}, got {path!r}")
         return f"{self._root}/{path}"
+
+
+def _part(place: str) -> str:
+    """Where the file of a place is written, before it has its name."""
+    return f"{os.path.dirname(place)}/.{secrets.token_hex(8)}{PART_SUFFIX}"
+
+
+def _write(file: str, data: bytes) -> None:
+    with open(file, "wb") as opened:
+        opened.write(data)
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

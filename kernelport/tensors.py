@@ -37,6 +37,7 @@ NUMPY_DTYPES: dict[pb.DType, np.dtype[Any]] = {
 }
 WIRE_DTYPES = {dtype: wire for wire, dtype in NUMPY_DTYPES.items()}
 ITEMSIZES: dict[int, int] = {wire: dtype.itemsize for wire, dtype in NUMPY_DTYPES.items() if wire != pb.STRING}
+_DTYPE_NAMES: dict[int, str] = {dtype: name for name, dtype in pb.DType.items()}
 _LENGTH = struct.Struct("<I")
 _SWAP = sys.byteorder == "big"
 # What gRPC and protobuf carry in one message.
@@ -51,7 +52,7 @@ _MAX_BYTES = 2**63 - 1
 
 def dtype_name(dtype: int) -> str:
     """The contract's name of a dtype, such as `F32`; the number itself when it is not in the contract."""
-    return pb.DType.Name(dtype) if dtype in pb.DType.values() else str(dtype)
+    return _DTYPE_NAMES.get(dtype, str(dtype))
 
 
 def wire_dtype(array: Array) -> pb.DType | None:
@@ -125,6 +126,16 @@ def from_arrays(arrays: Mapping[str, Any]) -> list[pb.Tensor]:
 def to_arrays(tensors: Iterable[pb.Tensor]) -> dict[str, Array]:
     """Named arrays of wire tensors."""
     return {tensor.name: to_array(tensor) for tensor in tensors}
+
+
+def travelled(name: str, array: Array) -> Array:
+    """An array as whoever receives it has it, for STRING elements and foreign byte orders, too.
+
+    Raises:
+        TypeError: as `from_array`.
+    """
+    is_plain = type(array) is np.ndarray and array.dtype in WIRE_DTYPES and not array.dtype.hasobject
+    return array if is_plain and array.flags.c_contiguous else to_array(from_array(name, array))
 
 
 def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:

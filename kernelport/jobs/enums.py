@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cache
 from typing import Self, TypeVar
 
 from kernelport.v1 import job_pb2 as pb
@@ -39,7 +40,7 @@ class ItemState(StrEnum):
     @classmethod
     def of(cls, item: pb.Item) -> Self:
         """The state of an item."""
-        return cls(word(pb.ItemState.Name(item.state)))
+        return cls(_item_word(item.state))
 
 
 def job_states(states: Sequence[pb.JobState | str]) -> list[pb.JobState | str]:
@@ -57,6 +58,11 @@ def word(name: str) -> str:
     for prefix in ("JOB_STATE_", "ITEM_STATE_", "OUTPUT_FORMAT_", "WEBHOOK_EVENT_"):
         name = name.removeprefix(prefix)
     return name.lower()
+
+
+@cache
+def _item_word(state: pb.ItemState) -> str:
+    return word(pb.ItemState.Name(state))
 
 
 def _named(prefix: str, state: State) -> State | str:

@@ -25,7 +25,6 @@ from kernelport.jobs.background import Background
 from kernelport.jobs.inputs import Inputs
 from kernelport.jobs.manifest import summary
 from kernelport.jobs.naming import MANIFEST, SUMMARY, job_id_of
-from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import (
     MICROSECONDS,
     JobRecord,
@@ -50,9 +49,11 @@ FIRST_BACKOFF_S = 2.0
 # A job's keys outlive its retention by this, so that the sweeper finds them.
 GRACE_S = 24 * 3600
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` makes an encoder for every row
+
 
 class Finisher(Background):
-    """Finishes jobs from `start` until `stop`; a kick says that a slice is done, which may be a job's last.
+    """Finishes jobs from `start` until `stop`; a kick says that nothing of a job is left to run.
 
     Args:
         patience_s: how long a job is left to others: writing a million lines would slow a front door's callers down.
@@ -162,7 +163,7 @@ class Finisher(Background):
         left = bytearray(states)
         items = items_of(job, page, states, attempts, results, inputs=True)
         for position, item in zip(in_order(page), items, strict=True):
-            file.write(json.dumps(item_dict(item, inputs), ensure_ascii=False) + "\n")
+            file.write(_to_json(item_dict(item, inputs)) + "\n")
             if item.state == ITEM_STATE_SUCCEEDED and not self._is_there(job, item.file, files):
                 missing.append(item)
                 left[position] = ord("w")
@@ -199,26 +200,21 @@ class Finisher(Background):
 
 
 class _Names:
-    """Some millions of names, of which it is asked whether one is among them: by their digests, 8 bytes each."""
+    """Some millions of names, of which it is asked whether one is among them: by their hashes, 8 bytes each."""
 
     def __init__(self) -> None:
-        self._digests = array("Q")
+        self._hashes = array("q")
 
     def add(self, names: list[str]) -> None:
-        self._digests.extend(map(_number, names))
+        self._hashes.extend(map(hash, names))
 
     def sort(self) -> None:
         """To be called behind the last `add`."""
-        self._digests = array("Q", sorted(self._digests))
+        self._hashes = array("q", sorted(self._hashes))
 
     def __contains__(self, name: str) -> bool:
-        digest = _number(name)
-        place = bisect_left(self._digests, digest)
-        return place < len(self._digests) and self._digests[place] == digest
-
-
-def _number(name: str) -> int:
-    return int.from_bytes(id_digest(name))
+        place = bisect_left(self._hashes, hash(name))
+        return place < len(self._hashes) and self._hashes[place] == hash(name)
 
 
 def _end_of(job: JobRecord) -> tuple[str, str]:

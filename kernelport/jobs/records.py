@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 
 from kernelport import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
@@ -111,7 +112,7 @@ class JobRecord:
         """Whether it takes no more items."""
         return self.text("sealed") == "1"
 
-    @property
+    @cached_property  # each of its items asks
     def is_stopped(self) -> bool:
         """Whether it starts nothing any more: over, or about to be."""
         return self.is_final or self.is_deleting or bool(self.text("ending"))
@@ -251,11 +252,7 @@ def items_of(
     if len(states) != len(page.items) or (attempts and len(attempts) != len(states)):
         raise stored.StoredError(f"{keys.job(job.id, 'states')}: expected {len(page.items)} states, got {len(states)}")
     for position in in_order(page):
-        item = item_of(job, page, position, states[position], attempts, results.get(position))
-        if inputs:
-            new = stored.message(pb.NewItem, page.items[position], keys.job(job.id, "pages"))
-            item.inputs.extend(new.inputs)
-        yield item
+        yield item_of(job, page, position, states[position], attempts, results.get(position), inputs=inputs)
 
 
 def in_order(page: Page) -> list[int]:
@@ -270,8 +267,10 @@ def item_of(
     state: int,
     attempts: bytes,
     result: tuple[BatchResult, ItemResult] | None,
+    *,
+    inputs: bool = False,
 ) -> pb.Item:
-    """One item.
+    """One item, with its inputs if asked for.
 
     Args:
         state: its byte in the page's states.
@@ -281,6 +280,8 @@ def item_of(
     item = pb.Item(
         id=new.id, index=page.first_index + page.places[position], state=_state(job, state), text=text_of(new)
     )
+    if inputs:
+        item.inputs.extend(new.inputs)
     item.attempts = attempts[position] if attempts else 0
     if item.state == pb.ITEM_STATE_CANCELLED:
         item.reason = job.text("reason")

@@ -128,12 +128,13 @@ def refusal(verb: Verb, stage: Stage, job: str, state: str, reason: str, items: 
 
 
 def lua_moves() -> str:
-    """The table for the scripts: by verb and stage whether the verb changes something, nothing where it is refused."""
+    """A function for the scripts that makes the table: by verb and stage whether the verb changes something, nothing
+    where it is refused. Most scripts need it seldom."""
     verbs = (
         f"[{verb!r}] = {{{', '.join(f'{stage} = {str(to != STAYS).lower()}' for stage, to in moves.items())}}}"
         for verb, moves in MOVES.items()
     )
-    return f"local MOVES = {{{', '.join(verbs)}}}"
+    return f"local function moves() return {{{', '.join(verbs)}}} end"
 
 
 def markdown() -> str:

@@ -50,6 +50,17 @@ def test_data_is_little_endian_and_row_major_whatever_the_array(array: np.ndarra
     assert tensors.from_array("t", array).data == array.astype("<f4", order="C").tobytes()
 
 
+@pytest.mark.parametrize(
+    "array",
+    [*ARRAYS, np.arange(6, dtype=">f4").reshape(2, 3), np.arange(6, dtype="f4").reshape(3, 2).T, np.array(["a", "bc"])],
+    ids=lambda array: f"{array.dtype.str}-{array.shape}",
+)
+def test_what_has_not_travelled_is_as_if_it_had(array: np.ndarray) -> None:
+    found, back = tensors.travelled("t", array), tensors.to_array(tensors.from_array("t", array))
+    assert (found.dtype, found.shape, found.tolist()) == (back.dtype, back.shape, back.tolist())
+    assert found.flags.c_contiguous
+
+
 def test_string_elements_are_length_prefixed() -> None:
     tensor = tensors.from_array("t", np.array(["ab", ""], object))
     assert tensor.dtype == pb.STRING

@@ -169,13 +169,18 @@ class Process:
         with contextlib.suppress(RedisError):  # the finisher looks again
             storage.look()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
-
-        def look_again() -> None:
-            feeder.kick()
-            finisher.kick()
-
         self.jobs = JobRunner(
-            self.redis, settings, self.id, deployments, self.backends, revisions, artifacts, storage, beside, look_again
+            self.redis,
+            settings,
+            self.id,
+            deployments,
+            self.backends,
+            revisions,
+            artifacts,
+            storage,
+            beside,
+            on_taken=feeder.kick,
+            on_over=finisher.kick,
         )
         self.feeder, self.finisher = feeder, finisher
 

@@ -1,5 +1,6 @@
--- What the scripts of the job store share; it stands before each of them, behind the table MOVES, which is made of
--- kernelport/jobs/states.py: where a verb changes something (true), nothing (false), or is refused (nil).
+-- What the scripts of the job store share; it stands before each of them, behind the function moves, which is made of
+-- kernelport/jobs/states.py and gives a table: where a verb changes something (true), nothing (false), or is refused
+-- (nil).
 --
 -- Keys are made from ids here, so the scripts declare none: they need a Redis that is no cluster. kernelport/keys.py has
 -- the same names, and what each key holds.
@@ -76,7 +77,7 @@ end
 -- Whether a verb changes a job where it is, or nil when it is refused there; and where that is.
 local function may(job, verb)
   local stage = stage_of(job)
-  return MOVES[verb][stage], stage
+  return moves()[verb][stage], stage
 end
 
 -- The active jobs of a deployment, the one that is due first; most callers need only the first of them.
@@ -112,8 +113,9 @@ end
 -- Once nothing runs and nothing is left to run, the job is handed over.
 local function settle(job)
   local found = fields(job, 'ending', 'sealed', 'items', 'running', 'succeeded', 'failed')
-  if not may(job, 'last item') or tonumber(found[4]) > 0 then return end
-  if found[1] ~= '' or tonumber(found[5]) + tonumber(found[6]) >= tonumber(found[3]) then hand_over(job) end
+  if not found[4] or tonumber(found[4]) > 0 then return end
+  local is_over = found[1] ~= '' or tonumber(found[5]) + tonumber(found[6]) >= tonumber(found[3])
+  if is_over and may(job, 'last item') then hand_over(job) end
 end
 
 local VERB_OF_ENDING = {cancelled = 'cancel', expired = 'deadline', failed = 'storage'}

@@ -162,7 +162,8 @@ def _warnings(outputs: Outputs, suffix: str) -> list[str]:
 
 def _npz(outputs: Outputs) -> bytes:
     try:
-        travelled = tensors.to_arrays(tensors.from_arrays(outputs))  # what a caller of `Infer` would get
+        # What a caller of `Infer` would get.
+        travelled = {name: tensors.travelled(name, array) for name, array in outputs.items()}
     except TypeError as error:
         raise ValueError(f"the model's output cannot be kept: {error}") from error
     file = io.BytesIO()

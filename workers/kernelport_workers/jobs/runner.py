@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -41,7 +42,8 @@ class JobRunner:
     Args:
         revisions: of the deployments.
         beside: what the message before has left to do.
-        on_done: called after each slice.
+        on_taken: called when a ticket has been used.
+        on_over: called when nothing of a job is left to run: its manifest is due.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class JobRunner:
         artifacts: Artifacts,
         storage: SharedStorage,
         beside: Beside,
-        on_done: Callable[[], None],
+        on_taken: Callable[[], None],
+        on_over: Callable[[], None],
     ) -> None:
         self._redis = redis
         self._worker_id = worker_id
@@ -70,7 +73,14 @@ class JobRunner:
         self._storage = storage
         self._beside = beside
         self._traces = SliceTraces(redis, worker_id)
-        self._on_done = on_done
+        self._on_taken = on_taken
+        self._on_over = on_over
+
+    @cached_property
+    def _line(self) -> Redis:
+        """One connection for what every slice says: asking the pool for one costs as much as a call."""
+        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
+        return client
 
     def handle(self, deployment_name: str, ticket: str) -> Finish:
         """Runs the slice that is due, if any; then what is left is to keep what came of it, and to say so in a line.
@@ -86,11 +96,12 @@ class JobRunner:
         with contextlib.ExitStack() as stack:
             hold = stack.enter_context(self._lease.hold(ticket))
             held = until_done(
-                lambda: Held.take(self._redis, deployment_name, ticket, self._worker_id, attempt, most, pace)
+                lambda: Held.take(self._line, deployment_name, ticket, self._worker_id, attempt, most, pace)
             )
             if held is None:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
+            self._on_taken()
             job_id = held.job
             with logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
                 run = self._run(deployment, held, hold)
@@ -98,9 +109,7 @@ class JobRunner:
 
         def finish() -> str:
             with still_held, logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
-                answer = self._keep(deployment, ticket, held, hold, run)
-            self._on_done()
-            return answer
+                return self._keep(deployment, ticket, held, hold, run)
 
         return finish
 
@@ -141,9 +150,12 @@ class JobRunner:
         else:
             result = self._result(deployment, ticket, held, hold, run, run.ran)
         what = f"job {held.job} page {held.page} items {held.first}-{held.first + held.count - 1}"
-        if not until_done(lambda: self._complete(deployment.name, ticket, held, result)):
+        state = until_done(lambda: self._complete(deployment.name, ticket, held, result))
+        if state is None:
             metrics.DUPLICATES_DROPPED.labels(deployment.name).inc()
             return f"{what}: too late, others have run it"
+        if state == b"finishing":
+            self._on_over()
         if tracing.is_on:
             self._traces.record(deployment.name, held, run.ran, result.batch, keeping_s)
         return f"{what}: {len(result.batch.items)} done"
@@ -169,7 +181,7 @@ class JobRunner:
                 lasting = isinstance(came_of_it, InvalidArgumentError)
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
         # A worker that was paused, and taken for dead, finds others at work on the same files.
-        if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
+        if until_done(lambda: held.is_ours(self._line, deployment.name, ticket)):
             with hold.steps_of(deployment.timeouts.step_s):
                 self._publish(held, batch, outputs, hold.step)
         return _Result(batch, [item.cost for item in run.items])
@@ -186,11 +198,12 @@ class JobRunner:
         log.error("job %s stops: %s", job, reason)
         until_done(lambda: scripts.run(self._redis, "stop", job, "failed", reason))
 
-    def _complete(self, deployment: str, ticket: str, held: Held, result: "_Result") -> bool:
+    def _complete(self, deployment: str, ticket: str, held: Held, result: "_Result") -> bytes | None:
+        """The state that the job is in with this; None when it came too late."""
         batch = result.batch
         batch.finished_unix_us = round(time.time() * MICROSECONDS)
-        state = scripts.run(
-            self._redis,
+        state: bytes | None = scripts.run(
+            self._line,
             "complete",
             deployment,
             ticket,
@@ -204,11 +217,11 @@ class JobRunner:
             max(result.costs, default=0) * len(result.costs),
         )
         if state is None:
-            return False
+            return None
         failed = sum(bool(item.error) for item in batch.items)
         metrics.JOB_ITEMS.labels(deployment, "failed").inc(failed)
         metrics.JOB_ITEMS.labels(deployment, "succeeded").inc(len(batch.items) - failed)
-        return True
+        return state
 
 
 @dataclass(frozen=True)
