@@ -58,7 +58,7 @@ class Speaks(Given):
     signature = Signature(
         inputs=Given.signature.inputs,
         outputs=[
-            tensor_spec("audio", pb.F32, ["samples"], optional=True),
+            tensor_spec("audio", pb.F32, None, other_dtypes=[pb.I16], optional=True),
             tensor_spec("sample_rate", pb.I32, [1], other_dtypes=[pb.F32, pb.BF16, pb.STRING], optional=True),
         ],
     )
@@ -167,6 +167,20 @@ def test_speech_that_is_no_sound_fails_its_request(audio: list[float] | None, ra
     outputs = {"sample_rate": rate} if audio is None else {"audio": np.array(audio, np.float32), "sample_rate": rate}
     (result,) = answers(Speaks(lambda _: [outputs]))
     assert finding in words(result)
+
+
+@pytest.mark.parametrize(
+    ("audio", "got"),
+    [
+        (np.array([0, 20_000, -20_000], np.int16), "int16[3]"),
+        (np.zeros((1, 800), np.float32), "float32[1, 800]"),
+        (np.zeros((800, 2), np.float32), "float32[800, 2]"),
+        (np.float32(0.5), "float32[]"),
+    ],
+)
+def test_samples_that_a_sound_file_would_turn_into_noise_fail_their_request(audio: Array, got: str) -> None:
+    (result,) = answers(Speaks(lambda _: [{"audio": audio, "sample_rate": np.array([8000], np.int32)}]))
+    assert f'output "audio": expected floating-point samples on one axis (mono), got {got}' in words(result)
 
 
 @pytest.mark.parametrize("outputs", [{}, {"audio": np.zeros(3, np.float32)}, {"sample_rate": np.array([8000.0], "f4")}])
