@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_TRIED = (
+    "no trial could contradict the manifest: the model takes no random inputs, and onnx.warm_up has no two different "
+    "requests that may share a run"
+)
 ONNX_MISSING = "the package onnx, which reads the model's graph, is missing: pip install onnx"
 
 
@@ -104,16 +108,18 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
 def _try(signature: Signature, session: "Session", deployment: Deployment, warm_up: Sequence[Inputs]) -> None:
     stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
     required = [spec for spec in signature.inputs if not spec.optional]
-    sharing = [inputs for inputs in warm_up if stacker.may_share(inputs)]
-    difference = trial.difference(required, session.infer, stacker.together, sharing)
-    if difference is None:
-        return
-    if signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required):
+    verdict = trial.judge(required, session.infer, stacker.together, stacker.shared_runs(warm_up))
+    difference = verdict.difference
+    is_declared = signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required)
+    if difference is not None and is_declared:
         raise LoadError(f"batch_axes or pad: a trial contradicts the manifest: {difference}")
-    log.error("%s: a proof is wrong, so nothing is stacked: %s (%s)", deployment.name, difference, signature.reason)
-    signature.batchable = False
-    signature.row_independence = pb.ROW_INDEPENDENCE_UNKNOWN
-    signature.reason = f"proven, but a trial contradicts it: {difference}"
+    if difference is not None:
+        log.error("%s: a proof is wrong, so nothing is stacked: %s (%s)", deployment.name, difference, signature.reason)
+        signature.batchable = False
+        signature.row_independence = pb.ROW_INDEPENDENCE_UNKNOWN
+        signature.reason = f"proven, but a trial contradicts it: {difference}"
+    elif is_declared and not verdict.could_differ:
+        signature.reason = "; ".join(filter(None, (signature.reason, NOT_TRIED)))
 
 
 def _set_axes(signature: Signature, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:

@@ -144,18 +144,25 @@ class HelionBackend(Backend):
         # What is tuned here serves all shapes of a kernel with `static_shapes=False`: take one worth tuning for.
         size = 2 if self._torch_device.type == "cpu" else 1024
         required = [spec for spec in self.signature.inputs if not spec.optional]
+        if self.signature.batchable:
+            self._try(required)
         if not all(spec.ranked for spec in required):
             return
-        if self.signature.batchable and self._torch_device.type == "cpu":  # on a GPU each new shape may cost a tuning
-            difference = trial.difference(required, self._call, self._stacker.together)
-            if difference is not None:
-                raise LoadError(f"SIGNATURE says batchable, and a trial contradicts it: {difference}")
         for dtype in dict.fromkeys(dtype for spec in required for dtype in (spec.dtype, *spec.other_dtypes)):
             specs = [_with_dtype(spec, dtype) for spec in required]
             try:
                 self._call(trial.sample_inputs(specs, rows=size, free=size))
             except KernelPortError as error:
                 log.info("no warm-up: the kernel does not take random inputs: %s", error)
+
+    def _try(self, required: Sequence[TensorSpec]) -> None:
+        if self._torch_device.type == "cpu":  # on a GPU each new shape may cost a tuning
+            verdict = trial.judge(required, self._call, self._stacker.together)
+            if verdict.difference is not None:
+                raise LoadError(f"SIGNATURE says batchable, and a trial contradicts it: {verdict.difference}")
+            if verdict.could_differ:
+                return
+        self.signature.reason += "; no trial could contradict it"
 
 
 def _device(name: str) -> "torch.device":
