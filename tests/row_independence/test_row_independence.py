@@ -18,6 +18,8 @@ DEPENDENT = {case.name: case for case in dependent()}
 # Their dependence shows on no small input: what a trial with random ones takes for independent.
 SERVED = ("lag_seven", "jump_above_two", "if_any_is_large")
 SAMPLE = 16
+# Of the models of the sample whose rows stay apart: with onnx 1.23, 163 of 179 are stacked.
+LEAST_STACKED = 7 / 8
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +76,9 @@ def test_onnx_s_own_tests_with_free_rows_answer_in_a_batch_as_alone(tmp_path: Pa
     cases = [case for test in node_tests(every=SAMPLE) for case in variants(test)]
     judgements = list(judge_backend(cases, tmp_path))
     assert not {each.name: each.wrong for each in judgements if each.wrong}
-    assert sum(each.stacked for each in judgements) > len(cases) / 5
+    apart = {case.name for case in cases if stacked_by_hand(case) is None}
+    stacked = {each.name for each in judgements if each.stacked}
+    assert len(stacked & apart) >= LEAST_STACKED * len(apart)
 
 
 def judged(case: Case, folder: Path) -> Judgement:

@@ -18,7 +18,7 @@ from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
 from kernelport_workers.backends import trial
 from kernelport_workers.backends.base import LoadError
-from kernelport_workers.backends.stacking import Inputs, Stacker
+from kernelport_workers.backends.stacking import Inputs, Stacker, is_off
 
 if TYPE_CHECKING:
     from kernelport_workers.backends.onnx_session import Session
@@ -46,22 +46,8 @@ def decide(session: "Session", path: Path, deployment: Deployment, warm_up: Sequ
             is contradicted by a trial.
     """
     signature = Signature(inputs=[*session.inputs, *session.optional_inputs], outputs=session.outputs)
-    manifest, policy = deployment.manifest, deployment.batching.axes
-    declared = manifest.batch_axes if manifest else None
-    pads = manifest.pad if manifest else None
-    if policy == "off":
-        signature.reason = "the deployment's batching.axes is off"
-    elif declared == "none":
-        signature.row_independence, signature.reason = (
-            pb.ROW_INDEPENDENCE_DECLARED,
-            "the manifest says batch_axes: none",
-        )
-    elif declared is not None:
-        _declare(signature, declared, pads, path)
-    elif policy == "declared":
-        signature.reason = "the manifest has no batch_axes, and the deployment's batching.axes is declared"
-    else:
-        _prove(signature, pads, path)
+    if not is_off(signature, deployment.batching):
+        _declare_or_prove(signature, path, deployment)
     for index, inputs in enumerate(warm_up):
         try:
             session.infer(inputs)
@@ -72,6 +58,21 @@ def decide(session: "Session", path: Path, deployment: Deployment, warm_up: Sequ
     elif not warm_up:
         trial.warm_up(session.inputs, session.infer)
     return signature
+
+
+def _declare_or_prove(signature: Signature, path: Path, deployment: Deployment) -> None:
+    manifest = deployment.manifest
+    declared = manifest.batch_axes if manifest else None
+    pads = manifest.pad if manifest else None
+    if declared == "none":
+        signature.row_independence = pb.ROW_INDEPENDENCE_DECLARED
+        signature.reason = "the manifest says batch_axes: none"
+    elif declared is not None:
+        _declare(signature, declared, pads, path)
+    elif deployment.batching.axes == "declared":
+        signature.reason = "the manifest has no batch_axes, and the deployment's batching.axes is declared"
+    else:
+        _prove(signature, pads, path)
 
 
 def _declare(signature: Signature, axes: BatchAxes, pads: Pads | None, path: Path) -> None:

@@ -16,7 +16,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED
 from kernelport_workers.backends import import_attribute, trial
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
-from kernelport_workers.backends.stacking import Stacker
+from kernelport_workers.backends.stacking import Stacker, is_off
 from kernelport_workers.kernels import environment
 
 if TYPE_CHECKING:
@@ -197,9 +197,9 @@ def _derived(parameters: inspect.Signature) -> Signature:
 def _stacked_where_declared(declared: Signature, limits: Batching) -> Signature:
     signature = Signature()
     signature.CopyFrom(declared)
-    if limits.axes == "off":
-        signature.batchable, signature.reason = False, "the deployment's batching.axes is off"
-    elif declared.batchable:
+    if is_off(signature, limits):
+        return signature
+    if declared.batchable:
         signature.row_independence = ROW_INDEPENDENCE_DECLARED
         signature.reason = "the kernel's SIGNATURE says batchable"
     else:

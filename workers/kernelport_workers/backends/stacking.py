@@ -132,6 +132,14 @@ class Stacker:
             return error
 
 
+def is_off(signature: Signature, limits: Batching) -> bool:
+    """Whether the deployment wants no stacking, whatever the model is; the signature then gives that as its reason."""
+    if limits.axes != "off":
+        return False
+    signature.batchable, signature.reason = False, "the deployment's batching.axes is off"
+    return True
+
+
 def _check_axes(signature: Signature) -> None:
     inputs = {spec.name: spec for spec in signature.inputs if not spec.optional}
     for spec in (*inputs.values(), *signature.outputs):
