@@ -36,6 +36,8 @@ def table_model(node: Node) -> list[Value]:
     if value.dims is None or value.rank != 2:
         return [constant(), constant()]
     rows = value.shape[0]
+    if node.operator == "LinearClassifier" and node.text("post_transform", "NONE") == "PROBIT":
+        raise Mixed("writes the probits of a row into another's place, in ONNX Runtime")
     classifies = node.operator.endswith("Classifier")
     shapes: list[list[Size]] = [[rows]] if classifies else []
     shapes.append([rows, named_size(node, 1)])
