@@ -32,6 +32,8 @@ MIXED: dict[str, str] = {
     "{ z = Mul(i_index, m) y = GatherElements<axis = 0>(x, z) }",
     "rows picked by coordinates": "g (float[N, 2] x, int64[N, 1] i_index) => (float[] y) <int64 m = {0}> "
     "{ z = Mul(i_index, m) y = GatherND(x, z) }",
+    "features picked by rows": "g (float[N, 2] x, int64[N] i_index) => (float[] y) <int64 m = {0}> "
+    "{ z = Mul(i_index, m) y = ai.onnx.ml.ArrayFeatureExtractor(x, z) }",
     "rows placed by rows": "g (float[N, 1] x, int64[N, 1] i_index) => (float[] y) <int64 m = {0}> "
     "{ z = Mul(i_index, m) y = ScatterElements<axis = 0>(x, z, x) }",
     "rows placed by coordinates": "g (float[N] x, int64[N, 1] i_index) => (float[] y) <int64 m = {0}> "
