@@ -317,6 +317,10 @@ SAMPLES: list[Sample] = [
     _one("float[N, 2] x, float[N, 3] z", "ai.onnx.ml.FeatureVectorizer<inputdimensions = [2, 3]>(x, z)"),
     _one("float[N, 3] x", "ai.onnx.ml.ArrayFeatureExtractor(x, i)", constants="int64[2] i = {2, 0}"),
     _one("float[N, 3] x", "ai.onnx.ml.ArrayFeatureExtractor(x, i)", constants="int64 i = {1}"),
+    _many(
+        "g (string[N, 1] x) => (float[] y) <int64[2] shape = {-1, 2}> { "
+        'e = ai.onnx.ml.OneHotEncoder<cats_strings = ["a", "b"], zeros = 1>(x) y = Reshape(e, shape) }'
+    ),
     # How scikit-learn's classifiers are written: the class of the largest score.
     _many(
         "g (float[N, 3] x) => (int64[] y) <int64[3] classes = {7, 5, 9}, int64[1] flat = {-1}> { "

@@ -54,10 +54,11 @@ def feature_vectorizer(node: Node) -> Value:
     return values[0].with_rows([values[0].shape[0], named_size(node, 1)], 0)
 
 
-@rule("OneHotEncoder", domain=ML, ignored={"cats_int64s", "cats_strings", "zeros"})
+@rule("OneHotEncoder", domain=ML, ignored={"zeros"})
 def one_hot_encoder(node: Node) -> Value:
     value = node.tensor(0)
-    dims = [*value.shape, named_size(node, value.rank)]
+    numbers, words = node.attribute("cats_int64s", ()), node.attribute("cats_strings", ())
+    dims = [*value.shape, len(numbers or words)]
     return value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
 
 
