@@ -32,7 +32,7 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
     """The bytes of an audio file. Opus and MP3 take few sample rates: audio of another rate is resampled.
 
     Args:
-        audio: F32[S], mono, -1 to 1.
+        audio: floating point [S], mono, -1 to 1.
         sample_rate: in Hz.
         ending: one of FORMATS.
 
@@ -40,6 +40,7 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         ValueError: when the format has no way to say this sample rate.
     """
     kind, subtype = FORMATS[ending]
+    audio = audio.astype(np.float32, copy=False)  # soxr and libsndfile know no half precision
     audio, sample_rate = _at_a_rate_of(kind, audio, sample_rate)
     file = io.BytesIO()
     if subtype == "PCM_16":

@@ -5,27 +5,41 @@ The worker package knows; it is asked through a process of its own, since nothin
 
 import json
 import os
+import signal
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from kernelport.deployments import load_deployments
 from kernelport.settings import Settings
 from kernelport.stack import StackError
 from kernelport.stack.processes import module_command
+
+# While the code of a deployment is imported. Torch takes half a minute on a busy machine.
+LONGEST_SILENCE_S = 60.0
 
 
 class ModelFileError(Exception):
     """A file that is no model; the message says what it is."""
 
 
-def problems_by_deployment(settings: Settings) -> dict[str, str | None]:
-    """For each deployment in the deployments file what keeps it from running here; None when nothing does.
+def problems_by_deployment(settings: Settings, names: Iterable[str] | None = None) -> dict[str, str | None]:
+    """For each deployment in the deployments file, or for these, what keeps it from running here; None when nothing
+    does. The code of its pipeline is imported; one that ends the process or hangs there keeps no other from running.
 
     Raises:
         StackError: when the worker package cannot be asked.
     """
-    problems: dict[str, str | None] = _ask("kernelport_workers.check", env={**os.environ, **settings.to_environment()})
+    waiting = sorted(load_deployments(settings.deployments_file) if names is None else set(names))
+    problems: dict[str, str | None] = {}
+    while waiting:
+        told, end = _checked(settings, waiting)
+        problems |= told
+        waiting = waiting[len(told) :]
+        if waiting:
+            problems[waiting.pop(0)] = f"importing its code {end}"
     return problems
 
 
@@ -37,15 +51,55 @@ def rows_of_model(model: Path) -> dict[str, Any]:
         ModelFileError: when the file is no model.
         StackError: when the worker package cannot be asked.
     """
-    found: dict[str, Any] = _ask("kernelport_workers.row_proof", str(model))
+    command = module_command("kernelport_workers.row_proof", str(model))
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        raise _cannot_ask(finished.stderr)
+    found: dict[str, Any] = json.loads(finished.stdout)
     if "problem" in found:
         raise ModelFileError(found["problem"])
     return found
 
 
-def _ask(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
-    command = module_command(module, *arguments)
-    finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        raise StackError(f"cannot ask the worker package what runs here: {finished.stderr.strip()}")
-    return json.loads(finished.stdout)
+def _checked(settings: Settings, names: Sequence[str]) -> tuple[dict[str, str | None], str]:
+    """What a process of the worker package tells of deployments, in turn, until it ends; and how it ends.
+
+    Raises:
+        StackError: it tells nothing.
+    """
+    command = module_command("kernelport_workers.check", *names)
+    environment = {**os.environ, **settings.to_environment()}
+    # Files: whatever the code starts may hold a pipe open for ever.
+    with (
+        tempfile.TemporaryFile() as told,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, env=environment, stdout=told, stderr=errors) as process,
+    ):
+        end = _end_of(process, told)
+        lines = _content(told).splitlines()
+        if not lines:
+            raise _cannot_ask(_content(errors).decode(errors="replace"))
+    return {name: problem for line in lines for name, problem in json.loads(line).items()}, end
+
+
+def _end_of(process: subprocess.Popen[bytes], told: IO[bytes]) -> str:
+    """Waits for the end of a process; ends it when, having begun to tell, it tells nothing more."""
+    heard = b""
+    while True:
+        try:
+            code = process.wait(LONGEST_SILENCE_S)
+            return f"ends the process with code {code}" if code >= 0 else f"crashes: {signal.strsignal(-code)}"
+        except subprocess.TimeoutExpired:
+            before, heard = heard, _content(told)
+            if heard and heard == before:
+                process.kill()
+                return f"takes longer than {LONGEST_SILENCE_S:g} s"
+
+
+def _content(file: IO[bytes]) -> bytes:
+    """All that is in a file, whose place the process that writes it shares."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+
+
+def _cannot_ask(said: str) -> StackError:
+    return StackError(f"cannot ask the worker package what runs here: {said.strip()}")

@@ -61,9 +61,8 @@ def up(
     )
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
-    load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
-    problems = problems_by_deployment(settings)
-    names = _repeated(_names(chosen, problems, settings.deployments_file), counts)
+    table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
+    names = _repeated(_names(chosen, sorted(table), settings), counts)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     run_until_stopped(Stack(settings, names, state_dir, redis_url, watching))
 
@@ -80,16 +79,18 @@ def _repeated(names: list[str], counts: Iterable[str]) -> list[str]:
     return [name for name, count in wanted.items() for _ in range(count)]
 
 
-def _names(chosen: str | None, problems: dict[str, str | None], file: Path) -> list[str]:
+def _names(chosen: str | None, known: list[str], settings: Settings) -> list[str]:
     """The deployments to run: of those asked for, or else of all, each that can run here.
 
     Raises:
         StackError: when none that was asked for can.
     """
-    names = list(problems) if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
+    file = settings.deployments_file
+    names = known if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
     for name in names:
-        if name not in problems:
-            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(problems)} (in {file})")
+        if name not in known:
+            raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(known)} (in {file})")
+    problems = problems_by_deployment(settings, names)
     runnable = [name for name in names if problems[name] is None]
     if chosen is not None and names and not runnable:
         raise StackError("\n".join(f"{name} of {file} cannot run here: {problems[name]}" for name in names))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.row_independence.architectures import ARCHITECTURES, architecture
 from tests.row_independence.cases import Case, stacked_by_hand
+from tests.row_independence.check import STACKED_BY_TRIAL
 from tests.row_independence.dependent import dependent
 from tests.row_independence.serving import Judgement, ServedCases, judge_backend, served
 from tests.row_independence.variants import node_tests, variants
@@ -18,6 +19,8 @@ DEPENDENT = {case.name: case for case in dependent()}
 # Their dependence shows on no small input: what a trial with random ones takes for independent.
 SERVED = ("lag_seven", "jump_above_two", "if_any_is_large")
 SAMPLE = 16
+# Of the sample's known ones; with onnx 1.23, 83 of 84 are.
+LEAST_STACKED = 0.95
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +77,9 @@ def test_onnx_s_own_tests_with_free_rows_answer_in_a_batch_as_alone(tmp_path: Pa
     cases = [case for test in node_tests(every=SAMPLE) for case in variants(test)]
     judgements = list(judge_backend(cases, tmp_path))
     assert not {each.name: each.wrong for each in judgements if each.wrong}
-    assert sum(each.stacked for each in judgements) > len(cases) / 5
+    stacked = {each.name for each in judgements if each.stacked}
+    known = set(STACKED_BY_TRIAL.read_text().split()) & {each.name for each in judgements}
+    assert len(stacked & known) >= LEAST_STACKED * len(known) > 0
 
 
 def judged(case: Case, folder: Path) -> Judgement:

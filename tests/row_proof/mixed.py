@@ -32,10 +32,15 @@ MIXED: dict[str, str] = {
     "{ z = Mul(i_index, m) y = GatherElements<axis = 0>(x, z) }",
     "rows picked by coordinates": "g (float[N, 2] x, int64[N, 1] i_index) => (float[] y) <int64 m = {0}> "
     "{ z = Mul(i_index, m) y = GatherND(x, z) }",
+    "features picked by rows": "g (float[N, 2] x, int64[N] i_index) => (float[] y) <int64 m = {0}> "
+    "{ z = Mul(i_index, m) y = ai.onnx.ml.ArrayFeatureExtractor(x, z) }",
     "rows placed by rows": "g (float[N, 1] x, int64[N, 1] i_index) => (float[] y) <int64 m = {0}> "
     "{ z = Mul(i_index, m) y = ScatterElements<axis = 0>(x, z, x) }",
     "rows placed by coordinates": "g (float[N] x, int64[N, 1] i_index) => (float[] y) <int64 m = {0}> "
     "{ z = Mul(i_index, m) y = ScatterND(x, z, x) }",
+    "probits of two classes, from one score": "g (float[N, 3] x) => (int64[] l, float[] y) { "
+    "l, y = ai.onnx.ml.LinearClassifier<classlabels_ints = [0, 1], coefficients = [0.5, 0.2, -0.3], "
+    'intercepts = [0.5], post_transform = "PROBIT">(x) }',
     "the place of a row": f"g (float[N] x) => (float[] y) <int64 a = {{0}}, int64 b = {{1}}> {{ {_ROWS} s = Squeeze(n) "
     "r = Range(a, s, b) f = Cast<to = 1>(r) y = Add(x, f) }",
     "a table as long as there are rows": f"g (float[N] x, float[64] w) => (float[] y) <int64[1] zero = {{0}}> "

@@ -316,6 +316,20 @@ SAMPLES: list[Sample] = [
     _one("float[N, 2] x", "ai.onnx.ml.Binarizer<threshold = 0.3>(x)"),
     _one("float[N, 2] x, float[N, 3] z", "ai.onnx.ml.FeatureVectorizer<inputdimensions = [2, 3]>(x, z)"),
     _one("float[N, 3] x", "ai.onnx.ml.ArrayFeatureExtractor(x, i)", constants="int64[2] i = {2, 0}"),
+    _one("float[N, 3] x", "ai.onnx.ml.ArrayFeatureExtractor(x, i)", constants="int64 i = {1}"),
+    _many(
+        "g (string[N, 1] x) => (float[] y) <int64[2] shape = {-1, 2}> { "
+        'e = ai.onnx.ml.OneHotEncoder<cats_strings = ["a", "b"], zeros = 1>(x) y = Reshape(e, shape) }'
+    ),
+    # How scikit-learn's classifiers are written: the class of the largest score.
+    _many(
+        "g (float[N, 3] x) => (int64[] y) <int64[3] classes = {7, 5, 9}, int64[1] flat = {-1}> { "
+        "i = ArgMax<axis = 1>(x) c = ai.onnx.ml.ArrayFeatureExtractor(classes, i) y = Reshape(c, flat) }"
+    ),
+    _many(
+        "g (float[N, 3] x) => (float[] y) <float[2, 3] table = {7, 5, 9, 1, 2, 3}> { "
+        "i = ArgMax<axis = 1, keepdims = 0>(x) y = ai.onnx.ml.ArrayFeatureExtractor(table, i) }"
+    ),
     _one("string[N, 2] x", 'ai.onnx.ml.OneHotEncoder<cats_strings = ["a", "b"], zeros = 1>(x)'),
     _one(
         "string[N, 2] x",

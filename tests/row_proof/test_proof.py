@@ -219,6 +219,30 @@ def test_the_models_own_functions_are_followed() -> None:
     assert "ReduceMean" in proof.reason
 
 
+def test_attributes_of_a_function_are_those_of_its_call_or_its_defaults() -> None:
+    def verdict(call: str, declared: str) -> Verdict:
+        function = f"""<domain: "local", opset_import: ["" : 21]> largest <{declared}> (a) => (b)
+            {{ b = Hardmax<axis: int = @at>(a) }}"""
+        return prove(
+            _model(f"g (float[N, 3] x) => (float[N, 3] y) {{ y = local.largest{call}(x) }}" + function)
+        ).verdict
+
+    assert verdict("<at = 1>", "at") is Verdict.PROVEN
+    assert verdict("<at = 0>", "at") is Verdict.REFUTED
+    assert verdict("", "at: int = 0") is Verdict.REFUTED
+    assert verdict("<at = 1>", "at: int = 0") is Verdict.PROVEN
+
+
+@pytest.mark.parametrize(("declared", "verdict"), [("to: int = 1", Verdict.PROVEN), ("to", Verdict.UNKNOWN)])
+def test_an_attribute_that_a_function_hands_on_must_be_known(declared: str, verdict: Verdict) -> None:
+    functions = f"""<domain: "local", opset_import: ["" : 21, "local" : 1]> outer <{declared}> (a) => (b)
+            {{ b = local.inner<at: int = @to>(a) }}
+        <domain: "local", opset_import: ["" : 21]> inner <at: int = 0> (a) => (b)
+            {{ b = Hardmax<axis: int = @at>(a) }}"""
+    proof = prove(_model("g (float[N, 3] x) => (float[N, 3] y) { y = local.outer(x) }" + functions))
+    assert proof.verdict is verdict
+
+
 def test_a_function_of_another_opset_is_unknown() -> None:
     text = (
         "g (float[N, 3] x) => (float[N, 3] y) { y = local.Softmax(x) }"

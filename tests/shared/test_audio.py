@@ -2,6 +2,7 @@
 
 import io
 
+import ml_dtypes
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +17,13 @@ def test_the_same_audio_gives_the_same_file(ending: str) -> None:
     first = encode_audio(AUDIO, 24_000, ending)
     assert encode_audio(AUDIO, 24_000, ending) == first
     assert encode_audio(AUDIO * np.float32(0.5), 24_000, ending) != first
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("ending", FORMATS)
+def test_samples_of_any_precision_give_the_file_of_their_float32(ending: str, dtype: type[np.generic]) -> None:
+    audio = AUDIO.astype(dtype)
+    assert encode_audio(audio, 22_050, ending) == encode_audio(audio.astype(np.float32), 22_050, ending)
 
 
 def test_an_ogg_file_of_many_pages_is_whole_under_its_own_serial_number() -> None:

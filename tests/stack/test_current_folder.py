@@ -32,4 +32,4 @@ def test_a_pipeline_in_the_folder_loads_and_no_file_stands_for_a_library(tmp_pat
     )
     assert finished.returncode == 0, finished.stderr
     if arguments == ["kernelport_workers.check"]:
-        assert json.loads(finished.stdout) == {"mine": None}
+        assert [json.loads(line) for line in finished.stdout.splitlines()] == [{}, {"mine": None}]

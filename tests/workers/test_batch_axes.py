@@ -27,6 +27,13 @@ HIDDEN = (
 HIDDEN_SUM = """g (float[N, 2] x) => (float[N, 2] y) <int64 first = {0}> {
   s = SequenceConstruct(x) z = SequenceAt(s, first) y = CumSum(z, first)
 }"""
+# Takes the tokens 100 to 103 and no random ones; its mean over the rows is the same for equal requests.
+HIDDEN_MEAN = """g (int64[N] tokens) => (float[N] y)
+<float[4] table = {1, 10, 100, 1000}, int64 first = {0}, int64[1] rows = {0}, int64 least = {100}> {
+  s = SequenceConstruct(tokens) known = SequenceAt(s, first) ids = Sub(known, least)
+  values = Gather(table, ids) mean = ReduceMean(values, rows) y = Sub(values, mean)
+}"""
+TOKEN_AXES = {"inputs": {"tokens": 0}, "outputs": {"y": 0}}
 # What a language model does with a mask: nothing of a padded token reaches another.
 MASKED = """g (int64[N, T] tokens, float[N, T] mask) => (float[N, T] logits, float[N] total)
 <float[4] table = {1, 10, 100, 1000}, int64[1] last = {1}> {
@@ -95,6 +102,7 @@ def test_what_the_proof_cannot_follow_is_stacked_where_the_manifest_says_so(tmp_
     declared = load(tmp_path, HIDDEN, batch_axes={"inputs": {"x": 0}, "outputs": {"y": 0}})
     assert declared.signature.batchable
     assert declared.signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED
+    assert declared.signature.reason == "the manifest says batch_axes"
 
 
 def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path) -> None:
@@ -126,6 +134,19 @@ def test_a_warm_up_request_whose_rows_differ_is_no_verdict_on_stacking(tmp_path:
     text = "g (float[N, 2] x, float[N, 2] z) => (float[N, 2] y) { y = Add(x, z) }"
     warm_up = [{"x": [[1, 2], [3, 4]], "z": [[5, 6]]}]
     assert load(tmp_path, text, onnx={"warm_up": warm_up}).signature.batchable
+
+
+def test_warm_up_requests_that_differ_are_tried_together(tmp_path: Path) -> None:
+    differing = {"warm_up": [{"tokens": [101]}, {"tokens": [103]}]}
+    with pytest.raises(LoadError, match='a trial contradicts the manifest: output "y" is another in company'):
+        load(tmp_path, HIDDEN_MEAN, batch_axes=TOKEN_AXES, onnx=differing)
+
+
+@pytest.mark.parametrize("warm_up", [[], [[101]], [[101], [101]]], ids=str)
+def test_a_declaration_that_no_trial_could_contradict_says_so(warm_up: list[Any], tmp_path: Path) -> None:
+    settings = {"warm_up": [{"tokens": tokens} for tokens in warm_up]}
+    signature = load(tmp_path, HIDDEN_MEAN, batch_axes=TOKEN_AXES, onnx=settings).signature
+    assert signature.reason.startswith("the manifest says batch_axes; no trial could contradict the manifest: ")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,12 @@ def doubled(x: torch.Tensor, gain: float = 2.0) -> tuple[torch.Tensor, torch.Ten
     return x * gain, x.float().sum(1)
 
 
+def choosy(x: torch.Tensor, gain: float = 2.0) -> tuple[torch.Tensor, torch.Tensor]:
+    if x.max() < 1000:
+        raise ValueError("expected larger numbers")
+    return doubled(x, gain)
+
+
 def other_name(z: torch.Tensor) -> torch.Tensor:
     return z
 """
@@ -192,6 +198,14 @@ def test_a_declared_signature_names_outputs_and_allows_stacking(own: str) -> Non
     assert (first["doubled"].tolist(), first["total"].tolist()) == ([[2, 2]], [2])
     assert (second["doubled"].tolist(), second["total"].tolist()) == ([[4, 4], [4, 4]], [4, 4])
     assert answer(backend, x=inputs[0]["x"], gain=np.array([5], np.float32))["doubled"].tolist() == [[5, 5]]
+
+
+@pytest.mark.parametrize(("kernel", "said"), [("doubled", ""), ("choosy", "; no trial could contradict it")])
+def test_a_kernel_that_takes_no_random_inputs_is_stacked_on_its_word_and_that_is_said(
+    own: str, kernel: str, said: str
+) -> None:
+    signature = HelionBackend.load(deployment(f"declaring_kernels:{kernel}")).signature
+    assert (signature.batchable, signature.reason) == (True, f"the kernel's SIGNATURE says batchable{said}")
 
 
 @pytest.mark.parametrize(

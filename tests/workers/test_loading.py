@@ -11,7 +11,8 @@ from kernelport_workers.check import problem_of
 
 MODULE = """
 import sys
-from kernelport.signature import Signature
+from kernelport.signature import Signature, tensor_spec
+from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend
 
 
@@ -45,6 +46,15 @@ class DeclaresADict(Odd):
 
 class NamesNoDevice(Odd):
     signature = Signature()
+
+
+def speaking(*audio):
+    outputs = [tensor_spec("audio", *audio), tensor_spec("sample_rate", pb.I32, [1])]
+    return type("Speaking", (Odd,), {"signature": Signature(outputs=outputs), "device": "cpu"})
+
+
+Integers = speaking(pb.I16, ["samples"])
+Channels = speaking(pb.F32, ["channels", "samples"])
 """
 
 
@@ -69,6 +79,8 @@ def deployment(pipeline: str) -> Deployment:
         ("odd_models:Odd", "Odd.signature: expected a Signature, got none"),
         ("odd_models:DeclaresADict", "DeclaresADict.signature: expected a Signature, got dict"),
         ("odd_models:NamesNoDevice", "NamesNoDevice.device: expected a str, got none"),
+        ("odd_models:Integers", 'output "audio": expected floating-point samples on one axis (mono), got I16[samples]'),
+        ("odd_models:Channels", 'output "audio": expected floating-point samples on one axis (mono), got F32[channels'),
         ("odd_models:IsNone", "load: expected it to return a Backend, got NoneType"),
         ("odd_models:MODULE", "cannot import 'odd_models:MODULE': AttributeError: module 'odd_models' has no"),
         ("odd_models:raising", "odd_models:raising is no Backend class"),

@@ -12,7 +12,16 @@ from google.rpc import status_pb2
 
 from kernelport import tensors
 from kernelport.deployments import Deployment
-from kernelport.errors import CancelledError, InternalError, InvalidArgumentError, KernelPortError, from_status
+from kernelport.errors import (
+    CancelledError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    KernelPortError,
+    ResourceExhaustedError,
+    UnavailableError,
+    from_status,
+)
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
@@ -58,7 +67,7 @@ class Speaks(Given):
     signature = Signature(
         inputs=Given.signature.inputs,
         outputs=[
-            tensor_spec("audio", pb.F32, ["samples"], optional=True),
+            tensor_spec("audio", pb.F32, None, other_dtypes=[pb.I16], optional=True),
             tensor_spec("sample_rate", pb.I32, [1], other_dtypes=[pb.F32, pb.BF16, pb.STRING], optional=True),
         ],
     )
@@ -169,6 +178,20 @@ def test_speech_that_is_no_sound_fails_its_request(audio: list[float] | None, ra
     assert finding in words(result)
 
 
+@pytest.mark.parametrize(
+    ("audio", "got"),
+    [
+        (np.array([0, 20_000, -20_000], np.int16), "int16[3]"),
+        (np.zeros((1, 800), np.float32), "float32[1, 800]"),
+        (np.zeros((800, 2), np.float32), "float32[800, 2]"),
+        (np.float32(0.5), "float32[]"),
+    ],
+)
+def test_samples_that_a_sound_file_would_turn_into_noise_fail_their_request(audio: Array, got: str) -> None:
+    (result,) = answers(Speaks(lambda _: [{"audio": audio, "sample_rate": np.array([8000], np.int32)}]))
+    assert f'output "audio": expected floating-point samples on one axis (mono), got {got}' in words(result)
+
+
 @pytest.mark.parametrize("outputs", [{}, {"audio": np.zeros(3, np.float32)}, {"sample_rate": np.array([8000.0], "f4")}])
 def test_speech_may_leave_out_what_is_optional(outputs: Outputs) -> None:
     assert answers(Speaks(lambda requests: [outputs] * len(requests)), 2) == [outputs] * 2
@@ -184,16 +207,33 @@ def test_with_too_few_or_too_many_results_each_request_runs_alone(spare: int) ->
     assert [result["y"][0, 0] for result in results if isinstance(result, dict)] == [0, 1, 2]
 
 
-def test_what_fails_in_company_runs_alone_once_more_and_keeps_that_answer() -> None:
+@pytest.mark.parametrize(
+    "failed",
+    [
+        InternalError("crowded"),
+        InvalidArgumentError("the batch is too long"),
+        ResourceExhaustedError("no memory for so many"),
+        UnavailableError("busy"),
+        {"y": Y.T},
+    ],
+)
+def test_what_fails_in_company_runs_alone_once_more_and_keeps_that_answer(failed: Any) -> None:
     def run(requests: Sequence[Request]) -> list[Any]:
         results: list[Any] = [{"y": Y} for _ in requests]
         if len(requests) > 1:
-            results[1], results[2], results[3] = InternalError("crowded"), {"y": Y.T}, InvalidArgumentError("its own")
+            results[1] = failed
         return results
 
     backend = Given(run)
-    assert [type(result) for result in answers(backend, 5)] == [dict, dict, dict, InvalidArgumentError, dict]
-    assert backend.batches == [[0, 1, 2, 3, 4], [1], [2]]
+    assert answers(backend, 3) == [{"y": Y}] * 3
+    assert backend.batches == [[0, 1, 2], [1]]
+
+
+@pytest.mark.parametrize("error", [CancelledError, DeadlineExceededError])
+def test_a_request_that_ended_in_company_because_nobody_waits_does_not_run_again(error: type[KernelPortError]) -> None:
+    backend = Given(lambda requests: [{"y": Y}, error("gone")])
+    assert [type(result) for result in answers(backend, 2)] == [dict, error]
+    assert backend.batches == [[0, 1]]
 
 
 def test_what_fails_alone_too_fails_with_what_it_said_then() -> None:

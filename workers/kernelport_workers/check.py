@@ -1,6 +1,8 @@
-"""`python -m kernelport_workers.check`: says as JSON what keeps each deployment from running here."""
+"""`python -m kernelport_workers.check NAME...`: says as JSON what keeps each deployment from running here.
 
-import contextlib
+The first line is `{}`; then comes one for each deployment, in the order of the names, as soon as it is known.
+"""
+
 import json
 import os
 import sys
@@ -30,9 +32,12 @@ def problem_of(deployment: Deployment) -> str | None:
 def main() -> None:
     sys.path.append(os.getcwd())  # a pipeline may lie there
     deployments = load_deployments(Settings.from_environment().deployments_file)
-    with contextlib.redirect_stdout(sys.stderr):  # what a pipeline's module prints is no JSON
-        problems = {name: problem_of(deployments[name]) for name in sorted(deployments)}
-    json.dump(problems, sys.stdout)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a pipeline's module prints is no JSON
+    print("{}", file=answers, flush=True)
+    for name in sys.argv[1:] or sorted(deployments):
+        print(json.dumps({name: problem_of(deployments[name])}), file=answers, flush=True)
+    os._exit(0)  # a module may have started threads that do not end
 
 
 if __name__ == "__main__":

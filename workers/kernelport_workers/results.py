@@ -15,6 +15,7 @@ from kernelport_workers.backends.base import Backend, Outputs
 Result = Outputs | KernelPortError
 
 MOST_FINDINGS = 5
+_FLOATS = "fV"  # numpy's kinds of dtypes; V: bfloat16
 
 
 class ResultCheck:
@@ -76,11 +77,15 @@ def travelling(error: KernelPortError) -> KernelPortError:
 
 def _speech_findings(audio: Array | None, sample_rate: Array | None) -> Iterator[str]:
     """What is no sound. Either is None where it is optional and left out."""
-    if audio is not None and audio.dtype.kind in "fV" and not np.isfinite(audio).all():  # V: bfloat16
-        yield 'output "audio": expected finite samples, got NaN or infinity'
+    if audio is not None:
+        if audio.dtype.kind not in _FLOATS or audio.ndim != 1:
+            got = f"{audio.dtype.name}{list(audio.shape)}"
+            yield f'output "audio": expected floating-point samples on one axis (mono), got {got}'
+        elif not np.isfinite(audio).all():
+            yield 'output "audio": expected finite samples, got NaN or infinity'
     if sample_rate is not None and not _is_positive(sample_rate):
         yield f'output "sample_rate": expected one number above 0, got {sample_rate.tolist()}'
 
 
 def _is_positive(number: Array) -> bool:
-    return number.size == 1 and number.dtype.kind in "iufV" and 0 < number.item() < math.inf
+    return number.size == 1 and number.dtype.kind in "iu" + _FLOATS and 0 < number.item() < math.inf

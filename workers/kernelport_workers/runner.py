@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 from kernelport import tensors
 from kernelport.errors import (
+    CancelledError,
     DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
@@ -26,6 +27,7 @@ from kernelport_workers.results import Result, ResultCheck, travelling
 
 log = logging.getLogger(__name__)
 
+_GONE = (CancelledError, DeadlineExceededError)
 # What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
 # for people to see.
 Finish = Callable[[], str | None]
@@ -156,7 +158,11 @@ class Runner:
         return Request(arrays, work.check)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
-        """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates."""
+        """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates.
+
+        That a request is invalid, or asks for too much, may be its company's doing as well. That nobody waits for it
+        is not.
+        """
         if len(requests) < 2:
             return [self._alone(request) for request in requests]
         together = self._attempt(requests)
@@ -165,7 +171,7 @@ class Runner:
             del together  # its traceback may hold memory of the device, which they need
             return [self._alone(request) for request in requests]
         return [
-            self._alone(request) if isinstance(result, InternalError) else result
+            self._alone(request) if isinstance(result, KernelPortError) and not isinstance(result, _GONE) else result
             for request, result in zip(requests, together, strict=True)
         ]
 

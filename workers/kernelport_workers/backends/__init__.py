@@ -9,7 +9,8 @@ from kernelport.deployments import Deployment
 from kernelport.errors import in_words
 from kernelport.manifests import BackendName
 from kernelport.revision import revision_of
-from kernelport.signature import Signature
+from kernelport.signature import Signature, describe, is_speech
+from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED, ROW_INDEPENDENCE_UNSPECIFIED
 from kernelport_workers.backends.base import Backend, LoadError
 
@@ -20,6 +21,7 @@ BACKENDS: Mapping[BackendName, str] = {
     "onnx": "kernelport_workers.backends.onnx:OnnxBackend",
     "helion": "kernelport_workers.backends.helion:HelionBackend",
 }
+_FLOATS = {pb.F16, pb.BF16, pb.F32, pb.F64}
 
 
 def load(deployment: Deployment) -> Backend:
@@ -33,6 +35,7 @@ def load(deployment: Deployment) -> Backend:
         backend.check_requirements()
         loaded = backend.load(deployment)
         _check_attributes(loaded)
+        _check_speech(loaded)
         _say_basis(loaded.signature)
     except LoadError:
         raise
@@ -98,3 +101,13 @@ def _check_attributes(loaded: Any) -> None:
         if not isinstance(value, kind):
             got = type(value).__name__ if hasattr(loaded, name) else "none"
             raise LoadError(f"{type(loaded).__name__}.{name}: expected a {kind.__name__}, got {got}")
+
+
+def _check_speech(loaded: Backend) -> None:
+    """Of speech, refuses a declared `audio` that no result could be right with."""
+    if not is_speech(loaded.signature):
+        return
+    audio = next(spec for spec in loaded.signature.outputs if spec.name == "audio")
+    has_axes = loaded.checks_output_shapes and audio.ranked and len(audio.shape) != 1
+    if has_axes or _FLOATS.isdisjoint((audio.dtype, *audio.other_dtypes)):
+        raise LoadError(f'output "audio": expected floating-point samples on one axis (mono), got {describe(audio)}')

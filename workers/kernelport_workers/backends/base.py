@@ -97,9 +97,9 @@ class Backend(ABC):
 
         The arrays must stay as they are: they are written out while the next batch runs.
 
-        A request that fails alone yields its error in its place. An exception means that the batch as a whole failed:
-        the runner then runs its requests one by one. It also runs again, alone, each that yielded an InternalError in
-        company, or a result that is not as declared.
+        A request that fails yields its error in its place. An exception means that the batch as a whole failed: the
+        runner then runs its requests one by one. It also runs again, alone, each that in company yielded an error other
+        than CancelledError and DeadlineExceededError, or a result that is not as declared.
         """
 
 

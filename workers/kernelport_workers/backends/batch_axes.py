@@ -18,7 +18,7 @@ from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
 from kernelport_workers.backends import trial
 from kernelport_workers.backends.base import LoadError
-from kernelport_workers.backends.stacking import Inputs, Stacker
+from kernelport_workers.backends.stacking import Inputs, Stacker, is_off
 
 if TYPE_CHECKING:
     from kernelport_workers.backends.onnx_session import Session
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_TRIED = (
+    "no trial could contradict the manifest: the model takes no random inputs, and onnx.warm_up has no two different "
+    "requests that may share a run"
+)
 ONNX_MISSING = "the package onnx, which reads the model's graph, is missing: pip install onnx"
 
 
@@ -42,22 +46,8 @@ def decide(session: "Session", path: Path, deployment: Deployment, warm_up: Sequ
             is contradicted by a trial.
     """
     signature = Signature(inputs=[*session.inputs, *session.optional_inputs], outputs=session.outputs)
-    manifest, policy = deployment.manifest, deployment.batching.axes
-    declared = manifest.batch_axes if manifest else None
-    pads = manifest.pad if manifest else None
-    if policy == "off":
-        signature.reason = "the deployment's batching.axes is off"
-    elif declared == "none":
-        signature.row_independence, signature.reason = (
-            pb.ROW_INDEPENDENCE_DECLARED,
-            "the manifest says batch_axes: none",
-        )
-    elif declared is not None:
-        _declare(signature, declared, pads, path)
-    elif policy == "declared":
-        signature.reason = "the manifest has no batch_axes, and the deployment's batching.axes is declared"
-    else:
-        _prove(signature, pads, path)
+    if not is_off(signature, deployment.batching):
+        _declare_or_prove(signature, path, deployment)
     for index, inputs in enumerate(warm_up):
         try:
             session.infer(inputs)
@@ -68,6 +58,21 @@ def decide(session: "Session", path: Path, deployment: Deployment, warm_up: Sequ
     elif not warm_up:
         trial.warm_up(session.inputs, session.infer)
     return signature
+
+
+def _declare_or_prove(signature: Signature, path: Path, deployment: Deployment) -> None:
+    manifest = deployment.manifest
+    declared = manifest.batch_axes if manifest else None
+    pads = manifest.pad if manifest else None
+    if declared == "none":
+        signature.row_independence = pb.ROW_INDEPENDENCE_DECLARED
+        signature.reason = "the manifest says batch_axes: none"
+    elif declared is not None:
+        _declare(signature, declared, pads, path)
+    elif deployment.batching.axes == "declared":
+        signature.reason = "the manifest has no batch_axes, and the deployment's batching.axes is declared"
+    else:
+        _prove(signature, pads, path)
 
 
 def _declare(signature: Signature, axes: BatchAxes, pads: Pads | None, path: Path) -> None:
@@ -104,16 +109,18 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
 def _try(signature: Signature, session: "Session", deployment: Deployment, warm_up: Sequence[Inputs]) -> None:
     stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
     required = [spec for spec in signature.inputs if not spec.optional]
-    sharing = [inputs for inputs in warm_up if stacker.may_share(inputs)]
-    difference = trial.difference(required, session.infer, stacker.together, sharing)
-    if difference is None:
-        return
-    if signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required):
+    verdict = trial.judge(required, session.infer, stacker.together, stacker.shared_runs(warm_up))
+    difference = verdict.difference
+    is_declared = signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required)
+    if difference is not None and is_declared:
         raise LoadError(f"batch_axes or pad: a trial contradicts the manifest: {difference}")
-    log.error("%s: a proof is wrong, so nothing is stacked: %s (%s)", deployment.name, difference, signature.reason)
-    signature.batchable = False
-    signature.row_independence = pb.ROW_INDEPENDENCE_UNKNOWN
-    signature.reason = f"proven, but a trial contradicts it: {difference}"
+    if difference is not None:
+        log.error("%s: a proof is wrong, so nothing is stacked: %s (%s)", deployment.name, difference, signature.reason)
+        signature.batchable = False
+        signature.row_independence = pb.ROW_INDEPENDENCE_UNKNOWN
+        signature.reason = f"proven, but a trial contradicts it: {difference}"
+    elif is_declared and not verdict.could_differ:
+        signature.reason = "; ".join(filter(None, (signature.reason, NOT_TRIED)))
 
 
 def _set_axes(signature: Signature, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:

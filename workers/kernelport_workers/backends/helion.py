@@ -16,7 +16,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED
 from kernelport_workers.backends import import_attribute, trial
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
-from kernelport_workers.backends.stacking import Stacker
+from kernelport_workers.backends.stacking import Stacker, is_off
 from kernelport_workers.kernels import environment
 
 if TYPE_CHECKING:
@@ -144,18 +144,25 @@ class HelionBackend(Backend):
         # What is tuned here serves all shapes of a kernel with `static_shapes=False`: take one worth tuning for.
         size = 2 if self._torch_device.type == "cpu" else 1024
         required = [spec for spec in self.signature.inputs if not spec.optional]
+        if self.signature.batchable:
+            self._try(required)
         if not all(spec.ranked for spec in required):
             return
-        if self.signature.batchable and self._torch_device.type == "cpu":  # on a GPU each new shape may cost a tuning
-            difference = trial.difference(required, self._call, self._stacker.together)
-            if difference is not None:
-                raise LoadError(f"SIGNATURE says batchable, and a trial contradicts it: {difference}")
         for dtype in dict.fromkeys(dtype for spec in required for dtype in (spec.dtype, *spec.other_dtypes)):
             specs = [_with_dtype(spec, dtype) for spec in required]
             try:
                 self._call(trial.sample_inputs(specs, rows=size, free=size))
             except KernelPortError as error:
                 log.info("no warm-up: the kernel does not take random inputs: %s", error)
+
+    def _try(self, required: Sequence[TensorSpec]) -> None:
+        if self._torch_device.type == "cpu":  # on a GPU each new shape may cost a tuning
+            verdict = trial.judge(required, self._call, self._stacker.together)
+            if verdict.difference is not None:
+                raise LoadError(f"SIGNATURE says batchable, and a trial contradicts it: {verdict.difference}")
+            if verdict.could_differ:
+                return
+        self.signature.reason += "; no trial could contradict it"
 
 
 def _device(name: str) -> "torch.device":
@@ -190,9 +197,9 @@ def _derived(parameters: inspect.Signature) -> Signature:
 def _stacked_where_declared(declared: Signature, limits: Batching) -> Signature:
     signature = Signature()
     signature.CopyFrom(declared)
-    if limits.axes == "off":
-        signature.batchable, signature.reason = False, "the deployment's batching.axes is off"
-    elif declared.batchable:
+    if is_off(signature, limits):
+        return signature
+    if declared.batchable:
         signature.row_independence = ROW_INDEPENDENCE_DECLARED
         signature.reason = "the kernel's SIGNATURE says batchable"
     else:

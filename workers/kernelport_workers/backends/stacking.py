@@ -45,7 +45,7 @@ class Stacker:
         """Answers each request. When a shared run fails, or gives outputs that cannot be split by rows, its requests
         run one by one."""
         results: dict[int, Outputs | KernelPortError] = {}
-        for places in self._runs(requests):
+        for places in self._runs([request.inputs for request in requests]):
             self._run_size.observe(len(places))
             sharing = [requests[place] for place in places]
             answers: Sequence[Outputs | KernelPortError] | None = None
@@ -54,9 +54,13 @@ class Stacker:
             results.update(zip(places, answers or map(self._alone, sharing), strict=True))
         return [results[place] for place in range(len(requests))]
 
-    def may_share(self, inputs: Inputs) -> bool:
-        """Whether a request may share a run at all."""
-        return self._stacking is not None and not self._share(self._stacking, inputs).alone
+    def shared_runs(self, requests: Sequence[Inputs]) -> list[list[Inputs]]:
+        """The requests of each run, of those that may share one at all."""
+        if self._stacking is None:
+            return []
+        stacking = self._stacking
+        sharing = [inputs for inputs in requests if not self._share(stacking, inputs).alone]
+        return [[sharing[place] for place in places] for places in self._runs(sharing)]
 
     def together(self, requests: Sequence[Inputs]) -> list[Outputs] | None:
         """The answers of one run that requests of one group share; None when there is no such run."""
@@ -73,15 +77,15 @@ class Stacker:
                 answer[name] = part
         return answers
 
-    def _runs(self, requests: Sequence[Request]) -> list[list[int]]:
+    def _runs(self, requests: Sequence[Inputs]) -> list[list[int]]:
         """The places of the requests of each run."""
         if self._stacking is None:
             return [[place] for place in range(len(requests))]
         runs: list[list[int]] = []
         latest: dict[Hashable, tuple[list[int], RunSize]] = {}
-        for place, request in enumerate(requests):
-            share = self._share(self._stacking, request.inputs)
-            size = sum(array.nbytes for array in request.inputs.values())
+        for place, inputs in enumerate(requests):
+            share = self._share(self._stacking, inputs)
+            size = sum(array.nbytes for array in inputs.values())
             run, run_size = latest.get(share.group) or ([], RunSize(self._limits))
             if share.alone or not run_size.admits(share, size):
                 run, run_size = [], RunSize(self._limits)
@@ -126,6 +130,14 @@ class Stacker:
             return self._run(request.inputs)
         except KernelPortError as error:
             return error
+
+
+def is_off(signature: Signature, limits: Batching) -> bool:
+    """Whether the deployment wants no stacking, whatever the model is; the signature then gives that as its reason."""
+    if limits.axes != "off":
+        return False
+    signature.batchable, signature.reason = False, "the deployment's batching.axes is off"
+    return True
 
 
 def _check_axes(signature: Signature) -> None:

@@ -7,6 +7,7 @@ sigmoid or a lag of seven rows may hide from any inputs.
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,30 +30,51 @@ _REQUESTS = [(1, 1.0, 0), (2, 100.0, 3), (3, -1e-3, 1), (4, 1.0, 2), (1, -10.0, 
 _MOST_ELEMENTS = 2**21
 
 
-def difference(
+@dataclass(frozen=True)
+class Verdict:
+    """What a trial shows.
+
+    Attributes:
+        difference: where answers of one shared run differ from those alone by more than rounding; None where they do
+            not.
+        could_differ: whether different requests have shared a run: equal ones hide, for example, a mean over the rows.
+    """
+
+    difference: str | None
+    could_differ: bool
+
+
+def judge(
     specs: Sequence[TensorSpec],
     run: Run,
     together: Together,
-    given: Iterable[Inputs] = (),
-) -> str | None:
-    """Where answers of one shared run differ from those alone by more than rounding; None where they do not, or where
-    the model refuses all that is tried. Serves as the warm-up, too.
+    given: Iterable[Sequence[Inputs]] = (),
+) -> Verdict:
+    """Tries random requests, as far as the model takes them, and those given. Serves as the warm-up, too.
 
     Args:
         specs: the inputs that are stacked, with their axes and pads.
         together: runs requests stacked.
-        given: further requests, such as a manifest's warm-up inputs, each of which is stacked with itself.
+        given: further requests, such as a manifest's warm-up inputs: those of each run. One that has its run to itself
+            is stacked with itself.
     """
-    found = next(filter(None, (_compare([inputs, inputs], run, together) for inputs in given)), None)
-    if found is not None or not all(spec.ranked for spec in specs):
-        return found
+    could_differ = False
+    for requests in given:
+        found = _compare(requests if len(requests) > 1 else [*requests] * 2, run, together)
+        if found is not None:
+            return Verdict(found, True)
+        could_differ = could_differ or not all(_equal(inputs, requests[0]) for inputs in requests)
+    if not all(spec.ranked for spec in specs):
+        return Verdict(None, could_differ)
     accepted = False
-    for free in _SMALL:
+    for free in (*_SMALL, _LARGE):
+        if free == _LARGE and accepted:
+            break
         is_taken, found = _tried(specs, free, run, together)
         if found is not None:
-            return found
+            return Verdict(found, True)
         accepted = accepted or is_taken
-    return None if accepted else _tried(specs, _LARGE, run, together)[1]
+    return Verdict(None, could_differ or accepted)
 
 
 def warm_up(specs: Iterable[TensorSpec], run: Run) -> None:
@@ -102,6 +124,10 @@ def _trial(specs: Sequence[TensorSpec], free: int, largest: int) -> list[Inputs]
         repeated = np.take(sample, [0, 0, 1, 0], axis=spec.batch_axis) if _has_rows(spec) else sample
         requests[-2] = {**requests[-2], spec.name: repeated}
     return requests
+
+
+def _equal(inputs: Inputs, others: Inputs) -> bool:
+    return all(np.array_equal(array, others[name]) for name, array in inputs.items())
 
 
 def _compare(requests: Sequence[Inputs], run: Run, together: Together) -> str | None:

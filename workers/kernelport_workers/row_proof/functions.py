@@ -34,7 +34,7 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     runtime's, whose own operator may be what runs.
 
     Raises:
-        ValueError: the bodies of its functions are too long.
+        ValueError: the bodies of its functions are too long, or a call's attributes cannot be told.
     """
     shadowing: set[str] = set()
     if model.functions:
@@ -43,6 +43,7 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         del model.functions[:]
         model.functions.extend(own)
         _check_length(model)
+        _give_defaults(model)
         model = onnx.inliner.inline_local_functions(model)
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     defined = {
@@ -101,6 +102,31 @@ def _check_length(model: onnx.ModelProto) -> None:
         raise ValueError("its functions are too long to be followed")
 
 
+def _give_defaults(model: onnx.ModelProto) -> None:
+    """Writes into each call of a function the defaults of the attributes that it leaves out, as the runtime does: the
+    inliner would leave them to the operators in the body, which have other ones.
+
+    Raises:
+        ValueError: a function hands an attribute on that its own call may leave out.
+    """
+    defaults = {
+        (function.domain, function.name, function.overload): function.attribute_proto for function in model.functions
+    }
+    bodies: list[tuple[Iterable[onnx.NodeProto], set[str]]] = [(model.graph.node, set())]
+    bodies += [(function.node, {each.name for each in function.attribute_proto}) for function in model.functions]
+    for nodes, known in bodies:
+        for node in _nodes(nodes):
+            given = {attribute.name: attribute.ref_attr_name for attribute in node.attribute}
+            for default in defaults.get((node.domain, node.op_type, node.overload), ()):
+                handed_on = given.get(default.name, "")
+                if default.name not in given:
+                    node.attribute.append(default)
+                elif handed_on and handed_on not in known:
+                    raise ValueError(
+                        f"{node.op_type} takes its attribute {default.name!r} from a call that may have none"
+                    )
+
+
 def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Nodes and those of their bodies."""
     for node in nodes:
@@ -131,7 +157,7 @@ def without_weights(message: M) -> M:
     fields = dict.fromkeys(field.name for field, _ in message.ListFields())
     for name in fields:
         value = getattr(message, name)
-        if name in _WITH_TENSORS:
+        if name in _WITH_TENSORS and not (name == "attribute" and isinstance(message, onnx.FunctionProto)):  # names
             fields[name] = without_weights(value) if isinstance(value, Message) else list(map(without_weights, value))
         else:
             fields[name] = value

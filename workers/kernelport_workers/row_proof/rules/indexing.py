@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kernelport_workers.row_proof.dimensions import ROWS, Size, at_least, divide, has_rows, numbers, sliced
+from kernelport_workers.row_proof.dimensions import ROWS, Size, at_least, divide, has_rows, numbers, product, sliced
 from kernelport_workers.row_proof.nodes import ML, Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.rules.shapes import named_size, real_sizes
 from kernelport_workers.row_proof.values import (
@@ -122,13 +122,19 @@ def _same_rows(value: Value, other: Value) -> None:
 
 @rule("ArrayFeatureExtractor", domain=ML)
 def features_of_array(node: Node) -> Value:
-    value, indices = node.tensor(0), node.constant(1)
+    value, indices = node.tensor(0), node.tensor(1)
     off_axis(value, [value.rank - 1], "picks some of")
     if value.rows is not None and value.rank != 2:
         raise Unknown("takes a tensor that has not 2 axes")
-    count = indices.shape[-1]
-    dims = [*value.shape[:-1], count] if value.rank > 1 else [1, count]
-    return value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
+    dims = [*(value.shape[:-1] if value.rank > 1 else [1]), product(indices.shape)]
+    if indices.rows is None:
+        return value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
+    if value.rows is not None:
+        raise Mixed("picks from all rows for each row")
+    # The indices are taken one after the other, whatever their shape.
+    before, after = indices.shape[: indices.rows.axis], indices.shape[indices.rows.axis + 1 :]
+    rows = Rows(len(dims) - 1, product(before) * indices.rows.outer, indices.rows.inner * product(after))
+    return Value(tuple(dims), rows=rows)
 
 
 @rule("OneHot")

@@ -36,6 +36,8 @@ def table_model(node: Node) -> list[Value]:
     if value.dims is None or value.rank != 2:
         return [constant(), constant()]
     rows = value.shape[0]
+    if node.operator == "LinearClassifier" and node.text("post_transform", "NONE") == "PROBIT":
+        raise Mixed("writes the probits of a row into another's place, in ONNX Runtime")
     classifies = node.operator.endswith("Classifier")
     shapes: list[list[Size]] = [[rows]] if classifies else []
     shapes.append([rows, named_size(node, 1)])
@@ -52,10 +54,11 @@ def feature_vectorizer(node: Node) -> Value:
     return values[0].with_rows([values[0].shape[0], named_size(node, 1)], 0)
 
 
-@rule("OneHotEncoder", domain=ML, ignored={"cats_int64s", "cats_strings", "zeros"})
+@rule("OneHotEncoder", domain=ML, ignored={"zeros"})
 def one_hot_encoder(node: Node) -> Value:
     value = node.tensor(0)
-    dims = [*value.shape, named_size(node, value.rank)]
+    numbers, words = node.attribute("cats_int64s", ()), node.attribute("cats_strings", ())
+    dims = [*value.shape, len(numbers or words)]
     return value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
 
 
