@@ -6,7 +6,6 @@ wire it is a google.rpc.Status with ErrorInfo (AIP-193), and where they apply Ba
 
 import contextlib
 import re
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -213,7 +212,9 @@ def in_words(error: BaseException) -> str:
     # Its class is anybody's code.
     except BaseException:
         text = f"{kind}, which does not say more"
-    return textwrap.shorten(_ADDRESS.sub(">", as_unicode(text)), _LONGEST_WORDS, placeholder=" ...")
+    text = _ADDRESS.sub(">", as_unicode(text[: 10 * _LONGEST_WORDS]))
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return line if len(line) <= _LONGEST_WORDS else f"{line[: _LONGEST_WORDS - 4]} ..."
 
 
 def as_unicode(text: str) -> str:

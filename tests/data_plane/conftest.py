@@ -87,7 +87,9 @@ def serving_plane(
 ) -> Iterator[Plane]:
     """A plane whose deployment has this policy; `settings` changes the stack's settings."""
     file = write_deployments(folder, journal=pipeline("Journal", **policy))
-    changed = replace(stack_settings(file), **{"lease_s": LEASE_S, "heartbeat_ttl_s": HEARTBEAT_TTL_S, **(settings or {})})
+    changed = replace(
+        stack_settings(file), **{"lease_s": LEASE_S, "heartbeat_ttl_s": HEARTBEAT_TTL_S, **(settings or {})}
+    )
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
         with (

@@ -60,6 +60,9 @@ def test_any_exception_has_words() -> None:
     assert errors.in_words(ValueError("no such \nvoice")) == "ValueError: no such voice"
     assert errors.in_words(OSError("bad \udc80 file")) == "OSError: bad \\udc80 file"
     assert errors.in_words(TypeError("what is <X object at 0x7ff5aF>?")) == "TypeError: what is <X object>?"
+    assert errors.in_words(ValueError("no \x1b[31mvoice\x00")) == "ValueError: no [31mvoice"
+    long = errors.in_words(ValueError("x" * 5_000_000))
+    assert (long[:15], long[-5:], len(long)) == ("ValueError: xxx", "x ...", 1000)
     assert errors.in_words(SilentError()) == "SilentError, which does not say more"
 
 

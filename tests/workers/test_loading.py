@@ -75,7 +75,7 @@ def deployment(pipeline: str) -> Deployment:
     [
         ("odd_models:Exits", "SystemExit: no GPU today"),
         ("odd_models:HasNoMemory", "MemoryError"),
-        ("odd_models:SaysMuch", "RuntimeError: missing keys: ..."),
+        ("odd_models:SaysMuch", "RuntimeError: missing keys: encoder.weight.weight"),
         ("odd_models:Odd", "Odd.signature: expected a Signature, got none"),
         ("odd_models:DeclaresADict", "DeclaresADict.signature: expected a Signature, got dict"),
         ("odd_models:NamesNoDevice", "NamesNoDevice.device: expected a str, got none"),
