@@ -122,7 +122,7 @@ class Child:
             with open(self.log_file, "ab", opener=open_private) as output:
                 log_begins = output.tell()
                 self._process = subprocess.Popen(
-                    [*_dying_with_parent(), *self._command],
+                    [*dying_with_parent(), *self._command],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -161,7 +161,7 @@ def module_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def _dying_with_parent() -> list[str]:
+def dying_with_parent() -> list[str]:
     """What stands before a command so that it is killed when this process dies.
 
     It is a process's own first step, and none between fork and exec: gRPC, whose calls this process makes, aborts now
