@@ -9,7 +9,7 @@ import click
 from kernelport.cli import options
 from kernelport.deployments import deployment_names
 from kernelport.settings import PREFIX, Settings
-from kernelport.stack.joining import names_redis, run_beside
+from kernelport.stack.joining import run_beside
 from kernelport.stack.running_file import joined_environment
 from kernelport.stack.worker_command import worker_command
 
@@ -55,6 +55,6 @@ def worker(
                 f"(in {settings.deployments_file})"
             )
     command = worker_command(deployments, extra)
-    if names_redis(redis_url):
+    if redis_url is not None:
         os.execve(command[0], command, environment)  # noqa: S606 - this process becomes the worker, signals and all
     sys.exit(run_beside(command, state_dir, None, settings.stop_s + STOP_MARGIN_S, options.note))

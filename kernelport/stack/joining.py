@@ -3,7 +3,6 @@
 The stack has a new Redis each time it starts, so that what it left behind would wait for the old one for ever.
 """
 
-import os
 import signal
 import subprocess
 import threading
@@ -11,17 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from kernelport.settings import PREFIX
 from kernelport.stack.processes import dying_with_parent
 from kernelport.stack.running_file import find_running, joined_environment
 from kernelport.stack.stack import StackError
 
 LOOK_INTERVAL_S = 0.5
-
-
-def names_redis(redis_url: str | None) -> bool:
-    """Whether a command has been told of a Redis, by its option or by the environment."""
-    return bool(redis_url or os.environ.get(f"{PREFIX}REDIS_URL"))
 
 
 def run_beside(
@@ -53,7 +46,7 @@ def run_beside(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    follows = not names_redis(redis_url)
+    follows = redis_url is None
     if follows and find_running(state_dir) is None:
         raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one, or name a Redis with --redis-url")
     while not stop.is_set():
