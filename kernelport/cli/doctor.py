@@ -54,7 +54,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
     settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
-    load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
+    table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     console = Console()
     facts = Table("", Column(overflow="fold"), show_header=False)
     facts.add_row("Python", platform.python_version())
@@ -70,7 +70,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
         facts.add_row("outputs of jobs", escape(_storage(redis, settings.artifacts_url)))
     facts.add_row("outputs without a job", escape(_orphans(target)))
     facts.add_row("stack on this machine", escape(_openness(state_dir, embedded)))
-    facts.add_row("deployments file", str(settings.deployments_file))
+    facts.add_row("deployments file", str(table.file))
     console.print(facts)
 
     runnable = Table("deployment", "runs here", Column("why not", overflow="fold"))

@@ -2,10 +2,13 @@
 
 import fcntl
 import hashlib
+import itertools
 import logging
+import math
 import os
 import secrets
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +21,17 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis.exceptions import RedisError
 
-from kernelport.client import channel_options
+from kernelport.client import Client, channel_options
 from kernelport.connections import connect, parameters, problem, shown
+from kernelport.deployments import DeploymentTable
+from kernelport.errors import KernelPortError, NotFoundError
 from kernelport.leases import end_leases
+from kernelport.queues import queue_name
 from kernelport.registry import forget, holds_revision, is_live
 from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
+from kernelport.stack.own_file import begin_own_file, own_file
 from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.running_file import Running, forget_running
@@ -48,6 +55,8 @@ REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
 # A status line waits no longer for Redis.
 REDIS_TIMEOUT_S = 1.0
+# A front door queues what it has accepted within less.
+QUIET_S = 1.0
 # Files that only this user can read.
 PRIVATE_UMASK = 0o077
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -109,10 +118,11 @@ class Stack:
             artifacts=settings.artifacts or str(self._default_artifacts),
         )
         self.deployments = list(dict.fromkeys(deployments))
-        self._workers = _named_workers(deployments)
-        self._worker_ids = {
-            name: f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}" for name in self._workers
-        }
+        self._workers: dict[str, str] = {}  # their deployments, by the names of the processes
+        self._worker_ids: dict[str, str] = {}
+        self._workers_started = 0
+        for name in deployments:
+            self._name_worker(name)
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -134,6 +144,7 @@ class Stack:
         self._lock_state_dir()
         try:
             self._check_listen()
+            begin_own_file(self._state_dir, self.settings.deployments_file)
             if self.settings.artifacts == str(self._default_artifacts):
                 private_folder(self._default_artifacts)
             self._share_memory()
@@ -145,17 +156,9 @@ class Stack:
                 self._start_front_door()
             if self._flower is not None:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
-            for index, (name, deployment) in enumerate(self._workers.items(), 1):
-                metrics_listen = _port_after(self.settings.metrics_listen, index)
-                self._start(
-                    name,
-                    worker_command([deployment]),
-                    replace(self.settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
-                    # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was
-                    # in the registry had loaded its model.
-                    on_exit=lambda name=name: self._forget(name),  # type: ignore[misc]
-                )
-            Running(os.getpid(), self.target, self.settings.to_environment()).write(self._state_dir)
+            for name in self._workers:
+                self._start_worker(name, self.settings)
+            Running(os.getpid(), self.target, self._told(self.settings)).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -190,24 +193,47 @@ class Stack:
             if stopped():
                 return {}
             self._start_front_door()
-        failed: dict[str, str] = {}
-        waiting = [("", "front-door"), *((deployment, name) for name, deployment in self._workers.items())]
-        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
-            while waiting and not stopped():
-                service, name = waiting[0]
-                child, is_late = self.children[name], time.monotonic() > deadline
-                if self._serves(name, health):
-                    waiting.pop(0)
-                elif service and (child.has_failed or is_late):
-                    reason = child.reason if child.has_failed else f"was not ready within {timeout_s:g} s"
-                    failed[service] = f"{name} {reason}; its log is {child.log_file}"
-                    waiting.pop(0)
-                elif is_late:
-                    raise StackError(f"{name} was not ready within {timeout_s:g} s; its log is {child.log_file}")
-                else:
-                    self._check_services()
-                    time.sleep(READY_POLL_S)
+        failed = self._wait_for(["front-door", *self._workers], deadline, stopped, self._check_services)
+        if "front-door" in failed:
+            raise StackError(failed["front-door"])
+        return {self._workers[name]: reason for name, reason in failed.items()}
+
+    def reload(
+        self, before: DeploymentTable, after: DeploymentTable, deployments: Sequence[str], stopped: Callable[[], bool]
+    ) -> dict[str, str]:
+        """Brings the stack to what its deployments file says now. No request is lost: a new worker serves before the
+        old one finishes what it has and goes; and one whose deployment is gone goes once nothing waits for it.
+
+        Args:
+            before: what the file said when the workers that run were started.
+            deployments: names of the deployments to have a worker for; so many as a name is there times.
+
+        Returns:
+            why those deployments that are not as the file says are not, by name.
+        """
+        self._signal("front-door", signal.SIGHUP)
+        old, failed = dict(self._workers), dict[str, str]()
+        coming: dict[str, list[str]] = {}
+        going: dict[str, list[str]] = {}
+        for deployment in dict.fromkeys(deployments):
+            there = [name for name, each in old.items() if each == deployment]
+            is_changed = before.get(deployment) != after[deployment]
+            kept = [name for name in there if not (is_changed or self.children[name].has_failed)]
+            count = deployments.count(deployment)
+            coming[deployment] = [self._name_worker(deployment) for _ in range(count - len(kept))]
+            going[deployment] = [name for name in there if name not in kept[:count]]
+            for name in coming[deployment]:
+                self._start_worker(name, replace(self.settings, roll=self.settings.roll or bool(there)))
+        began = time.monotonic()
+        for deployment, new in coming.items():
+            if why_not := self._wait_for(new, began + after[deployment].timeouts.load_s, stopped):
+                failed[deployment] = "\n".join(why_not.values())
+            self._retire(new if why_not else going[deployment])
+        for deployment in dict.fromkeys(old.values()):
+            if deployment not in after:
+                self._wait_until_nothing_waits(deployment, before[deployment].timeouts.request_s, stopped)
+                self._retire([name for name, each in old.items() if each == deployment])
+        self.deployments = list(dict.fromkeys(self._workers.values()))
         return failed
 
     def status(self) -> list[Status]:
@@ -286,6 +312,83 @@ class Stack:
         shared = SharedFolder.create(f"kernelport-{os.getuid()}-{digest[:16]}")
         self.settings = replace(self.settings, shared_dir=str(shared or ""))
 
+    def _name_worker(self, deployment: str) -> str:
+        """A name for one more worker process: `worker-NAME`, `worker-NAME-2` and so on."""
+        numbers = (f"worker-{deployment}{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+        name = next(name for name in numbers if name not in self._workers)
+        self._workers[name] = deployment
+        self._worker_ids[name] = f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}"
+        return name
+
+    def _start_worker(self, name: str, settings: Settings) -> None:
+        self._workers_started += 1
+        metrics_listen = _port_after(self.settings.metrics_listen, self._workers_started)
+        self._start(
+            name,
+            worker_command([self._workers[name]]),
+            replace(settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
+            # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was in the
+            # registry had loaded its model.
+            on_exit=lambda: self._forget(name),
+        )
+
+    def _retire(self, names: Sequence[str]) -> None:
+        """Lets workers finish what they have; returns when they are gone."""
+        for name in names:
+            self.children[name].terminate()
+        for name in names:
+            self.children[name].join(WORKER_STOP_S)
+            self._forget(name)
+            del self.children[name], self._workers[name], self._worker_ids[name]
+
+    def _wait_for(
+        self,
+        names: Sequence[str],
+        deadline: float,
+        stopped: Callable[[], bool],
+        check: Callable[[], None] = lambda: None,
+    ) -> dict[str, str]:
+        """Waits until each of the processes serves or has failed, or until `stopped`.
+
+        Args:
+            deadline: of the monotonic clock.
+            check: is called now and then; what it raises ends the wait.
+
+        Returns:
+            why those that do not serve do not, by name.
+        """
+        began, failed, waiting = time.monotonic(), dict[str, str](), list(names)
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            while waiting and not stopped():
+                child = self.children[waiting[0]]
+                if self._serves(child.name, health):
+                    waiting.pop(0)
+                elif child.has_failed or time.monotonic() > deadline:
+                    late = f"was not ready within {deadline - began:.0f} s"
+                    reason = child.reason if child.has_failed else late
+                    failed[waiting.pop(0)] = f"{child.name} {reason}; its log is {child.log_file}"
+                else:
+                    check()
+                    time.sleep(READY_POLL_S)
+        return failed
+
+    def _wait_until_nothing_waits(self, deployment: str, limit_s: float, stopped: Callable[[], bool]) -> None:
+        """Waits until the front door takes no more requests for a deployment, and its queue has been empty for a while;
+        at most as long as a request may take. Items of jobs stay: they go on should the deployment come back."""
+        deadline = time.monotonic() + limit_s
+        empty_since = math.inf
+        with Client(self.target, timeout_s=REDIS_TIMEOUT_S) as client:
+            while time.monotonic() < min(deadline, empty_since + QUIET_S) and not stopped():
+                is_empty = not _is_known(client, deployment) and not self._redis.llen(queue_name(deployment))
+                empty_since = min(empty_since, time.monotonic()) if is_empty else math.inf
+                time.sleep(READY_POLL_S)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        pid = self.children[name].pid
+        if pid is not None:  # one that is started just now reads what there is
+            os.kill(pid, number)
+
     def _start_front_door(self) -> None:
         self._start("front-door", module_command("kernelport_api"))
 
@@ -327,13 +430,17 @@ class Stack:
         umask: int = -1,
     ) -> Child:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
-        told = {**inherited, **(settings or self.settings).to_environment(), **(environment or {})}
+        told = {**inherited, **self._told(settings or self.settings), **(environment or {})}
         child = Child(
             name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit, umask
         )
         self.children[name] = child
         child.start()
         return child
+
+    def _told(self, settings: Settings) -> dict[str, str]:
+        """The variables of a process. All read the deployments file of the state folder, which can be added to."""
+        return replace(settings, deployments_file=own_file(self._state_dir)).to_environment()
 
     def _are_admitted(self) -> bool:
         """Whether no worker of another revision comes in the way of ours any more, nor ours in theirs."""
@@ -395,13 +502,15 @@ class Stack:
         return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
 
 
-def _named_workers(deployments: Sequence[str]) -> dict[str, str]:
-    """The deployment of each worker process, by the process's name: `worker-NAME`, `worker-NAME-2` and so on."""
-    workers: dict[str, str] = {}
-    for name in deployments:
-        number = 1 + list(workers.values()).count(name)
-        workers[f"worker-{name}" if number == 1 else f"worker-{name}-{number}"] = name
-    return workers
+def _is_known(client: Client, deployment: str) -> bool:
+    """Whether the front door takes requests for a deployment, as far as it can be asked."""
+    try:
+        client.deployment(deployment)
+    except NotFoundError:
+        return False
+    except KernelPortError:
+        return True
+    return True
 
 
 def _port_after(listen: str, distance: int) -> str:
