@@ -1,5 +1,6 @@
 """Deployments of one model file or manifest: what `kernelport serve` and `deployments add` make of it."""
 
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 
 from kernelport.cli import options
 from kernelport.manifests import load_manifest
+from kernelport.runnable import rows_of_model
 from kernelport.stack import own_file
 from kernelport.stack.reloading import ask_to_reload
 from kernelport.stack.running_file import Running
@@ -28,9 +30,12 @@ def entry_of(file: Path, name: str, state_dir: Path, backend: str = "onnx") -> d
 
     Raises:
         ConfigError: when the manifest is not as expected.
+        ModelFileError: when the file is no model; as far as that can be told without a worker.
     """
     if file.suffix in _MANIFESTS:
         return {"manifest": str(file.absolute()), "backend": load_manifest(file).backend}
+    if importlib.util.find_spec("onnx") is not None:
+        rows_of_model(file)
     return {"manifest": str(own_file.write_manifest(state_dir, name, file, backend)), "backend": backend}
 
 

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernelport.stack import Stack, StackError
-from kernelport.stack.reloading import SIGNAL, Reloader
+from kernelport.stack.reloading import Reloader
 from kernelport.stack.stack import Status
 
 STATUS_INTERVAL_S = 1.0
-SIGNAL_INTERVAL_S = 0.1
+LOOK_INTERVAL_S = 0.1
 START_TIMEOUT_S = 600.0
 _COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red", "failing": "red", "failed": "bold red"}
 
@@ -28,12 +28,12 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
         StackError: when it does not start, or none of its deployments serves.
     """
     console = Console()
-    stop, reload = threading.Event(), threading.Event()
+    stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        (reload if number == SIGNAL else stop).set()
+        stop.set()
 
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, SIGNAL)}
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with stack:
             with console.status("starting ..."):
@@ -45,9 +45,8 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
             if not stop.is_set():
                 console.print(f"KernelPort listens on [bold]{stack.target}[/bold]. Ctrl-C stops it.")
             while not stop.is_set():
-                _show_status(stack, lambda: stop.is_set() or reload.is_set(), console)
-                if reload.is_set():
-                    reload.clear()
+                _show_status(stack, lambda: stop.is_set() or reloader.is_asked(), console)
+                if not stop.is_set():
                     _reload(reloader, stop.is_set, console)
             console.print("stopping ...")
     finally:
@@ -85,7 +84,7 @@ def _pause(is_over: Callable[[], bool]) -> bool:
     """Waits until the next status is due, or all is over; whether it is."""
     due = time.monotonic() + STATUS_INTERVAL_S
     while not is_over() and time.monotonic() < due:
-        time.sleep(SIGNAL_INTERVAL_S)
+        time.sleep(LOOK_INTERVAL_S)
     return is_over()
 
 

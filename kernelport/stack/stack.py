@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import itertools
 import logging
-import math
 import os
 import secrets
 import shutil
@@ -21,12 +20,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis.exceptions import RedisError
 
-from kernelport.client import Client, channel_options
+from kernelport.client import channel_options
 from kernelport.connections import connect, parameters, problem, shown
-from kernelport.deployments import DeploymentTable
-from kernelport.errors import KernelPortError, NotFoundError
 from kernelport.leases import end_leases
-from kernelport.queues import queue_name
 from kernelport.registry import forget, holds_revision, is_live
 from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
@@ -55,8 +51,6 @@ REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
 # A status line waits no longer for Redis.
 REDIS_TIMEOUT_S = 1.0
-# A front door queues what it has accepted within less.
-QUIET_S = 1.0
 # Files that only this user can read.
 PRIVATE_UMASK = 0o077
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -117,7 +111,6 @@ class Stack:
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
         )
-        self.deployments = list(dict.fromkeys(deployments))
         self._workers: dict[str, str] = {}  # their deployments, by the names of the processes
         self._worker_ids: dict[str, str] = {}
         self._workers_started = 0
@@ -132,6 +125,11 @@ class Stack:
         """host:port to point a client at."""
         host, _, port = self.settings.listen.rpartition(":")
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
+
+    @property
+    def deployments(self) -> list[str]:
+        """The deployments that have workers."""
+        return list(dict.fromkeys(self._workers.values()))
 
     def start(self) -> None:
         """Starts Redis, then the rest. On a Redis that others may use, too, the front door is left to `wait_settled`:
@@ -193,48 +191,72 @@ class Stack:
             if stopped():
                 return {}
             self._start_front_door()
-        failed = self._wait_for(["front-door", *self._workers], deadline, stopped, self._check_services)
+        failed = self.wait_for(["front-door", *self._workers], deadline, stopped, self._check_services)
         if "front-door" in failed:
             raise StackError(failed["front-door"])
         return {self._workers[name]: reason for name, reason in failed.items()}
 
-    def reload(
-        self, before: DeploymentTable, after: DeploymentTable, deployments: Sequence[str], stopped: Callable[[], bool]
+    def wait_for(
+        self,
+        names: Sequence[str],
+        deadline: float,
+        stopped: Callable[[], bool],
+        check: Callable[[], None] = lambda: None,
     ) -> dict[str, str]:
-        """Brings the stack to what its deployments file says now. No request is lost: a new worker serves before the
-        old one finishes what it has and goes; and one whose deployment is gone goes once nothing waits for it.
+        """Waits until each of the processes serves or has failed, or until `stopped`.
 
         Args:
-            before: what the file said when the workers that run were started.
-            deployments: names of the deployments to have a worker for; so many as a name is there times.
+            deadline: of the monotonic clock.
+            check: is called now and then; what it raises ends the wait.
 
         Returns:
-            why those deployments that are not as the file says are not, by name.
+            why those that do not serve do not, by name.
         """
-        self._signal("front-door", signal.SIGHUP)
-        old, failed = dict(self._workers), dict[str, str]()
-        coming: dict[str, list[str]] = {}
-        going: dict[str, list[str]] = {}
-        for deployment in dict.fromkeys(deployments):
-            there = [name for name, each in old.items() if each == deployment]
-            is_changed = before.get(deployment) != after[deployment]
-            kept = [name for name in there if not (is_changed or self.children[name].has_failed)]
-            count = deployments.count(deployment)
-            coming[deployment] = [self._name_worker(deployment) for _ in range(count - len(kept))]
-            going[deployment] = [name for name in there if name not in kept[:count]]
-            for name in coming[deployment]:
-                self._start_worker(name, replace(self.settings, roll=self.settings.roll or bool(there)))
-        began = time.monotonic()
-        for deployment, new in coming.items():
-            if why_not := self._wait_for(new, began + after[deployment].timeouts.load_s, stopped):
-                failed[deployment] = "\n".join(why_not.values())
-            self._retire(new if why_not else going[deployment])
-        for deployment in dict.fromkeys(old.values()):
-            if deployment not in after:
-                self._wait_until_nothing_waits(deployment, before[deployment].timeouts.request_s, stopped)
-                self._retire([name for name, each in old.items() if each == deployment])
-        self.deployments = list(dict.fromkeys(self._workers.values()))
+        began, failed, waiting = time.monotonic(), dict[str, str](), list(names)
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            while waiting and not stopped():
+                child = self.children[waiting[0]]
+                if self._serves(child.name, health):
+                    waiting.pop(0)
+                elif child.has_failed or time.monotonic() > deadline:
+                    late = f"was not ready within {deadline - began:.0f} s"
+                    reason = child.reason if child.has_failed else late
+                    failed[waiting.pop(0)] = f"{child.name} {reason}; its log is {child.log_file}"
+                else:
+                    check()
+                    time.sleep(READY_POLL_S)
         return failed
+
+    @property
+    def workers(self) -> dict[str, str]:
+        """The deployments of the worker processes, by their names."""
+        return dict(self._workers)
+
+    def add_worker(self, deployment: str, roll: bool) -> str:
+        """Starts one more worker; returns its name.
+
+        Args:
+            roll: it may serve beside workers of another revision.
+        """
+        name = self._name_worker(deployment)
+        self._start_worker(name, replace(self.settings, roll=self.settings.roll or roll))
+        return name
+
+    def retire(self, names: Sequence[str]) -> None:
+        """Lets workers finish what they have; returns when they are gone."""
+        for name in names:
+            self.children[name].terminate()
+        for name in names:
+            self.children[name].join(WORKER_STOP_S)
+            self._forget(name)
+            del self.children[name], self._workers[name], self._worker_ids[name]
+
+    def read_again(self) -> None:
+        """Has the front door read its deployments file again."""
+        pid = self.children["front-door"].pid
+        if pid is not None:  # one that is started just now reads what there is
+            os.kill(pid, signal.SIGHUP)
 
     def status(self) -> list[Status]:
         """The state of every process now.
@@ -298,13 +320,15 @@ class Stack:
     def _check_listen(self) -> None:
         """Looks whether the addresses are free: a client cannot tell our front door from somebody else's."""
         told = self._flower or {}
-        flower = [f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"] if told else []
-        for address in (self.settings.listen, *flower):
+        addresses = {"--listen": self.settings.listen}
+        if told:
+            addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
+        for option, address in addresses.items():
             host, _, port = address.rpartition(":")
             try:
                 socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
             except (OSError, ValueError) as error:
-                raise StackError(f"cannot listen on {address}: {error}") from error
+                raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
 
     def _share_memory(self) -> None:
         """Gives the processes a folder in memory; one that a killed stack left is emptied."""
@@ -331,63 +355,6 @@ class Stack:
             # registry had loaded its model.
             on_exit=lambda: self._forget(name),
         )
-
-    def _retire(self, names: Sequence[str]) -> None:
-        """Lets workers finish what they have; returns when they are gone."""
-        for name in names:
-            self.children[name].terminate()
-        for name in names:
-            self.children[name].join(WORKER_STOP_S)
-            self._forget(name)
-            del self.children[name], self._workers[name], self._worker_ids[name]
-
-    def _wait_for(
-        self,
-        names: Sequence[str],
-        deadline: float,
-        stopped: Callable[[], bool],
-        check: Callable[[], None] = lambda: None,
-    ) -> dict[str, str]:
-        """Waits until each of the processes serves or has failed, or until `stopped`.
-
-        Args:
-            deadline: of the monotonic clock.
-            check: is called now and then; what it raises ends the wait.
-
-        Returns:
-            why those that do not serve do not, by name.
-        """
-        began, failed, waiting = time.monotonic(), dict[str, str](), list(names)
-        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
-            while waiting and not stopped():
-                child = self.children[waiting[0]]
-                if self._serves(child.name, health):
-                    waiting.pop(0)
-                elif child.has_failed or time.monotonic() > deadline:
-                    late = f"was not ready within {deadline - began:.0f} s"
-                    reason = child.reason if child.has_failed else late
-                    failed[waiting.pop(0)] = f"{child.name} {reason}; its log is {child.log_file}"
-                else:
-                    check()
-                    time.sleep(READY_POLL_S)
-        return failed
-
-    def _wait_until_nothing_waits(self, deployment: str, limit_s: float, stopped: Callable[[], bool]) -> None:
-        """Waits until the front door takes no more requests for a deployment, and its queue has been empty for a while;
-        at most as long as a request may take. Items of jobs stay: they go on should the deployment come back."""
-        deadline = time.monotonic() + limit_s
-        empty_since = math.inf
-        with Client(self.target, timeout_s=REDIS_TIMEOUT_S) as client:
-            while time.monotonic() < min(deadline, empty_since + QUIET_S) and not stopped():
-                is_empty = not _is_known(client, deployment) and not self._redis.llen(queue_name(deployment))
-                empty_since = min(empty_since, time.monotonic()) if is_empty else math.inf
-                time.sleep(READY_POLL_S)
-
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        pid = self.children[name].pid
-        if pid is not None:  # one that is started just now reads what there is
-            os.kill(pid, number)
 
     def _start_front_door(self) -> None:
         self._start("front-door", module_command("kernelport_api"))
@@ -500,17 +467,6 @@ class Stack:
         why_not = problem(self._redis)
         pid, restarts = (child.pid, child.restarts) if child else (None, 0)
         return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
-
-
-def _is_known(client: Client, deployment: str) -> bool:
-    """Whether the front door takes requests for a deployment, as far as it can be asked."""
-    try:
-        client.deployment(deployment)
-    except NotFoundError:
-        return False
-    except KernelPortError:
-        return True
-    return True
 
 
 def _port_after(listen: str, distance: int) -> str:

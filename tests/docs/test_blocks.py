@@ -62,10 +62,9 @@ ELSEWHERE = {
     "make chaos-jobs": MINUTES,
     "from standardwebhooks": "tests/webhooks verifies what has arrived",
 }
-# Commands that go on until they are stopped, and what they say when they are ready. The first two are a stack, which
-# goes on until another one begins.
-STACKS = ("kernelport up", "kernelport serve")
-READY = {**dict.fromkeys(STACKS, "listens on"), "celery ": "ready.", "kernelport autoscale": "wanted"}
+# Commands that go on until they are stopped, and what they say when they are ready; a stack until another begins.
+STACK = "kernelport up"
+READY = {STACK: "listens on", "celery ": "ready.", "kernelport autoscale": "wanted"}
 # Commands that become another program: called in this process, they would end it.
 BECOMES = ("kernelport autoscale",)
 # What a reader has done by hand before a command, or the code that it ends with.
@@ -96,7 +95,7 @@ class Reader:
 
     def read(self, page: str) -> None:
         """Runs the blocks of a page."""
-        self._start(STACKS[0])
+        self._start(STACK)
         self._folder = _page_folder(self._home / page.removesuffix(".md"))
         self._bury_a_dead_letter()
         with contextlib.chdir(self._folder):
@@ -122,7 +121,7 @@ class Reader:
         for begin, line in BEFORE.items():
             if command.startswith(begin):
                 self._type(line)
-        if bare.startswith(STACKS):
+        if bare.startswith(STACK):
             self._start(told)
         elif bare.startswith(tuple(READY)) and "--dry-run" not in command:
             _stop(self._begin(told), self._log)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from kernelport import Client
-from kernelport.deployments import load_deployments
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack
 from kernelport.stack.running_file import Running, find_running
@@ -121,14 +120,6 @@ def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> 
     assert NAME in called("deployments", "list", **where).stdout
     assert called("health", "--deployment", NAME, **where).stdout == "serving\n"
     assert " answers" in kernelport("doctor", **where).stdout
-
-
-def test_a_model_that_is_served_beside_a_stack_gets_a_file_to_start_with(running: Stack, state: Path) -> None:
-    model = bundled_deployments().parent / "models" / "identity" / "identity.onnx"
-    told = called("serve", "--model-path", model, "--name", "mine", "--state-dir", state, expect=1).stderr
-    file = Path(told.split("kernelport up --deployments-file ")[1].strip())
-    assert running.target in told
-    assert list(load_deployments(file)) == [*load_deployments(bundled_deployments()), "mine"]
 
 
 def test_only_its_user_can_read_what_a_stack_writes_down(running: Stack, state: Path) -> None:
