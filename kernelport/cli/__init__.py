@@ -31,8 +31,8 @@ from kernelport.stack import StackError
 from kernelport.stack.flower import FlowerNotFoundError
 from kernelport.stack.redis_server import RedisNotFoundError
 
-# Mistakes in the command line, the environment or a file end a command with 2, as click's own do; names that nothing has
-# are among them. What else keeps it from being done ends it with 1.
+# Mistakes in the command line, the environment or a file end a command with 2, as click's own do, and so do names that
+# nothing has; what else keeps it from being done, with 1.
 MISTAKES = (InvalidArgumentError, NotFoundError, ItemFileError, ModelFileError, ConfigError, SettingsError)
 HINDRANCES = (KernelPortError, StackError, RedisNotFoundError, FlowerNotFoundError, OSError)
 

@@ -71,6 +71,17 @@ def test_a_command_that_cannot_be_run_says_so(tmp_path: Path) -> None:
     assert said == "ended with code 1: cannot run no-such-program: No such file or directory"
 
 
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'kernelport worker: no model'; echo at work; exit 1", "ended with code 1: kernelport worker: no model"),
+        ("echo at work; kill -9 $$", "was ended by signal 9 (Killed)"),
+    ],
+)
+def test_no_other_line_of_its_log_is_taken_for_a_process_s_last_words(tmp_path: Path, script: str, reason: str) -> None:
+    assert reason_of(["sh", "-c", script], tmp_path) == reason
+
+
 def reason_of(command: list[str], folder: Path) -> str:
     """How a process ended the first time."""
     ended = threading.Event()
