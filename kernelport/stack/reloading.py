@@ -29,7 +29,7 @@ LOOK_INTERVAL_S = 0.1
 CALL_TIMEOUT_S = 5.0
 # A front door queues what it has accepted within less.
 QUIET_S = 1.0
-# A process that has not taken up the request by then never does: not every stack is run by `kernelport up`.
+# Not every stack is run by `kernelport up`: another process never takes up the request.
 PATIENCE_S = 30.0
 _REQUEST, _OUTCOME = "reload", "reloaded.json"
 
@@ -169,7 +169,10 @@ def ask_to_reload(state_dir: Path, running: Running) -> dict[str, str]:
             raise StackError(f"the stack on {state_dir} has stopped")
         if time.time() > asked + PATIENCE_S and request.exists():
             request.unlink(missing_ok=True)
-            raise StackError(f"process {running.pid}, which runs the stack on {state_dir}, is no `kernelport up`")
+            raise StackError(
+                f"process {running.pid}, which runs the stack on {state_dir}, has not taken it up within "
+                f"{PATIENCE_S:g} s: it is still starting, or is no `kernelport up`"
+            )
         time.sleep(LOOK_INTERVAL_S)
     return done.failed
 
