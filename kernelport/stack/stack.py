@@ -32,8 +32,6 @@ from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.running_file import Running, forget_running
 from kernelport.stack.state_folder import (
-    forget_redis_url,
-    keep_redis_url,
     make_state_folder,
     open_private,
     private_folder,
@@ -156,7 +154,7 @@ class Stack:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
             for name in self._workers:
                 self._start_worker(name, self.settings)
-            Running(os.getpid(), self.target, self._told(self.settings)).write(self._state_dir)
+            Running(os.getpid(), self.target, self._told(self.settings), self._embedded_redis).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -288,8 +286,6 @@ class Stack:
                 child.terminate()
             for child in running:
                 child.join(timeout_s)
-        if self._embedded_redis and self._lock is not None:
-            forget_redis_url(self._state_dir)
         if self.settings.shared_dir:
             shutil.rmtree(self.settings.shared_dir, ignore_errors=True)
         self._redis.close()
@@ -365,7 +361,6 @@ class Stack:
         write_private(config, f"requirepass {found['password']}\n")
         command = redis_command(find_redis_server(), found["port"], data, config)
         child = self._start("redis", command, umask=PRIVATE_UMASK)
-        keep_redis_url(self._state_dir, self.settings.redis_url)
         deadline = time.monotonic() + REDIS_START_S
         while not self._redis_answers():
             if child.restarts or time.monotonic() > deadline:

@@ -141,7 +141,7 @@ class Reader:
         if running is None:
             return command
         command = re.sub(r"\bNAME\b", NAME, command)
-        command = command.replace("redis://host:6379/0", running.environment["KERNELPORT_REDIS_URL"])
+        command = command.replace("redis://host:6379/0", running.redis_url)
         command = command.replace("https://example.com/hook", f"http://127.0.0.1:{free_port()}/hook")
         command = command.replace("--metrics-listen 127.0.0.1:9464", "--metrics-listen 127.0.0.1:0")
         if re.search(r"\bJOB\b", command):
@@ -188,7 +188,7 @@ class Reader:
         inputs = to_tensors({"x": np.zeros((1, 1, 2, 2), np.float32)})
         request = inference_pb2.InferRequest(model=NAME, inputs=inputs)
         letter = dead_letter_pb2.DeadLetter(id="ID", deployment=NAME, request=request.SerializeToString())
-        with Redis.from_url(running.environment["KERNELPORT_REDIS_URL"]) as redis:
+        with Redis.from_url(running.redis_url) as redis:
             redis.hset(keys.dead_letters(NAME), "ID", letter.SerializeToString())
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import onnx
 import pytest
 
+from kernelport.stack.running_file import find_running
 from kernelport.stack.stack import free_port
-from kernelport.stack.state_folder import find_redis_url
 from tests.compose import resolve
 from tests.config.fake_hub import REPO, FakeHub
 from tests.docs.commands import DOCS, commands_in_text
@@ -112,9 +112,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     """`kernelport up`."""
     here = Here(tmp_path_factory.mktemp("up"), free_port())
     with here.running("kernelport up", "listens on"):
-        url = find_redis_url(here.folder / "state")
-        assert url is not None
-        yield Here(tmp_path_factory.mktemp("stack"), here.port, url.removeprefix("redis://").removesuffix("/0"))
+        running = find_running(here.folder / "state")
+        assert running is not None
+        redis = running.redis_url.removeprefix("redis://").removesuffix("/0")
+        yield Here(tmp_path_factory.mktemp("stack"), here.port, redis)
 
 
 def test_every_command_of_the_text_is_accounted_for() -> None:
