@@ -30,7 +30,9 @@ from tests.docs.pages import PAGES, REPOSITORY, blocks
 from tests.everyday.conftest import UNSPEAKABLE
 from tests.waiting import wait_for
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 100.0
+# A page starts up to five stacks.
+pytestmark = pytest.mark.timeout(300)
 NAME = "identity-onnx"
 LANGUAGES = {"sh", "python", "yaml", "csv", "json", "text"}
 
@@ -169,8 +171,13 @@ class Reader:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec env {command}"], env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
-        wait_for(lambda: word in self._log.read_text() or process.poll() is not None, TIMEOUT_S, command)
-        assert word in self._log.read_text(), self._log.read_text()
+        try:
+            wait_for(lambda: word in self._log.read_text() or process.poll() is not None, TIMEOUT_S, command)
+            assert word in self._log.read_text(), self._log.read_text()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         return process
 
     def _whole_program(self, code: str) -> str:
