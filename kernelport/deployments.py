@@ -169,12 +169,19 @@ class DeploymentTable(dict[str, Deployment]):
     """Deployments by name.
 
     Attributes:
-        file: the deployments file.
+        file: the deployments file; where it has no entries, the one that it includes.
     """
 
     def __init__(self, file: Path, deployments: Mapping[str, Deployment]) -> None:
         super().__init__(deployments)
         self.file = file
+
+    def become(self, other: "DeploymentTable") -> None:
+        """Takes over what another table says, for all who hold this one. No name that both have is ever missing."""
+        self.update(other)
+        for name in self.keys() - other.keys():
+            del self[name]
+        self.file = other.file
 
     def unknown(self, name: str) -> str:
         """What to say of a name that none of them has."""
@@ -193,14 +200,17 @@ def load_deployments(path: Path, names: Container[str] | None = None) -> Deploym
     """
     deployments: dict[str, Deployment] = {}
     problems: list[str] = []
+    named = path.absolute()
     for file in reversed(_with_included(path)):
         try:
-            deployments |= _of_one_file(file, names)
+            found = _of_one_file(file, names)
+            named = file if found else named
+            deployments |= found
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    return DeploymentTable(path.absolute(), deployments)
+    return DeploymentTable(named, deployments)
 
 
 def deployment_names(path: Path) -> list[str]:

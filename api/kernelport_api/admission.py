@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from kernelport import keys, stored
 from kernelport.connections import outage
-from kernelport.deployments import Deployment
+from kernelport.deployments import Limits
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
 
@@ -64,8 +64,7 @@ class Drain:
 class Admission:
     """The limits of every deployment, and what waits here and elsewhere."""
 
-    def __init__(self, deployments: Mapping[str, Deployment], redis: Redis, front_door: str) -> None:
-        self._deployments = deployments
+    def __init__(self, redis: Redis, front_door: str) -> None:
         self._redis = redis
         self._front_door = front_door
         # Of the deployments that anything has ever come for here, and that any front door tells about.
@@ -74,7 +73,7 @@ class Admission:
         self._drain: defaultdict[str, Drain] = defaultdict(Drain)
         self._redis_is_full = False
 
-    def enter(self, deployment: str, size: int) -> None:
+    def enter(self, deployment: str, limits: Limits, size: int) -> None:
         """Counts a request of `size` bytes in.
 
         Raises:
@@ -82,7 +81,6 @@ class Admission:
         """
         here = self._here.get(deployment) or self._here.setdefault(deployment, Load(deployment=deployment))
         elsewhere = self._elsewhere.get(deployment, _NOTHING)
-        limits = self._deployments[deployment].limits
         requests = here.requests + elsewhere.requests
         if requests >= limits.max_waiting:
             self._refuse(deployment, f"{requests} requests wait, of at most {limits.max_waiting}")

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
@@ -48,7 +48,6 @@ class Dispatcher:
 
     def __init__(
         self,
-        deployments: Mapping[str, Deployment],
         redis: Redis,
         line: Line,
         workers: WorkerView,
@@ -59,15 +58,11 @@ class Dispatcher:
         self._line = line
         self._claims = claims
         self._replies = replies
-        self._formers = {
-            name: BatchFormer(
-                name,
-                self._publish,
-                lambda name=name: len(workers.workers(name)),  # type: ignore[misc]
-                lambda deployment=deployment: workers.batching(deployment),  # type: ignore[misc]
-            )
-            for name, deployment in deployments.items()
-        }
+        self._workers = workers
+        # Of the deployments that anything has ever come for. One that was taken out of the file keeps its own: requests
+        # that were accepted before have yet to be answered.
+        self._formers: dict[str, BatchFormer] = {}
+        self._policies: dict[str, Deployment] = {}
         self._ids = itertools.count()
         self._withdrawn: dict[bytes, int] = {}
         self._withdrawal: asyncio.Task[None] | None = None
@@ -113,7 +108,7 @@ class Dispatcher:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._claims.attach(item, deployment.name, body, timeout_s, anywhere)
         pending = Pending(item, share, len(body), self._replies.expect(request_id), claim)
-        former = self._formers[deployment.name]
+        former = self._former(deployment)
         former.submit(pending)
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
@@ -134,6 +129,19 @@ class Dispatcher:
             self._replies.abandon(request_id)
             former.settle(pending)
 
+    def _former(self, deployment: Deployment) -> BatchFormer:
+        """What forms the batches of a deployment, by the policy that it has now."""
+        name = deployment.name
+        self._policies[name] = deployment
+        if name not in self._formers:
+            self._formers[name] = BatchFormer(
+                name,
+                self._publish,
+                lambda: len(self._workers.workers(name)),
+                lambda: self._workers.batching(self._policies[name]),
+            )
+        return self._formers[name]
+
     def waiting(self) -> dict[str, list[Pending]]:
         """The requests that are without an answer here, by deployment; of those that have any."""
         return {name: waiting for name, former in self._formers.items() if (waiting := list(former.waiting()))}
@@ -147,7 +155,7 @@ class Dispatcher:
         while True:
             await asyncio.sleep(LOOK_FOR_LOST_S / 2)
             self._claims.sweep()
-            for name, former in self._formers.items():
+            for name, former in list(self._formers.items()):
                 for flight in former.flights:
                     if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
                         await self._look_for(name, flight)

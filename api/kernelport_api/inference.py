@@ -101,7 +101,7 @@ class Inference:
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
     ) -> bytes:
         """Runs one request whose deployment is known; `body` is the request as it came in."""
-        self._admission.enter(deployment.name, len(body))
+        self._admission.enter(deployment.name, deployment.limits, len(body))
         try:
             model = await self._fitting(deployment, request, body)
         except BaseException:

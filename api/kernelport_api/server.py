@@ -6,7 +6,8 @@ import faulthandler
 import logging
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,12 +18,13 @@ from redis.exceptions import RedisError
 from kernelport import metrics
 from kernelport.artifacts import Artifacts
 from kernelport.connections import connect, connect_async
-from kernelport.deployments import Deployment, load_deployments
+from kernelport.deployments import Deployment, DeploymentTable, load_deployments
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.leftovers import Leftovers
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
+from kernelport.schema import ConfigError
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.v1 import (
@@ -75,7 +77,8 @@ class ListenError(Exception):
 
 
 async def serve(settings: Settings) -> None:
-    """Runs the front door until SIGTERM or SIGINT; calls in flight finish first.
+    """Runs the front door until SIGTERM or SIGINT; calls in flight finish first. At SIGHUP it reads its deployments
+    file again.
 
     Raises:
         ConfigError: when the deployments file is not valid.
@@ -91,10 +94,10 @@ async def serve(settings: Settings) -> None:
     publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
     workers = WorkerView(own, deployments)
     replies = ReplyReader(reply_line, name)
-    admission = Admission(deployments, own, name)
+    admission = Admission(own, name)
     shared = SharedFolder.open(settings.shared_dir)
     claims = Claims(queue, workers, shared, settings.claim_bytes)
-    dispatcher = Dispatcher(deployments, queue, publish_line, workers, replies, claims)
+    dispatcher = Dispatcher(queue, publish_line, workers, replies, claims)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     methods: Any = Methods(server)
@@ -110,7 +113,7 @@ async def serve(settings: Settings) -> None:
     storage = SharedStorage(thread_redis, artifacts, decides=True)
     finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
     sweeper = Sweeper(thread_redis, artifacts, storage)
-    leftovers = Leftovers(thread_redis, list(deployments), artifacts, storage, shared, settings.abandoned_s)
+    leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings.abandoned_s)
     submission = Submission(deployments, store, workers, settings, artifacts, storage)
     jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
@@ -130,19 +133,24 @@ async def serve(settings: Settings) -> None:
             raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
 
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    read_again = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
+        loop.add_signal_handler(number, event.set)
+
+    def by_name() -> list[Coroutine[Any, Any, Any]]:
+        feeding = keep_feeding(deployments, JobStore(own), workers)
+        return [feeding, keep_gauges(deployments, own, workers, dispatcher)] if settings.metrics_listen else [feeding]
+
     background = [
         asyncio.create_task(replies.run()),
         asyncio.create_task(workers.keep_fresh()),
         asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
-        asyncio.create_task(keep_feeding(deployments, JobStore(own), workers)),
+        asyncio.create_task(_keep_current(deployments, settings.deployments_file, read_again, by_name)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
         asyncio.create_task(stop.wait()),
     ]
-    if settings.metrics_listen:
-        background.append(asyncio.create_task(keep_gauges(deployments, own, workers, dispatcher)))
     notifier = Notifier(thread_redis, settings.webhook_networks)
     threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
     for thread in threads:
@@ -185,19 +193,47 @@ async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
         await asyncio.wait(running, timeout=CANCEL_INTERVAL_S)
 
 
+async def _keep_current(
+    deployments: DeploymentTable,
+    file: Path,
+    read_again: asyncio.Event,
+    by_name: Callable[[], list[Coroutine[Any, Any, Any]]],
+) -> None:
+    """Reads the deployments file each time it is told to.
+
+    Args:
+        by_name: makes what goes by the names in the file, and is begun anew.
+    """
+    while True:
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(each) for each in (*by_name(), read_again.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end_all(tasks)
+        read_again.clear()
+        try:
+            deployments.become(await asyncio.to_thread(load_deployments, file))
+            log.info("read %s again: %d deployments", file, len(deployments))
+        except (ConfigError, OSError) as error:
+            log.error("the deployments stay as they were: %s", error)
+
+
 async def _keep_health(
     servicer: health.aio.HealthServicer, deployments: Mapping[str, Deployment], workers: WorkerView
 ) -> None:
     """Reports the front door as serving, and each deployment as its live workers say."""
     statuses = health_pb2.HealthCheckResponse
     await servicer.set("", statuses.SERVING)
-    for name in deployments:
-        await servicer.set(name, statuses.NOT_SERVING)
+    names: set[str] = set()
     served: set[str] = set()
     while True:
-        served_before, served = served, deployments.keys() & workers.counts()
-        for name in served_before ^ served:
-            await servicer.set(name, statuses.SERVING if name in served else statuses.NOT_SERVING)
+        names_before, names = names, set(deployments)
+        served_before, served = served, names & workers.counts().keys()
+        for name in (names_before ^ names) | (served_before ^ served):
+            known = statuses.SERVING if name in served else statuses.NOT_SERVING
+            await servicer.set(name, known if name in names else statuses.SERVICE_UNKNOWN)
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 

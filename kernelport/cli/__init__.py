@@ -22,7 +22,7 @@ from kernelport.cli.serve import serve
 from kernelport.cli.up import up
 from kernelport.cli.voices import voices
 from kernelport.cli.worker import worker
-from kernelport.errors import InvalidArgumentError, KernelPortError
+from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
 from kernelport.item_files import ItemFileError
 from kernelport.runnable import ModelFileError
 from kernelport.schema import ConfigError
@@ -31,9 +31,9 @@ from kernelport.stack import StackError
 from kernelport.stack.flower import FlowerNotFoundError
 from kernelport.stack.redis_server import RedisNotFoundError
 
-# Mistakes in the command line, the environment or a file end a command with 2, as click's own do; what else keeps it
-# from being done, with 1.
-MISTAKES = (InvalidArgumentError, ItemFileError, ModelFileError, ConfigError, SettingsError)
+# Mistakes in the command line, the environment or a file end a command with 2, as click's own do, and so do names that
+# nothing has; what else keeps it from being done, with 1.
+MISTAKES = (InvalidArgumentError, NotFoundError, ItemFileError, ModelFileError, ConfigError, SettingsError)
 HINDRANCES = (KernelPortError, StackError, RedisNotFoundError, FlowerNotFoundError, OSError)
 
 

@@ -11,10 +11,14 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from kernelport.cli import options
+from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
+from kernelport.deployments import load_deployments
 from kernelport.limits import about
 from kernelport.runnable import rows_of_model
 from kernelport.signature import TensorSpec, describe
+from kernelport.stack import StackError, own_file
+from kernelport.stack.running_file import Running, find_running
 from kernelport.v1 import deployment_pb2 as pb
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -22,7 +26,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 @click.group()
 def deployments() -> None:
-    """Look at the deployments of a front door."""
+    """Look at the deployments of a front door, and change those of the stack on this machine."""
 
 
 @deployments.command("list")
@@ -103,6 +107,65 @@ def check(model: Path, as_json: bool) -> None:
         case _:
             axes = "these axes" if found["inputs"] else "any axes"
             click.echo(f"requests run one by one; the manifest cannot declare {axes}")
+
+
+@deployments.command()
+@click.argument("model", metavar="FILE|NAME=FILE")
+@options.state_dir
+def add(model: str, state_dir: Path) -> None:
+    """Add an ONNX model, or what a manifest describes, to the stack that runs on this machine.
+
+    Its name is NAME, or else the file's stem or the manifest's id. It is served until the stack stops; one of the same
+    name is replaced. No request is lost.
+    """
+    name, _, path = model.rpartition("=")
+    file = Path(path)
+    if not file.is_file():
+        raise click.BadParameter(f"expected an ONNX file or a manifest, or NAME= and one, got {model!r}")
+    running, name = _running(state_dir), name_of(file, name)
+    add_to(running, state_dir, name, entry_of(file, name, state_dir))
+
+
+@deployments.command()
+@click.argument("name")
+@options.state_dir
+def remove(name: str, state_dir: Path) -> None:
+    """Take a deployment that was added out of the stack that runs on this machine, once nothing waits for it."""
+    running, added = _running(state_dir), own_file.added(state_dir)
+    if name not in added:
+        file = load_deployments(own_file.own_file(state_dir)).file
+        raise click.BadParameter(
+            f"{name!r} was not added here ({', '.join(sorted(added)) or 'nothing'} was). Take what is in {file} out of "
+            "there, then: kernelport deployments reload"
+        )
+    own_file.remove(state_dir, name)
+    _tell(reload(running, state_dir))
+
+
+@deployments.command("reload")
+@options.state_dir
+def reload_deployments(state_dir: Path) -> None:
+    """Have the stack that runs on this machine go by its deployments file as it is now. No request is lost.
+
+    New deployments get workers, changed ones new workers before the old ones go, and those that are gone go once
+    nothing waits for them.
+    """
+    running = _running(state_dir)
+    load_deployments(own_file.own_file(state_dir))  # its findings are the user's to see as they are
+    _tell(reload(running, state_dir))
+
+
+def _running(state_dir: Path) -> Running:
+    running = find_running(state_dir)
+    if running is None:
+        raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one")
+    return running
+
+
+def _tell(failed: dict[str, str]) -> None:
+    if failed:
+        raise click.ClickException("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
+    click.echo("the stack is as its deployments file says")
 
 
 def _stacking(signature: pb.Signature) -> str:

@@ -27,8 +27,7 @@ from kernelport.jobs.storage import different
 from kernelport.runnable import problems_by_deployment
 from kernelport.settings import Settings
 from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
-from kernelport.stack.running_file import joined_environment
-from kernelport.stack.state_folder import find_redis_url
+from kernelport.stack.running_file import Running, find_running, joined_environment
 
 PACKAGES = (
     "kernelport",
@@ -54,7 +53,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
     settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
-    load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
+    table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     console = Console()
     facts = Table("", Column(overflow="fold"), show_header=False)
     facts.add_row("Python", platform.python_version())
@@ -62,15 +61,15 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
         facts.add_row(package, _version(package))
     facts.add_row("GPU", _gpu())
     facts.add_row("redis-server", _redis_server())
-    embedded = find_redis_url(state_dir)
-    url = redis_url or embedded or settings.redis_url
+    running = find_running(state_dir)
+    url = redis_url or (running.redis_url if running else settings.redis_url)
     with connect(url, timeout_s=2) as redis:
         facts.add_row("Redis", escape(f"{shown(url)} {_answer(redis)}"))
         facts.add_row("acknowledged work", escape(_durability(redis)))
         facts.add_row("outputs of jobs", escape(_storage(redis, settings.artifacts_url)))
     facts.add_row("outputs without a job", escape(_orphans(target)))
-    facts.add_row("stack on this machine", escape(_openness(state_dir, embedded)))
-    facts.add_row("deployments file", str(settings.deployments_file))
+    facts.add_row("stack on this machine", escape(_openness(state_dir, running)))
+    facts.add_row("deployments file", str(table.file))
     console.print(facts)
 
     runnable = Table("deployment", "runs here", Column("why not", overflow="fold"))
@@ -146,15 +145,16 @@ def _storage(redis: Redis, artifacts_url: str) -> str:
     return f"workers here take no jobs: {refusal}" if refusal else f"{artifacts_url}, as at the front door"
 
 
-def _openness(state_dir: Path, url: str | None) -> str:
+def _openness(state_dir: Path, running: Running | None) -> str:
     """Whether other users of this machine get at the embedded Redis and at the state folder."""
-    if url is None:
+    if running is None:
         return f"none runs on {state_dir}"
-    found = parameters(url)
     open_to_others = [file.name for file in state_dir.iterdir() if file.is_file() and file.stat().st_mode & 0o077]
-    with connect(f"redis://{found['host']}:{found['port']}/0", timeout_s=2) as stranger:
-        if not problem(stranger):
-            open_to_others.append("its Redis")
+    if running.own_redis:
+        found = parameters(running.redis_url)
+        with connect(f"redis://{found['host']}:{found['port']}/0", timeout_s=2) as stranger:
+            if not problem(stranger):
+                open_to_others.append("its Redis")
     if open_to_others:
         return f"{state_dir}: open to other users: {', '.join(open_to_others)}"
-    return f"{state_dir}: Redis and state are closed to other users"
+    return f"{state_dir}: {'Redis and state are' if running.own_redis else 'its state is'} closed to other users"

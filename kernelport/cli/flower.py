@@ -1,34 +1,40 @@
 """`kernelport flower`: Flower for a stack that runs elsewhere."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
 from kernelport.cli import options
-from kernelport.settings import OTHERS_VARIABLES, PREFIX, drop_variables
+from kernelport.settings import OTHERS_VARIABLES, drop_variables
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
-from kernelport.stack.running_file import joined_environment
+from kernelport.stack.joining import run_beside
+
+# A Flower that waits for Redis does not end by itself.
+STOP_S = 5.0
 
 
 @click.command()
 @click.option(
-    "--listen",
+    "--flower-listen",
+    "--listen",  # as it was called before
     type=options.ADDRESS,
     default=DEFAULT_FLOWER_LISTEN,
-    envvar=f"{PREFIX}FLOWER_LISTEN",
     help="host:port Flower listens on.",
 )
 @options.state_dir
 @options.redis_url
-def flower(listen: str, state_dir: Path, redis_url: str | None) -> None:
+def flower(flower_listen: str, state_dir: Path, redis_url: str | None) -> None:
     """Run Flower, which shows workers and tasks in a browser, in the foreground.
+
+    It watches the stack that `kernelport up` runs on the state directory, also when that is started again; unless
+    another Redis is named.
 
     KERNELPORT_FLOWER_PASSWORD is the password of its user `kernelport`; without it, the first start makes one and
     keeps it in the state directory.
     """
     drop_variables(*OTHERS_VARIABLES)
-    os.environ |= joined_environment(state_dir, redis_url)
     os.umask(0o077)
-    os.environ.update(flower_environment(listen, state_dir, click.echo))
-    os.execv(FLOWER_COMMAND[0], FLOWER_COMMAND)  # noqa: S606 - this process becomes Flower, signals and all
+    environment = flower_environment(flower_listen, state_dir, click.echo)
+    sys.exit(run_beside(FLOWER_COMMAND, state_dir, redis_url, STOP_S, options.note, environment))

@@ -15,7 +15,7 @@ from kernelport.connections import connect
 from kernelport.errors import from_call
 from kernelport.registry import workers_now
 from kernelport.settings import DEFAULT_REDIS_URL
-from kernelport.stack.state_folder import find_redis_url
+from kernelport.stack.running_file import find_running
 
 TIMEOUT_S = 5.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -32,7 +32,8 @@ def health(target: str, worker: bool, deployment: str, redis_url: str | None, st
 
     Where its Redis is known, by --redis-url or the state folder, it has to take writes, too.
     """
-    url = redis_url or find_redis_url(state_dir)
+    running = find_running(state_dir)
+    url = redis_url or (running.redis_url if running else None)
     problem = "" if worker else _front_door_problem(target, deployment)
     if url or worker:
         with connect(url or DEFAULT_REDIS_URL, TIMEOUT_S) as redis:

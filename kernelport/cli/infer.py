@@ -57,6 +57,9 @@ def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
             return {names[0]: npz.read_npy(source)}
         with open_bytes(source) as file:
             values = json.loads(file.read())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        expected = 'expected an .npz or .npy file, or JSON such as {"x": [[1, 2]]}'
+        raise click.UsageError(f"{source}: {expected}, got what is no JSON: {error}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise click.UsageError(f"{source}: {error}") from error
     if not isinstance(values, dict):

@@ -174,6 +174,11 @@ timeout = click.option(
 )
 
 
+def note(text: str) -> None:
+    """Tells the user something beside the command's output."""
+    click.echo(f"note: {text}", err=True)
+
+
 def parse_assignment(text: str) -> tuple[str, str]:
     """Splits `name=value`.
 

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 
 from rich.console import Console
@@ -10,15 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernelport.stack import Stack, StackError
+from kernelport.stack.reloading import Reloader
 from kernelport.stack.stack import Status
 
 STATUS_INTERVAL_S = 1.0
+LOOK_INTERVAL_S = 0.1
 START_TIMEOUT_S = 600.0
 _COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red", "failing": "red", "failed": "bold red"}
 
 
-def run_until_stopped(stack: Stack) -> None:
-    """Starts the stack, shows its state as it changes, and stops it when told to.
+def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
+    """Starts the stack, shows its state as it changes, reloads it when told to, and stops it when told to.
 
     Raises:
         StackError: when it does not start, or none of its deployments serves.
@@ -40,7 +44,10 @@ def run_until_stopped(stack: Stack) -> None:
                 console.print(reason, style="red", markup=False, soft_wrap=True)
             if not stop.is_set():
                 console.print(f"KernelPort listens on [bold]{stack.target}[/bold]. Ctrl-C stops it.")
-                _show_status(stack, stop, console)
+            while not stop.is_set():
+                _show_status(stack, lambda: stop.is_set() or reloader.is_asked(), console)
+                if not stop.is_set():
+                    _reload(reloader, stop.is_set, console)
             console.print("stopping ...")
     finally:
         for number, handler in previous.items():
@@ -48,11 +55,17 @@ def run_until_stopped(stack: Stack) -> None:
     console.print("stopped; no process is left behind.")
 
 
-def _show_status(stack: Stack, stop: threading.Event, console: Console) -> None:
+def _reload(reloader: Reloader, stopped: Callable[[], bool], console: Console) -> None:
+    console.print("going by the deployments file again ...")
+    for name, reason in reloader.reload(stopped).items():
+        console.print(f"{name}: {reason}".removeprefix(": "), style="red", markup=False, soft_wrap=True)
+
+
+def _show_status(stack: Stack, is_over: Callable[[], bool], console: Console) -> None:
     """On a terminal a table that changes in place; elsewhere a line whenever a state changes."""
     if not console.is_terminal:
         shown: list[Status] = []
-        while not stop.is_set():
+        while not is_over():
             current = stack.status()
             for line in current:
                 if line not in shown:
@@ -60,11 +73,19 @@ def _show_status(stack: Stack, stop: threading.Event, console: Console) -> None:
                     text = f"{line.name}: {line.state} ({facts}) {line.reason}".rstrip()
                     console.print(text, markup=False, soft_wrap=True)
             shown = current
-            stop.wait(STATUS_INTERVAL_S)
+            _pause(is_over)
         return
     with Live(_table(stack.status()), console=console, auto_refresh=False) as live:
-        while not stop.wait(STATUS_INTERVAL_S):
+        while not _pause(is_over):
             live.update(_table(stack.status()), refresh=True)
+
+
+def _pause(is_over: Callable[[], bool]) -> bool:
+    """Waits until the next status is due, or all is over; whether it is."""
+    due = time.monotonic() + STATUS_INTERVAL_S
+    while not is_over() and time.monotonic() < due:
+        time.sleep(LOOK_INTERVAL_S)
+    return is_over()
 
 
 def _table(statuses: list[Status]) -> Table:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport.audio import FORMATS, write_audio
 from kernelport.cli import options
 from kernelport.client import Client, Speech
-from kernelport.errors import KernelPortError
+from kernelport.errors import KernelPortError, NotFoundError
 from kernelport.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
 from kernelport.item_files.lines import read_lines
 from kernelport.item_files.opening import STDIN, open_utf8
@@ -73,8 +73,8 @@ def say(
     path, is_folder = _place(out, split, ending)
     lines = list(_lines(texts, file))
     passages = _passages(lines, str(file or "TEXTS"), split, skip_bad)
-    if is_folder and split is None:
-        click.echo(f"note: {chosen(lines)}", err=True)
+    if split is None and (is_folder or not texts):
+        options.note(chosen(lines))
     _check_place(path, is_folder, overwrite, append)
     spoken: dict[int, Speech] = {}
     first = _next_number(path) if append else 1
@@ -85,6 +85,8 @@ def say(
         bar = progress.add_task("", total=len(passages))
         done = 0
         for index, speech in speak(client, deployment, [passage.text for passage in passages], inputs, parallel):
+            if isinstance(speech, NotFoundError):
+                raise speech  # no other line fares better
             if isinstance(speech, KernelPortError):
                 progress.print(f"line {passages[index].line}: {speech}", markup=False, soft_wrap=True)
                 continue

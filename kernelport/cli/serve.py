@@ -1,20 +1,20 @@
 """`kernelport serve`: one model file, no deployments file."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import click
 import yaml
 
 from kernelport.cli import options
+from kernelport.cli.adding import add_to, entry_of, name_of
 from kernelport.cli.running import run_until_stopped
-from kernelport.manifests import load_manifest
-from kernelport.settings import PREFIX, Settings
-from kernelport.stack import Stack, StackError
-from kernelport.stack.running_file import Running, find_running
-from kernelport.stack.state_folder import make_state_folder
+from kernelport.deployments import load_deployments
+from kernelport.settings import Settings
+from kernelport.stack import Stack
+from kernelport.stack.reloading import Reloader
+from kernelport.stack.running_file import find_running
+from kernelport.stack.state_folder import make_state_folder, private_folder
 
 _COUNT = click.IntRange(1, 2**31 - 1)
 
@@ -59,61 +59,28 @@ def serve(
 ) -> None:
     """Serve one model file, or one manifest, without a deployments file.
 
-    While `kernelport up` runs on the state directory, this says how to serve the model together with what runs there.
+    While a stack runs on the state directory, the model is added to it, as by `kernelport deployments add`; addresses,
+    --custom-ops and --roll are that stack's then.
     """
-    if (model_path is None) == (manifest is None):
+    file = model_path or manifest
+    if file is None or (model_path and manifest):
         raise click.UsageError("expected either --model-path or --manifest")
-    if manifest is not None:
-        loaded = load_manifest(manifest)
-        name, backend = name or loaded.id, loaded.backend
-    name = _deployment_name(name or (model_path or Path()).stem)
-    folder = state_dir.absolute() / "served" / name
+    name = name_of(file, name)
     make_state_folder(state_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    if model_path is not None:
-        manifest = _write_manifest(folder, model_path.absolute(), backend)
-    entry = {
-        "manifest": str((manifest or Path()).absolute()),
-        "backend": backend,
+    entry = entry_of(file, name, state_dir, backend) | {
         "device": device,
         "batching": {"max_batch": max_batch, "max_rows": max_rows, "axes": batch_axes},
     }
-    table = folder / "deployments.yaml"
     if running := find_running(state_dir):
-        _add_to(running, name, table, entry)
-    table.write_text(yaml.safe_dump({"deployments": {name: entry}}))
+        add_to(running, state_dir, name, entry)
+        return
+    table_file = private_folder(state_dir.absolute() / "served") / name / "deployments.yaml"
+    table_file.parent.mkdir(exist_ok=True)
+    table_file.write_text(yaml.safe_dump({"deployments": {name: entry}}))
     settings = replace(
-        Settings.from_environment(), listen=listen, deployments_file=table, custom_ops=custom_ops, roll=roll
+        Settings.from_environment(), listen=listen, deployments_file=table_file, custom_ops=custom_ops, roll=roll
     )
+    table = load_deployments(table_file)
     click.echo(f"serving {name}")
-    run_until_stopped(Stack(settings, [name], state_dir, redis_url))
-
-
-def _add_to(running: Running, name: str, table: Path, entry: dict[str, Any]) -> NoReturn:
-    """Writes a deployments file with what a running stack serves and this model, and says how to start with it."""
-    served = running.environment[f"{PREFIX}DEPLOYMENTS_FILE"]
-    if served == str(table):
-        raise StackError(f"{name} is served already, at {running.target}")
-    table.write_text(yaml.safe_dump({"include": served, "deployments": {name: entry}}))
-    raise StackError(
-        f"a stack runs already, at {running.target}. To serve {name} with what it serves, stop it and start: "
-        f"kernelport up --deployments-file {table}"
-    )
-
-
-def _write_manifest(folder: Path, model: Path, backend: str) -> Path:
-    path = folder / "manifest.yaml"
-    content = {
-        "id": _deployment_name(model.stem).lower(),
-        "source": {"kind": "local", "path": str(model.parent)},
-        "format": "onnx",
-        "backend": backend,
-        "files": {"model": model.name},
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def _deployment_name(text: str) -> str:
-    """`text` itself when a deployment may have that name, else the closest there is."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-") or "model"
+    stack = Stack(settings, [name], state_dir, redis_url)
+    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda _: True, {}))

@@ -13,6 +13,7 @@ from kernelport.runnable import problems_by_deployment
 from kernelport.settings import Settings
 from kernelport.stack import Stack, StackError
 from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
+from kernelport.stack.reloading import Reloader
 
 MOST_WORKERS = 256
 
@@ -62,21 +63,24 @@ def up(
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
-    names = _repeated(_names(chosen, sorted(table), settings), counts)
+    names = _names(chosen, sorted(table), settings)
+    workers = _counts(names, counts)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
-    run_until_stopped(Stack(settings, names, state_dir, redis_url, watching))
+    repeated = [name for name in names for _ in range(workers.get(name, 1))]
+    stack = Stack(settings, repeated, state_dir, redis_url, watching)
+    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda name: chosen is None or name in names, workers))
 
 
-def _repeated(names: list[str], counts: Iterable[str]) -> list[str]:
-    """Each name as often as it gets workers."""
-    wanted = dict.fromkeys(names, 1)
+def _counts(names: list[str], counts: Iterable[str]) -> dict[str, int]:
+    """How many workers deployments get, of those for which it was told."""
+    wanted: dict[str, int] = {}
     for name, count in map(options.parse_assignment, counts):
-        if name not in wanted:
+        if name not in names:
             raise click.BadParameter(f"--workers: {name!r} is not started; there are: {', '.join(names)}")
         if not count.isdecimal() or not 1 <= int(count) <= MOST_WORKERS:
             raise click.BadParameter(f"--workers: expected {name}=1 to {name}={MOST_WORKERS}, got {name}={count}")
         wanted[name] = int(count)
-    return [name for name, count in wanted.items() for _ in range(count)]
+    return wanted
 
 
 def _names(chosen: str | None, known: list[str], settings: Settings) -> list[str]:

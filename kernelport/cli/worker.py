@@ -1,6 +1,7 @@
 """`kernelport worker`: one worker process."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -8,8 +9,12 @@ import click
 from kernelport.cli import options
 from kernelport.deployments import deployment_names
 from kernelport.settings import PREFIX, Settings
+from kernelport.stack.joining import run_beside
 from kernelport.stack.running_file import joined_environment
 from kernelport.stack.worker_command import worker_command
+
+# Beyond what a worker takes for itself to stop.
+STOP_MARGIN_S = 5.0
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -31,21 +36,25 @@ def worker(
 ) -> None:
     """Run a worker pinned to the queues of DEPLOYMENTS, in the foreground.
 
-    It joins the stack that `kernelport up` runs on the state directory, unless another Redis is named. It is
-    `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1` with the right settings.
+    It joins the stack that `kernelport up` runs on the state directory, ends with it, and comes back when it is started
+    again; unless another Redis is named. It is `celery -A kernelport_workers.app worker -Q kp.NAME -P threads -c 1`
+    with the right settings.
     """
-    os.environ |= joined_environment(state_dir, redis_url)
     if deployments_file is not None:
-        os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file)
+        os.environ[f"{PREFIX}DEPLOYMENTS_FILE"] = str(deployments_file.absolute())
     if custom_ops:
         os.environ[f"{PREFIX}CUSTOM_OPS"] = "1"
     os.environ[f"{PREFIX}ROLL"] = str(roll)
-    file = Settings.from_environment().deployments_file
-    known = deployment_names(file)
+    environment = joined_environment(state_dir, redis_url)
+    settings = Settings.from_environment(environment)
+    known = deployment_names(settings.deployments_file)
     for name in deployments:
         if name not in known:
             raise click.BadParameter(
-                f"no deployment is named {name!r}; there are: {', '.join(sorted(known))} (in {file})"
+                f"no deployment is named {name!r}; there are: {', '.join(sorted(known))} "
+                f"(in {settings.deployments_file})"
             )
     command = worker_command(deployments, extra)
-    os.execv(command[0], command)  # noqa: S606 - this process becomes the worker, signals and all
+    if redis_url is not None:
+        os.execve(command[0], command, environment)  # noqa: S606 - this process becomes the worker, signals and all
+    sys.exit(run_beside(command, state_dir, None, settings.stop_s + STOP_MARGIN_S, options.note))

@@ -28,7 +28,7 @@ class Leftovers(Background):
     """Looks every minute from `start` until `stop`, in every front door.
 
     Args:
-        deployments: whose jobs are counted.
+        deployments: whose jobs are counted, as they are at the time.
         shared: the folder of large messages, if there is one.
         abandoned_s: seconds after its last change at which a folder is deleted.
     """
@@ -73,7 +73,7 @@ class Leftovers(Background):
 
     def _open_jobs(self) -> int:
         with self._redis.pipeline(transaction=False) as pipeline:
-            for name in self._deployments:
+            for name in list(self._deployments):  # a front door may read its deployments file again meanwhile
                 pipeline.zrange(keys.active_jobs(name), 0, -1)
             jobs = [job.decode(errors="replace") for active in pipeline.execute() for job in active]
             for job in jobs:

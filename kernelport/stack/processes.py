@@ -22,6 +22,8 @@ STEADY_AFTER_S = 10.0
 # One that never got to work is started so many times: what keeps a model from loading seldom passes.
 MOST_STARTS = 3
 _TAIL_BYTES = 64 * 1024
+# How a worker begins the line that says why it ends.
+OWN_WORDS = "kernelport worker: "
 # Its arguments: the parent, which may be dead by now, and the command. 1 is PR_SET_PDEATHSIG.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -45,7 +47,7 @@ class Child:
         restarts: how often it was started again, or is about to be.
         has_failed: it is not started again.
         was_refused: that is because it ended with REFUSED, and to start it again is of no use.
-        reason: how it ended last, with the last line of its log; empty while it never has.
+        reason: how it ended last, with what it said of it; empty while it never has.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class Child:
             with open(self.log_file, "ab", opener=open_private) as output:
                 log_begins = output.tell()
                 self._process = subprocess.Popen(
-                    [*_dying_with_parent(), *self._command],
+                    [*dying_with_parent(), *self._command],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -135,7 +137,7 @@ class Child:
             if self._stopping.is_set():
                 return
             has_worked |= self._on_exit() or code == 0
-            self.reason = f"{_how(code)}: {' '.join(self._log_since(log_begins)[-1:])}".removesuffix(": ")
+            self.reason = f"{_how(code)}: {_last_words(self._log_since(log_begins), code)}".removesuffix(": ")
             if code == REFUSED:
                 self.was_refused = self.has_failed = True
                 log.error("%s %s", self.name, self.reason)
@@ -156,12 +158,18 @@ def _how(code: int) -> str:
     return f"ended with code {code}" if code >= 0 else f"was ended by signal {-code} ({signal.strsignal(-code)})"
 
 
+def _last_words(lines: Sequence[str], code: int) -> str:
+    """What a process said of its end: by itself, else as Python does; what it logged before it was killed is none."""
+    own = [line for line in lines if line.startswith(OWN_WORDS) or '"CRITICAL"' in line]
+    return " ".join(own[-1:] or (lines[-1:] if code >= 0 else []))
+
+
 def module_command(module: str, *arguments: str) -> list[str]:
     """The command that runs a module of ours, whatever files lie in the current folder."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def _dying_with_parent() -> list[str]:
+def dying_with_parent() -> list[str]:
     """What stands before a command so that it is killed when this process dies.
 
     It is a process's own first step, and none between fork and exec: gRPC, whose calls this process makes, aborts now

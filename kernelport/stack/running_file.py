@@ -23,11 +23,18 @@ class Running:
         pid: of the process that runs it.
         target: host:port to point a client at.
         environment: the KERNELPORT_* variables of its processes. With the address of Redis they hold its password.
+        own_redis: whether it has started that Redis, and will stop it.
     """
 
     pid: int
     target: str
     environment: dict[str, str]
+    own_redis: bool = False
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis that holds its queues."""
+        return self.environment[_REDIS_URL]
 
     def write(self, state_dir: Path) -> None:
         """Writes it down, for this user's eyes alone."""
@@ -58,7 +65,7 @@ def joined_environment(state_dir: Path | None = None, redis_url: str | None = No
     otherwise; unless `redis_url` is that of another Redis."""
     running = find_running(state_dir)
     told: dict[str, str] = {}
-    if running is not None and redis_url in (None, running.environment[_REDIS_URL]):
+    if running is not None and redis_url in (None, running.redis_url):
         told = {name: value for name, value in running.environment.items() if name not in _ITS_OWN}
     named = {_REDIS_URL: redis_url} if redis_url else {}
     return told | dict(os.environ) | named

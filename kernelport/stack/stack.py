@@ -2,10 +2,12 @@
 
 import fcntl
 import hashlib
+import itertools
 import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +27,11 @@ from kernelport.registry import forget, holds_revision, is_live
 from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
+from kernelport.stack.own_file import begin_own_file, own_file
 from kernelport.stack.processes import Child, module_command
 from kernelport.stack.redis_server import find_redis_server, redis_command
 from kernelport.stack.running_file import Running, forget_running
 from kernelport.stack.state_folder import (
-    forget_redis_url,
-    keep_redis_url,
     make_state_folder,
     open_private,
     private_folder,
@@ -108,11 +109,11 @@ class Stack:
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
         )
-        self.deployments = list(dict.fromkeys(deployments))
-        self._workers = _named_workers(deployments)
-        self._worker_ids = {
-            name: f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}" for name in self._workers
-        }
+        self._workers: dict[str, str] = {}  # their deployments, by the names of the processes
+        self._worker_ids: dict[str, str] = {}
+        self._workers_started = 0
+        for name in deployments:
+            self._name_worker(name)
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -122,6 +123,11 @@ class Stack:
         """host:port to point a client at."""
         host, _, port = self.settings.listen.rpartition(":")
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
+
+    @property
+    def deployments(self) -> list[str]:
+        """The deployments that have workers."""
+        return list(dict.fromkeys(self._workers.values()))
 
     def start(self) -> None:
         """Starts Redis, then the rest. On a Redis that others may use, too, the front door is left to `wait_settled`:
@@ -134,6 +140,7 @@ class Stack:
         self._lock_state_dir()
         try:
             self._check_listen()
+            begin_own_file(self._state_dir, self.settings.deployments_file)
             if self.settings.artifacts == str(self._default_artifacts):
                 private_folder(self._default_artifacts)
             self._share_memory()
@@ -145,17 +152,9 @@ class Stack:
                 self._start_front_door()
             if self._flower is not None:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
-            for index, (name, deployment) in enumerate(self._workers.items(), 1):
-                metrics_listen = _port_after(self.settings.metrics_listen, index)
-                self._start(
-                    name,
-                    worker_command([deployment]),
-                    replace(self.settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
-                    # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was
-                    # in the registry had loaded its model.
-                    on_exit=lambda name=name: self._forget(name),  # type: ignore[misc]
-                )
-            Running(os.getpid(), self.target, self.settings.to_environment()).write(self._state_dir)
+            for name in self._workers:
+                self._start_worker(name, self.settings)
+            Running(os.getpid(), self.target, self._told(self.settings), self._embedded_redis).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -190,25 +189,72 @@ class Stack:
             if stopped():
                 return {}
             self._start_front_door()
-        failed: dict[str, str] = {}
-        waiting = [("", "front-door"), *((deployment, name) for name, deployment in self._workers.items())]
+        failed = self.wait_for(["front-door", *self._workers], deadline, stopped, self._check_services)
+        if "front-door" in failed:
+            raise StackError(failed["front-door"])
+        return {self._workers[name]: reason for name, reason in failed.items()}
+
+    def wait_for(
+        self,
+        names: Sequence[str],
+        deadline: float,
+        stopped: Callable[[], bool],
+        check: Callable[[], None] = lambda: None,
+    ) -> dict[str, str]:
+        """Waits until each of the processes serves or has failed, or until `stopped`.
+
+        Args:
+            deadline: of the monotonic clock.
+            check: is called now and then; what it raises ends the wait.
+
+        Returns:
+            why those that do not serve do not, by name.
+        """
+        began, failed, waiting = time.monotonic(), dict[str, str](), list(names)
         with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             while waiting and not stopped():
-                service, name = waiting[0]
-                child, is_late = self.children[name], time.monotonic() > deadline
-                if self._serves(name, health):
+                child = self.children[waiting[0]]
+                if self._serves(child.name, health):
                     waiting.pop(0)
-                elif service and (child.has_failed or is_late):
-                    reason = child.reason if child.has_failed else f"was not ready within {timeout_s:g} s"
-                    failed[service] = f"{name} {reason}; its log is {child.log_file}"
-                    waiting.pop(0)
-                elif is_late:
-                    raise StackError(f"{name} was not ready within {timeout_s:g} s; its log is {child.log_file}")
+                elif child.has_failed or time.monotonic() > deadline:
+                    late = f"was not ready within {deadline - began:.0f} s"
+                    reason = child.reason if child.has_failed else late
+                    failed[waiting.pop(0)] = f"{child.name} {reason}; its log is {child.log_file}"
                 else:
-                    self._check_services()
+                    check()
                     time.sleep(READY_POLL_S)
         return failed
+
+    @property
+    def workers(self) -> dict[str, str]:
+        """The deployments of the worker processes, by their names."""
+        return dict(self._workers)
+
+    def add_worker(self, deployment: str, roll: bool) -> str:
+        """Starts one more worker; returns its name.
+
+        Args:
+            roll: it may serve beside workers of another revision.
+        """
+        name = self._name_worker(deployment)
+        self._start_worker(name, replace(self.settings, roll=self.settings.roll or roll))
+        return name
+
+    def retire(self, names: Sequence[str]) -> None:
+        """Lets workers finish what they have; returns when they are gone."""
+        for name in names:
+            self.children[name].terminate()
+        for name in names:
+            self.children[name].join(WORKER_STOP_S)
+            self._forget(name)
+            del self.children[name], self._workers[name], self._worker_ids[name]
+
+    def read_again(self) -> None:
+        """Has the front door read its deployments file again."""
+        pid = self.children["front-door"].pid
+        if pid is not None:  # one that is started just now reads what there is
+            os.kill(pid, signal.SIGHUP)
 
     def status(self) -> list[Status]:
         """The state of every process now.
@@ -240,8 +286,6 @@ class Stack:
                 child.terminate()
             for child in running:
                 child.join(timeout_s)
-        if self._embedded_redis and self._lock is not None:
-            forget_redis_url(self._state_dir)
         if self.settings.shared_dir:
             shutil.rmtree(self.settings.shared_dir, ignore_errors=True)
         self._redis.close()
@@ -272,19 +316,41 @@ class Stack:
     def _check_listen(self) -> None:
         """Looks whether the addresses are free: a client cannot tell our front door from somebody else's."""
         told = self._flower or {}
-        flower = [f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"] if told else []
-        for address in (self.settings.listen, *flower):
+        addresses = {"--listen": self.settings.listen}
+        if told:
+            addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
+        for option, address in addresses.items():
             host, _, port = address.rpartition(":")
             try:
                 socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
             except (OSError, ValueError) as error:
-                raise StackError(f"cannot listen on {address}: {error}") from error
+                raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
 
     def _share_memory(self) -> None:
         """Gives the processes a folder in memory; one that a killed stack left is emptied."""
         digest = hashlib.sha256(str(self._state_dir.resolve()).encode()).hexdigest()
         shared = SharedFolder.create(f"kernelport-{os.getuid()}-{digest[:16]}")
         self.settings = replace(self.settings, shared_dir=str(shared or ""))
+
+    def _name_worker(self, deployment: str) -> str:
+        """A name for one more worker process: `worker-NAME`, `worker-NAME-2` and so on."""
+        numbers = (f"worker-{deployment}{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+        name = next(name for name in numbers if name not in self._workers)
+        self._workers[name] = deployment
+        self._worker_ids[name] = f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}"
+        return name
+
+    def _start_worker(self, name: str, settings: Settings) -> None:
+        self._workers_started += 1
+        metrics_listen = _port_after(self.settings.metrics_listen, self._workers_started)
+        self._start(
+            name,
+            worker_command([self._workers[name]]),
+            replace(settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
+            # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was in the
+            # registry had loaded its model.
+            on_exit=lambda: self._forget(name),
+        )
 
     def _start_front_door(self) -> None:
         self._start("front-door", module_command("kernelport_api"))
@@ -295,7 +361,6 @@ class Stack:
         write_private(config, f"requirepass {found['password']}\n")
         command = redis_command(find_redis_server(), found["port"], data, config)
         child = self._start("redis", command, umask=PRIVATE_UMASK)
-        keep_redis_url(self._state_dir, self.settings.redis_url)
         deadline = time.monotonic() + REDIS_START_S
         while not self._redis_answers():
             if child.restarts or time.monotonic() > deadline:
@@ -327,13 +392,17 @@ class Stack:
         umask: int = -1,
     ) -> Child:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
-        told = {**inherited, **(settings or self.settings).to_environment(), **(environment or {})}
+        told = {**inherited, **self._told(settings or self.settings), **(environment or {})}
         child = Child(
             name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit, umask
         )
         self.children[name] = child
         child.start()
         return child
+
+    def _told(self, settings: Settings) -> dict[str, str]:
+        """The variables of a process. All read the deployments file of the state folder, which can be added to."""
+        return replace(settings, deployments_file=own_file(self._state_dir)).to_environment()
 
     def _are_admitted(self) -> bool:
         """Whether no worker of another revision comes in the way of ours any more, nor ours in theirs."""
@@ -393,15 +462,6 @@ class Stack:
         why_not = problem(self._redis)
         pid, restarts = (child.pid, child.restarts) if child else (None, 0)
         return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
-
-
-def _named_workers(deployments: Sequence[str]) -> dict[str, str]:
-    """The deployment of each worker process, by the process's name: `worker-NAME`, `worker-NAME-2` and so on."""
-    workers: dict[str, str] = {}
-    for name in deployments:
-        number = 1 + list(workers.values()).count(name)
-        workers[f"worker-{name}" if number == 1 else f"worker-{name}-{number}"] = name
-    return workers
 
 
 def _port_after(listen: str, distance: int) -> str:

@@ -1,14 +1,9 @@
-"""The folder in which a stack keeps its data, logs and secrets: nobody else on the machine reads them.
-
-While the embedded Redis runs, a file there has its address and password, so that commands in other terminals find it.
-"""
+"""The folder in which a stack keeps its data, logs and secrets: nobody else on the machine reads them."""
 
 import os
 from pathlib import Path
 
 from kernelport.settings import default_state_dir
-
-_REDIS_URL = "redis-url"
 
 
 def make_state_folder(path: Path) -> None:
@@ -56,21 +51,3 @@ def is_alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return True
-
-
-def keep_redis_url(state_dir: Path, url: str) -> None:
-    """Lets others find the embedded Redis for as long as this process lives."""
-    write_private(state_dir / _REDIS_URL, f"{url}\n{os.getpid()}\n")
-
-
-def forget_redis_url(state_dir: Path) -> None:
-    """The embedded Redis is about to stop."""
-    (state_dir / _REDIS_URL).unlink(missing_ok=True)
-
-
-def find_redis_url(state_dir: Path) -> str | None:
-    """The URL of the Redis that the stack on this folder has started; None when none runs there, or another user's."""
-    match (read_own(state_dir / _REDIS_URL) or "").split():
-        case [url, pid] if pid.isdecimal() and is_alive(int(pid)):
-            return url
-    return None

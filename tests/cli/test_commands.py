@@ -206,15 +206,17 @@ def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        (["infer", "no-such"], 1, 'no deployment is named "no-such"'),
+        (["infer", "no-such"], 2, 'no deployment is named "no-such"'),
         (["infer", "identity-onnx", "--input", "x=[[1]]"], 2, "inputs[0].shape"),
         (["infer", "identity-onnx", "--input", "x=abc"], 2, 'inputs["x"]'),
         (["infer", "identity-onnx", "--input", "x"], 2, "expected name=value"),
+        (["infer", "identity-onnx", "README.md"], 2, "expected an .npz or .npy file, or JSON such as"),
+        (["say", "Hi.", "--deployment", "no-such"], 2, 'no deployment is named "no-such"'),
         (["infer", "identity-onnx", "-o", "out.csv"], 2, "--out"),
         (["say", "Hi.", "--set", "speed=fast"], 2, 'inputs["speed"]'),
         (["say", "Hi.", "-o", "speech.mp4"], 2, ".wav, .flac, .ogg"),
         (["say"], 2, "nothing to say"),
-        (["deployments", "show", "no-such"], 1, 'no deployment is named "no-such"'),
+        (["deployments", "show", "no-such"], 2, 'no deployment is named "no-such"'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -71,7 +71,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypa
     assert "input      speed: F32[1], for every item" in shown
     assert job_id in called("jobs", "list", "--deployment", "hibari-en", "--state", "succeeded").stdout
     assert called("jobs", "delete", job_id, "--outputs").stdout == f"{job_id}: deleted\n"
-    assert "there is no job" in called("jobs", "show", job_id, expect=1).stderr
+    assert "there is no job" in called("jobs", "show", job_id, expect=2).stderr
 
 
 def output_of(job_id: str) -> str:
@@ -188,7 +188,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client
         (["submit", "-", "--set", "sped=1"], 2, "hibari-en has no input sped; expected one of text, speed, seed"),
         (["submit", "-", "--set", "speed=fast"], 2, 'inputs["speed"]'),
         (["submit", "-", "--voice", "pyproject.toml"], 2, "--voice: hibari-en has no input prompt_audio"),
-        (["submit", "-", "--deployment", "no-such"], 1, 'no deployment is named "no-such"'),
+        (["submit", "-", "--deployment", "no-such"], 2, 'no deployment is named "no-such"'),
         (["submit", "-", "--deployment", "identity-onnx"], 2, "takes more than text: expected CSV or JSONL with x"),
         (["submit", "-", "--deadline", "tomorrow"], 2, "expected a time such as"),
         (["submit", "-", "--deadline", "2001-01-01"], 2, "expected a time to come"),
@@ -198,8 +198,8 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client
         (["submit", "-", "--webhook", "http://[::1/hook"], 2, "expected an http or https URL"),
         (["submit", "-", "--webhook", "http://example.com:99999"], 2, "expected an http or https URL"),
         (["submit", "-", "--webhook-event", "failed"], 2, "expected --webhook, too"),
-        (["watch", "no-such"], 1, "there is no job"),
-        (["items", "no-such"], 1, "there is no job"),
+        (["watch", "no-such"], 2, "there is no job"),
+        (["items", "no-such"], 2, "there is no job"),
         (["cancel"], 2, "JOB"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,8 +1,10 @@
-"""The shell commands in a page of the docs."""
+"""The commands that a page of the docs names in its text, between backticks, and those in its blocks."""
 
 import re
 import shlex
 from pathlib import Path
+
+from tests.docs.pages import blocks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PROGRAMS = (
@@ -22,13 +24,17 @@ PROGRAMS = (
 
 
 def commands(page: str) -> list[str]:
-    """Each command of a page once, in order: the lines of its shell blocks, and those inside backticks in its text."""
-    text = (DOCS / page).read_text()
-    blocks = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", prose)
-    found = [re.sub(r"\s+#.*", "", part).strip() for line in lines for part in line.split(" && ")]
-    return list(dict.fromkeys(command for command in found if _is_command(command)))
+    """Each command of a page once: those of its blocks, then those of its text."""
+    lines = [line for block in blocks(f"docs/{page}") if block.language == "sh" for line in block.commands]
+    found = [part.strip() for line in lines for part in line.split(" && ")]
+    return list(dict.fromkeys([*filter(_is_command, found), *commands_in_text(page)]))
+
+
+def commands_in_text(page: str) -> list[str]:
+    """Each command of a page's text once, in order."""
+    text = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = [part.strip() for line in re.findall(r"`([^`\n]+)`", text) for part in line.split(" && ")]
+    return list(dict.fromkeys(filter(_is_command, found)))
 
 
 def _is_command(text: str) -> bool:

@@ -11,6 +11,8 @@ from tests.compose import resolve
 from tests.docs.commands import DOCS, commands
 
 PAGE = "operations.md"
+NAMED = [*commands(PAGE), *commands("deployments.md")]
+COMPOSE = [command for command in NAMED if command.startswith("docker compose")]
 OURS = [command for command in commands(PAGE) if command.startswith("kernelport ")]
 
 
@@ -24,13 +26,12 @@ def test_a_command_is_understood(command: str) -> None:
 
 
 def test_each_compose_command_names_services_and_files_that_exist() -> None:
-    for command in commands(PAGE):
-        if command.startswith("docker compose"):
-            files = tuple(re.findall(r"-f (\S+)", command)) or resolve.DEFAULT
-            assert files in resolve.ALL
-            services = resolve.resolve(files)["services"]
-            named = re.findall(r"(?:restart|exec|logs|--scale) ([\w-]+)", command)
-            assert set(named) <= set(services)
+    for command in COMPOSE:
+        files = tuple(re.findall(r"-f (\S+)", command)) or resolve.DEFAULT
+        assert files in resolve.ALL
+        services = resolve.resolve(files)["services"]
+        named = re.findall(r"(?:restart|exec|logs|--scale) ([\w-]+)", command)
+        assert set(named) <= set(services)
 
 
 def test_links_and_pictures_lead_somewhere() -> None:

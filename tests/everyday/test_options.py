@@ -49,7 +49,7 @@ def test_a_variable_says_what_an_option_would(stack: Stack, tmp_path: Path) -> N
 def test_a_variable_that_names_no_deployment_is_not_ignored(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("Hello.\n")
     told = called(
-        "jobs", "submit", tmp_path / "t.txt", expect=1, KERNELPORT_TARGET=stack.target, KERNELPORT_DEPLOYMENT="no-such"
+        "jobs", "submit", tmp_path / "t.txt", expect=2, KERNELPORT_TARGET=stack.target, KERNELPORT_DEPLOYMENT="no-such"
     )
     assert 'no deployment is named "no-such"' in told.stderr
     assert f"(in {stack.settings.deployments_file})" in told.stderr

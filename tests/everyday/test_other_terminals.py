@@ -1,22 +1,23 @@
 """Commands in other terminals find what `kernelport up` runs."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kernelport import Client
-from kernelport.deployments import load_deployments
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack
 from kernelport.stack.running_file import Running, find_running
+from kernelport.stack.stack import free_port
 from tests.cli.running import called, kernelport
-from tests.conftest import serving_stack, stack_settings
+from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.waiting import wait_for
 
 NAME = "identity-onnx"
@@ -35,14 +36,14 @@ def running(state: Path) -> Iterator[Stack]:
 
 
 @contextmanager
-def _terminal(command: Sequence[str], state: Path) -> Iterator[None]:
+def _terminal(command: Sequence[str], state: Path) -> "Iterator[subprocess.Popen[bytes]]":
     """A command in a terminal that knows no more than the state folder."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("KERNELPORT_")}
     process = subprocess.Popen(
         [sys.executable, "-m", *command], env={**known, "KERNELPORT_STATE_DIR": str(state)}, stderr=subprocess.DEVNULL
     )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(60)
@@ -65,19 +66,60 @@ def test_a_deployment_gets_as_many_workers_as_one_starts_in_whatever_terminal(ru
                     assert np.array_equal(client.infer(NAME, {"x": large})["y"], large)
 
 
+def test_a_worker_and_flower_come_back_with_the_stack(tmp_path: Path) -> None:
+    settings, page = stack_settings(bundled_deployments()), f"127.0.0.1:{free_port()}"
+    with ExitStack() as terminals:
+        with Stack(settings, [], tmp_path) as stack:
+            terminals.enter_context(_terminal(["kernelport.cli", "worker", NAME], tmp_path))
+            terminals.enter_context(_terminal(["kernelport.cli", "flower", "--flower-listen", page], tmp_path))
+            stack.wait_ready(START_TIMEOUT_S)
+            _wait_for_worker_and_flower(stack, page)
+        with Stack(settings, [], tmp_path) as again:
+            again.wait_ready(START_TIMEOUT_S)
+            _wait_for_worker_and_flower(again, page)
+
+
+def _wait_for_worker_and_flower(stack: Stack, page: str) -> None:
+    with Client(stack.target, timeout_s=30) as client:
+        wait_for(lambda: client.deployment(NAME).live_workers, 60, "a worker of the stack")
+    wait_for(lambda: _listens(page), 60)
+
+
+def _listens(address: str) -> bool:
+    host, port = address.split(":")
+    with suppress(OSError):
+        socket.create_connection((host, int(port))).close()
+        return True
+    return False
+
+
+def test_flower_ends_at_the_first_word_though_redis_is_away(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        "kernelport.cli",
+        "flower",
+        "--flower-listen",
+        address,
+        "--redis-url",
+        f"redis://127.0.0.1:{free_port()}",
+    ]
+    with _terminal(command, tmp_path) as flower:
+        wait_for(lambda: _listens(address), 60)
+        flower.terminate()
+        assert flower.wait(30) == 0
+
+
+@pytest.mark.parametrize("command", [("worker", NAME), ("flower",)])
+def test_without_a_stack_it_says_how_to_start_one(command: tuple[str, ...], tmp_path: Path) -> None:
+    told = called(*command, "--state-dir", tmp_path, expect=1).stderr
+    assert f"no stack runs on {tmp_path}: `kernelport up` starts one" in told
+
+
 def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> None:
     where = {"KERNELPORT_STATE_DIR": str(state)}
     assert NAME in called("deployments", "list", **where).stdout
     assert called("health", "--deployment", NAME, **where).stdout == "serving\n"
     assert " answers" in kernelport("doctor", **where).stdout
-
-
-def test_a_model_that_is_served_beside_a_stack_gets_a_file_to_start_with(running: Stack, state: Path) -> None:
-    model = bundled_deployments().parent / "models" / "identity" / "identity.onnx"
-    told = called("serve", "--model-path", model, "--name", "mine", "--state-dir", state, expect=1).stderr
-    file = Path(told.split("kernelport up --deployments-file ")[1].strip())
-    assert running.target in told
-    assert list(load_deployments(file)) == [*load_deployments(bundled_deployments()), "mine"]
 
 
 def test_only_its_user_can_read_what_a_stack_writes_down(running: Stack, state: Path) -> None:

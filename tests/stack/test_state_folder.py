@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from kernelport import Client
 from kernelport.connections import parameters
 from kernelport.settings import bundled_deployments
 from kernelport.stack import Stack
-from kernelport.stack.state_folder import find_redis_url
+from kernelport.stack.running_file import find_running
 from tests.cli.running import called
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.waiting import descendants, wait_for
@@ -83,12 +84,13 @@ def test_other_terminals_find_it_by_the_state_folder(embedded: Stack, folder: Pa
 
 def test_a_stack_that_is_gone_is_not_found(tmp_path: Path) -> None:
     with Stack(stack_settings(bundled_deployments()), [], tmp_path) as stack:
-        url = find_redis_url(tmp_path)
-        assert url == stack.settings.redis_url
+        running = find_running(tmp_path)
+        assert running is not None
+        assert running.redis_url == stack.settings.redis_url
         stack.wait_ready(START_TIMEOUT_S)
         discard(stack.children.values())
-    assert find_redis_url(tmp_path) is None
+    assert find_running(tmp_path) is None
     ended = subprocess.Popen(["true"])
     ended.wait()
-    (tmp_path / "redis-url").write_text(f"{url}\n{ended.pid}\n")
-    assert find_redis_url(tmp_path) is None, "its process was killed"
+    replace(running, pid=ended.pid).write(tmp_path)
+    assert find_running(tmp_path) is None, "its process was killed"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,6 +23,7 @@ from kernelport.stack.flower import flower_environment
 from kernelport.stack.processes import MOST_STARTS, Child
 from kernelport.stack.stack import free_port
 from kernelport.stack.worker_command import worker_command
+from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import descendants, is_running, wait_for
@@ -67,6 +69,17 @@ def test_processes_start_while_this_one_makes_calls(stack: Stack, tmp_path: Path
 def test_a_command_that_cannot_be_run_says_so(tmp_path: Path) -> None:
     said = reason_of(["no-such-program"], tmp_path)
     assert said == "ended with code 1: cannot run no-such-program: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'kernelport worker: no model'; echo at work; exit 1", "ended with code 1: kernelport worker: no model"),
+        ("echo at work; kill -9 $$", "was ended by signal 9 (Killed)"),
+    ],
+)
+def test_no_other_line_of_its_log_is_taken_for_a_process_s_last_words(tmp_path: Path, script: str, reason: str) -> None:
+    assert reason_of(["sh", "-c", script], tmp_path) == reason
 
 
 def reason_of(command: list[str], folder: Path) -> str:
@@ -191,7 +204,8 @@ def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Pat
 
 
 def test_serve_of_a_model_that_cannot_be_loaded_ends_with_its_reason(tmp_path: Path) -> None:
-    (tmp_path / "damaged.onnx").write_bytes(b"not a model")
+    model = """<ir_version: 8, opset_import: ["mine" : 1]> g (float[N] x) => (float[N] y) { y = mine.Op(x) }"""
+    onnx.save(onnx.parser.parse_model(model), tmp_path / "damaged.onnx")
     command = ["serve", "--model-path", "damaged.onnx", "--listen", "127.0.0.1:0", "--state-dir", "state"]
     finished = subprocess.run(
         [sys.executable, "-m", "kernelport.cli", *command],
@@ -204,6 +218,13 @@ def test_serve_of_a_model_that_cannot_be_loaded_ends_with_its_reason(tmp_path: P
     assert finished.returncode == 1
     last = finished.stderr.splitlines()[-1]
     assert last.startswith("error: worker-damaged ended with code 1: kernelport worker: cannot load damaged: ONNX Run")
+
+
+def test_serve_of_a_file_that_is_no_model_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "damaged.onnx").write_bytes(b"not a model")
+    told = called("serve", "--model-path", tmp_path / "damaged.onnx", "--state-dir", tmp_path / "state", expect=2)
+    assert "damaged.onnx: expected an ONNX model" in told.stderr
+    assert not (tmp_path / "state" / "logs").exists()
 
 
 def test_a_load_that_hangs_ends_even_where_no_thread_comes_to_run(stack: Stack, tmp_path: Path) -> None:

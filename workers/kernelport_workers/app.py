@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from celery import Celery
-from celery.exceptions import CPendingDeprecationWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
@@ -68,8 +68,10 @@ try:
 except SettingsError as error:
     sys.exit(f"kernelport worker: {error}")
 
-# It would say after each loss of its connection that Celery 6 may cancel tasks then.
-warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+# Celery would say after each loss of its connection that version 6 may cancel tasks then, and to root, whom containers
+# often have, that pickle is not safe: nothing here takes it.
+for category in (CPendingDeprecationWarning, SecurityWarning):
+    warnings.filterwarnings("ignore", category=category)
 # Two lines a task are two lines too many at thousands of tasks a second.
 for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -303,7 +305,7 @@ def job(deployment: str, ticket: str) -> Finish:
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _load(instance: Any, **_: Any) -> None:
     os.nice(NICENESS)
-    instance.quiet = settings.log_format == "json"  # Celery's banner is no JSON
+    instance.quiet = True  # Celery's banner tells of a broker and of tasks, and is no JSON
     with _ended_by_failure():
         process.load(sorted(instance.app.amqp.queues.consume_from))
 

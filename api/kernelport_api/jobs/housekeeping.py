@@ -22,18 +22,21 @@ TICK_INTERVAL_S = 1.0
 
 
 async def keep_feeding(deployments: Iterable[str], store: JobStore, workers: WorkerView) -> None:
-    """Expires jobs though no worker lives, and sets the gauge of what waits, for ever."""
+    """Expires jobs though no worker lives, and sets the gauge of what waits, until it is cancelled."""
     deployment_of = {keys.active_jobs(name): name for name in deployments}
     backlog = SparseGauge(metrics.JOB_BACKLOG, deployment_of.values())
-    while True:
-        try:
-            active = [deployment_of[key] for key in await lengths(store.redis, "ZCARD", list(deployment_of))]
-            for name in active:
-                await _look_after(store, workers, name)
-            backlog.show({name: (await Backlog.read_async(store.redis, name)).items for name in active})
-        except RedisError as error:
-            outage.tell(error)
-        await asyncio.sleep(TICK_INTERVAL_S)
+    try:
+        while True:
+            try:
+                active = [deployment_of[key] for key in await lengths(store.redis, "ZCARD", list(deployment_of))]
+                for name in active:
+                    await _look_after(store, workers, name)
+                backlog.show({name: (await Backlog.read_async(store.redis, name)).items for name in active})
+            except RedisError as error:
+                outage.tell(error)
+            await asyncio.sleep(TICK_INTERVAL_S)
+    finally:
+        backlog.show({})
 
 
 async def _look_after(store: JobStore, workers: WorkerView, deployment: str) -> None:

@@ -18,8 +18,8 @@ from kernelport.connections import connect
 from kernelport.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.scaling import Autoscale
 from kernelport.schema import ConfigError
-from kernelport.settings import PREFIX, Settings, SettingsError, default_state_dir
-from kernelport.stack.state_folder import find_redis_url
+from kernelport.settings import PREFIX, Settings, SettingsError
+from kernelport.stack.running_file import joined_environment
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.local import LocalProvider
@@ -40,13 +40,7 @@ REDIS_TIMEOUT_S = 10.0
 @click.option("--once", is_flag=True, help="Look and act once.")
 @click.option("--redis-url", type=options.REDIS_URL, default=None, help="The Redis that holds the queues.")
 @options.deployments_file
-@click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=default_state_dir,
-    show_default="kernelport in $XDG_STATE_HOME, or in ~/.local/state",
-    help="Where local workers keep their logs.",
-)
+@options.state_dir
 @click.option("--metrics-listen", type=options.ADDRESS, default="", help="host:port of a Prometheus endpoint.")
 def command(
     interval: float,
@@ -61,9 +55,7 @@ def command(
 
     It runs until it is stopped. Local workers stop with it; rented machines go on, and the next autoscaler finds them.
     """
-    settings = Settings.from_environment()
-    if url := redis_url or find_redis_url(state_dir):
-        settings = replace(settings, redis_url=url)
+    settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     deployments = load_deployments(settings.deployments_file)

@@ -1,0 +1,154 @@
+"""A running stack is changed, and no request is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+
+from kernelport import Client, NotFoundError
+from kernelport.settings import bundled_deployments
+from kernelport.stack.running_file import find_running
+from tests.cli.running import called
+from tests.conftest import START_TIMEOUT_S
+from tests.waiting import wait_for
+
+X = np.ones((1, 1, 2, 2), np.float32)
+IDENTITY = {"manifest": str(bundled_deployments().parent / "models/sample-manifest.yaml"), "backend": "onnx"}
+DOUBLED = """<ir_version: 8, opset_import: ["" : 17]> doubled (float[N] x) => (float[N] y) { y = Add(x, x) }"""
+
+UNKNOWN = """<ir_version: 8, opset_import: ["mine" : 1]> unknown (float[N] x) => (float[N] y) { y = mine.Op(x) }"""
+
+
+@pytest.fixture(autouse=True)
+def target() -> None:
+    """Commands find the stack of a test by its state folder alone."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A deployments file with `steady` and `changing`."""
+    path = tmp_path / "mine.yaml"
+    _write(path, steady=IDENTITY, changing=IDENTITY)
+    return path
+
+
+@pytest.fixture
+def state(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The state folder of `kernelport up`."""
+    monkeypatch.setenv("KERNELPORT_STATE_DIR", str(tmp_path / "state"))
+    log = tmp_path / "up.log"
+    command = ["kernelport.cli", "up", "--deployments-file", str(file), "--listen", "127.0.0.1:0"]
+    with log.open("wb") as output:
+        up = subprocess.Popen([sys.executable, "-m", *command], stdout=output, stderr=output)
+    try:
+        wait_for(lambda: "listens on" in log.read_text() or up.poll() is not None, START_TIMEOUT_S)
+        assert up.poll() is None, log.read_text()
+        yield tmp_path / "state"
+        assert up.poll() is None, log.read_text()
+    finally:
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0, log.read_text()
+
+
+def test_nothing_is_lost_while_deployments_come_change_and_go(state: Path, file: Path, tmp_path: Path) -> None:
+    with Client(_target(state), timeout_s=30) as client, _callers(client, "steady", "changing") as answered:
+        before = client.deployment("changing").workers[0].pid
+        _write(file, steady=IDENTITY, changing={**IDENTITY, "batching": {"max_batch": 3}}, new=IDENTITY)
+        assert "is as its deployments file says" in called("deployments", "reload").stdout
+        assert client.deployment("changing").policy.max_batch == 3
+        (worker,) = client.deployment("changing").workers
+        assert worker.pid != before
+        assert np.array_equal(client.infer("new", {"x": X})["y"], X)
+
+        onnx.save(onnx.parser.parse_model(DOUBLED), tmp_path / "doubled.onnx")
+        called("serve", "--model-path", tmp_path / "doubled.onnx")
+        assert client.infer("doubled", {"x": [1, 2]})["y"].tolist() == [2, 4]
+        called("deployments", "remove", "doubled")
+        with pytest.raises(NotFoundError, match="doubled"):
+            client.infer("doubled", {"x": [1, 2]})
+        so_far = sum(answered.values())
+        wait_for(lambda: sum(answered.values()) > so_far)
+
+
+def test_what_waits_for_a_deployment_is_answered_before_it_goes(state: Path, file: Path) -> None:
+    with Client(_target(state), timeout_s=60) as client:
+        os.kill(pid := client.deployment("changing").workers[0].pid, signal.SIGSTOP)
+        answers: list[np.ndarray] = []
+        calls = [
+            threading.Thread(target=lambda: answers.append(client.infer("changing", {"x": X})["y"])) for _ in range(8)
+        ]
+        for call in calls:
+            call.start()
+        _write(file, steady=IDENTITY)
+        going_on = threading.Timer(1.0, os.kill, (pid, signal.SIGCONT))
+        going_on.start()
+        called("deployments", "reload")
+        for call in calls:
+            call.join()
+        going_on.join()
+        assert len(answers) == 8
+        with pytest.raises(NotFoundError):
+            client.infer("changing", {"x": X})
+        wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_what_cannot_be_changed_stays_as_it_was(state: Path, file: Path, tmp_path: Path) -> None:
+    with Client(_target(state), timeout_s=30) as client:
+        onnx.save(onnx.parser.parse_model(UNKNOWN), tmp_path / "broken.onnx")
+        assert "cannot load broken: " in called("deployments", "add", tmp_path / "broken.onnx", expect=1).stderr
+        assert {each.name for each in client.deployments()} == {"steady", "changing"}
+        told = called("deployments", "remove", "steady", expect=2).stderr
+        assert f"Take what is in {file} out of there, then: kernelport deployments reload" in told
+        file.write_text("deployments: {steady: {}}")
+        assert "steady.backend: required" in called("deployments", "reload", expect=2).stderr
+        assert np.array_equal(client.infer("steady", {"x": X})["y"], X)
+
+
+def test_without_a_stack_there_is_nothing_to_change(tmp_path: Path) -> None:
+    told = called("deployments", "reload", "--state-dir", tmp_path, expect=1).stderr
+    assert "`kernelport up` starts one" in told
+
+
+def _write(path: Path, **entries: object) -> None:
+    path.write_text(yaml.safe_dump({"deployments": entries}))
+
+
+def _target(state: Path) -> str:
+    running = find_running(state)
+    assert running is not None
+    return running.target
+
+
+@contextmanager
+def _callers(client: Client, *deployments: str) -> Iterator[dict[str, int]]:
+    """Two callers of each deployment, one call after the other; each must be answered."""
+    answered, failed, over = dict.fromkeys(deployments, 0), list[BaseException](), threading.Event()
+
+    def call(name: str) -> None:
+        try:
+            while not over.wait(0.005):
+                assert np.array_equal(client.infer(name, {"x": X})["y"], X)
+                answered[name] += 1
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=call, args=(name,)) for name in deployments for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert not failed
+        assert min(answered.values()) > 0
