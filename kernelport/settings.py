@@ -241,7 +241,7 @@ _PARSERS: dict[str, Any] = {
     "max_message_bytes": _message_size,
     "max_answer_bytes": _message_size,
     "claim_bytes": parse_size,
-    "heartbeat_ttl_s": _seconds_from(0.1),
+    "heartbeat_ttl_s": _seconds_from(1),
     "lease_s": _seconds_from(0.1),
     "result_ttl_s": _seconds_from(1),
     "stop_s": _seconds_from(0),

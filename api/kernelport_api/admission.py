@@ -15,7 +15,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, stored
+from kernelport import keys, registry, stored
 from kernelport.connections import outage
 from kernelport.deployments import Deployment
 from kernelport.errors import ResourceExhaustedError
@@ -131,19 +131,13 @@ class Admission:
             pipeline.set(keys.front_door(self._front_door), record.SerializeToString(), px=HEARTBEAT_TTL_MS)
             pipeline.sadd(keys.FRONT_DOORS, self._front_door)
             pipeline.expire(keys.FRONT_DOORS, keys.INDEX_TTL_S)
-            pipeline.smembers(keys.FRONT_DOORS)
             pipeline.info("memory")
-            *_, names, memory = await pipeline.execute()
+            *_, memory = await pipeline.execute()
         self._redis_is_full = _is_full(memory)
-        others = [name for name in names if name != self._front_door.encode()]
-        wanted = [keys.front_door(stored.name(name)) for name in others]
-        values: Any = await self._redis.mget(wanted) if others else []
-        dead = [name for name, value in zip(others, values, strict=True) if value is None]
-        if dead:
-            await self._redis.srem(keys.FRONT_DOORS, *dead)
+        values = await registry.indexed(self._redis, keys.FRONT_DOORS, keys.front_door)
         elsewhere: dict[str, _Waiting] = {}
         for record in stored.messages(FrontDoorRecord, values, keys.front_door("*")):
-            for load in record.loads:
+            for load in record.loads if record.name != self._front_door else ():
                 there = elsewhere.setdefault(load.deployment, _Waiting())
                 there.requests += load.requests
                 there.bytes += load.bytes
