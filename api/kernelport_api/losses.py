@@ -10,7 +10,6 @@ from kernelport.jobs.background import Background
 from kernelport.leases import end_leases
 from kernelport.registry import workers_now
 
-
 INTERVAL_S, LOOKS_PER_TTL = 0.5, 4
 
 
