@@ -64,10 +64,17 @@ class Drain:
 class Admission:
     """The limits of every deployment, and what waits here and elsewhere."""
 
-    def __init__(self, deployments: Mapping[str, Deployment], redis: Redis, front_door: str) -> None:
+    def __init__(self, deployments: Mapping[str, Deployment], redis: Redis, front_door: str, result_bytes: int) -> None:
+        """
+        Args:
+            result_bytes: of a deployment's results that are kept for their request ids, at most.
+        """
         self._deployments = deployments
         self._redis = redis
         self._front_door = front_door
+        self._result_bytes = result_bytes
+        # Of the deployments that a request with an id has ever come for here: kept bytes by when they are gone.
+        self._kept: dict[str, dict[int, int]] = {}
         # Of the deployments that anything has ever come for here, and that any front door tells about.
         self._here: dict[str, Load] = {}
         self._elsewhere: dict[str, _Waiting] = {}
@@ -111,6 +118,17 @@ class Admission:
         here.answered += 1
         self._drain[deployment].note()
 
+    def check_kept(self, deployment: str) -> None:
+        """Raises ResourceExhaustedError when one more result is not to be kept for a request id."""
+        kept = self._kept.setdefault(deployment, {})
+        bytes_ = sum(kept.values())
+        if bytes_ >= self._result_bytes:
+            raise ResourceExhaustedError(
+                f'request_id: results of "{deployment}" that are kept have {bytes_} bytes, of at most '
+                f"{self._result_bytes} (KERNELPORT_RESULT_BYTES)",
+                retry_after_s=min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(kept) - time.time())),
+            )
+
     async def keep_sharing(self) -> None:
         """Tells other front doors what waits here, and learns what waits there, for ever."""
         while True:
@@ -134,6 +152,8 @@ class Admission:
             pipeline.info("memory")
             *_, memory = await pipeline.execute()
         self._redis_is_full = _is_full(memory)
+        for name in list(self._kept):
+            self._kept[name] = await self._kept_of(name)
         values = await registry.indexed(self._redis, keys.FRONT_DOORS, keys.front_door)
         elsewhere: dict[str, _Waiting] = {}
         for record in stored.messages(FrontDoorRecord, values, keys.front_door("*")):
@@ -142,6 +162,16 @@ class Admission:
                 there.requests += load.requests
                 there.bytes += load.bytes
         self._elsewhere = elsewhere
+
+    async def _kept_of(self, deployment: str) -> dict[int, int]:
+        key = keys.kept(deployment)
+        found: Any = await self._redis.hgetall(key)
+        try:
+            kept = {stored.number(ends, key): stored.number(value, key) for ends, value in found.items()}
+        except stored.StoredError as error:
+            stored.tell(error)
+            return {}
+        return {ends: value for ends, value in kept.items() if ends > time.time()}
 
     def _refuse(self, deployment: str, why: str) -> None:
         rate = self._drain[deployment].rate()

@@ -21,6 +21,7 @@ from kernelport.errors import (
     UnavailableError,
 )
 from kernelport.metrics import labelled
+from kernelport.scripts import Claim
 from kernelport.stacking import ANY
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.admission import Admission
@@ -110,12 +111,15 @@ class Inference:
         limit_s = deployment.timeouts.request_s
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
         share = model.stacking.share(request.inputs) if model and model.stacking else ANY
+
+        async def run_first(claim: Claim) -> bytes:
+            self._admission.check_kept(deployment.name)
+            return await self._dispatcher.run(deployment, share, body, timeout_s, claim)
+
         try:
             if not request.request_id:
                 return await self._dispatcher.run(deployment, share, body, timeout_s)
-            return await self._request_ids.run_once(
-                request, timeout_s, lambda claim: self._dispatcher.run(deployment, share, body, timeout_s, claim)
-            )
+            return await self._request_ids.run_once(request, timeout_s, run_first)
         except DeadlineExceededError as error:
             if remaining_s is not None and remaining_s <= limit_s:
                 raise

@@ -91,7 +91,7 @@ async def serve(settings: Settings) -> None:
     publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
     workers = WorkerView(own, deployments)
     replies = ReplyReader(reply_line, name)
-    admission = Admission(deployments, own, name)
+    admission = Admission(deployments, own, name, settings.result_bytes)
     shared = SharedFolder.open(settings.shared_dir)
     claims = Claims(queue, workers, shared, settings.claim_bytes)
     dispatcher = Dispatcher(deployments, queue, publish_line, workers, replies, claims)
