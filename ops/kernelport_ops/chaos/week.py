@@ -5,6 +5,7 @@ last three quarters: neither a process nor what Redis holds.
 """
 
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -35,6 +36,8 @@ from kernelport_ops.chaos.memory import INTERVAL_S, Sampler
 from kernelport_ops.chaos.report import MIB, write_json
 from kernelport_ops.chaos.storm import BUSY_CALLERS
 from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, REDIS, ChaosError, System
+
+log = logging.getLogger(__name__)
 
 WORKERS, LEASE_S, CALLERS = 2, 5.0, 2
 # Shares of the run: for how long jobs and what was left are kept, and results of requests with an id.
@@ -91,10 +94,12 @@ class Submitters:
                     self.told["OK"] += 1
                 except KernelPortError as error:
                     self.told[error.code.name] += 1
+                    if error.code.name not in EXPECTED:
+                        log.error("%s: %s", error.code.name, error)
 
 
 def _one_job(stub: Any, number: int) -> None:
-    items = [job_pb2.NewItem(inputs=tensors.from_arrays(inputs(each))) for each in range(ITEMS)]
+    items = [job_pb2.NewItem(id=str(each), inputs=tensors.from_arrays(inputs(each))) for each in range(ITEMS)]
     spec = job_pb2.JobSpec(deployment=DEPLOYMENT, delete_outputs=True)
     request = job_pb2.SubmitJobRequest(spec=spec, items=items, open=number % OPEN_EVERY == 0)
     job = stub.SubmitJob(request, timeout=TIMEOUT_S).job
