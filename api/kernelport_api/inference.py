@@ -32,6 +32,7 @@ from kernelport_api.inputs import are_slow_to_check, input_violations
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
 from kernelport_api.parsing import parsed
 from kernelport_api.request_ids import RequestIds, check
+from kernelport_api.sending import Sending
 from kernelport_api.workers import Model, WorkerView
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Inference:
     ) -> None:
         self._deployments = deployments
         self._request_ids = RequestIds(redis)
+        self._sending = Sending()
         self._workers = workers
         self._admission = admission
         self._dispatcher = dispatcher
@@ -92,6 +94,7 @@ class Inference:
             labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
+        await self._sending.turn(context, len(response))
         return response
 
     async def _traced(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
