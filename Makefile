@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
+.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -79,6 +79,10 @@ chaos-jobs: .venv/installed-test .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.jobs
 	$(BIN)/python -m tests.jobs.pairs --runs 605
 	$(BIN)/python -m tests.jobs.deletion --items 200000
+
+## A week of small jobs, voices, dead workers and restarts of Redis, in an hour; nothing may grow. OPTIONS='--minutes 10'
+soak: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.chaos.week $(OPTIONS)
 
 ## Redis killed on a slow disk, twenty times; then everything acknowledged is looked for. Needs a C compiler. 6 minutes.
 chaos-disk: .venv/installed-bench

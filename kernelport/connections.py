@@ -83,6 +83,7 @@ _PASSING = {
     "OOM",
     "READONLY",
     "TRYAGAIN",
+    "UNBLOCKED",
     "WRONGPASS",
 }
 

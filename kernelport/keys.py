@@ -17,6 +17,7 @@
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
 | kp:result:<request id> | hash: digest, response | while in flight, then as long as results are kept |
+| kp:kept:<deployment> | hash by Unix second: bytes of the results that are kept until then | as long as these results |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |
 | kp:job:<job>:spec | serialized JobSpec with shared inputs and secrets | as long as the job |
 | kp:job:<job>:pages | hash of serialized Page by number | as long as the job |
@@ -104,6 +105,8 @@ RATES_TTL_S = 30 * 24 * 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
 HOOK_TTL_S = 30 * 24 * 3600
 ENCODED_VOICE_TTL_S = 3600
+# What Redis needs for a result beside the response.
+RESULT_OVERHEAD_BYTES = 300
 # A claim outlives its deadline: it may have to go into a dead letter.
 CLAIM_TTL_PAST_DEADLINE_S = 600
 
@@ -176,6 +179,11 @@ def done(batch_id: str) -> str:
 def result(request_id: str) -> str:
     """Holds what is known of a request id that a caller chose, whatever the deployment."""
     return f"{RESULT}{request_id}"
+
+
+def kept(deployment: str) -> str:
+    """Counts the bytes of the deployment's results that are kept for their request ids, by when they are gone."""
+    return f"kp:kept:{deployment}"
 
 
 def dead_letters(deployment: str) -> str:

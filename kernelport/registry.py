@@ -7,7 +7,7 @@ another revision are refused meanwhile.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,14 @@ for i, key in ipairs(KEYS) do
   redis.call('EXPIRE', key, ARGV[4])
 end
 return false
+"""
+
+# KEYS: the index, the record of each id ...  ARGV: the ids ...
+# Between the look at a record and this its owner may have written it again.
+_DROP_GONE = """
+for i, id in ipairs(ARGV) do
+  if redis.call('EXISTS', KEYS[i + 1]) == 0 then redis.call('SREM', KEYS[1], id) end
+end
 """
 
 
@@ -168,14 +176,25 @@ def count_live(redis: Redis) -> Counter[str]:
 
 async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
     """The records of all live workers."""
-    ids: list[bytes] = list(await _awaited(redis.smembers(keys.WORKERS)))
+    return _records(await indexed(redis, keys.WORKERS, keys.worker))
+
+
+async def indexed(redis: AsyncRedis, index: str, key: Callable[[str], str]) -> list[bytes]:
+    """The records of the ids in an index. Ids whose records have expired are dropped from it.
+
+    Args:
+        key: of the record of an id.
+    """
+    ids: list[bytes] = list(await _awaited(redis.smembers(index)))
     if not ids:
         return []
-    values: list[bytes | None] = await _awaited(redis.mget([keys.worker(stored.name(each)) for each in ids]))
-    dead = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
-    if dead:
-        await _awaited(redis.srem(keys.WORKERS, *dead))
-    return _records(values)
+    wanted = [key(stored.name(each)) for each in ids]
+    values: list[bytes | None] = await _awaited(redis.mget(wanted))
+    gone = [place for place, value in enumerate(values) if value is None]
+    if gone:
+        known = [index, *(wanted[place] for place in gone)]
+        await _awaited(redis.eval(_DROP_GONE, len(known), *known, *(ids[place] for place in gone)))
+    return [value for value in values if value is not None]
 
 
 async def last_signature(redis: AsyncRedis, deployment: str) -> Signature | None:

@@ -20,6 +20,7 @@ from kernelport.queues import BATCH_MARK, queue_name
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 
 _UNACKED = [keys.UNACKED, keys.UNACKED_INDEX]
+_STEPS_OF_RESULT_TTL = 8
 
 # What a worker must know of a batch before it runs it: the attempts at it, this one included (none when it is done),
 # and how many cancelled requests there are, of whatever batch. It makes keys from ids: kernelport/keys.py has the same.
@@ -78,25 +79,36 @@ _NOTE_DELIVERY = _DELIVER + "return {redis.call('LLEN', KEYS[3]), deliver(KEYS[3
 # ARGV: batch, this attempt, TTL of attempts.
 _TAKE = _COUNT + "return count(ARGV[1], ARGV[2], ARGV[3])"
 
-# KEYS: those of acknowledge, done, attempts, the list that gets values, result hashes ...
+# KEYS: those of acknowledge, done, attempts, the list that gets values, what is kept, result hashes ...
 # ARGV: that of acknowledge, TTL of done, TTL of the list (0: for good), TTL of results, a response for each result hash
 # ..., values ...
-# An empty response drops the hash, so that the request may run again.
+# An empty response drops the hash, so that the request may run again. What is kept is counted by the second at which it
+# is gone, rounded up, so that there are few of these.
 # Returns 1, or 0 when the batch was done before and nothing but its acknowledgement is due.
 _FINISH = f"""
 local first = redis.call('SET', KEYS[3], '', 'NX', 'EX', ARGV[2])
 if first then
   redis.call('DEL', KEYS[4])
-  for i = 6, #KEYS do
-    local response = ARGV[i - 1]
+  local kept = 0
+  for i = 7, #KEYS do
+    local response = ARGV[i - 2]
     if response == '' then
       redis.call('DEL', KEYS[i])
     elseif redis.call('EXISTS', KEYS[i]) == 1 then
-      redis.call('HSETNX', KEYS[i], 'response', response)
+      kept = kept + redis.call('HSETNX', KEYS[i], 'response', response) * (#response + {keys.RESULT_OVERHEAD_BYTES})
       redis.call('EXPIRE', KEYS[i], ARGV[4])
     end
   end
-  redis.call('LPUSH', KEYS[5], unpack(ARGV, #KEYS))
+  if kept > 0 then
+    local now, step = tonumber(redis.call('TIME')[1]), math.ceil(ARGV[4] / {_STEPS_OF_RESULT_TTL})
+    for _, ends in ipairs(redis.pcall('HKEYS', KEYS[6])) do
+      if (tonumber(ends) or 0) <= now then redis.call('HDEL', KEYS[6], ends) end
+    end
+    local ends = string.format('%.0f', math.ceil((now + ARGV[4]) / step) * step)
+    redis.pcall('HINCRBY', KEYS[6], ends, kept)  -- the answer goes out, whatever others have written there
+    redis.call('EXPIRE', KEYS[6], ARGV[4] + step)
+  end
+  redis.call('LPUSH', KEYS[5], unpack(ARGV, #KEYS - 1))
   if ARGV[3] ~= '0' then redis.call('EXPIRE', KEYS[5], ARGV[3]) end
 end
 {_ACKNOWLEDGE}
@@ -250,7 +262,14 @@ def complete(
     """
     return bool(
         _script(redis, _FINISH)(
-            keys=[*_UNACKED, keys.done(batch.id), keys.attempts(batch.id), keys.replies(batch.front_door), *results],
+            keys=[
+                *_UNACKED,
+                keys.done(batch.id),
+                keys.attempts(batch.id),
+                keys.replies(batch.front_door),
+                keys.kept(batch.deployment),
+                *results,
+            ],
             args=[batch.id, _whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply],
         )
     )
@@ -260,7 +279,13 @@ def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: flo
     """Queues Celery messages in a batch's place; False when the batch was done before. Acknowledges the batch."""
     return bool(
         _script(redis, _FINISH)(
-            keys=[*_UNACKED, keys.done(batch.id), keys.attempts(batch.id), queue_name(batch.deployment)],
+            keys=[
+                *_UNACKED,
+                keys.done(batch.id),
+                keys.attempts(batch.id),
+                queue_name(batch.deployment),
+                keys.kept(batch.deployment),
+            ],
             args=[batch.id, _whole(done_ttl_s), 0, 0, *messages],
         )
     )

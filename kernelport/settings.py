@@ -123,6 +123,7 @@ class Settings:
         lease_s: seconds for which a worker holds a batch unless it renews; a killed worker's batch is back after this
             and a sixth more.
         result_ttl_s: seconds for which the result of a request with an id is kept.
+        result_bytes: of a deployment's results that are kept, at most.
         claim_bytes: requests and responses from this size on travel beside the queue, not in it.
         shared_dir: a folder in memory that processes of one machine pass large messages through; none when empty.
         stop_s: seconds a worker or front door that is told to stop has for what it has begun.
@@ -148,6 +149,7 @@ class Settings:
     heartbeat_ttl_s: float = 5.0
     lease_s: float = 30.0
     result_ttl_s: float = 600.0
+    result_bytes: int = 2**30
     claim_bytes: int = 16 * 2**10
     shared_dir: str = ""
     stop_s: float = 30.0
@@ -241,9 +243,10 @@ _PARSERS: dict[str, Any] = {
     "max_message_bytes": _message_size,
     "max_answer_bytes": _message_size,
     "claim_bytes": parse_size,
-    "heartbeat_ttl_s": _seconds_from(0.1),
+    "heartbeat_ttl_s": _seconds_from(1),
     "lease_s": _seconds_from(0.1),
     "result_ttl_s": _seconds_from(1),
+    "result_bytes": parse_size,
     "stop_s": _seconds_from(0),
     "storage_patience_s": _seconds_from(0.1),
     "job_retention_s": _seconds_from(1),

@@ -15,7 +15,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, stored
+from kernelport import keys, registry, stored
 from kernelport.connections import outage
 from kernelport.deployments import Limits
 from kernelport.errors import ResourceExhaustedError
@@ -64,9 +64,16 @@ class Drain:
 class Admission:
     """The limits of every deployment, and what waits here and elsewhere."""
 
-    def __init__(self, redis: Redis, front_door: str) -> None:
+    def __init__(self, redis: Redis, front_door: str, result_bytes: int) -> None:
+        """
+        Args:
+            result_bytes: of a deployment's results that are kept for their request ids, at most.
+        """
         self._redis = redis
         self._front_door = front_door
+        self._result_bytes = result_bytes
+        # Of the deployments that a request with an id has ever come for here: kept bytes by when they are gone.
+        self._kept: dict[str, dict[int, int]] = {}
         # Of the deployments that anything has ever come for here, and that any front door tells about.
         self._here: dict[str, Load] = {}
         self._elsewhere: dict[str, _Waiting] = {}
@@ -109,6 +116,17 @@ class Admission:
         here.answered += 1
         self._drain[deployment].note()
 
+    def check_kept(self, deployment: str) -> None:
+        """Raises ResourceExhaustedError when one more result is not to be kept for a request id."""
+        kept = self._kept.setdefault(deployment, {})
+        bytes_ = sum(kept.values())
+        if bytes_ >= self._result_bytes:
+            raise ResourceExhaustedError(
+                f'request_id: results of "{deployment}" that are kept have {bytes_} bytes, of at most '
+                f"{self._result_bytes} (KERNELPORT_RESULT_BYTES)",
+                retry_after_s=min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(kept) - time.time())),
+            )
+
     async def keep_sharing(self) -> None:
         """Tells other front doors what waits here, and learns what waits there, for ever."""
         while True:
@@ -129,23 +147,29 @@ class Admission:
             pipeline.set(keys.front_door(self._front_door), record.SerializeToString(), px=HEARTBEAT_TTL_MS)
             pipeline.sadd(keys.FRONT_DOORS, self._front_door)
             pipeline.expire(keys.FRONT_DOORS, keys.INDEX_TTL_S)
-            pipeline.smembers(keys.FRONT_DOORS)
             pipeline.info("memory")
-            *_, names, memory = await pipeline.execute()
+            *_, memory = await pipeline.execute()
         self._redis_is_full = _is_full(memory)
-        others = [name for name in names if name != self._front_door.encode()]
-        wanted = [keys.front_door(stored.name(name)) for name in others]
-        values: Any = await self._redis.mget(wanted) if others else []
-        dead = [name for name, value in zip(others, values, strict=True) if value is None]
-        if dead:
-            await self._redis.srem(keys.FRONT_DOORS, *dead)
+        for name in list(self._kept):
+            self._kept[name] = await self._kept_of(name)
+        values = await registry.indexed(self._redis, keys.FRONT_DOORS, keys.front_door)
         elsewhere: dict[str, _Waiting] = {}
         for record in stored.messages(FrontDoorRecord, values, keys.front_door("*")):
-            for load in record.loads:
+            for load in record.loads if record.name != self._front_door else ():
                 there = elsewhere.setdefault(load.deployment, _Waiting())
                 there.requests += load.requests
                 there.bytes += load.bytes
         self._elsewhere = elsewhere
+
+    async def _kept_of(self, deployment: str) -> dict[int, int]:
+        key = keys.kept(deployment)
+        found: Any = await self._redis.hgetall(key)
+        try:
+            kept = {stored.number(ends, key): stored.number(value, key) for ends, value in found.items()}
+        except stored.StoredError as error:
+            stored.tell(error)
+            return {}
+        return {ends: value for ends, value in kept.items() if ends > time.time()}
 
     def _refuse(self, deployment: str, why: str) -> None:
         rate = self._drain[deployment].rate()

@@ -10,6 +10,8 @@ from kernelport.jobs.background import Background
 from kernelport.leases import end_leases
 from kernelport.registry import workers_now
 
+INTERVAL_S, LOOKS_PER_TTL = 0.5, 4
+
 
 class Losses(Background):
     """Looks from `start` until `stop`.
@@ -18,10 +20,9 @@ class Losses(Background):
         heartbeat_ttl_s: seconds after its last heartbeat at which a worker counts as dead.
     """
 
-    interval_s = 0.5
-
     def __init__(self, redis: Redis, heartbeat_ttl_s: float) -> None:
         super().__init__("losses")
+        self.interval_s = min(INTERVAL_S, heartbeat_ttl_s / LOOKS_PER_TTL)
         self._redis = redis
         self._heartbeat_ttl_s = heartbeat_ttl_s
         self._looked_at = -math.inf

@@ -94,7 +94,7 @@ async def serve(settings: Settings) -> None:
     publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
     workers = WorkerView(own, deployments)
     replies = ReplyReader(reply_line, name)
-    admission = Admission(own, name)
+    admission = Admission(own, name, settings.result_bytes)
     shared = SharedFolder.open(settings.shared_dir)
     claims = Claims(queue, workers, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publish_line, workers, replies, claims)

@@ -66,6 +66,26 @@ def test_a_redis_that_refuses_writes_is_told_and_nobody_ends(shared: Stack, serv
         assert log.read_text().count("NOREPLICAS") == 1
 
 
+def test_a_worker_waits_for_a_redis_that_is_a_replica_for_a_while(
+    shared: Stack, server: Server, client: Client
+) -> None:
+    worker = shared.children["worker-identity-onnx"]
+    pid, log = worker.pid, worker.log_file
+    client.infer("identity-onnx", X)  # the worker asks for more itself now, not through Celery
+    before = log.read_text().count("Connection to broker lost")
+    with connect(server.url) as redis:
+        redis.replicaof("127.0.0.1", "1")  # nobody is there
+        try:
+            wait_for(lambda: "waiting for Redis: READONLY" in log.read_text())
+            time.sleep(BACK_S)  # how long it is one is what this is about
+        finally:
+            redis.replicaof("NO", "ONE")
+    assert _answered_after_s(client) < BACK_S
+    assert log.read_text().count("Connection to broker lost") <= before + 1
+    assert "Celery 6" not in log.read_text()
+    assert worker.pid == pid
+
+
 def _answered_after_s(client: Client) -> float:
     began = time.monotonic()
 

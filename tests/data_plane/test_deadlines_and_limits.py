@@ -120,6 +120,26 @@ def test_a_request_id_with_another_request_is_refused(running: Plane) -> None:
     assert running.infer(2, request_id="other") == 2
 
 
+def test_results_are_kept_up_to_their_bytes(plane: Start) -> None:
+    running = plane(settings={"result_bytes": 1, "result_ttl_s": 5.0})
+    assert running.infer(1, request_id="kept") == 1
+    wait_for(lambda: _is_refused(running, "one too many"), what="the front door learns of it")
+    with pytest.raises(ResourceExhaustedError, match=r"request_id: results .*KERNELPORT_RESULT_BYTES") as refused:
+        running.infer(2, request_id="one more")
+    assert 0 < (refused.value.retry_after_s or 0) <= 6
+    assert running.infer(1, request_id="kept") == running.infer(1) == 1
+    assert running.entries().count(1) == 2, "what is kept is still given"
+    wait_for(lambda: not _is_refused(running, "room again"), what="results go, and there is room")
+
+
+def _is_refused(running: Plane, request_id: str) -> bool:
+    try:
+        running.infer(3, request_id=f"{request_id} {time.monotonic()}")
+    except ResourceExhaustedError:
+        return True
+    return False
+
+
 def test_a_failed_request_id_may_run_again(running: Plane) -> None:
     running.infer(0)
     with pytest.raises(DeadlineExceededError):

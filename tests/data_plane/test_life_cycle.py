@@ -24,6 +24,7 @@ from kernelport_api.request_ids import CLAIM_S
 from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.consuming import Consuming
 from kernelport_workers.delivery import Delivery
+from kernelport_workers.runner import Finish
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD, Journal
 from tests.waiting import is_running, wait_for
@@ -225,12 +226,7 @@ async def test_a_batch_is_not_lost_while_one_of_its_requests_is_somewhere(plane:
 def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start) -> None:
     """While it stood still, another worker split its batch: the single requests still need their data."""
     running = plane(workers=False)
-    settings = running.stack.settings
-    batch = Batch(id="b", deployment="journal", front_door="f", items=[BatchItem(id=b"1", request_claim="kp:claim:1")])
-    batch.items[0].deadline_unix_us = round((time.time() + 60) * 1e6)
-    inputs = {"number": np.array([1], np.int64), "seconds": np.array([0], np.float32)}
-    request = InferRequest(model="journal", inputs=tensors.from_arrays(inputs)).SerializeToString()
-    running.redis.set("kp:claim:1", request, ex=60)
+    settings, batch = running.stack.settings, _batch_of_one(running)
 
     class Overtaken(Journal):
         def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
@@ -243,6 +239,41 @@ def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start
     assert running.entries() == [1]
     assert running.redis.exists("kp:claim:1")
     assert not running.redis.exists("kp:replies:f")
+
+
+def test_a_batch_that_comes_back_to_the_worker_that_has_run_it_is_answered_and_runs_no_more(plane: Start) -> None:
+    """Its lease ran out between its run and its answer, while Redis refused."""
+    running = plane(workers=False)
+    settings, batch = running.stack.settings, _batch_of_one(running)
+
+    class Left:
+        """What the message before has left to do."""
+
+        def __init__(self) -> None:
+            self.finish: Finish = lambda: None
+
+        def begin(self) -> None:
+            """Not yet: Redis refuses."""
+
+        def alone(self) -> None:
+            self.finish()
+
+    left, deployments = Left(), load_deployments(settings.deployments_file)
+    delivery = Delivery(running.redis, settings, "late", deployments, {"journal": Journal()}, left)
+    left.finish = delivery.handle(batch)
+    delivery.handle(batch)()
+    assert running.entries() == [1]
+    assert running.redis.llen("kp:replies:f") == 1
+
+
+def _batch_of_one(running: Plane) -> Batch:
+    """A batch `b` of the front door `f`, whose request lies beside the queue."""
+    batch = Batch(id="b", deployment="journal", front_door="f", items=[BatchItem(id=b"1", request_claim="kp:claim:1")])
+    batch.items[0].deadline_unix_us = round((time.time() + 60) * 1e6)
+    inputs = {"number": np.array([1], np.int64), "seconds": np.array([0], np.float32)}
+    request = InferRequest(model="journal", inputs=tensors.from_arrays(inputs)).SerializeToString()
+    running.redis.set("kp:claim:1", request, ex=60)
+    return batch
 
 
 @contextmanager

@@ -33,6 +33,7 @@ FORGED = "forged"
 # Names and tags that Redis may hold as bytes of any kind.
 _names = texts.map(str.encode) | st.binary(max_size=12) | st.just(FORGED.encode())
 _a_field = st.just(FORGED)
+_numbers = st.sampled_from([b"-1", b"0", b"1", b"9" * 18, b"9" * 30, b"nan", b"\xff"])
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def _deployment_places(unserved: str) -> list[Place]:
         _set("active", keys.active_jobs(FUZZED)),
         _hash("taken", keys.taken_slices(FUZZED), taken.map(json.dumps).map(str.encode) | st.binary(max_size=20)),
         _hash("dead-letter", keys.dead_letters(FUZZED), letters),
+        _hash("kept", keys.kept(FUZZED), _numbers, fields=_numbers),
         _hash("result", keys.result(FORGED), serialized(InferResponse), fields=st.sampled_from(["digest", "response"])),
         _hash("job-request", keys.job_request(FORGED), _names, fields=st.sampled_from(["job", "digest"])),
     ]

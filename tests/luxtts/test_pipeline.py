@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kernelport_workers.luxtts import Audio, InvalidInputError, LuxTTSError, Pipeline, SynthesisError, Utterance, Voice
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, Schedule
-from kernelport_workers.luxtts.pipeline import MAX_FRAMES
+from kernelport_workers.luxtts.pipeline import MAX_FRAMES, MAX_HOURS
 from kernelport_workers.luxtts.text_encoder import frame_count
 from tests.luxtts.conftest import audio_file, relative_error, spell, tone
 
@@ -162,6 +162,14 @@ def test_only_invalid_items_fail_and_each_error_names_its_field(pipeline: Pipeli
             assert result.field == field
         else:
             assert np.array_equal(samples(result), audio)
+
+
+def test_more_hours_of_speech_than_an_answer_carries_are_refused_before_any_is_made(
+    pipeline: Pipeline, voice: Voice
+) -> None:
+    result = pipeline.synthesize([Utterance("word " * 15_000, voice, speed=0.25)])[0]
+    assert isinstance(result, InvalidInputError)
+    assert (result.field, result.reason) == ("text", f"makes more than {MAX_HOURS} hours of speech")
 
 
 def test_upstream_text_without_tokens_is_an_error_not_a_crash(pipeline: Pipeline, voice: Voice) -> None:

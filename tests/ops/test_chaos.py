@@ -46,6 +46,12 @@ def test_what_hits_redis_comes_one_after_the_other() -> None:
     assert all(first.at_s + first.pause_s < second.at_s for first, second in itertools.pairwise(steps))
 
 
+def test_refusals_alone_leave_time_to_see_what_came_of_each() -> None:
+    steps = plan(5, 180.0, workers=3, lease_s=4.0, kinds=sorted(REFUSALS), redis_rests_s=8.0)
+    assert {step.kind for step in steps} == REFUSALS
+    assert all(first.at_s + first.pause_s + 8.0 <= second.at_s for first, second in itertools.pairwise(steps))
+
+
 CALL = Call(1, "small", "", 100.0, 101.0, 60.0, OK, token=7)
 RUN = Run(1, 11, 7, 100.1, 100.2)
 CALM = Evidence([CALL], {1: [RUN]}, [], [], {}, [], [], lease_s=4.0, max_attempts=3)

@@ -24,9 +24,9 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import RedisError
 
-from kernelport import logs, metrics, tracing
+from kernelport import keys, logs, metrics, tracing
 from kernelport.artifacts import Artifacts, ArtifactsError
-from kernelport.connections import RETRY_S, connect, outage
+from kernelport.connections import RETRY_S, connect, outage, until_done
 from kernelport.deployments import Deployment, deployment_names, load_deployments
 from kernelport.errors import in_words
 from kernelport.jobs.finishing import Finisher
@@ -68,10 +68,8 @@ try:
 except SettingsError as error:
     sys.exit(f"kernelport worker: {error}")
 
-# Celery would say after each loss of its connection that version 6 may cancel tasks then, and to root, whom containers
-# often have, that pickle is not safe: nothing here takes it.
-for category in (CPendingDeprecationWarning, SecurityWarning):
-    warnings.filterwarnings("ignore", category=category)
+# To root, whom containers often have, Celery would say that pickle is not safe: nothing here takes it.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 # Two lines a task are two lines too many at thousands of tasks a second.
 for noisy in ("celery.worker.strategy", "celery.app.trace"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -96,15 +94,22 @@ class PromptConsumer(Consumer):  # type: ignore[misc]
     """Celery's consumer, which takes work again as soon as Redis is back: its own waits for up to 30 s."""
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connects; waits for Redis while it is away."""
+        """Connects; waits for Redis while it is away, or takes no writes: to consume from it is one."""
 
         def tell(error: Exception, interval_s: float) -> None:
             if isinstance(error, RedisError):
                 outage.tell(error)
 
-        return conn.ensure_connection(
+        connected = conn.ensure_connection(
             tell, None, interval_start=RETRY_S, interval_step=0, interval_max=RETRY_S, callback=maybe_shutdown
         )
+        until_done(_probe)
+        return connected
+
+
+def _probe() -> None:
+    maybe_shutdown()
+    process.redis.set(keys.PROBE, "", ex=keys.PROBE_TTL_S)
 
 
 app = Celery("kernelport")
@@ -306,6 +311,8 @@ def job(deployment: str, ticket: str) -> Finish:
 def _load(instance: Any, **_: Any) -> None:
     os.nice(NICENESS)
     instance.quiet = True  # Celery's banner tells of a broker and of tasks, and is no JSON
+    # It would say after each loss of its connection that Celery 6 may cancel tasks then.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     with _ended_by_failure():
         process.load(sorted(instance.app.amqp.queues.consume_from))
 

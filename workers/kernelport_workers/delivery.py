@@ -16,6 +16,7 @@ from kernelport.deployments import Deployment
 from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.queues import celery_message
+from kernelport.scripts import Taken
 from kernelport.settings import Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
@@ -89,10 +90,7 @@ class Delivery:
     def _outcome(self, batch: Batch, take: Take | None, hold: Hold) -> Ran | list[Completion] | None:
         """What to answer; None when somebody else does."""
         started = time.monotonic()
-        taken = take() if take else None
-        if taken is None:
-            attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
-            taken = until_done(lambda: scripts.take(self._redis, batch.id, attempt))
+        taken = self._taken(batch, take)
         if not taken.attempts:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
             until_done(lambda: scripts.acknowledge(self._redis, batch.id))
@@ -112,10 +110,23 @@ class Delivery:
         most = self._deployments[batch.deployment].limits.max_attempts
         if len(earlier) >= most:
             return [self._bury(batch, requests[0], shared, earlier)]
-        if shared or earlier or most == 1:
+        if shared or most == 1:
             self._beside.alone()
         cancelled = self._cancelled(batch) if taken.some_cancelled else [False] * len(batch.items)
         return self._run(batch, requests, cancelled, started, hold)
+
+    def _taken(self, batch: Batch, take: Take | None) -> Taken:
+        """What is known of a batch, this attempt counted."""
+        taken = take() if take else None
+        if taken is None:
+            attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
+            taken = until_done(lambda: scripts.take(self._redis, batch.id, attempt))
+        if len(taken.attempts) > 1:
+            # This worker may have run it, and not answered yet: its lease can run out while Redis refuses.
+            self._beside.alone()
+            same = taken.attempts[-1]
+            taken = until_done(lambda: scripts.take(self._redis, batch.id, same))
+        return taken
 
     def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
         """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along. The

@@ -37,9 +37,12 @@ _BROKEN, _INTERRUPTED = 1, 130
 @click.option("--seed", default=None, type=int, help="Of the plan.  [default: another one each time]")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--lease", default=4.0, show_default=True, type=click.FloatRange(1.0), help="Seconds.")
+@click.option("--refusals", is_flag=True, help="Nothing but a Redis that answers with errors.")
 @click.option("--soak", "requests", default=None, type=click.IntRange(1000), help="Send so many requests, no chaos.")
 @click.option("--out", default=Path("out/chaos"), show_default=True, type=click.Path(path_type=Path))
-def main(minutes: float, seed: int | None, workers: int, lease: float, requests: int | None, out: Path) -> None:
+def main(
+    minutes: float, seed: int | None, workers: int, lease: float, refusals: bool, requests: int | None, out: Path
+) -> None:
     """The command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = out / "run"
@@ -51,7 +54,7 @@ def main(minutes: float, seed: int | None, workers: int, lease: float, requests:
         options = {"minutes": minutes, "seed": seed, "workers": workers, "lease": lease}
         console.print(f"seed {seed}", highlight=False)
         with _live() as tell:
-            outcome = run(folder, 60 * minutes, seed, workers, lease, tell)
+            outcome = run(folder, 60 * minutes, seed, workers, lease, tell, refusals)
         sys.exit(_report(outcome, options, out))
     except KeyboardInterrupt:
         console.print("stopped; every process is gone")

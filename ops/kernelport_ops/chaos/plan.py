@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,7 +45,7 @@ OF_FRONT_DOOR = {Kind.KILL_FRONT_DOOR, Kind.PAUSE_FRONT_DOOR}
 OF_WORKER = {Kind.KILL_WORKER, Kind.PAUSE_WORKER, Kind.DRAIN_WORKER}
 _SQUEEZED = 0.95
 # Killed workers are what leases are for: they come up more often.
-_BAG = [*Kind, Kind.KILL_WORKER, Kind.KILL_WORKER]
+ALL = (*Kind, Kind.KILL_WORKER, Kind.KILL_WORKER)
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,34 @@ class Step:
     pause_s: float
 
 
-def plan(seed: int, seconds: float, workers: int, lease_s: float) -> list[Step]:
+def plan(
+    seed: int,
+    seconds: float,
+    workers: int,
+    lease_s: float,
+    kinds: Sequence[Kind] = ALL,
+    redis_rests_s: float = REDIS_RESTS_S,
+) -> list[Step]:
     """The disturbances of a run of `seconds` seconds: every kind comes up before any comes up again. Those of Redis
     follow one another; others hit whatever else is under way.
     """
     dice = random.Random(seed)  # noqa: S311 - a plan must repeat
-    gaps = [dice.uniform(SHORTEST_GAP_S, LONGEST_GAP_S) for _ in range(round(seconds / SHORTEST_GAP_S) + len(_BAG))]
+    gaps = [dice.uniform(SHORTEST_GAP_S, LONGEST_GAP_S) for _ in range(round(seconds / SHORTEST_GAP_S) + len(kinds))]
     # A short run squeezes one whole bag in, as far as Redis lets it.
-    squeeze = min(1.0, _SQUEEZED * seconds / sum(gaps[: len(_BAG)]))
+    squeeze = min(1.0, _SQUEEZED * seconds / sum(gaps[: len(kinds)]))
     steps: list[Step] = []
     bag: list[Kind] = []
     redis_is_free_at_s = 0.0
     for at_s in itertools.accumulate(squeeze * gap for gap in gaps):
         if at_s >= seconds:
             break
-        bag = bag or dice.sample(_BAG, len(_BAG))
+        bag = bag or dice.sample(kinds, len(kinds))
         kind = next((each for each in bag if each not in OF_REDIS or at_s >= redis_is_free_at_s), None)
         if kind is None:
             continue
         bag.remove(kind)
         pause_s = lease_s * (REFUSAL if kind in REFUSALS else dice.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))
         if kind in OF_REDIS:
-            redis_is_free_at_s = at_s + pause_s + REDIS_RESTS_S
+            redis_is_free_at_s = at_s + pause_s + redis_rests_s
         steps.append(Step(at_s, kind, dice.randrange(workers), pause_s))
     return steps

@@ -15,12 +15,12 @@ from kernelport.errors import KernelPortError
 from kernelport.queues import queue_keys
 from kernelport_ops.chaos.callers import inputs
 from kernelport_ops.chaos.memory import Sampler
-from kernelport_ops.chaos.plan import plan
+from kernelport_ops.chaos.plan import REFUSALS, plan
 from kernelport_ops.chaos.records import Event, read_calls, read_runs
 from kernelport_ops.chaos.storm import BUSY_CALLERS, SLOW_CALLERS, Storm
 from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, STEADY, System, wait_until
 from kernelport_ops.chaos.tap import Tap
-from kernelport_ops.chaos.verdict import Evidence
+from kernelport_ops.chaos.verdict import ANSWERED_S, Evidence
 
 WIDTH = 12
 LEASES_OF_A_LONG_TASK = 5
@@ -45,10 +45,19 @@ class Outcome:
     ended: float
 
 
-def run(folder: Path, seconds: float, seed: int, workers: int, lease_s: float, tell: Callable[[str], None]) -> Outcome:
+def run(
+    folder: Path,
+    seconds: float,
+    seed: int,
+    workers: int,
+    lease_s: float,
+    tell: Callable[[str], None],
+    refusals: bool = False,
+) -> Outcome:
     """Runs `seconds` seconds of chaos in a new folder, and waits until everything has settled.
 
     Args:
+        refusals: whether nothing happens but that Redis refuses, each time long enough after the last.
         tell: gets a line about progress, several times a second.
     """
     with System(folder, workers, lease_s) as system:
@@ -60,7 +69,9 @@ def run(folder: Path, seconds: float, seed: int, workers: int, lease_s: float, t
         started = time.time()
         try:
             _start_callers(system, seed, LEASES_OF_A_LONG_TASK * lease_s)
-            storm.blow(plan(seed, seconds, workers, lease_s), lambda: tell(_progress(system, storm.events, started)))
+            alone: dict[str, Any] = {"kinds": sorted(REFUSALS), "redis_rests_s": ANSWERED_S} if refusals else {}
+            steps = plan(seed, seconds, workers, lease_s, **alone)
+            storm.blow(steps, lambda: tell(_progress(system, storm.events, started)))
             tell("settling")
             system.stop_callers()
             unserved = _unserved(system)

@@ -15,7 +15,7 @@ from kernelport_workers.luxtts import prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.chunking import Chunk, chunk_text, join
-from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
+from kernelport_workers.luxtts.config import HOP_LENGTH, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
 from kernelport_workers.luxtts.normalise import left_out
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
@@ -35,6 +35,9 @@ MAX_FRAMES = 12_000
 
 MAX_TOKENS = 4_000
 """Most tokens of one pass, transcript included: the text encoder's memory grows with their square."""
+
+MAX_HOURS = 3
+"""Most speech of one utterance, which is what an answer carries; only slow speech of a long text gets there."""
 
 _UPSTREAM_SPEED = 1.3
 _LEAST_SPEECH_FRAMES = 24
@@ -219,9 +222,13 @@ class Pipeline:
         if not chunks or not chunks[0].tokens:
             raise TextError("gives no tokens: there is nothing to say")
         passes = []
+        left = MAX_HOURS * 3600 * SAMPLE_RATE // HOP_LENGTH
         for part, chunk in enumerate(chunks):
             job_seed = seed if part == 0 else _derived_seed(seed, part)
             job = Job(utterance.voice, chunk.tokens, self._frames(utterance, chunk), job_seed)
+            left -= job.frames - len(utterance.voice.features)
+            if left < 0:
+                raise TextError(f"makes more than {MAX_HOURS} hours of speech")
             passes.append(Pass(owner, part, utterance, job, chunk.pause))
         return passes
 
