@@ -20,7 +20,9 @@ from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 
 # A text; inputs by name; an item's id and its inputs; or the message itself.
-ItemLike: TypeAlias = str | Mapping[str, Any] | tuple[str, Mapping[str, Any]] | pb.NewItem
+ItemLike: TypeAlias = str | Mapping[str, Any] | tuple[str, Mapping[str, Any] | str] | pb.NewItem
+Items: TypeAlias = Iterable[ItemLike]
+AsyncItems: TypeAlias = Iterable[ItemLike] | AsyncIterable[ItemLike]
 
 FORMATS = tuple(name.removeprefix("OUTPUT_FORMAT_").lower() for name in pb.OutputFormat.keys()[1:])
 ACTIVE = (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING, pb.JOB_STATE_CANCELLING)
@@ -31,7 +33,7 @@ ONE_CALL_BYTES = 4 * 2**20
 MESSAGES_A_CALL = 16
 # A stream ends and goes on from its cursor after this many seconds, so that a connection that hangs is noticed.
 STREAM_S = 60.0
-GIVE_UP_S = 5.0
+GIVE_UP_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -116,7 +118,7 @@ class Batcher:
         return self._items
 
 
-def batches(items: Iterable[ItemLike], signature: Signature) -> Iterator[list[pb.NewItem]]:
+def batches(items: Items, signature: Signature) -> Iterator[list[pb.NewItem]]:
     """Items in lists that make one message each; at least one list, which may be empty.
 
     Raises:
@@ -131,9 +133,7 @@ def batches(items: Iterable[ItemLike], signature: Signature) -> Iterator[list[pb
     yield batcher.rest()
 
 
-async def async_batches(
-    items: Iterable[ItemLike] | AsyncIterator[ItemLike], signature: Signature
-) -> AsyncIterator[list[pb.NewItem]]:
+async def async_batches(items: AsyncItems, signature: Signature) -> AsyncIterator[list[pb.NewItem]]:
     """The same; items may come asynchronously."""
     if not isinstance(items, AsyncIterable):
         for batch in batches(items, signature):
