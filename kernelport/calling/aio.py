@@ -38,6 +38,12 @@ class AsyncChannel:
         self._pid = os.getpid()
         self._opened: dict[asyncio.AbstractEventLoop, tuple[grpc.aio.Channel, _Stubs]] = {}
         self._closed = False
+        calls.polled.add(self)
+
+    def is_open(self) -> bool:
+        """Whether it has connections in loops that are not closed. Forgets the others."""
+        self._opened = {loop: opened for loop, opened in self._opened.items() if not loop.is_closed()}
+        return bool(self._opened)
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """When a call that begins now must be over; None for the client's own limit."""
@@ -88,7 +94,6 @@ class AsyncChannel:
         if self._pid != os.getpid():
             return  # they are the parent's
         for loop, (channel, _) in opened.items():
-            calls.polled -= 1
             if loop is asyncio.get_running_loop():
                 await channel.close()
             elif not loop.is_closed():
@@ -109,11 +114,8 @@ class AsyncChannel:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         calls.check()
-        for other in [other for other in self._opened if other.is_closed()]:
-            del self._opened[other]
-            calls.polled -= 1
+        self.is_open()
         self._opened[loop] = grpc.aio.insecure_channel(self._target, options=channel_options(self._target)), {}
-        calls.polled += 1
 
 
 class AsyncBegun:

@@ -5,6 +5,8 @@ import random
 import time
 from typing import Self
 
+import numpy as np
+
 from kernelport.errors import (
     DeadlineExceededError,
     FieldViolation,
@@ -20,6 +22,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 LONGEST_ASKED_S = 60.0
 # gRPC counts nanoseconds in 64 bits. What is longer is no limit.
 _LONGEST_S = 1e9
+_NUMBERS = (float, int, np.floating, np.integer)
 
 
 class Deadline:
@@ -85,12 +88,12 @@ def checked(timeout_s: float | None) -> float | None:
     """
     if timeout_s is None:
         return None
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or math.isnan(timeout_s):
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, _NUMBERS) or timeout_s != timeout_s:
         violation = FieldViolation("timeout_s", f"expected seconds as a number, got {timeout_s!r}")
         raise InvalidArgumentError.of([violation])
     if timeout_s <= 0:
         raise DeadlineExceededError(f"timeout_s: expected more than 0 seconds, got {timeout_s:g}")
-    return None if timeout_s > _LONGEST_S else timeout_s
+    return None if timeout_s > _LONGEST_S else float(timeout_s)
 
 
 def checked_retries(max_retries: int) -> int:
