@@ -18,6 +18,7 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     # A front door that is frozen, or gone without a word, ends the calls on their way after 15 seconds.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 # What gRPC resolves by itself: sockets of this machine, and lists of addresses.

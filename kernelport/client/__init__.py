@@ -2,7 +2,8 @@
 
 from kernelport.calling.address import channel_options
 from kernelport.client.aio import AsyncClient
+from kernelport.client.files import load_outputs
 from kernelport.client.results import InferResult, Speech
 from kernelport.client.sync import Client
 
-__all__ = ["AsyncClient", "Client", "InferResult", "Speech", "channel_options"]
+__all__ = ["AsyncClient", "Client", "InferResult", "Speech", "channel_options", "load_outputs"]

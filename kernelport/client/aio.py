@@ -8,6 +8,7 @@ from typing import IO, Any, Protocol, Self
 
 from kernelport.calling.aio import AsyncChannel, as_completed, in_order, in_thread
 from kernelport.calling.limits import MAX_RETRIES, Deadline
+from kernelport.calling.messages import message
 from kernelport.client.inputs import (
     INLINE_BYTES,
     checked_concurrency,
@@ -122,7 +123,9 @@ class AsyncClient:
             KernelPortError: of the first request that fails; those on their way are given up.
         """
         run = self._run(model, timeout_s)
-        async with contextlib.aclosing(in_order(run, inputs, checked_concurrency(concurrency))) as results:
+        async with contextlib.aclosing(
+            in_order(run, checked_values(inputs), checked_concurrency(concurrency))
+        ) as results:
             async for result in results:
                 yield result
 
@@ -131,7 +134,9 @@ class AsyncClient:
     ) -> AsyncIterator[tuple[int, InferResult]]:
         """The same as results come: each with the index of its inputs, from 0."""
         run = self._run(model, timeout_s)
-        async with contextlib.aclosing(as_completed(run, inputs, checked_concurrency(concurrency))) as results:
+        async with contextlib.aclosing(
+            as_completed(run, checked_values(inputs), checked_concurrency(concurrency))
+        ) as results:
             async for index, result in results:
                 yield index, result
 
@@ -146,12 +151,12 @@ class AsyncClient:
 
     async def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
         """The dead letters of a deployment, oldest first, without their requests."""
-        request = dead_letter_pb2.ListDeadLettersRequest(deployment=deployment)
+        request = message(dead_letter_pb2.ListDeadLettersRequest, deployment=deployment)
         return list((await self._call(DeadLetterServiceStub, "ListDeadLetters", request)).dead_letters)
 
     async def dead_letter(self, deployment: str, letter_id: str) -> dead_letter_pb2.DeadLetter:
         """One dead letter, with its request."""
-        request = dead_letter_pb2.GetDeadLetterRequest(deployment=deployment, id=letter_id)
+        request = message(dead_letter_pb2.GetDeadLetterRequest, deployment=deployment, id=letter_id)
         letter: dead_letter_pb2.DeadLetter = (
             await self._call(DeadLetterServiceStub, "GetDeadLetter", request)
         ).dead_letter
@@ -159,13 +164,13 @@ class AsyncClient:
 
     async def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
         """Runs a dead letter again, and removes it when it succeeds."""
-        request = dead_letter_pb2.ReplayDeadLetterRequest(deployment=deployment, id=letter_id)
+        request = message(dead_letter_pb2.ReplayDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = await self._call(DeadLetterServiceStub, "ReplayDeadLetter", request, repeatable=False)
         return InferResult.of(inference_pb2.InferResponse.FromString(answer.response))
 
     async def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
         """Removes a dead letter; False when there was none of that id."""
-        request = dead_letter_pb2.PurgeDeadLetterRequest(deployment=deployment, id=letter_id)
+        request = message(dead_letter_pb2.PurgeDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = await self._call(DeadLetterServiceStub, "PurgeDeadLetter", request, repeatable=False)
         return bool(answer.removed)
 
@@ -190,8 +195,13 @@ class AsyncClient:
             InvalidArgumentError: when it is no such file, or a field is not as it should be.
             OSError: when the file cannot be read.
         """
-        request = voice_pb2.AddVoiceRequest(
-            name=name, audio=await in_thread(recording, audio), transcript=transcript, consent=consent, owner=owner
+        request = message(
+            voice_pb2.AddVoiceRequest,
+            name=name,
+            audio=await in_thread(recording, audio),
+            transcript=transcript,
+            consent=consent,
+            owner=owner,
         )
         voice: voice_pb2.Voice = (await self._call(VoiceServiceStub, "AddVoice", request, repeatable=False)).voice
         return voice
@@ -202,13 +212,13 @@ class AsyncClient:
 
     async def voice(self, name: str) -> voice_pb2.Voice:
         """One registered voice."""
-        request = voice_pb2.GetVoiceRequest(name=name)
+        request = message(voice_pb2.GetVoiceRequest, name=name)
         voice: voice_pb2.Voice = (await self._call(VoiceServiceStub, "GetVoice", request)).voice
         return voice
 
     async def delete_voice(self, name: str) -> bool:
         """Deletes a voice and its recording; False when there was none of that name."""
-        request = voice_pb2.DeleteVoiceRequest(name=name)
+        request = message(voice_pb2.DeleteVoiceRequest, name=name)
         return bool((await self._call(VoiceServiceStub, "DeleteVoice", request, repeatable=False)).removed)
 
     async def close(self) -> None:
@@ -255,7 +265,7 @@ class AsyncClient:
         return signature
 
     async def _deployment(self, name: str, deadline: Deadline) -> deployment_pb2.Deployment:
-        request = deployment_pb2.GetDeploymentRequest(name=name)
+        request = message(deployment_pb2.GetDeploymentRequest, name=name)
         found: deployment_pb2.Deployment = (
             await self._channel.call(DeploymentServiceStub, "GetDeployment", request, deadline)
         ).deployment

@@ -1,13 +1,14 @@
 """Turns what people pass into requests."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from kernelport.calling.messages import message
 from kernelport.client.results import Speech
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.errors import FieldViolation, InvalidArgumentError
@@ -16,6 +17,7 @@ from kernelport.v1 import inference_pb2 as pb
 
 # What an event loop packs itself: a fraction of a millisecond.
 INLINE_BYTES = 2**20
+_LONGEST_PATH = 1024
 _SPOKEN = Signature(inputs=[tensor_spec("text", pb.U8, ["bytes"])])
 
 
@@ -26,14 +28,7 @@ def infer_request(model: str, inputs: Mapping[str, Any], request_id: str) -> pb.
         InvalidArgumentError: when an input cannot travel, or a name is no text; it names the field.
         ResourceExhaustedError: when it is more than a message can have.
     """
-    try:
-        return pb.InferRequest(model=model, inputs=to_tensors(inputs), request_id=request_id)
-    except (TypeError, ValueError):  # protobuf's own words do not name the field
-        for field, value in {"model": model, "request_id": request_id}.items():
-            _check_text(field, value)
-        for name in inputs:
-            _check_text("inputs: a name", name)
-        raise
+    return message(pb.InferRequest, model=model, inputs=to_tensors(inputs), request_id=request_id)
 
 
 def size(inputs: Mapping[str, Any]) -> int:
@@ -81,7 +76,16 @@ def recording(audio: bytes | str | PathLike[str] | IO[bytes] | Speech) -> bytes:
     return bytes(data)
 
 
-_LONGEST_PATH = 1024
+def checked_values(inputs: Iterable[Any]) -> Iterable[Any]:
+    """The inputs of many requests.
+
+    Raises:
+        InvalidArgumentError: when they are those of one.
+    """
+    if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, Iterable):
+        expected = f"expected the inputs of many requests, as a list, got {show(inputs)}"
+        raise InvalidArgumentError.of([FieldViolation("inputs", expected)])
+    return inputs
 
 
 def checked_concurrency(concurrency: int) -> int:
@@ -106,13 +110,3 @@ def _read(file: Any) -> bytes:
 def _not_audio(got: str) -> InvalidArgumentError:
     expected = "expected an audio file: its path, the file opened, or its bytes; or a Speech"
     return InvalidArgumentError.of([FieldViolation("audio", f"{expected}; got {got}")])
-
-
-def _check_text(field: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidArgumentError.of([FieldViolation(field, f"expected a text, got {show(value)}")])
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        violation = FieldViolation(field, f"expected Unicode text, got {show(value)}")
-        raise InvalidArgumentError.of([violation]) from None

@@ -4,9 +4,11 @@ import base64
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from kernelport import tensors
+from kernelport.calling.messages import path as path_of
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
@@ -72,7 +74,7 @@ class Speech:
         """How long it plays."""
         return len(self.audio) / self.sample_rate
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | PathLike[str]) -> Path:
         """Writes it as WAV, FLAC, OGG or MP3, as the name's ending says; the file appears when it is complete.
 
         Raises:
@@ -81,12 +83,12 @@ class Speech:
         """
         from kernelport.audio import write_audio  # here, because it loads libraries that few callers need
 
-        path = Path(path)
+        file = path_of("path", path)
         try:
-            write_audio(path, self)
+            write_audio(file, self)
         except ValueError as error:
             raise InvalidArgumentError.of([FieldViolation("path", str(error))]) from None
-        return path
+        return file
 
     def _repr_html_(self) -> str:
         """A player, for notebooks."""

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
 from kernelport.calling.limits import MAX_RETRIES, Deadline
+from kernelport.calling.messages import message
 from kernelport.calling.sync import Channel, as_completed, in_order, in_thread
 from kernelport.client.inputs import (
     INLINE_BYTES,
@@ -120,7 +121,7 @@ class Client:
             KernelPortError: of the first request that fails; those on their way are given up.
         """
         run = self._run(model, timeout_s)
-        with contextlib.closing(in_order(run, inputs, checked_concurrency(concurrency))) as results:
+        with contextlib.closing(in_order(run, checked_values(inputs), checked_concurrency(concurrency))) as results:
             for result in results:
                 yield result
 
@@ -129,7 +130,7 @@ class Client:
     ) -> Iterator[tuple[int, InferResult]]:
         """The same as results come: each with the index of its inputs, from 0."""
         run = self._run(model, timeout_s)
-        with contextlib.closing(as_completed(run, inputs, checked_concurrency(concurrency))) as results:
+        with contextlib.closing(as_completed(run, checked_values(inputs), checked_concurrency(concurrency))) as results:
             for index, result in results:
                 yield index, result
 
@@ -144,24 +145,24 @@ class Client:
 
     def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
         """The dead letters of a deployment, oldest first, without their requests."""
-        request = dead_letter_pb2.ListDeadLettersRequest(deployment=deployment)
+        request = message(dead_letter_pb2.ListDeadLettersRequest, deployment=deployment)
         return list((self._call(DeadLetterServiceStub, "ListDeadLetters", request)).dead_letters)
 
     def dead_letter(self, deployment: str, letter_id: str) -> dead_letter_pb2.DeadLetter:
         """One dead letter, with its request."""
-        request = dead_letter_pb2.GetDeadLetterRequest(deployment=deployment, id=letter_id)
+        request = message(dead_letter_pb2.GetDeadLetterRequest, deployment=deployment, id=letter_id)
         letter: dead_letter_pb2.DeadLetter = (self._call(DeadLetterServiceStub, "GetDeadLetter", request)).dead_letter
         return letter
 
     def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
         """Runs a dead letter again, and removes it when it succeeds."""
-        request = dead_letter_pb2.ReplayDeadLetterRequest(deployment=deployment, id=letter_id)
+        request = message(dead_letter_pb2.ReplayDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = self._call(DeadLetterServiceStub, "ReplayDeadLetter", request, repeatable=False)
         return InferResult.of(inference_pb2.InferResponse.FromString(answer.response))
 
     def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
         """Removes a dead letter; False when there was none of that id."""
-        request = dead_letter_pb2.PurgeDeadLetterRequest(deployment=deployment, id=letter_id)
+        request = message(dead_letter_pb2.PurgeDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = self._call(DeadLetterServiceStub, "PurgeDeadLetter", request, repeatable=False)
         return bool(answer.removed)
 
@@ -186,8 +187,13 @@ class Client:
             InvalidArgumentError: when it is no such file, or a field is not as it should be.
             OSError: when the file cannot be read.
         """
-        request = voice_pb2.AddVoiceRequest(
-            name=name, audio=in_thread(recording, audio), transcript=transcript, consent=consent, owner=owner
+        request = message(
+            voice_pb2.AddVoiceRequest,
+            name=name,
+            audio=in_thread(recording, audio),
+            transcript=transcript,
+            consent=consent,
+            owner=owner,
         )
         voice: voice_pb2.Voice = (self._call(VoiceServiceStub, "AddVoice", request, repeatable=False)).voice
         return voice
@@ -198,13 +204,13 @@ class Client:
 
     def voice(self, name: str) -> voice_pb2.Voice:
         """One registered voice."""
-        request = voice_pb2.GetVoiceRequest(name=name)
+        request = message(voice_pb2.GetVoiceRequest, name=name)
         voice: voice_pb2.Voice = (self._call(VoiceServiceStub, "GetVoice", request)).voice
         return voice
 
     def delete_voice(self, name: str) -> bool:
         """Deletes a voice and its recording; False when there was none of that name."""
-        request = voice_pb2.DeleteVoiceRequest(name=name)
+        request = message(voice_pb2.DeleteVoiceRequest, name=name)
         return bool((self._call(VoiceServiceStub, "DeleteVoice", request, repeatable=False)).removed)
 
     def close(self) -> None:
@@ -251,7 +257,7 @@ class Client:
         return signature
 
     def _deployment(self, name: str, deadline: Deadline) -> deployment_pb2.Deployment:
-        request = deployment_pb2.GetDeploymentRequest(name=name)
+        request = message(deployment_pb2.GetDeploymentRequest, name=name)
         found: deployment_pb2.Deployment = (
             self._channel.call(DeploymentServiceStub, "GetDeployment", request, deadline)
         ).deployment

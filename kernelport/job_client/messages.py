@@ -4,8 +4,10 @@ import itertools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any, TypeAlias
 
+from kernelport.calling.messages import message, unix_us
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
@@ -58,22 +60,21 @@ def job_spec(
     if output_format and output_format not in FORMATS:
         violation = FieldViolation("output_format", f'expected one of {", ".join(FORMATS)}, got "{output_format}"')
         raise InvalidArgumentError.of([violation])
-    return pb.JobSpec(
+    if not isinstance(shared, (Mapping, NoneType)):
+        violation = FieldViolation("shared", f"expected a mapping of inputs by name, got {show(shared)}")
+        raise InvalidArgumentError.of([violation])
+    return message(
+        pb.JobSpec,
         deployment=deployment,
         shared_inputs=to_tensors(coerce(shared or {}, signature)),
         output_format=f"OUTPUT_FORMAT_{output_format.upper() or 'UNSPECIFIED'}",
         priority=priority,
-        deadline_unix_us=unix_us(deadline),
+        deadline_unix_us=unix_us("deadline", deadline),
         metadata=metadata or {},
         webhook=webhook,
         retention_s=retention_s,
         delete_outputs=delete_outputs,
     )
-
-
-def unix_us(time_of: datetime | None) -> int:
-    """Microseconds of Unix time; 0 for None. A time without a zone is local time."""
-    return 0 if time_of is None else round(time_of.timestamp() * 1e6)
 
 
 def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
@@ -91,7 +92,7 @@ def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
     if isinstance(inputs, str):
         inputs = {"text": inputs}
     try:
-        return pb.NewItem(id=item_id, inputs=to_tensors(coerce(inputs, signature)))
+        return message(pb.NewItem, id=item_id, inputs=to_tensors(coerce(inputs, signature)))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f'item "{item_id}": {error.message}', violations=error.violations) from None
 

@@ -4,10 +4,13 @@ import contextlib
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
 from kernelport.calling.limits import Deadline
+from kernelport.calling.messages import message, unix_us
+from kernelport.calling.messages import path as path_of
 from kernelport.calling.sync import Begun, Channel, pause
 from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.job_client import fetching, folders
@@ -28,7 +31,6 @@ from kernelport.job_client.messages import (
     is_over,
     job_spec,
     sealing,
-    unix_us,
 )
 from kernelport.jobs.enums import item_states, job_states
 from kernelport.jobs.naming import MANIFEST, SUMMARY
@@ -122,7 +124,7 @@ class Jobs:
         coming = batches(items, signature)
         first = next(coming)
         second = next(coming, None)
-        request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
+        request = message(pb.SubmitJobRequest, request_id=request_id or secrets.token_hex(16), spec=spec)
         fits = fits_one_call(spec, first)
         request.open = second is not None or not fits
         request.items.extend(first if fits else [])
@@ -144,12 +146,12 @@ class Jobs:
 
     def get(self, job_id: str) -> pb.Job:
         """One job."""
-        job: pb.Job = (self._call("GetJob", pb.GetJobRequest(job_id=job_id))).job
+        job: pb.Job = (self._call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
         return job
 
     def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> Iterator[pb.Job]:
         """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
-        request = pb.ListJobsRequest(deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
+        request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
             page = self._call("ListJobs", request)
             for job in page.jobs:
@@ -177,7 +179,7 @@ class Jobs:
             timeout_s: seconds until the job must be over.
         """
         whole, patience = Deadline(timeout_s), self._patience()
-        request = pb.WatchJobRequest(job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
+        request = message(pb.WatchJobRequest, job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
         while True:
             over = False
             events = self._channel.stream(JobServiceStub, "WatchJob", request, whole.portion(STREAM_S))
@@ -230,7 +232,7 @@ class Jobs:
             inputs: whether they come with what they were submitted with.
         """
         wanted = item_states(states)
-        request = pb.ListItemsRequest(job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
+        request = message(pb.ListItemsRequest, job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
         patience = self._patience()
         while True:
             try:
@@ -250,7 +252,7 @@ class Jobs:
         for chunk in self._output(job_id, item_id, Deadline(timeout_s)):
             yield chunk
 
-    def fetch(self, job_id: str, item: pb.Item, folder: str | Path, *, timeout_s: float | None = None) -> Path:
+    def fetch(self, job_id: str, item: pb.Item, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
         """The output of an item that succeeded as a file in a folder, under the name that the job gave it. A file that
         is there already and has the right hash stays.
 
@@ -261,12 +263,12 @@ class Jobs:
             FileExistsError: when the folder holds outputs of another job.
             InternalError: when what came is not what the job made.
         """
-        return self._fetch(job_id, item, Path(folder), Deadline(timeout_s))
+        return self._fetch(job_id, item, path_of("folder", folder), Deadline(timeout_s))
 
     def fetch_all(
         self,
         job_id: str,
-        folder: str | Path,
+        folder: str | PathLike[str],
         *,
         timeout_s: float | None = None,
         on_fetched: Callable[[pb.Item, Path], None] | None = None,
@@ -284,7 +286,7 @@ class Jobs:
             FileExistsError: when the folder holds outputs of another job.
             InternalError: when what came is not what the job made.
         """
-        whole, folder, paths = Deadline(timeout_s), Path(folder), []
+        whole, folder, paths = Deadline(timeout_s), path_of("folder", folder), []
         for item in self.items(job_id, [pb.ITEM_STATE_SUCCEEDED]):
             path = self._fetch(job_id, item, folder, whole)
             paths.append(path)
@@ -294,7 +296,7 @@ class Jobs:
             self._fetch_manifest(job_id, folder, whole)
         return paths
 
-    def fetch_manifest(self, job_id: str, folder: str | Path, *, timeout_s: float | None = None) -> Path:
+    def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
         """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
 
         Raises:
@@ -302,17 +304,17 @@ class Jobs:
             FileExistsError: when the folder holds outputs of another job.
             NotFoundError: when there is no such job, or the manifest could not be written.
         """
-        return self._fetch_manifest(job_id, Path(folder), Deadline(timeout_s))
+        return self._fetch_manifest(job_id, path_of("folder", folder), Deadline(timeout_s))
 
     def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job."""
-        request = pb.CancelJobRequest(job_id=job_id, reason=reason)
+        request = message(pb.CancelJobRequest, job_id=job_id, reason=reason)
         job: pb.Job = (self._call("CancelJob", request)).job
         return job
 
     def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
         """Runs what failed, was cancelled or expired; what succeeded stays."""
-        request = pb.ResumeJobRequest(job_id=job_id, deadline_unix_us=unix_us(deadline))
+        request = message(pb.ResumeJobRequest, job_id=job_id, deadline_unix_us=unix_us("deadline", deadline))
         job: pb.Job = (self._call("ResumeJob", request, repeatable=False)).job
         return job
 
@@ -335,7 +337,7 @@ class Jobs:
         count = 0
         for batch in batches(items, self._signature_of(job.spec.deployment, self._channel.deadline(None))):
             if batch:
-                self._call("ReplaceItems", pb.ReplaceItemsRequest(job_id=job_id, items=batch))
+                self._call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
                 count += len(batch)
         return count
 
@@ -355,7 +357,7 @@ class Jobs:
             FailedPreconditionError: the job is active.
             UnavailableError: the outputs cannot be deleted now; it is tried again by itself.
         """
-        request = pb.DeleteJobRequest(job_id=job_id, delete_outputs=delete_outputs)
+        request = message(pb.DeleteJobRequest, job_id=job_id, delete_outputs=delete_outputs)
         self._call("DeleteJob", request, repeatable=False)
         if wait:
             for _ in self.deletion(job_id):
@@ -394,7 +396,7 @@ class Jobs:
             FailedPreconditionError: when there is such a job.
             NotFoundError: when there are no such outputs.
         """
-        request = pb.DeleteOrphanRequest(job_id=job_id)
+        request = message(pb.DeleteOrphanRequest, job_id=job_id)
         answer = self._channel.call(JobServiceStub, "DeleteOrphan", request, Deadline(None), repeatable=False)
         return int(answer.deleted_files)
 
@@ -405,11 +407,11 @@ class Jobs:
         return answer
 
     def _get(self, job_id: str, whole: Deadline) -> pb.Job:
-        job: pb.Job = (self._call("GetJob", pb.GetJobRequest(job_id=job_id), whole)).job
+        job: pb.Job = (self._call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
         return job
 
     def _output(self, job_id: str, item_id: str, whole: Deadline) -> Iterator[bytes]:
-        request = pb.GetItemOutputRequest(job_id=job_id, item_id=item_id)
+        request = message(pb.GetItemOutputRequest, job_id=job_id, item_id=item_id)
         for answer in self._channel.stream(JobServiceStub, "GetItemOutput", request, whole):
             yield answer.chunk
 
@@ -429,7 +431,7 @@ class Jobs:
     def _fetch_manifest(self, job_id: str, folder: Path, whole: Deadline) -> Path:
         folders.claim(folder, job_id)
         path, patience = folder / MANIFEST, self._patience()
-        request = pb.GetManifestRequest(job_id=job_id)
+        request = message(pb.GetManifestRequest, job_id=job_id)
         while True:
             try:
                 with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
