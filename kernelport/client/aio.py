@@ -12,6 +12,7 @@ from kernelport.calling.messages import message
 from kernelport.client.inputs import (
     INLINE_BYTES,
     checked_concurrency,
+    checked_values,
     infer_request,
     only_input,
     recording,

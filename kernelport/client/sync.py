@@ -12,6 +12,7 @@ from kernelport.calling.sync import Channel, as_completed, in_order, in_thread
 from kernelport.client.inputs import (
     INLINE_BYTES,
     checked_concurrency,
+    checked_values,
     infer_request,
     only_input,
     recording,
