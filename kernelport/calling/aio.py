@@ -1,6 +1,7 @@
 """Calls of asyncio. `kernelport.calling.sync` is its counterpart for threads."""
 
 import asyncio
+import gc
 import itertools
 import os
 from collections import deque
@@ -41,9 +42,12 @@ class AsyncChannel:
         calls.polled.add(self)
 
     def is_open(self) -> bool:
-        """Whether it has connections in loops that are not closed. Forgets the others."""
-        self._opened = {loop: opened for loop, opened in self._opened.items() if not loop.is_closed()}
-        return bool(self._opened)
+        """Whether it has connections in loops that are not closed. Ends the others."""
+        kept = {loop: opened for loop, opened in self._opened.items() if not loop.is_closed()}
+        if len(kept) < len(self._opened):
+            self._opened = kept
+            gc.collect()  # a channel whose loop is closed ends only when it is freed, and it refers to itself
+        return bool(kept)
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """When a call that begins now must be over; None for the client's own limit."""

@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_a_limit_of_a_submission_bounds_the_whole(proxy: Proxy) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_limit_of_waiting_bounds_the_whole_outages_included(proxy: Proxy) -> None:
+def test_a_limit_of_waiting_bounds_the_whole_outages_included(proxy: Proxy, tmp_path: Path) -> None:
     with Client(proxy.target, timeout_s=30) as client:
         client.deployments()
         job = client.jobs.submit("identity-onnx", [X])
@@ -89,7 +90,7 @@ def test_a_limit_of_waiting_bounds_the_whole_outages_included(proxy: Proxy) -> N
         proxy.close()
         for call in (
             lambda: client.jobs.wait(job.id, timeout_s=0.5),
-            lambda: client.jobs.fetch(job.id, item, "nowhere-to-be-written", timeout_s=0.5),
+            lambda: client.jobs.fetch(job.id, item, tmp_path, timeout_s=0.5),
         ):
             began = time.monotonic()
             with pytest.raises(DeadlineExceededError, match=re.escape("within 0.5 s")):
