@@ -23,6 +23,7 @@ _REFUSED = re.compile(
     r"failed to connect to all addresses.*: (ipv[46]:)?(?P<address>\S+): "
     r"(Failed to connect to remote host: )?(?P<reason>.+)"
 )
+_TOO_LARGE = "message larger than max"
 # Of an object, as in `<_io.BytesIO object at 0x7f52>`.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 
@@ -212,7 +213,9 @@ def from_call(call: grpc.RpcError) -> KernelPortError:
 
 
 def _of_connection(details: str) -> str:
-    """gRPC's words, or shorter ones where nobody listens."""
+    """gRPC's words, or others that help: where nobody listens, and over a message that is too large."""
+    if _TOO_LARGE in details:
+        return f"{details}: the front door takes as much as KERNELPORT_MAX_MESSAGE_BYTES says there"
     refused = _REFUSED.match(details)
     if refused is None:
         return details
