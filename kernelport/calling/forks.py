@@ -7,7 +7,6 @@ it keeps a thread that it does not park: a child that is forked beside an open o
 
 import os
 import threading
-import time
 import weakref
 from types import TracebackType
 from typing import Protocol
@@ -17,8 +16,6 @@ from kernelport.errors import FailedPreconditionError
 
 # What a fork waits for calls in flight at most.
 LONGEST_WAIT_S = 5.0
-# gRPC's own threads tidy up behind a call that has ended.
-_REST_S = 0.05
 
 
 class Polled(Protocol):
@@ -76,8 +73,6 @@ class Calls:
             self._forks += 1
             over = self._changed.wait_for(lambda: not self._inside, LONGEST_WAIT_S)
         polled = [each.is_open() for each in list(self.polled)]
-        if self._used:
-            time.sleep(_REST_S)
         self._will_break = self._used and not (over and FORKS_SUPPORTED and not any(polled))
 
     def _after(self) -> None:
