@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: demo test lint proto format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
+.PHONY: demo test lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows fuzz
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -22,10 +22,15 @@ lint: .venv/installed-lint
 	$(BIN)/mypy
 	cd proto && ../$(BIN)/buf lint
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python scripts/generate_sync.py --check
 
 ## Regenerate the Python code of the .proto files.
 proto: .venv/installed-lint
 	$(BIN)/python proto/generate.py
+
+## Generate the synchronous clients from those of asyncio.
+sync: .venv/installed-lint
+	$(BIN)/python scripts/generate_sync.py
 
 format: .venv/installed-lint
 	$(BIN)/ruff check --fix .

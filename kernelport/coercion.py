@@ -15,7 +15,16 @@ import numpy as np
 from kernelport.errors import FieldViolation, InvalidArgumentError, ResourceExhaustedError
 from kernelport.limits import about
 from kernelport.signature import Signature, TensorSpec, describe
-from kernelport.tensors import MAX_MESSAGE_BYTES, NUMPY_DTYPES, Array, dtype_name, from_array, is_masked, wire_bytes
+from kernelport.tensors import (
+    MAX_MESSAGE_BYTES,
+    NUMPY_DTYPES,
+    Array,
+    as_numpy_reads,
+    dtype_name,
+    from_array,
+    is_masked,
+    wire_bytes,
+)
 from kernelport.v1 import inference_pb2 as pb
 
 _LONGEST_VALUE = 60
@@ -84,6 +93,8 @@ def to_tensors(inputs: Mapping[str, Any]) -> list[pb.Tensor]:
         InvalidArgumentError: when one cannot travel, naming it.
         ResourceExhaustedError: when they are more than a message can have.
     """
+    if unnamed := [name for name in inputs if not isinstance(name, str)]:
+        raise InvalidArgumentError.of([FieldViolation("inputs", f"expected texts as names, got {show(unnamed[0])}")])
     size = wire_bytes({name: value for name, value in inputs.items() if isinstance(value, np.ndarray)})
     if size > MAX_MESSAGE_BYTES:
         raise ResourceExhaustedError(f"inputs: expected at most {MAX_MESSAGE_BYTES:,} bytes in a message, got {size:,}")
@@ -122,6 +133,7 @@ def array_of(spec: TensorSpec, value: Any) -> Array:
     """
     if is_masked(value):
         raise ValueProblem(f"expected {describe(spec)}, got a masked array: fill its gaps, as with `array.filled(0)`")
+    value = as_numpy_reads(value)
     if isinstance(value, np.ndarray) and value.dtype.newbyteorder("=") in _declared_dtypes(spec):
         array = value
     elif isinstance(value, str) and spec.dtype == pb.U8:

@@ -22,6 +22,7 @@ _REFUSED = re.compile(
     r"failed to connect to all addresses.*: (ipv[46]:)?(?P<address>\S+): "
     r"(Failed to connect to remote host: )?(?P<reason>.+)"
 )
+_TOO_LARGE = "message larger than max"
 # Of an object, as in `<_io.BytesIO object at 0x7f52>`.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 
@@ -41,18 +42,34 @@ class KernelPortError(Exception):
         message: for a person; names what was expected. What is no Unicode text in it, or in the violations, is escaped.
         violations: the fields at fault (BadRequest).
         retry_after_s: seconds after which trying again makes sense (RetryInfo).
+        reason: the situation, in a word of the contract (ErrorInfo); by default, the class's.
+
+    Attributes:
+        request_id: of the request that the caller gave one; empty when it has none.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
-    reason: ClassVar[str] = "INTERNAL"
+    reason: str = "INTERNAL"
 
     def __init__(
-        self, message: str, *, violations: Iterable[FieldViolation] = (), retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        violations: Iterable[FieldViolation] = (),
+        retry_after_s: float | None = None,
+        reason: str = "",
     ) -> None:
         self.message = as_unicode(message)
         super().__init__(self.message)
         self.violations = tuple(FieldViolation(as_unicode(v.field), as_unicode(v.description)) for v in violations)
         self.retry_after_s = retry_after_s
+        self.reason = reason or type(self).reason
+        self.request_id = ""
+
+    @property
+    def field(self) -> str | None:
+        """The path of the first field at fault; None when the error is about no field."""
+        return self.violations[0].field if self.violations else None
 
     @classmethod
     def of(cls, violations: Iterable[FieldViolation]) -> Self:
@@ -169,17 +186,20 @@ def from_status(status: status_pb2.Status) -> KernelPortError:
     """The error that `to_status` was given; an unknown code becomes an InternalError that says so."""
     code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
     violations: list[FieldViolation] = []
-    retry_after_s = None
+    retry_after_s, reason = None, ""
     for detail in status.details:
         bad_request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        info = error_details_pb2.ErrorInfo()
         if detail.Unpack(bad_request):
             violations += [FieldViolation(v.field, v.description) for v in bad_request.field_violations]
         elif detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
+        elif detail.Unpack(info) and info.domain == ERROR_DOMAIN:
+            reason = info.reason
     error = _BY_CODE.get(code)
     if error is None:
         return InternalError(f"{code.name}: {status.message}")
-    return error(status.message, violations=violations, retry_after_s=retry_after_s)
+    return error(status.message, violations=violations, retry_after_s=retry_after_s, reason=reason)
 
 
 def from_call(call: grpc.RpcError) -> KernelPortError:
@@ -192,7 +212,9 @@ def from_call(call: grpc.RpcError) -> KernelPortError:
 
 
 def _of_connection(details: str) -> str:
-    """gRPC's words, or shorter ones where nobody listens."""
+    """gRPC's words, or others that help: where nobody listens, and over a message that is too large."""
+    if _TOO_LARGE in details:
+        return f"{details}: the front door takes as much as KERNELPORT_MAX_MESSAGE_BYTES says there"
     refused = _REFUSED.match(details)
     if refused is None:
         return details

@@ -3,10 +3,9 @@
 Each tensor is an array of its name. numpy has no type for two of the contract's:
 
 - BF16 is written as float32, which holds every value.
-- STRING is written as numpy's fixed-width bytes (S), where that gives back the same elements and is not too large. An
-  element that ends in a zero byte would lose it, and one long element makes all of them wide: such a tensor NAME
-  becomes two arrays, `NAME.string_bytes` (U8, the elements one after the other) and `NAME.string_lengths` (I64, in the
-  tensor's shape).
+- STRING is bytes of any value and length. numpy's own strings lose zero bytes at their end, and are all as wide as the
+  longest one. So a tensor NAME becomes two arrays: `NAME.bytes` (U8, the elements one after the other) and
+  `NAME.offsets` (I64, where each element ends, in the tensor's shape).
 """
 
 import zipfile
@@ -19,8 +18,7 @@ import numpy as np
 from kernelport.tensors import NUMPY_DTYPES, Array
 from kernelport.v1 import inference_pb2 as pb
 
-_MOST_FIXED_WIDTH_BYTES = 64 * 2**20
-_BYTES, _LENGTHS = ".string_bytes", ".string_lengths"
+_BYTES, _OFFSETS = ".bytes", ".offsets"
 
 
 def write(file: Path | IO[bytes], arrays: Mapping[str, Array]) -> None:
@@ -48,9 +46,9 @@ def read(file: Path | IO[bytes]) -> dict[str, Array]:
         raise
     except Exception as error:  # zipfile, zlib and numpy's own parser raise a dozen kinds on damaged bytes
         raise ValueError(f"expected an .npz file of arrays: {error}") from error
-    for name in [name.removesuffix(_LENGTHS) for name in arrays if name.endswith(_LENGTHS)]:
+    for name in [name.removesuffix(_OFFSETS) for name in arrays if name.endswith(_OFFSETS)]:
         if name + _BYTES in arrays:
-            arrays[name] = _strings(name, arrays.pop(name + _BYTES), arrays.pop(name + _LENGTHS))
+            arrays[name] = _strings(name, arrays.pop(name + _BYTES), arrays.pop(name + _OFFSETS))
     return {name: array.astype(object) if array.dtype.kind == "S" else array for name, array in arrays.items()}
 
 
@@ -80,12 +78,8 @@ def _parts(name: str, array: Array) -> Iterator[tuple[str, Array]]:
     else:
         elements: list[bytes] = array.ravel().tolist()
         lengths = np.fromiter(map(len, elements), np.int64, len(elements))
-        width = int(lengths.max(initial=1))
-        if width * len(elements) <= _MOST_FIXED_WIDTH_BYTES and not any(each.endswith(b"\0") for each in elements):
-            yield name, array.astype(f"S{width}")
-        else:
-            yield name + _BYTES, np.frombuffer(b"".join(elements), np.uint8)
-            yield name + _LENGTHS, lengths.reshape(array.shape)
+        yield name + _BYTES, np.frombuffer(b"".join(elements), np.uint8)
+        yield name + _OFFSETS, np.cumsum(lengths, dtype=np.int64).reshape(array.shape)
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
@@ -94,11 +88,15 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
         return array
 
 
-def _strings(name: str, data: Array, lengths: Array) -> Array:
-    ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    if lengths.size and (lengths.min() < 0 or ends[-1] != data.size):
-        raise ValueError(f"expected lengths of {data.size} bytes in {name}{_LENGTHS}, got others")
+def _strings(name: str, data: Array, offsets: Array) -> Array:
+    ends: list[int] = offsets.ravel().tolist()
+    starts = [0, *ends[:-1]]
+    sound = data.dtype == np.uint8 and offsets.dtype == np.int64 and ([0, *ends])[-1] == data.size
+    if not sound or any(end < start for start, end in zip(starts, ends, strict=False)):
+        raise ValueError(
+            f"expected ascending offsets (I64) into {data.size} bytes (U8) in {name}{_OFFSETS}, got others"
+        )
     whole = data.tobytes()
-    strings = np.empty(lengths.size, dtype=object)
-    strings[:] = [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return strings.reshape(lengths.shape)
+    strings = np.empty(offsets.size, dtype=object)
+    strings[:] = [whole[start:end] for start, end in zip(starts, ends, strict=False)]
+    return strings.reshape(offsets.shape)

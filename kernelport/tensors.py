@@ -60,7 +60,7 @@ def wire_dtype(array: Array) -> pb.DType | None:
     found = WIRE_DTYPES.get(array.dtype)
     if found is not None:
         return found
-    return pb.STRING if array.dtype.kind in "SU" else WIRE_DTYPES.get(array.dtype.newbyteorder("="))
+    return pb.STRING if array.dtype.kind in "SUT" else WIRE_DTYPES.get(array.dtype.newbyteorder("="))
 
 
 def is_masked(value: Any, levels: int = MAX_RANK) -> bool:
@@ -72,6 +72,24 @@ def is_masked(value: Any, levels: int = MAX_RANK) -> bool:
     if any(issubclass(part, np.ma.MaskedArray) for part in parts):
         return True
     return any(issubclass(part, (list, tuple)) for part in parts) and any(is_masked(part, levels - 1) for part in value)
+
+
+def as_numpy_reads(value: Any) -> Any:
+    """A value that numpy makes an array of: a tensor of torch without its gradient, in the memory of the CPU, bfloat16
+    as float32, which holds each; what has no other way than DLPack by that. All else stays as it is.
+
+    Raises:
+        ValueError: when a tensor has no such array, as one without memory.
+    """
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
+        return value
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+        return value if hasattr(value, "__array__") else np.from_dlpack(value)
+    except (TypeError, RuntimeError, BufferError, NotImplementedError) as error:
+        raise ValueError(f"expected a dense tensor, got one that numpy cannot read: {error}") from error
 
 
 def from_array(name: str, array: Any) -> pb.Tensor:
@@ -113,8 +131,8 @@ def wire_bytes(arrays: Mapping[str, Array]) -> int:
     """The bytes that a message of named arrays has at most, without making it: its data, and a few dozen a tensor."""
     total = _MESSAGE_OVERHEAD
     for name, array in arrays.items():
-        size = _text_bytes(array) if array.dtype.kind in "SUO" else array.nbytes
-        total += size + len(name.encode()) + _DIMENSION_OVERHEAD * array.ndim + _TENSOR_OVERHEAD
+        size = _text_bytes(array) if array.dtype.kind in "SUTO" else array.nbytes
+        total += size + len(name.encode(errors="surrogatepass")) + _DIMENSION_OVERHEAD * array.ndim + _TENSOR_OVERHEAD
     return total
 
 
@@ -211,9 +229,9 @@ def _text_bytes(array: Array) -> int:
 def _plain_array(name: str, given: Any) -> Array:
     if is_masked(given):
         raise TypeError(f"tensor {name!r}: a masked array cannot travel: fill its gaps, as with `array.filled(0)`")
-    array = np.asarray(given)
+    array = np.asarray(as_numpy_reads(given))
     # numpy's own strings end before their trailing zero bytes
-    return np.array(given, dtype=object) if array.dtype.kind in "SU" else array
+    return np.array(given, dtype=object) if array.dtype.kind in "SUT" else array
 
 
 def _element_bytes(name: str, element: object) -> bytes:

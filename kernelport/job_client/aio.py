@@ -1,16 +1,18 @@
-"""Bulk jobs for asyncio."""
+"""Bulk jobs. The synchronous client of them is generated from this file: `make sync`."""
 
-import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import grpc
-
-from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError, from_call, translated
+from kernelport.calling.aio import AsyncBegun, AsyncChannel, pause
+from kernelport.calling.limits import Deadline
+from kernelport.calling.messages import message, unix_us
+from kernelport.calling.messages import path as path_of
+from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.job_client import fetching, folders
 from kernelport.job_client.messages import (
     GIVE_UP_S,
@@ -18,6 +20,7 @@ from kernelport.job_client.messages import (
     PAGE_SIZE,
     STREAM_S,
     Additions,
+    AsyncItems,
     ItemLike,
     Patience,
     async_batches,
@@ -29,37 +32,45 @@ from kernelport.job_client.messages import (
     is_over,
     job_spec,
     sealing,
-    unix_us,
 )
 from kernelport.jobs.enums import item_states, job_states
 from kernelport.jobs.naming import MANIFEST, SUMMARY
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
-from kernelport.v1 import job_pb2_grpc
+from kernelport.v1.job_pb2_grpc import JobServiceStub
 
 _Items = list[pb.NewItem]
 
 
-class AsyncJobs:
-    """The same as `Jobs` for asyncio: answers are awaited, and iterators are for `async for`."""
+class SignatureOf(Protocol):
+    """Asks the front door what a deployment takes."""
 
-    def __init__(
-        self,
-        channel: grpc.aio.Channel,
-        signature_of: Callable[[str, float | None], Awaitable[Signature]],
-        timeout_s: float | None = None,
-    ) -> None:
+    async def __call__(self, model: str, deadline: Deadline, /) -> Signature: ...
+
+
+class AsyncJobs:
+    """The bulk jobs of a front door; made by a client, and as safe to share.
+
+    The client's time limit is that of each call, and of each portion of what is submitted, fetched or watched. A
+    `timeout_s` given to a method bounds the whole, outages included.
+
+    Attributes:
+        patience_s: seconds for which submitting, watching and fetching go on trying while no front door can be reached,
+            once it has answered this client.
+        on_retry: called with what is in the way and the seconds until the next try.
+    """
+
+    def __init__(self, channel: AsyncChannel, signature_of: SignatureOf) -> None:
         self.patience_s = 300.0
         self.on_retry: Callable[[KernelPortError, float], None] | None = None
         self._answered = False
-        self._stub: Any = job_pb2_grpc.JobServiceStub(channel)
+        self._channel = channel
         self._signature_of = signature_of
-        self._timeout_s = timeout_s
 
     async def submit(
         self,
         deployment: str,
-        items: Iterable[ItemLike] | AsyncIterator[ItemLike],
+        items: AsyncItems,
         *,
         shared: Mapping[str, Any] | None = None,
         output_format: str = "",
@@ -71,9 +82,34 @@ class AsyncJobs:
         delete_outputs: bool = False,
         request_id: str = "",
         on_existing: Callable[[pb.Job], None] | None = None,
+        timeout_s: float | None = None,
     ) -> pb.Job:
-        """Makes a job of items, which may come asynchronously; see `Jobs.submit`."""
-        signature = await self._signature_of(deployment, self._timeout_s)
+        """Makes a job of items and seals it. Holds at most about 32 MiB of the items at a time, however many they are.
+
+        Args:
+            deployment: the deployment's name.
+            items: each a text, a mapping of inputs, or a tuple of an id and one of these. Items without an id get
+                their number, from 000001.
+            shared: inputs that are the same for every item.
+            output_format: wav, flac, ogg, mp3 or npz; empty for what suits the deployment.
+            priority: the job's share among the jobs of the deployment, 1 to 10000; 0 stands for 100.
+            deadline: when the job expires.
+            metadata: notes that are kept with the job.
+            webhook: who is told of the job by HTTP.
+            retention_s: seconds for which the job is kept after it is over; 0 for the server's default.
+            delete_outputs: whether the outputs go with it.
+            request_id: makes the call safe to repeat, with the same arguments: a job that is there is gone on with.
+            on_existing: called with a job that is there, before its items are compared.
+            timeout_s: seconds until the job must have all of its items.
+
+        Raises:
+            InvalidArgumentError: when an item or argument is not as expected. A job that has some of its items by then
+                is cancelled, unless it has a request id to go on with.
+            AlreadyExistsError: the request id was used with other arguments or items.
+            FailedPreconditionError: the job of the request id was stopped before all of its items had come.
+        """
+        whole = Deadline(timeout_s)
+        signature = await self._signature_of(deployment, self._portion(whole))
         spec = job_spec(
             deployment,
             signature,
@@ -89,39 +125,36 @@ class AsyncJobs:
         coming = async_batches(items, signature)
         first = await anext(coming)
         second = await anext(coming, None)
-        request = pb.SubmitJobRequest(request_id=request_id or secrets.token_hex(16), spec=spec)
+        request = message(pb.SubmitJobRequest, request_id=request_id or secrets.token_hex(16), spec=spec)
         fits = fits_one_call(spec, first)
         request.open = second is not None or not fits
         request.items.extend(first if fits else [])
-        with translated():
-            answer = await self._stub.SubmitJob(request, timeout=self._timeout_s)
-        self._answered = True
+        answer = await self._call("SubmitJob", request, whole)
         job: pb.Job = answer.job
         if answer.existed and on_existing is not None:
             on_existing(job)
         if not request.open:
             return job
         try:
-            return await self._add(job, [first, second or []], coming)
-        except BaseException:
+            return await self._add(job, [first, second or []], coming, whole)
+        except BaseException as error:
             if not request_id:
-                with contextlib.suppress(grpc.RpcError):  # the error that led here says more
-                    await self._stub.CancelJob(given_up(job), timeout=GIVE_UP_S)
+                with contextlib.suppress(KernelPortError):  # the error that led here says more
+                    await self._channel.call(JobServiceStub, "CancelJob", given_up(job), Deadline(GIVE_UP_S))
+            elif isinstance(error, KernelPortError):
+                error.request_id = request_id
             raise
 
     async def get(self, job_id: str) -> pb.Job:
         """One job."""
-        with translated():
-            job: pb.Job = (await self._stub.GetJob(pb.GetJobRequest(job_id=job_id), timeout=self._timeout_s)).job
-        self._answered = True
+        job: pb.Job = (await self._call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
         return job
 
     async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
-        """Jobs, newest first; see `Jobs.list`."""
-        request = pb.ListJobsRequest(deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
+        """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
+        request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
-            with translated():
-                page = await self._stub.ListJobs(request, timeout=self._timeout_s)
+            page = await self._call("ListJobs", request)
             for job in page.jobs:
                 yield job
             request.page_token = page.next_page_token
@@ -129,57 +162,87 @@ class AsyncJobs:
                 return
 
     async def watch(
-        self, job_id: str, *, cursor: int = 0, items: bool = False, interval_s: float = 0.0
+        self,
+        job_id: str,
+        *,
+        cursor: int = 0,
+        items: bool = False,
+        interval_s: float = 0.0,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[pb.WatchJobResponse]:
-        """Tells how a job stands, now and whenever that changes, until it is over; see `Jobs.watch`."""
-        patience = self._patience()
-        request = pb.WatchJobRequest(job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
+        """Tells how a job stands, now and whenever that changes, until it is over. Goes on by itself from where it was
+        when the connection breaks.
+
+        Args:
+            cursor: of the last event seen, to go on after it.
+            items: whether the events tell of the items that are done, too; each once from cursor 0 on.
+            interval_s: the least time between two events, in seconds; 0 for the server's default.
+            timeout_s: seconds until the job must be over.
+        """
+        whole, patience = Deadline(timeout_s), self._patience()
+        request = message(pb.WatchJobRequest, job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
         while True:
             over = False
-            call = self._stub.WatchJob(request, timeout=STREAM_S)
+            events = self._channel.stream(JobServiceStub, "WatchJob", request, whole.portion(STREAM_S))
             try:
-                async for event in call:
-                    self._answered = True
-                    patience = self._patience()
-                    request.cursor = event.cursor
-                    yield event
-                    over = is_over(event.job)
+                async with contextlib.aclosing(events):
+                    async for event in events:
+                        self._answered = True
+                        patience = self._patience()
+                        request.cursor = event.cursor
+                        yield event
+                        over = is_over(event.job)
                 ended: KernelPortError = UnavailableError("the front door ended the stream")
-            except grpc.RpcError as error:
-                ended = from_call(error)
-            finally:
-                call.cancel()
+            except KernelPortError as error:
+                ended = error
             if over:
                 return
-            await self._pause(patience, ended)
+            await self._pause(patience, ended, whole)
 
-    async def finished_items(self, job_id: str, *, cursor: int = 0) -> AsyncIterator[pb.Item]:
+    async def finished_items(
+        self, job_id: str, *, cursor: int = 0, timeout_s: float | None = None
+    ) -> AsyncIterator[pb.Item]:
         """Every item as it is done, in that order, until the job is over."""
-        async for event in self.watch(job_id, cursor=cursor, items=True):
+        async for event in self.watch(job_id, cursor=cursor, items=True, timeout_s=timeout_s):
             for item in event.items:
                 yield item
 
-    async def wait(self, job_id: str) -> pb.Job:
-        """The job when it is over."""
-        async for event in self.watch(job_id):
+    async def wait(
+        self,
+        job_id: str,
+        *,
+        timeout_s: float | None = None,
+        on_progress: Callable[[pb.Job], None] | None = None,
+    ) -> pb.Job:
+        """The job when it is over.
+
+        Args:
+            timeout_s: seconds until DeadlineExceededError; the job goes on.
+            on_progress: called with the job as it stands, now and whenever that changes.
+        """
+        async for event in self.watch(job_id, timeout_s=timeout_s):
             job = event.job
+            if on_progress is not None:
+                on_progress(job)
         return job
 
     async def items(
         self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
     ) -> AsyncIterator[pb.Item]:
-        """A job's items in the order of submission; see `Jobs.items`."""
+        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`.
+
+        Args:
+            inputs: whether they come with what they were submitted with.
+        """
         wanted = item_states(states)
-        request = pb.ListItemsRequest(job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
+        request = message(pb.ListItemsRequest, job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
         patience = self._patience()
         while True:
             try:
-                with translated():
-                    page = await self._stub.ListItems(request, timeout=self._timeout_s)
+                page = await self._call("ListItems", request)
             except KernelPortError as error:
-                await self._pause(patience, error)
+                await self._pause(patience, error, Deadline(None))
                 continue
-            self._answered = True
             patience = self._patience()
             for item in page.items:
                 yield item
@@ -187,84 +250,130 @@ class AsyncJobs:
             if not request.page_token:
                 return
 
-    async def output(self, job_id: str, item_id: str) -> AsyncIterator[bytes]:
+    async def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
         """The file that an item became, in pieces."""
-        request = pb.GetItemOutputRequest(job_id=job_id, item_id=item_id)
-        with translated():
-            async for answer in self._stub.GetItemOutput(request):
-                yield answer.chunk
+        async for chunk in self._output(job_id, item_id, Deadline(timeout_s)):
+            yield chunk
 
-    async def fetch(self, job_id: str, item: pb.Item, folder: Path) -> Path:
-        """The output of an item that succeeded as a file in a folder; see `Jobs.fetch`."""
-        folders.claim(folder, job_id)
-        patience = self._patience()
-        while True:
-            try:
-                with fetching.Target(item, folder) as target:
-                    if not target.is_there():
-                        async for chunk in self.output(job_id, item.id):
-                            target.write(chunk)
-                return target.path
-            except KernelPortError as error:
-                await self._pause(patience, error)
+    async def fetch(
+        self, job_id: str, item: pb.Item, folder: str | PathLike[str], *, timeout_s: float | None = None
+    ) -> Path:
+        """The output of an item that succeeded as a file in a folder, under the name that the job gave it. A file that
+        is there already and has the right hash stays.
 
-    async def fetch_manifest(self, job_id: str, folder: Path) -> Path:
-        """The manifest of a job that is over, as the server wrote it; see `Jobs.fetch_manifest`."""
-        folders.claim(folder, job_id)
-        path, patience = folder / MANIFEST, self._patience()
-        while True:
-            try:
-                with translated(), fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
-                    async for answer in self._stub.GetManifest(pb.GetManifestRequest(job_id=job_id)):
-                        summary.write(answer.summary)
-                        manifest.write(answer.chunk)
-                return path
-            except KernelPortError as error:
-                await self._pause(patience, error)
+        Args:
+            timeout_s: seconds until the file must be there.
+
+        Raises:
+            FileExistsError: when the folder holds outputs of another job.
+            InternalError: when what came is not what the job made.
+        """
+        return await self._fetch(job_id, item, path_of("folder", folder), Deadline(timeout_s))
+
+    async def fetch_all(
+        self,
+        job_id: str,
+        folder: str | PathLike[str],
+        *,
+        timeout_s: float | None = None,
+        on_fetched: Callable[[pb.Item, Path], None] | None = None,
+    ) -> Sequence[Path]:
+        """The outputs of all items that have succeeded, as files in a folder, and the manifest of a job that is over.
+
+        Args:
+            timeout_s: seconds until the files must be there.
+            on_fetched: called with each item and its file.
+
+        Returns:
+            The files of items, in the order of submission.
+
+        Raises:
+            FileExistsError: when the folder holds outputs of another job.
+            InternalError: when what came is not what the job made.
+        """
+        whole, folder, paths = Deadline(timeout_s), path_of("folder", folder), []
+        async for item in self.items(job_id, [pb.ITEM_STATE_SUCCEEDED]):
+            path = await self._fetch(job_id, item, folder, whole)
+            paths.append(path)
+            if on_fetched is not None:
+                on_fetched(item, path)
+        if is_over(await self._get(job_id, whole)):
+            await self._fetch_manifest(job_id, folder, whole)
+        return paths
+
+    async def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
+        """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
+
+        Raises:
+            FailedPreconditionError: while the job is active.
+            FileExistsError: when the folder holds outputs of another job.
+            NotFoundError: when there is no such job, or the manifest could not be written.
+        """
+        return await self._fetch_manifest(job_id, path_of("folder", folder), Deadline(timeout_s))
 
     async def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job."""
-        request = pb.CancelJobRequest(job_id=job_id, reason=reason)
-        with translated():
-            job: pb.Job = (await self._stub.CancelJob(request, timeout=self._timeout_s)).job
-            return job
+        request = message(pb.CancelJobRequest, job_id=job_id, reason=reason)
+        job: pb.Job = (await self._call("CancelJob", request)).job
+        return job
 
     async def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
         """Runs what failed, was cancelled or expired; what succeeded stays."""
-        request = pb.ResumeJobRequest(job_id=job_id, deadline_unix_us=unix_us(deadline))
-        with translated():
-            job: pb.Job = (await self._stub.ResumeJob(request, timeout=self._timeout_s)).job
-            return job
+        request = message(pb.ResumeJobRequest, job_id=job_id, deadline_unix_us=unix_us("deadline", deadline))
+        job: pb.Job = (await self._call("ResumeJob", request, repeatable=False)).job
+        return job
 
     async def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
-        """Gives items of a job that is over other inputs; see `Jobs.replace_items`."""
+        """Gives items of a job that is over other inputs, for `resume` to run.
+
+        Args:
+            items: as `submit` takes them, each with its id in the job and with all inputs that are not shared. They go
+                in messages of about 1 MiB: of what is refused, items of earlier messages are replaced already.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            FailedPreconditionError: the job is not over, or an item has succeeded.
+            InvalidArgumentError: an item is not what the deployment declares.
+            NotFoundError: the job has no item of an id.
+        """
         job = await self.get(job_id)
         count = 0
-        for batch in batches(items, await self._signature_of(job.spec.deployment, self._timeout_s)):
+        for batch in batches(items, await self._signature_of(job.spec.deployment, self._channel.deadline(None))):
             if batch:
-                with translated():
-                    request = pb.ReplaceItemsRequest(job_id=job_id, items=batch)
-                    await self._stub.ReplaceItems(request, timeout=self._timeout_s)
+                await self._call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
                 count += len(batch)
         return count
 
     async def seal(self, job_id: str) -> pb.Job:
-        """Lets a job take no further items; see `Jobs.seal`."""
-        with translated():
-            job: pb.Job = (await self._stub.AddItems([sealing(job_id)], timeout=self._timeout_s)).job
-            return job
+        """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is."""
+        call = self._channel.begin(JobServiceStub, "AddItems", [sealing(job_id)], self._channel.deadline(None))
+        job: pb.Job = (await call.result()).job
+        return job
 
     async def delete(self, job_id: str, *, delete_outputs: bool = False, wait: bool = True) -> None:
-        """Forgets a job that is over, and deletes its outputs if asked to; see `Jobs.delete`."""
-        with translated():
-            request = pb.DeleteJobRequest(job_id=job_id, delete_outputs=delete_outputs)
-            await self._stub.DeleteJob(request, timeout=self._timeout_s)
+        """Forgets a job that is over, and deletes its outputs if asked to.
+
+        Args:
+            wait: whether to return only when the outputs are gone. They go by themselves.
+
+        Raises:
+            FailedPreconditionError: the job is active.
+            UnavailableError: the outputs cannot be deleted now; it is tried again by itself.
+        """
+        request = message(pb.DeleteJobRequest, job_id=job_id, delete_outputs=delete_outputs)
+        await self._call("DeleteJob", request, repeatable=False)
         if wait:
             async for _ in self.deletion(job_id):
                 pass
 
     async def deletion(self, job_id: str) -> AsyncIterator[pb.Job]:
-        """A job that is being deleted, now and then, until it is gone; see `Jobs.deletion`."""
+        """A job that is being deleted, now and then, until it is gone.
+
+        Raises:
+            UnavailableError: its outputs cannot be deleted now; it is tried again by itself.
+        """
         patience, pauses = Patience(self.patience_s), deletion_pauses()
         while True:
             try:
@@ -272,69 +381,132 @@ class AsyncJobs:
             except NotFoundError:
                 return
             except KernelPortError as error:
-                await asyncio.sleep(patience.pause_s(error))
+                await pause(patience.pause_s(error))
                 continue
             patience.succeeded()
             check_deletion(job)
             yield job
-            await asyncio.sleep(next(pauses))
+            await pause(next(pauses))
 
     async def orphans(self) -> AsyncIterator[pb.Orphan]:
-        """Outputs that no job owns any more; see `Jobs.orphans`."""
-        with translated():
-            async for answer in self._stub.ListOrphans(pb.ListOrphansRequest()):
-                yield answer.orphan
+        """Outputs that no job owns any more, as those of jobs that were deleted without them; the oldest first."""
+        request = pb.ListOrphansRequest()
+        async for answer in self._channel.stream(JobServiceStub, "ListOrphans", request, Deadline(None)):
+            yield answer.orphan
 
     async def delete_orphan(self, job_id: str) -> int:
-        """Deletes the outputs that a job has left; see `Jobs.delete_orphan`."""
-        with translated():
-            answer: pb.DeleteOrphanResponse = await self._stub.DeleteOrphan(pb.DeleteOrphanRequest(job_id=job_id))
-            return answer.deleted_files
+        """Deletes the outputs that a job has left; returns how many files those were.
 
-    async def _add(self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items]) -> pb.Job:
+        Raises:
+            FailedPreconditionError: when there is such a job.
+            NotFoundError: when there are no such outputs.
+        """
+        request = message(pb.DeleteOrphanRequest, job_id=job_id)
+        answer = await self._channel.call(JobServiceStub, "DeleteOrphan", request, Deadline(None), repeatable=False)
+        return int(answer.deleted_files)
+
+    async def _call(self, method: str, request: Any, whole: Deadline | None = None, *, repeatable: bool = True) -> Any:
+        deadline = self._portion(whole or Deadline(None))
+        answer = await self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
+        self._answered = True
+        return answer
+
+    async def _get(self, job_id: str, whole: Deadline) -> pb.Job:
+        job: pb.Job = (await self._call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
+        return job
+
+    async def _output(self, job_id: str, item_id: str, whole: Deadline) -> AsyncIterator[bytes]:
+        request = message(pb.GetItemOutputRequest, job_id=job_id, item_id=item_id)
+        async for answer in self._channel.stream(JobServiceStub, "GetItemOutput", request, whole):
+            yield answer.chunk
+
+    async def _fetch(self, job_id: str, item: pb.Item, folder: Path, whole: Deadline) -> Path:
+        folders.claim(folder, job_id)
+        patience = self._patience()
+        while True:
+            try:
+                with fetching.Target(item, folder) as target:
+                    if not target.is_there():
+                        async for chunk in self._output(job_id, item.id, whole):
+                            target.write(chunk)
+                return target.path
+            except KernelPortError as error:
+                await self._pause(patience, error, whole)
+
+    async def _fetch_manifest(self, job_id: str, folder: Path, whole: Deadline) -> Path:
+        folders.claim(folder, job_id)
+        path, patience = folder / MANIFEST, self._patience()
+        request = message(pb.GetManifestRequest, job_id=job_id)
+        while True:
+            try:
+                with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+                    async for answer in self._channel.stream(JobServiceStub, "GetManifest", request, whole):
+                        summary.write(answer.summary)
+                        manifest.write(answer.chunk)
+                return path
+            except KernelPortError as error:
+                await self._pause(patience, error, whole)
+
+    async def _add(
+        self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items], whole: Deadline
+    ) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
         waiting = [request for batch in begun if (request := additions.request(batch)) is not None]
-        sent: asyncio.Task[pb.Job] | None = None
+        sent: tuple[list[pb.AddItemsRequest], AsyncBegun] | None = None
         try:
             async for batch in coming:
+                whole.left_s()
                 if (request := additions.request(batch)) is None:
                     continue
-                await asyncio.sleep(0)  # what is on its way goes on, though `coming` never waits
+                await pause(0)  # what is on its way goes on, though `coming` never waits
                 # The newest waits for one more, or for the seal: the last items and the seal go in one call.
-                if waiting and (sent is None or sent.done() or len(waiting) >= MESSAGES_A_CALL):
+                if waiting and (sent is None or sent[1].done() or len(waiting) >= MESSAGES_A_CALL):
                     if sent is not None:
-                        await sent
-                    sent, waiting = asyncio.create_task(self._added(waiting)), []
+                        await self._added(*sent, whole)
+                    sent, waiting = (waiting, self._begin(waiting, whole)), []
                 waiting.append(request)
             if sent is not None:
-                await sent
+                await self._added(*sent, whole)
         finally:
             if sent is not None:
-                sent.cancel()
-        return await self._added([*waiting, additions.seal()])
+                sent[1].cancel()
+        waiting.append(additions.seal())
+        return await self._added(waiting, self._begin(waiting, whole), whole)
 
-    async def _added(self, requests: Sequence[pb.AddItemsRequest]) -> pb.Job:
+    def _begin(self, requests: Sequence[pb.AddItemsRequest], whole: Deadline) -> AsyncBegun:
+        return self._channel.begin(JobServiceStub, "AddItems", requests, self._portion(whole))
+
+    async def _added(self, requests: Sequence[pb.AddItemsRequest], call: AsyncBegun, whole: Deadline) -> pb.Job:
         """The job once requests have reached it: what the job has already is skipped, so they may be sent again."""
         patience = Patience(self.patience_s)
         while True:
             try:
-                with translated():
-                    job: pb.Job = (await self._stub.AddItems(list(requests))).job
-                    return job
+                job: pb.Job = (await call.result()).job
+                return job
             except KernelPortError as error:
                 # AbortedError: a try that broke off may still be at work.
-                await self._pause(patience, error, also=(AbortedError,))
+                await self._pause(patience, error, whole, also=(AbortedError,))
+            call = self._begin(requests, whole)
+
+    def _portion(self, whole: Deadline) -> Deadline:
+        """When a call that begins now must be over."""
+        return whole.portion(self._channel.timeout_s)
 
     def _patience(self) -> Patience:
         """None before the first answer: the address may be wrong."""
         return Patience(self.patience_s if self._answered else 0.0)
 
     async def _pause(
-        self, patience: Patience, error: KernelPortError, also: Collection[type[KernelPortError]] = ()
+        self,
+        patience: Patience,
+        error: KernelPortError,
+        whole: Deadline,
+        also: Collection[type[KernelPortError]] = (),
     ) -> None:
-        """Waits for the next try; raises the error when there is to be none."""
+        """Waits for the next try; raises the error when there is to be none, or that the time is over."""
+        whole.left_s()
         pause_s = patience.pause_s(error, also)
         if self.on_retry is not None:
             self.on_retry(error, pause_s)
-        await asyncio.sleep(pause_s)
+        await pause(whole.pause_s(pause_s))

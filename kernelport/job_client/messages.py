@@ -4,8 +4,10 @@ import itertools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any, TypeAlias
 
+from kernelport.calling.messages import message, unix_us
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
@@ -20,7 +22,9 @@ from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 
 # A text; inputs by name; an item's id and its inputs; or the message itself.
-ItemLike: TypeAlias = str | Mapping[str, Any] | tuple[str, Mapping[str, Any]] | pb.NewItem
+ItemLike: TypeAlias = str | Mapping[str, Any] | tuple[str, Mapping[str, Any] | str] | pb.NewItem
+Items: TypeAlias = Iterable[ItemLike]
+AsyncItems: TypeAlias = Iterable[ItemLike] | AsyncIterable[ItemLike]
 
 FORMATS = tuple(name.removeprefix("OUTPUT_FORMAT_").lower() for name in pb.OutputFormat.keys()[1:])
 ACTIVE = (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING, pb.JOB_STATE_CANCELLING)
@@ -31,7 +35,7 @@ ONE_CALL_BYTES = 4 * 2**20
 MESSAGES_A_CALL = 16
 # A stream ends and goes on from its cursor after this many seconds, so that a connection that hangs is noticed.
 STREAM_S = 60.0
-GIVE_UP_S = 5.0
+GIVE_UP_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -56,22 +60,21 @@ def job_spec(
     if output_format and output_format not in FORMATS:
         violation = FieldViolation("output_format", f'expected one of {", ".join(FORMATS)}, got "{output_format}"')
         raise InvalidArgumentError.of([violation])
-    return pb.JobSpec(
+    if not isinstance(shared, (Mapping, NoneType)):
+        violation = FieldViolation("shared", f"expected a mapping of inputs by name, got {show(shared)}")
+        raise InvalidArgumentError.of([violation])
+    return message(
+        pb.JobSpec,
         deployment=deployment,
         shared_inputs=to_tensors(coerce(shared or {}, signature)),
         output_format=f"OUTPUT_FORMAT_{output_format.upper() or 'UNSPECIFIED'}",
         priority=priority,
-        deadline_unix_us=unix_us(deadline),
+        deadline_unix_us=unix_us("deadline", deadline),
         metadata=metadata or {},
         webhook=webhook,
         retention_s=retention_s,
         delete_outputs=delete_outputs,
     )
-
-
-def unix_us(time_of: datetime | None) -> int:
-    """Microseconds of Unix time; 0 for None. A time without a zone is local time."""
-    return 0 if time_of is None else round(time_of.timestamp() * 1e6)
 
 
 def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
@@ -89,7 +92,7 @@ def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
     if isinstance(inputs, str):
         inputs = {"text": inputs}
     try:
-        return pb.NewItem(id=item_id, inputs=to_tensors(coerce(inputs, signature)))
+        return message(pb.NewItem, id=item_id, inputs=to_tensors(coerce(inputs, signature)))
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f'item "{item_id}": {error.message}', violations=error.violations) from None
 
@@ -116,7 +119,7 @@ class Batcher:
         return self._items
 
 
-def batches(items: Iterable[ItemLike], signature: Signature) -> Iterator[list[pb.NewItem]]:
+def batches(items: Items, signature: Signature) -> Iterator[list[pb.NewItem]]:
     """Items in lists that make one message each; at least one list, which may be empty.
 
     Raises:
@@ -131,9 +134,7 @@ def batches(items: Iterable[ItemLike], signature: Signature) -> Iterator[list[pb
     yield batcher.rest()
 
 
-async def async_batches(
-    items: Iterable[ItemLike] | AsyncIterator[ItemLike], signature: Signature
-) -> AsyncIterator[list[pb.NewItem]]:
+async def async_batches(items: AsyncItems, signature: Signature) -> AsyncIterator[list[pb.NewItem]]:
     """The same; items may come asynchronously."""
     if not isinstance(items, AsyncIterable):
         for batch in batches(items, signature):

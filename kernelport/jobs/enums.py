@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.v1 import job_pb2 as pb
 
 State = TypeVar("State", bound=int | str)
@@ -44,13 +45,17 @@ class ItemState(StrEnum):
 
 
 def job_states(states: Sequence[pb.JobState | str]) -> list[pb.JobState | str]:
-    """States as messages take them, given as words, or as names or values of the contract's enum."""
-    return [_named("JOB_STATE_", state) for state in states]
+    """States as messages take them, given as words, or as names or values of the contract's enum.
+
+    Raises:
+        InvalidArgumentError: when one is none.
+    """
+    return _known("JOB_STATE_", pb.JobState, states)
 
 
 def item_states(states: Sequence[pb.ItemState | str]) -> list[pb.ItemState | str]:
     """The same for items."""
-    return [_named("ITEM_STATE_", state) for state in states]
+    return _known("ITEM_STATE_", pb.ItemState, states)
 
 
 def word(name: str) -> str:
@@ -65,5 +70,11 @@ def _item_word(state: pb.ItemState) -> str:
     return word(pb.ItemState.Name(state))
 
 
-def _named(prefix: str, state: State) -> State | str:
-    return state if not isinstance(state, str) or state.startswith(prefix) else f"{prefix}{state.upper()}"
+def _known(prefix: str, enum: Any, states: Sequence[State]) -> list[State | str]:
+    given = [states] if isinstance(states, str) else states  # no letters
+    named = [s if not isinstance(s, str) or s.startswith(prefix) else f"{prefix}{s.upper()}" for s in given]
+    for state, name in zip(given, named, strict=True):
+        if isinstance(states, str) or name not in (*enum.keys(), *enum.values()):
+            words = ", ".join(word(each) for each in enum.keys()[1:])
+            raise InvalidArgumentError.of([FieldViolation("states", f"expected a list of {words}; got {state!r}")])
+    return named

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class Proxy:
-    """Passes bytes both ways until it is told to break every connection.
+    """Passes bytes both ways until it is told to break every connection, or to freeze.
 
     Attributes:
         target: host:port to connect to.
@@ -20,6 +20,8 @@ class Proxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._passing = threading.Event()
+        self._passing.set()
         self.target = f"127.0.0.1:{self._server.getsockname()[1]}"
         self.broken = 0
         threading.Thread(target=self._accept, daemon=True).start()
@@ -33,7 +35,12 @@ class Proxy:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def freeze(self) -> None:
+        """Passes nothing any more; the connections stay."""
+        self._passing.clear()
+
     def close(self) -> None:
+        self._passing.set()
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -54,6 +61,7 @@ class Proxy:
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             while data := source.recv(65536):
+                self._passing.wait()
                 sink.sendall(data)
         except OSError:
             pass

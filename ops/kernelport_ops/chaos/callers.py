@@ -148,7 +148,7 @@ async def run(
     dice = random.Random(seed * 1000 + index)  # noqa: S311 - a mixture of calls, not a secret
     numbers = iter(range(index * NUMBERS_A_PROCESS, (index + 1) * NUMBERS_A_PROCESS))
     with out.open("a", buffering=1) as file:
-        async with AsyncClient(target) as client:
+        async with AsyncClient(target, max_retries=0) as client:
             caller = Caller(client, deployment, numbers, dice, large_bytes, file)
             kinds: list[Callable[[], Awaitable[None]]] = [caller.small, caller.large, caller.named, caller.short]
             kinds += [caller.hang_up, caller.small, caller.small, caller.named, caller.long]

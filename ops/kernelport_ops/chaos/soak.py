@@ -75,6 +75,6 @@ async def _send(target: str, requests: int, progress: list[int], tell: Callable[
             if progress[0] % 500 == 0:
                 tell(f"{progress[0]} of {requests} requests")
 
-    async with AsyncClient(target) as client:
+    async with AsyncClient(target, max_retries=0) as client:
         await asyncio.gather(*(keep_calling(client) for _ in range(WIDTH)))
     return wrong

@@ -55,7 +55,7 @@ async def measure(target: str, model: str, rate: float, seconds: float) -> Felt:
         else:
             errors["wrong"] += 1
 
-    async with AsyncClient(target) as client:
+    async with AsyncClient(target, max_retries=0) as client:
         for number in range(WARM_UP_CALLS):
             await call(client, number, 0.0)
         times_s.clear()

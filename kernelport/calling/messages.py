@@ -1,0 +1,79 @@
+"""Builds messages of what callers pass, and names the field that is not as it should be."""
+
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from kernelport.coercion import show
+from kernelport.errors import FieldViolation, InvalidArgumentError
+
+M = TypeVar("M", bound=Message)
+
+_EXPECTED = {
+    FieldDescriptor.CPPTYPE_STRING: "Unicode text",
+    FieldDescriptor.CPPTYPE_BOOL: "True or False",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_FLOAT: "a number",
+    FieldDescriptor.CPPTYPE_INT32: "a whole number of 32 bits",
+    FieldDescriptor.CPPTYPE_UINT32: "a whole number of 32 bits from 0",
+    FieldDescriptor.CPPTYPE_INT64: "a whole number of 64 bits",
+    FieldDescriptor.CPPTYPE_UINT64: "a whole number of 64 bits from 0",
+}
+# What protobuf raises over a value of another type, or out of range.
+_REFUSED = (TypeError, ValueError, AttributeError)
+
+
+def message(kind: type[M], **fields: Any) -> M:
+    """A message of fields; None is one that is not given.
+
+    Raises:
+        InvalidArgumentError: when a value is not what its field takes, naming the field.
+    """
+    try:
+        return kind(**fields)
+    except _REFUSED:
+        for name, value in fields.items():
+            _check(kind, name, value)
+        raise
+
+
+def unix_us(field: str, time_of: datetime | None) -> int:
+    """Microseconds of Unix time; 0 for None. A time without a zone is local time.
+
+    Raises:
+        InvalidArgumentError: when it is no time.
+    """
+    if time_of is None:
+        return 0
+    if not isinstance(time_of, datetime):
+        raise InvalidArgumentError.of([FieldViolation(field, f"expected a datetime, got {show(time_of)}")])
+    return round(time_of.timestamp() * 1e6)
+
+
+def path(field: str, given: str | PathLike[str]) -> Path:
+    """A path.
+
+    Raises:
+        InvalidArgumentError: when it is none.
+    """
+    if not isinstance(given, (str, PathLike)):
+        raise InvalidArgumentError.of([FieldViolation(field, f"expected a path as str or Path, got {show(given)}")])
+    return Path(given)
+
+
+def _check(kind: type[Message], name: str, value: Any) -> None:
+    try:
+        kind(**{name: value})
+    except _REFUSED:
+        field = kind.DESCRIPTOR.fields_by_name[name]
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            expected = "a mapping of texts"
+        elif field.message_type is not None:
+            expected = f"a {field.message_type.name}"
+        else:
+            expected = "bytes" if field.type == FieldDescriptor.TYPE_BYTES else _EXPECTED[field.cpp_type]
+        raise InvalidArgumentError.of([FieldViolation(name, f"expected {expected}, got {show(value)}")]) from None

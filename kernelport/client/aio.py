@@ -1,0 +1,278 @@
+"""The client of a front door. The synchronous one is generated from this file: `make sync`."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from os import PathLike
+from types import TracebackType
+from typing import IO, Any, Protocol, Self
+
+from kernelport.calling.aio import AsyncChannel, as_completed, in_order, in_thread
+from kernelport.calling.limits import MAX_RETRIES, Deadline
+from kernelport.calling.messages import message
+from kernelport.client.inputs import (
+    INLINE_BYTES,
+    checked_concurrency,
+    checked_values,
+    infer_request,
+    only_input,
+    recording,
+    size,
+    spoken,
+)
+from kernelport.client.results import InferResult, Speech
+from kernelport.coercion import are_arrays, coerce
+from kernelport.errors import InvalidArgumentError, KernelPortError
+from kernelport.job_client.aio import AsyncJobs
+from kernelport.settings import DEFAULT_LISTEN
+from kernelport.signature import Signature
+from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, voice_pb2
+from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
+from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
+from kernelport.v1.inference_pb2_grpc import InferenceServiceStub
+from kernelport.v1.voice_pb2_grpc import VoiceServiceStub
+
+
+class _Run(Protocol):
+    """Runs one request of many."""
+
+    async def __call__(self, inputs: Any, /) -> InferResult: ...
+
+
+class AsyncClient:
+    """A client of one front door. It may be made anywhere, at import, too, and shared between threads, event loops and
+    processes that are forked later: each process, and each event loop, gets a connection of its own at its first call.
+
+    Every call raises a KernelPortError of the class that says what went wrong: InvalidArgumentError, NotFoundError,
+    UnavailableError, ResourceExhaustedError, DeadlineExceededError or InternalError; once the client is closed,
+    FailedPreconditionError.
+
+    A time limit, `timeout_s`, is one of seconds everywhere: None stands for the client's, infinity for none, and 0 or
+    less is a DeadlineExceededError at once.
+
+    Attributes:
+        jobs: bulk jobs.
+
+    Args:
+        target: host:port of a front door.
+        timeout_s: the limit of each call that has none of its own; None leaves it to the deployment.
+        max_retries: how often a call that is safe to repeat is tried again, within its time limit, when no front door
+            can be reached or it asks to come back later.
+
+    Raises:
+        InvalidArgumentError: when one of these is not as it should be.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_LISTEN,
+        *,
+        timeout_s: float | None = None,
+        max_retries: int = MAX_RETRIES,
+    ) -> None:
+        self._channel = AsyncChannel(target, timeout_s, max_retries)
+        self._signatures: dict[str, Signature] = {}
+        self.jobs = AsyncJobs(self._channel, self._fetch_signature)
+
+    async def infer(
+        self, model: str, inputs: Any, *, timeout_s: float | None = None, request_id: str = ""
+    ) -> InferResult:
+        """Runs one request.
+
+        Arrays travel as they are. Numbers, texts, lists and arrays of other dtypes than the deployment declares become
+        what it declares where nothing is lost; the client asks for the signature when it needs it first.
+
+        Args:
+            model: the deployment's name.
+            inputs: by name, anything numpy makes an array of; None for one that is not given. A single value, such as a
+                text or a list, is for the one input that the model asks for.
+            timeout_s: seconds until DeadlineExceededError.
+            request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
+        """
+        deadline = self._channel.deadline(timeout_s)
+        if not isinstance(inputs, Mapping):
+            inputs = only_input(inputs, await self._signature(model, deadline))
+        signature = self._signatures.get(model) if are_arrays(inputs) else await self._signature(model, deadline)
+        try:
+            arrays = inputs if signature is None else coerce(inputs, signature)
+            return await self._infer(model, arrays, deadline, request_id)
+        except InvalidArgumentError as error:  # the signature may have changed
+            if signature is None and not _is_about_dtypes(error):
+                raise
+            fresh = await self._fetch_signature(model, deadline)
+            if fresh == signature:
+                raise
+        return await self._infer(model, coerce(inputs, fresh), deadline, request_id)
+
+    async def speak(
+        self, model: str, text: str, *, timeout_s: float | None = None, request_id: str = "", **inputs: Any
+    ) -> Speech:
+        """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`."""
+        result = await self.infer(model, spoken(text, inputs), timeout_s=timeout_s, request_id=request_id)
+        return Speech.of(result)
+
+    async def map(
+        self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
+    ) -> AsyncIterator[InferResult]:
+        """Runs many requests, so many at a time, and gives their results in the order of the inputs.
+
+        Args:
+            inputs: of each request, as `infer` takes them; read as results are taken, so there may be any number.
+            concurrency: how many requests are on their way at a time, at most.
+            timeout_s: the limit of each request.
+
+        Raises:
+            KernelPortError: of the first request that fails; those on their way are given up.
+        """
+        run = self._run(model, timeout_s)
+        async with contextlib.aclosing(
+            in_order(run, checked_values(inputs), checked_concurrency(concurrency))
+        ) as results:
+            async for result in results:
+                yield result
+
+    async def map_unordered(
+        self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
+    ) -> AsyncIterator[tuple[int, InferResult]]:
+        """The same as results come: each with the index of its inputs, from 0."""
+        run = self._run(model, timeout_s)
+        async with contextlib.aclosing(
+            as_completed(run, checked_values(inputs), checked_concurrency(concurrency))
+        ) as results:
+            async for index, result in results:
+                yield index, result
+
+    async def deployments(self) -> list[deployment_pb2.Deployment]:
+        """Every deployment, sorted by name."""
+        request = deployment_pb2.ListDeploymentsRequest()
+        return list((await self._call(DeploymentServiceStub, "ListDeployments", request)).deployments)
+
+    async def deployment(self, name: str) -> deployment_pb2.Deployment:
+        """One deployment, with its state, signature and policy."""
+        return await self._deployment(name, self._channel.deadline(None))
+
+    async def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
+        """The dead letters of a deployment, oldest first, without their requests."""
+        request = message(dead_letter_pb2.ListDeadLettersRequest, deployment=deployment)
+        return list((await self._call(DeadLetterServiceStub, "ListDeadLetters", request)).dead_letters)
+
+    async def dead_letter(self, deployment: str, letter_id: str) -> dead_letter_pb2.DeadLetter:
+        """One dead letter, with its request."""
+        request = message(dead_letter_pb2.GetDeadLetterRequest, deployment=deployment, id=letter_id)
+        letter: dead_letter_pb2.DeadLetter = (
+            await self._call(DeadLetterServiceStub, "GetDeadLetter", request)
+        ).dead_letter
+        return letter
+
+    async def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
+        """Runs a dead letter again, and removes it when it succeeds."""
+        request = message(dead_letter_pb2.ReplayDeadLetterRequest, deployment=deployment, id=letter_id)
+        answer = await self._call(DeadLetterServiceStub, "ReplayDeadLetter", request, repeatable=False)
+        return InferResult.of(inference_pb2.InferResponse.FromString(answer.response))
+
+    async def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
+        """Removes a dead letter; False when there was none of that id."""
+        request = message(dead_letter_pb2.PurgeDeadLetterRequest, deployment=deployment, id=letter_id)
+        answer = await self._call(DeadLetterServiceStub, "PurgeDeadLetter", request, repeatable=False)
+        return bool(answer.removed)
+
+    async def add_voice(
+        self,
+        name: str,
+        audio: bytes | str | PathLike[str] | IO[bytes] | Speech,
+        *,
+        consent: str,
+        owner: str,
+        transcript: str = "",
+    ) -> voice_pb2.Voice:
+        """Registers a voice.
+
+        Args:
+            audio: a WAV, FLAC, OGG or MP3 file: its path, the file itself opened, or its bytes; or speech.
+            consent: how and when the speaker agreed.
+            owner: who answers for it.
+            transcript: what the recording says; without it workers transcribe it.
+
+        Raises:
+            InvalidArgumentError: when it is no such file, or a field is not as it should be.
+            OSError: when the file cannot be read.
+        """
+        request = message(
+            voice_pb2.AddVoiceRequest,
+            name=name,
+            audio=await in_thread(recording, audio),
+            transcript=transcript,
+            consent=consent,
+            owner=owner,
+        )
+        voice: voice_pb2.Voice = (await self._call(VoiceServiceStub, "AddVoice", request, repeatable=False)).voice
+        return voice
+
+    async def voices(self) -> list[voice_pb2.Voice]:
+        """Every registered voice, sorted by name."""
+        return list((await self._call(VoiceServiceStub, "ListVoices", voice_pb2.ListVoicesRequest())).voices)
+
+    async def voice(self, name: str) -> voice_pb2.Voice:
+        """One registered voice."""
+        request = message(voice_pb2.GetVoiceRequest, name=name)
+        voice: voice_pb2.Voice = (await self._call(VoiceServiceStub, "GetVoice", request)).voice
+        return voice
+
+    async def delete_voice(self, name: str) -> bool:
+        """Deletes a voice and its recording; False when there was none of that name."""
+        request = message(voice_pb2.DeleteVoiceRequest, name=name)
+        return bool((await self._call(VoiceServiceStub, "DeleteVoice", request, repeatable=False)).removed)
+
+    async def close(self) -> None:
+        """Closes the connections; calls in flight are cancelled. Again, it does nothing."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _run(self, model: str, timeout_s: float | None) -> "_Run":
+        async def run(inputs: Any) -> InferResult:
+            return await self.infer(model, inputs, timeout_s=timeout_s)
+
+        return run
+
+    async def _infer(self, model: str, inputs: Mapping[str, Any], deadline: Deadline, request_id: str) -> InferResult:
+        try:
+            if size(inputs) > INLINE_BYTES:
+                request = await in_thread(infer_request, model, inputs, request_id)
+            else:
+                request = infer_request(model, inputs, request_id)
+            return InferResult.of(await self._channel.call(InferenceServiceStub, "Infer", request, deadline))
+        except KernelPortError as error:
+            error.request_id = request_id or error.request_id
+            raise
+
+    async def _call(self, stub: type[Any], method: str, request: Any, *, repeatable: bool = True) -> Any:
+        return await self._channel.call(stub, method, request, self._channel.deadline(None), repeatable=repeatable)
+
+    async def _signature(self, model: str, deadline: Deadline) -> Signature:
+        """As it was when it was asked for last."""
+        known = self._signatures.get(model)
+        return await self._fetch_signature(model, deadline) if known is None else known
+
+    async def _fetch_signature(self, model: str, deadline: Deadline) -> Signature:
+        signature = (await self._deployment(model, deadline)).signature
+        if signature.outputs:  # else no worker has loaded the model yet
+            self._signatures[model] = signature
+        return signature
+
+    async def _deployment(self, name: str, deadline: Deadline) -> deployment_pb2.Deployment:
+        request = message(deployment_pb2.GetDeploymentRequest, name=name)
+        found: deployment_pb2.Deployment = (
+            await self._channel.call(DeploymentServiceStub, "GetDeployment", request, deadline)
+        ).deployment
+        return found
+
+
+def _is_about_dtypes(error: InvalidArgumentError) -> bool:
+    """Whether the front door or a worker refuses the dtype of an input: the signature tells another."""
+    return any(violation.field.endswith("].dtype") for violation in error.violations)

@@ -1,0 +1,98 @@
+"""What a front door answers with, as Python has it."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from kernelport import tensors
+from kernelport.calling.messages import path as path_of
+from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError
+from kernelport.tensors import Array
+from kernelport.v1 import inference_pb2 as pb
+
+
+@dataclass(frozen=True)
+class InferResult(Mapping[str, Array]):
+    """The outputs of one request by name, and where its time went. A mapping: `result["y"]`, `dict(result)`.
+
+    Attributes:
+        outputs: arrays by name; read-only.
+        queued_us, batched_us, backend_us: microseconds, as the contract defines them.
+    """
+
+    outputs: dict[str, Array]
+    queued_us: int
+    batched_us: int
+    backend_us: int
+
+    @classmethod
+    def of(cls, response: pb.InferResponse) -> "InferResult":
+        """The result that a response carries."""
+        outputs = tensors.to_arrays(response.outputs)
+        return cls(outputs, response.queued_us, response.batched_us, response.backend_us)
+
+    def __getitem__(self, name: str) -> Array:
+        """The output of that name."""
+        return self.outputs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Mono audio: float32 samples in [-1, 1], shape (S,), and their rate in hertz. A notebook shows it as a player."""
+
+    audio: Array
+    sample_rate: int
+
+    @classmethod
+    def of(cls, result: InferResult) -> "Speech":
+        """The speech that a deployment of the speech contract answered with.
+
+        Raises:
+            InternalError: when the outputs are others.
+        """
+        for name in ("audio", "sample_rate"):
+            if name not in result.outputs:
+                raise InternalError(f'expected the outputs "audio" and "sample_rate", got none of the name "{name}"')
+        audio, rate = result["audio"], int(result["sample_rate"][0])
+        if "audio_file" in result.outputs:  # then `audio` is empty
+            import soundfile  # here, because it loads a library that few callers need
+
+            audio, rate = soundfile.read(io.BytesIO(result["audio_file"].tobytes()), dtype="float32")
+        return cls(audio, rate)
+
+    @property
+    def seconds(self) -> float:
+        """How long it plays."""
+        return len(self.audio) / self.sample_rate
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes it as WAV, FLAC, OGG or MP3, as the name's ending says; the file appears when it is complete.
+
+        Raises:
+            InvalidArgumentError: when the ending is none of these, or the format has no way to say the sample rate.
+            OSError: when it cannot be written.
+        """
+        from kernelport.audio import write_audio  # here, because it loads libraries that few callers need
+
+        file = path_of("path", path)
+        try:
+            write_audio(file, self)
+        except ValueError as error:
+            raise InvalidArgumentError.of([FieldViolation("path", str(error))]) from None
+        return file
+
+    def _repr_html_(self) -> str:
+        """A player, for notebooks."""
+        from kernelport.audio import encode_audio
+
+        wav = base64.b64encode(encode_audio(self.audio, self.sample_rate, ".wav")).decode()
+        return f'<audio controls src="data:audio/wav;base64,{wav}"></audio>'

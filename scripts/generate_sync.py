@@ -1,0 +1,63 @@
+"""Generates the synchronous clients from those of asyncio.
+
+python scripts/generate_sync.py           write them
+python scripts/generate_sync.py --check   fail if what is committed is not what would be written
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from unasync import Rule, unasync_files
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SOURCES = ("kernelport/client/aio.py", "kernelport/job_client/aio.py")
+REPLACED = {
+    "aio": "sync",
+    "aclosing": "closing",
+    "anext": "next",
+    "AsyncBegun": "Begun",
+    "AsyncChannel": "Channel",
+    "AsyncClient": "Client",
+    "AsyncItems": "Items",
+    "AsyncJobs": "Jobs",
+    "async_batches": "batches",
+}
+_FIRST = '"""The synchronous twin of `aio.py`: generated, not to be edited. `make sync` writes it."""\n'
+
+
+def generate(source: str, scratch: Path) -> bytes:
+    """The code of the synchronous twin of a module."""
+    copy = scratch / "asynchronous" / source
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    docstring, code = (REPOSITORY / source).read_text().split("\n", 1)
+    if not docstring.endswith('"""'):
+        sys.exit(f"{source}: expected a docstring of one line")
+    copy.write_text(code)
+    unasync_files([str(copy)], [Rule("/asynchronous/", "/synchronous/", REPLACED)])
+    generated = scratch / "synchronous" / source
+    generated.write_text(_FIRST + generated.read_text())
+    for command in (("check", "--fix-only"), ("format",)):
+        ruff = [Path(sys.executable).parent / "ruff", *command, "--quiet", "--config", REPOSITORY / "pyproject.toml"]
+        subprocess.run([*ruff, generated], check=True)
+    return generated.read_bytes()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        for source in SOURCES:
+            path = (REPOSITORY / source).with_name("sync.py")
+            code = generate(source, Path(scratch))
+            if not arguments.check:
+                path.write_bytes(code)
+            elif not path.exists() or path.read_bytes() != code:
+                sys.exit(f"generated code is stale, run `make sync`: {path.relative_to(REPOSITORY)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""A parent that forks children, each of which calls: `python forks.py TARGET PARENT`. Prints what each tells."""
+
+import asyncio
+import multiprocessing
+import os
+import sys
+import threading
+
+import numpy as np
+
+import kernelport
+
+TARGET, PARENT = sys.argv[1:]
+X = {"x": np.ones((1, 1, 2, 2), np.float32)}
+client = kernelport.Client(TARGET, timeout_s=20)
+async_client = kernelport.AsyncClient(TARGET, timeout_s=20)
+answered = threading.Event()
+
+
+def child(told: "multiprocessing.Queue[str]") -> None:
+    try:
+        client.infer("identity-onnx", X)
+        asyncio.run(ask())
+        told.put("answered")
+    except kernelport.KernelPortError as error:
+        told.put(error.reason)
+
+
+async def ask() -> None:
+    await async_client.infer("identity-onnx", X)
+
+
+def poll() -> None:
+    while True:
+        client.infer("identity-onnx", X)
+        answered.set()
+
+
+def fork() -> None:
+    context = multiprocessing.get_context("fork")
+    for _ in range(5):
+        told: multiprocessing.Queue[str] = context.Queue()
+        process = context.Process(target=child, args=(told,), daemon=True)
+        process.start()
+        print(told.get(timeout=8), flush=True)
+        process.join()
+
+
+async def fork_beside_a_loop() -> None:
+    await ask()
+    await asyncio.to_thread(fork)
+
+
+if PARENT == "busy":
+    threading.Thread(target=poll, daemon=True).start()
+    answered.wait()
+elif PARENT == "closed-loop":
+    asyncio.run(ask())
+if PARENT == "open-loop":
+    asyncio.run(fork_beside_a_loop())
+else:
+    fork()
+os._exit(0)

@@ -1,0 +1,109 @@
+"""A client may be made anywhere: at import, before forks, outside of event loops; and it may be closed twice."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelport import AsyncClient, CancelledError, Client, FailedPreconditionError, InferResult, InvalidArgumentError
+from kernelport.stack import Stack
+from tests.sdk.servers import Echo, frozen, serving
+
+X = {"x": np.ones((1, 1, 2, 2), np.float32)}
+FORKS = Path(__file__).with_name("forks.py")
+
+
+@pytest.mark.parametrize("parent", ["busy", "idle", "closed-loop"])
+def test_children_that_are_forked_are_answered(stack: Stack, parent: str) -> None:
+    assert children(stack.target, parent) == ["answered"] * 5
+
+
+def test_a_child_that_cannot_call_says_so_at_once(stack: Stack) -> None:
+    """gRPC's thread for asyncio does not survive a fork."""
+    assert children(stack.target, "open-loop") == ["FORKED"] * 5
+
+
+def children(target: str, parent: str) -> list[str]:
+    """What each child of a parent tells."""
+    command = [sys.executable, FORKS, target, parent]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split()
+
+
+def test_an_async_client_made_outside_of_loops_works_in_one_after_the_other(stack: Stack) -> None:
+    client = AsyncClient(stack.target, timeout_s=30)
+
+    async def ask() -> float:
+        return float((await client.infer("identity-onnx", X))["y"].sum())
+
+    assert [asyncio.run(ask()) for _ in range(3)] == [4.0] * 3
+
+
+def test_an_async_client_works_in_the_loops_of_several_threads_at_once(stack: Stack) -> None:
+    client = AsyncClient(stack.target, timeout_s=30)
+    answered: list[InferResult] = []
+
+    async def ask() -> None:
+        answered.extend([await client.infer("identity-onnx", X) for _ in range(5)])
+
+    threads = [threading.Thread(target=lambda: asyncio.run(ask())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answered) == 20
+
+
+async def test_a_client_that_is_closed_says_so() -> None:
+    with serving(Echo()) as target:
+        client, async_client = Client(target), AsyncClient(target)
+        client.infer("m", X)
+        await async_client.infer("m", X)
+        for _ in range(2):
+            client.close()
+            await async_client.close()
+        with pytest.raises(FailedPreconditionError, match="the client is closed"):
+            client.infer("m", X)
+        with pytest.raises(FailedPreconditionError, match="the client is closed"):
+            client.jobs.get("j")
+        with pytest.raises(FailedPreconditionError, match="the client is closed"):
+            await async_client.infer("m", X)
+
+
+async def test_closing_ends_calls_in_flight_with_an_error_of_ours() -> None:
+    with frozen() as target:
+        async with AsyncClient(target) as client:
+            call = asyncio.create_task(client.infer("m", X))
+            await asyncio.sleep(0.1)
+        with pytest.raises(CancelledError):
+            await call
+
+
+async def test_a_task_that_is_cancelled_is_cancelled() -> None:
+    with frozen() as target:
+        async with AsyncClient(target) as client:
+            call = asyncio.create_task(client.infer("m", X))
+            await asyncio.sleep(0.1)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+
+@pytest.mark.parametrize(
+    "target", ["localhost", "http://localhost:50051", "localhost:", "localhost:0", "localhost:99999", "::1:5", "", None]
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_what_is_no_address_is_refused(kind: type[Client], target: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="target: expected host:port") as refused:
+        kind(target)
+    assert refused.value.field == "target"
+
+
+@pytest.mark.parametrize("target", ["localhost:1", "[::1]:1", "dns:///localhost:1", "unix:/tmp/door", "a.b-c:65535"])
+def test_addresses_are_taken(target: str) -> None:
+    Client(target).close()

@@ -1,0 +1,120 @@
+"""Every mistake is a KernelPortError that names the field, and nothing is changed in silence."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+from kernelport import Client, InvalidArgumentError, JobState, NotFoundError, UnavailableError
+from tests.sdk.servers import Echo, serving
+
+X = np.ones((1, 1, 2, 2), np.float32)
+ONNX, VOICE = "identity-onnx", "hibari-en"
+MISTAKES: list[tuple[str, Callable[[Client], Any]]] = [
+    ("model", lambda c: c.infer(5, {"x": X})),
+    ("model", lambda c: c.infer("\ud83d", {"x": X})),
+    ("request_id", lambda c: c.infer(ONNX, {"x": X}, request_id=5)),
+    ("inputs", lambda c: c.infer(ONNX, {1: X})),
+    ('inputs["\\ud83d"]', lambda c: c.infer(ONNX, {"\ud83d": X})),
+    ('inputs["x"]', lambda c: c.infer(ONNX, {"x": [[1, 2], [3]]})),
+    ('inputs["x"]', lambda c: c.infer(ONNX, {"x": torch.ones(1, 1, 2, 2).to_sparse()})),
+    ('inputs["x"]', lambda c: c.infer(ONNX, "text")),
+    ('inputs["text"]', lambda c: c.speak(VOICE, None)),
+    ('inputs["text"]', lambda c: c.speak(VOICE, ["a"])),
+    ('inputs["seed"]', lambda c: c.speak(VOICE, "Hi.", seed="7")),
+    ("name", lambda c: c.deployment(5)),
+    ("deployment", lambda c: c.dead_letters(5)),
+    ("inputs", lambda c: list(c.map(ONNX, 5))),
+    ("inputs", lambda c: list(c.map(VOICE, "Hello."))),
+    ("concurrency", lambda c: list(c.map(ONNX, [], concurrency=0))),
+    ("audio", lambda c: c.add_voice("v", b"/etc/passwd", consent="yes", owner="me")),
+    ("audio", lambda c: c.add_voice("v", 5, consent="yes", owner="me")),
+    ("consent", lambda c: c.add_voice("v", b"RIFF", consent=5, owner="me")),
+    ("items", lambda c: c.jobs.submit(VOICE, b"Hello.")),
+    ("items[0]", lambda c: c.jobs.submit(VOICE, [b"Hello."])),
+    ("id", lambda c: c.jobs.submit(VOICE, [("\ud83d", "Hello.")])),
+    ("shared", lambda c: c.jobs.submit(VOICE, ["Hi."], shared="speed")),
+    ("priority", lambda c: c.jobs.submit(VOICE, ["Hi."], priority=1.5)),
+    ("metadata", lambda c: c.jobs.submit(VOICE, ["Hi."], metadata={"a": 5})),
+    ("deadline", lambda c: c.jobs.submit(VOICE, ["Hi."], deadline="tomorrow")),
+    ("retention_s", lambda c: c.jobs.submit(VOICE, ["Hi."], retention_s="5")),
+    ("delete_outputs", lambda c: c.jobs.submit(VOICE, ["Hi."], delete_outputs="yes")),
+    ("webhook", lambda c: c.jobs.submit(VOICE, ["Hi."], webhook="http://here")),
+    ("request_id", lambda c: c.jobs.submit(VOICE, ["Hi."], request_id=5)),
+    ("job_id", lambda c: c.jobs.get(5)),
+    ("states", lambda c: list(c.jobs.list(states=["done"]))),
+    ("states", lambda c: list(c.jobs.list(states="failed"))),
+    ("states", lambda c: list(c.jobs.items("j", [99]))),
+    ("cursor", lambda c: list(c.jobs.watch("j", cursor="a"))),
+    ("reason", lambda c: c.jobs.cancel("j", 5)),
+    ("folder", lambda c: c.jobs.fetch_all("j", 5)),
+]
+
+
+@pytest.mark.parametrize(("field", "call"), MISTAKES)
+def test_a_mistake_names_its_field(field: str, call: Callable[[Client], Any], client: Client) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        call(client)
+    assert refused.value.field == field
+    assert refused.value.reason == "INVALID_REQUEST"
+
+
+def test_an_error_carries_what_the_front_door_and_the_caller_said() -> None:
+    sent = UnavailableError("away", retry_after_s=0.5, reason="ELSEWHERE")
+    with (
+        serving(Echo(sent)) as target,
+        Client(target, max_retries=0) as client,
+        pytest.raises(UnavailableError) as told,
+    ):
+        client.infer("m", {"x": X}, request_id="mine")
+    error = told.value
+    assert (error.reason, error.retry_after_s, error.request_id, error.field) == ("ELSEWHERE", 0.5, "mine", None)
+
+
+def test_states_are_words_or_of_the_enums(client: Client) -> None:
+    assert list(client.jobs.list("nothing", [JobState.FAILED, "failed", "JOB_STATE_FAILED", 4])) == []
+    with pytest.raises(NotFoundError):
+        client.jobs.get("nothing")
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        X.tolist(),
+        torch.ones(1, 1, 2, 2, requires_grad=True),
+        torch.ones(1, 1, 2, 2, dtype=torch.bfloat16),
+        memoryview(X),
+        X.astype(ml_dtypes.bfloat16),
+        X.astype(">f4"),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_what_holds_numbers_is_an_input(x: Any, client: Client) -> None:
+    for inputs in (x, {"x": x}):
+        np.testing.assert_array_equal(client.infer(ONNX, inputs)["y"], X, strict=True)
+
+
+def test_what_speaks_dlpack_is_an_input(client: Client) -> None:
+    class Tensor:
+        def __dlpack__(self, **options: Any) -> object:
+            return X.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return X.__dlpack_device__()
+
+    np.testing.assert_array_equal(client.infer(ONNX, {"x": Tensor()})["y"], X, strict=True)
+
+
+def test_none_is_not_given(client: Client) -> None:
+    plain = client.speak(VOICE, "Good morning.")
+    assert client.speak(VOICE, "Good morning.", speed=None, seed=None).seconds == plain.seconds
+    assert client.infer(VOICE, "Good morning.")["audio"].size == plain.audio.size
+
+
+def test_a_file_that_is_not_there_is_told(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        client.add_voice("v", tmp_path / "nothing.wav", consent="yes", owner="me")
