@@ -22,7 +22,7 @@ lint: .venv/installed-lint
 	$(BIN)/mypy
 	cd proto && ../$(BIN)/buf lint
 	$(BIN)/python proto/generate.py --check
-	$(BIN)/python scripts/generate_sync.py --check
+	$(BIN)/python ops/generate_sync.py --check
 
 ## Regenerate the Python code of the .proto files.
 proto: .venv/installed-lint
@@ -30,7 +30,7 @@ proto: .venv/installed-lint
 
 ## Generate the synchronous clients from those of asyncio.
 sync: .venv/installed-lint
-	$(BIN)/python scripts/generate_sync.py
+	$(BIN)/python ops/generate_sync.py
 
 format: .venv/installed-lint
 	$(BIN)/ruff check --fix .

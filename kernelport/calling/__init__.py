@@ -1,7 +1,7 @@
 """How a client calls a front door: addresses, channels, time limits and retries.
 
 `aio` and `sync` are two modules of one shape, for what differs between asyncio and threads. All else that both clients
-do is written once, for asyncio; scripts/generate_sync.py makes the synchronous code of it.
+do is written once, for asyncio; ops/generate_sync.py makes the synchronous code of it.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Generates the synchronous clients from those of asyncio.
 
-python scripts/generate_sync.py           write them
-python scripts/generate_sync.py --check   fail if what is committed is not what would be written
+python ops/generate_sync.py           write them
+python ops/generate_sync.py --check   fail if what is committed is not what would be written
 """
 
 import argparse
