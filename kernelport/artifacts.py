@@ -1,6 +1,7 @@
 """Where the outputs of jobs land: a directory, or object storage behind any URL that fsspec knows.
 
-A file appears under its final name complete or not at all, and what has appeared stays: whoever comes second adopts it.
+A file appears under its final name complete or not at all. Of two who write it, the second leaves it as it is or, if it
+may, puts its own in its place.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -82,7 +83,8 @@ class Artifacts:
         except FileNotFoundError:
             if not create:
                 raise
-            found = self.publish(_ID_FILE, secrets.token_hex(16).encode(), may_exist=True)
+            own = secrets.token_hex(16).encode()
+            found = own if self.create(_ID_FILE, own) else self.read(_ID_FILE)
         if not _ID.fullmatch(found):
             raise OSError(f"{self.url(_ID_FILE)}: expected 32 hexadecimal digits")
         return found.decode()
@@ -92,31 +94,41 @@ class Artifacts:
         place = self._place(path) if path else str(self._root)
         return place if self.is_local else str(self._fs.unstrip_protocol(place))
 
-    def publish(self, path: str, data: bytes, may_exist: bool) -> bytes:
-        """Writes a file unless there is one; returns what the file holds, which may be what somebody else wrote.
+    def create(self, path: str, data: bytes) -> bool:
+        """Writes a file unless there is one; whether it has.
 
-        Args:
-            may_exist: whether somebody else has tried before. A directory and S3 refuse to overwrite by themselves; for
-                object storage that cannot, this tells when to look first. A directory without hard links is always
-                looked into first.
+        A directory and S3 refuse to overwrite by themselves. A directory without hard links is looked into first; other
+        object storage may overwrite.
         """
         if self.is_local:
-            return data if self._link(path, data) else self.read(path)
-        place = self._place(path)
+            return self._link(path, data)
         try:
-            if may_exist and self._fs.exists(place, **self._bound()):
-                return self.read(path)
-            self._fs.pipe_file(place, data, mode="create", **self._bound(len(data)))
+            self._fs.pipe_file(self._place(path), data, mode="create", **self._bound(len(data)))
         except FileExistsError:
-            return self.read(path)
-        return data
+            return False
+        return True
+
+    def publish(self, path: str, data: bytes, may_replace: Callable[[], bool]) -> None:
+        """Writes a file, unless there is one of the same bytes.
+
+        Args:
+            may_replace: asked when there is one of other bytes, which stays unless this says that it may go.
+        """
+        if self.create(path, data) or self.read(path) == data or not may_replace():
+            return
+        if self.is_local:
+            with self._part(path) as part:
+                part.write_bytes(data)
+                part.replace(self._path(path))
+        else:
+            self._fs.pipe_file(self._place(path), data, **self._bound(len(data)))
 
     def replace(self, path: str, source: Path) -> None:
         """Puts a local file in a path's place, whether there is one or not."""
         if self.is_local:
-            part = self._part(path)
-            self._fs.put_file(str(source), str(part))
-            part.replace(self._path(path))
+            with self._part(path) as part:
+                self._fs.put_file(str(source), str(part))
+                part.replace(self._path(path))
         else:
             self._fs.put_file(str(source), self._place(path), **self._bound(source.stat().st_size))
 
@@ -263,8 +275,8 @@ class Artifacts:
         return {"timeout": self._timeout_s + size / _SLOW_BYTES_PER_S} if self._fs.async_impl else {}
 
     def _link(self, path: str, data: bytes) -> bool:
-        part, final = self._part(path), self._path(path)
-        try:
+        final = self._path(path)
+        with self._part(path) as part:
             part.write_bytes(data)
             try:
                 os.link(part, final)
@@ -278,13 +290,17 @@ class Artifacts:
                     return False
                 part.replace(final)
             return True
-        finally:
-            part.unlink(missing_ok=True)
 
-    def _part(self, path: str) -> Path:
+    @contextlib.contextmanager
+    def _part(self, path: str) -> Iterator[Path]:
+        """Where to write what is to be at a path; what is still there in the end goes."""
         final = self._path(path)
         final.parent.mkdir(parents=True, exist_ok=True)
-        return final.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+        part = final.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
 
     def _path(self, path: str) -> Path:
         return Path(self._place(path))

@@ -33,8 +33,8 @@ def test_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_pa
     artifacts = Artifacts(str(tmp_path))
     left, waits, kept, known = (f"0190b8e0000-0000000{number}" for number in range(4))
     for folder in (left, waits, kept, known, "of-somebody-else"):
-        artifacts.publish(f"{folder}/a.wav", b"audio", may_exist=False)
-    artifacts.publish(f"{kept}/{MANIFEST}", b"", may_exist=False)
+        artifacts.create(f"{folder}/a.wav", b"audio")
+    artifacts.create(f"{kept}/{MANIFEST}", b"")
     for folder in (left, kept, known, "of-somebody-else"):
         age(tmp_path / folder, 2 * ABANDONED_S)
     with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:

@@ -83,6 +83,18 @@ def test_the_manifest_says_what_each_file_was_made_from_and_by(jobs: JobCalls) -
     assert json.loads((Path(job.output_url) / "summary.json").read_text())["spec"]["shared_inputs"] == {"speed": 1.5}
 
 
+def test_a_file_that_a_dead_worker_made_of_other_inputs_is_replaced(jobs: JobCalls) -> None:
+    job = jobs.submit("identity-onnx", [], open=True)
+    file = Path(job.output_url) / "a.npz"
+    file.parent.mkdir()
+    file.write_bytes(b"of the inputs before")
+    jobs.add(job.id, [tiny("a", 2.0)], seal=True)
+    (row,) = manifest(jobs.wait(job.id))
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
+    with np.load(file) as arrays:
+        assert arrays["y"].ravel().tolist() == [2.0] * 4
+
+
 def test_what_the_model_warned_of_is_told(jobs: JobCalls) -> None:
     job = jobs.wait(jobs.submit("hibari-en", [spoken("a", "Hello."), spoken("b", "Hello 日本.")]).id)
     told = [[], ["text: left out what cannot be spoken: 日本"]]

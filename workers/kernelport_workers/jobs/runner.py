@@ -168,15 +168,26 @@ class JobRunner:
             elif not run.stopped:
                 lasting = isinstance(came_of_it, InvalidArgumentError)
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
+
+        def is_ours() -> bool:
+            return until_done(lambda: held.is_ours(self._redis, deployment.name, ticket))
+
         # A worker that was paused, and taken for dead, finds others at work on the same files.
-        if until_done(lambda: held.is_ours(self._redis, deployment.name, ticket)):
+        if is_ours():
             with hold.steps_of(deployment.timeouts.step_s):
-                self._publish(held, batch, outputs, hold.step)
+                self._publish(held, batch, outputs, is_ours, hold.step)
         return _Result(batch, [item.cost for item in run.items])
 
-    def _publish(self, held: Held, batch: BatchResult, outputs: Sequence[Output], step: Callable[[], None]) -> None:
+    def _publish(
+        self,
+        held: Held,
+        batch: BatchResult,
+        outputs: Sequence[Output],
+        is_ours: Callable[[], bool],
+        step: Callable[[], None],
+    ) -> None:
         """Adds what could be kept to the batch; what could not stops the job, whose items wait for it to be resumed."""
-        for result in self._publisher.publish(held.job, batch.suffix, outputs, bool(held.died), step):
+        for result in self._publisher.publish(held.job, batch.suffix, outputs, is_ours, step):
             if isinstance(result, ItemResult):
                 batch.items.append(result)
                 continue
