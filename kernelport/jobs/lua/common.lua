@@ -25,6 +25,8 @@ local HOOKS = 'kp:jobs:hooks'
 local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'digests', 'ready', 'log', 'index', 'hook'}
 local CLOCK_TTL_S = 86400
 local DELETING_TTL_S = 30 * 86400
+-- For so long a job that is over is kept for its webhook: an event is given up after a day.
+local HOOK_PATIENCE_US = 86400 * 1000000
 -- What a script looks at in one go, of jobs that may be thousands.
 local SOME_JOBS = 100
 
