@@ -54,6 +54,7 @@ def test_other_tensors_become_npz(jobs: JobCalls) -> None:
     with np.load(io.BytesIO(jobs.output(job.id, "7"))) as arrays:
         assert arrays["y"].tolist() == np.full((1, 1, 1, 4), 7.0).tolist()
     row = manifest(job)[7]
+    assert row["compute_path"].startswith("cpu, onnxruntime ")
     assert "text" not in row
     assert len(row["input_sha256"]) == 64
     sha256 = hashlib.sha256(np.full(4, 7.0, np.float32).tobytes()).hexdigest()
@@ -78,6 +79,7 @@ def test_the_manifest_says_what_each_file_was_made_from_and_by(jobs: JobCalls) -
     assert (first["text"], "inputs" in first) == ("Hello.", False)
     assert second["inputs"] == {"speed": 0.75}
     assert (first["file"], first["device"]) == ("a.flac", "cpu")
+    assert first["compute_path"] == "cpu"
     assert len(first["revision"]) == 16
     assert first["revision"] == second["revision"]
     assert json.loads((Path(job.output_url) / "summary.json").read_text())["spec"]["shared_inputs"] == {"speed": 1.5}

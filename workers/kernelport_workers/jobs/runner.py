@@ -22,10 +22,11 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
 from kernelport.signature import is_speech
+from kernelport.v1.job_pb2 import OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
 from kernelport_workers.jobs.pace import Pace
-from kernelport_workers.jobs.slices import Held, JobItem, Loader
+from kernelport_workers.jobs.slices import Held, JobItem, Loader, shared_inputs
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.runner import Beside, Finish, Ran, Runner, Work
@@ -107,6 +108,7 @@ class JobRunner:
     def _run(self, deployment: Deployment, held: Held, hold: Hold) -> "_Run":
         try:
             items = until_done(lambda: self._loader.items(held))
+            spec = until_done(lambda: self._loader.spec(held.job))
         except stored.StoredError as error:
             stored.tell(error)
             self._stop(held.job, f"the job store cannot be read: {error}")
@@ -118,7 +120,7 @@ class JobRunner:
         if held.died or deployment.limits.max_attempts == 1:
             self._beside.alone()
         check = _Check(self._redis, held, hold.step)
-        shared = until_done(lambda: self._loader.shared(held.job))
+        shared = shared_inputs(spec)
         work = [
             Work(str(item.position).encode(), item.request, held.deadline_unix_us, check, shared=shared)
             for item in items
@@ -130,7 +132,7 @@ class JobRunner:
         done = [item.cost for item, result in zip(items, ran.results, strict=True) if isinstance(result, Mapping)]
         if done:
             self._paces[deployment.name].note(held.job, sum(done), (ran.prepare_us + ran.backend_us) / MICROSECONDS)
-        return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
+        return _Run(items, ran, spec.output_format, stopped=check.failure is not None or check.has_expired)
 
     def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:
         keeping_s = time.monotonic()
@@ -156,11 +158,12 @@ class JobRunner:
         return _Result(batch, [])
 
     def _result(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run", ran: Ran) -> "_Result":
-        spec = until_done(lambda: self._loader.spec(held.job))
+        backend = self._backends[deployment.name]
         batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1, portable_names=True)
-        batch.suffix = suffix_of(spec.output_format, is_speech(self._backends[deployment.name].signature))
+        batch.suffix = suffix_of(run.output_format, is_speech(backend.signature))
         batch.backend_s = ran.backend_us / MICROSECONDS
-        batch.revision, batch.device = self._revisions[deployment.name], self._backends[deployment.name].device
+        batch.revision, batch.device = self._revisions[deployment.name], backend.device
+        batch.compute_path = backend.compute_path or backend.device
         outputs = []
         for item, came_of_it, warnings in zip(run.items, ran.results, ran.warnings, strict=True):
             if not isinstance(came_of_it, KernelPortError):
@@ -232,6 +235,7 @@ class _Run:
 
     items: Sequence[JobItem]
     ran: Ran | None = None
+    output_format: OutputFormat = OUTPUT_FORMAT_UNSPECIFIED
     stopped: bool = False
 
 
