@@ -103,6 +103,15 @@ local function lease(due, microseconds, patience)
   return member
 end
 
+-- A job that is over goes on: it does not go with its retention.
+local function keep(job)
+  redis.call('ZREM', EXPIRING, job)
+  redis.call('PERSIST', job_key(job))
+  for _, part in ipairs(JOB_PARTS) do redis.call('PERSIST', job_key(job, part)) end
+  local request = fields(job, 'request_key')[1]
+  if request and request ~= '' then redis.call('PERSIST', request) end
+end
+
 -- Hands a job over for its manifest to be written. The round tells a finisher that was held up that it is another time.
 local function hand_over(job)
   redis.call('ZREM', active_key(fields(job, 'deployment')[1]), job)
