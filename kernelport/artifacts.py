@@ -83,8 +83,8 @@ class Artifacts:
         except FileNotFoundError:
             if not create:
                 raise
-            own = secrets.token_hex(16).encode()
-            found = own if self.create(_ID_FILE, own) else self.read(_ID_FILE)
+            self.create(_ID_FILE, secrets.token_hex(16).encode())
+            found = self.read(_ID_FILE)
         if not _ID.fullmatch(found):
             raise OSError(f"{self.url(_ID_FILE)}: expected 32 hexadecimal digits")
         return found.decode()
