@@ -230,6 +230,7 @@ class _Run:
     """The items of a slice, and what the backend made of them: nothing when they are given up.
 
     Attributes:
+        output_format: of the job's files.
         stopped: the job was stopped, or its deadline passed, on the way or before.
     """
 
