@@ -47,7 +47,7 @@ def test_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_pa
 
 
 def test_a_folder_that_cannot_be_deleted_keeps_none_behind_it(
-    running: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    running: Plane, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     artifacts = Artifacts(str(tmp_path))
     for number in range(3):
