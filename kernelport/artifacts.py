@@ -1,6 +1,7 @@
 """Where the outputs of jobs land: a directory, or object storage behind any URL that fsspec knows.
 
-A file appears under its final name complete or not at all, and what has appeared stays: whoever comes second adopts it.
+A file appears under its final name complete or not at all. Of two who write it, the second leaves it as it is or, if it
+may, puts its own in its place.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -82,7 +83,8 @@ class Artifacts:
         except FileNotFoundError:
             if not create:
                 raise
-            found = self.publish(_ID_FILE, secrets.token_hex(16).encode(), may_exist=True)
+            self.create(_ID_FILE, secrets.token_hex(16).encode())
+            found = self.read(_ID_FILE)
         if not _ID.fullmatch(found):
             raise OSError(f"{self.url(_ID_FILE)}: expected 32 hexadecimal digits")
         return found.decode()
@@ -92,33 +94,44 @@ class Artifacts:
         place = self._place(path) if path else str(self._root)
         return place if self.is_local else str(self._fs.unstrip_protocol(place))
 
-    def publish(self, path: str, data: bytes, may_exist: bool) -> bytes:
-        """Writes a file unless there is one; returns what the file holds, which may be what somebody else wrote.
+    def create(self, path: str, data: bytes) -> bool:
+        """Writes a file unless there is one; whether it has.
 
-        Args:
-            may_exist: whether somebody else has tried before. A directory and S3 refuse to overwrite by themselves; for
-                object storage that cannot, this tells when to look first. A directory without hard links is always
-                looked into first.
+        A directory and S3 refuse to overwrite by themselves. A directory without hard links is looked into first; other
+        object storage may overwrite.
         """
         if self.is_local:
-            return data if self._link(path, data) else self.read(path)
-        place = self._place(path)
+            return self._link(path, data)
         try:
-            if may_exist and self._fs.exists(place, **self._bound()):
-                return self.read(path)
-            self._fs.pipe_file(place, data, mode="create", **self._bound(len(data)))
+            self._fs.pipe_file(self._place(path), data, mode="create", **self._bound(len(data)))
         except FileExistsError:
-            return self.read(path)
-        return data
+            return False
+        return True
+
+    def publish(self, path: str, data: bytes, may_replace: Callable[[], bool]) -> None:
+        """Writes a file, unless there is one of the same bytes.
+
+        Args:
+            may_replace: asked when there is one of other bytes, which stays unless this says that it may go.
+        """
+        if self.create(path, data) or self.read(path) == data or not may_replace():
+            return
+        if self.is_local:
+            place = self._place(path)
+            with _part(place) as part:
+                _write(part, data)
+                os.replace(part, place)
+        else:
+            self._fs.pipe_file(self._place(path), data, **self._bound(len(data)))
 
     def replace(self, path: str, source: Path) -> None:
         """Puts a local file in a path's place, whether there is one or not."""
         place = self._place(path)
         if self.is_local:
-            part = _part(place)
-            os.makedirs(os.path.dirname(part), exist_ok=True)
-            self._fs.put_file(str(source), part)
-            os.replace(part, place)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with _part(place) as part:
+                self._fs.put_file(str(source), part)
+                os.replace(part, place)
         else:
             self._fs.put_file(str(source), place, **self._bound(source.stat().st_size))
 
@@ -266,8 +279,7 @@ class Artifacts:
 
     def _link(self, path: str, data: bytes) -> bool:
         final = self._place(path)
-        part = _part(final)
-        try:
+        with _part(final) as part:
             try:
                 _write(part, data)
             except FileNotFoundError:  # the first file of a job: its folder is not looked for before every one
@@ -284,11 +296,7 @@ class Artifacts:
                 if os.path.exists(final):
                     return False
                 os.replace(part, final)
-                return True
-        finally:
-            with contextlib.suppress(OSError):  # what stays is swept
-                os.unlink(part)
-        return True
+            return True
 
     def _path(self, path: str) -> Path:
         return Path(self._place(path))
@@ -300,9 +308,15 @@ class Artifacts:
         return f"{self._root}/{path}"
 
 
-def _part(place: str) -> str:
-    """Where the file of a place is written, before it has its name."""
-    return f"{os.path.dirname(place)}/.{secrets.token_hex(8)}{PART_SUFFIX}"
+@contextlib.contextmanager
+def _part(place: str) -> Iterator[str]:
+    """Where to write what is to be at a place; what is still there in the end goes, or else is swept later."""
+    part = f"{os.path.dirname(place)}/.{secrets.token_hex(8)}{PART_SUFFIX}"
+    try:
+        yield part
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
 
 
 def _write(file: str, data: bytes) -> None:

@@ -8,7 +8,6 @@ worker that ran the last item nor any other process in particular.
 import json
 import logging
 import tempfile
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -110,9 +109,8 @@ class Finisher(Background):
         except stored.StoredError as error:
             stored.tell(error)
             state, reason = "failed", f"the job store cannot be read: {error}"
-        finished, retention_s = round(time.time() * MICROSECONDS), job.number("retention_s")
-        sealed = int(job.is_sealed)
-        scripts.run(self._redis, "finish", job.id, job.round, state, reason, finished, retention_s, GRACE_S, sealed)
+        retention_s, sealed = job.number("retention_s"), int(job.is_sealed)
+        scripts.run(self._redis, "finish", job.id, job.round, state, reason, retention_s, GRACE_S, sealed)
         log.info("job %s %s %s", job.id, state, reason)
 
     def _job(self, job_id: str) -> JobRecord | None:
@@ -195,8 +193,7 @@ class Finisher(Background):
                 yield from (fields.get(b"result", b"") for _, fields in entries)
 
     def _renew(self, job_id: str, seconds: float) -> None:
-        due = round((time.time() + seconds) * MICROSECONDS)
-        self._redis.zadd(keys.FINISHING_JOBS, {job_id: due}, xx=True)
+        scripts.run(self._redis, "renew", job_id, round(seconds * MICROSECONDS))
 
 
 class _Names:

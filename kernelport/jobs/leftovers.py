@@ -1,6 +1,6 @@
 """What was begun and left by somebody who died or gave up: counted while it waits, and swept after a time.
 
-Open jobs end by the script `tick`, and messages in the shared folder carry their own end. What is left are folders of
+Open jobs end by the script `expire`, and messages in the shared folder carry their own end. What is left are folders of
 outputs: of a job that is gone from Redis, and without a manifest, nobody can ask for anything any more.
 """
 
@@ -94,9 +94,13 @@ class Leftovers(Background):
 
     def _waits(self, folder: str) -> bool:
         """Whether a folder is left for now; else it is deleted."""
-        if time.time() - self._artifacts.changed_unix_s(folder) < self._abandoned_s:
+        try:
+            if time.time() - self._artifacts.changed_unix_s(folder) < self._abandoned_s:
+                return True
+            log.warning("deleting %s: its job is gone, and no manifest was written", self._artifacts.url(folder))
+            while self._artifacts.delete_some(folder):
+                pass
+        except storage_errors() as error:
+            log.warning("cannot delete %s: %s", self._artifacts.url(folder), error)
             return True
-        log.warning("deleting %s: its job is gone, and no manifest was written", self._artifacts.url(folder))
-        while self._artifacts.delete_some(folder):
-            pass
         return False

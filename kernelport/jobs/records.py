@@ -293,7 +293,7 @@ def item_of(
     item.backend_s = batch.backend_s
     item.batch_size = batch.batch_size
     item.finished_unix_us = batch.finished_unix_us
-    item.revision, item.device = batch.revision, batch.device
+    item.revision, item.device, item.compute_path = batch.revision, batch.device, batch.compute_path
     if not own.error:
         item.file = file_name(new.id, batch.suffix, portable=batch.portable_names)
         item.file_bytes = own.file_bytes

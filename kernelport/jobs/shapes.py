@@ -18,7 +18,7 @@ from kernelport.v1 import job_pb2 as pb
 # Of an item, beside its id, index and state: left out where they are empty or 0.
 _ITEM_FIELDS = (
     *("attempts", "reason", "lasting", "text", "file", "file_bytes", "audio_s", "backend_s", "batch_size"),
-    *("finished_unix_us", "revision", "device"),
+    *("finished_unix_us", "revision", "device", "compute_path"),
 )
 
 

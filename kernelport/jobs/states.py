@@ -86,32 +86,28 @@ MOVES: dict[Verb, Mapping[Stage, str]] = {
 
 _ACTIVE = "the job is active: cancel it (kernelport jobs cancel {job}), and delete it once it is over"
 _BROKEN = "seal it as it is (kernelport jobs seal {job}) and resume it, or delete it and submit all of its items again"
+_BROKE_OFF = f"its submission broke off after {{items}} items: {_BROKEN}"
 _RESUMABLE = "expected a job that failed, was cancelled or expired; it is {state}"
-_NOT_OVER = "the job is not over yet (kernelport jobs watch {job} waits for it): only then can items be replaced"
 _STOPPED = 'the job takes no more items: it is {state}: "{reason}"; '
-_REFUSALS: dict[tuple[Verb, Stage], str] = {
+# Why a verb is refused, and at a stage where that says more.
+_REFUSALS: dict[Verb | tuple[Verb, Stage], str] = {
+    "add": f"{_STOPPED}once it is over, {_BROKEN}",
     ("add", "sealed"): "the job is sealed: it takes no more items",
-    ("add", "ending"): f"{_STOPPED}once it is over, {_BROKEN}",
-    ("add", "finishing"): f"{_STOPPED}once it is over, {_BROKEN}",
     ("add", "broken"): f"{_STOPPED}{_BROKEN}",
+    "resume": f"{_RESUMABLE}, but not over yet",
     ("resume", "open"): "the job is open, with {items} items so far: go on with its submission by the same request id, "
     "or seal it as it is (kernelport jobs seal {job})",
-    ("resume", "ending"): f"{_RESUMABLE}, but not over yet",
-    ("resume", "finishing"): f"{_RESUMABLE}, but not over yet",
     ("resume", "sealed"): _RESUMABLE,
     ("resume", "succeeded"): _RESUMABLE,
-    ("resume", "broken"): f"its submission broke off after {{items}} items: {_BROKEN}",
-    ("replace", "open"): _NOT_OVER,
-    ("replace", "sealed"): _NOT_OVER,
-    ("replace", "ending"): _NOT_OVER,
-    ("replace", "finishing"): _NOT_OVER,
+    ("resume", "broken"): _BROKE_OFF,
+    "replace": "the job is not over yet (kernelport jobs watch {job} waits for it): only then can items be replaced",
     ("replace", "succeeded"): _RESUMABLE,
-    ("replace", "broken"): f"its submission broke off after {{items}} items: {_BROKEN}",
+    ("replace", "broken"): _BROKE_OFF,
+    "delete": "the job is about to be over: delete it then (kernelport jobs watch {job} waits for it)",
     ("delete", "open"): _ACTIVE,
     ("delete", "sealed"): _ACTIVE,
-    ("delete", "ending"): "the job is about to be over: delete it then (kernelport jobs watch {job} waits for it)",
-    ("delete", "finishing"): "the job is about to be over: delete it then (kernelport jobs watch {job} waits for it)",
 }
+_DELETING = "the job is being deleted"
 
 
 def refusal(verb: Verb, stage: Stage, job: str, state: str, reason: str, items: int) -> FailedPreconditionError:
@@ -123,7 +119,7 @@ def refusal(verb: Verb, stage: Stage, job: str, state: str, reason: str, items: 
         reason: of the state.
         items: that it has.
     """
-    text = _REFUSALS.get((verb, stage), "the job is being deleted")
+    text = _DELETING if stage == "deleting" else _REFUSALS.get((verb, stage)) or _REFUSALS[verb]
     return FailedPreconditionError(f"job_id: {text.format(job=job, state=state, reason=reason, items=items)}")
 
 

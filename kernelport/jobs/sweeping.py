@@ -5,10 +5,10 @@ from the files that are left.
 """
 
 import logging
-import time
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from kernelport import durability, keys, metrics, stored
 from kernelport.artifacts import Artifacts, storage_errors
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 LEASE_S = 20.0
 # After which a deletion that storage refuses is tried again, the later tries twice as long after as the one before.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 600.0
-_JOBS_AT_ONCE = 100
 
 
 class Sweeper(Background):
@@ -44,25 +43,29 @@ class Sweeper(Background):
             pass
 
     def _expire(self) -> bool:
-        """Begins to delete jobs whose retention is over, if there are any."""
-        now = round(time.time() * MICROSECONDS)
-        expired: Any = self._redis.zrangebyscore(keys.EXPIRING_JOBS, "-inf", now, start=0, num=_JOBS_AT_ONCE)
-        for member in expired:
-            try:
-                self._expire_job(job_id_of(member, keys.EXPIRING_JOBS))
-            except stored.StoredError as error:
-                stored.tell(error)
-                self._redis.zrem(keys.EXPIRING_JOBS, member)
-        return bool(expired)
+        """Begins to delete the job whose retention is over, if there is one."""
+        member = scripts.run(self._redis, "expiring", round(LEASE_S * MICROSECONDS))
+        if member is None:
+            return False
+        try:
+            self._expire_job(job_id_of(member, keys.EXPIRING_JOBS))
+        except (stored.StoredError, ResponseError) as error:  # the latter of keys that are of another kind
+            stored.tell(stored.StoredError(f"{member!r} in {keys.EXPIRING_JOBS}: {error}"))
+            self._redis.zrem(keys.EXPIRING_JOBS, member)
+        return True
 
     def _expire_job(self, job_id: str) -> None:
         fields: Any = self._redis.hgetall(keys.job(job_id))
-        outputs = False
         try:
             outputs = bool(fields) and JobRecord(job_id, fields).spec.delete_outputs
-        finally:  # what cannot be read goes, too, and its outputs stay
-            scripts.run(self._redis, "delete", job_id, "expire", int(outputs))
-        log.info("job %s: its retention is over", job_id)
+        except stored.StoredError as error:  # it goes, too, and its outputs stay
+            stored.tell(error)
+            outputs = False
+        answer, *stage = scripts.run(self._redis, "delete", job_id, "expire", int(outputs))
+        if answer == b"ok":
+            log.info("job %s: its retention is over", job_id)
+        elif answer == b"refused" and stage != [b"gone"]:
+            raise stored.StoredError(f"{keys.job(job_id)} state: expected the state of a job, got {stage[0][:80]!r}")
 
     def _sweep(self) -> bool:
         """Deletes some files of the job that is due, if any: those that are due behind it need not wait for all."""

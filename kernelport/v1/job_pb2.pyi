@@ -182,7 +182,7 @@ class NewItem(_message.Message):
     def __init__(self, id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("id", "index", "state", "attempts", "reason", "text", "file", "file_bytes", "sha256", "audio_s", "backend_s", "batch_size", "finished_unix_us", "revision", "device", "warnings", "inputs", "lasting")
+    __slots__ = ("id", "index", "state", "attempts", "reason", "text", "file", "file_bytes", "sha256", "audio_s", "backend_s", "batch_size", "finished_unix_us", "revision", "device", "warnings", "inputs", "lasting", "compute_path")
     ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +201,7 @@ class Item(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     LASTING_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
     id: str
     index: int
     state: ItemState
@@ -219,7 +220,8 @@ class Item(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     inputs: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Tensor]
     lasting: bool
-    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ..., lasting: _Optional[bool] = ...) -> None: ...
+    compute_path: str
+    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ..., lasting: _Optional[bool] = ..., compute_path: _Optional[str] = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("request_id", "spec", "items", "open")

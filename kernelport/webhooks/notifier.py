@@ -132,8 +132,8 @@ class Notifier:
             if pending is None:
                 event = due(job, told, now_us)
                 if event is None:
-                    again = next_progress_us(job, told) if waits_for_progress(job, told) else 0
-                    scripts.run(self._redis, "hooked", job_id, record.log_length, again, job.finished_unix_us)
+                    pause_us = max(1, next_progress_us(job, told) - now_us) if waits_for_progress(job, told) else 0
+                    scripts.run(self._redis, "hooked", job_id, record.log_length, pause_us, job.finished_unix_us)
                     return
                 pending = Pending.first(event, body_of(event, job, now_us), now_us)
                 self._keep(job_id, asdict(pending))
@@ -141,13 +141,13 @@ class Notifier:
                 log.warning("webhook %s did not arrive and is dropped: a later one is due", pending.event)
                 self._done_with(job_id, pending)
                 continue
-            again = self._send(job, pending)
-            if again and not pending.is_overtaken(job):
-                scripts.run(self._redis, "hooked", job_id, -1, again, job.finished_unix_us)
+            pause_us = self._send(job, pending)
+            if pause_us and not pending.is_overtaken(job):
+                scripts.run(self._redis, "hooked", job_id, -1, pause_us, job.finished_unix_us)
                 return
 
     def _send(self, job: pb.Job, pending: Pending) -> int:
-        """Sends an event: 0 when that is done with, else when to try again, in microseconds of Unix time."""
+        """Sends an event: 0 when that is done with, else in how many microseconds to try again."""
         # What the job shows of its URL suffices for this: the whole spec may hold a large voice beside the secret.
         endpoint = masked(job.spec.webhook.url)
         if wait_s := self._endpoints.enter(endpoint):
@@ -155,8 +155,6 @@ class Notifier:
         failure: PostError | None = None
         try:
             spec: Any = self._redis.get(keys.job(job.id, "spec"))
-            if spec is None:  # deleted just now
-                return 0
             self._post(stored.message(pb.JobSpec, spec, keys.job(job.id, "spec")).webhook, pending)
         except PostError as error:
             failure = error
@@ -189,10 +187,9 @@ class Notifier:
         return self._later(job_id, pending, pause_s, str(error))
 
     def _later(self, job_id: str, pending: Pending, pause_s: float, why: str) -> int:
-        """When to try again, in microseconds of Unix time; 0 when that would be too late."""
-        again = round((time.time() + pause_s) * MICROSECONDS)
-        if again < pending.since + GIVE_UP_S * MICROSECONDS:
-            return again
+        """In how many microseconds to try again; 0 when that would be too late."""
+        if time.time() + pause_s < pending.since / MICROSECONDS + GIVE_UP_S:
+            return round(pause_s * MICROSECONDS)
         log.warning("webhook %s did not arrive in %g h and is given up: %s", pending.event, GIVE_UP_S / 3600, why)
         return self._done_with(job_id, pending)
 

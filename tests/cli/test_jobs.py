@@ -34,7 +34,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "lines.txt"
     source.write_text("Good morning.\n\nIt is five o'clock.\nGood night.\n")
-    options = ("--set", "speed=1.2", "--metadata", "book=1", "--request-id", f"r-{tmp_path}")
+    options = ("--set", "speed=1.2", "--metadata", "book=1", "--request-id", f"r-{tmp_path}", "--deadline", "12h")
     printed = kernelport("jobs", "submit", source, "--watch", "--out", tmp_path / "out", *options)
     job_id, *lines, last = printed.stdout.splitlines()
     assert lines[-1].startswith("succeeded: 3/3 (100 %), 0 failed"), "lines, where stdout is no terminal"
@@ -53,7 +53,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypa
 
     again = called("jobs", "submit", source, *options)
     assert again.stdout.strip() == job_id, "the same request names the same job"
-    assert f"note: the request id names job {job_id} already: succeeded, with 3 items" in again.stderr
+    assert f"note: the request id names job {job_id} already: succeeded, with 3 items, deadline 20" in again.stderr
     assert called("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
         str(tmp_path / "out"), output_of(job_id)
     )

@@ -256,6 +256,8 @@ def _is_explained(run: Run, done: list[bool]) -> bool:
     if run.first == run.second and run.first in ("add", "replace"):
         return True
     answered = list(zip((run.first, run.second), done, strict=True))
+    if dict(answered) == {"submit": False, "replace": True}:
+        return True  # the job was submitted with other items than it has by then
     return any(_after(run.stage, order) for order in (answered, answered[::-1]))
 
 

@@ -18,9 +18,10 @@ def test_outputs_are_kept_where_there_are_no_hard_links(
 
     monkeypatch.setattr(os, "link", refused)
     artifacts = Artifacts(str(tmp_path))
-    assert artifacts.publish("job/a.wav", b"first", may_exist=False) == b"first"
-    assert artifacts.publish("job/a.wav", b"second", may_exist=True) == b"first", "what has appeared stays"
+    assert artifacts.create("job/a.wav", b"first")
+    assert not artifacts.create("job/a.wav", b"second")
     assert [path.name for path in (tmp_path / "job").iterdir()] == ["a.wav"]
+    assert artifacts.read("job/a.wav") == b"first"
 
 
 @pytest.mark.parametrize("path", ["../x", "job/../../x", "/etc/x", "job//x", "job/.", "", "job/..\\x", "job/\0"])
@@ -32,5 +33,5 @@ def test_no_path_leads_out_of_the_folder(tmp_path: Path, path: str) -> None:
         with pytest.raises(UnsafePathError):
             reach(path)
     with pytest.raises(UnsafePathError):
-        artifacts.publish(path, b"data", may_exist=False)
+        artifacts.create(path, b"data")
     assert (tmp_path / "x").read_bytes() == b"outside"

@@ -16,6 +16,7 @@ from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.data_plane.conftest import Plane
 from tests.jobs.calls import JobCalls, journal_item, tiny
+from tests.stack.models import HELD
 from tests.waiting import wait_for
 
 MODEL = "identity-onnx"
@@ -154,3 +155,21 @@ def test_a_page_that_cannot_be_read_stops_its_job_alone(
     assert over.state == pb.JOB_STATE_FAILED
     assert over.reason.startswith("the job store cannot be read: ")
     assert jobs.wait(jobs.submit("journal", [journal_item(3)]).id).state == pb.JOB_STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize("spec", [GARBAGE, None])
+def test_a_job_whose_spec_cannot_be_read_stops_with_the_reason(
+    spec: bytes | None, running: Plane, jobs_of: Callable[[Plane], JobCalls]
+) -> None:
+    jobs = jobs_of(running)
+    held = jobs.submit("journal", [journal_item(1, HELD)])
+    wait_for(running.entries)
+    broken = jobs.submit("journal", [journal_item(2)])
+    where = keys.job(broken.id, "spec")
+    running.redis.delete(where) if spec is None else running.redis.set(where, spec)
+    running.release()
+    over = jobs.wait(broken.id)
+    assert over.state == pb.JOB_STATE_FAILED
+    assert over.reason.startswith(f"the job store cannot be read: {where}")
+    assert (over.progress.failed, over.progress.cancelled) == (0, 1), "no worker has died over it"
+    assert jobs.wait(held.id).state == pb.JOB_STATE_SUCCEEDED

@@ -39,6 +39,6 @@ def test_speech_louder_than_a_file_can_hold_is_warned_of(tmp_path: Path, suffix:
     )
     outputs = [Output("loud", 0, loud, ["odd"] * 3), Output("quiet", 1, quiet)]
     publisher = Publisher(Artifacts(str(tmp_path), 1.0), 1.0)
-    warnings = [list(item.warnings) for item in publisher.publish("j", suffix, outputs, False, lambda: None)]
+    warnings = [list(item.warnings) for item in publisher.publish("j", suffix, outputs, lambda: True, lambda: None)]
     told = [f"audio: clipped to -1 to 1, which is all that {suffix} holds"] if is_clipped else []
     assert warnings == [["odd"] * 3 + told, []]

@@ -33,8 +33,8 @@ def test_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_pa
     artifacts = Artifacts(str(tmp_path))
     left, waits, kept, known = (f"0190b8e0000-0000000{number}" for number in range(4))
     for folder in (left, waits, kept, known, "of-somebody-else"):
-        artifacts.publish(f"{folder}/a.wav", b"audio", may_exist=False)
-    artifacts.publish(f"{kept}/{MANIFEST}", b"", may_exist=False)
+        artifacts.create(f"{folder}/a.wav", b"audio")
+    artifacts.create(f"{kept}/{MANIFEST}", b"")
     for folder in (left, kept, known, "of-somebody-else"):
         age(tmp_path / folder, 2 * ABANDONED_S)
     with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:
@@ -44,6 +44,24 @@ def test_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_pa
         redis.delete(keys.job(known))
     assert {path.name for path in tmp_path.iterdir()} == {waits, kept, known, "of-somebody-else"}
     assert counted("output_folders") == 1
+
+
+def test_a_folder_that_cannot_be_deleted_keeps_none_behind_it(
+    running: Plane, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifacts = Artifacts(str(tmp_path))
+    for number in range(3):
+        artifacts.create(f"0190b8e0000-0000000{number}/a.wav", b"audio")
+    first = next(artifacts.names(""))[0]
+    (tmp_path / first / "a.wav").unlink()
+    (tmp_path / first).rmdir()
+    (tmp_path / first).touch()  # not even root deletes it as a folder
+    for path in tmp_path.iterdir():
+        age(path, 2 * ABANDONED_S)
+    Leftovers(running.redis, [], artifacts, SharedStorage(running.redis, artifacts), None, ABANDONED_S).look()
+    assert [path.name for path in tmp_path.iterdir()] == [first]
+    assert counted("output_folders") == 1
+    assert f"cannot delete {tmp_path / first}" in caplog.text
 
 
 def test_an_open_job_is_counted_and_expires(

@@ -54,6 +54,7 @@ def test_other_tensors_become_npz(jobs: JobCalls) -> None:
     with np.load(io.BytesIO(jobs.output(job.id, "7"))) as arrays:
         assert arrays["y"].tolist() == np.full((1, 1, 1, 4), 7.0).tolist()
     row = manifest(job)[7]
+    assert row["compute_path"].startswith("cpu, onnxruntime ")
     assert "text" not in row
     assert len(row["input_sha256"]) == 64
     sha256 = hashlib.sha256(np.full(4, 7.0, np.float32).tobytes()).hexdigest()
@@ -78,9 +79,22 @@ def test_the_manifest_says_what_each_file_was_made_from_and_by(jobs: JobCalls) -
     assert (first["text"], "inputs" in first) == ("Hello.", False)
     assert second["inputs"] == {"speed": 0.75}
     assert (first["file"], first["device"]) == ("a.flac", "cpu")
+    assert first["compute_path"] == "cpu"
     assert len(first["revision"]) == 16
     assert first["revision"] == second["revision"]
     assert json.loads((Path(job.output_url) / "summary.json").read_text())["spec"]["shared_inputs"] == {"speed": 1.5}
+
+
+def test_a_file_that_a_dead_worker_made_of_other_inputs_is_replaced(jobs: JobCalls) -> None:
+    job = jobs.submit("identity-onnx", [], open=True)
+    file = Path(job.output_url) / "a.npz"
+    file.parent.mkdir()
+    file.write_bytes(b"of the inputs before")
+    jobs.add(job.id, [tiny("a", 2.0)], seal=True)
+    (row,) = manifest(jobs.wait(job.id))
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
+    with np.load(file) as arrays:
+        assert arrays["y"].ravel().tolist() == [2.0] * 4
 
 
 def test_what_the_model_warned_of_is_told(jobs: JobCalls) -> None:

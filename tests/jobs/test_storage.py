@@ -158,20 +158,23 @@ def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
     assert "cannot write s3://bucket/jobs" in refused.reason
 
 
-def test_what_has_appeared_stays(tmp_path: Path) -> None:
-    artifacts = Artifacts(str(tmp_path))
-    assert artifacts.publish("job/a.wav", b"first", may_exist=False) == b"first"
-    assert artifacts.publish("job/a.wav", b"second", may_exist=False) == b"first"
-    assert artifacts.read("job/a.wav") == b"first"
-    assert [path.name for path in (tmp_path / "job").iterdir()] == ["a.wav"]
+def test_only_who_holds_an_item_replaces_a_file_of_other_bytes(tmp_path: Path) -> None:
+    artifacts, file = Artifacts(str(tmp_path)), tmp_path / "job" / "a.wav"
+    artifacts.publish("job/a.wav", b"first", pytest.fail)
+    artifacts.publish("job/a.wav", b"first", pytest.fail)
+    artifacts.publish("job/a.wav", b"late", lambda: False)
+    assert file.read_bytes() == b"first"
+    artifacts.publish("job/a.wav", b"second", lambda: True)
+    assert file.read_bytes() == b"second"
+    assert [path.name for path in file.parent.iterdir()] == ["a.wav"]
 
 
-def test_an_s3_object_that_another_worker_wrote_stays(bucket: Bucket) -> None:
+def test_an_s3_object_that_a_dead_worker_left_is_replaced(bucket: Bucket) -> None:
     artifacts = Artifacts("s3://bucket")
     wait_for(lambda: _is_up(artifacts))
-    artifacts.publish("job/a.wav", b"first", may_exist=False)
-    assert artifacts.publish("job/a.wav", b"second", may_exist=True) == b"first"
-    assert (bucket.folder / "job" / "a.wav").read_bytes() == b"first"
+    for data in (b"first", b"second"):
+        artifacts.publish("job/a.wav", data, lambda: True)
+        assert (bucket.folder / "job" / "a.wav").read_bytes() == data
 
 
 def test_what_takes_space_in_a_directory_or_bucket_is_told_by_folder(bucket: Bucket, tmp_path: Path) -> None:
@@ -179,7 +182,7 @@ def test_what_takes_space_in_a_directory_or_bucket_is_told_by_folder(bucket: Buc
         wait_for(lambda artifacts=artifacts: _is_up(artifacts))  # type: ignore[misc]
         assert set(artifacts.folders()) == {"up"}
         for name in ("a.wav", "b.wav"):
-            artifacts.publish(f"job/{name}", b"12345", may_exist=False)
+            artifacts.create(f"job/{name}", b"12345")
         assert set(artifacts.folders()) == {"job", "up"}
         assert artifacts.usage("job") == (2, 10)
         assert artifacts.usage("nobody") == (0, 0)
@@ -187,7 +190,7 @@ def test_what_takes_space_in_a_directory_or_bucket_is_told_by_folder(bucket: Buc
 
 def _is_up(artifacts: Artifacts) -> bool:
     try:
-        artifacts.publish(f"up/{time.time_ns()}", b"", may_exist=False)
+        artifacts.create(f"up/{time.time_ns()}", b"")
     except OSError:
         return False
     return True

@@ -1,6 +1,7 @@
 """Taking jobs in: what is checked, what is safe to repeat, and what is refused."""
 
 import hashlib
+import time
 
 import grpc
 import numpy as np
@@ -34,6 +35,28 @@ def test_a_repeated_submission_names_the_same_job(jobs: JobCalls) -> None:
     assert jobs.wait(first.job.id).progress.items == 3
     request.items.append(tiny("more"))
     assert refused(lambda: jobs.stub.SubmitJob(request)).code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_a_repeated_submission_may_have_another_deadline(jobs: JobCalls) -> None:
+    first, second = (round((time.time() + hours * 3600) * 1e6) for hours in (12, 13))
+    submit = {"request_id": "deadline", "items": [tiny("a")]}
+    job = jobs.submit(MODEL, deadline_unix_us=first, **submit)
+    again = jobs.submit(MODEL, deadline_unix_us=second, **submit)
+    assert (again.id, again.spec.deadline_unix_us) == (job.id, first)
+
+
+def test_a_repeated_submission_is_refused_once_items_were_replaced(jobs: JobCalls) -> None:
+    """Whether it comes with the items as they were or as they are, and wherever a message of them ends."""
+    good = [spoken(f"{number}", "Hello.") for number in range(3)]
+    bad = [spoken("0", "..."), *good[1:]]
+    job = jobs.wait(jobs.submit("hibari-en", bad, request_id="replaced").id)
+    jobs.replace(job.id, good[:1])
+    for items in (bad, good):
+        for end in (1, 3):
+            error = refused(lambda items=items, end=end: jobs.add(job.id, items[:end], offset=0))
+            assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+            assert "some of them have been replaced since" in error.details()
+    assert jobs.add(job.id, seal=True).id == job.id
 
 
 def test_items_sent_again_after_a_broken_stream_are_added_once(jobs: JobCalls) -> None:

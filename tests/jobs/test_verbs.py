@@ -239,6 +239,15 @@ def test_a_broken_submission_whose_items_all_succeeded_succeeds_when_it_is_seale
     wait_for(lambda: jobs.get(job.id).state == pb.JOB_STATE_SUCCEEDED)
 
 
+def test_a_broken_submission_without_items_stays_cancelled_when_it_is_sealed(running: Plane, jobs: JobCalls) -> None:
+    job = jobs.submit(MODEL, [], open=True)
+    jobs.cancel(job.id)
+    jobs.wait(job.id)
+    sealed = jobs.add(job.id, seal=True)
+    assert (sealed.state, sealed.sealed) == (pb.JOB_STATE_CANCELLED, True)
+    assert running.redis.zscore(keys.FINISHING_JOBS, job.id) is None
+
+
 def test_a_deleted_jobs_request_id_is_free_at_once(running: Plane, jobs: JobCalls) -> None:
     first = jobs.wait(jobs.submit(MODEL, [journal_item(1)], request_id="free").id)
     jobs.delete(first.id)

@@ -5,6 +5,8 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from redis import Redis
 from standardwebhooks import Webhook
 
 from kernelport import Client, keys
+from kernelport.artifacts import Artifacts
 from kernelport.jobs import scripts
 from kernelport.jobs.records import shown
+from kernelport.jobs.storage import SharedStorage
+from kernelport.jobs.sweeping import Sweeper
 from kernelport.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.webhooks import notifier as module
@@ -192,6 +197,49 @@ def test_records_that_cannot_be_read_are_told_once_and_stop_nothing(
     assert not any("\n" in message for message in skipped)
 
 
+def test_a_job_without_its_spec_is_told_once_and_dropped(
+    redis: Redis, notify: Callable[..., module.Notifier], caplog: pytest.LogCaptureFixture
+) -> None:
+    put(redis, "http://127.0.0.1:1", "succeeded", finished=NOW_US)
+    redis.delete(keys.job(JOB, "spec"))
+    notify()
+    wait_for(lambda: redis.zcard(keys.JOB_HOOKS) == 0)
+    assert f"{keys.job(JOB, 'spec')}: expected a JobSpec, got nothing" in caplog.text
+
+
+def test_retention_waits_for_the_end_to_be_told(
+    redis: Redis, notify: Callable[..., module.Notifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "INTERVAL_S", 0.05)
+    artifacts = Artifacts(str(tmp_path))
+    sweeper = Sweeper(redis, artifacts, SharedStorage(redis, artifacts))
+    with receiving() as receiver:
+        receiver.statuses = [500, 204]
+        put(redis, receiver.url, "succeeded", ("succeeded",), finished=NOW_US, expires=1)
+        redis.zadd(keys.EXPIRING_JOBS, {JOB: 1})
+        sweeper.start()
+        notify()
+        wait_for(lambda: not redis.exists(keys.job(JOB)))
+        sweeper.stop()
+    assert told(receiver) == ["job.succeeded"] * 2
+
+
+def test_a_process_whose_clock_is_behind_asks_redis_no_more_often(
+    redis: Redis, notify: Callable[..., module.Notifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = SimpleNamespace(time=lambda: time.time() - 3600)
+    monkeypatch.setattr(module, "time", behind)
+    monkeypatch.setattr(module, "INTERVAL_S", 0.05)
+    with receiving() as receiver:
+        receiver.statuses = [500, 204]
+        put(redis, receiver.url, "succeeded", ("succeeded",), finished=NOW_US)
+        began = time.monotonic()
+        notify()
+        wait_for(lambda: redis.zcard(keys.JOB_HOOKS) == 0)
+    assert told(receiver) == ["job.succeeded"] * 2
+    assert time.monotonic() - began >= module.FIRST_BACKOFF_S
+
+
 def test_a_secret_that_cannot_sign_gives_the_event_up(
     redis: Redis, notify: Callable[..., module.Notifier], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -240,18 +288,19 @@ def test_a_jobs_end_waits_for_no_earlier_event(stack: Stack, client: Client) -> 
 
 
 def test_a_new_state_is_looked_at_before_the_next_try_of_an_earlier_event(redis: Redis) -> None:
-    later = round(time.time() * 1e6) + 600_000_000
+    pause = 600_000_000
+    later = time.time() * 1e6 + pause / 2
     scripts.run(redis, "create", JOB, "a", NOW_US, "", b"", b"", "has_webhook", 1, "retention_s", 60, "spec", b"")
     scripts.run(redis, "stop", JOB, "cancelled", "")
     assert scripts.run(redis, "hook", 60_000_000) == JOB.encode()
-    scripts.run(redis, "hooked", JOB, -1, later, 0)
-    assert redis.zscore(keys.JOB_HOOKS, JOB) == later
-    scripts.run(redis, "finish", JOB, 1, "cancelled", "", NOW_US, 60, 60, 0)
+    scripts.run(redis, "hooked", JOB, -1, pause, 0)
+    assert redis.zscore(keys.JOB_HOOKS, JOB) > later
+    scripts.run(redis, "finish", JOB, 1, "cancelled", "", 60, 60, 0)
     assert redis.zscore(keys.JOB_HOOKS, JOB) < later
 
     redis.zadd(keys.JOB_HOOKS, {JOB: 1})
     scripts.run(redis, "hook", 60_000_000)
-    scripts.run(redis, "hooked", JOB, -1, later, 0)
+    scripts.run(redis, "hooked", JOB, -1, pause, 0)
     assert redis.zscore(keys.JOB_HOOKS, JOB) < later, "it ended while a process was at it"
 
 

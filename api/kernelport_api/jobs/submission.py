@@ -91,7 +91,7 @@ class Submission:
         if not request.items and not request.open:
             _raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
         job_id = new_job_id()
-        digest = await aside(_digest, spec) if request.request_id else b""
+        digest = await aside(_spec_digest, spec) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
@@ -247,7 +247,8 @@ class Adder:
 
         Raises:
             InvalidArgumentError: when one is no good, or they are too many for one message.
-            AlreadyExistsError: when the job has other items than these, or an item of the same id.
+            AlreadyExistsError: when the job has other items than these, or an item of the same id; or when items of the
+                job have been replaced, and these would have to be compared.
         """
         _check_count(items)
         there = self._stored + len(self._items)
@@ -261,6 +262,8 @@ class Adder:
             if self._repeated:
                 raise self._other_items(f"it has {there}, not {place + len(items)} or more")
             raise await self._store.refusal("add", b"sealed", self._job_id)
+        if self._job.edition and (skipped or digest):
+            raise self._other_items("some of them have been replaced since")
         digests = await self._digests(place, items, skipped)
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
@@ -385,6 +388,14 @@ async def _checked(spec: pb.JobSpec, look: Callable[[], Iterator[FieldViolation]
 
 def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:
     return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+
+
+def _spec_digest(spec: pb.JobSpec) -> bytes:
+    """Of what a repeated submission must have the same: not the deadline, which may count from the time of the call."""
+    compared = pb.JobSpec()
+    compared.CopyFrom(spec)
+    compared.ClearField("deadline_unix_us")
+    return _digest(compared)
 
 
 def _moved(field: str, by: int) -> str:

@@ -20,7 +20,7 @@ from rich.table import Table
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
-from kernelport.cli.jobs.words import Deadline, Duration
+from kernelport.cli.jobs.words import Deadline, Duration, moment
 from kernelport.client import Client
 from kernelport.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
 from kernelport.item_files.opening import open_bytes
@@ -181,6 +181,8 @@ def submit(
 
 def _tell_existing(job: pb.Job) -> None:
     known = f"note: the request id names job {job.id} already: {JobState.of(job)}, with {job.progress.items:,} items"
+    if job.spec.deadline_unix_us:
+        known += f", deadline {moment(job.spec.deadline_unix_us)}"
     if not job.sealed:
         known += "; its submission is gone on with"
     elif is_over(job) and job.state != pb.JOB_STATE_SUCCEEDED:

@@ -17,7 +17,7 @@ class Page(_message.Message):
     def __init__(self, items: _Optional[_Iterable[bytes]] = ..., places: _Optional[_Iterable[int]] = ..., first_index: _Optional[int] = ...) -> None: ...
 
 class BatchResult(_message.Message):
-    __slots__ = ("page", "finished_unix_us", "backend_s", "batch_size", "attempts", "items", "suffix", "revision", "device", "portable_names")
+    __slots__ = ("page", "finished_unix_us", "backend_s", "batch_size", "attempts", "items", "suffix", "revision", "device", "compute_path", "portable_names")
     PAGE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     BACKEND_S_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,7 @@ class BatchResult(_message.Message):
     SUFFIX_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
     PORTABLE_NAMES_FIELD_NUMBER: _ClassVar[int]
     page: int
     finished_unix_us: int
@@ -37,8 +38,9 @@ class BatchResult(_message.Message):
     suffix: str
     revision: str
     device: str
+    compute_path: str
     portable_names: bool
-    def __init__(self, page: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., attempts: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ..., suffix: _Optional[str] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., portable_names: _Optional[bool] = ...) -> None: ...
+    def __init__(self, page: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., attempts: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ..., suffix: _Optional[str] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., compute_path: _Optional[str] = ..., portable_names: _Optional[bool] = ...) -> None: ...
 
 class ItemResult(_message.Message):
     __slots__ = ("position", "error", "file_bytes", "sha256", "audio_s", "warnings", "lasting")

@@ -26,6 +26,8 @@ local HOOKS = 'kp:jobs:hooks'
 local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'digests', 'ready', 'log', 'index', 'hook'}
 local CLOCK_TTL_S = 86400
 local DELETING_TTL_S = 30 * 86400
+-- For so long a job that is over is kept for its webhook: an event is given up after a day.
+local HOOK_PATIENCE_US = 86400 * 1000000
 -- What a script looks at in one go, of jobs that may be thousands.
 local SOME_JOBS = 100
 
@@ -100,6 +102,15 @@ local function lease(due, microseconds, patience)
   if not member then return false end
   redis.call('ZADD', due, whole(now + microseconds), member)
   return member
+end
+
+-- A job that is over goes on: it does not go with its retention.
+local function keep(job)
+  redis.call('ZREM', EXPIRING, job)
+  redis.call('PERSIST', job_key(job))
+  for _, part in ipairs(JOB_PARTS) do redis.call('PERSIST', job_key(job, part)) end
+  local request = fields(job, 'request_key')[1]
+  if request and request ~= '' then redis.call('PERSIST', request) end
 end
 
 -- Hands a job over for its manifest to be written. The round tells a finisher that was held up that it is another time.

@@ -1,7 +1,7 @@
 -- Begins to delete a job that is over: its items are gone at once, its files after it; without files to delete all of
 -- it is gone at once.
 -- ARGV: job, `delete` or `expire`, 1 when its files are to be deleted.
--- Returns {'ok'} or {'refused', stage}.
+-- Returns {'ok'}, {'kept'} when it is not to expire now, or {'refused', stage}.
 local job, verb = ARGV[1], ARGV[2]
 local allowed, stage = may(job, verb)
 if allowed == nil then
@@ -13,11 +13,21 @@ if allowed == nil then
 end
 if not allowed then
   if verb == 'expire' then redis.call('ZREM', EXPIRING, job) end
-  return {'ok'}
+  return {verb == 'expire' and 'kept' or 'ok'}
 end
-local found = fields(job, 'request_key', 'expires')
--- Resumed meanwhile, and over again.
-if verb == 'expire' and tonumber(found[2]) > now_us() then return {'ok'} end
+local found = fields(job, 'request_key', 'expires', 'finished', 'telling')
+if verb == 'expire' then
+  local now, later = now_us(), tonumber(found[2] or 0)
+  local next_try = redis.call('ZSCORE', HOOKS, job)
+  -- It waits for its webhook to be told of its end, for as long as that is tried. A try that goes on ends soon.
+  if next_try and now < tonumber(found[3] or 0) + HOOK_PATIENCE_US then
+    later = math.max(found[4] and 0 or next_try, now) + 1000000
+  end
+  if later > now then
+    redis.call('ZADD', EXPIRING, whole(later), job)
+    return {'kept'}
+  end
+end
 for _, part in ipairs(JOB_PARTS) do redis.call('UNLINK', job_key(job, part)) end
 release_voices(job)
 for _, index in ipairs({EXPIRING, FINISHING, HOOKS}) do redis.call('ZREM', index, job) end

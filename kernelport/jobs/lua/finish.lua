@@ -1,15 +1,15 @@
 -- Makes a job final whose manifest is written, or gives out again those items whose files were missing.
--- ARGV: job, its round, state ('running' to go on), reason, unix time (microseconds), retention and grace
---       (seconds), whether the finisher saw it sealed ('1' or '0').
+-- ARGV: job, its round, state ('running' to go on), reason, retention and grace (seconds), whether the finisher saw it
+--       sealed ('1' or '0').
 -- Returns 1, or 0 when somebody was first, or it has been sealed since.
-local job, state, finished = ARGV[1], ARGV[3], tonumber(ARGV[5])
+local job, state, finished = ARGV[1], ARGV[3], now_us()
 if not may(job, 'written') then
   redis.call('ZREM', FINISHING, job)
   return 0
 end
 local found = fields(job, 'round', 'sealed', 'request_key', 'max_batch')
 if (found[1] or '0') ~= ARGV[2] then return 0 end
-if found[2] ~= ARGV[8] then
+if found[2] ~= ARGV[7] then
   redis.call('ZADD', FINISHING, whole(now_us()), job)
   return 0
 end
@@ -19,12 +19,12 @@ if state == 'running' then
   run_again(job, tonumber(found[4] or 32))
   return 1
 end
-local expires = finished + ARGV[6] * 1000000
+local expires = finished + ARGV[5] * 1000000
 redis.call('HSET', job_key(job), 'ending', '', 'reason', ARGV[4], 'finished', whole(finished), 'expires', whole(expires))
 set_state(job, state)
 if state == 'succeeded' then release_voices(job) end  -- any other can be resumed
 redis.call('ZADD', EXPIRING, whole(expires), job)
-local ttl_s = whole(ARGV[6] + ARGV[7])
+local ttl_s = whole(ARGV[5] + ARGV[6])
 redis.call('EXPIRE', job_key(job), ttl_s)
 for _, part in ipairs(JOB_PARTS) do redis.call('EXPIRE', job_key(job, part), ttl_s) end
 if found[3] and found[3] ~= '' then redis.call('EXPIRE', found[3], ttl_s) end

@@ -4,12 +4,8 @@
 local job, most = ARGV[1], tonumber(ARGV[3])
 local allowed, stage = may(job, 'resume')
 if not allowed then return {'refused', stage} end
-redis.call('PERSIST', job_key(job))
-for _, part in ipairs(JOB_PARTS) do redis.call('PERSIST', job_key(job, part)) end
-local found = fields(job, 'pages', 'request_key')
-if found[2] and found[2] ~= '' then redis.call('PERSIST', found[2]) end
-redis.call('ZREM', EXPIRING, job)
-for page = 0, tonumber(found[1]) - 1 do
+keep(job)
+for page = 0, tonumber(fields(job, 'pages')[1]) - 1 do
   local states = string.gsub(redis.call('HGET', job_key(job, 'states'), page), 'f', 'w')
   redis.call('HSET', job_key(job, 'states'), page, states)
 end

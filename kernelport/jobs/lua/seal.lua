@@ -1,16 +1,14 @@
 -- Lets a job take no further items. One that ended while it was open can be resumed from then on; it has succeeded when
--- each of its items has.
+-- each of its items has, and there are some.
 -- ARGV: job.  Returns {'ok'} or {'refused', stage}.
 local job = ARGV[1]
 local allowed, stage = may(job, 'seal')
 if allowed == nil then return {'refused', stage} end
 redis.call('HSET', job_key(job), 'sealed', '1')
 local found = fields(job, 'items', 'succeeded')
-if stage == 'broken' and found[1] == found[2] then
+if stage == 'broken' and tonumber(found[1]) > 0 and found[1] == found[2] then
   redis.call('HSET', job_key(job), 'ending', '', 'reason', '', 'finished', 0, 'expires', 0, 'finish_tries', 0, 'remade', 0)
-  redis.call('ZREM', EXPIRING, job)
-  redis.call('PERSIST', job_key(job))
-  for _, part in ipairs(JOB_PARTS) do redis.call('PERSIST', job_key(job, part)) end
+  keep(job)
   hand_over(job)
 end
 settle(job)

@@ -103,13 +103,14 @@ class Publisher:
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="publish")
 
     def publish(
-        self, job: str, suffix: str, outputs: Sequence[Output], may_exist: bool, step: Callable[[], None]
+        self, job: str, suffix: str, outputs: Sequence[Output], is_ours: Callable[[], bool], step: Callable[[], None]
     ) -> list[ItemResult | StorageError]:
         """Writes every output under its item's name. One that cannot become a file yields its item's error; one that
         the storage does not take yields a StorageError, after some tries.
 
         Args:
-            may_exist: whether a worker that died may have written some of them.
+            is_ours: whether these items are still this worker's. Then it replaces a file that is there already: it was
+                left by a worker that died, made perhaps of inputs that have been replaced since.
             step: called after each try: writing goes on.
         """
         refused = threading.Event()
@@ -121,13 +122,13 @@ class Publisher:
                 return ItemResult(position=output.position, error=as_unicode(str(error)))
             path = f"{job}/{file_name(output.item_id, suffix)}"
             try:
-                data = self._write(path, encoded, may_exist, refused, step)
+                self._write(path, encoded, is_ours, refused, step)
             except StorageError as error:
                 return error
             return ItemResult(
                 position=output.position,
-                file_bytes=len(data),
-                sha256=hashlib.sha256(data).digest(),
+                file_bytes=len(encoded),
+                sha256=hashlib.sha256(encoded).digest(),
                 audio_s=audio_s,
                 warnings=[*output.warnings, *_warnings(output.outputs, suffix)][:MOST_WARNINGS],
             )
@@ -136,12 +137,13 @@ class Publisher:
         return list(map(publish, outputs) if is_quick else self._pool.map(publish, outputs))
 
     def _write(
-        self, path: str, data: bytes, may_exist: bool, refused: threading.Event, step: Callable[[], None]
-    ) -> bytes:
+        self, path: str, data: bytes, is_ours: Callable[[], bool], refused: threading.Event, step: Callable[[], None]
+    ) -> None:
         pause_s, give_up_at = FIRST_BACKOFF_S, time.monotonic() + self._patience_s
         while True:
             try:
-                return self._artifacts.publish(path, data, may_exist)
+                self._artifacts.publish(path, data, is_ours)
+                return
             except STORAGE_ERRORS as error:
                 log.warning("cannot write %s: %s", self._artifacts.url(path), error)
                 if refused.is_set() or time.monotonic() + pause_s > give_up_at:
@@ -151,7 +153,6 @@ class Publisher:
                 step()
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
-            may_exist = True  # a write that failed may have got through
 
 
 def _warnings(outputs: Outputs, suffix: str) -> list[str]:

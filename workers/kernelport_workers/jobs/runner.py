@@ -23,10 +23,11 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.scripts import acknowledge
 from kernelport.settings import Settings
 from kernelport.signature import is_speech
+from kernelport.v1.job_pb2 import OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.jobs.outputs import Output, Publisher, suffix_of
 from kernelport_workers.jobs.pace import Pace
-from kernelport_workers.jobs.slices import Held, JobItem, Loader
+from kernelport_workers.jobs.slices import Held, JobItem, Loader, shared_inputs
 from kernelport_workers.jobs.traces import SliceTraces
 from kernelport_workers.lease import Hold, Lease
 from kernelport_workers.runner import Beside, Finish, Ran, Runner, Work
@@ -116,6 +117,7 @@ class JobRunner:
     def _run(self, deployment: Deployment, held: Held, hold: Hold) -> "_Run":
         try:
             items = until_done(lambda: self._loader.items(held))
+            spec = until_done(lambda: self._loader.spec(held.job))
         except stored.StoredError as error:
             stored.tell(error)
             self._stop(held.job, f"the job store cannot be read: {error}")
@@ -127,7 +129,7 @@ class JobRunner:
         if held.died or deployment.limits.max_attempts == 1:
             self._beside.alone()
         check = _Check(self._redis, held, hold.step)
-        shared = until_done(lambda: self._loader.shared(held.job))
+        shared = shared_inputs(spec)
         work = [
             Work(str(item.position).encode(), item.request, held.deadline_unix_us, check, shared=shared)
             for item in items
@@ -139,7 +141,7 @@ class JobRunner:
         done = [item.cost for item, result in zip(items, ran.results, strict=True) if isinstance(result, Mapping)]
         if done:
             self._paces[deployment.name].note(held.job, sum(done), (ran.prepare_us + ran.backend_us) / MICROSECONDS)
-        return _Run(items, ran, stopped=check.failure is not None or check.has_expired)
+        return _Run(items, ran, spec.output_format, stopped=check.failure is not None or check.has_expired)
 
     def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:
         keeping_s = time.monotonic()
@@ -168,11 +170,12 @@ class JobRunner:
         return _Result(batch, [])
 
     def _result(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run", ran: Ran) -> "_Result":
-        spec = until_done(lambda: self._loader.spec(held.job))
+        backend = self._backends[deployment.name]
         batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1, portable_names=True)
-        batch.suffix = suffix_of(spec.output_format, is_speech(self._backends[deployment.name].signature))
+        batch.suffix = suffix_of(run.output_format, is_speech(backend.signature))
         batch.backend_s = ran.backend_us / MICROSECONDS
-        batch.revision, batch.device = self._revisions[deployment.name], self._backends[deployment.name].device
+        batch.revision, batch.device = self._revisions[deployment.name], backend.device
+        batch.compute_path = backend.compute_path or backend.device
         outputs = []
         for item, came_of_it, warnings in zip(run.items, ran.results, ran.warnings, strict=True):
             if not isinstance(came_of_it, KernelPortError):
@@ -180,15 +183,26 @@ class JobRunner:
             elif not run.stopped:
                 lasting = isinstance(came_of_it, InvalidArgumentError)
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
+
+        def is_ours() -> bool:
+            return until_done(lambda: held.is_ours(self._line, deployment.name, ticket))
+
         # A worker that was paused, and taken for dead, finds others at work on the same files.
-        if until_done(lambda: held.is_ours(self._line, deployment.name, ticket)):
+        if is_ours():
             with hold.steps_of(deployment.timeouts.step_s):
-                self._publish(held, batch, outputs, hold.step)
+                self._publish(held, batch, outputs, is_ours, hold.step)
         return _Result(batch, [item.cost for item in run.items])
 
-    def _publish(self, held: Held, batch: BatchResult, outputs: Sequence[Output], step: Callable[[], None]) -> None:
+    def _publish(
+        self,
+        held: Held,
+        batch: BatchResult,
+        outputs: Sequence[Output],
+        is_ours: Callable[[], bool],
+        step: Callable[[], None],
+    ) -> None:
         """Adds what could be kept to the batch; what could not stops the job, whose items wait for it to be resumed."""
-        for result in self._publisher.publish(held.job, batch.suffix, outputs, bool(held.died), step):
+        for result in self._publisher.publish(held.job, batch.suffix, outputs, is_ours, step):
             if isinstance(result, ItemResult):
                 batch.items.append(result)
                 continue
@@ -229,11 +243,13 @@ class _Run:
     """The items of a slice, and what the backend made of them: nothing when they are given up.
 
     Attributes:
+        output_format: of the job's files.
         stopped: the job was stopped, or its deadline passed, on the way or before.
     """
 
     items: Sequence[JobItem]
     ran: Ran | None = None
+    output_format: OutputFormat = OUTPUT_FORMAT_UNSPECIFIED
     stopped: bool = False
 
 

@@ -105,7 +105,11 @@ class Loader:
         self._pages: _Recent[tuple[str, int, int], Page] = _Recent()
 
     def spec(self, job: str) -> JobSpec:
-        """What a job runs and how."""
+        """What a job runs and how.
+
+        Raises:
+            StoredError: Redis holds none, or it cannot be read.
+        """
         return self._specs.get(job, lambda: self._spec(job))
 
     def items(self, held: Held) -> list[JobItem]:
@@ -120,21 +124,13 @@ class Loader:
             raise stored.StoredError(f"{where}: expected a slice of page {held.page} of {len(page.items)} items")
         return [_item(held, page, position) for position in held.positions]
 
-    def shared(self, job: str) -> Shared:
-        """The inputs that the items of a job share."""
-        return {tensor.name: (tensor, to_array(tensor)) for tensor in self.spec(job).shared_inputs}
-
     def _spec(self, job: str) -> JobSpec:
-        value = self._there(self._redis.get(keys.job(job, "spec")), job)
+        value: Any = self._redis.get(keys.job(job, "spec"))
         return stored.message(JobSpec, value, keys.job(job, "spec"))
 
     def _page(self, job: str, page: int) -> Page:
-        return page_of(self._there(self._redis.hget(keys.job(job, "pages"), str(page)), job), job, page)
-
-    def _there(self, value: Any, job: str) -> bytes:
-        if value is None:
-            raise LookupError(f"job {job} is gone from Redis")
-        return bytes(value)
+        value: Any = self._redis.hget(keys.job(job, "pages"), str(page))
+        return page_of(value, job, page)
 
 
 class _Recent(Generic[Key, Value]):
@@ -155,6 +151,11 @@ class _Recent(Generic[Key, Value]):
             _, (_, size) = self._values.popitem(last=False)
             self._bytes -= size
         return self._values[key][0]
+
+
+def shared_inputs(spec: JobSpec) -> Shared:
+    """The inputs that the items of a job share."""
+    return {tensor.name: (tensor, to_array(tensor)) for tensor in spec.shared_inputs}
 
 
 def _item(held: Held, page: Page, position: int) -> JobItem:

@@ -1,0 +1,3 @@
+-- Gives a job that `finishing` gave out for longer, or back for later.
+-- ARGV: job, for how long from now (microseconds).
+redis.call('ZADD', FINISHING, 'XX', whole(now_us() + ARGV[2]), ARGV[1])
