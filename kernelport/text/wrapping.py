@@ -1,0 +1,73 @@
+"""Lines to paragraphs: lines that were cut to fit a width are one paragraph, those of a list or a poem are not."""
+
+import re
+
+from kernelport.text.aligned import Aligned, joined
+
+# Of the longest line of its block: a line that is shorter was ended by its writer.
+_FULL = 0.7
+# A block this narrow is a poem or a list, unless its lines go on in lower case.
+_WIDE = 40
+_BLANK = re.compile(r"\n[ \n]*\n")
+_LINE = re.compile(r"\n")
+_NUMBERED = re.compile(r"(?:\d{1,3}[.)]|\([a-z\d]{1,3}\)|[a-zA-Z]\)) ")
+_SPEAKER = re.compile(r"[A-Z][\w .'-]{0,30}: ")
+_CUT_WORD = re.compile(r"[^\W\d_]{2}-\Z")
+# With these a hyphen belongs to the word, wherever its line ends.
+_KEEPS_HYPHEN = re.compile(
+    r"\b(?:well|self|non|half|ex|high|low|long|short|old|new|one|two|three|four|five|six|seven|eight|nine|ten|twenty"
+    r"|thirty|forty|fifty|sixty|seventy|eighty|ninety|mid|all|ever|cross|first|second|third|full|hard|soft|left|right"
+    r"|up|off|on|by|in|part|post|pre|anti|co|so|state|open|free|ill|much|kind|cold|hot|dark|light|great|good|bad|best"
+    r"|real|time|user|life|know|mother|father|sister|brother|son|daughter|check|follow|word|far|near|close)-\Z",
+    re.IGNORECASE,
+)
+_DROP_CAPITAL = re.compile(r"\A([\"'(]?)([B-HJ-Z]) (?=[A-Z]{1,15}\b)|\A([\"'(]?[AI]) (?=[B-HJ-Z](?: |\Z))")
+
+
+def paragraphs(text: Aligned) -> list[Aligned]:
+    """The paragraphs of a text, each one line without white space around it."""
+    found: list[Aligned] = []
+    for block in text.split(_BLANK):
+        lines = [line for line in (each.stripped() for each in block.split(_LINE)) if line.text]
+        width = max((len(line.text) for line in lines), default=0)
+        current: list[Aligned] = []
+        for line in lines:
+            if current and not _goes_on(current[-1].text, line.text, width):
+                found.append(_one_line(current))
+                current = []
+            current.append(line)
+        if current:
+            found.append(_one_line(current))
+    return [paragraph.sub(_DROP_CAPITAL, _dropped) for paragraph in found]
+
+
+def _goes_on(line: str, following: str, width: int) -> bool:
+    """Whether a line was cut where it ends because it was full."""
+    if _NUMBERED.match(following) or (_SPEAKER.match(following) and line[-1] in ".!?"):
+        return False
+    if following[0].islower() or line.endswith((",", "—", "(")):
+        return True
+    if _CUT_WORD.search(line) or width < _WIDE:
+        return following[0].islower()
+    return len(line) >= _FULL * width
+
+
+def _one_line(lines: list[Aligned]) -> Aligned:
+    """Lines with a space between them, and words that were cut at a hyphen in one piece again."""
+    parts: list[Aligned] = []
+    for line, following in zip(lines, [*lines[1:], None], strict=True):
+        parts.append(line)
+        if following is None:
+            break
+        if following.text[0].islower() and _CUT_WORD.search(line.text):
+            if not _KEEPS_HYPHEN.search(line.text[-15:]):
+                parts[-1] = line[: len(line.text) - 1]
+        else:
+            end = line.origins[-1:]
+            parts.append(Aligned(" ", end + end))
+    return joined(parts)
+
+
+def _dropped(match: re.Match[str]) -> str:
+    """A large first letter that stands apart from its word."""
+    return match[0].rstrip(" ")
