@@ -34,13 +34,20 @@ _WORDS = {
     "Co": "Company", "Bros": "Brothers", "Jr": "Junior", "Sr": "Senior", "Esq": "Esquire", "Assn": "Association",
     "Dept": "Department", "Univ": "University", "Intl": "International", "Natl": "National", "Mfg": "Manufacturing",
     "cf": "compare", "viz": "namely", "resp": "respectively", "al": "al", "Ave": "Avenue", "Blvd": "Boulevard",
-    "Rd": "Road", "Ln": "Lane", "Hwy": "Highway", "Pkwy": "Parkway", "Apt": "Apartment", "Ste": "Suite", "Bldg": "Building",
-    "Est": "Established", "Approx": "Approximately", "Misc": "Miscellaneous", "Tel": "Telephone", "Ext": "Extension", "Vs": "Versus",
-    "Max": "Maximum", "Govt": "Government", "Assoc": "Associates", "Asst": "Assistant", "asst": "assistant", "Mgr": "Manager",
-    "Attn": "Attention", "attn": "attention", "Fwd": "Forward", "Qty": "Quantity", "qty": "quantity", "appt": "appointment",
-    "tbsp": "tablespoons", "tsp": "teaspoons", "oz": "ounces", "lbs": "pounds", "hrs": "hours", "mins": "minutes", "secs": "seconds",
-    "yrs": "years", "wks": "weeks", "pkg": "package", "avg": "average", "Avg": "Average", "temp": "temperature", "Temp": "Temperature",
-    "pron": "pronounced", "orig": "originally", "ca": "circa", "esp": "especially", "usu": "usually", "abbr": "abbreviation",
+    "Rd": "Road", "Ln": "Lane", "Hwy": "Highway", "Pkwy": "Parkway", "Apt": "Apartment", "Ste": "Suite",
+    "Bldg": "Building",
+    "Est": "Established", "Approx": "Approximately", "Misc": "Miscellaneous", "Tel": "Telephone", "Ext": "Extension",
+    "Vs": "Versus",
+    "Max": "Maximum", "Govt": "Government", "Assoc": "Associates", "Asst": "Assistant", "asst": "assistant",
+    "Mgr": "Manager",
+    "Attn": "Attention", "attn": "attention", "Fwd": "Forward", "Qty": "Quantity", "qty": "quantity",
+    "appt": "appointment",
+    "tbsp": "tablespoons", "tsp": "teaspoons", "oz": "ounces", "lbs": "pounds", "hrs": "hours", "mins": "minutes",
+    "secs": "seconds",
+    "yrs": "years", "wks": "weeks", "pkg": "package", "avg": "average", "Avg": "Average", "temp": "temperature",
+    "Temp": "Temperature",
+    "pron": "pronounced", "orig": "originally", "ca": "circa", "esp": "especially", "usu": "usually",
+    "abbr": "abbreviation",
 }  # fmt: skip
 # With a full stop and before a number.
 _NUMBERED = {
@@ -58,12 +65,30 @@ _PHRASES = {
     "c/o": "care of", "b/c": "because", "et al.": "et al", "n.b.": "note well", "N.B.": "note well", "P.S.": "P S",
     "PhD": "P H D", "Ph.D.": "P H D", "PhDs": "P H Ds", "and/or": "and or", "he/she": "he or she",
     "she/he": "she or he", "his/her": "his or her", "him/her": "him or her", "s/he": "she or he", "vs": "versus",
-    "btw": "by the way", "BTW": "by the way", "FYI": "for your information", "aka": "also known as", "approx": "approximately",
+    "btw": "by the way", "BTW": "by the way", "FYI": "for your information", "aka": "also known as",
+    "approx": "approximately",
     "etc": "et cetera", "ASAP": "as soon as possible", "DIY": "D I Y", "dept": "department", "govt": "government",
     "thru": "through", "&c.": "et cetera", "Ltd": "Limited", "Inc": "Incorporated",
 }  # fmt: skip
-_STREETS = {"St": "Street", "Dr": "Drive", "Ct": "Court", "Pl": "Place", "Sq": "Square", "Ter": "Terrace", "Cir": "Circle"}
-_SIDES = {"N": "North", "S": "South", "E": "East", "W": "West", "NE": "Northeast", "NW": "Northwest", "SE": "Southeast", "SW": "Southwest"}
+_STREETS = {
+    "St": "Street",
+    "Dr": "Drive",
+    "Ct": "Court",
+    "Pl": "Place",
+    "Sq": "Square",
+    "Ter": "Terrace",
+    "Cir": "Circle",
+}
+_SIDES = {
+    "N": "North",
+    "S": "South",
+    "E": "East",
+    "W": "West",
+    "NE": "Northeast",
+    "NW": "Northwest",
+    "SE": "Southeast",
+    "SW": "Southwest",
+}
 _STATES = {
     "AL": "Alabama", "AK": "Alaska", "AZ": "Arizona", "AR": "Arkansas", "CA": "California", "CO": "Colorado",
     "CT": "Connecticut", "DE": "Delaware", "FL": "Florida", "GA": "Georgia", "HI": "Hawaii", "ID": "Idaho",
@@ -73,7 +98,7 @@ _STATES = {
     "NM": "New Mexico", "NY": "New York", "NC": "North Carolina", "ND": "North Dakota", "OH": "Ohio", "OK": "Oklahoma",
     "OR": "Oregon", "PA": "Pennsylvania", "RI": "Rhode Island", "SC": "South Carolina", "SD": "South Dakota",
     "TN": "Tennessee", "TX": "Texas", "UT": "Utah", "VT": "Vermont", "VA": "Virginia", "WA": "Washington",
-    "WV": "West Virginia", "WI": "Wisconsin", "WY": "Wyoming", "DC": "D C",
+    "WV": "West Virginia", "WI": "Wisconsin", "WY": "Wyoming", "DC": "DC",
 }  # fmt: skip
 _BEFORE_SAINTS = frozenset(("Mount", "East", "Lake", "Fort", "Port"))
 _COMMA_BEHIND = frozenset(("e.g.", "i.e.", "a.k.a."))
@@ -150,14 +175,15 @@ _TITLE_NAMES = either(name for name in _TITLES if name not in _STREETS)
 RULES: list[Rule] = [
     rule(rf"(?<![\w/])(?:{either(_PHRASES)})(?:(?<=\.)|(?<=/)|(?![\w.]))(?!['-]\w),?", _phrase, re.IGNORECASE),
     rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\d|[IVXLC]{{1,6}}\b)", _numbered),
-    rule(rf"(?<![\w.'-])(St|Dr|Ct|Pl|Sq|Ter|Cir)\b(\.?)(?![\w'-])", _street),
+    rule(r"(?<![\w.'-])(St|Dr|Ct|Pl|Sq|Ter|Cir)\b(\.?)(?![\w'-])", _street),
     rule(rf"(?<![\w.'-])({_TITLE_NAMES})\b(\.?)(?![\w'-](?<![A-Z]))", _title),
-    rule(rf"(?<![\w.'-])({either(_WORDS)})\.(?!\w)", _word),
+    rule(rf"(?<![\w.'-])({either(_WORDS)})(?:\.(?!\w)|(?=:))", _word),
     rule(r"(?<=\d )(N|S|E|W|N\.E|N\.W|S\.E|S\.W)\.(?= [A-Z\d])", _side),
     rule(r"(?:(?<=Ave )|(?<=Ave\. )|(?<=St )|(?<=St\. )|(?<=\dst )|(?<=\dth ))(NE|NW|SE|SW)\b", _side),
     rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
     rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}+(?![A-Za-z])", _letters),
-    rule(r"(?<![\w.'-])(?:[A-Za-z]\.){1,10}+[A-Za-z](?![\w.'-])", lambda match, locale: match[0].replace(".", "").upper()),
+    rule(
+        r"(?<![\w.'-])(?:[A-Za-z]\.){1,10}+[A-Za-z](?![\w.'-])", lambda match, locale: match[0].replace(".", "").upper()
+    ),
     rule(r"(?<![\w.'-])([A-Z])\.(?= ?[A-Z])", _initial),
 ]
-

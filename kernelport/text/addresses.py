@@ -3,27 +3,31 @@
 import re
 
 from kernelport.text.numbers import Locale, code
-from kernelport.text.rules import Match, Rule, before, either, rule
+from kernelport.text.rules import Match, Rule, before, either, names, rule
 
 _SIGNS = {
-    ".": "dot", "/": "slash", "\\": "backslash", "-": "dash", "_": "underscore", "@": "at", ":": "colon", "?": "question mark",
-    "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star", ",": "comma", ";": "semicolon",
+    ".": "dot", "/": "slash", "\\": "backslash", "-": "dash", "_": "underscore", "@": "at", ":": "colon",
+    "?": "question mark",
+    "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star", ",": "comma",
+    ";": "semicolon",
     "!": "exclamation mark", "$": "dollar", "'": "apostrophe", "(": "", ")": "",
 }  # fmt: skip
-_DOMAINS = (
-    "com org net edu gov mil int info biz io ai co uk de fr eu us ca au nz jp cn in it es nl se no fi dk ch at be ie pl"
-    " pt ru br mx tv me ly app dev xyz blog shop online site tech cloud news wiki page"
-).split()
+_DOMAINS = names(
+    "com org net edu gov mil int info biz io ai co uk de fr eu us ca au nz jp cn in it es nl se no fi dk ch at be"
+    " ie pl pt ru br mx tv me ly app dev xyz blog shop online site tech cloud news wiki page"
+)
 _SPELLED_DOMAINS = frozenset(
-    "edu uk io ai de fr eu us ca au nz jp cn es nl se fi dk ch ie pl pt ru br mx tv ly xyz pdf html htm csv txt py js ts"
-    " css md png gif svg xml yml mp php exe sh rb rs cpp hpp dll ini cfg jpg www http https ftp ip id url api ui faq cc"
-    " db sql ssh tls dns ssl vpn usb gpu cpu cmd usr etc lib src img tmp var".split()
+    names(
+        "edu uk io ai de fr eu us ca au nz jp cn es nl se fi dk ch ie pl pt ru br mx tv ly xyz pdf html htm csv txt"
+        " py js ts css md png gif svg xml yml mp php exe sh rb rs cpp hpp dll ini cfg jpg www http https ftp ip id url"
+        " api ui faq cc db sql ssh tls dns ssl vpn usb gpu cpu cmd usr etc lib src img tmp var"
+    )
 ) - {"etc", "lib", "var"}
-_EXTENSIONS = (
-    "pdf txt md csv json xml html htm doc docx xls xlsx ppt pptx zip tar gz rar exe dll py js ts css cpp java rb go rs sh"
-    " bat ini cfg conf log yaml yml toml png jpg jpeg gif svg bmp mp3 mp4 wav flac ogg avi mov mkv onnx sql db bin iso"
-    " ipynb lock env php tex epub"
-).split()
+_EXTENSIONS = names(
+    "pdf txt md csv json xml html htm doc docx xls xlsx ppt pptx zip tar gz rar exe dll py js ts css cpp java rb"
+    " go rs sh bat ini cfg conf log yaml yml toml png jpg jpeg gif svg bmp mp3 mp4 wav flac ogg avi mov mkv onnx"
+    " sql db bin iso ipynb lock env php tex epub"
+)
 _PART = re.compile(r"[^\W\d_]+|\d+|.", re.DOTALL)
 _NAME = r"[\w-]{1,63}"
 _HOST = rf"(?:{_NAME}\.){{1,8}}(?:{either(_DOMAINS)})(?![\w-])(?!\.\w)"
@@ -79,7 +83,8 @@ def _hashtag(match: Match, locale: Locale) -> str:
 
 def _identifier(match: Match, locale: Locale) -> str:
     """snake_case in its words."""
-    return " ".join(word for part in match[0].split("_") for word in _PART.findall(part) if word.isalnum())
+    words = (word for word in _PART.findall(match[0]) if word.isalnum())
+    return " ".join(code(word) if word.isdigit() else word for word in words)
 
 
 RULES: list[Rule] = [
@@ -87,8 +92,15 @@ RULES: list[Rule] = [
     rule(rf"(?<![\w.@/-])(?:mailto:)?[\w.+-]{{1,64}}@(?:{_NAME}\.){{1,8}}[A-Za-z]{{2,24}}\b", _address),
     rule(rf"(?<![\w.@/-])www\.(?:{_NAME}\.){{1,8}}[A-Za-z]{{2,24}}\b{_PATH}", _address, re.IGNORECASE),
     rule(rf"(?<![\w.@/-]){_HOST}{_PATH}", _address),
-    rule(r"(?<![\w:/\\])[A-Za-z]:\\[\w .\\()-]{0,200}[\w)]|(?<![\w:/\\.])(?:~|\.{1,2})?/(?:[\w.+-]{1,64}/){0,20}[\w.+-]{0,63}[\w](?![\w/])", _path),
-    rule(rf"(?<![\w@/.-])(?:[\w.-]{{1,64}}/){{0,20}}[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,4}}\.(?:{either(_EXTENSIONS)})(?![\w-])(?!\.\w)", _file),
+    rule(
+        r"(?<![\w:/\\])[A-Za-z]:\\[\w .\\()-]{0,200}[\w)]|(?<![\w:/\\.])(?:~|\.{1,2})?/"
+        r"(?:[\w.+-]{1,64}/){0,20}[\w.+-]{0,63}[\w](?![\w/])",
+        _path,
+    ),
+    rule(
+        rf"(?<![\w@/.-])(?:[\w.-]{{1,64}}/){{0,20}}[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,4}}\.(?:{either(_EXTENSIONS)})(?![\w-])(?!\.\w)",
+        _file,
+    ),
     rule(r"(?<![\w@/.])@([A-Za-z_][\w]{0,40})", _handle),
     rule(r"(?<![\w&#/])#([A-Za-z_][\w]{0,60})", _hashtag),
     rule(r"(?<![\w])[A-Za-z]\w{0,40}?_\w{1,60}\b", _identifier),

@@ -136,7 +136,11 @@ def _plain(character: str) -> str:
         return str(unicodedata.digit(character))
     if category in ("No", "Nl"):
         value = unicodedata.numeric(character)
-        return f" {int(value)} " if value == int(value) else f" {unicodedata.normalize('NFKC', character).translate(_SHAPES)} "
+        return (
+            f" {int(value)} "
+            if value == int(value)
+            else f" {unicodedata.normalize('NFKC', character).translate(_SHAPES)} "
+        )
     if character in "№":
         return "No. "
     if character in "™®©℠℗" or character in SYMBOLS:

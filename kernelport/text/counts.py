@@ -3,11 +3,22 @@ and digits within names."""
 
 import re
 
-from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, code, digits, fraction, ordinal
-from kernelport.text.rules import Match, Rule, before, behind, rule, word_before, word_behind
+from kernelport.text.numbers import (
+    AMOUNT,
+    NOT_INSIDE,
+    Locale,
+    amount,
+    cardinal,
+    code,
+    digits,
+    fraction,
+    ordinal,
+)
+from kernelport.text.rules import Match, Rule, before, behind, names, rule, word_before
 
 _DASH = r" ?[-–—] ?"
-_DIALLED = frozenset("call dial phone tel telephone fax ring text sms mobile cell number ext".split())
+_DIALLED = frozenset(names("call dial phone tel telephone fax ring text sms mobile cell number ext"))
+_NAMED_BY_DIGITS = frozenset(names("no number account order id code ref reference invoice case ticket serial"))
 _POWERS = {"2": "squared", "3": "cubed"}
 _LONGEST_ORDINAL = 15
 
@@ -40,11 +51,13 @@ def _version(match: Match, locale: Locale) -> str:
 
 
 def _score(match: Match, locale: Locale) -> str:
-    return f"{cardinal(int(match[1]))} to {cardinal(int(match[2]))}"
+    return f"{amount(match[1]).spoken(locale)} to {cardinal(int(match[2]))}"
 
 
 def _range(match: Match, locale: Locale) -> str | None:
     low, high = amount(match["low"]), amount(match["high"])
+    if word_before(match).lower() in _NAMED_BY_DIGITS and not low.fraction + high.fraction:
+        return f"{code(low.whole)} {code(high.whole)}"
     spaced = match["dash"] == " - "
     if spaced and re.match(r" ?=", behind(match)):
         return f"{low.spoken(locale)} minus {high.spoken(locale)}"
@@ -91,15 +104,16 @@ def _power(match: Match, locale: Locale) -> str:
 
 
 def _scientific(match: Match, locale: Locale) -> str:
-    sign = "minus " if match[2][0] == "-" else ""
-    return f"{amount(match[1]).spoken(locale)} times ten to the power of {sign}{cardinal(int(match[2].lstrip('+-')), locale)}"
+    exponent = int(match[2])
+    sign = "minus " if exponent < 0 else ""
+    return f"{amount(match[1]).spoken(locale)} times ten to the power of {sign}{cardinal(abs(exponent), locale)}"
 
 
 def _thousands(match: Match, locale: Locale) -> str | None:
     """10k, 1.5M"""
     number, letter = amount(match[1]), match[2]
     if letter == "K" or (letter in "MB" and not number.fraction and not re.match(r" [a-z]", behind(match))):
-        return f"{number.spoken(locale)} {letter}"
+        return f"{number.spoken(locale) if number.fraction else code(number.whole)} {letter}"
     return f"{number.spoken(locale)} { {'k': 'thousand', 'M': 'million', 'B': 'billion'}[letter] }"
 
 
@@ -115,6 +129,8 @@ def _list(match: Match, locale: Locale) -> str:
 
 def _name_with_digits(match: Match, locale: Locale) -> str | None:
     """A4, COVID-19, H2O, B2B, MP3"""
+    if match[0].islower() and "-" in match[0]:
+        return None
     words = [
         code(part) if part.isdigit() else part.strip("-")
         for part in re.findall(r"\d+|[^\W\d_]+|-", match[0])
@@ -143,7 +159,7 @@ PHONES: list[Rule] = [
 RULES: list[Rule] = [
     rule(r"\b[vV](?:er(?:sion|\.)? ?|\. ?)?(\d{1,4}(?:\.\d{1,4}){0,4})(?![\w])", _version),
     rule(r"(?<![\w.,])(\d{1,5}(?:\.\d{1,5}){2,6}+)(?![\w])", _dotted),
-    rule(r"(?<![\w.,:])(\d{1,3}) ?: ?(\d{1,3})(?![\w:])(?! ?: ?\d)", _score),
+    rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
     rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?![\w/])(?!\.\d)", _fraction),
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})++|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
@@ -156,6 +172,9 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}(?P<low>{AMOUNT})(?P<dash>{_DASH})(?P<high>{AMOUNT})(?![\w])(?!-\d)(?!\.\d)", _range),
     rule(r"(?<![\w.,])\d{1,2}(?:,\d{1,2}){1,20}+(?![\w,]|\.\d)", _list),
     # A number of a name, whatever stands around it.
-    rule(r"(?<![\w])(?=[\w-]{0,30}\d)(?:[A-Za-z]{1,20}-?\d{1,6}|\d{1,6}-?(?![a-z]{2,4}\b)[A-Za-z]{1,20})(?:-?[A-Za-z]{1,20}|-?\d{1,6}){0,8}(?![\w])", _name_with_digits),
+    rule(
+        r"(?<![\w])(?=[\w-]{0,30}\d)(?:[A-Za-z]{1,20}-?\d{1,6}|\d{1,6}-?(?![a-z]{2,4}\b)[A-Za-z]{1,20})(?:-?[A-Za-z]{1,20}|-?\d{1,6}){0,8}(?![\w])",
+        _name_with_digits,
+    ),
     rule(rf"(?:(?<![\w)])(?P<sign>[-−+±](?=[\d.])))?(?P<number>{AMOUNT})", _number),
 ]

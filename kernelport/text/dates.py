@@ -3,7 +3,7 @@
 import re
 
 from kernelport.text.numbers import Locale, cardinal, ordinal, plural, two_digits, year
-from kernelport.text.rules import Match, Rule, before, behind, either, rule, stopped, word_before, word_behind
+from kernelport.text.rules import Match, Rule, either, names, rule, stopped, word_before, word_behind
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -22,13 +22,14 @@ _SUFFIX = r"(?:st|nd|rd|th)"
 _WEEKDAY = either(_DAYS)
 
 # Before a number of four digits these say that it is a year.
-_YEAR_BEFORE = frozenset(
-    "in since by from until till to of year years the circa c ca around during before after between and early late mid"
-    " spring summer autumn fall winter class ad ce mr copyright through fy is was edition season"
-    .split()
-)  # fmt: skip
+_YEAR_BEFORE = frozenset(names(
+    "in since by from until till to of year years the circa c ca around during before after between and early"
+    " late mid spring summer autumn fall winter class ad ce mr copyright through fy is was edition season"
+))  # fmt: skip
 _PLURAL_NOUN = re.compile(r"[a-z]{2,}(?:s|people|men|women|children)\Z")
-_SINGULAR_S = frozenset("was is has does this his its as us yes thus plus less across always perhaps besides towards news".split())
+_SINGULAR_S = frozenset(
+    names("was is has does this his its as us yes thus plus less across always perhaps besides towards news")
+)
 _PEOPLE = frozenset(("people", "men", "women", "children", "feet", "sheep", "fish", "more", "or"))
 
 
@@ -60,12 +61,12 @@ def _numeric(match: Match, locale: Locale) -> str | None:
     return _date(day, month, year(int(full)), locale)
 
 
-_DATE_BEFORE = frozenset("on by until till since from before after dated due and between".split())
+_DATE_BEFORE = frozenset(names("on by until till since from before after dated due and between"))
 
 
 def _day_and_month(match: Match, locale: Locale) -> str | None:
     """`12/25` without a year is a date where something says so; else it is a fraction."""
-    if word_before(match).lower() not in _DATE_BEFORE:
+    if word_before(match).lower() not in _DATE_BEFORE or match[0] == "9/11":
         return None
     first, second = int(match[1]), int(match[2])
     day, month = (first, second) if locale == "en-GB" else (second, first)
@@ -166,19 +167,25 @@ RULES: list[Rule] = [
     rule(r"(?<![\w./-])(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?![\w/-])(?!\.\w)", _numeric),
     rule(r"(?<![\w./$-])(\d{1,2})/(\d{1,2})(?![\w/-])(?!\.\d)", _day_and_month),
     rule(
-        rf"(?<![\w.-])(?P<the>the )?(?P<day>{_DAY}){_SUFFIX}?(?:(?P<joint>{_DASH}| and | & | to )(?P<last>{_DAY}){_SUFFIX}?)?(?P<of> of)?"
+        rf"(?<![\w.-])(?P<the>the )?(?P<day>{_DAY}){_SUFFIX}?(?:(?P<joint>{_DASH}| and | & | to )"
+        rf"(?P<last>{_DAY}){_SUFFIX}?)?(?P<of> of)?"
         rf"[ -](?P<month>{_MONTH})\b\.?(?:,?[ -](?P<year>\d{{4}})\b(?![:/]))?",
         _day_month,
     ),
     rule(
-        rf"(?<![\w-])(?P<month>{_MONTH})\b\.? (?:the )?(?P<day>{_DAY}){_SUFFIX}?(?![\w:%/])(?![.,]\d)(?:(?P<joint>{_DASH}| and | & )(?P<last>{_DAY}){_SUFFIX}?(?![\w:%/]))?"
+        rf"(?<![\w-])(?P<month>{_MONTH})\b\.? (?:the )?(?P<day>{_DAY}){_SUFFIX}?(?![\w:%/])(?![.,]\d)(?:"
+        rf"(?P<joint>{_DASH}| and | & )(?P<last>{_DAY}){_SUFFIX}?(?![\w:%/]))?"
         rf"(?:,? (?P<year>\d{{4}})\b(?![:/]))?",
         _month_day,
     ),
     rule(rf"(?<![\w-])({_MONTH})\b\.?,? (\d{{4}})\b", _month_year),
     rule(r"(?<![\w-])(Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\.(?!\w)", _month_alone),
     rule(rf"(?<![\w-])({_WEEKDAY})\.?(?:{_DASH}| to )({_WEEKDAY})\b\.?", _weekdays),
-    rule(rf"(?<![\w-])({_WEEKDAY})\b\.?(?=,? (?:{_MONTH}\b|\d{{1,2}}[ :/-]|\d{{1,2}}(?:st|nd|rd|th|am|pm)|at |\d{{4}}-))", _weekday),
+    rule(
+        rf"(?<![\w-])({_WEEKDAY})\b\.?(?=,? (?:{_MONTH}\b|\d{{1,2}}[ :/-]|\d{{1,2}}"
+        rf"(?:st|nd|rd|th|am|pm)|at |\d{{4}}-))",
+        _weekday,
+    ),
     rule(r"(?<![\w-])(Mon|Tues?|Wed|Thurs?|Thu|Fri)\.(?!\w)", lambda match, locale: stopped(_DAYS[match[1]], match)),
     rule(r"(?<![\w.,])(1[1-9]|20)(\d0)'?s\b", _decade),
     rule(r"(?<![\w.,])'?()([2-9]0)'?s\b", _decade),

@@ -5,6 +5,7 @@ import html
 import re
 
 from kernelport.text.aligned import Aligned, joined
+from kernelport.text.rules import names
 
 MAX_BREAK_S = 10.0
 PAUSE = "\x02{}\x03"
@@ -13,16 +14,20 @@ PAUSE_PATTERN = re.compile(r" ?\x02(\d{1,5})\x03 ?")
 
 _STRENGTHS_MS = {"none": 0, "x-weak": 100, "weak": 200, "medium": 400, "strong": 700, "x-strong": 1200}
 _PARAGRAPHS = frozenset(
-    "address article aside blockquote body br caption dd details dialog div dl dt fieldset figcaption figure footer form"
-    " h1 h2 h3 h4 h5 h6 head header hr html legend li main nav ol option p pre s section select speak summary table"
-    " tbody tfoot thead title tr ul".split()
+    names(
+        "address article aside blockquote body br caption dd details dialog div dl dt fieldset figcaption figure"
+        " footer form h1 h2 h3 h4 h5 h6 head header hr html legend li main nav ol option p pre s section select speak"
+        " summary table tbody tfoot thead title tr ul"
+    )
 )
 _CELLS = frozenset(("td", "th"))
 _INLINE = frozenset(
-    "a abbr acronym amazon audio b base bdi bdo big button canvas center cite code col colgroup data datalist del dfn"
-    " em embed emphasis font form frame i iframe img input ins kbd label lang link map mark math meta meter noscript"
-    " object output param phoneme picture progress prosody q rp rt ruby s samp say-as script slot small source span"
-    " strike strong style sub sup svg template textarea time track tt u var video voice w wbr".split()
+    names(
+        "a abbr acronym amazon audio b base bdi bdo big button canvas center cite code col colgroup data datalist del"
+        " dfn em embed emphasis font form frame i iframe img input ins kbd label lang link map mark math meta meter"
+        " noscript object output param phoneme picture progress prosody q rp rt ruby s samp say-as script slot small"
+        " source span strike strong style sub sup svg template textarea time track tt u var video voice w wbr"
+    )
 )
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:-]*+)([^<>]*+)>")
 _CONTROLS = re.compile(r"[\x02\x03]")
@@ -44,9 +49,13 @@ _QUOTE = re.compile(r"^ {0,3}(?:> ?)++", re.MULTILINE)
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]\n]{1,200}\]: ?[^\n]++$", re.MULTILINE)
 _TASK = re.compile(r"^( {0,8}(?:[-*+]|\d{1,3}[.)]) )\[[ xX]\] ", re.MULTILINE)
 _BULLET = re.compile(r"^ {0,20}(?:[-*+•‣◦▪●–—]) (?=\S)", re.MULTILINE)
-_IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]\n]{0,500})\](?:\([^()\s]{0,2000}(?:\([^()\s]{0,200}\))?[^()\n]{0,500}\)|\[[^\[\]\n]{0,200}\])")
+_IMAGE_OR_LINK = re.compile(
+    r"!?\[([^\[\]\n]{0,500})\](?:\([^()\s]{0,2000}(?:\([^()\s]{0,200}\))?[^()\n]{0,500}\)|\[[^\[\]\n]{0,200}\])"
+)
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:)[^<>\s]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255})>")
-_FOOTNOTE = re.compile(r"(?<=[\w.,;:!?\"')\]])\[(?:\^[\w-]{1,30}|\d{1,3}(?:[,–-] ?\d{1,3}){0,5}|[a-z]|citation needed)\]")
+_FOOTNOTE = re.compile(
+    r"(?<=[\w.,;:!?\"')\]])\[(?:\^[\w-]{1,30}|\d{1,3}(?:[,–-] ?\d{1,3}){0,5}|[a-z]|citation needed)\]"
+)
 _CODE = re.compile(r"(`{1,3})(?!`)([^`\n]{1,2000}?)\1(?!`)")
 _EMPHASIS = (
     re.compile(r"(?<![\w*\\])\*{1,3}(?=[^\s*])([^*\n]{1,2000})(?<=[^\s*])\*{1,3}(?!\w)"),
@@ -128,7 +137,9 @@ def _without_tags(text: Aligned) -> Aligned:
         alias = _ALIAS.search(attributes) if name == "sub" and not closing else None
         # What `sub` encloses is replaced by its alias.
         silent = alias is not None
-        parts.append(text[match.start() : match.start() + 1].rewritten([(0, 1, (alias[1] or alias[2] or "") if alias else said)]))
+        parts.append(
+            text[match.start() : match.start() + 1].rewritten([(0, 1, (alias[1] or alias[2] or "") if alias else said)])
+        )
         position = match.end()
     parts.append(text[position:])
     return joined(parts)
@@ -144,7 +155,13 @@ def _tag(closing: str, name: str, attributes: str) -> str | None:
         return ", " if closing else " "
     if name == "img" and (alt := re.search(r"\balt\s?=\s?\"([^\"]*+)\"", attributes)):
         return f" {alt[1]} "
-    if name in _INLINE or name.startswith(("amazon:", "mstts:", "google:")) or closing or "=" in attributes or attributes.endswith("/"):
+    if (
+        name in _INLINE
+        or name.startswith(("amazon:", "mstts:", "google:"))
+        or closing
+        or "=" in attributes
+        or attributes.endswith("/")
+    ):
         return " " if name in ("audio", "voice", "p", "option", "wbr") and name != "wbr" else ""
     return None
 

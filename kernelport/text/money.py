@@ -1,7 +1,5 @@
 """Prices: a sign or a code before or behind the number, cents, scales, ranges and rates."""
 
-import re
-
 from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, plural
 from kernelport.text.rules import Match, Rule, either, is_modifier, rule
 from kernelport.text.units import per
@@ -36,7 +34,10 @@ _SCALES = {
     "k": "thousand", "m": "million", "mn": "million", "mm": "million", "mio": "million", "bn": "billion",
     "b": "billion", "tn": "trillion", "t": "trillion", "trn": "trillion",
 }  # fmt: skip
-_SCALE = r"(?P<scale> ?(?:hundred|thousand|million|billion|trillion)\b(?![-'])|(?:[kKmMbBtT]|mn|mm|mio|[bt]n|trn)(?![\w'])| (?:[MB]|mn|mio|bn|tn|trn)(?![\w']))?"
+_SCALE = (
+    r"(?P<scale> ?(?:hundred|thousand|million|billion|trillion)\b(?![-'])"
+    r"|(?:[kKmMbBtT]|mn|mm|mio|[bt]n|trn)(?![\w'])| (?:[MB]|mn|mio|bn|tn|trn)(?![\w']))?"
+)
 _MINUS = r"(?P<minus>(?<![\w)])[-−]|(?<=\w )−)?"
 _DASH = r" ?[-–—] ?"
 _CODES = [name for name in _CURRENCIES if name.isalpha()]
@@ -71,7 +72,9 @@ def _words(match: Match, number: Amount, locale: Locale) -> str:
     cents = int(number.fraction or 0)
     parts = []
     if int(number.whole or 0) or not cents:
-        parts.append(f"{Amount(number.whole or '0').spoken(locale)} {unit if number.whole == '1' or modifies else _plural(unit)}")
+        parts.append(
+            f"{Amount(number.whole or '0').spoken(locale)} {unit if number.whole == '1' or modifies else _plural(unit)}"
+        )
     if cents:
         parts.append(f"{cardinal(cents)} {part if cents == 1 or modifies else _plural(part)}")
     return " and ".join(parts)
@@ -98,7 +101,8 @@ RULES: list[Rule] = [
     ),
     # 40 €, 40-50 €, 40 EUR
     rule(
-        rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT}){_DASH})?(?P<high>{AMOUNT}){_SCALE} ?(?P<sign>{_BEHIND}){_PER}(?!\w)",
+        rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT}){_DASH})?(?P<high>{AMOUNT}){_SCALE} ?"
+        rf"(?P<sign>{_BEHIND}){_PER}(?!\w)",
         _said,
     ),
     rule(rf"{NOT_INSIDE}({AMOUNT}) ?(¢|p)(?!\w)", _cents),

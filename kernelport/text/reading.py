@@ -55,6 +55,18 @@ class Reading:
         return f"left out what cannot be spoken: {', '.join(shown)}"
 
 
+def locale_named(name: object) -> Locale:
+    """The locale of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for locale in LOCALES:
+        if name == locale:
+            return locale
+    raise ValueError(f"expected {' or '.join(LOCALES)}, got {str(name)[:_LONGEST_SHOWN]!r}")
+
+
 def passages_of(text: str, chinese: bool = False) -> Reading:
     """A text without markup, in one spelling and in paragraphs, but not yet in words.
 

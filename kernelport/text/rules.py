@@ -11,25 +11,38 @@ Match = re.Match[str]
 _CONTEXT = 60
 """Characters around a match that may decide its reading; the bound keeps time linear."""
 
+
+def names(text: str) -> tuple[str, ...]:
+    """The words of a text: a list of many of them that stays readable."""
+    return tuple(text.split())
+
+
 # Words that begin a sentence far more often than they are part of a name.
 _STARTERS = frozenset(
-    "a after all also although an and another are as at because before both but by can did do each even every few for"
-    " from had has have he her here his how however i if in is it its last later many maybe meanwhile more most my"
-    " never no nobody not nothing now of on once one only our perhaps please she since so some someone soon such"
-    " that the their them then there these they this those though three two under until was we were what when where"
-    " which while who whose why will with would yes yet you your everyone everybody today tomorrow yesterday".split()
+    names(
+        "a after all also although an and another are as at because before both but by can did do each even every few"
+        " for from had has have he her here his how however i if in is it its last later many maybe meanwhile more"
+        " most my never no nobody not nothing now of on once one only our perhaps please she since so some someone"
+        " soon such that the their them then there these they this those though three two under until was we were what"
+        " when where which while who whose why will with would yes yet you your everyone everybody today tomorrow"
+        " yesterday"
+    )
 )
 _WORD_BEHIND = re.compile(r"[\"')\]]*\s+[\"'(\[]*([^\W\d_][\w'-]*)")
 _WORD_BEFORE = re.compile(r"([\w'-]+)[\"'.]?[ ]?\Z")
 _END = re.compile(r"[\"')\]]*\s*\Z")
-_ARTICLE = re.compile(r"(?<!\w)[Aa]n? \Z")
+_ARTICLE = re.compile(
+    r"(?<!\w)(?:an?|the|this|that|another|every|each|his|her|its|our|their|my|your) \Z", re.IGNORECASE
+)
 _NOUN_BEHIND = re.compile(r"[ -][a-z]{2,}")
 _NO_NOUN = frozenset(
-    "a an the and or but nor if as at by for from in into of off on onto out over than that to under until up upon via"
-    " was were is are be been will would can could may might must should has have had while when where which who per"
-    " each every this these those it its he she they we you more less worth later ago away apart long wide tall high"
-    " deep old thick heavy above below below after before because so then there here only just too also not with"
-    " without within plus minus times instead again now total".split()
+    names(
+        "a an the and or but nor if as at by for from in into of off on onto out over than that to under until up"
+        " upon via was were is are be been will would can could may might must should has have had while when where"
+        " which who per each every this these those it its he she they we you more less worth later ago away apart"
+        " long wide tall high deep old thick heavy above below below after before because so then there here only just"
+        " too also not with without within plus minus times instead again now total"
+    )
 )
 
 
@@ -104,4 +117,4 @@ def is_modifier(match: Match) -> bool:
     if not _ARTICLE.search(before(match)):
         return False
     noun = _NOUN_BEHIND.match(behind(match))
-    return noun is not None and noun[0][1:] not in _NO_NOUN
+    return noun is not None and noun[0][1:] not in _NO_NOUN and not noun[0].endswith("ed")

@@ -4,14 +4,26 @@ import re
 
 from kernelport.text.characters import SYMBOLS
 from kernelport.text.numbers import Locale
-from kernelport.text.rules import Match, Rule, behind, either, rule
+from kernelport.text.rules import Match, Rule, behind, either, names, rule
 
-_NAMES = {"C++": "C plus plus", "C#": "C sharp", "F#": "F sharp", "c++": "C plus plus", ".NET": "dot net", "A/B": "A B", "I/O": "I O", "N/A": "N A", "n/a": "N A"}
+_NAMES = {
+    "C++": "C plus plus",
+    "C#": "C sharp",
+    "F#": "F sharp",
+    "c++": "C plus plus",
+    ".NET": "dot net",
+    "A/B": "A B",
+    "I/O": "I O",
+    "N/A": "N A",
+    "n/a": "N A",
+}
 _GREEK = dict(
     zip(
         "αβγδεζηθικλμνξοπρσςτυφχψω",
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon"
-        " phi chi psi omega".split(),
+        names(
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau"
+            " upsilon phi chi psi omega"
+        ),
         strict=True,
     )
 )
@@ -19,7 +31,7 @@ _GREEK = dict(
 
 def _ellipsis(match: Match, locale: Locale) -> str:
     rest = behind(match)
-    return "." if not rest.strip(" \"')") or re.match(r"\s*[\"'(]?[A-Z]", rest) else ","
+    return ". " if not rest.strip(" \"')") or re.match(r"\s*[\"'(]?[A-Z]", rest) else ", "
 
 
 def _symbol(match: Match, locale: Locale) -> str:
@@ -37,6 +49,7 @@ def _dash(match: Match, locale: Locale) -> str:
 RULES: list[Rule] = [
     rule(rf"(?<![\w])(?:{either(_NAMES)})(?![\w+#])", lambda match, locale: _NAMES[match[0]]),
     rule(r"\b([A-Z]) ?& ?([A-Z])\b", lambda match, locale: f"{match[1]} and {match[2]}"),
+    rule(r"~ ?(?=[$€£¥]?\d)", "about "),
     rule(r"#(?=\d)|(?<!\w)# (?=\d)", "number "),
     rule(r"<[-=]|[-=]>", " to "),
     rule(r"<=", "less than or equal to"),

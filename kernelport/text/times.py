@@ -3,12 +3,12 @@
 import re
 
 from kernelport.text.numbers import Locale, cardinal, two_digits
-from kernelport.text.rules import Match, Rule, behind, ends_sentence, rule, word_before
+from kernelport.text.rules import Match, Rule, behind, ends_sentence, names, rule, word_before
 
 _HALF = r"(?: ?(?P<half>[AaPp])(?:\.? ?[Mm]\b(?P<dot>\.)?))"
 _DASH = r" ?[-–—] ?"
 _SCORED = frozenset(
-    "won win wins lost lose beat led lead drew draw score scored ratio odds of aspect ended finished by defeated".split()
+    names("won win wins lost lose beat led lead drew draw score scored ratio odds of aspect ended finished by defeated")
 )
 
 
@@ -17,7 +17,9 @@ def _clock(hour: int, minute: int | None, exact: bool) -> str:
     if not minute:
         if exact:
             return cardinal(hour)
-        return "zero hundred" if not hour else f"{cardinal(hour)} o'clock" if hour <= 12 else f"{cardinal(hour)} hundred"
+        return (
+            "zero hundred" if not hour else f"{cardinal(hour)} o'clock" if hour <= 12 else f"{cardinal(hour)} hundred"
+        )
     return f"{cardinal(hour)} {two_digits(minute)}"
 
 
@@ -61,6 +63,12 @@ def _time(match: Match, locale: Locale) -> str | None:
     return words
 
 
+def _verses(match: Match, locale: Locale) -> str:
+    """John 3:16-18, 9:30-11"""
+    first, last = two_digits(int(match[2])) if match[2][0] == "0" else cardinal(int(match[2])), cardinal(int(match[3]))
+    return f"{cardinal(int(match[1]))} {first} to {last}"
+
+
 def _oclock(match: Match, locale: Locale) -> str:
     return f"{cardinal(int(match[1]))} o'clock"
 
@@ -78,11 +86,13 @@ def _french(match: Match, locale: Locale) -> str | None:
 
 RULES: list[Rule] = [
     rule(
-        rf"(?<![\w.,:$£€])(?:(?P<first>\d{{1,2}})(?:[:.](?P<firstminute>[0-5]\d))?(?: ?(?P<firsthalf>[AaPp])\.? ?[Mm]\b\.?)?(?:{_DASH}| to ))?"
+        rf"(?<![\w.,:$£€])(?:(?P<first>\d{{1,2}})(?:[:.](?P<firstminute>[0-5]\d))?(?: ?"
+        rf"(?P<firsthalf>[AaPp])\.? ?[Mm]\b\.?)?(?:{_DASH}| to ))?"
         rf"(?P<hour>\d{{1,2}})(?:[:.](?P<minute>[0-5]\d))?{_HALF}",
         _with_half,
     ),
     rule(rf"(?<![\w.,:])(\d{{1,2}}):([0-5]\d){_DASH}(\d{{1,2}}):([0-5]\d)(?![\w:])", _span),
+    rule(rf"(?<![\w.,:])(\d{{1,3}}):(\d{{1,3}}){_DASH}(\d{{1,3}})(?![\w:])", _verses),
     rule(r"(?:(?<![\w.,:])|(?<=\dT))(\d{1,2}):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?(?![:\d])(?:Z\b)?", _time),
     rule(r"(?<![\w.,:])(\d{1,2}) ?o'clock\b", _oclock),
     rule(r"\b(UTC|GMT)([+−-])(\d{1,2})(?::(\d\d))?(?!\d)", _shift),

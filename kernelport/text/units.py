@@ -59,7 +59,9 @@ _PER = rf"(?: ?(?:/| per ) ?(?P<per>(?:{_UNIT})|[a-z]{{3,9}}|d)(?![a-zA-Z])(?:\^
 _MINUS = r"(?P<minus>(?<![\w)\d])[-−]|(?<=\w )−)?"
 # Units of a letter or two that are also words or parts of names: only a number right before them, or a mark or the end
 # behind them, makes them units.
-_DOUBTFUL = frozenset(("s", "h", "l", "pt", "mo", "min", "pp", "ac", "mi", "cal", "bar", "doz", "pc", "gal", "ha", "kt", "bit"))
+_DOUBTFUL = frozenset(
+    ("s", "h", "l", "pt", "mo", "min", "pp", "ac", "mi", "cal", "bar", "doz", "pc", "gal", "ha", "kt", "bit")
+)
 _RANGE = r" ?[-–—] ?| to "
 _QUOTES = re.compile(r'"')
 
@@ -81,8 +83,15 @@ def _plural(unit: str) -> str:
 def _measure(match: Match, locale: Locale) -> str | None:
     symbol, number = match["unit"], amount(match["high"])
     unit = _UNITS[symbol]
-    if symbol in _DOUBTFUL and match["space"] and re.match(r" ?[a-zA-Z]", behind(match)) and symbol in ("h", "l", "bar", "pp", "ha"):
+    if (
+        symbol in _DOUBTFUL
+        and match["space"]
+        and re.match(r" ?[a-zA-Z]", behind(match))
+        and symbol in ("h", "l", "bar", "pp", "ha")
+    ):
         return None
+    if symbol == "s" and not match["space"] and not number.fraction and len(number.whole) > 2:
+        return {"100": "hundreds", "1000": "thousands"}.get(number.whole) or plural(code(number.whole))
     if match["power"]:
         unit = f"{'square' if match['power'] == '2' else 'cubic'} {unit}"
     number_words = _range(match["low"], number, locale)
@@ -166,9 +175,17 @@ def _dimensions(match: Match, locale: Locale) -> str | None:
     unit = match["unit"]
     if "×" in match[1] and not unit and " " in match[1]:
         return None
-    words = [code(each) if not unit and each.isdigit() and len(each) in (3, 4) else amount(each).spoken(locale) for each in numbers]
+    words = [
+        code(each) if not unit and each.isdigit() and len(each) in (3, 4) else amount(each).spoken(locale)
+        for each in numbers
+    ]
     joined = " by ".join(words)
     return f"{joined} {'inches' if unit in ('in', chr(34)) else _plural(_UNITS[unit])}" if unit else joined
+
+
+def _rate(match: Match, locale: Locale) -> str:
+    """km/h, without a number before it"""
+    return f"{_plural(_UNITS[match[1]])} {per(match[2])}"
 
 
 def _times(match: Match, locale: Locale) -> str:
@@ -179,24 +196,30 @@ def _times(match: Match, locale: Locale) -> str:
 RULES: list[Rule] = [
     rule(r"(\d{1,3}) ?° ?(\d{1,2}) ?' ?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|'') ?)?(?:([NSEW])\b)?", _position),
     rule(
-        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°)?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?(?P<scale>[CFK]\b)?|degrees (?P<scale2>[CFK]\b))",
+        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°)?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
+        rf"(?P<scale>[CFK]\b)?|degrees (?P<scale2>[CFK]\b))",
         _degrees,
     ),
     rule(rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?%)?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?P<sign>[%‰])", _percent),
-    rule(rf"{NOT_INSIDE}(\d[\d.,]{{0,8}}(?: ?[x×] ?\d[\d.,]{{0,8}}(?<=\d)){{1,3}})(?: ?(?P<unit>{_UNIT}|in|\")(?![\w]))?(?!\w)", _dimensions),
+    rule(
+        rf"{NOT_INSIDE}(\d[\d.,]{{0,8}}(?: ?[x×] ?\d[\d.,]{{0,8}}(?<=\d)){{1,3}})(?: ?(?P<unit>{_UNIT}|in|\")"
+        rf"(?![\w]))?(?![\w^])",
+        _dimensions,
+    ),
     rule(rf"{NOT_INSIDE}(?:(\d{{1,4}})[ -])?(\d{{1,2}})/(\d{{1,2}}) ?({_UNIT})(?![\w/])\.?(?!\w)", _part),
     rule(
-        rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT})(?:{_RANGE}))?(?P<high>{AMOUNT})(?P<hyphen>-)?(?P<space> )?(?P<unit>{_UNIT}){_POWER}{_PER}"
+        rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT})(?:{_RANGE}))?(?P<high>{AMOUNT})(?P<hyphen>-)?(?P<space> )?"
+        rf"(?P<unit>{_UNIT}){_POWER}{_PER}"
         rf"(?![\w^])(?!['-]\w)(?P<dot>\.(?=\s*[a-z,;)]|\s*\Z))?",
         _measure,
     ),
     rule(rf"{NOT_INSIDE}(\d{{1,2}})' ?(?:(\d{{1,2}}(?:\.\d)?) ?(?:\"|''))?(?!\w)", _feet),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})[-–])?({AMOUNT})\"(?!\w)", _double_prime),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?in(?:\.(?=\s*[a-z,;)]|\s*\Z)|(?=[,;)]))", _inches),
-    rule(rf"{NOT_INSIDE}({AMOUNT}) ?[x×](?![\w])(?! ?[\d])", _times),
+    rule(rf"{NOT_INSIDE}({AMOUNT}) ?[x×](?![\w])(?! ?[\d+=*^/)])", _times),
     rule(r"°C\b", "degrees Celsius"),
     rule(r"°F\b", "degrees Fahrenheit"),
-    rule(r"(?<![\w/])km/h\b", "kilometers per hour"),
+    rule(r"(?<![\w/])(km|m|mi|ft|kg|g|mg|kWh|l|L)/(s|h|min|kg|l|L|m|day|year)\b", _rate),
     rule(r"\bsq\. ?ft\.", "square feet"),
     rule(r"\bm\^?2\b", "square meters"),
 ]

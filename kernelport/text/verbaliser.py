@@ -22,6 +22,7 @@ _RULES = [
     *counts.RULES,
     *symbols.RULES,
 ]
+_OPENING, _CLOSING = " (\"'—–-", " )\"'—–-,.;:!?"
 _SPACES = re.compile(r"\s+")
 _BEFORE_MARKS = re.compile(r" +(?=[,.;:!?)])")
 _DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+")
@@ -35,7 +36,9 @@ def verbalised(text: Aligned, locale: Locale) -> Aligned:
 
 def _changes(text: str, locale: Locale) -> Iterator[tuple[int, int, str]]:
     """What the rules make of a text: `start`, `end` and the words for what stands there."""
-    upcoming = [(match.start(), order, match) for order, rule in enumerate(_RULES) if (match := rule.pattern.search(text))]
+    upcoming = [
+        (match.start(), order, match) for order, rule in enumerate(_RULES) if (match := rule.pattern.search(text))
+    ]
     heapq.heapify(upcoming)
     position = 0
     while upcoming:
@@ -57,7 +60,7 @@ def _changes(text: str, locale: Locale) -> Iterator[tuple[int, int, str]]:
 
 
 def _spaced(words: str, text: str, start: int, end: int) -> str:
-    """The words, apart from letters that they would run into."""
-    if words and words[0].isalnum() and start and (text[start - 1].isalnum() or text[start - 1] in ".,;:!?"):
+    """The words, apart from what they would run into."""
+    if words and words[0].isalnum() and text[start - 1 : start] not in _OPENING:
         words = f" {words}"
-    return f"{words} " if words and words[-1].isalnum() and text[end : end + 1].isalnum() else words
+    return f"{words} " if words and words[-1].isalnum() and text[end : end + 1] not in _CLOSING else words

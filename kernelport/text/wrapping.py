@@ -6,8 +6,10 @@ from kernelport.text.aligned import Aligned, joined
 
 # Of the longest line of its block: a line that is shorter was ended by its writer.
 _FULL = 0.7
-# A block this narrow is a poem or a list, unless its lines go on in lower case.
-_WIDE = 40
+# The lines of a narrower block are those of a poem or a list, unless they go on in lower case.
+_NARROW = 40
+# A line longer than this was not cut to fit a width: it is a paragraph by itself.
+_WIDE = 120
 _BLANK = re.compile(r"\n[ \n]*\n")
 _LINE = re.compile(r"\n")
 _NUMBERED = re.compile(r"(?:\d{1,3}[.)]|\([a-z\d]{1,3}\)|[a-zA-Z]\)) ")
@@ -21,7 +23,7 @@ _KEEPS_HYPHEN = re.compile(
     r"|real|time|user|life|know|mother|father|sister|brother|son|daughter|check|follow|word|far|near|close)-\Z",
     re.IGNORECASE,
 )
-_DROP_CAPITAL = re.compile(r"\A([\"'(]?)([B-HJ-Z]) (?=[A-Z]{1,15}\b)|\A([\"'(]?[AI]) (?=[B-HJ-Z](?: |\Z))")
+_DROP_CAPITAL = re.compile(r"\A([\"'(]?)([B-HJ-Z]) (?=[A-Z]{2,15}\b)|\A([\"'(]?[AI]) (?=[B-HJ-Z](?: |\Z))")
 
 
 def paragraphs(text: Aligned) -> list[Aligned]:
@@ -47,9 +49,7 @@ def _goes_on(line: str, following: str, width: int) -> bool:
         return False
     if following[0].islower() or line.endswith((",", "—", "(")):
         return True
-    if _CUT_WORD.search(line) or width < _WIDE:
-        return following[0].islower()
-    return len(line) >= _FULL * width
+    return _NARROW <= width <= _WIDE and len(line) >= _FULL * width
 
 
 def _one_line(lines: list[Aligned]) -> Aligned:
