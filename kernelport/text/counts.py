@@ -75,6 +75,8 @@ def _mixed(match: Match, locale: Locale) -> str | None:
 
 def _fraction(match: Match, locale: Locale) -> str:
     above, below = int(match[1]), int(match[2])
+    if " / " in match[0]:
+        return f"{cardinal(above, locale)} divided by {cardinal(below, locale)}"
     if match[0].replace(" ", "") == "24/7":
         return "twenty-four seven"
     if match[0] == "9/11":
@@ -152,7 +154,7 @@ PHONES: list[Rule] = [
     # Cards, and numbers of people and accounts.
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])", _grouped),
     rule(r"(?<![\w.,-])\d{3}-\d{2}-\d{4}(?![\w-])", _grouped),
-    rule(r"(?<![\w.,-])(?:\d{1,5}-){3,6}\d{1,5}(?![\w-])", _grouped),
+    rule(r"(?<![\w.,-])(?:\d{1,7}-){3,6}\d{1,7}(?![\w-])", _grouped),
     rule(r"(?<![\w.,-])\d{3}(?![\w,.-]\w)(?!\w)", _emergency),
 ]
 

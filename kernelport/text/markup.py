@@ -3,6 +3,7 @@ instead) is kept."""
 
 import html
 import re
+import string
 
 from kernelport.text.aligned import Aligned, joined
 from kernelport.text.rules import names
@@ -40,6 +41,8 @@ _BREAK_STRENGTH = re.compile(r"\bstrength\s?=\s?[\"']?([a-z-]{1,10})")
 _ALIAS = re.compile(r"\balias\s?=\s?(?:\"([^\"]*+)\"|'([^']*+)')")
 
 _HIDDEN = (("<!--", "-->"), ("<script", "</script>"), ("<style", "</style>"))
+# Unlike str.lower it keeps every character's place.
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)[^\n`]*+$", re.MULTILINE)
 _RULE_LINE = re.compile(r"^ {0,3}(?:(?:- ?){3,}|(?:\* ?){3,}|(?:_ ?){3,}|={3,})$", re.MULTILINE)
 _TABLE_RULE = re.compile(r"^ ?(?=[^\n|]{0,200}\|)[|:\- ]{3,}$", re.MULTILINE)
@@ -106,7 +109,7 @@ def _row(match: re.Match[str]) -> str:
 
 def _without_hidden(text: Aligned) -> Aligned:
     """Without comments, scripts and style sheets that have an end."""
-    lower = text.text.lower()
+    lower = text.text.translate(_LOWER)
     changes: list[tuple[int, int, str]] = []
     for opening, closing in _HIDDEN:
         start = lower.find(opening)
@@ -137,9 +140,8 @@ def _without_tags(text: Aligned) -> Aligned:
         alias = _ALIAS.search(attributes) if name == "sub" and not closing else None
         # What `sub` encloses is replaced by its alias.
         silent = alias is not None
-        parts.append(
-            text[match.start() : match.start() + 1].rewritten([(0, 1, (alias[1] or alias[2] or "") if alias else said)])
-        )
+        instead = (alias[1] or alias[2] or "") if alias else said
+        parts.append(text[match.start() : match.start() + 1].rewritten([(0, 1, instead)]))
         position = match.end()
     parts.append(text[position:])
     return joined(parts)
@@ -155,15 +157,8 @@ def _tag(closing: str, name: str, attributes: str) -> str | None:
         return ", " if closing else " "
     if name == "img" and (alt := re.search(r"\balt\s?=\s?\"([^\"]*+)\"", attributes)):
         return f" {alt[1]} "
-    if (
-        name in _INLINE
-        or name.startswith(("amazon:", "mstts:", "google:"))
-        or closing
-        or "=" in attributes
-        or attributes.endswith("/")
-    ):
-        return " " if name in ("audio", "voice", "p", "option", "wbr") and name != "wbr" else ""
-    return None
+    is_tag = name in _INLINE or closing or "=" in attributes or attributes.endswith("/")
+    return "" if is_tag else None
 
 
 def _pause(attributes: str) -> str:

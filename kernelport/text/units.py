@@ -95,21 +95,24 @@ def _measure(match: Match, locale: Locale) -> str | None:
     if match["power"]:
         unit = f"{'square' if match['power'] == '2' else 'cubic'} {unit}"
     number_words = _range(match["low"], number, locale)
-    if match["per"]:
-        rate = per(match["per"])
-        if rate is None:
-            return None
-        power = {"2": " squared", "3": " cubed"}.get(match["perpower"] or "", "")
-        if match["perpower"] and match["per"] != "s":
-            rate, power = rate.replace("per ", f"per {'square' if match['perpower'] == '2' else 'cubic'} "), ""
-        rate = f" {rate}{power}"
-    else:
-        rate = ""
+    rate = _rate_behind(match["per"], match["perpower"]) if match["per"] else ""
+    if rate is None:
+        return None
     single = (number.is_one and not match["low"]) or is_modifier(match) or match["hyphen"] == "-"
     words = f"{number_words} {unit if single else _plural(unit)}{rate}"
     if match["minus"]:
         words = f"minus {words}"
     return words + ("." if match["dot"] and not behind(match).strip("\"')] ") else "")
+
+
+def _rate_behind(name: str, power: str | None) -> str | None:
+    """The words for `/s`, `/s²` or `/m²`; None where it is no rate."""
+    if not power:
+        rate = per(name)
+        return None if rate is None else f" {rate}"
+    if name == "s":
+        return f" per second {'squared' if power == '2' else 'cubed'}"
+    return f" per {'square' if power == '2' else 'cubic'} {_UNITS[name]}" if name in _UNITS else None
 
 
 def _part(match: Match, locale: Locale) -> str | None:
