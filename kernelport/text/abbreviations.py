@@ -125,7 +125,7 @@ def _street(match: Match, locale: Locale) -> str | None:
         return stopped(_STREETS[short], match) if match[2] or short in ("St", "Dr") else None
     if short == "St" and following[:1].isupper():
         return "Saint"
-    if short == "Dr" and (match[2] or before_name):
+    if short == "Dr" and (match[2] or following[:1].isupper()):
         return stopped("Doctor", match)
     return None
 

@@ -48,7 +48,7 @@ _PER = r"(?P<per> ?/ ?(?:[a-z]{2,10}|[ghlm])\b)?"
 
 def _said(match: Match, locale: Locale) -> str | None:
     parts = match.groupdict()
-    if parts["low"] and not parts["scale"] and "." not in parts["low"] + parts["high"]:
+    if parts["low"] and (parts["scale"] or "." not in parts["low"] + parts["high"]):
         words = f"{amount(parts['low']).spoken(locale)} to "
     elif parts["low"]:
         words = f"{_words(match, amount(parts['low']), locale)} to "

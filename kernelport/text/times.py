@@ -8,7 +8,9 @@ from kernelport.text.rules import Match, Rule, behind, ends_sentence, names, rul
 _HALF = r"(?: ?(?P<half>[AaPp])(?:\.? ?[Mm]\b(?P<dot>\.)?))"
 _DASH = r" ?[-–—] ?"
 _SCORED = frozenset(
-    names("won win wins lost lose beat led lead drew draw score scored ratio odds of aspect ended finished by defeated")
+    names(
+        "won win wins lost lose beat led lead drew draw score scored ratio odds of aspect ended finished by defeated mix mixed dilute scale"
+    )
 )
 
 

@@ -3,7 +3,7 @@
 import re
 
 from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, code, fraction, plural
-from kernelport.text.rules import Match, Rule, before, behind, either, is_modifier, rule
+from kernelport.text.rules import Match, Rule, before, either, is_modifier, rule, stopped
 
 _METRIC = {
     "m": "meter", "g": "gram", "l": "liter", "L": "liter", "W": "watt", "Hz": "hertz", "Pa": "pascal", "V": "volt",
@@ -57,13 +57,7 @@ _UNIT = either(_UNITS)
 _POWER = r"(?:\^?(?P<power>[23])(?!\d))?"
 _PER = rf"(?: ?(?:/| per ) ?(?P<per>(?:{_UNIT})|[a-z]{{3,9}}|d)(?![a-zA-Z])(?:\^?(?P<perpower>[23])(?!\d))?)?"
 _MINUS = r"(?P<minus>(?<![\w)\d])[-−]|(?<=\w )−)?"
-# Units of a letter or two that are also words or parts of names: only a number right before them, or a mark or the end
-# behind them, makes them units.
-_DOUBTFUL = frozenset(
-    ("s", "h", "l", "pt", "mo", "min", "pp", "ac", "mi", "cal", "bar", "doz", "pc", "gal", "ha", "kt", "bit")
-)
 _RANGE = r" ?[-–—] ?| to "
-_QUOTES = re.compile(r'"')
 
 
 def per(name: str) -> str | None:
@@ -83,13 +77,6 @@ def _plural(unit: str) -> str:
 def _measure(match: Match, locale: Locale) -> str | None:
     symbol, number = match["unit"], amount(match["high"])
     unit = _UNITS[symbol]
-    if (
-        symbol in _DOUBTFUL
-        and match["space"]
-        and re.match(r" ?[a-zA-Z]", behind(match))
-        and symbol in ("h", "l", "bar", "pp", "ha")
-    ):
-        return None
     if symbol == "s" and not match["space"] and not number.fraction and len(number.whole) > 2:
         return {"100": "hundreds", "1000": "thousands"}.get(number.whole) or plural(code(number.whole))
     if match["power"]:
@@ -102,7 +89,7 @@ def _measure(match: Match, locale: Locale) -> str | None:
     words = f"{number_words} {unit if single else _plural(unit)}{rate}"
     if match["minus"]:
         words = f"minus {words}"
-    return words + ("." if match["dot"] and not behind(match).strip("\"')] ") else "")
+    return stopped(words, match)
 
 
 def _rate_behind(name: str, power: str | None) -> str | None:
@@ -120,10 +107,10 @@ def _part(match: Match, locale: Locale) -> str | None:
     above, below = int(match[2]), int(match[3])
     if not 0 < above < below:
         return None
-    words = fraction(above, below, locale)
+    words, unit = fraction(above, below, locale), _UNITS.get(match[4], "inch")
     if match[1]:
-        return f"{cardinal(int(match[1]), locale)} and {words} {_plural(_UNITS[match[4]])}"
-    return f"{words} {_UNITS[match[4]]}"
+        words, unit = f"{cardinal(int(match[1]), locale)} and {words}", _plural(unit)
+    return stopped(f"{words} {unit}", match)
 
 
 def _range(low: str | None, high: Amount, locale: Locale) -> str:
@@ -199,17 +186,20 @@ def _times(match: Match, locale: Locale) -> str:
 RULES: list[Rule] = [
     rule(r"(\d{1,3}) ?° ?(\d{1,2}) ?' ?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|'') ?)?(?:([NSEW])\b)?", _position),
     rule(
-        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°)?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
+        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°(?= ?[-–—]))?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
         rf"(?P<scale>[CFK]\b)?|degrees (?P<scale2>[CFK]\b))",
         _degrees,
     ),
-    rule(rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?%)?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?P<sign>[%‰])", _percent),
+    rule(
+        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?%(?= ?[-–—]))?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?P<sign>[%‰])",
+        _percent,
+    ),
     rule(
         rf"{NOT_INSIDE}(\d[\d.,]{{0,8}}(?: ?[x×] ?\d[\d.,]{{0,8}}(?<=\d)){{1,3}})(?: ?(?P<unit>{_UNIT}|in|\")"
         rf"(?![\w]))?(?![\w^])",
         _dimensions,
     ),
-    rule(rf"{NOT_INSIDE}(?:(\d{{1,4}})[ -])?(\d{{1,2}})/(\d{{1,2}}) ?({_UNIT})(?![\w/])\.?(?!\w)", _part),
+    rule(rf"{NOT_INSIDE}(?:(\d{{1,4}})[ -])?(\d{{1,2}})/(\d{{1,2}}) ?({_UNIT}|\"|in(?=\.))(?![\w/])(\.?)(?!\w)", _part),
     rule(
         rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT})(?:{_RANGE}))?(?P<high>{AMOUNT})(?P<hyphen>-)?(?P<space> )?"
         rf"(?P<unit>{_UNIT}){_POWER}{_PER}"
