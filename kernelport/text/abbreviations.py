@@ -51,7 +51,7 @@ _WORDS = {
 }  # fmt: skip
 # With a full stop and before a number.
 _NUMBERED = {
-    "no": "number", "No": "Number", "nos": "numbers", "Nos": "Numbers", "nr": "number", "Nr": "Number",
+    "no": "number", "No": "Number", "NO": "Number", "nos": "numbers", "Nos": "Numbers", "nr": "number", "Nr": "Number",
     "fig": "figure", "Fig": "Figure", "figs": "figures", "Figs": "Figures", "p": "page", "pp": "pages", "P": "Page",
     "vol": "volume", "Vol": "Volume", "vols": "volumes", "ch": "chapter", "Ch": "Chapter", "chap": "chapter",
     "Chap": "Chapter", "sec": "section", "Sec": "Section", "art": "article", "Art": "Article", "eq": "equation",
@@ -126,7 +126,7 @@ def _street(match: Match, locale: Locale) -> str | None:
     if short == "St" and following[:1].isupper():
         return "Saint"
     if short == "Dr" and (match[2] or following[:1].isupper()):
-        return stopped("Doctor", match)
+        return "Doctor" if following[:1].isupper() else stopped("Doctor", match)
     return None
 
 
@@ -160,9 +160,9 @@ def _initial(match: Match, locale: Locale) -> str | None:
     """The J of J. Smith, but not of `plan B. Then`."""
     earlier, following = word_before(match), word_behind(match)
     if not following[:1].isupper():
-        return None
+        return match[1] if re.match(r" ?(?:&|and) [A-Z]", behind(match)) else None
     if earlier and not earlier[:1].isupper():
-        return match[1] if behind(match)[:1].isalpha() else None
+        return match[1] if re.match(r"[A-Z]| [A-Z]\.", behind(match)) else None
     return None if starts_sentence(following) else match[1]
 
 
@@ -174,7 +174,7 @@ def _letters(match: Match, locale: Locale) -> str:
 _TITLE_NAMES = either(name for name in _TITLES if name not in _STREETS)
 RULES: list[Rule] = [
     rule(rf"(?<![\w/])(?:{either(_PHRASES)})(?:(?<=\.)|(?<=/)|(?![\w.]))(?!['-]\w),?", _phrase, re.IGNORECASE),
-    rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\d|[IVXLC]{{1,6}}\b)", _numbered),
+    rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\(?\d|[IVXLC]{{1,6}}\b|of\b)", _numbered),
     rule(r"(?<![\w.'-])(St|Dr|Ct|Pl|Sq|Ter|Cir)\b(\.?)(?![\w'-])", _street),
     rule(rf"(?<![\w.'-])({_TITLE_NAMES})\b(\.?)(?![\w'-](?<![A-Z]))", _title),
     rule(rf"(?<![\w.'-])({either(_WORDS)})(?:\.(?!\w)|(?=:))", _word),
@@ -185,5 +185,5 @@ RULES: list[Rule] = [
     rule(
         r"(?<![\w.'-])(?:[A-Za-z]\.){1,10}+[A-Za-z](?![\w.'-])", lambda match, locale: match[0].replace(".", "").upper()
     ),
-    rule(r"(?<![\w.'-])([A-Z])\.(?= ?[A-Z])", _initial),
+    rule(r"(?<![\w.'-])([A-Z])\.(?= ?(?:& |and )?[A-Z])", _initial),
 ]

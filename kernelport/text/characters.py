@@ -45,6 +45,8 @@ _SHAPES = str.maketrans(
 )
 _SMALL_CAPITALS = dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "ABCDEFGHIJKLMNOPRSTUVWYZ", strict=True))
 _SPACES = re.compile(r"[^\S\n]+")
+# What stands apart in a line of a table or a bill.
+_COLUMNS = re.compile(r"(?<=[^\s.!?:;,|]) *(?: {4}|\t)[ \t]*(?=[^\s|])")
 _LINE_ENDS = re.compile(r"\r\n?|[\u2028\x0b\x85]|\u2029|\x0c")
 _COMBINED = re.compile(r"[^\x00-\x7f][\u0300-\u036f]++|[A-Za-z][\u0300-\u036f]++")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]|[\x00\x01\x04-\x08\x0e-\x1f\x7f]")
@@ -61,7 +63,7 @@ _CHINESE = re.compile(r"[\u3002\u3001\u4e00-\u9fa5]")
 def cleaned(text: Aligned) -> Aligned:
     """The text in one spelling: composed letters, plain spaces, straight quotes, digits of our own, no invisible
     characters. Letters and signs that cannot be said stay."""
-    text = text.sub(_LINE_ENDS, "\n")
+    text = text.sub(_LINE_ENDS, "\n").sub(_COLUMNS, ", ")
     if not text.text.isascii():
         text = text.sub(_COMBINED, lambda match: unicodedata.normalize("NFC", match[0]))
         text = text.sub(_RAISED_DIGITS, _raised).sub(_LOWERED_DIGITS, lambda match: match[0].translate(_LOWERED))

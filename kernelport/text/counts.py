@@ -14,10 +14,14 @@ from kernelport.text.numbers import (
     fraction,
     ordinal,
 )
-from kernelport.text.rules import Match, Rule, before, behind, names, rule, word_before
+from kernelport.text.rules import Match, Rule, before, behind, either, names, rule, word_before
 
 _DASH = r" ?[-–—] ?"
 _DIALLED = frozenset(names("call dial phone tel telephone fax ring text sms mobile cell number ext"))
+_UNITS_BEHIND = {
+    "kg": "kilograms", "g": "grams", "km": "kilometers", "m": "meters", "s": "seconds", "J": "joules", "W": "watts",
+    "Hz": "hertz", "Pa": "pascals", "V": "volts", "eV": "electronvolts", "K": "kelvin",
+}  # fmt: skip
 _NAMED_BY_DIGITS = frozenset(names("no number account order id code ref reference invoice case ticket serial"))
 _POWERS = {"2": "squared", "3": "cubed"}
 _LONGEST_ORDINAL = 15
@@ -96,13 +100,18 @@ def _ordinal(match: Match, locale: Locale) -> str | None:
 def _power(match: Match, locale: Locale) -> str:
     base = amount(match["number"]).spoken(locale) if match["number"] else match["name"]
     exponent = match["exponent"].strip("{}()")
+    unit = f" {_UNITS_BEHIND[match['unit']]}" if match["unit"] else ""
+    return f"{base} {_exponent(exponent, locale)}{unit}"
+
+
+def _exponent(exponent: str, locale: Locale) -> str:
     if exponent in _POWERS:
-        return f"{base} {_POWERS[exponent]}"
+        return _POWERS[exponent]
     if exponent.isdigit() and len(exponent) <= 3:
-        return f"{base} to the {ordinal(int(exponent), locale)}"
+        return f"to the {ordinal(int(exponent), locale)}"
     sign = "minus " if exponent[0] in "-−" else ""
     rest = exponent.lstrip("-−+")
-    return f"{base} to the power of {sign}{cardinal(int(rest), locale) if rest.isdigit() and len(rest) < 10 else rest}"
+    return f"to the power of {sign}{cardinal(int(rest), locale) if rest.isdigit() and len(rest) < 10 else rest}"
 
 
 def _scientific(match: Match, locale: Locale) -> str:
@@ -167,7 +176,9 @@ RULES: list[Rule] = [
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})++|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"{NOT_INSIDE}({AMOUNT})[eE]([+-]?\d{{1,3}})\b", _scientific),
     rule(
-        rf"(?:{NOT_INSIDE}(?P<number>{AMOUNT})|(?<![\w^])(?P<name>[A-Za-z]{{1,3}}|\)))\^(?P<exponent>[-−+]?\d{{1,9}}|[A-Za-z]\b|\{{[-−+\w]{{1,9}}\}}|\([-−+\w]{{1,9}}\))",
+        rf"(?:{NOT_INSIDE}(?P<number>{AMOUNT})|(?<![\w^])(?P<name>[A-Za-z]{{1,3}}|\)))\^"
+        r"(?P<exponent>[-−+]?\d{1,9}|[A-Za-z]\b|\{[-−+\w]{1,9}\}|\([-−+\w]{1,9}\))"
+        rf"(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?",
         _power,
     ),
     rule(rf"{NOT_INSIDE}({AMOUNT})([kKMB])(?![\w'-])", _thousands),

@@ -61,14 +61,18 @@ def _numeric(match: Match, locale: Locale) -> str | None:
     return _date(day, month, year(int(full)), locale)
 
 
+# As the lower part of a fraction nobody has them, nor as the upper part of one that is less than one.
+_DAYS_OF_NO_FRACTION = frozenset((13, 14, 15, 17, 18, 19, 21, 22, 23, 26, 27, 28, 29, 30, 31))
 _DATE_BEFORE = frozenset(names("on by until till since from before after dated due and between"))
 
 
 def _day_and_month(match: Match, locale: Locale) -> str | None:
     """`12/25` without a year is a date where something says so; else it is a fraction."""
-    if word_before(match).lower() not in _DATE_BEFORE or match[0] == "9/11":
-        return None
     first, second = int(match[1]), int(match[2])
+    asked_for = word_before(match).lower() in _DATE_BEFORE and match[0] != "9/11"
+    day_by_itself = first if locale == "en-GB" else second
+    if not asked_for and (day_by_itself not in _DAYS_OF_NO_FRACTION or min(first, second) > 12):
+        return None
     day, month = (first, second) if locale == "en-GB" else (second, first)
     if month > 12:
         day, month = month, day
@@ -112,8 +116,14 @@ def _weekdays(match: Match, locale: Locale) -> str:
     return f"{_DAYS[match[1]]} to {_DAYS[match[2]]}"
 
 
+_DECADE_BEFORE = frozenset(names("the his her their my our your its mid early late in of from and to through since"))
+
+
 def _decade(match: Match, locale: Locale) -> str:
     century, tens = match[1], match[2]
+    # 30s without a word that says otherwise are seconds.
+    if not century and match[0][0] != "'" and word_before(match).lower() not in _DECADE_BEFORE:
+        return None
     prefix = f"{cardinal(int(century))} " if century else ""
     if tens == "00":
         return "two thousands" if century == "20" else f"{prefix}hundreds"

@@ -40,11 +40,12 @@ _BREAK_TIME = re.compile(r"\btime\s?=\s?[\"']?\s?(\d{0,5}(?:\.\d{1,6})?)\s?(m?s)
 _BREAK_STRENGTH = re.compile(r"\bstrength\s?=\s?[\"']?([a-z-]{1,10})")
 _ALIAS = re.compile(r"\balias\s?=\s?(?:\"([^\"]*+)\"|'([^']*+)')")
 
-_HIDDEN = (("<!--", "-->"), ("<script", "</script>"), ("<style", "</style>"))
+_HIDDEN = (("<!--", "-->"), ("<head>", "</head>"), ("<script", "</script>"), ("<style", "</style>"))
 # Unlike str.lower it keeps every character's place.
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_LAST_CELL = re.compile(r", *(?=\n\n)")
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)[^\n`]*+$", re.MULTILINE)
-_RULE_LINE = re.compile(r"^ {0,3}(?:(?:- ?){3,}|(?:\* ?){3,}|(?:_ ?){3,}|={3,})$", re.MULTILINE)
+_RULE_LINE = re.compile(r"^ {0,3}(?:(?:- ?){3,}|(?:\* ?){3,}|(?:_ ?){3,}|={3,}|-- ?)$", re.MULTILINE)
 _TABLE_RULE = re.compile(r"^ ?(?=[^\n|]{0,200}\|)[|:\- ]{3,}$", re.MULTILINE)
 _TABLE_ROW = re.compile(r"^ ?\|([^\n]++)$", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6} ++([^\n]++)$", re.MULTILINE)
@@ -76,7 +77,7 @@ def without_html(text: Aligned) -> Aligned:
     if "<" in text.text:
         text = _without_hidden(text)
         text = text.sub(_RAISED, lambda match: match[1].translate(_SUPERSCRIPTS))
-        text = _without_tags(text.sub(_COMMENT_OR_DATA, " ").sub(_AUTOLINK, r"\1"))
+        text = _without_tags(text.sub(_COMMENT_OR_DATA, " ").sub(_AUTOLINK, r"\1")).sub(_LAST_CELL, "")
     if "&" in text.text:
         text = text.sub(_ENTITY, lambda match: html.unescape(match[0]))
     return text

@@ -54,9 +54,8 @@ def _said(match: Match, locale: Locale) -> str | None:
         words = f"{_words(match, amount(parts['low']), locale)} to "
     else:
         words = ""
-    rate = per(parts["per"].strip(" /")) if parts["per"] else ""
-    if rate is None:
-        return None
+    name = (parts["per"] or "").strip(" /")
+    rate = (per(name) or f"per {name}") if name else ""
     minus = "minus " if parts["minus"] or parts.get("inner") else ""
     return f"{minus}{words}{_words(match, amount(parts['high']), locale)} {rate}".strip()
 

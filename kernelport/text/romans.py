@@ -63,7 +63,7 @@ def _counted(match: Match, locale: Locale) -> str | None:
         return None
     if (
         numeral == "I"
-        and word != "War"
+        and word.lower() != "war"
         and re.match(r" (?:think|know|am|have|was|will|want|like|love|need|did|do|can|read|saw|went)\b", behind(match))
     ):
         return None
@@ -96,11 +96,11 @@ RULES: list[Rule] = [
     rule(
         rf"(?<![\w-])((?P<title>(?:{either(_RULING)}) )?"
         rf"(?:John Paul|{either(_RULERS)}|(?<=King )[A-Z][a-z]{{2,15}}|(?<=Queen )[A-Z][a-z]{{2,15}}"
-        rf"|(?<=Pope )[A-Z][a-z]{{2,15}})) (?P<numeral>{_ROMAN})(?![\w-])",
+        rf"|(?<=Pope )[A-Z][a-z]{{2,15}})) (?P<numeral>{_ROMAN})(?![\w-])(?:\.(?= [a-z]))?",
         _ruler,
     ),
     rule(
-        rf"(?<![\w-])({'|'.join(f'[{word[0].upper()}{word[0]}]{word[1:]}' for word in _COUNTED)}) ({_ROMAN}"
+        rf"(?<![\w-])({'|'.join(f'[{word[0].upper()}{word[0]}]{word[1:]}|{word.upper()}' for word in _COUNTED)}) ({_ROMAN}"
         rf"|i{{2,3}}|iv|vi{{0,3}}|ix)(?:(?P<joint>[-–]| and | or | to | & )(?P<last>{_ROMAN}))?(?![\w'](?!s\b))(?!-\w)",
         _counted,
     ),

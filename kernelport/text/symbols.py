@@ -56,10 +56,12 @@ RULES: list[Rule] = [
     rule(r">=", "greater than or equal to"),
     rule(r"!=", "not equal to"),
     rule(r"==+", " equals "),
+    rule(r"(?<!\S)--(?=[a-z])", "dash dash "),
+    rule(r" \| ", ", "),
     # A bracket around a word, as in `<name>`.
     rule(r"<(?=[A-Za-z][\w .-]{0,40}>)|(?<=\w)>(?! ?[\w(])", " "),
     rule(r" ?(?:\.[ ]?){2,}+", _ellipsis),
-    rule(r"(?<=\w) ?--+ ?(?=\w)| --+ |(?<=\S) [-–—] (?=\S)", _dash),
+    rule(r"(?<=\w)--+(?=\w)| --+ |(?<=\S) [-–—] (?=\S)", _dash),
     rule(r"(?<=\d) ?\* ?(?=\d)", " times "),
     rule(r"(?<=[a-z]{2})/(?=[a-z]{2})|(?<=[a-z]) / (?=[a-z])", " slash "),
     rule(r"(?<=[A-Za-z])/(?=[A-Za-z])", " "),

@@ -9,7 +9,8 @@ _HALF = r"(?: ?(?P<half>[AaPp])(?:\.? ?[Mm]\b(?P<dot>\.)?))"
 _DASH = r" ?[-–—] ?"
 _SCORED = frozenset(
     names(
-        "won win wins lost lose beat led lead drew draw score scored ratio odds of aspect ended finished by defeated mix mixed dilute scale"
+        "won win wins lost lose beat led lead drew draw score scored ratio odds of aspect"
+        " ended finished by defeated mix mixed dilute scale"
     )
 )
 

@@ -7,7 +7,7 @@ from kernelport.text.rules import Match, Rule, before, either, is_modifier, rule
 
 _METRIC = {
     "m": "meter", "g": "gram", "l": "liter", "L": "liter", "W": "watt", "Hz": "hertz", "Pa": "pascal", "V": "volt",
-    "J": "joule", "Wh": "watt hour", "bit": "bit", "eV": "electronvolt",
+    "J": "joule", "K": "kelvin", "Wh": "watt hour", "bit": "bit", "eV": "electronvolt",
 }  # fmt: skip
 _PREFIXED = {
     "km": "kilometer", "cm": "centimeter", "mm": "millimeter", "dm": "decimeter", "nm": "nanometer",
@@ -34,11 +34,13 @@ _OTHERS = {
     "Mbps": "megabit per second", "Gbps": "gigabit per second", "kbps": "kilobit per second", "psi": "PSI",
     "ppm": "part per million", "sq ft": "square foot", "sq m": "square meter", "sq mi": "square mile",
     "sq km": "square kilometer", "cu ft": "cubic foot", "sqft": "square foot", "pp": "percentage point",
-    "bps": "basis point", "kt": "knot", "kts": "knot", "doz": "dozen", "pcs": "piece", "pc": "piece", "stone": "stone",
+    "bps": "basis point", "pts": "point", "c.": "cup", "kt": "knot", "kts": "knot", "doz": "dozen", "pcs": "piece",
+    "pc": "piece", "stone": "stone",
 }  # fmt: skip
 _UNITS = _METRIC | _PREFIXED | _OTHERS
 _PLURALS = {
-    "foot": "feet", "hertz": "hertz", "kilohertz": "kilohertz", "megahertz": "megahertz", "gigahertz": "gigahertz",
+    "foot": "feet", "hertz": "hertz", "kelvin": "kelvin", "kilohertz": "kilohertz", "megahertz": "megahertz",
+    "gigahertz": "gigahertz",
     "terahertz": "terahertz", "horsepower": "horsepower", "bar": "bar", "stone": "stone", "RPM": "RPM", "PSI": "PSI",
     "dozen": "dozen",
 }  # fmt: skip
@@ -49,7 +51,8 @@ _RATES = {
     "person": "person", "head": "head", "piece": "piece", "item": "item", "user": "user", "seat": "seat",
     "each": "each", "dozen": "dozen", "pound": "pound", "kilo": "kilo", "gallon": "gallon", "mile": "mile",
     "unit": "unit", "pack": "pack", "box": "box", "cup": "cup", "pp": "person", "annum": "annum", "min": "minute",
-    "ticket": "ticket", "page": "page", "word": "word", "share": "share", "barrel": "barrel", "ton": "ton",
+    "ticket": "ticket", "page": "page", "word": "word", "share": "share", "barrel": "barrel", "bbl": "barrel",
+    "ton": "ton",
     "tonne": "tonne", "game": "game", "child": "child", "adult": "adult", "kid": "kid", "bottle": "bottle",
     "sheet": "sheet", "student": "student", "room": "room", "call": "call", "request": "request",
 }  # fmt: skip
@@ -76,6 +79,9 @@ def _plural(unit: str) -> str:
 
 def _measure(match: Match, locale: Locale) -> str | None:
     symbol, number = match["unit"], amount(match["high"])
+    # 4K is the name of something.
+    if symbol == "K" and not match["space"]:
+        return None
     unit = _UNITS[symbol]
     if symbol == "s" and not match["space"] and not number.fraction and len(number.whole) > 2:
         return {"100": "hundreds", "1000": "thousands"}.get(number.whole) or plural(code(number.whole))
@@ -141,7 +147,8 @@ def _degrees(match: Match, locale: Locale) -> str:
     unit = "degree" if (number.is_one and not match["low"]) or is_modifier(match) else "degrees"
     scale = {"C": " Celsius", "F": " Fahrenheit", "K": " Kelvin"}.get(match["scale"] or "", "")
     minus = "minus " if match["minus"] else ""
-    return f"{minus}{_range(match['low'], number, locale)} {unit}{scale}"
+    rate = f" {per(match['per']) or 'per ' + match['per']}" if match["per"] else ""
+    return f"{minus}{_range(match['low'], number, locale)} {unit}{scale}{rate}"
 
 
 def _position(match: Match, locale: Locale) -> str:
@@ -187,7 +194,7 @@ RULES: list[Rule] = [
     rule(r"(\d{1,3}) ?° ?(\d{1,2}) ?' ?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|'') ?)?(?:([NSEW])\b)?", _position),
     rule(
         rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°(?= ?[-–—]))?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
-        rf"(?P<scale>[CFK]\b)?|degrees (?P<scale2>[CFK]\b))",
+        rf"(?P<scale>[CFK]\b)?|degrees (?P<scale2>[CFK]\b))(?:/(?P<per>[a-z]{{1,6}})\b)?",
         _degrees,
     ),
     rule(

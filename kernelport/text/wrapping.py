@@ -13,14 +13,14 @@ _WIDE = 120
 _BLANK = re.compile(r"\n[ \n]*\n")
 _LINE = re.compile(r"\n")
 _NUMBERED = re.compile(r"(?:\d{1,3}[.)]|\([a-z\d]{1,3}\)|[a-zA-Z]\)) ")
+_OWN_LINE = re.compile(r"\[|\d{1,2}:\d\d\b|<\w")
 _SPEAKER = re.compile(r"[A-Z][\w .'-]{0,30}: ")
 _CUT_WORD = re.compile(r"[^\W\d_]{2}-\Z")
 # With these a hyphen belongs to the word, wherever its line ends.
 _KEEPS_HYPHEN = re.compile(
-    r"\b(?:well|self|non|half|ex|high|low|long|short|old|new|one|two|three|four|five|six|seven|eight|nine|ten|twenty"
-    r"|thirty|forty|fifty|sixty|seventy|eighty|ninety|mid|all|ever|cross|first|second|third|full|hard|soft|left|right"
-    r"|up|off|on|by|in|part|post|pre|anti|co|so|state|open|free|ill|much|kind|cold|hot|dark|light|great|good|bad|best"
-    r"|real|time|user|life|know|mother|father|sister|brother|son|daughter|check|follow|word|far|near|close)-\Z",
+    r"\b(?:well|self|non|half|high|low|long|short|old|new|one|two|three|four|five|six|seven|eight|nine|ten|twenty|thirty"
+    r"|forty|fifty|sixty|seventy|eighty|ninety|cross|second|third|full|hard|left|mother|father|sister|brother|daughter"
+    r"|ill)-\Z",
     re.IGNORECASE,
 )
 _DROP_CAPITAL = re.compile(r"\A([\"'(]?)([B-HJ-Z]) (?=[A-Z]{2,15}\b)|\A([\"'(]?[AI]) (?=[B-HJ-Z](?: |\Z))")
@@ -45,7 +45,9 @@ def paragraphs(text: Aligned) -> list[Aligned]:
 
 def _goes_on(line: str, following: str, width: int) -> bool:
     """Whether a line was cut where it ends because it was full."""
-    if _NUMBERED.match(following) or (_SPEAKER.match(following) and line[-1] in ".!?"):
+    if _NUMBERED.match(following) or _OWN_LINE.match(following):
+        return False
+    if _SPEAKER.match(following) and (line[-1] in ".!?" or _SPEAKER.match(line)):
         return False
     if following[0].islower() or line.endswith((",", "—", "(")):
         return True

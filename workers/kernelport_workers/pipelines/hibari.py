@@ -33,6 +33,7 @@ MAX_SENTENCE = 1_000
 # Of one answer: as much as the longest text takes at the slowest speed, and no text of signs that sound like words.
 MAX_HOURS = 4
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_WORD + 1}}}")
+_CLAUSE = re.compile(r"(?<=[,;:—])\s+")
 # Alone, the package takes an A for the article and AM for the verb.
 _LETTERS = re.compile(r"\b(?:AM|[A-Z](?: [A-Z]){1,9})\b")
 
@@ -151,11 +152,10 @@ class HibariPipeline(Backend):
             for sentence in self._tts.split_sentences(cut_words(text)):
                 for part in _parts(sentence):
                     check()
-                    for phonemes in self._tts.phonemize(part):
-                        has_words |= any(map(str.isalpha, phonemes))
-                        yield from (
-                            [phonemes] if len(phonemes) <= MAX_PHONEMES else textwrap.wrap(phonemes, MAX_PHONEMES)
-                        )
+                    # Its own normaliser would read "He said no." as "He said number."
+                    phonemes = self._tts.g2p(part, normalize_text=False)
+                    has_words |= any(map(str.isalpha, phonemes))
+                    yield from _fitting(phonemes)
             if passage.pause_s:
                 yield passage.pause_s
         if not has_words:
@@ -168,6 +168,20 @@ def _parts(sentence: str) -> list[str]:
     if len(sentence) <= MAX_SENTENCE:
         return [sentence]
     return textwrap.wrap(sentence, MAX_SENTENCE, break_on_hyphens=False)
+
+
+def _fitting(phonemes: str) -> list[str]:
+    """Phonemes in parts that the model speaks at once, cut between clauses where that is enough."""
+    if len(phonemes) <= MAX_PHONEMES:
+        return [phonemes] if phonemes else []
+    fitting = [""]
+    for clause in _CLAUSE.split(phonemes):
+        for part in textwrap.wrap(clause, MAX_PHONEMES):
+            if len(fitting[-1]) + len(part) < MAX_PHONEMES:
+                fitting[-1] = f"{fitting[-1]} {part}".lstrip()
+            else:
+                fitting.append(part)
+    return list(filter(None, fitting))
 
 
 def _text(inputs: Mapping[str, Array]) -> str:
