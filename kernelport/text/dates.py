@@ -119,7 +119,7 @@ def _weekdays(match: Match, locale: Locale) -> str:
 _DECADE_BEFORE = frozenset(names("the his her their my our your its mid early late in of from and to through since"))
 
 
-def _decade(match: Match, locale: Locale) -> str:
+def _decade(match: Match, locale: Locale) -> str | None:
     century, tens = match[1], match[2]
     # 30s without a word that says otherwise are seconds.
     if not century and match[0][0] != "'" and word_before(match).lower() not in _DECADE_BEFORE:

@@ -19,7 +19,7 @@ class Passage:
     """What is read without a pause that somebody has asked for.
 
     Attributes:
-        text: letters, digits of no number and punctuation, on one line.
+        text: one line of it.
         pause_s: the silence behind it, at least 0 and at most 10 seconds; None where none was asked for.
         ends_paragraph: whether a paragraph ends with it.
     """

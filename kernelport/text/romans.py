@@ -25,6 +25,7 @@ _COUNTED = names(
     " rambo apollo saturn bowl olympiad fantasy quest civilization stalin grand zone corps vol ch pt no chapters"
     " parts books volumes"
 )
+_COUNTED_WORD = either(spelling for word in _COUNTED for spelling in (word, word.capitalize(), word.upper()))
 # What is written in the letters of numbers and is something else.
 _OTHERWISE = frozenset(
     names(
@@ -100,7 +101,7 @@ RULES: list[Rule] = [
         _ruler,
     ),
     rule(
-        rf"(?<![\w-])({'|'.join(f'[{word[0].upper()}{word[0]}]{word[1:]}|{word.upper()}' for word in _COUNTED)}) ({_ROMAN}"
+        rf"(?<![\w-])({_COUNTED_WORD}) ({_ROMAN}"
         rf"|i{{2,3}}|iv|vi{{0,3}}|ix)(?:(?P<joint>[-–]| and | or | to | & )(?P<last>{_ROMAN}))?(?![\w'](?!s\b))(?!-\w)",
         _counted,
     ),
