@@ -172,7 +172,7 @@ RULES: list[Rule] = [
     rule(r"(?<![\w.,])(\d{1,5}(?:\.\d{1,5}){2,6}+)(?![\w])", _dotted),
     rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
-    rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?![\w/])(?!\.\d)", _fraction),
+    rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?:rds?|ths?)?(?![\w/])(?!\.\d)", _fraction),
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})++|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"{NOT_INSIDE}({AMOUNT})[eE]([+-]?\d{{1,3}})\b", _scientific),
     rule(

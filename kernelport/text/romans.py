@@ -53,7 +53,7 @@ def value(numeral: str) -> int:
 
 
 def _ruler(match: Match, locale: Locale) -> str | None:
-    if match["numeral"] == "I" and not match["title"] and not _PLAIN_CONTEXT.match(behind(match)):
+    if match["numeral"] == "I" and not _PLAIN_CONTEXT.match(behind(match)):
         return None
     return f"{match[1]} the {ordinal(value(match['numeral']), locale)}"
 
@@ -95,7 +95,7 @@ def _enumerated(match: Match, locale: Locale) -> str:
 
 RULES: list[Rule] = [
     rule(
-        rf"(?<![\w-])((?P<title>(?:{either(_RULING)}) )?"
+        rf"(?<![\w-])((?:(?:{either(_RULING)}) )?"
         rf"(?:John Paul|{either(_RULERS)}|(?<=King )[A-Z][a-z]{{2,15}}|(?<=Queen )[A-Z][a-z]{{2,15}}"
         rf"|(?<=Pope )[A-Z][a-z]{{2,15}})) (?P<numeral>{_ROMAN})(?![\w-])(?:\.(?= [a-z]))?",
         _ruler,

@@ -1,6 +1,7 @@
 """Text to speech as a backend: what it says, and what it refuses."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,18 @@ import pytest
 
 from kernelport.deployments import Deployment
 from kernelport.errors import DeadlineExceededError, InvalidArgumentError, KernelPortError
+from kernelport.manifests import load_manifest
 from kernelport.tensors import Array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.pipelines.hibari import HibariPipeline
+
+MANIFEST = """
+id: hibari-heart
+source: {kind: package, package: hibari}
+format: onnx
+backend: onnx
+files: {model: assets/hibari.onnx}
+"""
 
 
 def deployment(device: str = "cpu") -> Deployment:
@@ -168,6 +178,30 @@ def test_signature(pipeline: HibariPipeline) -> None:
         ("seed", True),
     ]
     assert not pipeline.signature.batchable
+
+
+def with_options(folder: Path, options: str) -> Deployment:
+    manifest = folder / "manifest.yaml"
+    manifest.write_text(MANIFEST + f"options: {options}\n")
+    return deployment().model_copy(update={"manifest": load_manifest(manifest)})
+
+
+def test_a_deployment_names_its_locale(tmp_path: Path, pipeline: HibariPipeline) -> None:
+    british = HibariPipeline.load(with_options(tmp_path, "{locale: en-GB}"))
+    said = audio(say(pipeline, "The third of April, twenty twenty-six."))
+    np.testing.assert_array_equal(audio(say(british, "03/04/2026.")), said)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("{locale: de-DE}", "options.locale: expected en-US or en-GB, got 'de-DE'"),
+        ("{accent: gb}", "options: expected locale, got accent"),
+    ],
+)
+def test_an_option_that_is_wrong_is_refused(tmp_path: Path, options: str, message: str) -> None:
+    with pytest.raises(LoadError, match=message):
+        HibariPipeline.load(with_options(tmp_path, options))
 
 
 def test_it_is_refused_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
