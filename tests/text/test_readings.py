@@ -4,9 +4,11 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kernelport.text import Locale, locale_named, read
+from kernelport.text.numbers import cardinal, ordinal
 
 TABLES: dict[str, Locale] = {"readings.tsv": "en-US", "readings_british.tsv": "en-GB"}
 MOST_S = 5.0
@@ -104,6 +106,17 @@ def test_time_is_linear_in_the_length_of_any_text(unit: str) -> None:
     began_s = time.process_time()
     read(unit * (20_000 // len(unit)))
     assert time.process_time() - began_s < MOST_S
+
+
+def test_number_words_agree_with_inflect() -> None:
+    engine = pytest.importorskip("inflect").engine()
+    generator = np.random.default_rng(0)
+    for exponent in generator.uniform(0, 35.9, 300):
+        number = int(10**exponent)
+        assert cardinal(number) == engine.number_to_words(number, andword="").replace(",", "")
+        assert cardinal(number, "en-GB") == engine.number_to_words(number).replace(",", "")
+        small = number % 1_000_000
+        assert ordinal(small) == engine.ordinal(engine.number_to_words(small, andword="")).replace(",", "")
 
 
 def test_a_locale_that_nobody_knows_is_refused() -> None:
