@@ -40,7 +40,7 @@ def test_the_english_front_end_imports_nothing_else_of_ours() -> None:
     files = list((REPOSITORY / "kernelport/text").glob("*.py"))
     found = {name for file in files for name in imports.findall(file.read_text())}
     assert found
-    assert all(name.startswith("kernelport.text.") for name in found)
+    assert all(f"{name}.".startswith("kernelport.text.") for name in found)
 
 
 def _imports(file: Path) -> Iterator[str]:
