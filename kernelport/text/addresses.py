@@ -16,13 +16,13 @@ _DOMAINS = names(
     "com org net edu gov mil int info biz io ai co uk de fr eu us ca au nz jp cn in it es nl se no fi dk ch at be"
     " ie pl pt ru br mx tv me ly app dev xyz blog shop online site tech cloud news wiki page"
 )
-_SPELLED_DOMAINS = frozenset(
+_LETTER_BY_LETTER = frozenset(
     names(
         "edu uk io ai de fr eu us ca au nz jp cn es nl se fi dk ch ie pl pt ru br mx tv ly xyz pdf html htm csv txt"
         " py js ts css md png gif svg xml yml mp php exe sh rb rs cpp hpp dll ini cfg jpg www http https ftp ip id url"
-        " api ui faq cc db sql ssh tls dns ssl vpn usb gpu cpu cmd usr etc lib src img tmp var"
+        " api ui faq cc db sql ssh tls dns ssl vpn usb gpu cpu cmd usr src img tmp"
     )
-) - {"etc", "lib", "var"}
+)
 _EXTENSIONS = names(
     "pdf txt md csv json xml html htm doc docx xls xlsx ppt pptx zip tar gz rar exe dll py js ts css cpp java rb"
     " go rs sh bat ini cfg conf log yaml yml toml png jpg jpeg gif svg bmp mp3 mp4 wav flac ogg avi mov mkv onnx"
@@ -42,7 +42,7 @@ def _spelled(address: str) -> str:
             words.append(code(part))
         elif part in _SIGNS:
             words.append(_SIGNS[part])
-        elif part.lower() in _SPELLED_DOMAINS:
+        elif part.lower() in _LETTER_BY_LETTER:
             words.append(" ".join(part.upper()))
         else:
             words += _split_case(part)

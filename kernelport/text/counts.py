@@ -150,10 +150,6 @@ def _name_with_digits(match: Match, locale: Locale) -> str | None:
     return " ".join(words)
 
 
-def _squared(match: Match, locale: Locale) -> str:
-    return f"{match[1]} {_POWERS[match[2]]}"
-
-
 PHONES: list[Rule] = [
     # +1 (555) 123-4567, +44 20 7946 0958
     rule(r"(?<![\w+])\+\d{1,3}(?:[ .-]?(?:\(\d{1,5}\)|\d{1,5})){2,6}(?!\w)(?![.,-]\d)", _grouped),

@@ -145,7 +145,7 @@ def _feet(match: Match, locale: Locale) -> str | None:
 def _degrees(match: Match, locale: Locale) -> str:
     number = amount(match["high"])
     unit = "degree" if (number.is_one and not match["low"]) or is_modifier(match) else "degrees"
-    scale = {"C": " Celsius", "F": " Fahrenheit", "K": " Kelvin"}.get(match["scale"] or "", "")
+    scale = {"C": " Celsius", "F": " Fahrenheit", "K": " Kelvin"}.get(match["scale"] or match["named"] or "", "")
     minus = "minus " if match["minus"] else ""
     rate = f" {per(match['per']) or 'per ' + match['per']}" if match["per"] else ""
     return f"{minus}{_range(match['low'], number, locale)} {unit}{scale}{rate}"
@@ -194,7 +194,7 @@ RULES: list[Rule] = [
     rule(r"(\d{1,3}) ?° ?(\d{1,2}) ?' ?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|'') ?)?(?:([NSEW])\b)?", _position),
     rule(
         rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°(?= ?[-–—]))?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
-        rf"(?P<scale>[CFK]\b)?|degrees (?P<scale2>[CFK]\b))(?:/(?P<per>[a-z]{{1,6}})\b)?",
+        rf"(?P<scale>[CFK]\b)?|degrees (?P<named>[CFK]\b))(?:/(?P<per>[a-z]{{1,6}})\b)?",
         _degrees,
     ),
     rule(
