@@ -1,6 +1,7 @@
 """The rooms of the house: who may import whom, and what each needs installed."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,14 @@ def test_a_room_imports_only_those_it_may(room: str) -> None:
         if name in OURS and name not in ALLOWED[room]
     }
     assert not forbidden
+
+
+def test_the_english_front_end_imports_nothing_else_of_ours() -> None:
+    imports = re.compile(r"^(?:from|import) (kernelport[\w.]*)", re.MULTILINE)
+    files = list((REPOSITORY / "kernelport/text").glob("*.py"))
+    found = {name for file in files for name in imports.findall(file.read_text())}
+    assert found
+    assert all(f"{name}.".startswith("kernelport.text.") for name in found)
 
 
 def _imports(file: Path) -> Iterator[str]:

@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkernelport/v1/inference.proto\x12\rkernelport.v1\"X\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.kernelport.v1.DType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"X\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x06inputs\x18\x02 \x03(\x0b\x32\x15.kernelport.v1.Tensor\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"r\n\rInferResponse\x12&\n\x07outputs\x18\x01 \x03(\x0b\x32\x15.kernelport.v1.Tensor\x12\x11\n\tqueued_us\x18\x02 \x01(\x04\x12\x12\n\nbatched_us\x18\x03 \x01(\x04\x12\x12\n\nbackend_us\x18\x04 \x01(\x04*\x9f\x01\n\x05\x44Type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x07\n\x03\x46\x33\x32\x10\x01\x12\x07\n\x03\x46\x31\x36\x10\x02\x12\x07\n\x03I64\x10\x03\x12\x07\n\x03I32\x10\x04\x12\x06\n\x02U8\x10\x05\x12\x07\n\x03\x46\x36\x34\x10\x06\x12\x06\n\x02I8\x10\x07\x12\x07\n\x03I16\x10\x08\x12\x07\n\x03U16\x10\t\x12\x07\n\x03U32\x10\n\x12\x07\n\x03U64\x10\x0b\x12\x08\n\x04\x42OOL\x10\x0c\x12\x08\n\x04\x42\x46\x31\x36\x10\r\x12\n\n\x06STRING\x10\x0e\x32V\n\x10InferenceService\x12\x42\n\x05Infer\x12\x1b.kernelport.v1.InferRequest\x1a\x1c.kernelport.v1.InferResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkernelport/v1/inference.proto\x12\rkernelport.v1\"X\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.kernelport.v1.DType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"X\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x06inputs\x18\x02 \x03(\x0b\x32\x15.kernelport.v1.Tensor\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x84\x01\n\rInferResponse\x12&\n\x07outputs\x18\x01 \x03(\x0b\x32\x15.kernelport.v1.Tensor\x12\x11\n\tqueued_us\x18\x02 \x01(\x04\x12\x12\n\nbatched_us\x18\x03 \x01(\x04\x12\x12\n\nbackend_us\x18\x04 \x01(\x04\x12\x10\n\x08warnings\x18\x05 \x03(\t*\x9f\x01\n\x05\x44Type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x07\n\x03\x46\x33\x32\x10\x01\x12\x07\n\x03\x46\x31\x36\x10\x02\x12\x07\n\x03I64\x10\x03\x12\x07\n\x03I32\x10\x04\x12\x06\n\x02U8\x10\x05\x12\x07\n\x03\x46\x36\x34\x10\x06\x12\x06\n\x02I8\x10\x07\x12\x07\n\x03I16\x10\x08\x12\x07\n\x03U16\x10\t\x12\x07\n\x03U32\x10\n\x12\x07\n\x03U64\x10\x0b\x12\x08\n\x04\x42OOL\x10\x0c\x12\x08\n\x04\x42\x46\x31\x36\x10\r\x12\n\n\x06STRING\x10\x0e\x32V\n\x10InferenceService\x12\x42\n\x05Infer\x12\x1b.kernelport.v1.InferRequest\x1a\x1c.kernelport.v1.InferResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kernelport.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DTYPE']._serialized_start=345
-  _globals['_DTYPE']._serialized_end=504
+  _globals['_DTYPE']._serialized_start=364
+  _globals['_DTYPE']._serialized_end=523
   _globals['_TENSOR']._serialized_start=48
   _globals['_TENSOR']._serialized_end=136
   _globals['_INFERREQUEST']._serialized_start=138
   _globals['_INFERREQUEST']._serialized_end=226
-  _globals['_INFERRESPONSE']._serialized_start=228
-  _globals['_INFERRESPONSE']._serialized_end=342
-  _globals['_INFERENCESERVICE']._serialized_start=506
-  _globals['_INFERENCESERVICE']._serialized_end=592
+  _globals['_INFERRESPONSE']._serialized_start=229
+  _globals['_INFERRESPONSE']._serialized_end=361
+  _globals['_INFERENCESERVICE']._serialized_start=525
+  _globals['_INFERENCESERVICE']._serialized_end=611
 # @@protoc_insertion_point(module_scope)

@@ -63,13 +63,15 @@ class InferRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class InferResponse(_message.Message):
-    __slots__ = ("outputs", "queued_us", "batched_us", "backend_us")
+    __slots__ = ("outputs", "queued_us", "batched_us", "backend_us", "warnings")
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     QUEUED_US_FIELD_NUMBER: _ClassVar[int]
     BATCHED_US_FIELD_NUMBER: _ClassVar[int]
     BACKEND_US_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     outputs: _containers.RepeatedCompositeFieldContainer[Tensor]
     queued_us: int
     batched_us: int
     backend_us: int
-    def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...

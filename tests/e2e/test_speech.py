@@ -1,10 +1,13 @@
 """hibari-en speaks."""
 
+import grpc
 import numpy as np
 import pytest
 
-from kernelport import Client, InvalidArgumentError, Speech
+from kernelport import Client, InvalidArgumentError, Speech, tensors
 from kernelport.tensors import Array
+from kernelport.v1 import inference_pb2 as pb
+from tests.e2e.calls import response, start
 
 TEXTS = [
     "Good morning.",
@@ -24,6 +27,12 @@ def test_sounds_like_speech(text: str, client: Client) -> None:
     assert 0.1 < np.abs(speech.audio).max() <= 1
     assert loudness(speech.audio) > 0.02
     assert share_of_voice(speech) > 0.8
+
+
+def test_what_cannot_be_spoken_is_told_with_the_answer(channel: grpc.Channel) -> None:
+    text = np.frombuffer("Pizza 🍕 in Москва.".encode(), np.uint8)
+    request = pb.InferRequest(model="hibari-en", inputs=tensors.from_arrays({"text": text}))
+    assert list(response(start(channel, request)).warnings) == ["text: left out what cannot be spoken: 🍕, Москва"]
 
 
 def test_stays_silent_nowhere_for_long(client: Client) -> None:

@@ -29,7 +29,7 @@ SPELLER = Tokenizer(TABLE, spell)
 
 
 def spoken(text: str) -> str:
-    return " ".join(piece.text for piece in SPELLER.pieces(text))
+    return " ".join(piece.text.strip() for piece in SPELLER.pieces(text))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"][:24])
@@ -61,43 +61,24 @@ def test_upstream_mode_also_drops_line_breaks_and_angle_brackets() -> None:
     ("text", "expected"),
     [
         ("there\nworld", "there world"),
-        ("a < b and c > d", "a less than b and c greater than d"),
-        ("Mr. Smith met Dr. King.", "mister Smith met doctor King."),
-        ("St. Paul lives on Main St. in town", "Saint Paul lives on Main street in town"),
-        ("the co-op and Acme Co. Then rest", "the co-op and Acme company. Then rest"),
-        ("1,250 shares", "one thousand two hundred fifty shares"),
-        ("$1.5 million", "one point five million dollars"),
-        ("$3.50, $1 and £2.01", "three dollars and fifty cents, one dollar and two pounds and one penny"),
-        ("12345", "twelve thousand three hundred forty-five"),
-        ("10:30", "ten thirty"),
-        ("at 5:05 pm or 9:00", "at five oh five pm or nine o'clock"),
-        ("Wait... what?", "Wait, what?"),
-        ("The end... Really", "The end. Really"),
-        ("12.75% of 3/4", "twelve point seven five percent of three quarters"),
-        ("2/3 on 12/25/2024", "two thirds on twelve, twenty-five, twenty twenty-four"),
-        ("in 1905 and the 1990s", "in nineteen oh five and the nineteen nineties"),
-        ("-5°C, May 21st", "minus five degrees Celsius, May twenty-first"),
-        ("version 1.2.3", "version one point two point three"),
-        ("007", "zero zero seven"),
-        ("R&D at x@y", "R and D at x at y"),
+        ("Mr. Smith paid $1.50 at 5:05 pm", "Mister Smith paid one dollar and fifty cents at five oh five PM"),
         ("[laugh] hello 😀", "(laugh) hello"),
-        ("α and β", "alpha and beta"),
-        ("1½ cups", "one and one half cups"),
-        ("“Curly” ‘quotes’", "\"Curly\" 'quotes'"),
-        ("e.g. this", "for example, this"),
-        ("5–10 people", "five to ten people"),
+        ("我有3本书 and 3 books", "我有3本书 and three books"),
+        ("say <ha3> now", "say <ha3> now"),
     ],
 )
 def test_default_reading(text: str, expected: str) -> None:
     assert spoken(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "script"), [("Привет мир", "Cyrillic"), ("hello שלום", "Hebrew"), ("日本です", "Hiragana")]
-)
-def test_scripts_the_model_does_not_know_are_refused_by_name(text: str, script: str) -> None:
-    with pytest.raises(TextError, match=script):
+@pytest.mark.parametrize(("text", "word"), [("Привет мир", "Привет"), ("hello שלום", "שלום"), ("日本です", "です")])
+def test_a_transcript_in_a_script_that_the_model_does_not_know_is_refused(text: str, word: str) -> None:
+    with pytest.raises(TextError, match=word):
         SPELLER.encode(text)
+
+
+def test_words_of_other_scripts_are_left_out_of_what_is_said() -> None:
+    assert spoken("hello שלום you") == "hello you"
 
 
 @pytest.mark.parametrize("text", ["", "   ", "...", "?!", "😀", "\n\n", "— —"])
@@ -137,6 +118,12 @@ def test_chunks_end_where_a_speaker_would_pause() -> None:
 
 def test_initials_and_abbreviations_do_not_end_a_sentence() -> None:
     assert len(chunk_text(SPELLER, "Mr. J. Smith of the U.S. Army met Dr. King.")) == 1
+
+
+def test_a_pause_that_is_asked_for_follows_its_chunk() -> None:
+    words = "some more words to fill it, " * 3
+    chunks = chunk_text(SPELLER, f'<speak>{words}<break time="1500ms"/>{words}</speak>')
+    assert 1.5 in {chunk.pause for chunk in chunks}
 
 
 def test_joined_chunks_have_the_pause_and_keep_their_ends() -> None:

@@ -1,6 +1,7 @@
 """Text to speech as a backend: what it says, and what it refuses."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,18 @@ import pytest
 
 from kernelport.deployments import Deployment
 from kernelport.errors import DeadlineExceededError, InvalidArgumentError, KernelPortError
+from kernelport.manifests import load_manifest
 from kernelport.tensors import Array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.pipelines.hibari import HibariPipeline
+
+MANIFEST = """
+id: hibari-heart
+source: {kind: package, package: hibari}
+format: onnx
+backend: onnx
+files: {model: assets/hibari.onnx}
+"""
 
 
 def deployment(device: str = "cpu") -> Deployment:
@@ -92,9 +102,16 @@ def test_a_sentence_without_end_is_spoken_in_pieces(pipeline: HibariPipeline) ->
         (b"hi", {"speed": np.array([2.5], np.float32)}, "speed", "got 2.5"),
         (b"hi", {"speed": np.array([np.nan], np.float32)}, "speed", "got nan"),
         (b"hi", {"speed": np.array([np.inf], np.float32)}, "speed", "got inf"),
+        (
+            "мир".encode(),
+            {},
+            "text",
+            "something to say, such as a word or a number; left out what cannot be spoken: мир",
+        ),
+        (b"hi", {"locale": np.frombuffer(b"de-DE", np.uint8)}, "locale", "expected en-US or en-GB, got 'de-DE'"),
         (b"hi", {"seed": np.array([-1])}, "seed", "expected at least 0, got -1"),
     ],
-    ids=["utf8", "empty", "blank", "marks", "long", "number", "slow", "fast", "nan", "inf", "seed"],
+    ids=["utf8", "empty", "blank", "marks", "long", "number", "slow", "fast", "nan", "inf", "script", "locale", "seed"],
 )
 def test_a_bad_request_fails_alone_and_names_its_tensor(
     pipeline: HibariPipeline, text: bytes, scalars: dict[str, Array], field: str, message: str
@@ -112,8 +129,7 @@ def test_a_bad_request_fails_alone_and_names_its_tensor(
     ("text", "unspoken"),
     [
         ("Naïve cafés: 5 €, 20 °C, ½ a cup – “so” much…", ""),
-        ("It is 日本, 日 and pizza 🍕.", "日本🍕"),
-        (f"{'1' * 30}日{'2' * 30}", ""),  # together more digits than can be read
+        ("It is 日本, 日 and pizza 🍕.", "日本, 日, 🍕"),
         ("Hello " + "".join(map(chr, range(0x4E00, 0x9E00))), "一丁丂七丄丅丆万丈三上下丌不与丏丐丑丒专"),
     ],
 )
@@ -121,6 +137,20 @@ def test_characters_that_are_not_spoken_are_warned_of(pipeline: HibariPipeline, 
     request = Request({"text": utf8(text)})
     audio(pipeline.run([request])[0])
     assert request.warnings == ([f"text: left out what cannot be spoken: {unspoken}"] if unspoken else [])
+
+
+def test_it_says_the_words_of_numbers_and_letters(pipeline: HibariPipeline) -> None:
+    def spoken(text: str, **scalars: Array) -> bytes:
+        return audio(say(pipeline, text, **scalars)).tobytes()
+
+    assert spoken("It is 5 km, at 5pm.") == spoken("It is five kilometers, at five P.M.")
+    british = {"locale": np.frombuffer(b"en-GB", np.uint8)}
+    assert spoken("Due 03/04/2026.", **british) == spoken("Due the third of April, twenty twenty-six.")
+
+
+def test_a_pause_that_is_asked_for_is_silence(pipeline: HibariPipeline) -> None:
+    without, paused = (audio(say(pipeline, f"One.{mark}Two.")) for mark in (" ", '<break time="2s"/>'))
+    assert len(paused) == len(without) + 2 * 24000
 
 
 def test_it_stops_between_sentences_when_nobody_waits(pipeline: HibariPipeline) -> None:
@@ -144,9 +174,34 @@ def test_signature(pipeline: HibariPipeline) -> None:
     assert [(spec.name, spec.optional) for spec in pipeline.signature.inputs] == [
         ("text", False),
         ("speed", True),
+        ("locale", True),
         ("seed", True),
     ]
     assert not pipeline.signature.batchable
+
+
+def with_options(folder: Path, options: str) -> Deployment:
+    manifest = folder / "manifest.yaml"
+    manifest.write_text(MANIFEST + f"options: {options}\n")
+    return deployment().model_copy(update={"manifest": load_manifest(manifest)})
+
+
+def test_a_deployment_names_its_locale(tmp_path: Path, pipeline: HibariPipeline) -> None:
+    british = HibariPipeline.load(with_options(tmp_path, "{locale: en-GB}"))
+    said = audio(say(pipeline, "The third of April, twenty twenty-six."))
+    np.testing.assert_array_equal(audio(say(british, "03/04/2026.")), said)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("{locale: de-DE}", "options.locale: expected en-US or en-GB, got 'de-DE'"),
+        ("{accent: gb}", "options: expected locale, got accent"),
+    ],
+)
+def test_an_option_that_is_wrong_is_refused(tmp_path: Path, options: str, message: str) -> None:
+    with pytest.raises(LoadError, match=message):
+        HibariPipeline.load(with_options(tmp_path, options))
 
 
 def test_it_is_refused_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from kernelport.text import read
 from kernelport_workers.luxtts.tokenizer import Tokenizer, segments
 from kernelport_workers.pipelines.hibari import HibariPipeline
 from kernelport_workers.words import MAX_WORD, cut_words
@@ -21,7 +22,7 @@ def hibari() -> Phonemise:
     from hibari import Hibari
 
     voice = HibariPipeline(Hibari(threads=1))
-    return lambda text: list(voice._pieces(f"word {text}", lambda: None))
+    return lambda text: list(voice._pieces(read(f"word {text}"), lambda: None))
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,8 @@ class Ran:
         Args:
             limits: the bytes that the answer of each may have; one that has more is an error.
         """
-        completions = [_completion(*each) for each in zip(self.ids, self.results, limits, strict=True)]
+        answers = zip(self.ids, self.results, self.warnings, limits, strict=True)
+        completions = [_completion(*each) for each in answers]
         worker_us = _microseconds(time.monotonic() - self.started)
         for completion in completions:
             completion.prepare_us = self.prepare_us
@@ -200,17 +201,19 @@ class Runner:
         return results
 
 
-def _completion(request_id: bytes, result: Result, limit: int) -> Completion:
+def _completion(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Completion:
     if isinstance(result, KernelPortError):
         return Completion(id=request_id, error=to_status(result).SerializeToString())
     try:
-        if (size := tensors.wire_bytes(result)) > limit:
+        size = tensors.wire_bytes(result) + sum(len(each.encode()) + 4 for each in warnings)
+        if size > limit:
             too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
-            return _completion(request_id, too_large, limit)
-        response = pb.InferResponse(outputs=tensors.from_arrays(result)).SerializeToString()
+            return _completion(request_id, too_large, (), limit)
+        response = pb.InferResponse(outputs=tensors.from_arrays(result), warnings=warnings).SerializeToString()
     # Elements that are no text, more bytes than a message may have, no memory for them.
     except Exception as error:
-        return _completion(request_id, InternalError(f"the model's output cannot travel: {in_words(error)}"), limit)
+        cannot_travel = InternalError(f"the model's output cannot travel: {in_words(error)}")
+        return _completion(request_id, cannot_travel, (), limit)
     return Completion(id=request_id, response=response)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelport.text import Locale
 from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE
 from kernelport_workers.luxtts.tokenizer import Piece, Tokenizer
 
@@ -33,15 +34,15 @@ class Chunk:
     pause: float
 
 
-def chunk_text(tokenizer: Tokenizer, text: str, limit: int = MAX_CHUNK_TOKENS) -> list[Chunk]:
+def chunk_text(tokenizer: Tokenizer, text: str, limit: int = MAX_CHUNK_TOKENS, locale: Locale = "en-US") -> list[Chunk]:
     """Tokenise a text in chunks of at most ``limit`` tokens, cut at the strongest break in each chunk's second half.
 
     Raises:
-        TextError: There is nothing to say or a script the model does not know.
+        TextError: There is nothing to say.
     """
     chunks: list[Chunk] = []
     pending: list[Chunk] = []
-    for piece in tokenizer.pieces(text):
+    for piece in tokenizer.pieces(text, locale):
         for unit in _units(tokenizer, piece, limit):
             while pending and len(_merge(tokenizer, [*pending, unit]).tokens) > limit:
                 cut = _strongest_break(pending, limit)
@@ -79,7 +80,9 @@ def _units(tokenizer: Tokenizer, piece: Piece, limit: int) -> Iterator[Chunk]:
     parts = [(part, SENTENCE_PAUSE) for part in _SENTENCES.split(piece.text) if part.strip()]
     if parts and not re.search(r"[.!?][\"')]*\s*$", parts[-1][0]):
         parts[-1] = (parts[-1][0], NO_PAUSE)
-    if parts and piece.ends_paragraph:
+    if parts and piece.pause_s is not None:
+        parts[-1] = (parts[-1][0], piece.pause_s)
+    elif parts and piece.ends_paragraph:
         parts[-1] = (parts[-1][0], PARAGRAPH_PAUSE)
     for text, pause in parts:
         yield from _fitting(tokenizer, Piece(text, piece.language), pause, limit)

@@ -1,4 +1,4 @@
-"""English number words: cardinals, ordinals, years and digit strings."""
+"""English number words as the training pipeline wrote them: cardinals, ordinals and years."""
 
 from __future__ import annotations
 
@@ -72,11 +72,6 @@ def year(number: int) -> str:
     if rest == 0:
         return f"{cardinal(century)} hundred"
     return f"{cardinal(century)} {f'oh {_UNITS[rest]}' if rest < 10 else cardinal(rest)}"
-
-
-def digits(text: str) -> str:
-    """Read a string of decimal digits one by one."""
-    return " ".join(_UNITS[int(character)] for character in text)
 
 
 def _below_thousand(number: int) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kernelport.text import passages_of
 from kernelport_workers.luxtts import prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.chunking import Chunk, chunk_text, join
 from kernelport_workers.luxtts.config import HOP_LENGTH, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
-from kernelport_workers.luxtts.normalise import left_out
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
 from kernelport_workers.luxtts.synthesis import Pass, Synthesizer, as_error
@@ -43,7 +43,6 @@ _UPSTREAM_SPEED = 1.3
 _LEAST_SPEECH_FRAMES = 24
 _CPU_BUDGET = 2 << 30
 _GPU_BATCH = 64
-_SHOWN = 20
 
 
 class Pipeline:
@@ -218,7 +217,7 @@ class Pipeline:
         if utterance.upstream:
             chunks = [Chunk(tuple(self.tokenizer.encode(utterance.text, upstream=True)), 0.0)]
         else:
-            chunks = chunk_text(self.tokenizer, utterance.text)
+            chunks = chunk_text(self.tokenizer, utterance.text, locale=utterance.locale)
         if not chunks or not chunks[0].tokens:
             raise TextError("gives no tokens: there is nothing to say")
         passes = []
@@ -253,8 +252,8 @@ class Pipeline:
 def _warnings(utterance: Utterance, parts: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
     """What was done to the speech that nobody asked for."""
     found = []
-    if not utterance.upstream and (unspoken := left_out(utterance.text)):
-        found.append(f"text: left out what cannot be spoken: {unspoken[:_SHOWN]}")
+    if not utterance.upstream and (warning := passages_of(utterance.text, chinese=True).warning):
+        found.append(f"text: {warning}")
     if any(np.abs(part).max(initial=0.0) >= np.float32(utterance.gain) for part in parts):
         found.append("audio: clipped where it was louder than full scale")
     return tuple(found)

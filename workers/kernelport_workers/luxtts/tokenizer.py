@@ -11,16 +11,18 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from kernelport.text import Aligned, Locale, Passage, passages_of, verbalised
 from kernelport_workers.luxtts.errors import DependencyError, TextError
-from kernelport_workers.luxtts.normalise import clean, english, upstream_english
+from kernelport_workers.luxtts.normalise import upstream_english
 from kernelport_workers.words import cut_words
 
 Language = Literal["en", "zh", "other", "pinyin", "tag"]
 Phonemizer = Callable[[str], str]
 
+_SHOWN = 20
 _LOGGER = logging.getLogger(__name__)
 _PUNCTUATION = (
     ("，", ","), ("。", "."), ("！", "!"), ("？", "?"), ("；", ";"), ("：", ":"), ("、", ","), ("‘", "'"), ("“", '"'),
@@ -37,11 +39,19 @@ _FEW_DOTS = re.compile(r"(?:[^.]*+\.){1,20}+|[^.]++")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of normalised text in one language; ``ends_paragraph`` marks a line break after it."""
+    """A stretch of text as it is read, in one language.
+
+    Attributes:
+        text: Words and punctuation.
+        language: What they are.
+        ends_paragraph: Whether a paragraph ends with it.
+        pause_s: Seconds of silence that were asked for behind it, 0 to 10; None for none.
+    """
 
     text: str
     language: Language
     ends_paragraph: bool = False
+    pause_s: float | None = None
 
 
 class Tokenizer:
@@ -57,14 +67,14 @@ class Tokenizer:
         self._phonemize = phonemize or espeak_phonemes
 
     def encode(self, text: str, upstream: bool = False) -> list[int]:
-        """Token ids of a text.
+        """Token ids of all of a text.
 
         Args:
             text: Any Unicode text.
             upstream: Reproduce the training tokenizer exactly; text it cannot handle then gives no ids.
 
         Raises:
-            TextError: Not in upstream mode: there is nothing to say or a script the model does not know.
+            TextError: Not in upstream mode: there is nothing to say, or words that the model cannot say.
             DependencyError: A package for the text's language is not installed.
         """
         if upstream:
@@ -73,18 +83,23 @@ class Tokenizer:
                 for segment, language in segments(map_punctuation(text))
             ]
         else:
+            foreign = [word for word in passages_of(text, chinese=True).unsayable if any(map(str.isalpha, word))]
+            if foreign:
+                raise TextError(f"expected English or Chinese, got {foreign[0][:_SHOWN]!r}")
             pieces = self.pieces(text)
         return [index for piece in pieces for index in self.encode_piece(piece)]
 
-    def pieces(self, text: str) -> list[Piece]:
-        """Normalise a text with the default rules and cut it by language and line.
+    def pieces(self, text: str, locale: Locale = "en-US") -> list[Piece]:
+        """A text as it is read, cut by language, paragraph and pause; what cannot be said is left out.
 
         Raises:
-            TextError: There is nothing to say or a script the model does not know.
+            TextError: There is nothing to say.
         """
-        found = [piece for line in clean(text).split("\n") for piece in _line_pieces(line)]
+        reading = passages_of(text, chinese=True)
+        found = [piece for passage in reading.passages for piece in _passage_pieces(passage, locale)]
         if not any(piece.language == "pinyin" or any(map(str.isalnum, piece.text)) for piece in found):
-            raise TextError("there is nothing to say: no letter or digit")
+            left_out = f"; {reading.warning}" if reading.warning else ""
+            raise TextError(f"there is nothing to say: no letter or digit{left_out}")
         return found
 
     def encode_piece(self, piece: Piece) -> list[int]:
@@ -173,10 +188,10 @@ def _language(part: str) -> Language:
     return "other"
 
 
-def _line_pieces(line: str) -> list[Piece]:
-    """Pieces of one cleaned line: pinyin tags, runs of Chinese with punctuation, and everything else as English."""
+def _passage_pieces(passage: Passage, locale: Locale) -> list[Piece]:
+    """Pieces of one passage: pinyin tags, runs of Chinese with punctuation, and everything else as English."""
     pieces: list[Piece] = []
-    for index, part in enumerate(_PINYIN_TAG.split(line)):
+    for index, part in enumerate(_PINYIN_TAG.split(passage.text.text)):
         if index % 2:
             pieces.append(Piece(f"<{part}>", "pinyin"))
             continue
@@ -185,11 +200,11 @@ def _line_pieces(line: str) -> list[Piece]:
         else:
             runs = segments(map_punctuation(re.sub(r"[<>\[\]]", " ", part)))
         for text, language in runs:
-            spoken = text if language == "zh" else english(text)
+            spoken = text if language == "zh" else verbalised(Aligned.of(text), locale).text
             if spoken.strip():
                 pieces.append(Piece(spoken, "zh" if language == "zh" else "en"))
     if pieces:
-        pieces[-1] = Piece(pieces[-1].text, pieces[-1].language, ends_paragraph=True)
+        pieces[-1] = replace(pieces[-1], ends_paragraph=passage.ends_paragraph, pause_s=passage.pause_s)
     return pieces
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelport.text import Locale
 from kernelport_workers.luxtts.acoustic import Schedule
 from kernelport_workers.luxtts.errors import InvalidInputError, TextError
 from kernelport_workers.luxtts.prompt import Voice
@@ -39,6 +40,7 @@ class Utterance:
         return_smooth: Use the 24 kHz head only: softer highs, still 48 kHz output.
         upstream: Reproduce the original engine: its tokenizer, speed times 1.3, one pass whatever the length, the last
             frame lost, and output at rms/0.1 of full level. By default the output is as loud as the reference.
+        locale: How dates are read and numbers said; not in upstream mode.
     """
 
     text: str
@@ -50,6 +52,7 @@ class Utterance:
     guidance_scale: float = 3.0
     return_smooth: bool = False
     upstream: bool = False
+    locale: Locale = "en-US"
 
     def validate(self) -> None:
         """Check every range.

@@ -2,9 +2,7 @@
 
 import re
 import textwrap
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,6 +19,7 @@ from kernelport.errors import (
 from kernelport.manifests import ModelFilesError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
+from kernelport.text import LOCALES, Locale, Reading, locale_named, read
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 from kernelport_workers.words import MAX_WORD, cut_words
@@ -33,11 +32,10 @@ MAX_PHONEMES = 400
 MAX_SENTENCE = 1_000
 # Of one answer: as much as the longest text takes at the slowest speed, and no text of signs that sound like words.
 MAX_HOURS = 4
-# How many different characters of a text are looked at, and how many others beside them, for whether they are spoken.
-_LOOKED_AT, _AROUND = 100, 20
-_SHOWN = 20
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_WORD + 1}}}")
-_LINK = re.compile(r"\[([^\]]+)\]\(")
+_CLAUSE = re.compile(r"(?<=[,;:—])\s+")
+# Alone, the package takes an A for the article and AM for the verb.
+_LETTERS = re.compile(r"\b(?:AM|[A-Z](?: [A-Z]){1,9})\b")
 
 
 class HibariPipeline(Backend):
@@ -46,6 +44,8 @@ class HibariPipeline(Backend):
     Inputs:
         text: U8[N], UTF-8, at most 100,000 characters.
         speed: F32[1], 0.5 (slow) to 2.0 (fast), default 1.
+        locale: U8[N], en-US or en-GB: how dates are read and numbers said; by default the manifest's option `locale`,
+            or else en-US.
         seed: I64[1], at least 0, default 0. It picks the noise in the voice: the same text, speed and seed give the
             same bytes.
 
@@ -62,6 +62,7 @@ class HibariPipeline(Backend):
             tensor_spec(
                 "speed", pb.F32, [1], optional=True, description="default 1", minimum=MIN_SPEED, maximum=MAX_SPEED
             ),
+            tensor_spec("locale", pb.U8, ["bytes"], optional=True, description=" or ".join(LOCALES)),
             tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
         ],
         outputs=[
@@ -70,20 +71,28 @@ class HibariPipeline(Backend):
         ],
     )
 
-    def __init__(self, tts: Any) -> None:
+    def __init__(self, tts: Any, locale: Locale = "en-US") -> None:
         self._tts = tts
+        self._locale = locale
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:
         """Loads the voice and speaks a few words.
 
         Raises:
-            LoadError: the device names CUDA, or the voice's file is missing or cannot be loaded.
+            LoadError: the device names CUDA, an option is wrong, or the voice's file is missing or cannot be loaded.
         """
         from hibari import Hibari
 
         if deployment.device not in ("cpu", "auto"):
             raise LoadError(f"hibari runs on the CPU; use device cpu or auto, not {deployment.device}")
+        options = deployment.manifest.options if deployment.manifest else {}
+        if unknown := options.keys() - {"locale"}:
+            raise LoadError(f"options: expected locale, got {', '.join(sorted(unknown))}")
+        try:
+            locale = locale_named(options.get("locale", "en-US"))
+        except ValueError as error:
+            raise LoadError(f"options.locale: {error}") from error
         try:
             model = deployment.manifest.resolve().get("model") if deployment.manifest else None
         except ModelFilesError as error:
@@ -94,7 +103,7 @@ class HibariPipeline(Backend):
         # ONNX Runtime's exceptions have no common base but Exception.
         except Exception as error:
             raise LoadError(f"hibari cannot load its voice: {in_words(error)}") from error
-        return cls(tts)
+        return cls(tts, locale)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Speaks one text after the other, asking between sentences whether the answer is still wanted. An item whose
@@ -111,66 +120,68 @@ class HibariPipeline(Backend):
             return InternalError(f"hibari failed: {in_words(error)}")
 
     def _speak(self, request: Request) -> Outputs:
-        text, speed, seed = _text(request.inputs), _speed(request.inputs), _seed(request.inputs)
+        inputs = request.inputs
+        text, speed, seed = _text(inputs), _speed(inputs), _seed(inputs)
+        reading = read(text, _locale(inputs, self._locale))
         rng = np.random.default_rng(seed)
         audio: list[Array] = []
         left = MAX_HOURS * 3600 * self._tts.sample_rate
-        for phonemes in self._pieces(text, request.check):
+        for piece in self._pieces(reading, request.check):
             request.check()
-            audio.append(self._tts.from_ids(self._tts.ids(phonemes), speed, rng))
+            audio.append(self._silence(piece) if isinstance(piece, float) else self._sound(piece, speed, rng))
             left -= audio[-1].size
             if left < 0:
                 raise _invalid("text", f"expected at most {MAX_HOURS} hours of speech")
-        if unspoken := "".join(islice(self._unspoken(text), _SHOWN)):
-            request.warn(f"text: left out what cannot be spoken: {unspoken}")
+        if reading.warning:
+            request.warn(f"text: {reading.warning}")
         return {"audio": np.concatenate(audio), "sample_rate": np.array([self._tts.sample_rate], np.int32)}
 
-    def _pieces(self, text: str, check: Callable[[], None]) -> Iterator[str]:
-        """The phonemes of the text's sentences, made as they are needed; those too long for the model are cut between
-        words."""
-        if _LONG_NUMBER.search(text):
-            raise _invalid("text", f"expected numbers of at most {MAX_WORD} digits")
+    def _sound(self, phonemes: str, speed: float, rng: np.random.Generator) -> Array:
+        sound: Array = self._tts.from_ids(self._tts.ids(phonemes), speed, rng)
+        return sound
+
+    def _silence(self, pause_s: float) -> Array:
+        return np.zeros(round(pause_s * self._tts.sample_rate), np.float32)
+
+    def _pieces(self, reading: Reading, check: Callable[[], None]) -> Iterator[str | float]:
+        """The phonemes of the sentences, made as they are needed, and the seconds of silence that were asked for. What
+        is too long for the model is cut between words."""
         has_words = False
-        for sentence in self._tts.split_sentences(cut_words(text)):
-            for part in _parts(sentence):
-                check()
-                for phonemes in self._tts.phonemize(part):
+        for passage in reading.passages:
+            text = _LETTERS.sub(lambda letters: ".".join(letters[0].replace(" ", "")), passage.text.text)
+            for sentence in self._tts.split_sentences(cut_words(text)):
+                for part in _parts(sentence):
+                    check()
+                    # Its own normaliser would read "He said no." as "He said number."
+                    phonemes = self._tts.g2p(part, normalize_text=False)
                     has_words |= any(map(str.isalpha, phonemes))
-                    yield from [phonemes] if len(phonemes) <= MAX_PHONEMES else textwrap.wrap(phonemes, MAX_PHONEMES)
+                    yield from _fitting(phonemes)
+            if passage.pause_s:
+                yield passage.pause_s
         if not has_words:
-            raise _invalid("text", "expected text with something to say, such as a word or a number")
-
-    def _unspoken(self, text: str) -> Iterator[str]:
-        """The letters, digits and pictures without which the voice would say the same, each once."""
-        if text.isascii():
-            return
-        unusual = (each for each in dict.fromkeys(text) if not each.isascii() and _should_be_heard(each))
-        for character in islice(unusual, _LOOKED_AT):
-            first = text.index(character)
-            near = text[max(0, first - _AROUND) : first + _AROUND]
-            if self._sounds(near) == self._sounds(near.replace(character, " ")):
-                yield character
-
-    def _sounds(self, text: str) -> str:
-        return "".join(symbol for sentence in self._tts.phonemize(text) for symbol in sentence if symbol.isalpha())
+            left_out = f"; {reading.warning}" if reading.warning else ""
+            raise _invalid("text", f"expected text with something to say, such as a word or a number{left_out}")
 
 
 def _parts(sentence: str) -> list[str]:
     """A sentence, or what can be phonemised of one at a time."""
-    parts = [sentence]
-    if len(sentence) > MAX_SENTENCE:
-        parts = textwrap.wrap(sentence, MAX_SENTENCE, break_on_hyphens=False)
-    return [_LINK.sub(_short_link, part) for part in parts]
+    if len(sentence) <= MAX_SENTENCE:
+        return [sentence]
+    return textwrap.wrap(sentence, MAX_SENTENCE, break_on_hyphens=False)
 
 
-def _short_link(link: re.Match[str]) -> str:
-    """The beginning of a link `[text](target)`; no link if its text, which the voice reads as one word, is overlong."""
-    return link[0] if len(link[1]) <= MAX_WORD else f"{link[0][:-1]} ("
-
-
-def _should_be_heard(character: str) -> bool:
-    kind = unicodedata.category(character)
-    return kind[0] in "LN" or kind == "So"
+def _fitting(phonemes: str) -> list[str]:
+    """Phonemes in parts that the model speaks at once, cut between clauses where that is enough."""
+    if len(phonemes) <= MAX_PHONEMES:
+        return [phonemes] if phonemes else []
+    fitting = [""]
+    for clause in _CLAUSE.split(phonemes):
+        for part in textwrap.wrap(clause, MAX_PHONEMES):
+            if len(fitting[-1]) + len(part) < MAX_PHONEMES:
+                fitting[-1] = f"{fitting[-1]} {part}".lstrip()
+            else:
+                fitting.append(part)
+    return list(filter(None, fitting))
 
 
 def _text(inputs: Mapping[str, Array]) -> str:
@@ -180,7 +191,18 @@ def _text(inputs: Mapping[str, Array]) -> str:
         raise _invalid("text", f"expected UTF-8: {error.reason} at byte {error.start}") from error
     if len(text) > MAX_CHARACTERS:
         raise _invalid("text", f"expected at most {MAX_CHARACTERS:,} characters, got {len(text):,}")
+    if _LONG_NUMBER.search(text):
+        raise _invalid("text", f"expected numbers of at most {MAX_WORD} digits")
     return text
+
+
+def _locale(inputs: Mapping[str, Array], default: Locale) -> Locale:
+    if "locale" not in inputs:
+        return default
+    try:
+        return locale_named(inputs["locale"].tobytes().decode(errors="replace"))
+    except ValueError as error:
+        raise _invalid("locale", str(error)) from error
 
 
 def _speed(inputs: Mapping[str, Array]) -> float:

@@ -17,6 +17,7 @@ from kernelport.errors import InternalError, KernelPortError, in_words, install_
 from kernelport.manifests import ModelFilesError
 from kernelport.settings import Settings
 from kernelport.tensors import Array
+from kernelport.text import Locale, locale_named
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 from kernelport_workers.luxtts.errors import (
     CheckpointError,
@@ -57,8 +58,11 @@ class LuxTTSPipeline(Backend):
     compute_options = COMPUTE_OPTIONS
     signature = SIGNATURE
 
-    def __init__(self, engine: "Pipeline", device: str, compute_path: str, references: References) -> None:
+    def __init__(
+        self, engine: "Pipeline", device: str, compute_path: str, references: References, locale: Locale = "en-US"
+    ) -> None:
         self._engine = engine
+        self._locale = locale
         self._references = references
         self.device = device
         self.compute_path = compute_path
@@ -107,10 +111,10 @@ class LuxTTSPipeline(Backend):
         references = References(engine, redis, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
         parts = [device, compute, precision if compute == "torch" else ""]
         parts.append("tuned kernels" if device != "cpu" and options.kernels else "")
-        return cls(engine, device, ", ".join(filter(None, parts)), references)
+        return cls(engine, device, ", ".join(filter(None, parts)), references, options.locale)
 
     def for_job(self, job: str) -> Self:
-        return type(self)(self._engine, self.device, self.compute_path, self._references.for_job(job))
+        return type(self)(self._engine, self.device, self.compute_path, self._references.for_job(job), self._locale)
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Speaks a batch together; requests may differ in everything. One that fails, or that nobody waits for any
@@ -170,11 +174,21 @@ class LuxTTSPipeline(Backend):
                 speed=number(inputs, "speed", 1.0),
                 return_smooth=smooth,
                 upstream=upstream,
+                locale=self._locale_of(inputs),
             )
             utterance.validate()
         except LuxTTSError as error:
             raise _error(error, "prompt_text") from error
         return _Spoken(utterance, audio_format)
+
+    def _locale_of(self, inputs: Mapping[str, Array]) -> Locale:
+        name = text(inputs, "locale")
+        if name is None:
+            return self._locale
+        try:
+            return locale_named(name)
+        except ValueError as error:
+            raise invalid("locale", str(error)) from error
 
     def _voice(self, inputs: Mapping[str, Array], upstream: bool) -> "Voice":
         parameters = (number(inputs, "rms", 0.01), number(inputs, "ref_duration", 5), upstream)

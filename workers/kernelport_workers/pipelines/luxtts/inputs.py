@@ -7,6 +7,7 @@ import numpy as np
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
+from kernelport.text import LOCALES
 from kernelport.v1 import inference_pb2 as pb
 
 # How soundfile names the container and the encoding of each `audio_format`.
@@ -38,6 +39,7 @@ SIGNATURE = Signature(
         ),
         tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
         tensor_spec("audio_format", pb.U8, ["bytes"], optional=True, description=", ".join(FORMATS)),
+        tensor_spec("locale", pb.U8, ["bytes"], optional=True, description=" or ".join(LOCALES)),
         tensor_spec("upstream", pb.I32, [1], optional=True, description="default 0", minimum=0, maximum=1),
     ],
     outputs=[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from kernelport.errors import in_words, install_hint
 from kernelport.manifests import Manifest, OptionValue
+from kernelport.text import Locale, locale_named
 from kernelport_workers.backends import import_attribute
 from kernelport_workers.backends.base import LoadError
 from kernelport_workers.luxtts.errors import DependencyError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
-KNOWN = ("transcriber", "phonemizer", "precision", "kernels")
+KNOWN = ("transcriber", "phonemizer", "precision", "kernels", "locale")
 # Those that change no result but by rounding.
 COMPUTE_OPTIONS = frozenset({"precision", "kernels"})
 
@@ -30,6 +31,7 @@ class Options:
             Transcriber; None for none.
         phonemizer: `module:attribute` of a function from English text to phonemes; None for espeak.
         precision: element type of the acoustic model on a GPU.
+        locale: how dates are read and numbers said where a request does not say it.
         kernels: whether a GPU measures CUDA graphs and fused kernels at load and keeps those that are faster.
     """
 
@@ -47,6 +49,10 @@ class Options:
         if not isinstance(kernels, bool):
             raise LoadError(f"options.kernels: expected true or false, got {kernels!r}")
         self.kernels = kernels
+        try:
+            self.locale: Locale = locale_named(values.get("locale", "en-US"))
+        except ValueError as error:
+            raise LoadError(f"options.locale: {error}") from error
 
     def load_phonemizer(self) -> "Phonemizer":
         """The phonemizer, after it has read a word.

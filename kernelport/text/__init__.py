@@ -1,0 +1,8 @@
+"""English made speakable: one front end for every voice, which knows no model."""
+
+from kernelport.text.aligned import Aligned
+from kernelport.text.numbers import Locale
+from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read
+from kernelport.text.verbaliser import verbalised
+
+__all__ = ["LOCALES", "Aligned", "Locale", "Passage", "Reading", "locale_named", "passages_of", "read", "verbalised"]

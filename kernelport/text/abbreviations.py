@@ -1,0 +1,189 @@
+"""Abbreviations, titles, streets and saints, initials, and letters with full stops."""
+
+import re
+
+from kernelport.text.numbers import Locale, digits
+from kernelport.text.rules import (
+    Match,
+    Rule,
+    before,
+    behind,
+    either,
+    rule,
+    starts_sentence,
+    stopped,
+    word_before,
+    word_behind,
+)
+
+# Before a name; the first ones are written without a full stop as well.
+_TITLES = {
+    "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Mx": "Mix", "Dr": "Doctor", "Drs": "Doctors", "Prof": "Professor",
+    "Messrs": "Messieurs", "Sgt": "Sergeant", "Capt": "Captain", "Lt": "Lieutenant", "Cpl": "Corporal",
+    "Pvt": "Private", "Gen": "General", "Col": "Colonel", "Maj": "Major", "Cmdr": "Commander", "Adm": "Admiral",
+    "Rev": "Reverend", "Hon": "Honorable", "Sen": "Senator", "Rep": "Representative", "Gov": "Governor",
+    "Pres": "President", "Supt": "Superintendent", "Det": "Detective", "Insp": "Inspector", "Fr": "Father",
+    "Br": "Brother", "Mt": "Mount", "Ft": "Fort", "Pt": "Point", "Sta": "Santa",
+}  # fmt: skip
+_WITHOUT_STOP = frozenset(("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "Sgt", "Capt", "Lt", "Messrs", "Mt"))
+# With a full stop, anywhere.
+_WORDS = {
+    "etc": "et cetera", "vs": "versus", "approx": "approximately", "dept": "department", "est": "established",
+    "govt": "government", "misc": "miscellaneous", "incl": "including", "excl": "excluding", "max": "maximum",
+    "tel": "telephone", "ext": "extension", "Inc": "Incorporated", "Ltd": "Limited", "Corp": "Corporation",
+    "Co": "Company", "Bros": "Brothers", "Jr": "Junior", "Sr": "Senior", "Esq": "Esquire", "Assn": "Association",
+    "Dept": "Department", "Univ": "University", "Intl": "International", "Natl": "National", "Mfg": "Manufacturing",
+    "cf": "compare", "viz": "namely", "resp": "respectively", "al": "al", "Ave": "Avenue", "Blvd": "Boulevard",
+    "Rd": "Road", "Ln": "Lane", "Hwy": "Highway", "Pkwy": "Parkway", "Apt": "Apartment", "Ste": "Suite",
+    "Bldg": "Building",
+    "Est": "Established", "Approx": "Approximately", "Misc": "Miscellaneous", "Tel": "Telephone", "Ext": "Extension",
+    "Vs": "Versus",
+    "Max": "Maximum", "Govt": "Government", "Assoc": "Associates", "Asst": "Assistant", "asst": "assistant",
+    "Mgr": "Manager",
+    "Attn": "Attention", "attn": "attention", "Fwd": "Forward", "Qty": "Quantity", "qty": "quantity",
+    "appt": "appointment",
+    "tbsp": "tablespoons", "tsp": "teaspoons", "oz": "ounces", "lbs": "pounds", "hrs": "hours", "mins": "minutes",
+    "secs": "seconds",
+    "yrs": "years", "wks": "weeks", "pkg": "package", "avg": "average", "Avg": "Average", "temp": "temperature",
+    "Temp": "Temperature",
+    "pron": "pronounced", "orig": "originally", "ca": "circa", "esp": "especially", "usu": "usually",
+    "abbr": "abbreviation",
+}  # fmt: skip
+# With a full stop and before a number.
+_NUMBERED = {
+    "no": "number", "No": "Number", "NO": "Number", "nos": "numbers", "Nos": "Numbers", "nr": "number", "Nr": "Number",
+    "fig": "figure", "Fig": "Figure", "figs": "figures", "Figs": "Figures", "p": "page", "pp": "pages", "P": "Page",
+    "vol": "volume", "Vol": "Volume", "vols": "volumes", "ch": "chapter", "Ch": "Chapter", "chap": "chapter",
+    "Chap": "Chapter", "sec": "section", "Sec": "Section", "art": "article", "Art": "Article", "eq": "equation",
+    "Eq": "Equation", "ed": "edition", "para": "paragraph", "Para": "Paragraph", "pt": "part", "Pt": "Part",
+    "tab": "table", "Tab": "Table", "ex": "example", "Ex": "Example", "ver": "version", "v": "version", "c": "circa",
+    "bk": "book", "Bk": "Book", "l": "line", "ll": "lines", "n": "note", "par": "paragraph", "rm": "room", "Rm": "Room",
+    "min": "minimum", "op": "opus", "Op": "Opus", "app": "appendix", "App": "Appendix", "pg": "page", "Pg": "Page",
+}  # fmt: skip
+_PHRASES = {
+    "e.g.": "for example", "i.e.": "that is", "a.k.a.": "also known as", "w/o": "without", "w/": "with",
+    "c/o": "care of", "b/c": "because", "et al.": "et al", "n.b.": "note well", "N.B.": "note well", "P.S.": "P S",
+    "PhD": "P H D", "Ph.D.": "P H D", "PhDs": "P H Ds", "and/or": "and or", "he/she": "he or she",
+    "she/he": "she or he", "his/her": "his or her", "him/her": "him or her", "s/he": "she or he", "vs": "versus",
+    "btw": "by the way", "BTW": "by the way", "FYI": "for your information", "aka": "also known as",
+    "approx": "approximately",
+    "etc": "et cetera", "ASAP": "as soon as possible", "DIY": "D I Y", "dept": "department", "govt": "government",
+    "thru": "through", "&c.": "et cetera", "Ltd": "Limited", "Inc": "Incorporated",
+}  # fmt: skip
+_STREETS = {
+    "St": "Street",
+    "Dr": "Drive",
+    "Ct": "Court",
+    "Pl": "Place",
+    "Sq": "Square",
+    "Ter": "Terrace",
+    "Cir": "Circle",
+}
+_SIDES = {
+    "N": "North",
+    "S": "South",
+    "E": "East",
+    "W": "West",
+    "NE": "Northeast",
+    "NW": "Northwest",
+    "SE": "Southeast",
+    "SW": "Southwest",
+}
+_STATES = {
+    "AL": "Alabama", "AK": "Alaska", "AZ": "Arizona", "AR": "Arkansas", "CA": "California", "CO": "Colorado",
+    "CT": "Connecticut", "DE": "Delaware", "FL": "Florida", "GA": "Georgia", "HI": "Hawaii", "ID": "Idaho",
+    "IL": "Illinois", "IN": "Indiana", "IA": "Iowa", "KS": "Kansas", "KY": "Kentucky", "LA": "Louisiana",
+    "ME": "Maine", "MD": "Maryland", "MA": "Massachusetts", "MI": "Michigan", "MN": "Minnesota", "MS": "Mississippi",
+    "MO": "Missouri", "MT": "Montana", "NE": "Nebraska", "NV": "Nevada", "NH": "New Hampshire", "NJ": "New Jersey",
+    "NM": "New Mexico", "NY": "New York", "NC": "North Carolina", "ND": "North Dakota", "OH": "Ohio", "OK": "Oklahoma",
+    "OR": "Oregon", "PA": "Pennsylvania", "RI": "Rhode Island", "SC": "South Carolina", "SD": "South Dakota",
+    "TN": "Tennessee", "TX": "Texas", "UT": "Utah", "VT": "Vermont", "VA": "Virginia", "WA": "Washington",
+    "WV": "West Virginia", "WI": "Wisconsin", "WY": "Wyoming", "DC": "DC",
+}  # fmt: skip
+_BEFORE_SAINTS = frozenset(("Mount", "East", "Lake", "Fort", "Port"))
+_COMMA_BEHIND = frozenset(("e.g.", "i.e.", "a.k.a."))
+
+
+def _is_name(word: str) -> bool:
+    return word[:1].isupper() and not starts_sentence(word)
+
+
+def _title(match: Match, locale: Locale) -> str | None:
+    if word_behind(match)[:1].isupper() or behind(match)[:1].isupper():
+        return _TITLES[match[1]] if match[2] or match[1] in _WITHOUT_STOP else None
+    return _TITLES[match[1]] if match[2] and match[1] in _WITHOUT_STOP else None
+
+
+def _street(match: Match, locale: Locale) -> str | None:
+    """A street behind a name; else a saint or a doctor before one."""
+    short, earlier, following = match[1], word_before(match), word_behind(match)
+    after_name = (_is_name(earlier) or earlier[:1].isdigit()) and earlier not in _BEFORE_SAINTS
+    before_name = _is_name(following) and following not in _SIDES
+    if before(match).rstrip().endswith((",", ".", ":", ";", "!", "?")):
+        after_name = False
+    if after_name and not (before_name and short == "Dr"):
+        return stopped(_STREETS[short], match) if match[2] or short in ("St", "Dr") else None
+    if short == "St" and following[:1].isupper():
+        return "Saint"
+    if short == "Dr" and (match[2] or following[:1].isupper()):
+        return "Doctor" if following[:1].isupper() else stopped("Doctor", match)
+    return None
+
+
+def _word(match: Match, locale: Locale) -> str:
+    return stopped(_WORDS[match[1]], match)
+
+
+def _numbered(match: Match, locale: Locale) -> str:
+    return _NUMBERED[match[1]]
+
+
+def _phrase(match: Match, locale: Locale) -> str | None:
+    short = match[0].rstrip(",").lower() if match[0].lower().rstrip(",") in _PHRASES else match[0].rstrip(",")
+    words = _PHRASES.get(short)
+    if words is None:
+        return None
+    if short in _COMMA_BEHIND:
+        return f"{words},"
+    return stopped(words, match)
+
+
+def _side(match: Match, locale: Locale) -> str:
+    return _SIDES[match[1].replace(".", "")]
+
+
+def _state(match: Match, locale: Locale) -> str:
+    return f", {_STATES[match[1]]}" + (f" {digits(match[2])}" if match[2] else "")
+
+
+def _initial(match: Match, locale: Locale) -> str | None:
+    """The J of J. Smith, but not of `plan B. Then`."""
+    earlier, following = word_before(match), word_behind(match)
+    if not following[:1].isupper():
+        return match[1] if re.match(r" ?(?:&|and) [A-Z]", behind(match)) else None
+    if earlier and not earlier[:1].isupper():
+        return match[1] if re.match(r"[A-Z]| [A-Z]\.", behind(match)) else None
+    return None if starts_sentence(following) else match[1]
+
+
+def _letters(match: Match, locale: Locale) -> str:
+    """U.S., B.B.C."""
+    return stopped(match[0].replace(".", "").upper(), match)
+
+
+_TITLE_NAMES = either(name for name in _TITLES if name not in _STREETS)
+RULES: list[Rule] = [
+    rule(rf"(?<![\w/])(?:{either(_PHRASES)})(?:(?<=\.)|(?<=/)|(?![\w.]))(?!['-]\w),?", _phrase, re.IGNORECASE),
+    rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\(?\d|[IVXLC]{{1,6}}\b|of\b)", _numbered),
+    rule(r"(?<![\w.'-])(St|Dr|Ct|Pl|Sq|Ter|Cir)\b(\.?)(?![\w'-])", _street),
+    rule(rf"(?<![\w.'-])({_TITLE_NAMES})\b(\.?)(?![\w'-](?<![A-Z]))", _title),
+    rule(rf"(?<![\w.'-])({either(_WORDS)})(?:\.(?!\w)|(?=:))", _word),
+    rule(r"(?<=\d )(N|S|E|W|N\.E|N\.W|S\.E|S\.W)\.(?= [A-Z\d])", _side),
+    rule(r"(?:(?<=Ave )|(?<=Ave\. )|(?<=St )|(?<=St\. )|(?<=\dst )|(?<=\dth ))(NE|NW|SE|SW)\b", _side),
+    rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
+    rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}+(?![A-Za-z])", _letters),
+    rule(
+        r"(?<![\w.'-])(?:[A-Za-z]\.){1,10}+[A-Za-z](?![\w.'-])", lambda match, locale: match[0].replace(".", "").upper()
+    ),
+    rule(r"(?<![\w.'-])([A-Z])\.(?= ?(?:& |and )?[A-Z])", _initial),
+]

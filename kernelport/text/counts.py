@@ -1,0 +1,189 @@
+"""Numbers that are no price, measure or date: ranges, scores, fractions, powers, places, telephone numbers, versions,
+and digits within names."""
+
+import re
+
+from kernelport.text.numbers import (
+    AMOUNT,
+    NOT_INSIDE,
+    Locale,
+    amount,
+    cardinal,
+    code,
+    digits,
+    fraction,
+    ordinal,
+)
+from kernelport.text.rules import Match, Rule, before, behind, either, names, rule, word_before
+
+_DASH = r" ?[-–—] ?"
+_DIALLED = frozenset(names("call dial phone tel telephone fax ring text sms mobile cell number ext"))
+_UNITS_BEHIND = {
+    "kg": "kilograms", "g": "grams", "km": "kilometers", "m": "meters", "s": "seconds", "J": "joules", "W": "watts",
+    "Hz": "hertz", "Pa": "pascals", "V": "volts", "eV": "electronvolts", "K": "kelvin",
+}  # fmt: skip
+_NAMED_BY_DIGITS = frozenset(names("no number account order id code ref reference invoice case ticket serial"))
+_POWERS = {"2": "squared", "3": "cubed"}
+_LONGEST_ORDINAL = 15
+
+
+def _grouped(match: Match, locale: Locale) -> str:
+    """A telephone number: digits, with a pause between its groups."""
+    plus = "plus " if match[0].startswith("+") else ""
+    groups = [group for group in re.split(r"\D+", match[0]) if group]
+    return plus + ", ".join(_hundreds(group) if group in ("800", "900") else digits(group) for group in groups)
+
+
+def _hundreds(group: str) -> str:
+    return f"{digits(group[0])} hundred"
+
+
+def _emergency(match: Match, locale: Locale) -> str | None:
+    return digits(match[0]) if word_before(match).lower() in _DIALLED else None
+
+
+def _dotted(match: Match, locale: Locale) -> str:
+    """192.168.0.1, 1.2.3"""
+    numbers = match[1].split(".")
+    if len(numbers) == 4 and all(int(each) < 256 for each in numbers):
+        return " dot ".join(digits(each) if len(each) == 3 else cardinal(int(each)) for each in numbers)
+    return " point ".join(code(each) if len(each) < 3 else digits(each) for each in numbers)
+
+
+def _version(match: Match, locale: Locale) -> str:
+    return f"version {' point '.join(code(each) for each in match[1].split('.'))}"
+
+
+def _score(match: Match, locale: Locale) -> str:
+    return f"{amount(match[1]).spoken(locale)} to {cardinal(int(match[2]))}"
+
+
+def _range(match: Match, locale: Locale) -> str | None:
+    low, high = amount(match["low"]), amount(match["high"])
+    if word_before(match).lower() in _NAMED_BY_DIGITS and not low.fraction + high.fraction:
+        return f"{code(low.whole)} {code(high.whole)}"
+    spaced = match["dash"] == " - "
+    if spaced and re.match(r" ?=", behind(match)):
+        return f"{low.spoken(locale)} minus {high.spoken(locale)}"
+    if "-" in match["dash"] and not spaced and re.search(r"[A-Za-z]\Z", before(match)):
+        return None
+    return f"{low.spoken(locale)} to {high.spoken(locale)}"
+
+
+def _mixed(match: Match, locale: Locale) -> str | None:
+    above, below = int(match[2]), int(match[3])
+    if not 0 < above < below:
+        return None
+    return f"{amount(match[1]).spoken(locale)} and {fraction(above, below, locale)}"
+
+
+def _fraction(match: Match, locale: Locale) -> str:
+    above, below = int(match[1]), int(match[2])
+    if " / " in match[0]:
+        return f"{cardinal(above, locale)} divided by {cardinal(below, locale)}"
+    if match[0].replace(" ", "") == "24/7":
+        return "twenty-four seven"
+    if match[0] == "9/11":
+        return "nine eleven"
+    if above == below:
+        return f"{cardinal(above)} {cardinal(below)}"
+    if 0 < above < below <= 100 or (below in (2, 4) and 0 < above < 20):
+        return fraction(above, below, locale)
+    return f"{cardinal(above, locale)} over {cardinal(below, locale)}"
+
+
+def _ordinal(match: Match, locale: Locale) -> str | None:
+    number = re.sub(r"\D", "", match[1])
+    return ordinal(int(number), locale) if len(number) <= _LONGEST_ORDINAL else f"{digits(number)} th"
+
+
+def _power(match: Match, locale: Locale) -> str:
+    base = amount(match["number"]).spoken(locale) if match["number"] else match["name"]
+    exponent = match["exponent"].strip("{}()")
+    unit = f" {_UNITS_BEHIND[match['unit']]}" if match["unit"] else ""
+    return f"{base} {_exponent(exponent, locale)}{unit}"
+
+
+def _exponent(exponent: str, locale: Locale) -> str:
+    if exponent in _POWERS:
+        return _POWERS[exponent]
+    if exponent.isdigit() and len(exponent) <= 3:
+        return f"to the {ordinal(int(exponent), locale)}"
+    sign = "minus " if exponent[0] in "-−" else ""
+    rest = exponent.lstrip("-−+")
+    return f"to the power of {sign}{cardinal(int(rest), locale) if rest.isdigit() and len(rest) < 10 else rest}"
+
+
+def _scientific(match: Match, locale: Locale) -> str:
+    exponent = int(match[2])
+    sign = "minus " if exponent < 0 else ""
+    return f"{amount(match[1]).spoken(locale)} times ten to the power of {sign}{cardinal(abs(exponent), locale)}"
+
+
+def _thousands(match: Match, locale: Locale) -> str | None:
+    """10k, 1.5M"""
+    number, letter = amount(match[1]), match[2]
+    if letter == "K" or (letter in "MB" and not number.fraction and not re.match(r" [a-z]", behind(match))):
+        return f"{number.spoken(locale) if number.fraction else code(number.whole)} {letter}"
+    return f"{number.spoken(locale)} { {'k': 'thousand', 'M': 'million', 'B': 'billion'}[letter] }"
+
+
+def _number(match: Match, locale: Locale) -> str:
+    number = amount(match["number"])
+    sign = {"-": "minus ", "−": "minus ", "+": "plus ", "±": "plus or minus "}.get(match["sign"] or "", "")
+    return sign + number.spoken(locale)
+
+
+def _list(match: Match, locale: Locale) -> str:
+    return ", ".join(cardinal(int(each)) for each in match[0].split(","))
+
+
+def _name_with_digits(match: Match, locale: Locale) -> str | None:
+    """A4, COVID-19, H2O, B2B, MP3"""
+    if match[0].islower() and "-" in match[0]:
+        return None
+    words = [
+        code(part) if part.isdigit() else part.strip("-")
+        for part in re.findall(r"\d+|[^\W\d_]+|-", match[0])
+        if part != "-"
+    ]
+    return " ".join(words)
+
+
+PHONES: list[Rule] = [
+    # +1 (555) 123-4567, +44 20 7946 0958
+    rule(r"(?<![\w+])\+\d{1,3}(?:[ .-]?(?:\(\d{1,5}\)|\d{1,5})){2,6}(?!\w)(?![.,-]\d)", _grouped),
+    rule(r"(?<![\w.,-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])(?![.,]\d)", _grouped),
+    rule(r"(?<![\w.,-])\d{3}-\d{4}(?![\w-])", _grouped),
+    rule(r"(?<![\w.,-])(?:\(0\d{2,5}\)|0\d{2,5})(?:[ -]\d{2,8}){1,4}(?![\w-])", _grouped),
+    # Cards, and numbers of people and accounts.
+    rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])", _grouped),
+    rule(r"(?<![\w.,-])\d{3}-\d{2}-\d{4}(?![\w-])", _grouped),
+    rule(r"(?<![\w.,-])(?:\d{1,7}-){3,6}\d{1,7}(?![\w-])", _grouped),
+    rule(r"(?<![\w.,-])\d{3}(?![\w,.-]\w)(?!\w)", _emergency),
+]
+
+RULES: list[Rule] = [
+    rule(r"\b[vV](?:er(?:sion|\.)? ?|\. ?)?(\d{1,4}(?:\.\d{1,4}){0,4})(?![\w])", _version),
+    rule(r"(?<![\w.,])(\d{1,5}(?:\.\d{1,5}){2,6}+)(?![\w])", _dotted),
+    rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
+    rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
+    rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?:rds?|ths?)?(?![\w/])(?!\.\d)", _fraction),
+    rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})++|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
+    rule(rf"{NOT_INSIDE}({AMOUNT})[eE]([+-]?\d{{1,3}})\b", _scientific),
+    rule(
+        rf"(?:{NOT_INSIDE}(?P<number>{AMOUNT})|(?<![\w^])(?P<name>[A-Za-z]{{1,3}}|\)))\^"
+        r"(?P<exponent>[-−+]?\d{1,9}|[A-Za-z]\b|\{[-−+\w]{1,9}\}|\([-−+\w]{1,9}\))"
+        rf"(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?",
+        _power,
+    ),
+    rule(rf"{NOT_INSIDE}({AMOUNT})([kKMB])(?![\w'-])", _thousands),
+    rule(rf"{NOT_INSIDE}(?P<low>{AMOUNT})(?P<dash>{_DASH})(?P<high>{AMOUNT})(?![\w])(?!-\d)(?!\.\d)", _range),
+    rule(r"(?<![\w.,])\d{1,2}(?:,\d{1,2}){1,20}+(?![\w,]|\.\d)", _list),
+    # A number of a name, whatever stands around it.
+    rule(
+        r"(?<![\w])(?=[\w-]{0,30}\d)(?:[A-Za-z]{1,20}-?\d{1,6}|\d{1,6}-?(?![a-z]{2,4}\b)[A-Za-z]{1,20})(?:-?[A-Za-z]{1,20}|-?\d{1,6}){0,8}(?![\w])",
+        _name_with_digits,
+    ),
+    rule(rf"(?:(?<![\w)])(?P<sign>[-−+±](?=[\d.])))?(?P<number>{AMOUNT})", _number),
+]

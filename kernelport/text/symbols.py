@@ -1,0 +1,75 @@
+"""Signs between words: what is said for them, and those that only part words."""
+
+import re
+
+from kernelport.text.characters import SYMBOLS
+from kernelport.text.numbers import Locale
+from kernelport.text.rules import Match, Rule, behind, either, names, rule
+
+_NAMES = {
+    "C++": "C plus plus",
+    "C#": "C sharp",
+    "F#": "F sharp",
+    "c++": "C plus plus",
+    ".NET": "dot net",
+    "A/B": "A B",
+    "I/O": "I O",
+    "N/A": "N A",
+    "n/a": "N A",
+}
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξοπρσςτυφχψω",
+        names(
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau"
+            " upsilon phi chi psi omega"
+        ),
+        strict=True,
+    )
+)
+
+
+def _ellipsis(match: Match, locale: Locale) -> str:
+    rest = behind(match)
+    return ". " if not rest.strip(" \"')") or re.match(r"\s*[\"'(]?[A-Z]", rest) else ", "
+
+
+def _symbol(match: Match, locale: Locale) -> str:
+    return SYMBOLS[match[0]]
+
+
+def _greek(match: Match, locale: Locale) -> str:
+    return " ".join(_GREEK[letter] for letter in match[0].lower() if letter in _GREEK)
+
+
+def _dash(match: Match, locale: Locale) -> str:
+    return " — "
+
+
+RULES: list[Rule] = [
+    rule(rf"(?<![\w])(?:{either(_NAMES)})(?![\w+#])", lambda match, locale: _NAMES[match[0]]),
+    rule(r"\b([A-Z]) ?& ?([A-Z])\b", lambda match, locale: f"{match[1]} and {match[2]}"),
+    rule(r"~ ?(?=[$€£¥]?\d)", "about "),
+    rule(r"#(?=\d)|(?<!\w)# (?=\d)", "number "),
+    rule(r"<[-=]|[-=]>", " to "),
+    rule(r"<=", "less than or equal to"),
+    rule(r">=", "greater than or equal to"),
+    rule(r"!=", "not equal to"),
+    rule(r"==+", " equals "),
+    rule(r"(?<!\S)--(?=[a-z])", "dash dash "),
+    rule(r" \| ", ", "),
+    # A bracket around a word, as in `<name>`.
+    rule(r"<(?=[A-Za-z][\w .-]{0,40}>)|(?<=\w)>(?! ?[\w(])", " "),
+    rule(r" ?(?:\.[ ]?){2,}+", _ellipsis),
+    rule(r"(?<=\w)--+(?=\w)| --+ |(?<=\S) [-–—] (?=\S)", _dash),
+    rule(r"(?<=\d) ?\* ?(?=\d)", " times "),
+    rule(r"(?<=[a-z]{2})/(?=[a-z]{2})|(?<=[a-z]) / (?=[a-z])", " slash "),
+    rule(r"(?<=[A-Za-z])/(?=[A-Za-z])", " "),
+    rule(f"[{re.escape(''.join(SYMBOLS))}]", _symbol),
+    rule(r"[Α-Ωα-ωϑϕϵ]{1,2}", _greek),
+    # Smileys.
+    rule(r"(?<!\S)[:;]'?-?[()DPpOo/|](?!\w)", ""),
+    rule(r"[\[{]", "("),
+    rule(r"[\]}]", ")"),
+    rule(r"[\^*_|\\`~]+|/", " "),
+]

@@ -1,0 +1,103 @@
+"""Times of day, durations and zones."""
+
+import re
+
+from kernelport.text.numbers import Locale, cardinal, two_digits
+from kernelport.text.rules import Match, Rule, behind, ends_sentence, names, rule, word_before
+
+_HALF = r"(?: ?(?P<half>[AaPp])(?:\.? ?[Mm]\b(?P<dot>\.)?))"
+_DASH = r" ?[-–—] ?"
+_SCORED = frozenset(
+    names(
+        "won win wins lost lose beat led lead drew draw score scored ratio odds of aspect"
+        " ended finished by defeated mix mixed dilute scale"
+    )
+)
+
+
+def _clock(hour: int, minute: int | None, exact: bool) -> str:
+    """The words for a time; `exact` ones have no "o'clock", as before "PM"."""
+    if not minute:
+        if exact:
+            return cardinal(hour)
+        return (
+            "zero hundred" if not hour else f"{cardinal(hour)} o'clock" if hour <= 12 else f"{cardinal(hour)} hundred"
+        )
+    return f"{cardinal(hour)} {two_digits(minute)}"
+
+
+def _half(letter: str) -> str:
+    return f"{letter.upper()}M"
+
+
+def _with_half(match: Match, locale: Locale) -> str | None:
+    """10:30 a.m., 5pm, 9-11 am, 9:30am-5pm"""
+    hour, minute = int(match["hour"]), int(match["minute"] or 0)
+    if not 0 <= hour <= 24 or minute > 59:
+        return None
+    words = f"{_clock(hour, minute, True)} {_half(match['half'])}"
+    if match["first"]:
+        first = _clock(int(match["first"]), int(match["firstminute"] or 0), True)
+        half = f" {_half(match['firsthalf'])}" if match["firsthalf"] else ""
+        words = f"{first}{half} to {words}"
+    return f"{words}." if match["dot"] and ends_sentence(match) else words
+
+
+def _span(match: Match, locale: Locale) -> str | None:
+    """9:30-11:00"""
+    first, last = (int(match[1]), int(match[2])), (int(match[3]), int(match[4]))
+    if first[0] > 24 or last[0] > 24:
+        return None
+    exact = bool(first[1] or last[1])
+    return f"{_clock(*first, exact)} to {_clock(*last, exact)}"
+
+
+def _time(match: Match, locale: Locale) -> str | None:
+    hour, minute, second = int(match[1]), int(match[2]), match[3]
+    if hour > 24 or word_before(match).lower() in _SCORED:
+        return None
+    followed = re.match(r" (?:hours?|sharp|GMT|UTC|[ECMP][SD]T)\b", behind(match))
+    words = _clock(hour, minute, bool(second) or (followed is not None and hour <= 12))
+    if hour == 0 and minute:
+        words = f"zero {two_digits(minute)}"
+    if second:
+        seconds = int(second)
+        words += f" and {cardinal(seconds)} {'second' if seconds == 1 else 'seconds'}"
+    return words
+
+
+def _verses(match: Match, locale: Locale) -> str:
+    """John 3:16-18, 9:30-11"""
+    first, last = two_digits(int(match[2])) if match[2][0] == "0" else cardinal(int(match[2])), cardinal(int(match[3]))
+    return f"{cardinal(int(match[1]))} {first} to {last}"
+
+
+def _oclock(match: Match, locale: Locale) -> str:
+    return f"{cardinal(int(match[1]))} o'clock"
+
+
+def _shift(match: Match, locale: Locale) -> str | None:
+    """UTC+2, GMT-5"""
+    minutes = f" {two_digits(int(match[4]))}" if match[4] and int(match[4]) else ""
+    sign = "plus" if match[2] == "+" else "minus"
+    return f"{match[1]} {sign} {cardinal(int(match[3]))}{minutes}"
+
+
+def _french(match: Match, locale: Locale) -> str | None:
+    return _clock(int(match[1]), int(match[2]), True) if int(match[1]) < 25 else None
+
+
+RULES: list[Rule] = [
+    rule(
+        rf"(?<![\w.,:$£€])(?:(?P<first>\d{{1,2}})(?:[:.](?P<firstminute>[0-5]\d))?(?: ?"
+        rf"(?P<firsthalf>[AaPp])\.? ?[Mm]\b\.?)?(?:{_DASH}| to ))?"
+        rf"(?P<hour>\d{{1,2}})(?:[:.](?P<minute>[0-5]\d))?{_HALF}",
+        _with_half,
+    ),
+    rule(rf"(?<![\w.,:])(\d{{1,2}}):([0-5]\d){_DASH}(\d{{1,2}}):([0-5]\d)(?![\w:])", _span),
+    rule(rf"(?<![\w.,:])(\d{{1,3}}):(\d{{1,3}}){_DASH}(\d{{1,3}})(?![\w:])", _verses),
+    rule(r"(?:(?<![\w.,:])|(?<=\dT))(\d{1,2}):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?(?![:\d])(?:Z\b)?", _time),
+    rule(r"(?<![\w.,:])(\d{1,2}) ?o'clock\b", _oclock),
+    rule(r"\b(UTC|GMT)([+−-])(\d{1,2})(?::(\d\d))?(?!\d)", _shift),
+    rule(r"(?<![\w.,:])(\d{1,2})h([0-5]\d)\b", _french),
+]

@@ -1,0 +1,124 @@
+"""What is read of a text: a table of writings and words, and what holds for any text."""
+
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelport.text import Locale, locale_named, read
+from kernelport.text.numbers import cardinal, ordinal
+
+TABLES: dict[str, Locale] = {"readings.tsv": "en-US", "readings_british.tsv": "en-GB"}
+MOST_S = 5.0
+
+
+def rows(name: str) -> list[tuple[str, str]]:
+    lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
+    return [(text, said) for text, _, said in (line.partition("\t") for line in lines[1:]) if said]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[^-\s,.;:!?—\"()]+", text.casefold())
+
+
+@pytest.mark.parametrize(("table", "locale"), TABLES.items())
+def test_every_text_of_the_table_is_read_word_for_word(table: str, locale: Locale) -> None:
+    wrong = {
+        text: spoken
+        for text, said in rows(table)
+        if words(spoken := read(text, locale).spoken) not in [words(form) for form in said.split("|")]
+    }
+    assert not wrong
+
+
+def test_what_is_read_is_read_as_it_is() -> None:
+    """The words of the table, read again, stay the same: nothing in them must be said otherwise."""
+    changed = {
+        said: again
+        for _, said in rows("readings.tsv")
+        if "|" not in said and words(again := read(said).spoken) != words(said)
+    }
+    assert not changed
+
+
+@pytest.mark.parametrize(
+    ("text", "paragraphs"),
+    [
+        ("The harbour was quiet that morning, and\nnobody saw the boat that left without\nits captain.", 1),
+        ("It was the year when the old bridge fell into the river.\nMary saw it from her window, and told nobody.", 1),
+        ("Roses are red,\nViolets are blue", 1),
+        ("Tiger Tiger, burning bright\nIn the forests of the night", 2),
+        ("Anna: Are you there?\nTom: Yes.", 2),
+        ("One.\n\nTwo.", 2),
+        ("- eggs\n- milk", 2),
+        ("1. Boil water.\n2. Add salt.", 2),
+        ("<p>One</p><p>Two</p>", 2),
+    ],
+)
+def test_lines_that_were_cut_to_fit_a_width_are_one_paragraph(text: str, paragraphs: int) -> None:
+    assert len(read(text).spoken.split("\n")) == paragraphs
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("a new normali-\nsation of it", "a new normalisation of it"),
+        ("a well-\nknown man", "a well-known man"),
+        ("a nor\u00admal word", "a normal word"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("cafe\u0301", "café"),
+        ("non\u2011breaking", "non-breaking"),
+        ("it\u02bcs", "it's"),
+        ("thin\u2009space\u00a0here", "thin space here"),
+    ],
+)
+def test_words_that_were_cut_or_composed_are_whole(text: str, spoken: str) -> None:
+    assert read(text).spoken == spoken
+
+
+def test_what_cannot_be_said_is_named() -> None:
+    reading = read("Привет, it is 日本 and 🍕 pizza 🍕, but café and α are said.")
+    assert reading.unsayable == ["Привет", "日本", "🍕"]
+    assert reading.warning == "left out what cannot be spoken: Привет, 日本, 🍕"
+    assert reading.spoken == ", it is and pizza, but café and alpha are said."
+
+
+def test_a_pause_that_is_asked_for_parts_the_passages() -> None:
+    reading = read('<speak>One<break time="1.5s"/>two.</speak>')
+    assert [(each.text.text, each.pause_s) for each in reading.passages] == [("One", 1.5), ("two.", None)]
+
+
+def test_what_is_said_knows_its_place_in_the_text() -> None:
+    text = "He paid <b>$40</b> for “it”."
+    (passage,) = read(text).passages
+    spoken, origins = passage.text.text, passage.text.origins
+    start = spoken.index("forty dollars")
+    assert text[origins[start] : origins[start + len("forty dollars")]].startswith("$40")
+    assert origins[-1] == len(text)
+
+
+@pytest.mark.parametrize(
+    "unit", ["1/2", "½", "$1", "1 000 ", "a.", "A. ", "<a ", "**a", "[a](", "|a", "1:", "日", "&a", "IV "]
+)
+def test_time_is_linear_in_the_length_of_any_text(unit: str) -> None:
+    began_s = time.process_time()
+    read(unit * (20_000 // len(unit)))
+    assert time.process_time() - began_s < MOST_S
+
+
+def test_number_words_agree_with_inflect() -> None:
+    engine = pytest.importorskip("inflect").engine()
+    generator = np.random.default_rng(0)
+    for exponent in generator.uniform(0, 35.9, 300):
+        number = int(10**exponent)
+        assert cardinal(number) == engine.number_to_words(number, andword="").replace(",", "")
+        assert cardinal(number, "en-GB") == engine.number_to_words(number).replace(",", "")
+        small = number % 1_000_000
+        assert ordinal(small) == engine.ordinal(engine.number_to_words(small, andword="")).replace(",", "")
+
+
+def test_a_locale_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected en-US or en-GB, got 'de-DE'"):
+        locale_named("de-DE")
