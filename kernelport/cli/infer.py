@@ -40,6 +40,8 @@ def infer(
         inputs = _read(source, [spec.name for spec in signature.inputs])
         inputs |= options.read_assignments(assignments, signature)
         result = client.infer(model, inputs)
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
     _write(result.outputs, out)
     timings = f"queued {result.queued_us} us, batched {result.batched_us} us, backend {result.backend_us} us"
     click.echo(timings, err=True)

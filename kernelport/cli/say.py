@@ -90,6 +90,8 @@ def say(
             if isinstance(speech, KernelPortError):
                 progress.print(f"line {passages[index].line}: {speech}", markup=False, soft_wrap=True)
                 continue
+            for warning in speech.warnings:
+                progress.print(f"line {passages[index].line}: {warning}", markup=False, soft_wrap=True)
             progress.update(bar, completed=(done := done + 1))
             seconds += speech.seconds
             if is_folder:

@@ -21,18 +21,21 @@ class InferResult(Mapping[str, Array]):
     Attributes:
         outputs: arrays by name; read-only.
         queued_us, batched_us, backend_us: microseconds, as the contract defines them.
+        warnings: what was done that nobody asked for, such as text left out that cannot be said.
     """
 
     outputs: dict[str, Array]
     queued_us: int
     batched_us: int
     backend_us: int
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, response: pb.InferResponse) -> "InferResult":
         """The result that a response carries."""
         outputs = tensors.to_arrays(response.outputs)
-        return cls(outputs, response.queued_us, response.batched_us, response.backend_us)
+        times = (response.queued_us, response.batched_us, response.backend_us)
+        return cls(outputs, *times, warnings=tuple(response.warnings))
 
     def __getitem__(self, name: str) -> Array:
         """The output of that name."""
@@ -47,10 +50,15 @@ class InferResult(Mapping[str, Array]):
 
 @dataclass(frozen=True)
 class Speech:
-    """Mono audio: float32 samples in [-1, 1], shape (S,), and their rate in hertz. A notebook shows it as a player."""
+    """Mono audio: float32 samples in [-1, 1], shape (S,), and their rate in hertz. A notebook shows it as a player.
+
+    Attributes:
+        warnings: what was done that nobody asked for, such as text left out that cannot be said.
+    """
 
     audio: Array
     sample_rate: int
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, result: InferResult) -> "Speech":
@@ -67,7 +75,7 @@ class Speech:
             import soundfile  # here, because it loads a library that few callers need
 
             audio, rate = soundfile.read(io.BytesIO(result["audio_file"].tobytes()), dtype="float32")
-        return cls(audio, rate)
+        return cls(audio, rate, result.warnings)
 
     @property
     def seconds(self) -> float:

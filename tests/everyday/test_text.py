@@ -116,3 +116,9 @@ def test_of_a_text_that_fails_no_half_is_written_and_it_does_not_count_as_spoken
     assert "2/2" not in printed.stderr
     assert "1 of 2 spoken" in printed.stdout
     assert not Path("chapter.wav").exists()
+
+
+def test_what_is_left_out_of_a_text_is_told(client: Client) -> None:
+    said = called("say", "Pizza 🍕 for all.")
+    assert "line 1: text: left out what cannot be spoken: 🍕" in said.stderr
+    assert client.speak("hibari-en", "Pizza 🍕 for all.").warnings == ("text: left out what cannot be spoken: 🍕",)
