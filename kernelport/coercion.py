@@ -168,7 +168,7 @@ def show(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} {list(value.shape)}"
     text = f'"{value}"' if isinstance(value, str) else reprlib.repr(value)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[: _LONGEST_VALUE + 1])
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: _LONGEST_VALUE + 1])
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 

@@ -10,8 +10,8 @@ from kernelport.stack.state_folder import private_folder, write_private
 
 
 def own_file(state_dir: Path) -> Path:
-    """Where the file is."""
-    return state_dir.absolute() / "deployments.yaml"
+    """Where the file is: under a name of its own, as the one that it includes may lie in the folder, too."""
+    return state_dir.absolute() / "added-deployments.yaml"
 
 
 def begin_own_file(state_dir: Path, include: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_name_that_is_no_text_is_told(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr(sys, "argv", ["kernelport", "jobs", "show", "\udcff", "--target", "127.0.0.1:1"])
     with pytest.raises(SystemExit):
         main()
-    assert "expected Unicode text, got '\\udcff'" in capsys.readouterr().err
+    assert 'expected Unicode text, got "\\udcff"' in capsys.readouterr().err
 
 
 def test_closed_streams_and_those_of_another_encoding_are_no_obstacle() -> None:

@@ -94,7 +94,7 @@ def serving_plane(
         environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
         with (
             serving_stack(changed, ["journal"] if workers else [], folder / "state") as stack,
-            Client(stack.target, timeout_s=60) as client,
+            Client(stack.target, timeout_s=60, max_retries=0) as client,
             Redis.from_url(stack.settings.redis_url) as redis,
         ):
             yield Plane(stack, client, redis, folder / "journal")

@@ -46,7 +46,7 @@ def test_the_list_has_every_deployment_by_name(client: Client) -> None:
         (
             "hibari-en",
             *("onnx", "hibari-heart", "kernelport-onnx:cpu"),
-            *({"text": "U8[bytes]", "speed": "F32[1]", "seed": "I64[1]"},),
+            *({"text": "U8[bytes]", "speed": "F32[1]", "seed": "I64[1]", "locale": "U8[bytes]"},),
             *({"audio": "F32[samples]", "sample_rate": "I32[1]"}, 8),
         ),
     ],
@@ -75,7 +75,7 @@ def test_a_deployment_is_described(
 
 def test_optional_inputs_are_marked(client: Client) -> None:
     inputs = client.deployment("hibari-en").signature.inputs
-    assert {spec.name for spec in inputs if spec.optional} == {"speed", "seed"}
+    assert {spec.name for spec in inputs if spec.optional} == {"speed", "seed", "locale"}
 
 
 def test_live_workers_are_the_processes_that_run(stack: Stack, client: Client) -> None:
