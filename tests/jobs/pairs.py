@@ -151,8 +151,8 @@ class Pairs:
         now = round(time.time() * MICROSECONDS)
 
         def set_if_there(field: str) -> None:
-            if redis.exists(key):
-                redis.hset(key, field, now)
+            there = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end"
+            redis.eval(there, 1, key, field, now)  # in one step: the other verb may take the job away
 
         def pass_deadline() -> None:
             set_if_there("deadline")
