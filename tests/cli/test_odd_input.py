@@ -121,7 +121,7 @@ def test_say_reads_utf_16_and_compressed_text(stack: Stack, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["text", "self", "timeout_s", "sped"])
 def test_say_names_the_inputs_that_there_are(stack: Stack, name: str) -> None:
     result = called("say", "Hi.", "--set", f"{name}=1", "--target", stack.target, expect=2)
-    assert f"--set {name}: expected one of speed, seed" in result.stderr
+    assert f"--set {name}: expected one of speed, locale, seed" in result.stderr
 
 
 def test_a_job_is_made_of_a_pipe(stack: Stack, tmp_path: Path) -> None:
