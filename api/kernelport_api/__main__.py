@@ -1,5 +1,11 @@
 """`python -m kernelport_api`: the front door as a process, configured by KERNELPORT_* variables."""
 
+# ruff: noqa: E402 - what stands first must come before gRPC is imported
+import os
+
+# Nobody forks a front door, and to look out for forks costs gRPC 2 % of each call. Clients need it (kernelport.calling).
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 import asyncio
 import contextlib
 import gc
