@@ -146,6 +146,14 @@ def to_arrays(tensors: Iterable[pb.Tensor]) -> dict[str, Array]:
     return {tensor.name: to_array(tensor) for tensor in tensors}
 
 
+def plain(array: Array) -> Any:
+    """The elements as Python's own numbers, in nested lists: those of F32, F16 and BF16 as people wrote them (1.2, not
+    1.2000000476837158), which is the same number in that dtype."""
+    if array.dtype.kind in "fV" and array.dtype.itemsize < 8:
+        array = np.array([float(str(element)) for element in array.ravel()]).reshape(array.shape)
+    return array.tolist()
+
+
 def travelled(name: str, array: Array) -> Array:
     """An array as whoever receives it has it, for STRING elements and foreign byte orders, too.
 

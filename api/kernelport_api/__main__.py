@@ -1,10 +1,12 @@
 """`python -m kernelport_api`: the front door as a process, configured by KERNELPORT_* variables."""
 
-# ruff: noqa: E402 - what stands first must come before gRPC is imported
 import os
+import signal
 
-# Nobody forks a front door, and to look out for forks costs gRPC 2 % of each call. Clients need it (kernelport.calling).
+# Nobody forks a front door, and to look out for forks costs gRPC 2 % of a call. Clients need it: kernelport.calling.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+# A front door that is asked to read its deployments file again while it starts does so once it has started.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 
 import asyncio
 import contextlib

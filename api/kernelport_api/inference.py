@@ -32,7 +32,7 @@ from kernelport_api.inputs import are_slow_to_check, input_violations
 from kernelport_api.outages import RETRY_AFTER_S, unreachable
 from kernelport_api.parsing import parsed
 from kernelport_api.request_ids import RequestIds, check
-from kernelport_api.sending import Sending
+from kernelport_api.sending import COUNTED_BYTES, Sending
 from kernelport_api.workers import Model, WorkerView
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,8 @@ class Inference:
             labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
-        await self._sending.turn(context, len(response))
+        if len(response) >= COUNTED_BYTES:
+            await self._sending.turn(context, len(response))
         return response
 
     async def _traced(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -114,14 +115,14 @@ class Inference:
         limit_s = deployment.timeouts.request_s
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
         share = model.stacking.share(request.inputs) if model and model.stacking else ANY
-
-        async def run_first(claim: Claim) -> bytes:
-            self._admission.check_kept(deployment.name)
-            return await self._dispatcher.run(deployment, share, body, timeout_s, claim)
-
         try:
             if not request.request_id:
                 return await self._dispatcher.run(deployment, share, body, timeout_s)
+
+            async def run_first(claim: Claim) -> bytes:
+                self._admission.check_kept(deployment.name)
+                return await self._dispatcher.run(deployment, share, body, timeout_s, claim)
+
             return await self._request_ids.run_once(request, timeout_s, run_first)
         except DeadlineExceededError as error:
             if remaining_s is not None and remaining_s <= limit_s:

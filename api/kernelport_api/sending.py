@@ -26,9 +26,8 @@ class Sending:
         self._connections: dict[str, _Connection] = {}
 
     async def turn(self, context: grpc.aio.ServicerContext[Any, Any], size: int) -> None:
-        """Waits until an answer of `size` bytes may be given to gRPC. It counts until its call has ended."""
-        if size < COUNTED_BYTES:
-            return
+        """Waits until an answer of `size` bytes, COUNTED_BYTES or more, may be given to gRPC. It counts until its call
+        has ended."""
         peer = context.peer()
         connection = self._connections.setdefault(peer, _Connection())
         if connection.waiting or not _fits(connection, size):

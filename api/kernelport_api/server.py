@@ -115,7 +115,8 @@ async def serve(settings: Settings) -> None:
     sweeper = Sweeper(thread_redis, artifacts, storage)
     leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings.abandoned_s)
     submission = Submission(deployments, store, workers, settings, artifacts, storage)
-    jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick)
+    stop = asyncio.Event()
+    jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
     own_methods: Any = Methods(server)  # asking for its health is never one call too many
@@ -132,11 +133,11 @@ async def serve(settings: Settings) -> None:
         except OSError as error:
             raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
 
-    stop = asyncio.Event()
     read_again = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
         loop.add_signal_handler(number, event.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 
     def by_name() -> list[Coroutine[Any, Any, Any]]:
         feeding = keep_feeding(deployments, JobStore(own), workers)

@@ -133,10 +133,12 @@ def remove(name: str, state_dir: Path) -> None:
     """Take a deployment that was added out of the stack that runs on this machine, once nothing waits for it."""
     running, added = _running(state_dir), own_file.added(state_dir)
     if name not in added:
-        file = load_deployments(own_file.own_file(state_dir)).file
+        table = load_deployments(own_file.own_file(state_dir))
+        if name not in table:
+            raise click.BadParameter(table.unknown(name))
         raise click.BadParameter(
-            f"{name!r} was not added here ({', '.join(sorted(added)) or 'nothing'} was). Take what is in {file} out of "
-            "there, then: kernelport deployments reload"
+            f"{name!r} was not added here ({', '.join(sorted(added)) or 'nothing'} was). Take it out of "
+            f"{table[name].file}, then: kernelport deployments reload"
         )
     own_file.remove(state_dir, name)
     _tell(reload(running, state_dir))

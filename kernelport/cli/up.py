@@ -1,6 +1,6 @@
 """`kernelport up`: the whole stack on this machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ MOST_WORKERS = 256
 @click.option(
     "--deployments",
     "chosen",
-    default=None,
+    multiple=True,
+    metavar="NAME,NAME",
     help="Comma-separated deployments to start a worker for; by default all that can run here.",
 )
 @click.option(
@@ -44,7 +45,7 @@ MOST_WORKERS = 256
     "--flower-listen", type=options.ADDRESS, default=DEFAULT_FLOWER_LISTEN, help="host:port Flower listens on."
 )
 def up(
-    chosen: str | None,
+    chosen: tuple[str, ...],
     counts: tuple[str, ...],
     listen: str,
     state_dir: Path,
@@ -68,7 +69,7 @@ def up(
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     repeated = [name for name in names for _ in range(workers.get(name, 1))]
     stack = Stack(settings, repeated, state_dir, redis_url, watching)
-    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda name: chosen is None or name in names, workers))
+    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda name: not chosen or name in names, workers))
 
 
 def _counts(names: list[str], counts: Iterable[str]) -> dict[str, int]:
@@ -83,20 +84,21 @@ def _counts(names: list[str], counts: Iterable[str]) -> dict[str, int]:
     return wanted
 
 
-def _names(chosen: str | None, known: list[str], settings: Settings) -> list[str]:
+def _names(chosen: Sequence[str], known: list[str], settings: Settings) -> list[str]:
     """The deployments to run: of those asked for, or else of all, each that can run here.
 
     Raises:
         StackError: when none that was asked for can.
     """
     file = settings.deployments_file
-    names = known if chosen is None else [name.strip() for name in chosen.split(",") if name.strip()]
+    told = [name.strip() for each in chosen for name in each.split(",")]
+    names = list(dict.fromkeys(filter(None, told))) if chosen else known
     for name in names:
         if name not in known:
             raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(known)} (in {file})")
     problems = problems_by_deployment(settings, names)
     runnable = [name for name in names if problems[name] is None]
-    if chosen is not None and names and not runnable:
+    if chosen and names and not runnable:
         raise StackError("\n".join(f"{name} of {file} cannot run here: {problems[name]}" for name in names))
     for name in names:
         if problems[name] is not None:

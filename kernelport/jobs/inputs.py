@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kernelport.jobs.voices import names_in
-from kernelport.tensors import dtype_name, to_array
-from kernelport.v1.inference_pb2 import BF16, U8, Tensor
+from kernelport.tensors import dtype_name, plain, to_array
+from kernelport.v1.inference_pb2 import U8, Tensor
 
 # Bytes of a string that is told as it is.
 LONGEST_VALUE = 1000
@@ -42,10 +42,9 @@ class Inputs:
 
 def _value(tensor: Tensor) -> Any:
     """The one element, where JSON has such a value."""
-    value = to_array(tensor).ravel()[0]
+    value = plain(to_array(tensor).ravel()[:1])[0]
     if isinstance(value, bytes):
         with contextlib.suppress(UnicodeDecodeError):
             return value.decode() if len(value) <= LONGEST_VALUE else None
         return None
-    value = float(value) if tensor.dtype == BF16 else value.item()
     return value if math.isfinite(value) else None

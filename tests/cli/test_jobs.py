@@ -185,7 +185,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client
     ("arguments", "code", "complaint"),
     [
         (["submit", "gone.txt"], 2, "does not exist"),
-        (["submit", "-", "--set", "sped=1"], 2, "hibari-en has no input sped; expected one of text, speed, locale, seed"),
+        (["submit", "-", "--set", "sped=1"], 2, "no input sped; expected one of text, speed, locale, seed"),
         (["submit", "-", "--set", "speed=fast"], 2, 'inputs["speed"]'),
         (["submit", "-", "--voice", "pyproject.toml"], 2, "--voice: hibari-en has no input prompt_audio"),
         (["submit", "-", "--deployment", "no-such"], 2, 'no deployment is named "no-such"'),

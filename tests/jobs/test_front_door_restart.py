@@ -7,9 +7,14 @@ import sys
 import threading
 from pathlib import Path
 
+import grpc
+
 from kernelport.stack.processes import Child
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1 import job_pb2_grpc
 from tests.data_plane.conftest import Plane
-from tests.waiting import wait_for
+from tests.stack.models import HELD
+from tests.waiting import is_running, wait_for
 
 ITEMS = 8
 
@@ -43,3 +48,31 @@ def test_submit_with_watch_and_out_goes_on_when_the_front_door_is_killed(running
         *(".kernelport-job", "manifest.jsonl", "summary.json"),
     }
     assert "trying again: " in "".join(said)
+
+
+def test_a_front_door_that_stops_does_not_wait_for_the_end_of_a_watch(running: Plane) -> None:
+    job = running.client.jobs.submit("journal", [{"number": 1, "seconds": HELD}])
+    told: list[BaseException | str] = []
+
+    def watch() -> None:
+        calls = job_pb2_grpc.JobServiceStub(channel)
+        try:
+            told.extend("an event" for _ in calls.WatchJob(pb.WatchJobRequest(job_id=job.id)))
+        except grpc.RpcError as error:
+            told.append(error)
+
+    door = running.stack.children["front-door"]
+    pid = door.pid
+    assert pid is not None
+    with grpc.insecure_channel(running.stack.target) as channel:
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        wait_for(lambda: told, what="the first event")
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not is_running(pid), running.stack.settings.stop_s / 2, "its end, long before its limit")
+        watcher.join()
+    assert isinstance(told[-1], grpc.RpcError)
+    assert (told[-1].code(), "the front door stops" in told[-1].details()) == (grpc.StatusCode.UNAVAILABLE, True)
+    running.release()
+    wait_for(lambda: door.pid not in (None, pid))
+    assert running.client.jobs.wait(job.id).progress.succeeded == 1

@@ -94,3 +94,11 @@ def test_the_size_of_a_message_is_known_before_it_is_made(array: np.ndarray) -> 
 def test_the_size_of_a_message_that_nobody_could_make() -> None:
     array = np.broadcast_to(np.zeros(1, np.float64), (2**40,))
     assert 2**43 < tensors.wire_bytes({"x": array}) < 2**43 + 200
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+def test_numbers_are_shown_as_people_wrote_them_and_are_the_same_when_read(dtype: type) -> None:
+    array = np.array([[1.2, -0.001], [3e8 if dtype != np.float16 else 3e4, np.inf]], dtype)
+    shown = tensors.plain(array)
+    assert shown[0] == [1.2, -0.001]
+    assert (np.array(shown).astype(dtype) == array).all()

@@ -205,7 +205,9 @@ def _completion(request_id: bytes, result: Result, warnings: Sequence[str], limi
     if isinstance(result, KernelPortError):
         return Completion(id=request_id, error=to_status(result).SerializeToString())
     try:
-        size = tensors.wire_bytes(result) + sum(len(each.encode()) + 4 for each in warnings)
+        size = tensors.wire_bytes(result)
+        if warnings:
+            size += sum(len(each.encode()) + 4 for each in warnings)
         if size > limit:
             too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
             return _completion(request_id, too_large, (), limit)

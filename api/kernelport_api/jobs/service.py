@@ -41,6 +41,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     Args:
         on_delete: called when files are to be deleted.
+        stop: set when the front door is to stop.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         artifacts: Artifacts,
         durability: Durability,
         on_delete: Callable[[], None],
+        stop: asyncio.Event,
     ) -> None:
         self.durability = durability
         self._deployments = deployments
@@ -58,6 +60,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self._submission = submission
         self._artifacts = artifacts
         self._on_delete = on_delete
+        self._stop = stop
 
     @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
@@ -109,7 +112,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
-        async for event in watch(self._store, request):
+        async for event in watch(self._store, request, self._stop):
             yield event
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:

@@ -1,9 +1,10 @@
 """Tells of a job as it changes."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
-from kernelport.errors import FieldViolation, InvalidArgumentError
+from kernelport.errors import FieldViolation, InvalidArgumentError, UnavailableError
 from kernelport.internal.v1.job_store_pb2 import BatchResult
 from kernelport.jobs.records import JobRecord, Results, item_of
 from kernelport.v1 import job_pb2 as pb
@@ -16,14 +17,20 @@ MOST_BATCHES = 64
 EVENT_BYTES = 2**20
 
 
-async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[pb.WatchJobResponse]:
+async def watch(
+    store: JobStore, request: pb.WatchJobRequest, stop: asyncio.Event
+) -> AsyncIterator[pb.WatchJobResponse]:
     """The job's events behind the request's cursor; ends after the one that shows its final state, or its deletion.
 
     The cursor is the number of the last log entry that was told.
 
+    Args:
+        stop: set when the front door is to stop. It does not wait for the end of a watch, which may be hours away.
+
     Raises:
         NotFoundError: when there is no such job, or none any more.
         InvalidArgumentError: when the interval is out of range.
+        UnavailableError: when the front door stops.
     """
     interval_s = request.interval_s or DEFAULT_INTERVAL_S
     if not MIN_INTERVAL_S <= interval_s <= MAX_INTERVAL_S:
@@ -43,7 +50,10 @@ async def watch(store: JobStore, request: pb.WatchJobRequest) -> AsyncIterator[p
             continue
         if record.is_final or record.is_deleting:
             return
-        await asyncio.sleep(interval_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(interval_s):
+                await stop.wait()
+            raise UnavailableError("the front door stops: watch on from the cursor at another one, or once it is back")
 
 
 async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobResponse, cursor: int, began: int) -> int:

@@ -16,7 +16,7 @@ from kernelport.cli.jobs import words
 from kernelport.client import Client
 from kernelport.job_client.fetching import whole
 from kernelport.jobs.enums import ItemState
-from kernelport.tensors import to_array
+from kernelport.tensors import plain, to_array
 from kernelport.v1.inference_pb2 import U8, Tensor
 
 KINDS = (".csv", ".jsonl")
@@ -98,7 +98,7 @@ def _shown(tensor: Tensor, folder: Path) -> Any:
         if "\ufffd" not in text and (tensor.name == "text" or (text.isprintable() and not text.startswith("@"))):
             return text
     elif array.dtype.kind in "biuf" and array.size <= MOST_ELEMENTS and np.isfinite(array).all():
-        return array.tolist() if array.size > 1 or array.ndim > 1 else array.ravel().tolist()[0]
+        return plain(array) if array.size > 1 or array.ndim > 1 else plain(array.ravel())[0]
     elif array.dtype.kind == "O" and array.size <= MOST_ELEMENTS:
         texts = [element.decode(errors="replace") for element in array.ravel().tolist()]
         if not any("\ufffd" in text or text.startswith("@") for text in texts):
