@@ -147,7 +147,7 @@ def to_arrays(tensors: Iterable[pb.Tensor]) -> dict[str, Array]:
 
 
 def plain(array: Array) -> Any:
-    """The elements as Python's own numbers, in nested lists: those of F32, F16 and BF16 as people wrote them (1.2, not
+    """The elements as Python's own numbers, in nested lists: those of F32 and F16 as people wrote them (1.2, not
     1.2000000476837158), which is the same number in that dtype."""
     if array.dtype.kind in "fV" and array.dtype.itemsize < 8:
         array = np.array([float(str(element)) for element in array.ravel()]).reshape(array.shape)
