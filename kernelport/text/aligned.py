@@ -33,7 +33,12 @@ class Aligned:
 
     def sub(self, pattern: re.Pattern[str], replacement: Replacement) -> Aligned:
         """The text with every match replaced; a function gives the replacement itself, without escapes."""
-        say = replacement if callable(replacement) else lambda match: match.expand(replacement)
+        if callable(replacement):
+            say = replacement
+        elif "\\" in replacement:
+            say = lambda match: match.expand(replacement)  # noqa: E731
+        else:
+            say = lambda match: replacement  # noqa: E731 - to expand a template takes longer than to find what it is for
         return self.rewritten((match.start(), match.end(), say(match)) for match in pattern.finditer(self.text))
 
     def rewritten(self, changes: Iterable[tuple[int, int, str]]) -> Aligned:

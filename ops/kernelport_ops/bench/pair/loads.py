@@ -17,7 +17,7 @@ from kernelport_ops.bench.texts import sentences
 IDENTITY, SPEECH = "identity-onnx", "hibari-en"
 # A few seconds of work each: CPU time is counted in hundredths of a second, and each of the two calls that submit a job
 # waits for the disk for up to a second, in which both stacks take what they take when idle.
-TINY_ITEMS, SENTENCES = 3000, 40
+TINY_ITEMS, SENTENCES = 3000, 120
 _JOB_TIMEOUT_S = 300.0
 
 
