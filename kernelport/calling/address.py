@@ -15,10 +15,11 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1500),
     ("grpc.max_reconnect_backoff_ms", 1500),
-    # A front door that is frozen, or gone without a word, ends the calls on their way after 15 seconds.
+    # A front door that is frozen, or gone without a word, ends the calls on their way after 20 seconds; one that
+    # only stands still for a few goes on with them.
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 # What gRPC resolves by itself: sockets of this machine, and lists of addresses.

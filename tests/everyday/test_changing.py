@@ -107,7 +107,7 @@ def test_what_cannot_be_changed_stays_as_it_was(state: Path, file: Path, tmp_pat
         assert "cannot load broken: " in called("deployments", "add", tmp_path / "broken.onnx", expect=1).stderr
         assert {each.name for each in client.deployments()} == {"steady", "changing"}
         told = called("deployments", "remove", "steady", expect=2).stderr
-        assert f"Take what is in {file} out of there, then: kernelport deployments reload" in told
+        assert f"Take it out of {file}, then: kernelport deployments reload" in " ".join(told.split())
         file.write_text("deployments: {steady: {}}")
         assert "steady.backend: required" in called("deployments", "reload", expect=2).stderr
         assert np.array_equal(client.infer("steady", {"x": X})["y"], X)
