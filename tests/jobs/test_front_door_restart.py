@@ -28,6 +28,15 @@ def kill(child: Child) -> None:
     wait_for(lambda: child.pid not in (None, pid), 30)
 
 
+def answers(running: Plane) -> bool:
+    """Whether the front door has started."""
+    try:
+        running.client.deployments()
+    except UnavailableError:
+        return False
+    return True
+
+
 def test_submit_with_watch_and_out_goes_on_when_the_front_door_is_killed(running: Plane, tmp_path: Path) -> None:
     rows = (f"{number},{number},0.4" for number in range(ITEMS))
     (tmp_path / "items.csv").write_text("\n".join(["id,number,seconds", *rows]))
@@ -52,6 +61,7 @@ def test_submit_with_watch_and_out_goes_on_when_the_front_door_is_killed(running
 
 
 def test_a_front_door_that_stops_does_not_wait_for_the_end_of_a_watch(running: Plane) -> None:
+    wait_for(lambda: answers(running), what="a front door, after those that were killed")
     job = running.client.jobs.submit("journal", [{"number": 1, "seconds": HELD}])
     told: list[BaseException | str] = []
 
@@ -74,11 +84,5 @@ def test_a_front_door_that_stops_does_not_wait_for_the_end_of_a_watch(running: P
     assert isinstance(told[-1], grpc.RpcError)
     assert (told[-1].code(), "the front door stops" in told[-1].details()) == (grpc.StatusCode.UNAVAILABLE, True)
     running.release()
-
-    def is_done() -> bool:
-        try:
-            return running.client.jobs.get(job.id).progress.succeeded == 1
-        except UnavailableError:  # the next front door is still starting
-            return False
-
-    wait_for(is_done)
+    wait_for(lambda: answers(running), what="the next front door")
+    assert running.client.jobs.wait(job.id).progress.succeeded == 1
