@@ -92,7 +92,7 @@ async def serve(settings: Settings) -> None:
     own, queue, calls = (connect_async(settings.redis_url, REDIS_TIMEOUT_S) for _ in range(3))
     untimed = connect_async(settings.redis_url, None)
     publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
-    workers = WorkerView(own, deployments)
+    workers = WorkerView(own, deployments, settings.heartbeat_ttl_s)
     replies = ReplyReader(reply_line, name)
     admission = Admission(own, name, settings.result_bytes)
     shared = SharedFolder.open(settings.shared_dir)

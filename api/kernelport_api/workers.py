@@ -38,11 +38,21 @@ class Model:
 
 
 class WorkerView:
-    """Live workers and signatures by deployment."""
+    """Live workers and signatures by deployment.
 
-    def __init__(self, redis: Redis, deployments: Container[str]) -> None:
+    A Redis that stands still, or is away, lets the records of workers expire that have not been able to renew them. So
+    whoever was known before it came back counts as live until there was time for a heartbeat.
+
+    Args:
+        heartbeat_ttl_s: seconds after its last heartbeat at which a worker counts as dead.
+    """
+
+    def __init__(self, redis: Redis, deployments: Container[str], heartbeat_ttl_s: float) -> None:
         self._redis = redis
         self._deployments = deployments
+        self._heartbeat_ttl_s = heartbeat_ttl_s
+        self._records: list[WorkerRecord] = []
+        self._sure_at = 0.0
         self._workers: dict[str, list[Worker]] = {}
         self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
@@ -123,8 +133,15 @@ class WorkerView:
         async with self._lock:  # callers that queue up here share one look
             if time.monotonic() - self._refreshed_at < age_s:
                 return
-            self._take(await live_workers(self._redis))
-            self._refreshed_at = time.monotonic()
+            found = await live_workers(self._redis)
+            now = time.monotonic()
+            if self._refreshed_at and now - self._refreshed_at > self._heartbeat_ttl_s / 2:
+                self._sure_at = now + self._heartbeat_ttl_s
+            if now < self._sure_at:
+                told = {record.worker.id for record in found}
+                found += [record for record in self._records if record.worker.id not in told]
+            self._take(found)
+            self._records, self._refreshed_at = found, now
 
     def _take(self, records: list[WorkerRecord]) -> None:
         workers: dict[str, list[Worker]] = {}
