@@ -18,6 +18,8 @@ X = {"x": np.ones((1, 1, 2, 2), np.float32)}
 BACK_S = 2.0
 # Longer than workers' heartbeats last, and than Celery's own pauses between its tries to connect.
 AWAY_S = 8.0
+# How soon is what these are about: nothing beside them may take their time.
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture
