@@ -5,6 +5,8 @@ Each is a graph in ONNX's text syntax; its inputs without N are constants (see `
 
 _BOUNDS = "int64[1] zero = {0}, int64[1] one = {1}, int64[1] minus = {-1}, int64[1] end = {9223372036854775807}"
 _ROWS = "n = Shape<start = 0, end = 1>(x)"
+_NUMBERS = f"{_ROWS} s = Squeeze(n) r = Range(a, s, b)"
+_ZERO_AND_ONE = "int64 a = {0}, int64 b = {1}"
 
 MIXED: dict[str, str] = {
     # A lag, an order, a place among the rows.
@@ -41,8 +43,24 @@ MIXED: dict[str, str] = {
     "probits of two classes, from one score": "g (float[N, 3] x) => (int64[] l, float[] y) { "
     "l, y = ai.onnx.ml.LinearClassifier<classlabels_ints = [0, 1], coefficients = [0.5, 0.2, -0.3], "
     'intercepts = [0.5], post_transform = "PROBIT">(x) }',
-    "the place of a row": f"g (float[N] x) => (float[] y) <int64 a = {{0}}, int64 b = {{1}}> {{ {_ROWS} s = Squeeze(n) "
-    "r = Range(a, s, b) f = Cast<to = 1>(r) y = Add(x, f) }",
+    "the place of a row": f"g (float[N] x) => (float[] y) <{_ZERO_AND_ONE}> {{ {_NUMBERS} "
+    "f = Cast<to = 1>(r) y = Add(x, f) }",
+    "the place of a row alone": f"g (float[N] x) => (int64[] y) <{_ZERO_AND_ONE}> {{ {_NUMBERS} y = Neg(r) }}",
+    "an element by the place of a row": f"g (float[N] x, float[64] w) => (float[] y) <{_ZERO_AND_ONE}> {{ {_NUMBERS} "
+    "t = Gather(w, r) y = Add(x, t) }",
+    "the elements at the places of rows": f"g (float[N, 4] x) => (float[] y) <{_ZERO_AND_ONE}, int64[1] flat = {{-1}}> "
+    f"{{ {_NUMBERS} f = Reshape(x, flat) y = Gather(f, r) }}",
+    "the next row for each": f"""g (float[N, 2] x) => (float[] y) <{_ZERO_AND_ONE}> {{ {_NUMBERS}
+        next = Add(r, b) around = Mod(next, s) y = Gather(x, around) }}""",
+    "the row before for each": f"""g (float[N, 2] x) => (float[] y) <{_ZERO_AND_ONE}> {{ {_NUMBERS}
+        before = Sub(r, b) y = Gather(x, before) }}""",
+    "a place before the row's first": f"""g (float[N, 4] x, int64[N] i_index) => (float[] y)
+        <{_ZERO_AND_ONE}, int64 width = {{4}}, int64[1] flat = {{-1}}> {{ {_NUMBERS}
+        f = Reshape(x, flat) start = Mul(r, width) o = Mul(i_index, a) place = Sub(o, b) p = Add(start, place)
+        y = Gather(f, p) }}""",
+    "elements placed in the row before": f"""g (float[N, 2] x) => (float[] y)
+        <{_ZERO_AND_ONE}, int64[1] at = {{-1}}> {{ {_NUMBERS}
+        before = Sub(r, b) c = Unsqueeze(before, at) y = ScatterND(x, c, x) }}""",
     "a table as long as there are rows": f"g (float[N] x, float[64] w) => (float[] y) <int64[1] zero = {{0}}> "
     f"{{ {_ROWS} "
     "t = Slice(w, zero, n) y = Add(x, t) }",
@@ -172,6 +190,10 @@ OPSETS = {"running product": '"" : 26', "rows attend to rows": '"" : 23', "softm
 """What they are written for, where it is not the usual one."""
 
 NOT_TOLD = {
+    "the elements at the places of rows",
+    "the row before for each",
+    "a place before the row's first",
+    "elements placed in the row before",
     "divided by the number of rows, in many places",
     "a branch by the number of rows",
     "rows and elements transposed by a reshape",

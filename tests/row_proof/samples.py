@@ -41,6 +41,12 @@ _SVM = (
     "coefficients = [1.0, -1.0, 0.5], kernel_params = [0.5, 0.0, 3.0], rho = [0.1], "
     "support_vectors = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]"
 )
+# The numbers of the rows, as a vector `r` and as a column `c`.
+_NUMBERS = (
+    "n = Shape<start = 0, end = 1>(x) s = Squeeze(n) r = Range(zero, s, one) at = Constant<value_ints = [-1]>() "
+    "c = Unsqueeze(r, at)"
+)
+_ZERO_AND_ONE = "int64 zero = {0}, int64 one = {1}"
 _SCALES = "float s = {0.1}, uint8 z = {3}, float r = {0.2}, uint8 q = {1}, float t = {0.5}, uint8 p = {2}"
 
 SAMPLES: list[Sample] = [
@@ -232,6 +238,44 @@ SAMPLES: list[Sample] = [
     ),
     _one("float[N, 6] x", "Slice<starts = [1], ends = [4], axes = [1]>(x)", opsets=_OPSET_9),
     _one("float[N, 4] x", "Compress<axis = 1>(x, c)", constants="bool[4] c = {1, 0, 1, 1}"),
+    # Rows picked by their own numbers, as indexing with a range is written.
+    _many(f"g (float[N, T] x) => (float[] y) <{_ZERO_AND_ONE}> {{ {_NUMBERS} y = Gather(x, r) }}"),
+    _many(f"""g (float[N, T, 4] x, int64[N] i_index) => (float[] y) <{_ZERO_AND_ONE}> {{
+        {_NUMBERS} j = Unsqueeze(i_index, at) p = Concat<axis = -1>(c, j) y = GatherND(x, p)
+    }}"""),
+    _many(f"""g (float[N, T, 4] x, int64[N, 3] i_index) => (float[] y) <{_ZERO_AND_ONE}> {{
+        {_NUMBERS} larger = Max(c, i_index) shape = Shape(larger) e = Expand(c, shape) f = Unsqueeze(e, at)
+        j = Unsqueeze(i_index, at) p = Concat<axis = 2>(f, j) y = GatherND(x, p)
+    }}"""),
+    _many(f"""g (float[N, T, 4] x, float[N, 4] u, int64[N] i_index) => (float[] y) <{_ZERO_AND_ONE}> {{
+        {_NUMBERS} j = Unsqueeze(i_index, at) p = Concat<axis = -1>(c, j) y = ScatterND<reduction = "add">(x, p, u)
+    }}"""),
+    _many("""g (float[N, T, 4] x, int32[N] i_index) => (float[] y) <int32 zero = {0}, int32 one = {1},
+        int64[1] at = {1}> {
+        n = Shape<start = 0, end = 1>(x) s = Squeeze(n) t = Cast<to = 6>(s) r = Range(zero, t, one)
+        c = Unsqueeze(r, at) j = Unsqueeze(i_index, at) p = Concat<axis = 1>(c, j) q = Cast<to = 7>(p)
+        y = GatherND(x, q)
+    }"""),
+    # The same in one number: the row's times the length of an axis, and a place on that axis.
+    *(
+        _many(f"""g (float[N, T, 4] x, float[N, T] z) => (float[] y) <{_ZERO_AND_ONE}> {{
+            {_NUMBERS} table = Flatten<axis = 2>(x)
+            length = Shape<start = 1, end = 2>(x) {place} first = Mul(r, length) p = Add(place, first)
+            y = Gather(table, p)
+        }}""")
+        for place in (
+            "place = ArgMax<axis = 1, keepdims = 0>(z)",
+            "m = ArgMax<axis = 1, keepdims = 0>(z) before = Sub(m, one) place = Mod(before, length)",
+        )
+    ),
+    _many(f"""g (float[N, T] x) => (float[] y) <{_ZERO_AND_ONE}, int64[1] k = {{2}}> {{
+        {_NUMBERS} v, i = TopK(x, k) length = Shape<start = 1>(x) first = Mul(length, c) p = Add(first, i)
+        w = Constant<value_ints = [-1]>() table = Reshape(x, w) y = Gather(table, p)
+    }}"""),
+    _many("""g (float[N, 3, T] x) => (float[] y) <int64 zero = {0}, int64 three = {3}, int64[3] flat = {-1, 1, 0}> {
+        n = Shape<start = 0, end = 1>(x) s = Squeeze(n) beams = Mul(s, three) firsts = Range(zero, beams, three)
+        f = Reshape(x, flat) at = Constant<value_ints = [1]>() t = Squeeze(f, at) y = Gather(t, firsts)
+    }"""),
     # Recurrent networks and attention.
     *(
         _many(

@@ -72,6 +72,23 @@ def _time_first(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x.reshape(time * rows, width)).view(time, rows, width)
 
 
+def _at_largest(embedding: nn.Module, tokens: Tensor) -> Tensor:
+    states = embedding(tokens).cumsum(1)
+    return states[torch.arange(tokens.shape[0]), tokens.to(torch.int).argmax(-1)]
+
+
+def _at_last(embedding: nn.Module, tokens: Tensor) -> Tensor:
+    states = embedding(tokens).cumsum(1)
+    last = (tokens == 0).int().argmax(-1) - 1
+    return states[torch.arange(tokens.shape[0]), last % tokens.shape[-1]]
+
+
+def _without_last(x: Tensor, tokens: Tensor) -> Tensor:
+    x = x.clone()
+    x[torch.arange(x.shape[0]), tokens.argmax(-1)] = 0
+    return x
+
+
 def _encoder() -> nn.Module:
     return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
 
@@ -87,6 +104,18 @@ INDEPENDENT: dict[str, tuple[nn.Module, list[tuple[Tensor, dict[int, str]]]]] = 
     "masked mean of embeddings": (
         Function(_masked_mean, nn.Embedding(9, 4)),
         [(torch.randint(0, 9, (2, 5)), BATCH_AND_TIME), (torch.ones(2, 5, dtype=torch.int64), BATCH_AND_TIME)],
+    ),
+    "pooled at the largest token": (
+        Function(_at_largest, nn.Embedding(9, 4)),
+        [(torch.randint(0, 9, (2, 5)), BATCH_AND_TIME)],
+    ),
+    "pooled at the last token": (
+        Function(_at_last, nn.Embedding(9, 4)),
+        [(torch.randint(0, 9, (2, 5)), BATCH_AND_TIME)],
+    ),
+    "one step put to zero": (
+        Function(_without_last),
+        [(torch.randn(2, 5, 4), BATCH_AND_TIME), (torch.randint(0, 9, (2, 5)), BATCH_AND_TIME)],
     ),
     "convolutions": (
         Function(_residual, nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(4, 2)),

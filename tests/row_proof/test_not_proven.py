@@ -181,3 +181,24 @@ def test_interpolation_inside_of_an_image_keeps_rows_apart(mode: str) -> None:
 def test_arithmetic_that_is_exact_in_every_run(steps: str) -> None:
     constants = "float[1] double = {2}, int32[1] three = {3}"
     assert prove(_model(_by_size(steps, constants))).verdict is Verdict.PROVEN
+
+
+@pytest.mark.parametrize(
+    ("width", "verdict"), [(3, Verdict.PROVEN), (4, Verdict.PROVEN), (5, Verdict.UNKNOWN), ("T", Verdict.UNKNOWN)]
+)
+def test_a_place_in_a_row_that_may_reach_into_the_next(width: int | str, verdict: Verdict) -> None:
+    graph = f"""g (float[N, 4] x, float[N, {width}] z) => (float[N] y)
+        <int64 zero = {{0}}, int64 one = {{1}}, int64 four = {{4}}, int64[1] flat = {{-1}}> {{
+        n = Shape<end = 1>(x) s = Squeeze(n) r = Range(zero, s, one) start = Mul(r, four)
+        place = ArgMax<axis = 1, keepdims = 0>(z) p = Add(start, place) f = Reshape(x, flat) y = Gather(f, p) }}"""
+    assert prove(_model(graph)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "steps", ["p = Add(start, place)", f"w = {_TO_INT32}(start) q = {_TO_INT64}(w) p = Add(q, place)"]
+)
+def test_numbers_of_rows_that_have_no_room_in_32_bits(steps: str) -> None:
+    graph = f"""g (float[N, T] x) => (float[N] y) <int64 zero = {{0}}, int64 one = {{1}}, int64[1] flat = {{-1}}> {{
+        n = Shape<end = 1>(x) s = Squeeze(n) r = Range(zero, s, one) t = Shape<start = 1>(x) start = Mul(r, t)
+        place = ArgMax<axis = 1, keepdims = 0>(x) {steps} f = Reshape(x, flat) y = Gather(f, p) }}"""
+    assert prove(_model(graph)).verdict is (Verdict.PROVEN if "Cast" not in steps else Verdict.UNKNOWN)

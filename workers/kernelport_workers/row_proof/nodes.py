@@ -98,11 +98,18 @@ class Node:
             raise Unknown(f"has no input {index}")
         return value
 
-    def tensor(self, index: int) -> Value:
-        """An input that is taken as data, whatever its elements are; the number of rows is no data."""
+    def indices(self, index: int) -> Value:
+        """An input that may have the numbers of the rows in it; how many there are is no index."""
         value = self.any(index)
         if value.counts_rows:
             raise Unknown("takes the number of rows for a number")
+        return value
+
+    def tensor(self, index: int) -> Value:
+        """An input that is taken as data, whatever its elements are; the number of a row, or of all, is no data."""
+        value = self.indices(index)
+        if value.numbers_rows:
+            raise Mixed("takes the number of a row for data")
         return value
 
     def optional(self, index: int) -> Value | None:

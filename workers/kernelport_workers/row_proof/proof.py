@@ -202,4 +202,6 @@ def _stop(name: str, value: Value) -> Stop | None:
         return Stop(Verdict.REFUTED, f"output '{name}' {what}")
     if (rows.outer, rows.inner) != (1, 1):
         return Stop(Verdict.REFUTED, f"output '{name}' has {rows.size} elements on axis {rows.axis} for N rows")
+    if value.numbers_rows:
+        return Stop(Verdict.REFUTED, f"output '{name}' is made of the numbers of the rows")
     return None

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from kernelport_workers.row_proof.dimensions import (
     ROWS,
     Size,
+    at_least,
     axis_size,
     broadcast,
     divide,
     has_rows,
 )
+from kernelport_workers.row_proof.indices import FROM_ROW_NUMBERS, Index
 from kernelport_workers.row_proof.typed import as_numbers, whole
 
 Content = NDArray[Any]
@@ -60,6 +62,12 @@ class Rows:
     def size(self) -> Size:
         return self.outer * ROWS * self.inner
 
+    def are_picked_by(self, index: Index) -> bool:
+        """Whether each row's numbers are places on this axis that come from the same row."""
+        if self.outer != 1 or index.stride != self.inner or index.bound is None:
+            return False
+        return at_least(self.inner - index.bound, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -77,12 +85,15 @@ class Value:
         dims: its shape, None if its rank is not known. Only the axis of the rows has N in its size.
         content: its elements, where they are few and known. They may have N in them, as those of a shape.
         rows: where its rows are; None: it is the same whatever the rows are, but for a content with N in it.
+        index: what is known of its elements as indices: of all, or of those at each place of the last axis. Empty:
+            nothing, but that the numbers of the rows are not in them.
         stop: set when nothing else is known.
     """
 
     dims: tuple[Size, ...] | None = None
     content: Content | None = None
     rows: Rows | None = None
+    index: tuple[Index, ...] = ()
     stop: Stop | None = None
 
     @property
@@ -107,6 +118,11 @@ class Value:
         return content is not None and content.dtype == object and any(has_rows(item) for item in content.flat)
 
     @property
+    def numbers_rows(self) -> bool:
+        """Whether the numbers of the rows are in its elements."""
+        return any(index.stride != 0 for index in self.index)
+
+    @property
     def sizes(self) -> list[Size]:
         """Its elements as sizes.
 
@@ -121,7 +137,7 @@ class Value:
             raise Unknown("takes a shape or an index that is no whole number") from error
 
     def same_as(self, other: "Value") -> bool:
-        if (self.dims, self.rows, self.stop) != (other.dims, other.rows, other.stop):
+        if (self.dims, self.rows, self.index, self.stop) != (other.dims, other.rows, other.index, other.stop):
             return False
         if self.content is None or other.content is None:
             return self.content is other.content
@@ -130,6 +146,13 @@ class Value:
     def like(self) -> "Value":
         """A tensor of the same shape with rows in the same place, whatever its elements are."""
         return Value(self.dims, rows=self.rows)
+
+    def holding(self, value: "Value") -> "Value":
+        """A tensor like this one with the elements of another in the same order, or some of them several times."""
+        index = value.index
+        if len(index) > 1 and (self.dims is None or self.dims[-1:] != value.shape[-1:]):
+            index = (FROM_ROW_NUMBERS,) if value.numbers_rows else ()
+        return replace(self, index=index)
 
     def with_rows(self, dims: Iterable[Size], axis: int) -> "Value":
         """A tensor of the shape `dims`, but for the size of `axis`, on which this one's rows stand.
@@ -266,6 +289,8 @@ def join(one: Value, other: Value, what: str, place: str) -> Value:
         return one
     if one.counts_rows or other.counts_rows:
         return stopped(Verdict.REFUTED, f"{what} depends on the number of rows")
+    if one.numbers_rows or other.numbers_rows:
+        return stopped(Verdict.UNKNOWN, f"{what} has the numbers of the rows in one way or in another")
     if one.rows != other.rows or (one.rows and one.rank != other.rank):
         return stopped(Verdict.UNKNOWN, f"{what} has its rows in one place or in another")
     if one.dims is None or other.dims is None or one.rank != other.rank:

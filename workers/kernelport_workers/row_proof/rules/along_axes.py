@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from kernelport_workers.row_proof.dimensions import Size
+from kernelport_workers.row_proof.indices import Index
 from kernelport_workers.row_proof.nodes import MICROSOFT, ML, Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.rules.elementwise import folded
 from kernelport_workers.row_proof.rules.shapes import named_size, real_sizes
@@ -86,8 +87,9 @@ def reduced(value: Value, axes: list[int] | None, keep: bool, verb: str) -> Valu
 
 @rule("ArgMax", "ArgMin", ignored={"select_last_index"})
 def arg_extreme(node: Node) -> Value:
-    axis = node.attribute("axis", 0)
-    return reduced(node.tensor(0), [axis], node.attribute("keepdims", 1), "picks one of")
+    value, axis = node.tensor(0), node.attribute("axis", 0)
+    result = reduced(value, [axis], node.attribute("keepdims", 1), "picks one of")
+    return result if value.dims is None else replace(result, index=(Index(0, value.shape[axis]),))
 
 
 @rule("TopK", ignored={"largest", "sorted"})
@@ -104,7 +106,7 @@ def top_k(node: Node) -> list[Value]:
         (count,) = real_sizes(node, node.sizes(1))
     dims = [*value.shape[:axis], count, *value.shape[axis + 1 :]]
     result = value.with_rows(dims, value.rows.axis) if value.rows else constant(dims)
-    return [result, result]
+    return [result, replace(result, index=(Index(0, value.shape[axis]),))]
 
 
 @rule("LayerNormalization", "RMSNormalization", ignored={"epsilon", "stash_type"})

@@ -103,6 +103,8 @@ def _stacked(node: Node, value: Value, output: int, axis: int) -> Value:
         return value
     if value.counts_rows:
         raise Mixed("takes the number of rows for a number")
+    if value.numbers_rows:
+        raise Mixed("takes the number of a row for data")
     axis = whole_axis(axis, value.rank + 1)
     # A size that passes change is none after the last, and any size may be 0 if there is no pass.
     dims: list[Size] = [named_size(node, place, output) for place in range(value.rank + 1)]

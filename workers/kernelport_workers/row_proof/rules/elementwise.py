@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 
-from kernelport_workers.row_proof.dimensions import at_least, divide, floor_divide, opaque
+from kernelport_workers.row_proof.dimensions import Size, at_least, divide, floor_divide, has_rows, opaque
+from kernelport_workers.row_proof.indices import ANY, FROM_ROW_NUMBERS, Index
 from kernelport_workers.row_proof.nodes import MICROSOFT, ML, Node, rule
 from kernelport_workers.row_proof.typed import (
     FLOATS,
@@ -50,12 +52,16 @@ def elementwise(node: Node) -> Value:
     if node.attribute("broadcast", 0) and node.version < 7:
         raise Unknown("broadcasts by the rules of opset 6")
     # The other remainder of negative numbers is not computed.
-    computed = None if node.attribute("fmod", 0) else _compute(node.operator, operands)
+    operator = "fmod" if node.attribute("fmod", 0) else node.operator
+    computed = _compute(operator, operands)
     if computed is not None:
         return computed
     if any(operand.counts_rows for operand in operands) and any(operand.rows for operand in operands):
         raise Mixed("takes the number of rows for a number")
-    return meet([node.tensor(index) for index in range(count)])
+    result = meet([node.indices(index) for index in range(count)])
+    if operator == "Identity":
+        return result.holding(operands[0])
+    return replace(result, index=(_index(operator, operands),))
 
 
 @rule("Cast", "CastLike", ignored={"saturate", "round_mode"})
@@ -68,7 +74,7 @@ def cast(node: Node) -> Value:
     if not isinstance(to, int):
         return node.tensor(0).like()  # a name, before opset 6
     if value.content is None:
-        return value
+        return replace(value, index=tuple(index.as_kind(_TYPES.get(to)) for index in value.index))
     if value.content.dtype == object:
         if to not in _TYPES:
             return node.tensor(0).like()
@@ -128,6 +134,47 @@ def each_element(node: Node) -> Value:
 @rule("BiasGelu", "FastGelu", domain=MICROSOFT)
 def with_bias(node: Node) -> Value:
     return meet([value.like() for value in node.tensors()])
+
+
+# Arithmetic on indices.
+
+
+def _index(operator: str, operands: Sequence[Value]) -> Index:
+    """What is known of a result's elements as indices."""
+    indices = [_index_of(operand) for operand in operands]
+    if operator == "Add":
+        return indices[0].plus(indices[1])
+    if operator == "Mul":
+        for operand, index in zip(operands, reversed(indices), strict=True):
+            factor = _number(operand)
+            if factor is not None:
+                return index.times(factor[0])
+    divisor = _number(operands[1]) if operator == "Mod" and indices[0].stride == 0 else None
+    if divisor is not None:
+        return Index(0, *divisor)  # a remainder has its divisor's sign
+    return FROM_ROW_NUMBERS if any(index.stride != 0 for index in indices) else ANY
+
+
+def _index_of(operand: Value) -> Index:
+    number = _number(operand)
+    if number is not None:
+        size, kind = number
+        return Index(0, size + 1, kind)
+    if len(operand.index) == 1:
+        return operand.index[0]
+    return FROM_ROW_NUMBERS if operand.numbers_rows else ANY
+
+
+def _number(operand: Value) -> tuple[Size, str] | None:
+    """The one number of 0 or more that a tensor holds, and its type."""
+    content = operand.content
+    if content is None or content.size != 1 or content.dtype not in (object, np.int64, np.int32):
+        return None
+    (element,) = as_elements(content).flat
+    number, kind = value_of(element), type_of(element)
+    if isinstance(number, bool) or kind in FLOATS or has_rows(number) or not at_least(number, 0):
+        return None
+    return number, kind
 
 
 # Arithmetic on known elements. What cannot be computed has a name of its own, equal for equal expressions.

@@ -1,4 +1,6 @@
-"""Operators that pick, place or cut elements by their indices: never by those of rows."""
+"""Operators that pick, place or cut elements by their indices: never those of another row."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +21,7 @@ _END = 2**31 - 1
 
 @rule("Gather")
 def gather(node: Node) -> Value:
-    value, indices = node.any(0), node.tensor(1)
+    value, indices = node.any(0), node.indices(1)
     axis = node.attribute("axis", 0)
     if value.content is not None and indices.content is not None:
         return of_content(np.asarray(np.take(value.content, indices.content.astype(np.int64), axis)))
@@ -30,6 +32,8 @@ def gather(node: Node) -> Value:
         return constant()
     axis = whole_axis(axis, value.rank)
     dims = [*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :]]
+    if indices.rows is not None and _points_at_own_rows(indices, value, [axis]):
+        return indices.with_rows(dims, axis + indices.rows.axis)
     off_axis(value, [axis], "picks some of")
     if value.rows is not None and indices.rows is not None:
         raise Mixed("picks from all rows for each row")
@@ -53,13 +57,15 @@ def gather_elements(node: Node) -> Value:
 
 @rule("GatherND")
 def gather_nd(node: Node) -> Value:
-    value, indices = node.tensor(0), node.tensor(1)
+    value, indices = node.tensor(0), node.indices(1)
     batch = node.attribute("batch_dims", 0)
     depth = indices.shape[-1]
     if not isinstance(depth, int):
         raise Unknown("takes indices of unknown depth")
     dims = [*indices.shape[:-1], *value.shape[batch + depth :]]
     off_axis(indices, [indices.rank - 1], "takes an index from")
+    if indices.rows is not None and _points_at_own_rows(indices, value, range(batch, batch + depth)):
+        return indices.with_rows(dims, indices.rows.axis)
     if value.rows is not None and value.rows.axis < batch:
         _same_rows(value, indices)
         return value.with_rows(dims, value.rows.axis)
@@ -83,12 +89,17 @@ def scatter_elements(node: Node) -> Value:
 
 @rule("ScatterND", ignored={"reduction"})
 def scatter_nd(node: Node) -> Value:
-    value, indices, updates = node.tensor(0), node.constant(1), node.tensor(2)
-    if not any(one.rows for one in (value, updates)):
+    value, indices, updates = node.tensor(0), node.indices(1), node.tensor(2)
+    if not any(one.rows for one in (value, indices, updates)):
         return constant(value.dims)
     depth = indices.shape[-1]
     if not isinstance(depth, int):
         raise Unknown("takes indices of unknown depth")
+    off_axis(indices, [indices.rank - 1], "takes an index from")
+    if indices.rows is not None and _points_at_own_rows(indices, value, range(depth)):
+        _same_rows(indices, updates)
+        return value.like()
+    node.constant(1)
     off_axis(value, range(depth), "places elements along")
     if value.rows is None or updates.rows is None:
         raise Unknown("does not find the same rows in all its inputs")
@@ -110,6 +121,24 @@ def tensor_scatter(node: Node) -> Value:
             raise Unknown("does not find the same rows in all its inputs")
         _same_rows(value, places)
     return value.like()
+
+
+def _points_at_own_rows(indices: Value, value: Value, axes: Sequence[int]) -> bool:
+    """Whether indices, which point along some axes of a tensor, point from each row at what comes from the same one, by
+    the row's number.
+
+    Raises:
+        Mixed, Unknown: the numbers of the rows are in them, and it cannot be told that they do.
+    """
+    if not indices.numbers_rows:
+        return False
+    if value.rows is None or value.rows.axis not in axes:
+        raise Mixed("takes the number of a row for an index")
+    each = indices.index if len(indices.index) > 1 else indices.index * len(axes)
+    for axis, index in zip(axes, each, strict=True):
+        if not (value.rows.are_picked_by(index) if axis == value.rows.axis else index.stride == 0):
+            raise Unknown("picks from rows by their numbers in a way that cannot be followed")
+    return True
 
 
 def _same_rows(value: Value, other: Value) -> None:

@@ -3,13 +3,18 @@
 Whole stretches of N rows may stand one behind the other on an axis: those are rows, too, with an outer size.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from kernelport_workers.row_proof.dimensions import ROWS, Size, divide, has_rows, numbers
+from kernelport_workers.row_proof.indices import ANY, FROM_ROW_NUMBERS, Index
 from kernelport_workers.row_proof.nodes import Node, rule, whole_axis
 from kernelport_workers.row_proof.rules.shapes import named_size, real_sizes
 from kernelport_workers.row_proof.typed import as_elements
 from kernelport_workers.row_proof.values import Mixed, Rows, Unknown, Value, at_rows, constant, of_content
+
+_MOST_PLACES = 8  # of an index that points along so many axes
 
 
 @rule("Tile")
@@ -48,7 +53,24 @@ def concat(node: Node) -> Value:
         if any(content.dtype == object for content in contents):
             contents = list(map(as_elements, contents))
         return of_content(np.concatenate(contents, axis))
-    return joined(node.tensors(), axis)
+    values = [node.indices(index) for index in range(node.count)]
+    result = joined(values, axis)
+    return replace(result, index=_joined_indices(values, axis)) if result.rows else result
+
+
+def _joined_indices(values: list[Value], axis: int) -> tuple[Index, ...]:
+    """What is known, as indices, of the elements of tensors one behind the other."""
+    if not any(value.numbers_rows for value in values):
+        return ()
+    if whole_axis(axis, values[0].rank) != values[0].rank - 1:
+        return values[0].index if len({value.index for value in values}) == 1 else (FROM_ROW_NUMBERS,)
+    places: list[Index] = []
+    for value in values:
+        width = value.shape[-1]
+        if not isinstance(width, int) or len(places) + width > _MOST_PLACES:
+            return (FROM_ROW_NUMBERS,)
+        places += value.index if len(value.index) > 1 else (value.index or (ANY,)) * width
+    return tuple(places)
 
 
 def joined(values: list[Value], axis: int) -> Value:

@@ -2,13 +2,16 @@
 
 import numpy as np
 
-from kernelport_workers.row_proof.dimensions import Size, at_least, axis_size, has_rows
+from kernelport_workers.row_proof.dimensions import ROWS, Size, at_least, axis_size, divide, has_rows
+from kernelport_workers.row_proof.indices import Index
 from kernelport_workers.row_proof.nodes import Node, off_axis, rule, whole_axis
 from kernelport_workers.row_proof.rules.shapes import named_size
 from kernelport_workers.row_proof.typed import FLOATS, type_of
 from kernelport_workers.row_proof.values import (
     MOST_ELEMENTS,
+    Content,
     Mixed,
+    Rows,
     Unknown,
     Value,
     constant,
@@ -79,7 +82,7 @@ def count_up(node: Node) -> Value:
             known.append(None)
     start, limit, step = known
     if any(has_rows(size) for size in known if size is not None):
-        raise Mixed("counts up to the number of rows")
+        return _row_numbers(start, limit, step, contents[1])
     if start is None or limit is None or step is None:
         return constant([named_size(node, 0)])
     if isinstance(start, int) and isinstance(limit, int) and isinstance(step, int) and step:
@@ -90,6 +93,17 @@ def count_up(node: Node) -> Value:
     if step == 1 and at_least(distance, 0):
         return constant([distance])
     return constant([axis_size("range", start, limit, step)])
+
+
+def _row_numbers(start: Size | None, limit: Size | None, step: Size | None, of_limit: Content | None) -> Value:
+    """The numbers from 0 to a multiple of the number of rows."""
+    if start != 0 or limit is None or not isinstance(step, int) or step < 1 or of_limit is None:
+        raise Mixed("counts by the number of rows")
+    inner = divide(limit, ROWS * step)
+    if inner is None or has_rows(inner):
+        raise Mixed("counts by the number of rows")
+    numbers = Index(inner * step, (inner - 1) * step + 1, type_of(of_limit.item()))
+    return Value((ROWS * inner,), rows=Rows(0, inner=inner), index=(numbers,))
 
 
 @rule("StringSplit", ignored={"delimiter", "maxsplit"})

@@ -73,7 +73,7 @@ def reshape(node: Node) -> Value:
     known, copy_zeros = numbers(target), not node.attribute("allowzero", 0)
     if value.content is not None and known is not None and 0 not in known:
         return of_content(value.content.reshape(known))
-    return reshaped(node, node.tensor(0), target, copy_zeros)
+    return reshaped(node, node.indices(0), target, copy_zeros).holding(value)
 
 
 def reshaped(node: Node, value: Value, target: list[Size], copy_zeros: bool) -> Value:
@@ -201,7 +201,7 @@ def unsqueeze(node: Node) -> Value:
     dims: list[Size] = [1] * rank
     for axis, size in zip(old, value.shape, strict=True):
         dims[axis] = size
-    return value.with_rows(dims, old[value.rows.axis]) if value.rows else constant(dims)
+    return (value.with_rows(dims, old[value.rows.axis]) if value.rows else constant(dims)).holding(value)
 
 
 @rule("Squeeze")
@@ -220,7 +220,7 @@ def squeeze(node: Node) -> Value:
     off_axis(value, gone, "drops the axis of")
     kept = [axis for axis in range(value.rank) if axis not in gone]
     dims = [value.shape[axis] for axis in kept]
-    return value.with_rows(dims, kept.index(value.rows.axis)) if value.rows else constant(dims)
+    return (value.with_rows(dims, kept.index(value.rows.axis)) if value.rows else constant(dims)).holding(value)
 
 
 def _axes(node: Node) -> list[int] | None:
@@ -256,4 +256,4 @@ def expand(node: Node) -> Value:
         to = np.broadcast_shapes(value.content.shape, known)
         if math.prod(to) <= MOST_ELEMENTS:
             return of_content(np.broadcast_to(value.content, to))
-    return meet([node.tensor(0), filled(real_sizes(node, sizes))])
+    return meet([node.indices(0), filled(real_sizes(node, sizes))]).holding(value)
