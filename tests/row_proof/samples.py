@@ -41,6 +41,29 @@ _SVM = (
     "coefficients = [1.0, -1.0, 0.5], kernel_params = [0.5, 0.0, 3.0], rho = [0.1], "
     "support_vectors = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]"
 )
+_TREE_TARGETS = "target_ids = [0, 1], target_nodeids = [1, 2], target_treeids = [0, 0], target_weights = [3.0, 5.0]"
+_TREE_CLASSES = "class_ids = [0, 1], class_nodeids = [1, 2], class_treeids = [0, 0], class_weights = [1.0, 1.0]"
+_TREE_5 = (
+    "nodes_featureids = [1], nodes_splits = float[1] {0.1}, nodes_modes = uint8[1] {0}, nodes_truenodeids = [0], "
+    "nodes_trueleafs = [1], nodes_falsenodeids = [1], nodes_falseleafs = [1], leaf_targetids = [0, 1], "
+    "leaf_weights = float[2] {3, 5}, tree_roots = [0]"
+)
+# Operators with how many numbers they give for a row.
+_MEMBERS = [
+    ("LinearRegressor<coefficients = [1.0, 2.0]>", 1, None),
+    ("LinearRegressor<coefficients = [1.0, 2.0, 3.0, 4.0], targets = 2>", 2, None),
+    ("LinearClassifier<classlabels_ints = [0, 1], coefficients = [1.0, 2.0], intercepts = [0.5]>", 2, None),
+    (
+        'LinearClassifier<classlabels_strings = ["a", "b", "c"], coefficients = [1.0, 2.0, -1.0, 3.0, 2.0, -2.0], '
+        "intercepts = [0.5, 0.1, 0.2]>",
+        3,
+        None,
+    ),
+    (f'SVMRegressor<{_SVM}, n_supports = 3, kernel_type = "RBF">', 1, None),
+    (f"TreeEnsembleRegressor<{_TREE}, n_targets = 2, {_TREE_TARGETS}>", 2, None),
+    (f"TreeEnsembleClassifier<{_TREE}, {_TREE_CLASSES}, classlabels_int64s = [4, 9, 2]>", 3, None),
+    (f"TreeEnsemble<n_targets = 2, {_TREE_5}>", 2, _ML5),
+]
 # The numbers of the rows, as a vector `r` and as a column `c`.
 _NUMBERS = (
     "n = Shape<start = 0, end = 1>(x) s = Squeeze(n) r = Range(zero, s, one) at = Constant<value_ints = [-1]>() "
@@ -413,6 +436,16 @@ SAMPLES: list[Sample] = [
         "nodes_falsenodeids = [1], nodes_falseleafs = [1], leaf_targetids = [0, 0], leaf_weights = float[2] {3, 5}, "
         "tree_roots = [0]>(x)",
         opsets=_ML5,
+    ),
+    # How scikit-learn's ensembles are written: the mean of what their members say.
+    *(
+        _many(
+            f"g (float[N, 2] x) => (float[] y) <int64[3] shape = {{1, -1, {width}}}, int64[1] members = {{0}}> {{ "
+            f"{'l, z' if 'Classifier' in member else 'z'} = ai.onnx.ml.{member}(x) one = Reshape(z, shape) "
+            "other = Neg(one) both = Concat<axis = 0>(one, other) y = ReduceMax<keepdims = 0>(both, members) }",
+            opsets,
+        )
+        for member, width, opsets in _MEMBERS
     ),
     _one(
         "string[N, 3] x",

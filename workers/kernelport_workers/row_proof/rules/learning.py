@@ -40,8 +40,27 @@ def table_model(node: Node) -> list[Value]:
         raise Mixed("writes the probits of a row into another's place, in ONNX Runtime")
     classifies = node.operator.endswith("Classifier")
     shapes: list[list[Size]] = [[rows]] if classifies else []
-    shapes.append([rows, named_size(node, 1)])
+    shapes.append([rows, _width(node)])
     return [value.with_rows(shape, 0) for shape in shapes]
+
+
+def _width(node: Node) -> Size:
+    """How many targets or scores ONNX Runtime gives for each row."""
+    labels = max(len(node.attribute(f"classlabels_{kind}", ())) for kind in ("ints", "int64s", "strings"))
+    width: int | None = None
+    match node.operator:
+        case "LinearRegressor":
+            width = node.attribute("targets", 1)
+        case "SVMRegressor":
+            width = 1
+        case "TreeEnsemble" | "TreeEnsembleRegressor":
+            width = node.attribute("n_targets")
+        case "TreeEnsembleClassifier":
+            width = labels
+        case "LinearClassifier":
+            scores = len(node.attribute("intercepts", ()))
+            width = 2 if (scores, labels) == (1, 2) else scores
+    return named_size(node, 1) if width is None else width
 
 
 @rule("FeatureVectorizer", domain=ML, ignored={"inputdimensions"})
