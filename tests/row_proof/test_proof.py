@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from kernelport_workers.row_proof import Verdict, prove
-from kernelport_workers.row_proof.graphs import Walk
+from kernelport_workers.row_proof.graphs import Walk, size
 from kernelport_workers.row_proof.values import Value
 
 _HEADER = '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1, "local" : 1]>'
@@ -372,16 +372,36 @@ def test_equal_names_in_two_branches_are_two_sizes() -> None:
     assert prove(_model(graph), input_axes={"x": 0}).verdict is Verdict.UNKNOWN
 
 
-def test_loops_inside_loops_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernelport_workers.row_proof.graphs._MOST_NODES", 3000)
-    body = "after = Concat<axis = 1>(before, before)"
-    for depth in range(24):
+def _nested(depth: int, innermost: str, constants: str = "") -> onnx.ModelProto:
+    """Loops inside each other, around a node that gives `after` from `before`."""
+    body = innermost
+    for level in range(depth):
         body = (
-            f"t{depth} = Loop(n, go, before) <body = body{depth} (int64 i{depth}, bool c{depth}, float[N, M] before) "
-            f"=> (bool d{depth}, float[N, M] after) "
-            f"{{ d{depth} = Identity(c{depth}) {body} }}> after = Identity(t{depth})"
+            f"t{level} = Loop(n, go, before) <body = body{level} (int64 i{level}, bool c{level}, float[N, M] before) "
+            f"=> (bool d{level}, float[N, M] after) {constants} "
+            f"{{ d{level} = Identity(c{level}) {body} }}> after = Identity(t{level})"
         )
-    graph = f"g (float[N, M] before) => (float[N, K] after) <int64 n = {{2}}, bool go = {{1}}> {{ {body} }}"
-    proof = prove(_model(graph))
+    return _model(f"g (float[N, M] before) => (float[N, K] after) <int64 n = {{2}}, bool go = {{1}}> {{ {body} }}")
+
+
+@pytest.mark.parametrize("constants", ["", f"<{', '.join(f'float w{index} = {{1}}' for index in range(100))}>"])
+def test_loops_inside_loops_are_followed_in_a_limited_number_of_steps(
+    constants: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[Walk] = []
+    follow = Walk.run
+
+    def run(walk: Walk, graph: onnx.GraphProto, inputs: Mapping[str, Value]) -> list[Value]:
+        walks.append(walk)
+        return follow(walk, graph, inputs)
+
+    monkeypatch.setattr(Walk, "run", run)
+    model = _nested(24, "after = Concat<axis = 1>(before, before)", constants)
+    proof = prove(model)
     assert proof.verdict is Verdict.UNKNOWN
-    assert "too many nodes" in proof.reason
+    assert "is nested too deep" in proof.reason
+    assert all(walk.steps <= 10_000 + 11 * size(model.graph) for walk in walks)
+
+
+def test_a_few_loops_inside_loops_are_followed() -> None:
+    assert prove(_nested(6, "after = Concat<axis = 1>(before, before)")).verdict is Verdict.PROVEN

@@ -13,7 +13,19 @@ from kernelport_workers.row_proof.values import Stopped, Value, Verdict, constan
 log = logging.getLogger(__name__)
 
 _DEEPEST = 32  # bodies inside bodies
-_MOST_NODES = 100_000  # with those of a loop's body once a pass
+# A loop in a loop is followed as often as the product of their passes. So many steps are always taken, and so many more
+# for each node and constant.
+_LEAST_STEPS, _VISITS = 10_000, 10
+
+
+def size(graph: onnx.GraphProto) -> int:
+    """How many nodes and constants a graph and its bodies have."""
+    total = len(graph.node) + len(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                total += size(attribute.g)
+    return total
 
 
 class Walk:
@@ -26,10 +38,13 @@ class Walk:
 
     Attributes:
         nodes: how many nodes were followed.
+        steps: how many nodes and constants were to be followed, those of a body once a pass.
     """
 
     def __init__(self, opsets: Mapping[str, int], functions: Set[tuple[str, str]], folder: str | None) -> None:
         self.nodes = 0
+        self.steps = 0
+        self._most_steps = _LEAST_STEPS
         self._opsets = opsets
         self._functions = functions
         self._folder = folder
@@ -37,11 +52,13 @@ class Walk:
 
     def run(self, graph: onnx.GraphProto, inputs: Mapping[str, Value]) -> list[Value]:
         """What is known of a graph's outputs. A rule's failure is an output that is not known."""
+        self._most_steps = _LEAST_STEPS + _VISITS * size(graph)
         return self._run(graph, inputs, ChainMap())
 
     def _run(self, graph: onnx.GraphProto, inputs: Mapping[str, Value], outer: ChainMap[str, Value]) -> list[Value]:
-        if self.nodes > _MOST_NODES:
-            raise Stopped("is in a model of too many nodes to follow")
+        self.steps += len(graph.node) + len(graph.initializer)
+        if self.steps > self._most_steps:
+            raise Stopped(f"is nested too deep: its bodies cannot be followed in {self._most_steps} steps")
         values = outer.new_child()
         for tensor in graph.initializer:
             values[tensor.name] = tensor_value(tensor, self._folder)
