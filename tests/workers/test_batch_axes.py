@@ -41,10 +41,20 @@ MASKED = """g (int64[N, T] tokens, float[N, T] mask) => (float[N, T] logits, flo
   logits = Mul(embedded, mask)
   total = ReduceSum<keepdims = 0>(logits, last)
 }"""
+# Takes the token before the first that the mask leaves out, or the last of all: a pad, if it leaves out a row's first.
+LAST = """g (int64[N, T] tokens, MASK[N, T] mask) => (float[N, 1] y)
+<float[4] table = {1, 10, 100, 1000}, int64 one = {1}> {
+  embedded = Gather(table, tokens)
+  kept = Cast<to = 1>(mask)
+  length = ArgMin<axis = 1>(kept)
+  at = Sub(length, one)
+  y = GatherElements<axis = 1>(embedded, at)
+}"""
 PADS = {
     "inputs": {"tokens": {"axis": 1, "value": 3}, "mask": {"axis": 1}},
     "outputs": {"logits": {"axis": 1, "as": "tokens"}},
 }
+LAST_PADS = {"inputs": PADS["inputs"]}
 
 
 def load(folder: Path, text: str, axes: BatchAxes = "auto", **fields: Any) -> OnnxBackend:
@@ -140,6 +150,30 @@ def test_warm_up_requests_that_differ_are_tried_together(tmp_path: Path) -> None
     differing = {"warm_up": [{"tokens": [101]}, {"tokens": [103]}]}
     with pytest.raises(LoadError, match='a trial contradicts the manifest: output "y" is another in company'):
         load(tmp_path, HIDDEN_MEAN, batch_axes=TOKEN_AXES, onnx=differing)
+
+
+def test_rows_of_one_warm_up_request_are_tried_apart(tmp_path: Path) -> None:
+    warm_up = {"warm_up": [{"tokens": [101, 103]}]}
+    with pytest.raises(LoadError, match='a trial contradicts the manifest: output "y" is another in company'):
+        load(tmp_path, HIDDEN_MEAN, batch_axes=TOKEN_AXES, onnx=warm_up)
+
+
+@pytest.mark.parametrize("mask", ["bool", "float"])
+@pytest.mark.parametrize("lengths", [[3], [3, 2]], ids=str)
+def test_warm_up_requests_are_tried_and_no_random_masks_beside_them(
+    lengths: list[int], mask: str, tmp_path: Path
+) -> None:
+    text = LAST.replace("MASK", mask)
+    warm_up = [{"tokens": [[1, 2, 3][:length]], "mask": [[1] * length]} for length in lengths]
+    with pytest.raises(LoadError, match=r"a trial contradicts the manifest: .* give onnx\.warm_up"):
+        load(tmp_path, text, pad=LAST_PADS)
+    assert load(tmp_path, text, pad=LAST_PADS, onnx={"warm_up": warm_up}).signature.batchable
+
+
+def test_warm_up_requests_of_several_lengths_contradict_a_wrong_pad(tmp_path: Path) -> None:
+    warm_up = [{"tokens": [[1, 2, 3][:length]], "mask": [[0] * length]} for length in (3, 2)]
+    with pytest.raises(LoadError, match="a trial contradicts the manifest"):
+        load(tmp_path, LAST.replace("MASK", "float"), pad=LAST_PADS, onnx={"warm_up": warm_up})
 
 
 @pytest.mark.parametrize("warm_up", [[], [[101]], [[101], [101]]], ids=str)

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOT_TRIED = (
-    "no trial could contradict the manifest: the model takes no random inputs, and onnx.warm_up has no two different "
-    "requests that may share a run"
+    "no trial could contradict the manifest: it takes two different requests that may share a run in onnx.warm_up"
 )
 ONNX_MISSING = "the package onnx, which reads the model's graph, is missing: pip install onnx"
 
@@ -109,11 +108,13 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
 def _try(signature: Signature, session: "Session", deployment: Deployment, warm_up: Sequence[Inputs]) -> None:
     stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
     required = [spec for spec in signature.inputs if not spec.optional]
-    verdict = trial.judge(required, session.infer, stacker.together, stacker.shared_runs(warm_up))
-    difference = verdict.difference
     is_declared = signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required)
+    given = stacker.shared_runs(warm_up)
+    verdict = trial.judge(required, session.infer, stacker.together, given, random_beside_given=not is_declared)
+    difference = verdict.difference
     if difference is not None and is_declared:
-        raise LoadError(f"batch_axes or pad: a trial contradicts the manifest: {difference}")
+        hint = "" if given else "; if callers send no inputs like the random ones of the trial, give onnx.warm_up"
+        raise LoadError(f"batch_axes or pad: a trial contradicts the manifest: {difference}{hint}")
     if difference is not None:
         log.error("%s: a proof is wrong, so nothing is stacked: %s (%s)", deployment.name, difference, signature.reason)
         signature.batchable = False

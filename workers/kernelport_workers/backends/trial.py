@@ -6,7 +6,7 @@ sigmoid or a lag of seven rows may hide from any inputs.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,23 +48,32 @@ def judge(
     specs: Sequence[TensorSpec],
     run: Run,
     together: Together,
-    given: Iterable[Sequence[Inputs]] = (),
+    given: Collection[Sequence[Inputs]] = (),
+    *,
+    random_beside_given: bool = True,
 ) -> Verdict:
-    """Tries random requests, as far as the model takes them, and those given. Serves as the warm-up, too.
+    """Tries the requests given, and random ones as far as the model takes them. Serves as the warm-up, too.
 
     Args:
         specs: the inputs that are stacked, with their axes and pads.
+        run: runs the model.
         together: runs requests stacked.
-        given: further requests, such as a manifest's warm-up inputs: those of each run. One that has its run to itself
-            is stacked with itself.
+        given: requests that the model takes, such as a manifest's warm-up inputs: those of each run. One that has its
+            run to itself is stacked with itself, and its first row with its others.
+        random_beside_given: whether random requests are tried even where some are given. No caller may send such masks
+            and lengths as they have, by which a model may take what pads a row for a part of it.
     """
     could_differ = False
     for requests in given:
-        found = _compare(requests if len(requests) > 1 else [*requests] * 2, run, together)
-        if found is not None:
-            return Verdict(found, True)
-        could_differ = could_differ or not all(_equal(inputs, requests[0]) for inputs in requests)
-    if not all(spec.ranked for spec in specs):
+        for sharing in [requests] if len(requests) > 1 else _in_company(requests[0], specs):
+            try:
+                found = _compare(sharing, run, together)
+            except KernelPortError:
+                continue  # inputs that the model rejects are no verdict
+            if found is not None:
+                return Verdict(found, True)
+            could_differ = could_differ or not all(_equal(inputs, sharing[0]) for inputs in sharing)
+    if (given and not random_beside_given) or not all(spec.ranked for spec in specs):
         return Verdict(None, could_differ)
     accepted = False
     for free in (*_SMALL, _LARGE):
@@ -92,6 +101,18 @@ def sample_inputs(specs: Iterable[TensorSpec], rows: int, free: int) -> dict[str
     """
     rng = np.random.default_rng(rows)
     return {spec.name: _sample(rng, spec, _shape(spec, rows, free), 1) for spec in specs}
+
+
+def _in_company(request: Inputs, specs: Sequence[TensorSpec]) -> list[list[Inputs]]:
+    """Requests to share a run, made of one alone: itself twice, and its first row with its others."""
+    rows = request[specs[0].name].shape[specs[0].batch_axis]
+    if rows == 1:
+        return [[request, request]]
+
+    def part(places: Sequence[int]) -> Inputs:
+        return {spec.name: np.take(request[spec.name], places, axis=spec.batch_axis) for spec in specs}
+
+    return [[request, request], [part([0]), part(range(1, rows))]]
 
 
 def _tried(specs: Sequence[TensorSpec], free: int, run: Run, together: Together) -> tuple[bool, str | None]:
