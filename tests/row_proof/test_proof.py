@@ -86,7 +86,6 @@ def test_an_initializer_that_may_be_overridden_is_a_constant() -> None:
 @pytest.mark.parametrize(
     ("graph", "reason"),
     [
-        ("g (float[N] x, float scale) => (float[N] y) { y = Mul(x, scale) }", "input 'scale' has no free axis"),
         ("g (float[2, 3] x) => (float[2, 3] y) { y = Neg(x) }", "input 'x' has no free axis"),
         ("g () => (float[1] y) { y = Constant<value_floats = [1.0]>() }", "the model has no required input"),
         (
@@ -103,6 +102,16 @@ def test_inputs_that_cannot_be_stacked_are_refuted(graph: str, reason: str) -> N
     axes = {"x": 0, "z": 0} if " z)" in graph else None
     proof = prove(_model(graph), input_axes=axes)
     assert (proof.verdict, proof.reason) == (Verdict.REFUTED, reason)
+
+
+@pytest.mark.parametrize("shape", ["", "[1]"])
+def test_an_input_of_one_value_for_all_rows_is_refuted_with_what_to_do(shape: str) -> None:
+    graph = f"g (float[N] x, float{shape} scale) => (float[N] y)"
+    proof = prove(_model(f"{graph} {{ y = Mul(x, scale) }}"))
+    assert proof.verdict is Verdict.REFUTED
+    assert proof.reason.startswith("input 'scale' has no free axis, so that")
+    assert "give it a default in the model" in proof.reason
+    assert prove(_model(f"{graph} <float{shape} scale = {{1}}> {{ y = Mul(x, scale) }}")).verdict is Verdict.PROVEN
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,15 @@ def test_a_model_is_stacked_along_the_axis_that_keeps_rows_apart(tmp_path: Path)
     ]
 
 
+def test_requests_that_leave_an_input_to_its_default_share_a_run(tmp_path: Path) -> None:
+    text = "g (float[N] x, float[1] scale) => (float[N] y) <float[1] scale = {3}> { y = Mul(x, scale) }"
+    backend = load(tmp_path, text)
+    ones, twos, scale = np.ones(1, np.float32), np.full(1, 2, np.float32), np.full(1, 5, np.float32)
+    requests = {"x": ones}, {"x": twos}, {"x": twos, "scale": scale}
+    assert runs_for(backend, *requests) == 2
+    assert answers(backend, *requests) == [{"y": [3]}, {"y": [6]}, {"y": [10]}]
+
+
 def test_what_the_proof_cannot_follow_is_stacked_where_the_manifest_says_so(tmp_path: Path) -> None:
     backend = load(tmp_path, HIDDEN)
     assert not backend.signature.batchable

@@ -17,6 +17,10 @@ from kernelport_workers.row_proof.values import Rows, Stop, Value, Verdict, wors
 log = logging.getLogger(__name__)
 
 _MOST_CANDIDATES = 3
+_HOW_TO_FREE = (
+    ", so that requests which share a run could not differ in it: let it have an element for each row, or give it a "
+    "default in the model (an initializer of its name), and requests that leave it out are stacked"
+)
 
 
 @dataclass(frozen=True)
@@ -135,12 +139,16 @@ def _refusal(inputs: Mapping[str, Shape | None], given: Mapping[str, int] | None
     """What stops any proof before a node is looked at."""
     if not inputs:
         return Proof(Verdict.REFUTED, reason="the model has no required input")
+    fixed = {
+        name for name, shape in inputs.items() if shape is not None and all(isinstance(size, int) for size in shape)
+    }
     for name, shape in inputs.items():
         if shape is None:
             return Proof(Verdict.UNKNOWN, reason=f"input '{name}' is of unknown rank, or no tensor")
         if given is None:
-            if all(isinstance(size, int) for size in shape):
-                return Proof(Verdict.REFUTED, reason=f"input '{name}' has no free axis")
+            if name in fixed:
+                hint = "" if len(fixed) == len(inputs) else _HOW_TO_FREE
+                return Proof(Verdict.REFUTED, reason=f"input '{name}' has no free axis{hint}")
             continue
         if name not in given:
             return Proof(Verdict.REFUTED, reason=f"input '{name}' is given no axis")
