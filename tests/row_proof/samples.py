@@ -299,6 +299,9 @@ SAMPLES: list[Sample] = [
         n = Shape<start = 0, end = 1>(x) s = Squeeze(n) beams = Mul(s, three) firsts = Range(zero, beams, three)
         f = Reshape(x, flat) at = Constant<value_ints = [1]>() t = Squeeze(f, at) y = Gather(t, firsts)
     }"""),
+    _many(f"""g (float[N, T] x) => (float[] y) <{_ZERO_AND_ONE}> {{
+        {_NUMBERS} twice = Concat<axis = -1>(c, c) y = Gather(x, twice)
+    }}"""),
     # Recurrent networks and attention.
     *(
         _many(

@@ -1,5 +1,6 @@
 """Operators that pick, place or cut elements by their indices: never those of another row."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,8 +135,9 @@ def _points_at_own_rows(indices: Value, value: Value, axes: Sequence[int]) -> bo
         return False
     if value.rows is None or value.rows.axis not in axes:
         raise Mixed("takes the number of a row for an index")
-    each = indices.index if len(indices.index) > 1 else indices.index * len(axes)
-    for axis, index in zip(axes, each, strict=True):
+    alike = len(indices.index) == 1 or len(axes) == 1
+    pairs = itertools.product(axes, indices.index) if alike else zip(axes, indices.index, strict=True)
+    for axis, index in pairs:
         if not (value.rows.are_picked_by(index) if axis == value.rows.axis else index.stride == 0):
             raise Unknown("picks from rows by their numbers in a way that cannot be followed")
     return True
