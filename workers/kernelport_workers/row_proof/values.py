@@ -150,6 +150,8 @@ class Value:
     def holding(self, value: "Value") -> "Value":
         """A tensor like this one with the elements of another in the same order, or some of them several times."""
         index = value.index
+        if not index:
+            return self
         if len(index) > 1 and (self.dims is None or self.dims[-1:] != value.shape[-1:]):
             index = (FROM_ROW_NUMBERS,) if value.numbers_rows else ()
         return replace(self, index=index)

@@ -61,7 +61,8 @@ def elementwise(node: Node) -> Value:
     result = meet([node.indices(index) for index in range(count)])
     if operator == "Identity":
         return result.holding(operands[0])
-    return replace(result, index=(_index(operator, operands),))
+    index = _index(operator, operands)
+    return result if index == ANY else replace(result, index=(index,))
 
 
 @rule("Cast", "CastLike", ignored={"saturate", "round_mode"})
@@ -141,6 +142,8 @@ def with_bias(node: Node) -> Value:
 
 def _index(operator: str, operands: Sequence[Value]) -> Index:
     """What is known of a result's elements as indices."""
+    if operator != "Mod" and not any(operand.index for operand in operands):
+        return ANY
     indices = [_index_of(operand) for operand in operands]
     if operator == "Add":
         return indices[0].plus(indices[1])
