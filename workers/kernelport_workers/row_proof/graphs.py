@@ -44,7 +44,7 @@ class Walk:
     def __init__(self, opsets: Mapping[str, int], functions: Set[tuple[str, str]], folder: str | None) -> None:
         self.nodes = 0
         self.steps = 0
-        self._most_steps = _LEAST_STEPS
+        self._most_steps = 0
         self._opsets = opsets
         self._functions = functions
         self._folder = folder
