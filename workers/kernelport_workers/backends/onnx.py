@@ -45,7 +45,9 @@ class OnnxBackend(Backend):
         self._session = session
         self.device, self.compute_path = session.device, session.compute_path
         self.signature = signature
-        self._stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
+        self._stacker = Stacker(
+            deployment.name, signature, deployment.batching, session.infer, adaptive=session.runs_in_caller
+        )
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:
