@@ -135,7 +135,8 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
         ("deployments: {x: }", "x: expected a mapping, got null"),
         (
             f"deployments: {{X_: {{{PIPELINE}}}}}",
-            'X_: expected a name of letters, digits, dots, dashes and underscores, got "X_"',
+            "X_: expected a name of letters, digits, dots, dashes and underscores, a letter or digit at both ends, "
+            'got "X_"',
         ),
         (f"deployments: {{7: {{{PIPELINE}}}}}", 'line 1: expected a text as key (in quotes if need be), got "7"'),
         (
