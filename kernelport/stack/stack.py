@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from kernelport.client import channel_options
 from kernelport.connections import connect, parameters, problem, shown
 from kernelport.leases import end_leases
-from kernelport.registry import forget, holds_revision, is_live
+from kernelport.registry import forget, holds_revision, is_live, workers_now
 from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
@@ -230,6 +230,19 @@ class Stack:
     def workers(self) -> dict[str, str]:
         """The deployments of the worker processes, by their names."""
         return dict(self._workers)
+
+    def revisions(self) -> dict[str, str]:
+        """Of its deployment, what each worker process serves that does, by name; none while Redis is out of reach."""
+        try:
+            records = {record.worker.id: record for record in workers_now(self._redis)}
+        except RedisError:
+            return {}
+        return {
+            name: served.revision
+            for name, worker_id in self._worker_ids.items()
+            if worker_id in records
+            for served in records[worker_id].deployments
+        }
 
     def add_worker(self, deployment: str, roll: bool) -> str:
         """Starts one more worker; returns its name.
