@@ -65,7 +65,7 @@ class Status:
     Attributes:
         state: `starting`, `serving`, `restarting`, `failed` for a worker that never got to work, or `failing` for a
             Redis that cannot be reached or refuses writes.
-        reason: how the process ended last, or what Redis says; empty while it serves, or has never ended.
+        reason: how the process ended last, or what Redis says; empty when it has served since, or has never ended.
     """
 
     name: str
@@ -112,6 +112,8 @@ class Stack:
         self._workers: dict[str, str] = {}  # their deployments, by the names of the processes
         self._worker_ids: dict[str, str] = {}
         self._workers_started = 0
+        # After how many restarts processes have been seen serving: how they ended before is over.
+        self._served_after: dict[str, int] = {}
         for name in deployments:
             self._name_worker(name)
         self.children: dict[str, Child] = {}
@@ -262,6 +264,7 @@ class Stack:
             self.children[name].join(WORKER_STOP_S)
             self._forget(name)
             del self.children[name], self._workers[name], self._worker_ids[name]
+            self._served_after.pop(name, None)
 
     def read_again(self) -> None:
         """Has the front door read its deployments file again."""
@@ -458,6 +461,7 @@ class Stack:
         return ours and _is_serving(health, self._workers.get(name, ""))
 
     def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
+        starts = child.restarts  # before it is asked: it may end meanwhile
         if child.has_failed:
             state = "failed"
         elif child.pid is None:
@@ -468,7 +472,10 @@ class Stack:
             state = "serving" if self._flower_answers() else "starting"
         else:
             state = "serving" if self._serves(child.name, health) else "starting"
-        return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
+        if state == "serving":
+            self._served_after[child.name] = starts
+        is_new = child.has_failed or child.restarts > self._served_after.get(child.name, 0)
+        return Status(child.name, state, child.pid, child.restarts, child.reason if is_new else "")
 
     def _status_of_redis(self, child: Child | None) -> Status:
         """The state of a Redis that runs, here as a child or elsewhere."""
