@@ -107,7 +107,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.AddItemsResponse(job=await self._job(job_id))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
-        return pb.GetJobResponse(job=await self._job(request.job_id))
+        return pb.GetJobResponse(job=await self._waiting.told(await self._job(request.job_id)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         most = _size(request.page_size, DEFAULT_JOBS, MAX_JOBS)
@@ -220,7 +220,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 yield pb.GetManifestResponse(chunk=chunk)
 
     async def _job(self, job_id: str) -> pb.Job:
-        return await self._waiting.told((await self._store.get(job_id)).job())
+        return (await self._store.get(job_id)).job()
 
     async def _is_deleted(self, job_id: str) -> bool:
         record = await self._store.find(job_id)

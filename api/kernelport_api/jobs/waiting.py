@@ -1,11 +1,11 @@
 """Why nothing runs of a job that could."""
 
+import contextlib
 from collections.abc import Container
 
 from redis.exceptions import RedisError
 
 from kernelport.v1 import job_pb2 as pb
-from kernelport_api.outages import unreachable
 from kernelport_api.workers import WorkerView
 
 
@@ -21,17 +21,11 @@ class Waiting:
         self._workers = workers
 
     async def told(self, job: pb.Job) -> pb.Job:
-        """The job, with the reason why it waits if there is one.
-
-        Raises:
-            UnavailableError: when Redis cannot be reached.
-        """
+        """The job, with the reason why it waits if there is one, and workers can be looked for."""
         may_run = job.state in (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING) and not job.reason
         if may_run and job.progress.waiting + job.progress.running:
-            try:
+            with contextlib.suppress(RedisError):
                 job.reason = await self._reason(job.spec.deployment)
-            except RedisError as error:
-                raise unreachable(error) from error
         return job
 
     async def _reason(self, deployment: str) -> str:
