@@ -17,11 +17,9 @@ def _bytes(value: Any) -> Any:
     return parse_size(value) if isinstance(value, str) else value
 
 
-_Name = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"),
-    Expected("a name of letters, digits, dots, dashes and underscores"),
-]
+NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+NAME_EXPECTED = "a name of letters, digits, dots, dashes and underscores, a letter or digit at both ends"
+_Name = Annotated[str, Field(pattern=NAME), Expected(NAME_EXPECTED)]
 _Reference = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"),

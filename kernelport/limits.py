@@ -1,6 +1,8 @@
 """What a caller may send: how much of everything, and the values of inputs where a model's signature narrows them."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,6 +42,8 @@ MAX_PROGRESS_INTERVAL_S = 24 * 3600
 
 # In bytes of UTF-8.
 _LONGEST_CHARACTER = 4
+_SHOWN_CHARACTERS = 40
+_DIGITS = "numbers of at most {} digits"
 _FRACTIONS = frozenset({pb.F32, pb.F16, pb.F64, pb.BF16})
 _NO_NUMBERS = frozenset({pb.BOOL, pb.STRING})
 
@@ -52,32 +56,41 @@ class Limits:
         minimum: of every element; -inf for none.
         maximum: of every element; inf for none.
         max_characters: of the UTF-8 text that a U8 tensor holds; 0 for no limit.
-        in_words: what is expected, such as `0.5 to 2.0` or `at most 100,000 characters`.
+        max_digits: of a number in that text; 0 for no limit.
+        long_number: one with more digits; None for no limit.
+        choices: what that text may be; empty for anything.
+        in_words: what is expected of elements, such as `0.5 to 2.0`.
     """
 
     minimum: float
     maximum: float
     max_characters: int
+    max_digits: int
+    long_number: re.Pattern[str] | None
+    choices: tuple[str, ...]
     in_words: str
 
     @classmethod
     def of(cls, spec: TensorSpec) -> Self | None:
         """The limits that a spec declares; None when it declares none."""
-        if not (spec.HasField("minimum") or spec.HasField("maximum") or spec.max_characters):
+        numeric = spec.HasField("minimum") or spec.HasField("maximum")
+        if not (numeric or spec.max_characters or spec.max_digits or spec.choices):
             return None
-        minimum = spec.minimum if spec.HasField("minimum") else -math.inf
-        maximum = spec.maximum if spec.HasField("maximum") else math.inf
-        return cls(minimum, maximum, spec.max_characters, _in_words(spec))
+        return cls(
+            minimum=spec.minimum if spec.HasField("minimum") else -math.inf,
+            maximum=spec.maximum if spec.HasField("maximum") else math.inf,
+            max_characters=spec.max_characters,
+            max_digits=spec.max_digits,
+            long_number=re.compile(rf"\d{{{spec.max_digits + 1},}}") if spec.max_digits else None,
+            choices=tuple(spec.choices),
+            in_words=_range_in_words(spec),
+        )
 
     def finding(self, tensor: pb.Tensor) -> str | None:
         """What is wrong with the values of a tensor of the declared dtype; None when they are within the limits."""
-        if self.max_characters and len(tensor.data) > _LONGEST_CHARACTER * self.max_characters:
-            return f"expected {self.in_words}, got {len(tensor.data):,} bytes"
-        if self.max_characters and len(tensor.data) > self.max_characters:
-            characters = len(tensor.data.decode(errors="replace"))
-            if characters > self.max_characters:
-                return f"expected {self.in_words}, got {characters:,}"
-        if (self.minimum, self.maximum) == (-math.inf, math.inf) or not tensor.data or tensor.dtype in _NO_NUMBERS:
+        if self.max_characters or self.long_number or self.choices:
+            return self._finding_in_text(tensor.data)
+        if not tensor.data or tensor.dtype in _NO_NUMBERS:
             return None
         array = to_array(tensor).ravel()
         extremes = (array[0],) if array.size == 1 else (array.min(), array.max())
@@ -87,6 +100,18 @@ class Limits:
                 return f"expected {self.in_words}, got {written}"
         return None
 
+    def _finding_in_text(self, data: bytes) -> str | None:
+        if self.max_characters and len(data) > _LONGEST_CHARACTER * self.max_characters:
+            return f"expected at most {self.max_characters:,} characters, got {len(data):,} bytes"
+        text = data.decode(errors="replace")
+        if self.max_characters and len(text) > self.max_characters:
+            return f"expected at most {self.max_characters:,} characters, got {len(text):,}"
+        if self.choices and text not in self.choices:
+            return f"expected {_either(self.choices)}, got {text[:_SHOWN_CHARACTERS]!r}"
+        if self.long_number and (number := self.long_number.search(text)):
+            return f"expected {_DIGITS.format(self.max_digits)}, got one of {len(number[0]):,}"
+        return None
+
 
 def about(spec: TensorSpec) -> str:
     """The limits and the description of a tensor in one line; empty when it has neither."""
@@ -94,17 +119,29 @@ def about(spec: TensorSpec) -> str:
 
 
 def _in_words(spec: TensorSpec) -> str:
-    words = []
-    match spec.HasField("minimum"), spec.HasField("maximum"):
-        case True, True:
-            words.append(f"{_shown(spec, spec.minimum)} to {_shown(spec, spec.maximum)}")
-        case True, False:
-            words.append(f"at least {_shown(spec, spec.minimum)}")
-        case False, True:
-            words.append(f"at most {_shown(spec, spec.maximum)}")
+    words = [_range_in_words(spec)]
     if spec.max_characters:
         words.append(f"at most {spec.max_characters:,} characters")
-    return ", ".join(words)
+    if spec.max_digits:
+        words.append(_DIGITS.format(spec.max_digits))
+    return ", ".join(filter(None, [*words, _either(spec.choices)]))
+
+
+def _range_in_words(spec: TensorSpec) -> str:
+    match spec.HasField("minimum"), spec.HasField("maximum"):
+        case True, True:
+            return f"{_shown(spec, spec.minimum)} to {_shown(spec, spec.maximum)}"
+        case True, False:
+            return f"at least {_shown(spec, spec.minimum)}"
+        case False, True:
+            return f"at most {_shown(spec, spec.maximum)}"
+        case _:
+            return ""
+
+
+def _either(choices: Sequence[str]) -> str:
+    *others, last = choices or ("",)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _shown(spec: TensorSpec, value: float) -> str:

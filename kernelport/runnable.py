@@ -1,4 +1,4 @@
-"""Which deployments could run on this machine, and why the others could not.
+"""Which deployments could run on this machine, why the others could not, and which revisions their files make.
 
 The worker package knows; it is asked through a process of its own, since nothing here imports it.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,15 +32,17 @@ def problems_by_deployment(settings: Settings, names: Iterable[str] | None = Non
     Raises:
         StackError: when the worker package cannot be asked.
     """
-    waiting = sorted(load_deployments(settings.deployments_file) if names is None else set(names))
-    problems: dict[str, str | None] = {}
-    while waiting:
-        told, end = _checked(settings, waiting)
-        problems |= told
-        waiting = waiting[len(told) :]
-        if waiting:
-            problems[waiting.pop(0)] = f"importing its code {end}"
-    return problems
+    wanted = load_deployments(settings.deployments_file) if names is None else names
+    return _told(settings, wanted, [], lambda end: f"importing its code {end}")
+
+
+def revisions_by_deployment(settings: Settings, names: Iterable[str]) -> dict[str, str | None]:
+    """For each of these deployments, the revision that a worker would serve now; None when that cannot be told.
+
+    Raises:
+        StackError: when the worker package cannot be asked.
+    """
+    return _told(settings, names, ["--revisions"], lambda end: None)
 
 
 def rows_of_model(model: Path) -> dict[str, Any]:
@@ -61,13 +63,32 @@ def rows_of_model(model: Path) -> dict[str, Any]:
     return found
 
 
-def _checked(settings: Settings, names: Sequence[str]) -> tuple[dict[str, str | None], str]:
+def _told(
+    settings: Settings, names: Iterable[str], options: Sequence[str], of_end: Callable[[str], str | None]
+) -> dict[str, str | None]:
+    """What the worker package tells of each deployment.
+
+    Args:
+        of_end: what is to be said of one whose code ends the process, or hangs there, from how it does.
+    """
+    waiting = sorted(set(names))
+    found: dict[str, str | None] = {}
+    while waiting:
+        told, end = _checked(settings, [*options, *waiting])
+        found |= told
+        waiting = waiting[len(told) :]
+        if waiting:
+            found[waiting.pop(0)] = of_end(end)
+    return found
+
+
+def _checked(settings: Settings, arguments: Sequence[str]) -> tuple[dict[str, str | None], str]:
     """What a process of the worker package tells of deployments, in turn, until it ends; and how it ends.
 
     Raises:
         StackError: it tells nothing.
     """
-    command = module_command("kernelport_workers.check", *names)
+    command = module_command("kernelport_workers.check", *arguments)
     environment = {**os.environ, **settings.to_environment()}
     # Files: whatever the code starts may hold a pipe open for ever.
     with (
@@ -79,7 +100,7 @@ def _checked(settings: Settings, names: Sequence[str]) -> tuple[dict[str, str | 
         lines = _content(told).splitlines()
         if not lines:
             raise _cannot_ask(_content(errors).decode(errors="replace"))
-    return {name: problem for line in lines for name, problem in json.loads(line).items()}, end
+    return {name: value for line in lines for name, value in json.loads(line).items()}, end
 
 
 def _end_of(process: subprocess.Popen[bytes], told: IO[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -24,6 +25,8 @@ except ImportError:  # a PyYAML without libyaml, whose parser takes a fraction o
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 _LONGEST_VALUE = 80
+# Numbers such as 1e10, which YAML 1.1 takes for texts, and YAML 1.2 does not.
+_EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+\Z")
 
 
 class ConfigError(Exception):
@@ -96,6 +99,11 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError([f"{path}: {error}"]) from error
 
 
+def as_yaml(data: Any) -> str:
+    """What `read_yaml` reads as this data."""
+    return yaml.dump(data, Dumper=_StrictDumper, sort_keys=False)
+
+
 def validate(model: type[Model], data: Any, file: str, *, root: str | None = None) -> Model:
     """The model that a file's data describes.
 
@@ -136,6 +144,14 @@ class _StrictLoader(_SafeLoader):
                 raise _key_error(key, "duplicate key")
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+
+class _StrictDumper(yaml.SafeDumper):
+    """Quotes the texts that `_StrictLoader` would take for numbers."""
+
+
+for _class in (_StrictLoader, _StrictDumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
 
 
 def _place(location: tuple[int | str, ...], data: Any) -> tuple[list[str], Any]:

@@ -28,6 +28,8 @@ def tensor_spec(
     minimum: float | None = None,
     maximum: float | None = None,
     max_characters: int = 0,
+    max_digits: int = 0,
+    choices: Sequence[str] = (),
 ) -> TensorSpec:
     """Describes one tensor.
 
@@ -39,6 +41,8 @@ def tensor_spec(
         minimum: the least value that an element of an input may have.
         maximum: the greatest.
         max_characters: of the UTF-8 text that a U8 input holds; 0 for no limit.
+        max_digits: of a number in that text; 0 for no limit.
+        choices: what that text may be; empty for anything.
     """
     dimensions = [
         deployment_pb2.Dimension(size=size) if isinstance(size, int) else deployment_pb2.Dimension(size=-1, symbol=size)
@@ -57,6 +61,8 @@ def tensor_spec(
         minimum=minimum,
         maximum=maximum,
         max_characters=max_characters,
+        max_digits=max_digits,
+        choices=choices,
     )
 
 

@@ -20,8 +20,10 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
+from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.metrics import labelled
 from kernelport.scripts import Claim
+from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.admission import Admission
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
+# A text is refused beforehand when it would take so many times as long as it may.
+CERTAIN_FACTOR = 2
 
 
 class Inference:
@@ -106,13 +110,15 @@ class Inference:
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
     ) -> bytes:
         """Runs one request whose deployment is known; `body` is the request as it came in."""
+        limit_s = deployment.timeouts.request_s
         self._admission.enter(deployment.name, deployment.limits, len(body))
         try:
             model = await self._fitting(deployment, request, body)
+            if remaining_s is None or remaining_s > limit_s:  # else it is for the caller to know
+                self._check_time(deployment, request)
         except BaseException:
             self._admission.turn_away(deployment.name, len(body))
             raise
-        limit_s = deployment.timeouts.request_s
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
         share = model.stacking.share(request.inputs) if model and model.stacking else ANY
         try:
@@ -127,11 +133,23 @@ class Inference:
         except DeadlineExceededError as error:
             if remaining_s is not None and remaining_s <= limit_s:
                 raise
-            place = f"timeouts.request_s of {deployment.name} in {deployment.file}"
-            advice = "raise it, or make a job (`kernelport jobs submit`), which has no such limit"
-            raise DeadlineExceededError(f"{error.message}; the limit of {limit_s:g} s is {place}: {advice}") from error
+            raise DeadlineExceededError(f"{error.message}; {_limit(deployment)}") from error
         finally:
             self._admission.leave(deployment.name, len(body))
+
+    def _check_time(self, deployment: Deployment, request: pb.InferRequest) -> None:
+        """Refuses a text that takes longer than the deployment allows, as far as that is certain.
+
+        Raises:
+            DeadlineExceededError: when it would take CERTAIN_FACTOR times as long as the limit, or longer, though no
+                letter took longer than the fastest ever did.
+        """
+        pace = self._workers.seconds_a_letter(deployment.name)
+        if not pace or any(tensor.dtype != pb.U8 for tensor in request.inputs):  # numbers may change the pace
+            return
+        takes_s = pace * sum(letters(tensor.data) for tensor in request.inputs if tensor.name == TEXT_INPUT)
+        if takes_s > CERTAIN_FACTOR * deployment.timeouts.request_s:
+            raise DeadlineExceededError(f"text: it would take about {takes_s:.0f} s; {_limit(deployment)}")
 
     async def _fitting(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Model | None:
         """The model that takes the request; None when no worker has ever said what it takes."""
@@ -154,6 +172,14 @@ class Inference:
         except RedisError as error:
             raise unreachable(error) from error
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
+
+
+def _limit(deployment: Deployment) -> str:
+    """The time limit of a deployment, where it is, and what can be done about it."""
+    return (
+        f"the limit of {deployment.timeouts.request_s:g} s is timeouts.request_s of {deployment.name} in "
+        f"{deployment.file}: raise it, or make a job (`kernelport jobs submit`), which has no such limit"
+    )
 
 
 def _unknown(model: str, deployments: DeploymentTable) -> Exception:

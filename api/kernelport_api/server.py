@@ -50,6 +50,7 @@ from kernelport_api.jobs.housekeeping import keep_feeding
 from kernelport_api.jobs.service import Jobs
 from kernelport_api.jobs.store import JobStore
 from kernelport_api.jobs.submission import Submission
+from kernelport_api.jobs.waiting import Waiting
 from kernelport_api.line import Line
 from kernelport_api.losses import Losses
 from kernelport_api.methods import Methods
@@ -116,7 +117,8 @@ async def serve(settings: Settings) -> None:
     leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings.abandoned_s)
     submission = Submission(deployments, store, workers, settings, artifacts, storage)
     stop = asyncio.Event()
-    jobs = Jobs(deployments, store, submission, artifacts, durability, sweeper.kick, stop)
+    waiting = Waiting(deployments, workers)
+    jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
     own_methods: Any = Methods(server)  # asking for its health is never one call too many

@@ -54,6 +54,7 @@ class WorkerView:
         self._records: list[WorkerRecord] = []
         self._sure_at = 0.0
         self._workers: dict[str, list[Worker]] = {}
+        self._paces: dict[str, list[float]] = {}
         self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
         self._of_0_1_0: set[str] = set()
@@ -67,6 +68,11 @@ class WorkerView:
     def counts(self) -> dict[str, int]:
         """How many live workers each deployment has, of those that have any, as of the last refresh."""
         return {name: len(workers) for name, workers in self._workers.items()}
+
+    def seconds_a_letter(self, deployment: str) -> float:
+        """The least that a letter has taken any of a voice's live workers: seconds of compute; 0 while one of them has
+        not measured it."""
+        return min(self._paces.get(deployment, [0.0]))
 
     def all_share(self, deployment: str, folder_id: str) -> bool:
         """Whether every live worker of the deployment sees the shared folder of this id."""
@@ -145,6 +151,7 @@ class WorkerView:
 
     def _take(self, records: list[WorkerRecord]) -> None:
         workers: dict[str, list[Worker]] = {}
+        paces: dict[str, list[float]] = {}
         shared_folders: dict[str, set[str]] = {}
         signatures: dict[str, Signature] = {}
         of_0_1_0: set[str] = set()
@@ -157,12 +164,13 @@ class WorkerView:
                 worker.MergeFrom(record.worker)
                 workers.setdefault(served.name, []).append(worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)
+                paces.setdefault(served.name, []).append(served.seconds_a_letter)
                 signatures[served.name] = served.signature
                 if not served.revision:
                     of_0_1_0.add(served.name)
         for name, signature in signatures.items():
             self._know(name, signature)
-        self._workers, self._shared_folders, self._of_0_1_0 = workers, shared_folders, of_0_1_0
+        self._workers, self._paces, self._shared_folders, self._of_0_1_0 = workers, paces, shared_folders, of_0_1_0
 
     def _know(self, deployment: str, signature: Signature) -> None:
         known = self._models.get(deployment)

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from kernelport.cli.flower import flower
 from kernelport.cli.health import health
 from kernelport.cli.infer import infer
 from kernelport.cli.jobs import jobs
+from kernelport.cli.jobs.watch import INTERRUPTED
 from kernelport.cli.model_fetch import model_fetch
 from kernelport.cli.say import say
 from kernelport.cli.serve import serve
@@ -37,7 +39,18 @@ MISTAKES = (InvalidArgumentError, NotFoundError, ItemFileError, ModelFileError, 
 HINDRANCES = (KernelPortError, StackError, RedisNotFoundError, FlowerNotFoundError, OSError)
 
 
-@click.group(context_settings=options.CONTEXT)
+class _Commands(click.Group):
+    """Commands that a Ctrl-C ends with 130, as shells expect; click by itself ends them with 1, like a failure."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)  # behind what the terminal shows of the key
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings=options.CONTEXT)
 @click.version_option(package_name="kernelport")
 def cli() -> None:
     """Self-hosted, queue-driven inference and batch synthesis.

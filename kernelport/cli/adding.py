@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from kernelport.cli import options
+from kernelport.deployments import NAME, NAME_EXPECTED
 from kernelport.manifests import load_manifest
 from kernelport.runnable import rows_of_model
 from kernelport.stack import own_file
@@ -19,9 +20,17 @@ _MANIFESTS = (".yaml", ".yml")
 
 
 def name_of(file: Path, name: str | None) -> str:
-    """What the deployment of a model or manifest is called: what was asked for, the manifest's id or the model's stem;
-    or the closest that a deployment may be called."""
-    text = name or (load_manifest(file).id if file.suffix in _MANIFESTS else file.stem)
+    """What the deployment of a model or manifest is called: what was asked for; else the manifest's id or the model's
+    stem, or the closest to it that a deployment may be called.
+
+    Raises:
+        click.UsageError: when no deployment may be called what was asked for.
+    """
+    if name:
+        if re.fullmatch(NAME, name) is None:
+            raise click.UsageError(f"expected {NAME_EXPECTED}, got {name!r}")
+        return name
+    text = load_manifest(file).id if file.suffix in _MANIFESTS else file.stem
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-") or "model"
 
 

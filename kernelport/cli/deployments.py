@@ -122,8 +122,8 @@ def add(model: str, state_dir: Path) -> None:
     file = Path(path)
     if not file.is_file():
         raise click.BadParameter(f"expected an ONNX file or a manifest, or NAME= and one, got {model!r}")
-    running, name = _running(state_dir), name_of(file, name)
-    add_to(running, state_dir, name, entry_of(file, name, state_dir))
+    name = name_of(file, name)
+    add_to(_running(state_dir), state_dir, name, entry_of(file, name, state_dir))
 
 
 @deployments.command()

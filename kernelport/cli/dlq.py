@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernelport.cli import options
+from kernelport.cli.each import of_each
 from kernelport.client import Client
-from kernelport.errors import KernelPortError
+from kernelport.errors import NotFoundError
 from kernelport.tensors import dtype_name
 from kernelport.v1.inference_pb2 import InferRequest
 
@@ -69,15 +70,14 @@ def show(deployment: str, letter_id: str, out: Path | None, target: str) -> None
 def replay(deployment: str, letter_ids: tuple[str, ...], everything: bool, target: str) -> None:
     """Run dead letters of DEPLOYMENT again, one after the other; those that succeed are removed."""
     with Client(target) as client:
-        failed = 0
-        for letter_id in _chosen(client, deployment, letter_ids, everything):
-            try:
-                client.replay_dead_letter(deployment, letter_id)
-                click.echo(f"{letter_id}: succeeded")
-            except KernelPortError as error:
-                failed += 1
-                click.echo(f"{letter_id}: {error}", err=True)
-    if failed:
+
+        def replay_one(letter_id: str) -> None:
+            client.replay_dead_letter(deployment, letter_id)
+            click.echo(f"{letter_id}: succeeded")
+
+        chosen = _chosen(client, deployment, letter_ids, everything)
+        done = of_each(chosen, replay_one)
+    if len(done) < len(chosen):
         sys.exit(1)
 
 
@@ -89,9 +89,16 @@ def replay(deployment: str, letter_ids: tuple[str, ...], everything: bool, targe
 def purge(deployment: str, letter_ids: tuple[str, ...], everything: bool, target: str) -> None:
     """Throw dead letters of DEPLOYMENT away."""
     with Client(target) as client:
+
+        def purge_one(letter_id: str) -> None:
+            if not client.purge_dead_letter(deployment, letter_id):
+                raise NotFoundError(f"{deployment} has no such dead letter")
+
         chosen = _chosen(client, deployment, letter_ids, everything)
-        removed = sum(client.purge_dead_letter(deployment, letter_id) for letter_id in chosen)
-    click.echo(f"{removed} removed")
+        removed = of_each(chosen, purge_one)
+    click.echo(f"{len(removed)} removed")
+    if len(removed) < len(chosen):
+        sys.exit(1)
 
 
 def _chosen(client: Client, deployment: str, letter_ids: tuple[str, ...], everything: bool) -> list[str]:

@@ -1,8 +1,9 @@
 """`kernelport say`: text in, audio files out."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport.audio import FORMATS, write_audio
 from kernelport.cli import options
 from kernelport.client import Client, Speech
-from kernelport.errors import KernelPortError, NotFoundError
+from kernelport.errors import KernelPortError, NotFoundError, UnavailableError
 from kernelport.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
 from kernelport.item_files.lines import read_lines
 from kernelport.item_files.opening import STDIN, open_utf8
+from kernelport.item_files.values import text_tensor
 from kernelport.job_client import folders
+from kernelport.signature import Declared, Signature
 from kernelport.speaking import join, speak
 
 
@@ -71,34 +74,28 @@ def say(
     as -o, or with --split, every line, paragraph or sentence becomes a numbered file.
     """
     path, is_folder = _place(out, split, ending)
-    lines = list(_lines(texts, file))
-    passages = _passages(lines, str(file or "TEXTS"), split, skip_bad)
+    lines, source = list(_lines(texts, file)), str(file or "TEXTS")
+    passages = _good(read_passages(lines, split), source, skip_bad)
     if split is None and (is_folder or not texts):
         options.note(chosen(lines))
     _check_place(path, is_folder, overwrite, append)
     spoken: dict[int, Speech] = {}
     first = _next_number(path) if append else 1
-    seconds, console = 0.0, Console(stderr=True)
-    columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Client(target, timeout_s=timeout) as client, Progress(*columns, console=console) as progress:
-        inputs = _inputs(client, deployment, assignments)
-        bar = progress.add_task("", total=len(passages))
-        done = 0
-        for index, speech in speak(client, deployment, [passage.text for passage in passages], inputs, parallel):
-            if isinstance(speech, NotFoundError):
-                raise speech  # no other line fares better
-            if isinstance(speech, KernelPortError):
-                progress.print(f"line {passages[index].line}: {speech}", markup=False, soft_wrap=True)
-                continue
-            for warning in speech.warnings:
-                progress.print(f"line {passages[index].line}: {warning}", markup=False, soft_wrap=True)
-            progress.update(bar, completed=(done := done + 1))
-            seconds += speech.seconds
-            if is_folder:
-                path.mkdir(parents=True, exist_ok=True)
-                write_audio(path / f"{first + index:0{_width(passages)}}.{ending}", speech)
-            else:
-                spoken[index] = speech
+    seconds, done = 0.0, 0
+    with Client(target, timeout_s=timeout) as client:
+        signature = client.deployment(deployment).signature
+        inputs = _inputs(signature, deployment, assignments)
+        passages = _good(_checked(passages, signature), source, skip_bad)
+        patience_s = timeout or client.jobs.patience_s
+        with contextlib.closing(_speak(client, deployment, passages, inputs, parallel, patience_s)) as coming:
+            for index, speech in coming:
+                done += 1
+                seconds += speech.seconds
+                if is_folder:
+                    path.mkdir(parents=True, exist_ok=True)
+                    write_audio(path / f"{first + index:0{_width(passages)}}.{ending}", speech)
+                else:
+                    spoken[index] = speech
     if not is_folder and done == len(passages):
         whole = join([(passage, spoken[index]) for index, passage in enumerate(passages)])
         seconds = whole.seconds
@@ -110,11 +107,45 @@ def say(
         sys.exit(1)
 
 
-def _inputs(client: Client, deployment: str, assignments: tuple[str, ...]) -> dict[str, Any]:
+def _speak(
+    client: Client,
+    deployment: str,
+    passages: Sequence[Passage],
+    inputs: Mapping[str, Any],
+    parallel: int,
+    patience_s: float,
+) -> Generator[tuple[int, Speech]]:
+    """Yields the speech of passages, with their indices, as it comes; shows how many there are, and why others fail.
+
+    Raises:
+        KernelPortError: when no other passage would fare better than one that failed.
+    """
+    columns = (TextColumn("speaking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    texts, in_the_way = [passage.text for passage in passages], ""
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=len(passages))
+
+        def on_retry(error: KernelPortError) -> None:
+            nonlocal in_the_way
+            if in_the_way != error.message:
+                in_the_way = error.message
+                progress.print(f"trying again: {in_the_way}", markup=False, soft_wrap=True)
+
+        with contextlib.closing(speak(client, deployment, texts, inputs, parallel, patience_s, on_retry)) as coming:
+            for index, speech in coming:
+                if isinstance(speech, (NotFoundError, UnavailableError)):
+                    raise speech
+                told = [speech] if isinstance(speech, KernelPortError) else speech.warnings
+                for finding in told:
+                    progress.print(f"line {passages[index].line}: {finding}", markup=False, soft_wrap=True)
+                if not isinstance(speech, KernelPortError):
+                    in_the_way = ""
+                    progress.advance(bar)
+                    yield index, speech
+
+
+def _inputs(signature: Signature, deployment: str, assignments: tuple[str, ...]) -> dict[str, Any]:
     """The inputs beside the text."""
-    if not assignments:
-        return {}
-    signature = client.deployment(deployment).signature
     known = [spec.name for spec in signature.inputs if spec.name != "text"]
     for name, _ in map(options.parse_assignment, assignments):
         if name not in known:
@@ -123,8 +154,22 @@ def _inputs(client: Client, deployment: str, assignments: tuple[str, ...]) -> di
     return options.read_assignments(assignments, signature)
 
 
-def _passages(lines: Sequence[Line | Problem], source: str, split: Split | None, skip_bad: bool) -> list[Passage]:
-    found = read_passages(lines, split)
+def _checked(passages: Sequence[Passage], signature: Signature) -> Iterator[Passage | Problem]:
+    """The passages, or what is wrong with those that the deployment is known to refuse."""
+    specs = [spec for spec in signature.inputs if spec.name == "text"]
+    declared = Declared(specs)
+    for passage in passages:
+        finding = next(declared.violations([text_tensor("text", passage.text)]), None) if specs else None
+        yield passage if finding is None else Problem(passage.line, "", finding.description)
+
+
+def _good(found: Iterable[Passage | Problem], source: str, skip_bad: bool) -> list[Passage]:
+    """The passages that can be spoken; what is wrong with others is told.
+
+    Raises:
+        click.UsageError: when there are others and they are not to be left out, or nothing else.
+    """
+    found = list(found)
     problems = [each for each in found if isinstance(each, Problem)]
     for problem in problems:
         click.echo(f"{source}:{problem}", err=True)

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import yaml
 
 from kernelport.cli import options
 from kernelport.cli.adding import add_to, entry_of, name_of
 from kernelport.cli.running import run_until_stopped
 from kernelport.deployments import load_deployments
+from kernelport.schema import as_yaml
 from kernelport.settings import Settings
 from kernelport.stack import Stack
 from kernelport.stack.reloading import Reloader
@@ -76,7 +76,7 @@ def serve(
         return
     table_file = private_folder(state_dir.absolute() / "served") / name / "deployments.yaml"
     table_file.parent.mkdir(exist_ok=True)
-    table_file.write_text(yaml.safe_dump({"deployments": {name: entry}}))
+    table_file.write_text(as_yaml({"deployments": {name: entry}}))
     settings = replace(
         Settings.from_environment(), listen=listen, deployments_file=table_file, custom_ops=custom_ops, roll=roll
     )

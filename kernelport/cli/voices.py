@@ -1,5 +1,6 @@
 """`kernelport voices`: recordings that requests name instead of carrying them."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernelport.cli import options
+from kernelport.cli.each import of_each
 from kernelport.client import Client
 from kernelport.v1.voice_pb2 import Voice
 from kernelport.voices import VoiceNotFoundError
@@ -73,10 +75,15 @@ def show(name: str, target: str) -> None:
 def delete(names: tuple[str, ...], target: str) -> None:
     """Delete voices and their recordings."""
     with Client(target) as client:
-        missing = [name for name in names if not client.delete_voice(name)]
-    if missing:
-        raise VoiceNotFoundError(", ".join(missing))
-    click.echo(f"{len(names)} deleted")
+
+        def delete_one(name: str) -> None:
+            if not client.delete_voice(name):
+                raise VoiceNotFoundError(name)
+
+        deleted = of_each(names, delete_one)
+    click.echo(f"{len(deleted)} deleted")
+    if len(deleted) < len(names):
+        sys.exit(1)
 
 
 def _since(voice: Voice) -> str:

@@ -12,7 +12,7 @@ Split = Literal["line", "paragraph", "sentence"]
 SPLITS: tuple[Split, ...] = ("line", "paragraph", "sentence")
 NOTHING_TO_SAY = "expected text with something to say, such as a word or a number"
 
-_SCENE_BREAK = re.compile(r"(?:[*\-_~#=+•·—–]\s*){3,}|[#⁂]")
+_SCENE_BREAK = re.compile(r"(?:[*\-_~#=+•·—–.]\s*){3,}|(?:…\s*)+|[#⁂]")
 _ENDS_SENTENCE = re.compile(r"[.!?…:;]['\"’”»)\]*_]*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])['\"’”»)\]]*\s+(?=['\"‘“«(\[]*[^\W_a-z])")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Capt|Col|Gen|Lt|Rev|Hon|No|Vol|vs|etc|[A-Z]))\.$")
@@ -40,7 +40,7 @@ class Passage(NamedTuple):
 
 
 def passages(lines: Iterable[Line | Problem], split: Split, *, wrapped: bool) -> Iterator[Passage | Problem]:
-    """The passages of a text, or what is wrong with one. Blank lines and scene breaks (`* * *`, `---`) are none.
+    """The passages of a text, or what is wrong with one. Blank lines and scene breaks (`* * *`, `---`, `...`) are none.
 
     Args:
         split: what a passage is.

@@ -4,8 +4,7 @@ has what was added since."""
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kernelport.schema import as_yaml, read_yaml
 from kernelport.stack.state_folder import private_folder, write_private
 
 
@@ -50,14 +49,14 @@ def write_manifest(state_dir: Path, name: str, model: Path, backend: str) -> Pat
         "backend": backend,
         "files": {"model": model.name},
     }
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(as_yaml(content))
     return path
 
 
 def _read(state_dir: Path) -> dict[str, Any]:
-    file: dict[str, Any] = yaml.safe_load(own_file(state_dir).read_text(encoding="utf-8"))
+    file: dict[str, Any] = read_yaml(own_file(state_dir))
     return file
 
 
 def _write(state_dir: Path, file: dict[str, Any]) -> None:
-    write_private(own_file(state_dir), yaml.safe_dump(file, sort_keys=False))
+    write_private(own_file(state_dir), as_yaml(file))

@@ -6,7 +6,7 @@ It is asked by a file in the state folder, and writes into another what came of 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from kernelport.connections import connect
 from kernelport.deployments import DeploymentTable, load_deployments
 from kernelport.errors import KernelPortError, NotFoundError
 from kernelport.queues import queue_name
-from kernelport.runnable import problems_by_deployment
+from kernelport.runnable import problems_by_deployment, revisions_by_deployment
 from kernelport.schema import ConfigError
+from kernelport.settings import Settings
 from kernelport.stack.own_file import own_file
 from kernelport.stack.running_file import Running, find_running
 from kernelport.stack.stack import Stack, StackError
@@ -87,15 +88,29 @@ class Reloader:
         return failed
 
     def _go_by(self, table: DeploymentTable, file: Path, stopped: Callable[[], bool]) -> dict[str, str]:
-        before, self._table = self._table, table
-        problems = problems_by_deployment(replace(self._stack.settings, deployments_file=file))
+        settings = replace(self._stack.settings, deployments_file=file)
+        problems = problems_by_deployment(settings)
         wanted = [name for name in table if name not in self._first or self._is_chosen(name)]
-        failed = {name: why_not for name in wanted if (why_not := problems[name]) and before.get(name) != table[name]}
         runnable = [name for name in wanted if problems[name] is None]
-        return failed | self._change(before, table, runnable, stopped)
+        other_files = self._with_other_files(settings, runnable)
+        before, self._table = self._table, table
+        failed = {name: why_not for name in wanted if (why_not := problems[name]) and before.get(name) != table[name]}
+        return failed | self._change(before, table, runnable, other_files, stopped)
+
+    def _with_other_files(self, settings: Settings, deployments: Collection[str]) -> set[str]:
+        """The workers whose model's files, or code, are others now than those that they have loaded."""
+        loaded = self._stack.revisions()
+        of = {name: each for name, each in self._stack.workers.items() if each in deployments and name in loaded}
+        now = revisions_by_deployment(settings, of.values())
+        return {name for name, deployment in of.items() if now[deployment] not in (None, loaded[name])}
 
     def _change(
-        self, before: DeploymentTable, after: DeploymentTable, runnable: Sequence[str], stopped: Callable[[], bool]
+        self,
+        before: DeploymentTable,
+        after: DeploymentTable,
+        runnable: Sequence[str],
+        other_files: Collection[str],
+        stopped: Callable[[], bool],
     ) -> dict[str, str]:
         """Changes workers so that no request is lost: a new worker serves before the old one finishes what it has and
         goes; and one whose deployment is gone goes once nothing waits for it."""
@@ -106,7 +121,9 @@ class Reloader:
         for deployment in runnable:
             there = [name for name, each in old.items() if each == deployment]
             is_changed = before.get(deployment) != after[deployment]
-            kept = [name for name in there if not (is_changed or stack.children[name].has_failed)]
+            kept = [
+                name for name in there if not (is_changed or name in other_files or stack.children[name].has_failed)
+            ]
             count = self._counts.get(deployment, 1)
             coming[deployment] = [stack.add_worker(deployment, roll=bool(there)) for _ in range(count - len(kept))]
             going[deployment] = [name for name in there if name not in kept[:count]]

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from kernelport.client import channel_options
 from kernelport.connections import connect, parameters, problem, shown
 from kernelport.leases import end_leases
-from kernelport.registry import forget, holds_revision, is_live
+from kernelport.registry import forget, holds_revision, is_live, workers_now
 from kernelport.settings import MAX_PORT, OTHERS_VARIABLES, Settings
 from kernelport.shared_folder import SharedFolder
 from kernelport.stack.flower import FLOWER_COMMAND
@@ -65,7 +65,7 @@ class Status:
     Attributes:
         state: `starting`, `serving`, `restarting`, `failed` for a worker that never got to work, or `failing` for a
             Redis that cannot be reached or refuses writes.
-        reason: how the process ended last, or what Redis says; empty while it serves, or has never ended.
+        reason: how the process ended last, or what Redis says; empty when it has served since, or has never ended.
     """
 
     name: str
@@ -112,6 +112,8 @@ class Stack:
         self._workers: dict[str, str] = {}  # their deployments, by the names of the processes
         self._worker_ids: dict[str, str] = {}
         self._workers_started = 0
+        # After how many restarts processes have been seen serving: how they ended before is over.
+        self._served_after: dict[str, int] = {}
         for name in deployments:
             self._name_worker(name)
         self.children: dict[str, Child] = {}
@@ -231,6 +233,19 @@ class Stack:
         """The deployments of the worker processes, by their names."""
         return dict(self._workers)
 
+    def revisions(self) -> dict[str, str]:
+        """Of its deployment, what each worker process serves that does, by name; none while Redis is out of reach."""
+        try:
+            records = {record.worker.id: record for record in workers_now(self._redis)}
+        except RedisError:
+            return {}
+        return {
+            name: served.revision
+            for name, worker_id in self._worker_ids.items()
+            if worker_id in records
+            for served in records[worker_id].deployments
+        }
+
     def add_worker(self, deployment: str, roll: bool) -> str:
         """Starts one more worker; returns its name.
 
@@ -249,6 +264,7 @@ class Stack:
             self.children[name].join(WORKER_STOP_S)
             self._forget(name)
             del self.children[name], self._workers[name], self._worker_ids[name]
+            self._served_after.pop(name, None)
 
     def read_again(self) -> None:
         """Has the front door read its deployments file again."""
@@ -445,6 +461,7 @@ class Stack:
         return ours and _is_serving(health, self._workers.get(name, ""))
 
     def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
+        starts = child.restarts  # before it is asked: it may end meanwhile
         if child.has_failed:
             state = "failed"
         elif child.pid is None:
@@ -455,7 +472,10 @@ class Stack:
             state = "serving" if self._flower_answers() else "starting"
         else:
             state = "serving" if self._serves(child.name, health) else "starting"
-        return Status(child.name, state, child.pid, child.restarts, child.reason if state != "serving" else "")
+        if state == "serving":
+            self._served_after[child.name] = starts
+        is_new = child.has_failed or child.restarts > self._served_after.get(child.name, 0)
+        return Status(child.name, state, child.pid, child.restarts, child.reason if is_new else "")
 
     def _status_of_redis(self, child: Child | None) -> Status:
         """The state of a Redis that runs, here as a child or elsewhere."""

@@ -5,6 +5,7 @@ import re
 
 from kernelport.text.numbers import (
     AMOUNT,
+    EXPONENT,
     NOT_INSIDE,
     Locale,
     amount,
@@ -13,6 +14,7 @@ from kernelport.text.numbers import (
     digits,
     fraction,
     ordinal,
+    scientific,
 )
 from kernelport.text.rules import Match, Rule, before, behind, either, names, rule, word_before
 
@@ -115,9 +117,8 @@ def _exponent(exponent: str, locale: Locale) -> str:
 
 
 def _scientific(match: Match, locale: Locale) -> str:
-    exponent = int(match[2])
-    sign = "minus " if exponent < 0 else ""
-    return f"{amount(match[1]).spoken(locale)} times ten to the power of {sign}{cardinal(abs(exponent), locale)}"
+    unit = f" {_UNITS_BEHIND[match['unit']]}" if match["unit"] else ""
+    return scientific(match[1], match["exponent"], locale) + unit
 
 
 def _thousands(match: Match, locale: Locale) -> str | None:
@@ -170,7 +171,7 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
     rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?:rds?|ths?)?(?![\w/])(?!\.\d)", _fraction),
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})++|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
-    rule(rf"{NOT_INSIDE}({AMOUNT})[eE]([+-]?\d{{1,3}})\b", _scientific),
+    rule(rf"{NOT_INSIDE}({AMOUNT}){EXPONENT}(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?", _scientific),
     rule(
         rf"(?:{NOT_INSIDE}(?P<number>{AMOUNT})|(?<![\w^])(?P<name>[A-Za-z]{{1,3}}|\)))\^"
         r"(?P<exponent>[-−+]?\d{1,9}|[A-Za-z]\b|\{[-−+\w]{1,9}\}|\([-−+\w]{1,9}\))"

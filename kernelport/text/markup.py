@@ -71,16 +71,21 @@ _EMPHASIS = (
 _ESCAPE = re.compile(r"\\([*_`#\[\](){}<>~|\\-])")
 
 
-def without_html(text: Aligned) -> Aligned:
-    """The text without tags and entities; a paragraph ends in an empty line, a pause is written as `PAUSE`."""
+def without_html(text: Aligned) -> tuple[Aligned, list[str]]:
+    """The text without tags and entities; a paragraph ends in an empty line, a pause is written as `PAUSE`.
+
+    Returns:
+        It, and the tags that have no meaning for a voice, such as `<b>`, each once.
+    """
+    left_out: dict[str, None] = {}
     text = text.sub(_CONTROLS, " ")
     if "<" in text.text:
         text = _without_hidden(text)
         text = text.sub(_RAISED, lambda match: match[1].translate(_SUPERSCRIPTS))
-        text = _without_tags(text.sub(_COMMENT_OR_DATA, " ").sub(_AUTOLINK, r"\1")).sub(_LAST_CELL, "")
+        text = _without_tags(text.sub(_COMMENT_OR_DATA, " ").sub(_AUTOLINK, r"\1"), left_out).sub(_LAST_CELL, "")
     if "&" in text.text:
         text = text.sub(_ENTITY, lambda match: html.unescape(match[0]))
-    return text
+    return text, list(left_out)
 
 
 def without_markdown(text: Aligned) -> Aligned:
@@ -127,7 +132,7 @@ def _without_hidden(text: Aligned) -> Aligned:
     return text.rewritten(kept)
 
 
-def _without_tags(text: Aligned) -> Aligned:
+def _without_tags(text: Aligned, left_out: dict[str, None]) -> Aligned:
     parts: list[Aligned] = []
     position = 0
     silent = False
@@ -142,6 +147,8 @@ def _without_tags(text: Aligned) -> Aligned:
         # What `sub` encloses is replaced by its alias.
         silent = alias is not None
         instead = (alias[1] or alias[2] or "") if alias else said
+        if not (instead or closing):
+            left_out.setdefault(f"<{name}>")
         parts.append(text[match.start() : match.start() + 1].rewritten([(0, 1, instead)]))
         position = match.end()
     parts.append(text[position:])

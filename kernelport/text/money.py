@@ -1,6 +1,16 @@
 """Prices: a sign or a code before or behind the number, cents, scales, ranges and rates."""
 
-from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, plural
+from kernelport.text.numbers import (
+    AMOUNT,
+    EXPONENT,
+    NOT_INSIDE,
+    Amount,
+    Locale,
+    amount,
+    cardinal,
+    plural,
+    scientific,
+)
 from kernelport.text.rules import Match, Rule, either, is_modifier, rule
 from kernelport.text.units import per
 
@@ -91,7 +101,14 @@ def _cents(match: Match, locale: Locale) -> str | None:
     return f"{number.spoken(locale)} {unit if number.is_one or is_modifier(match) else _plural(unit)}"
 
 
+def _scientific(match: Match, locale: Locale) -> str:
+    minus = "minus " if match["minus"] else ""
+    return f"{minus}{scientific(match['number'], match['exponent'], locale)} {_plural(_CURRENCIES[match['sign']][0])}"
+
+
 RULES: list[Rule] = [
+    # $1e6
+    rule(rf"{_MINUS}(?<![A-Za-z])(?P<sign>{_SIGN}) ?(?P<number>{AMOUNT}){EXPONENT}", _scientific),
     # $40, -$40, $-40, $40-50, $40-$50, $1.5 million, $40/month
     rule(
         rf"{_MINUS}(?<![A-Za-z])(?P<sign>{_SIGN}) ?(?P<inner>[-−](?=[\d.]))?(?:(?P<low>{AMOUNT}){_DASH}(?:{_SIGN})?)?"

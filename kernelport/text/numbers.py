@@ -33,6 +33,8 @@ AMOUNT = (
     r"|\.\d++)"
 )
 """A number with its thousands apart or not: 1,250.50, 1.250,50, 1'250, 1 250, 27,5 and .5."""
+EXPONENT = r"[eE](?P<exponent>[+-]?\d{1,3})\b"
+"""What stands behind the first part of a number such as 2.5e-3."""
 NOT_INSIDE = r"(?<![\w.,'])"
 """What stands before a number that begins here."""
 
@@ -87,6 +89,12 @@ def cardinal(number: int, locale: Locale = "en-US") -> str:
             groups.append(f"{words} {_SCALES[scale]}".rstrip())
         scale += 1
     return " ".join(reversed(groups)) or "zero"
+
+
+def scientific(text: str, exponent: str, locale: Locale) -> str:
+    """The words for a number such as 2.5e-3: what `AMOUNT` has matched, and a whole number of up to three digits."""
+    sign = "minus " if exponent.startswith("-") else ""
+    return f"{amount(text).spoken(locale)} times ten to the power of {sign}{cardinal(abs(int(exponent)), locale)}"
 
 
 def ordinal(number: int, locale: Locale = "en-US") -> str:

@@ -36,10 +36,12 @@ class Reading:
     Attributes:
         passages: in order; none of them is empty.
         unsayable: words of other scripts and signs that were left out, each once.
+        tags: those of the markup that were left out, each once.
     """
 
     passages: list[Passage]
     unsayable: list[str]
+    tags: list[str]
 
     @property
     def spoken(self) -> str:
@@ -49,9 +51,10 @@ class Reading:
     @property
     def warning(self) -> str | None:
         """What the caller should know, or None."""
-        if not self.unsayable:
+        left_out = [*self.unsayable, *self.tags]
+        if not left_out:
             return None
-        shown = [word[:_LONGEST_SHOWN] for word in self.unsayable[:_SHOWN]]
+        shown = [word[:_LONGEST_SHOWN] for word in left_out[:_SHOWN]]
         return f"left out what cannot be spoken: {', '.join(shown)}"
 
 
@@ -74,7 +77,8 @@ def passages_of(text: str, chinese: bool = False) -> Reading:
         text: any text.
         chinese: whether the voice says Chinese characters.
     """
-    clean, unsayable = without_unsayable(without_markdown(cleaned(without_html(Aligned.of(text)))), chinese)
+    plain, tags = without_html(Aligned.of(text))
+    clean, unsayable = without_unsayable(without_markdown(cleaned(plain)), chinese)
     found: list[Passage] = []
     for paragraph in paragraphs(clean):
         position = 0
@@ -82,7 +86,7 @@ def passages_of(text: str, chinese: bool = False) -> Reading:
             found.append(Passage(paragraph[position : pause.start()], int(pause[1]) / 1000, False))
             position = pause.end()
         found.append(Passage(paragraph[position:], None, True))
-    return Reading(found, unsayable)
+    return Reading(found, unsayable, tags)
 
 
 def read(text: str, locale: Locale = "en-US") -> Reading:
@@ -94,4 +98,4 @@ def read(text: str, locale: Locale = "en-US") -> Reading:
     """
     clean = passages_of(text)
     spoken = [Passage(verbalised(each.text, locale), each.pause_s, each.ends_paragraph) for each in clean.passages]
-    return Reading([each for each in spoken if each.text.text or each.pause_s], clean.unsayable)
+    return Reading([each for each in spoken if each.text.text or each.pause_s], clean.unsayable, clean.tags)

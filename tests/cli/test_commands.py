@@ -68,7 +68,7 @@ def test_say_speaks_many_lines_from_a_file_or_stdin_into_a_folder(stack: Stack, 
 
 
 def test_say_reports_the_lines_that_failed_and_writes_the_rest(stack: Stack, tmp_path: Path) -> None:
-    printed = kernelport("say", "Hello.", "9" * 40, "-o", tmp_path, "--target", stack.target, expect=1)
+    printed = kernelport("say", "Hello.", "Тишина.", "-o", tmp_path, "--target", stack.target, expect=1)
     assert "1 of 2 spoken" in printed.stdout
     assert "line 3: " in printed.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["0001.wav"]
@@ -231,6 +231,11 @@ def test_a_mistake_is_one_clear_line(stack: Stack, arguments: list[str], code: i
         (["up", "--deployments", "nobody"], "no deployment is named 'nobody'"),
         (["worker", "nobody"], "no deployment is named 'nobody'"),
         (["serve"], "expected either --model-path or --manifest"),
+        (
+            ["serve", "--model-path", "pyproject.toml", "--name", "bad name"],
+            "expected a name of letters, digits, dots,",
+        ),
+        (["deployments", "add", "bad name=pyproject.toml"], "expected a name of letters, digits, dots, dashes"),
         (["up", "--deployments-file", "pyproject.toml"], "pyproject.toml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

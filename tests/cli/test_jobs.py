@@ -95,7 +95,7 @@ def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_pa
 
 
 def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> None:
-    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "9" * 40}]
+    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "Тишина."}]
     lines = [
         {"custom_id": f"r/{i}", "method": "POST", "url": "/v1/audio/speech", "body": {"model": "hibari-en", **body}}
         for i, body in enumerate(bodies)
@@ -106,7 +106,7 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
     job_id = printed.stdout.splitlines()[0]
     assert "note: 1 requests name voice, which hibari-en does not take: left out" in printed.stderr
     assert "r/1: " in printed.stderr
-    assert "at most 36 digits" in printed.stderr
+    assert "something to say" in printed.stderr
     assert f"kernelport jobs resume {job_id} --with" in printed.stderr
     assert [(row["id"], row["state"], row.get("file")) for row in rows(out)] == [
         ("r/0", "succeeded", "r%2F0.mp3"),
@@ -117,7 +117,7 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
     assert json.loads(failed)["id"] == "r/1"
     table = called("jobs", "items", job_id, COLUMNS="200").stdout
     assert "r/0" in table
-    assert "at most 36 digits" in " ".join(table.split())
+    assert "something to say" in " ".join(table.split())
     assert called("jobs", "fetch", job_id, "-o", tmp_path / "fetched", expect=1).stdout.startswith("1 of 2 items")
 
 

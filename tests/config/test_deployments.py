@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kernelport.deployments import Batching, Deployment, Timeouts, deployment_names, load_autoscale, load_deployments
-from kernelport.schema import ConfigError
+from kernelport.schema import ConfigError, as_yaml, read_yaml
 
 BUNDLED = Path(__file__).parents[2] / "deployments" / "deployments.yaml"
 MANIFEST = "{id: m, source: {kind: local, path: .}, format: onnx, backend: onnx, files: {model: m.onnx}, %s}"
@@ -47,6 +47,18 @@ def test_the_manifests_of_deployments_that_are_not_wanted_are_not_read(tmp_path:
     path = tmp_path / "deployments.yaml"
     assert list(load_deployments(path, ["x", "z"])) == ["x"]
     assert deployment_names(path) == ["x", "y"]
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("1e3", 1000.0), ("2.5E-1", 0.25), ("1e+10", 1e10), (".5e1", 5.0)])
+def test_numbers_with_an_exponent(tmp_path: Path, written: str, seconds: float) -> None:
+    text = f"deployments: {{x: {{{PIPELINE}, timeouts: {{request_s: {written}}}}}}}"
+    assert load(tmp_path, text)["x"].timeouts.request_s == seconds
+
+
+def test_a_name_that_looks_like_a_number_is_written_so_that_it_is_read_as_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "names.yaml"
+    path.write_text(as_yaml(names := {"1e10": "2E5", "12": "yes"}))
+    assert read_yaml(path) == names
 
 
 @pytest.mark.parametrize(
@@ -123,7 +135,8 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
         ("deployments: {x: }", "x: expected a mapping, got null"),
         (
             f"deployments: {{X_: {{{PIPELINE}}}}}",
-            'X_: expected a name of letters, digits, dots, dashes and underscores, got "X_"',
+            "X_: expected a name of letters, digits, dots, dashes and underscores, a letter or digit at both ends, "
+            'got "X_"',
         ),
         (f"deployments: {{7: {{{PIPELINE}}}}}", 'line 1: expected a text as key (in quotes if need be), got "7"'),
         (

@@ -7,8 +7,8 @@ import pytest
 
 from kernelport.stack import Stack
 
-UNSPEAKABLE = "9" * 40
-"""What a worker refuses, though nobody knows before: numbers have at most 36 digits."""
+UNSPEAKABLE = "Тишина."
+"""What a worker refuses, though nobody knows before: the voice says no word of it."""
 
 
 @pytest.fixture(autouse=True)

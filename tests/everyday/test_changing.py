@@ -24,6 +24,7 @@ from tests.waiting import wait_for
 X = np.ones((1, 1, 2, 2), np.float32)
 IDENTITY = {"manifest": str(bundled_deployments().parent / "models/sample-manifest.yaml"), "backend": "onnx"}
 DOUBLED = """<ir_version: 8, opset_import: ["" : 17]> doubled (float[N] x) => (float[N] y) { y = Add(x, x) }"""
+SQUARED = """<ir_version: 8, opset_import: ["" : 17]> squared (float[N] x) => (float[N] y) { y = Mul(x, x) }"""
 
 UNKNOWN = """<ir_version: 8, opset_import: ["mine" : 1]> unknown (float[N] x) => (float[N] y) { y = mine.Op(x) }"""
 
@@ -72,6 +73,11 @@ def test_nothing_is_lost_while_deployments_come_change_and_go(state: Path, file:
         onnx.save(onnx.parser.parse_model(DOUBLED), tmp_path / "doubled.onnx")
         called("serve", "--model-path", tmp_path / "doubled.onnx")
         assert client.infer("doubled", {"x": [1, 2]})["y"].tolist() == [2, 4]
+        unchanged = client.deployment("steady").workers[0].pid
+        onnx.save(onnx.parser.parse_model(SQUARED), tmp_path / "doubled.onnx")
+        called("deployments", "reload")
+        assert client.infer("doubled", {"x": [1, 3]})["y"].tolist() == [1, 9], "a file that was replaced where it is"
+        assert client.deployment("steady").workers[0].pid == unchanged
         called("deployments", "remove", "doubled")
         with pytest.raises(NotFoundError, match="doubled"):
             client.infer("doubled", {"x": [1, 2]})

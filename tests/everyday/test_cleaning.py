@@ -42,3 +42,18 @@ def test_only_what_a_job_has_left_is_deleted(client: Client) -> None:
     with pytest.raises(NotFoundError):
         client.jobs.delete_orphan("..")
     assert folder.exists()
+
+
+def test_what_cannot_be_deleted_is_named_and_the_others_are(client: Client) -> None:
+    (first, _), (second, _) = job_of(client, 1), job_of(client, 1)
+    printed = called("jobs", "delete", first, "none", second, "--outputs", expect=1)
+    assert printed.stdout == f"{first}: deleted\n{second}: deleted\n"
+    assert printed.stderr == 'none: job_id: there is no job "none"\n'
+
+
+@pytest.mark.parametrize(
+    "command", [("jobs", "cancel"), ("dlq", "replay", "hibari-en"), ("dlq", "purge", "hibari-en"), ("voices", "delete")]
+)
+def test_each_thing_that_there_is_not_is_named(command: tuple[str, ...]) -> None:
+    told = called(*command, "none", "nothing", expect=1).stderr.splitlines()
+    assert [line.partition(": ")[0] for line in told] == ["none", "nothing"]

@@ -48,7 +48,7 @@ def test_fetching_watching_and_resuming_in_any_order_end_the_same(tmp_path: Path
         name, *options = command
         printed = called("jobs", name, job, *options, "-o", "out", expect=1)
         assert "000002: " in printed.stderr, "what is missing is named"
-        assert "36 digits" in printed.stderr, "and why"
+        assert "something to say" in printed.stderr, "and why"
         assert set(hashes(Path("out"))) == {"000001.wav", "000003.wav"}
         assert hashes(Path("out")) == told(Path("out"))
 

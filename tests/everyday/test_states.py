@@ -1,9 +1,13 @@
 """States are honest: what was cancelled or expired is not done."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from kernelport import Client
+from kernelport.settings import bundled_deployments
 from tests.cli.running import called
+from tests.conftest import serving_stack, stack_settings
 from tests.everyday.conftest import text_file
 from tests.waiting import wait_for
 
@@ -30,3 +34,24 @@ def test_what_a_deadline_has_stopped_was_not_cancelled(tmp_path: Path) -> None:
     printed = called("jobs", "submit", source, "--deadline", "1s", "--watch", expect=4)
     assert " expired" in printed.stderr
     assert "cancelled" not in printed.stdout + printed.stderr
+
+
+def test_a_job_that_no_live_worker_serves_says_so_and_goes_on_when_one_comes(tmp_path: Path) -> None:
+    waits = 'no live worker serves "hibari-en"; it waits'
+    with serving_stack(stack_settings(bundled_deployments()), [], tmp_path / "state") as stack:
+        where = {"KERNELPORT_TARGET": stack.target}
+        job = called("jobs", "submit", text_file(tmp_path / "lines.txt", "One.", "Two."), **where).stdout.strip()
+        assert f"{job}: pending: {waits}" in called("jobs", "show", job, **where).stdout
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "kernelport.cli", "jobs", "watch", job, "--target", stack.target],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert watching.stdout is not None
+        with watching.stdout:
+            assert watching.stdout.readline().rstrip().endswith(waits)
+            stack.add_worker("hibari-en", roll=False)
+            rest = watching.stdout.read()
+        assert watching.wait(60) == 0
+        assert waits not in rest
+        assert "succeeded: 2 of 2 items" in rest

@@ -9,7 +9,7 @@ from kernelport import Client
 from kernelport.item_files import Line, Passage, Split, read_passages
 from kernelport.speaking import PAUSES_S
 from tests.cli.running import called
-from tests.everyday.conftest import text_file
+from tests.everyday.conftest import UNSPEAKABLE, text_file
 
 WRAPPED = """The harbour was quiet that morning, and
 nobody saw the boat that left without
@@ -20,7 +20,7 @@ its captain.
 Mr. Smith said: "Why?" And then
 he went home.
 """
-LINES = "One.\nTwo, and more.\n\nThree!\n---\nFour"
+LINES = "One.\nTwo, and more.\n\nThree!\n---\nFour\n...\nFive\n…\nSix"
 
 
 def read(text: str, split: Split | None = None) -> list[tuple[str, str, str]]:
@@ -35,6 +35,8 @@ def test_by_itself_a_line_is_an_item_whose_id_is_its_number() -> None:
         ("000002", "Two, and more.", "line"),
         ("000004", "Three!", "paragraph"),
         ("000006", "Four", "scene"),
+        ("000008", "Five", "scene"),
+        ("000010", "Six", "scene"),
     ]
 
 
@@ -78,7 +80,7 @@ def test_submit_says_what_an_item_is(tmp_path: Path, client: Client) -> None:
 
 
 def test_what_has_nothing_to_say_is_told_by_its_line_before_anything_is_queued(tmp_path: Path, client: Client) -> None:
-    source = text_file(tmp_path / "lines.txt", "One.", "...", "Three.")
+    source = text_file(tmp_path / "lines.txt", "One.", "?!", "Three.")
     before = [job.id for job in client.jobs.list()]
     printed = called("jobs", "submit", source, expect=2)
     assert f"{source}:2: text: expected text with something to say" in printed.stderr
@@ -86,6 +88,22 @@ def test_what_has_nothing_to_say_is_told_by_its_line_before_anything_is_queued(t
     assert "2 items on hibari-en" in called("jobs", "submit", source, "--skip-bad").stderr
     assert f"{source}:2: expected text with something to say" in called("say", "-f", source, expect=2).stderr
     assert "2 of 2 spoken" in called("say", "-f", source, "--skip-bad").stdout
+
+
+def test_what_the_voice_is_known_to_refuse_is_told_by_its_line_before_anything_is_spoken(
+    tmp_path: Path, client: Client
+) -> None:
+    source = text_file(tmp_path / "lines.txt", "One.", f"Pi is 3{'1' * 41}.", "Three.")
+    before = [job.id for job in client.jobs.list()]
+    finding = "expected numbers of at most 36 digits, got one of 42"
+    assert f"{source}:2: text: {finding}" in called("jobs", "submit", source, expect=2).stderr
+    assert f"{source}:2: {finding}" in called("say", "-f", source, expect=2).stderr
+    assert not Path("speech.wav").exists()
+    assert "2 of 2 spoken" in called("say", "-f", source, "--skip-bad").stdout
+    good = text_file(tmp_path / "good.txt", "One.")
+    printed = called("jobs", "submit", good, "--set", "locale=en-AU", expect=2)
+    assert "expected en-US or en-GB, got 'en-AU'" in printed.stderr
+    assert [job.id for job in client.jobs.list()] == before
 
 
 @pytest.mark.parametrize("source", ["arguments", "file", "stdin"])
@@ -110,9 +128,9 @@ def test_a_folder_is_asked_for_by_its_name_or_by_split() -> None:
 
 
 def test_of_a_text_that_fails_no_half_is_written_and_it_does_not_count_as_spoken() -> None:
-    printed = called("say", "One.", "9" * 40, "-o", "chapter.wav", expect=1)
+    printed = called("say", "One.", UNSPEAKABLE, "-o", "chapter.wav", expect=1)
     assert "line 3: " in printed.stderr
-    assert "36 digits" in printed.stderr
+    assert "something to say" in printed.stderr
     assert "2/2" not in printed.stderr
     assert "1 of 2 spoken" in printed.stdout
     assert not Path("chapter.wav").exists()

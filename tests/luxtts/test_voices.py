@@ -47,7 +47,9 @@ def test_a_voice_is_added_listed_shown_and_deleted(stack: Stack, client: Client,
     assert run(stack, "delete", "me").output == "1 deleted\n"
     assert "there are no voices" in run(stack, "list").output
     assert isinstance(run(stack, "show", "me").exception, NotFoundError)
-    assert isinstance(run(stack, "delete", "me").exception, NotFoundError)
+    again = run(stack, "delete", "me")
+    assert again.exit_code == 1
+    assert "no voice is named 'me'" in again.output
 
 
 def test_nothing_of_a_deleted_voice_is_left_in_redis(stack: Stack, client: Client) -> None:

@@ -14,6 +14,8 @@ SPEED = tensor_spec("speed", pb.F32, [1], minimum=0.1, maximum=2, description="d
 SEED = tensor_spec("seed", pb.I64, [1], minimum=0)
 LEVELS = tensor_spec("levels", pb.F16, ["n"], maximum=1)
 TEXT = tensor_spec("text", pb.U8, ["bytes"], max_characters=3)
+NUMBERS = tensor_spec("text", pb.U8, ["bytes"], max_digits=4)
+CHOSEN = tensor_spec("colour", pb.U8, ["bytes"], choices=["red", "green", "blue"])
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,14 @@ TEXT = tensor_spec("text", pb.U8, ["bytes"], max_characters=3)
         (LEVELS, np.float16([0, 1.5, 0]), "expected at most 1.0, got 1.5"),
         (TEXT, np.frombuffer("äöü".encode(), np.uint8), None),
         (TEXT, np.frombuffer("äöüß".encode(), np.uint8), "expected at most 3 characters, got 4"),
+        (NUMBERS, np.frombuffer(b"12 345 6789", np.uint8), None),
+        (
+            NUMBERS,
+            np.frombuffer("1 and ١٢٣٤٥".encode(), np.uint8),
+            "expected numbers of at most 4 digits, got one of 5",
+        ),
+        (CHOSEN, np.frombuffer(b"red", np.uint8), None),
+        (CHOSEN, np.frombuffer(b"Red", np.uint8), "expected red, green or blue, got 'Red'"),
     ],
 )
 def test_a_value_outside_its_limits_is_told_by_the_name_of_its_input(
@@ -50,11 +60,13 @@ def test_a_job_is_refused_with_the_item_and_the_input_named() -> None:
 
 
 def test_limits_are_shown_with_the_description() -> None:
-    assert [about(spec) for spec in (SPEED, SEED, LEVELS, TEXT)] == [
+    assert [about(spec) for spec in (SPEED, SEED, LEVELS, TEXT, NUMBERS, CHOSEN)] == [
         "0.1 to 2.0, default 1",
         "at least 0",
         "at most 1.0",
         "at most 3 characters",
+        "numbers of at most 4 digits",
+        "red, green or blue",
     ]
     assert about(tensor_spec("x", pb.F32, [1])) == ""
 

@@ -48,6 +48,25 @@ def test_a_killed_worker_is_known_dead_at_once_and_comes_back(tmp_path: Path) ->
         assert int(client.infer("sleeper", NOW)["pid"][0]) != first
 
 
+def test_a_status_shows_how_a_process_ended_until_it_serves_again(tmp_path: Path) -> None:
+    settings = stack_settings(write_deployments(tmp_path, sleeper=pipeline("Sleeper")))
+    with serving_stack(settings, ["sleeper"], tmp_path / "state") as stack:
+
+        def shown() -> tuple[str, str]:
+            return next((each.state, each.reason) for each in stack.status() if each.name == "worker-sleeper")
+
+        def kill(name: str) -> None:
+            pid = stack.children[name].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+
+        kill("worker-sleeper")
+        wait_for(lambda: shown()[1] == "was ended by signal 9 (Killed)")
+        wait_for(lambda: shown() == ("serving", ""))
+        kill("front-door")
+        wait_for(lambda: shown() == ("starting", ""))
+
+
 def test_processes_start_while_this_one_makes_calls(stack: Stack, tmp_path: Path) -> None:
     """gRPC, of which this process has threads, aborts now and then in a fork."""
     ended = threading.Event()

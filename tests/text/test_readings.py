@@ -85,6 +85,13 @@ def test_what_cannot_be_said_is_named() -> None:
     assert reading.spoken == ", it is and pizza, but café and alpha are said."
 
 
+def test_tags_that_mean_nothing_to_a_voice_are_named() -> None:
+    reading = read('<p>A <Emphasis level="strong">very</Emphasis> <x-y/>old <em>house</em>.</p><emphasis>No</emphasis>')
+    assert reading.spoken == "A very old house.\nNo"
+    assert reading.warning == "left out what cannot be spoken: <emphasis>, <x-y>, <em>"
+    assert read('It <break/> is <sub alias="water">H2O</sub>, a < b, <name>.').warning is None
+
+
 def test_a_pause_that_is_asked_for_parts_the_passages() -> None:
     reading = read('<speak>One<break time="1.5s"/>two.</speak>')
     assert [(each.text.text, each.pause_s) for each in reading.passages] == [("One", 1.5), ("two.", None)]

@@ -1,4 +1,5 @@
-"""`python -m kernelport_workers.check NAME...`: says as JSON what keeps each deployment from running here.
+"""`python -m kernelport_workers.check NAME...`: says as JSON what keeps each deployment from running here; with
+`--revisions` before the names, the revision that a worker would serve now.
 
 The first line is `{}`; then comes one for each deployment, in the order of the names, as soon as it is known.
 """
@@ -13,6 +14,8 @@ from kernelport.manifests import ModelFilesError
 from kernelport.settings import Settings
 from kernelport_workers import backends
 from kernelport_workers.backends.base import LoadError
+
+REVISIONS = "--revisions"
 
 
 def problem_of(deployment: Deployment) -> str | None:
@@ -29,14 +32,25 @@ def problem_of(deployment: Deployment) -> str | None:
     return None
 
 
+def revision_of(deployment: Deployment) -> str | None:
+    """The revision of the deployment, as its files and its code are now; None when that cannot be told."""
+    try:
+        return backends.revision(deployment)
+    except LoadError:
+        return None
+
+
 def main() -> None:
     sys.path.append(os.getcwd())  # a pipeline may lie there
+    names, look = sys.argv[1:], problem_of
+    if names[:1] == [REVISIONS]:
+        names, look = names[1:], revision_of
     deployments = load_deployments(Settings.from_environment().deployments_file)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a pipeline's module prints is no JSON
     print("{}", file=answers, flush=True)
-    for name in sys.argv[1:] or sorted(deployments):
-        print(json.dumps({name: problem_of(deployments[name])}), file=answers, flush=True)
+    for name in names or sorted(deployments):
+        print(json.dumps({name: look(deployments[name])}), file=answers, flush=True)
     os._exit(0)  # a module may have started threads that do not end
 
 

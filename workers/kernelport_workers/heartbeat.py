@@ -58,6 +58,7 @@ class Heartbeat:
         self._on_refused = on_refused
         self._worker = Worker(id=worker_id, host=socket.gethostname(), pid=os.getpid())
         self._record: WorkerRecord | None = None
+        self._backends: Mapping[str, Backend] = {}
         self._lock = threading.RLock()  # `leave` comes by a signal, whatever its thread is at
         self._stopped = threading.Event()
         self._is_going = False
@@ -96,6 +97,7 @@ class Heartbeat:
             )
             for name, backend in backends.items()
         ]
+        self._backends = backends
         self._record = WorkerRecord(worker=self._worker, deployments=served, shared_folder=shared_folder)
         self._beat_once()
 
@@ -145,6 +147,8 @@ class Heartbeat:
         if self._record is None:
             return
         self._record.worker.jobs_refused = self._storage.refusal
+        for served in self._record.deployments:
+            served.seconds_a_letter = self._backends[served.name].pace.seconds_a_letter
         if beat(self._redis, self._record, self._ttl_s) and not self._is_going:
             self._is_going = True
             log.info("asked to finish and go")

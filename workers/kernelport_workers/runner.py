@@ -3,9 +3,11 @@
 import copy
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
+
+import numpy as np
 
 from kernelport import tensors
 from kernelport.errors import (
@@ -19,7 +21,9 @@ from kernelport.errors import (
     to_status,
 )
 from kernelport.internal.v1.queue_pb2 import Completion
-from kernelport.signature import Declared
+from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.signature import Declared, is_speech
+from kernelport.speech_pace import letters
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
@@ -113,6 +117,7 @@ class Runner:
         self._backend = backend
         self._declared = Declared(backend.signature.inputs)
         self._check = ResultCheck(backend)
+        self._pace = backend.pace if is_speech(backend.signature) else None
 
     def for_job(self, job: str) -> Self:
         """What runs the items of a job."""
@@ -138,6 +143,8 @@ class Runner:
         prepared = time.monotonic()
         results.update(zip(requests, self._run(list(requests.values())), strict=True))
         backend_us = _microseconds(time.monotonic() - prepared)
+        if self._pace is not None and not any(isinstance(each, KernelPortError) for each in results.values()):
+            self._pace.note(_letters(requests.values()), backend_us / 1e6)
         ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
         return Ran(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
@@ -199,6 +206,13 @@ class Runner:
         for request, copied in zip(requests, copies, strict=True):
             request.warnings[:] = copied.warnings
         return results
+
+
+def _letters(requests: Collection[Request]) -> int:
+    """The letters that a voice has spoken; 0 when a request sets numbers, which may change how long they take."""
+    if any(array.dtype != np.uint8 for request in requests for array in request.inputs.values()):
+        return 0
+    return sum(letters(request.inputs[TEXT_INPUT].tobytes()) for request in requests if TEXT_INPUT in request.inputs)
 
 
 def _completion(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Completion:

@@ -25,6 +25,7 @@ from kernelport_api.jobs.checking import deadline_violations
 from kernelport_api.jobs.orphans import delete_orphan, orphans
 from kernelport_api.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token
 from kernelport_api.jobs.submission import Submission
+from kernelport_api.jobs.waiting import Waiting
 from kernelport_api.jobs.watching import watch
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -51,6 +52,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         submission: Submission,
         artifacts: Artifacts,
         durability: Durability,
+        waiting: Waiting,
         on_delete: Callable[[], None],
         stop: asyncio.Event,
     ) -> None:
@@ -59,6 +61,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self._store = store
         self._submission = submission
         self._artifacts = artifacts
+        self._waiting = waiting
         self._on_delete = on_delete
         self._stop = stop
 
@@ -104,15 +107,15 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.AddItemsResponse(job=await self._job(job_id))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
-        return pb.GetJobResponse(job=await self._job(request.job_id))
+        return pb.GetJobResponse(job=await self._waiting.told(await self._job(request.job_id)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         most = _size(request.page_size, DEFAULT_JOBS, MAX_JOBS)
         jobs, token = await self._store.jobs(request.deployment, set(request.states), most, request.page_token)
-        return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
+        return pb.ListJobsResponse(jobs=[await self._waiting.told(job) for job in jobs], next_page_token=token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
-        async for event in watch(self._store, request, self._stop):
+        async for event in watch(self._store, self._waiting, request, self._stop):
             yield event
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:

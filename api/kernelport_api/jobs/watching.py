@@ -9,6 +9,7 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult
 from kernelport.jobs.records import JobRecord, Results, item_of
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.jobs.store import JobStore
+from kernelport_api.jobs.waiting import Waiting
 
 DEFAULT_INTERVAL_S = 0.5
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 60.0
@@ -18,9 +19,10 @@ EVENT_BYTES = 2**20
 
 
 async def watch(
-    store: JobStore, request: pb.WatchJobRequest, stop: asyncio.Event
+    store: JobStore, waiting: Waiting, request: pb.WatchJobRequest, stop: asyncio.Event
 ) -> AsyncIterator[pb.WatchJobResponse]:
-    """The job's events behind the request's cursor; ends after the one that shows its final state, or its deletion.
+    """The job's events behind the request's cursor, and one whenever it begins or ends to wait for a worker; ends after
+    the one that shows its final state, or its deletion.
 
     The cursor is the number of the last log entry that was told.
 
@@ -36,16 +38,17 @@ async def watch(
     if not MIN_INTERVAL_S <= interval_s <= MAX_INTERVAL_S:
         found = f"expected {MIN_INTERVAL_S:g} to {MAX_INTERVAL_S:g} seconds, got {interval_s:g}"
         raise InvalidArgumentError.of([FieldViolation("interval_s", found)])
-    cursor, began, is_first = request.cursor, 0, True
+    cursor, began, is_first, reason = request.cursor, 0, True, ""
     while True:
         record = await store.get(request.job_id)
         began = record.log_length if is_first else began
-        event = pb.WatchJobResponse(job=record.job(), cursor=max(cursor, record.log_length))
+        job = await waiting.told(record.job())
+        event = pb.WatchJobResponse(job=job, cursor=max(cursor, record.log_length))
         if request.items and cursor < record.log_length:
             event.cursor = await _add_items(store, record, event, cursor, began)
-        if is_first or event.cursor > cursor:
+        if is_first or event.cursor > cursor or job.reason != reason:
             yield event
-        cursor, is_first = event.cursor, False
+        cursor, is_first, reason = event.cursor, False, job.reason
         if cursor < record.log_length:
             continue
         if record.is_final or record.is_deleting:

@@ -1,5 +1,6 @@
 """`kernelport jobs cancel`, `seal`, `resume` and `delete`."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from kernelport.cli import options
+from kernelport.cli.each import of_each
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.export import REASON
@@ -26,9 +28,14 @@ from kernelport.v1 import job_pb2 as pb
 def cancel(job_ids: tuple[str, ...], reason: str, target: str) -> None:
     """Start no further item of these jobs. What they have made stays."""
     with Client(target) as client:
-        for job_id in job_ids:
+
+        def cancel_one(job_id: str) -> None:
             job = client.jobs.cancel(job_id, reason)
             click.echo(f"{job.id}: {JobState.of(job)}")
+
+        cancelled = of_each(job_ids, cancel_one)
+    if len(cancelled) < len(job_ids):
+        sys.exit(1)
 
 
 @click.command()
@@ -107,21 +114,31 @@ def _replace(client: Client, job: pb.Job, path: Path, files: Path | None) -> int
 @options.target
 def delete(job_ids: tuple[str, ...], delete_outputs: bool, no_wait: bool, target: str) -> None:
     """Forget jobs that are over. Ctrl-C ends the waiting, not the deletion."""
+    left: list[pb.Job] = []
     with Client(target) as client:
-        left = [client.jobs.get(job_id) for job_id in job_ids] if not delete_outputs else []
-        for job_id in job_ids:
+
+        def begin(job_id: str) -> None:
+            job = client.jobs.get(job_id)
             client.jobs.delete(job_id, delete_outputs=delete_outputs, wait=False)
-        for job_id in () if no_wait else job_ids:
+            left.append(job)
+
+        def wait(job_id: str) -> None:
             with Console(stderr=True).status(f"{job_id}: deleting ...") as status:
                 for job in client.jobs.deletion(job_id):
                     status.update(f"{job_id}: {job.progress.deleted_files:,} files deleted")
             click.echo(f"{job_id}: deleted")
-    for job in left:
-        if job.progress.succeeded:
-            size = decimal(job.progress.output_bytes)
-            click.echo(f"{job.progress.succeeded:,} files ({size}) stay in {job.output_url}", err=True)
-    if any(job.progress.succeeded for job in left):
+
+        deleted = of_each(job_ids, begin)
+        if not no_wait:
+            deleted = of_each(deleted, wait)
+    with_outputs = [job for job in left if job.progress.succeeded and not delete_outputs]
+    for job in with_outputs:
+        size = decimal(job.progress.output_bytes)
+        click.echo(f"{job.progress.succeeded:,} files ({size}) stay in {job.output_url}", err=True)
+    if with_outputs:
         click.echo("remove what no job owns with: kernelport jobs prune", err=True)
+    if len(deleted) < len(job_ids):
+        sys.exit(1)
 
 
 @click.command()
@@ -143,6 +160,7 @@ def prune(yes: bool, target: str) -> None:
         what = f"{sum(o.files for o in found):,} files of {len(found):,} jobs, {decimal(sum(o.bytes for o in found))}"
         if not yes:
             click.confirm(f"delete {what}?", abort=True, err=True)
-        for orphan in found:
-            client.jobs.delete_orphan(orphan.job_id)
-        click.echo(f"{what}: deleted")
+        deleted = of_each((orphan.job_id for orphan in found), client.jobs.delete_orphan)
+    if len(deleted) < len(found):
+        sys.exit(1)
+    click.echo(f"{what}: deleted")

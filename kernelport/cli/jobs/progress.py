@@ -48,14 +48,14 @@ class Meter:
 
 class Display:
     """Shows a job's progress on a console while it is entered: a bar that changes in place on a terminal, else a line
-    every ten seconds and whenever the state changes."""
+    every ten seconds, whenever its state or the reason for it changes, and when the front door is back."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._meter = Meter()
         self._job = pb.Job()
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._printed: tuple[str, float] = ("", 0.0)
+        self._printed, self._printed_at = ("", ""), 0.0
         self._in_the_way = ""
         self._told_at = -LINE_INTERVAL_S
 
@@ -70,13 +70,14 @@ class Display:
 
     def update(self, job: pb.Job) -> None:
         """Shows how a job stands."""
+        is_back = bool(self._in_the_way)
         self._job, self._in_the_way = job, ""
         self._meter.update(job)
         if self._live is not None:
             return
-        state, printed = self._printed
-        if state != JobState.of(job) or time.monotonic() - printed >= LINE_INTERVAL_S:
-            self._printed = JobState.of(job), time.monotonic()
+        before, self._printed = self._printed, (str(JobState.of(job)), job.reason)
+        if is_back or before != self._printed or time.monotonic() - self._printed_at >= LINE_INTERVAL_S:
+            self._printed_at = time.monotonic()
             self.console.print(", ".join(self._line()), soft_wrap=True, markup=False, highlight=False)
 
     def wait(self, error: KernelPortError, pause_s: float) -> None:
@@ -105,7 +106,8 @@ class Display:
             f"[bold]{progress.succeeded:,}/{progress.items:,}  {_percent(job)} %[/]  {self._eta()}",
         )
         head = f"[bold]{escape(job.spec.deployment)}[/]  job {job.id}  {state}"
-        below = f"[yellow]{escape(self._in_the_way)}[/]" if self._in_the_way else "  ".join(self._figures())
+        told = self._in_the_way or ("" if is_over(job) else job.reason)
+        below = f"[yellow]{escape(told)}[/]" if told else "  ".join(self._figures())
         return Group(head, bar, below)
 
     def _line(self) -> Iterator[str]:
@@ -116,6 +118,8 @@ class Display:
         yield from self._figures()
         if eta := self._eta():
             yield eta
+        if job.reason and not is_over(job):
+            yield job.reason
 
     def _figures(self) -> Iterator[str]:
         job, rate, speed = self._job, self._meter.items_per_s(), self._meter.audio_per_s()

@@ -68,6 +68,7 @@ def show_until_over(client: Client, job_id: str, folder: Path | None, console: C
             display.update(job)
             if fetcher is not None:
                 fetcher.fetch_all(item for item in event.items if item.state == pb.ITEM_STATE_SUCCEEDED)
+                display.update(job)  # what was in the way of a file is there no more
         has_manifest = folder is None or outputs.fetch_manifest(client, job_id, folder)
     if fetcher is None:
         return job, True

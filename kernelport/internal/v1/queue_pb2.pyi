@@ -103,13 +103,15 @@ class WorkerRecord(_message.Message):
     def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping]]] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class ServedDeployment(_message.Message):
-    __slots__ = ("name", "signature", "revision", "compute_path")
+    __slots__ = ("name", "signature", "revision", "compute_path", "seconds_a_letter")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_A_LETTER_FIELD_NUMBER: _ClassVar[int]
     name: str
     signature: _deployment_pb2.Signature
     revision: str
     compute_path: str
-    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ...) -> None: ...
+    seconds_a_letter: float
+    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., seconds_a_letter: _Optional[float] = ...) -> None: ...

@@ -1,5 +1,6 @@
 """What a worker asks of the thing that runs a model."""
 
+import functools
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import ClassVar, Self
 from kernelport.deployments import Deployment
 from kernelport.errors import KernelPortError, as_unicode
 from kernelport.signature import Signature
+from kernelport.speech_pace import SpeechPace
 from kernelport.tensors import Array
 
 Outputs = dict[str, Array]
@@ -66,6 +68,11 @@ class Backend(ABC):
 
     compute_options: ClassVar[frozenset[str]] = frozenset()
     """The options of a manifest that only choose a compute path: workers that differ in them serve one revision."""
+
+    @functools.cached_property
+    def pace(self) -> SpeechPace:
+        """How fast it has spoken, if it is a voice."""
+        return SpeechPace()
 
     @classmethod
     def check_requirements(cls) -> None:

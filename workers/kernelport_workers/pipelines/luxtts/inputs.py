@@ -38,8 +38,8 @@ SIGNATURE = Signature(
             "ref_duration", pb.I32, [1], optional=True, description="in seconds, default 5", minimum=1, maximum=30
         ),
         tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
-        tensor_spec("audio_format", pb.U8, ["bytes"], optional=True, description=", ".join(FORMATS)),
-        tensor_spec("locale", pb.U8, ["bytes"], optional=True, description=" or ".join(LOCALES)),
+        tensor_spec("audio_format", pb.U8, ["bytes"], optional=True, choices=tuple(FORMATS)),
+        tensor_spec("locale", pb.U8, ["bytes"], optional=True, choices=LOCALES),
         tensor_spec("upstream", pb.I32, [1], optional=True, description="default 0", minimum=0, maximum=1),
     ],
     outputs=[
