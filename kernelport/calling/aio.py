@@ -155,6 +155,11 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.to_thread(function, *arguments)
 
 
+async def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function, while the event loop goes on if it takes long."""
+    return await in_thread(function, *arguments) if long else function(*arguments)
+
+
 async def as_completed(
     function: Callable[[T], Awaitable[R]], values: Iterable[T], concurrency: int
 ) -> AsyncGenerator[tuple[int, R]]:

@@ -133,6 +133,11 @@ def in_thread(function: Callable[..., T], *arguments: Any) -> T:
     return function(*arguments)
 
 
+def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function."""
+    return function(*arguments)
+
+
 def as_completed(function: Callable[[T], R], values: Iterable[T], concurrency: int) -> Generator[tuple[int, R]]:
     """Calls a function with many values, so many at a time, each in a thread; `values` is read no faster than results
     are taken.

@@ -6,29 +6,20 @@ from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from kernelport.calling.aio import AsyncChannel, as_completed, in_order, in_thread
+from kernelport.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
 from kernelport.calling.limits import MAX_RETRIES, Deadline
 from kernelport.calling.messages import message
-from kernelport.client.inputs import (
-    INLINE_BYTES,
-    checked_concurrency,
-    checked_values,
-    infer_request,
-    only_input,
-    recording,
-    size,
-    spoken,
-)
+from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
+from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
 from kernelport.client.results import InferResult, Speech
-from kernelport.coercion import are_arrays, coerce
+from kernelport.coercion import are_arrays
 from kernelport.errors import InvalidArgumentError, KernelPortError
 from kernelport.job_client.aio import AsyncJobs
 from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature
-from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, voice_pb2
+from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
 from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
-from kernelport.v1.inference_pb2_grpc import InferenceServiceStub
 from kernelport.v1.voice_pb2_grpc import VoiceServiceStub
 
 
@@ -93,15 +84,14 @@ class AsyncClient:
             inputs = only_input(inputs, await self._signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else await self._signature(model, deadline)
         try:
-            arrays = inputs if signature is None else coerce(inputs, signature)
-            return await self._infer(model, arrays, deadline, request_id)
+            return await self._infer(model, inputs, signature, deadline, request_id)
         except InvalidArgumentError as error:  # the signature may have changed
             if signature is None and not _is_about_dtypes(error):
                 raise
             fresh = await self._fetch_signature(model, deadline)
             if fresh == signature:
                 raise
-        return await self._infer(model, coerce(inputs, fresh), deadline, request_id)
+        return await self._infer(model, inputs, fresh, deadline, request_id)
 
     async def speak(
         self, model: str, text: str, *, timeout_s: float | None = None, request_id: str = "", **inputs: Any
@@ -167,7 +157,7 @@ class AsyncClient:
         """Runs a dead letter again, and removes it when it succeeds."""
         request = message(dead_letter_pb2.ReplayDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = await self._call(DeadLetterServiceStub, "ReplayDeadLetter", request, repeatable=False)
-        return InferResult.of(inference_pb2.InferResponse.FromString(answer.response))
+        return await in_thread_if(len(answer.response) > INLINE_BYTES, decode, answer.response)
 
     async def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
         """Removes a dead letter; False when there was none of that id."""
@@ -240,13 +230,14 @@ class AsyncClient:
 
         return run
 
-    async def _infer(self, model: str, inputs: Mapping[str, Any], deadline: Deadline, request_id: str) -> InferResult:
+    async def _infer(
+        self, model: str, inputs: Mapping[str, Any], signature: Signature | None, deadline: Deadline, request_id: str
+    ) -> InferResult:
         try:
-            if size(inputs) > INLINE_BYTES:
-                request = await in_thread(infer_request, model, inputs, request_id)
-            else:
-                request = infer_request(model, inputs, request_id)
-            return InferResult.of(await self._channel.call(InferenceServiceStub, "Infer", request, deadline))
+            large = size(inputs) > INLINE_BYTES
+            request = await in_thread_if(large, encode, model, inputs, signature, request_id)
+            response = (await self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
+            return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
             error.request_id = request_id or error.request_id
             raise

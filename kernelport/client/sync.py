@@ -8,27 +8,18 @@ from typing import IO, Any, Protocol, Self
 
 from kernelport.calling.limits import MAX_RETRIES, Deadline
 from kernelport.calling.messages import message
-from kernelport.calling.sync import Channel, as_completed, in_order, in_thread
-from kernelport.client.inputs import (
-    INLINE_BYTES,
-    checked_concurrency,
-    checked_values,
-    infer_request,
-    only_input,
-    recording,
-    size,
-    spoken,
-)
+from kernelport.calling.sync import Channel, as_completed, in_order, in_thread, in_thread_if
+from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
+from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
 from kernelport.client.results import InferResult, Speech
-from kernelport.coercion import are_arrays, coerce
+from kernelport.coercion import are_arrays
 from kernelport.errors import InvalidArgumentError, KernelPortError
 from kernelport.job_client.sync import Jobs
 from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature
-from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, voice_pb2
+from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
 from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
-from kernelport.v1.inference_pb2_grpc import InferenceServiceStub
 from kernelport.v1.voice_pb2_grpc import VoiceServiceStub
 
 
@@ -91,15 +82,14 @@ class Client:
             inputs = only_input(inputs, self._signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else self._signature(model, deadline)
         try:
-            arrays = inputs if signature is None else coerce(inputs, signature)
-            return self._infer(model, arrays, deadline, request_id)
+            return self._infer(model, inputs, signature, deadline, request_id)
         except InvalidArgumentError as error:  # the signature may have changed
             if signature is None and not _is_about_dtypes(error):
                 raise
             fresh = self._fetch_signature(model, deadline)
             if fresh == signature:
                 raise
-        return self._infer(model, coerce(inputs, fresh), deadline, request_id)
+        return self._infer(model, inputs, fresh, deadline, request_id)
 
     def speak(
         self, model: str, text: str, *, timeout_s: float | None = None, request_id: str = "", **inputs: Any
@@ -159,7 +149,7 @@ class Client:
         """Runs a dead letter again, and removes it when it succeeds."""
         request = message(dead_letter_pb2.ReplayDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = self._call(DeadLetterServiceStub, "ReplayDeadLetter", request, repeatable=False)
-        return InferResult.of(inference_pb2.InferResponse.FromString(answer.response))
+        return in_thread_if(len(answer.response) > INLINE_BYTES, decode, answer.response)
 
     def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
         """Removes a dead letter; False when there was none of that id."""
@@ -232,13 +222,14 @@ class Client:
 
         return run
 
-    def _infer(self, model: str, inputs: Mapping[str, Any], deadline: Deadline, request_id: str) -> InferResult:
+    def _infer(
+        self, model: str, inputs: Mapping[str, Any], signature: Signature | None, deadline: Deadline, request_id: str
+    ) -> InferResult:
         try:
-            if size(inputs) > INLINE_BYTES:
-                request = in_thread(infer_request, model, inputs, request_id)
-            else:
-                request = infer_request(model, inputs, request_id)
-            return InferResult.of(self._channel.call(InferenceServiceStub, "Infer", request, deadline))
+            large = size(inputs) > INLINE_BYTES
+            request = in_thread_if(large, encode, model, inputs, signature, request_id)
+            response = (self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
+            return in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
             error.request_id = request_id or error.request_id
             raise
