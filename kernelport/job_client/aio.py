@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-from kernelport.calling.aio import AsyncBegun, AsyncChannel, pause
+from kernelport.calling.aio import AsyncBegun, AsyncChannel, in_thread, pause
 from kernelport.calling.limits import Deadline
 from kernelport.calling.messages import message, unix_us
 from kernelport.calling.messages import path as path_of
@@ -426,9 +426,9 @@ class AsyncJobs:
         while True:
             try:
                 with fetching.Target(item, folder) as target:
-                    if not target.is_there():
+                    if not await in_thread(target.is_there):
                         async for chunk in self._output(job_id, item.id, whole):
-                            target.write(chunk)
+                            await in_thread(target.write, chunk)
                 return target.path
             except KernelPortError as error:
                 await self._pause(patience, error, whole)
@@ -452,14 +452,14 @@ class AsyncJobs:
     ) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
-        waiting = [request for batch in begun if (request := additions.request(batch)) is not None]
+        made = [await in_thread(additions.request, batch) for batch in begun]
+        waiting = [request for request in made if request is not None]
         sent: tuple[list[pb.AddItemsRequest], AsyncBegun] | None = None
         try:
             async for batch in coming:
                 whole.left_s()
-                if (request := additions.request(batch)) is None:
+                if (request := await in_thread(additions.request, batch)) is None:
                     continue
-                await pause(0)  # what is on its way goes on, though `coming` never waits
                 # The newest waits for one more, or for the seal: the last items and the seal go in one call.
                 if waiting and (sent is None or sent[1].done() or len(waiting) >= MESSAGES_A_CALL):
                     if sent is not None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from kernelport.calling.limits import Deadline
 from kernelport.calling.messages import message, unix_us
 from kernelport.calling.messages import path as path_of
-from kernelport.calling.sync import Begun, Channel, pause
+from kernelport.calling.sync import Begun, Channel, in_thread, pause
 from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.job_client import fetching, folders
 from kernelport.job_client.messages import (
@@ -421,9 +421,9 @@ class Jobs:
         while True:
             try:
                 with fetching.Target(item, folder) as target:
-                    if not target.is_there():
+                    if not in_thread(target.is_there):
                         for chunk in self._output(job_id, item.id, whole):
-                            target.write(chunk)
+                            in_thread(target.write, chunk)
                 return target.path
             except KernelPortError as error:
                 self._pause(patience, error, whole)
@@ -445,14 +445,14 @@ class Jobs:
     def _add(self, job: pb.Job, begun: Sequence[_Items], coming: Iterator[_Items], whole: Deadline) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
-        waiting = [request for batch in begun if (request := additions.request(batch)) is not None]
+        made = [in_thread(additions.request, batch) for batch in begun]
+        waiting = [request for request in made if request is not None]
         sent: tuple[list[pb.AddItemsRequest], Begun] | None = None
         try:
             for batch in coming:
                 whole.left_s()
-                if (request := additions.request(batch)) is None:
+                if (request := in_thread(additions.request, batch)) is None:
                     continue
-                pause(0)  # what is on its way goes on, though `coming` never waits
                 # The newest waits for one more, or for the seal: the last items and the seal go in one call.
                 if waiting and (sent is None or sent[1].done() or len(waiting) >= MESSAGES_A_CALL):
                     if sent is not None:

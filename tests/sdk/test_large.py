@@ -1,17 +1,23 @@
 """Large arrays in and out: right, in little memory, and beside them the event loop goes on."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 from kernelport import AsyncClient, Client, InternalError
+from kernelport.stack import Stack
 from tests.sdk.servers import Echo, answering, serving
 
+T = TypeVar("T")
 SIZE = 64 * 2**20
 LARGE = Path(__file__).with_name("large.py")
 
@@ -58,3 +64,25 @@ def test_an_answer_that_is_none_is_told(letter: bytes, length: int) -> None:
         pytest.raises(InternalError, match="expected an InferResponse"),
     ):
         client.infer("m", {"x": np.ones(1, np.float32)})
+
+
+async def test_a_large_job_leaves_the_event_loop_to_others(stack: Stack, tmp_path: Path) -> None:
+    small = [{"x": np.full((1, 1, 1, 1), number, np.float32)} for number in range(6000)]
+    async with AsyncClient(stack.target, timeout_s=60) as client:
+        job = await in_turns(client.jobs.submit("identity-onnx", small))
+        await client.jobs.cancel(job.id)
+        job = await client.jobs.submit("identity-onnx", [{"x": np.ones((1, 1, 3000, 3000), np.float32)}])
+        await client.jobs.wait(job.id, timeout_s=60)
+        for _ in range(2):
+            await in_turns(client.jobs.fetch_all(job.id, tmp_path))
+
+
+async def in_turns(done: Coroutine[Any, Any, T]) -> T:
+    """What comes of something that is done in turns of less than 50 ms of the event loop's CPU time."""
+    task, longest_s = asyncio.ensure_future(done), 0.0
+    while not task.done():
+        began = time.thread_time()
+        await asyncio.sleep(0)
+        longest_s = max(longest_s, time.thread_time() - began)
+    assert longest_s < 0.05
+    return await task
