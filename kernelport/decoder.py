@@ -58,7 +58,7 @@ def _header_problems(file: Any) -> Iterator[str]:
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    told, blocks = _decoded(sys.stdin.buffer.read(), float(sys.argv[1]))
-    sys.stdout.buffer.write(json.dumps(told).encode() + b"\n")
-    for block in blocks:
-        sys.stdout.buffer.write(block.tobytes())
+    _told, _blocks = _decoded(sys.stdin.buffer.read(), float(sys.argv[1]))
+    sys.stdout.buffer.write(json.dumps(_told).encode() + b"\n")
+    for _block in _blocks:
+        sys.stdout.buffer.write(_block.tobytes())

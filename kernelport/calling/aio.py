@@ -34,7 +34,7 @@ class AsyncChannel:
 
     def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
         self._target = check_target(target)
-        self.timeout_s = checked(timeout_s)
+        self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
         self._opened: dict[asyncio.AbstractEventLoop, tuple[grpc.aio.Channel, _Stubs]] = {}

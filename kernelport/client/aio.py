@@ -62,7 +62,7 @@ class AsyncClient:
     ) -> None:
         self._channel = AsyncChannel(target, timeout_s, max_retries)
         self._signatures: dict[str, Signature] = {}
-        self.jobs = AsyncJobs(self._channel, self._fetch_signature)
+        self.jobs: AsyncJobs = AsyncJobs(self._channel, self._fetch_signature)
 
     async def infer(
         self, model: str, inputs: Any, *, timeout_s: float | None = None, request_id: str = ""

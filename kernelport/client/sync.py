@@ -62,7 +62,7 @@ class Client:
     ) -> None:
         self._channel = Channel(target, timeout_s, max_retries)
         self._signatures: dict[str, Signature] = {}
-        self.jobs = Jobs(self._channel, self._fetch_signature)
+        self.jobs: Jobs = Jobs(self._channel, self._fetch_signature)
 
     def infer(self, model: str, inputs: Any, *, timeout_s: float | None = None, request_id: str = "") -> InferResult:
         """Runs one request.

@@ -61,7 +61,7 @@ class AsyncJobs:
     """
 
     def __init__(self, channel: AsyncChannel, signature_of: SignatureOf) -> None:
-        self.patience_s = 300.0
+        self.patience_s: float = 300.0
         self.on_retry: Callable[[KernelPortError, float], None] | None = None
         self._answered = False
         self._channel = channel

@@ -60,7 +60,7 @@ class Jobs:
     """
 
     def __init__(self, channel: Channel, signature_of: SignatureOf) -> None:
-        self.patience_s = 300.0
+        self.patience_s: float = 300.0
         self.on_retry: Callable[[KernelPortError, float], None] | None = None
         self._answered = False
         self._channel = channel
