@@ -22,6 +22,7 @@ lint: .venv/installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python ops/check_types.py
 	cd proto && ../$(BIN)/buf lint
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python ops/generate_sync.py --check
