@@ -202,6 +202,16 @@ def test_all_items_of_a_job_speak_in_the_voice_that_it_was_submitted_with(
     client.delete_voice("me")
 
 
+def test_a_job_that_names_a_voice_that_is_not_there_is_refused(client: Client) -> None:
+    before = [job.id for job in client.jobs.list("luxtts")]
+    own = [("a", {"text": "Hello there.", "voice": "nobody"})]
+    for items, shared in ((own, {}), ([("a", "Hello there.")], {"voice": "nobody"})):
+        with pytest.raises(InvalidArgumentError, match="no voice is named 'nobody'") as refused:
+            client.jobs.submit("luxtts", items, shared=shared)
+        assert refused.value.field == 'inputs["voice"]'
+    assert [job.id for job in client.jobs.list("luxtts")] == before
+
+
 def test_a_resumed_job_speaks_in_the_voice_that_was_deleted_half_way(client: Client, jobs: JobCalls) -> None:
     recording = audio_file(tone(1.2))
     client.add_voice("me", recording, consent="A test.", owner="The tests.")
