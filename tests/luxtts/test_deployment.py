@@ -231,16 +231,6 @@ def test_a_resumed_job_speaks_in_the_voice_that_was_deleted_half_way(client: Cli
         assert np.abs(wave_of(jobs, job, name) - alone).max() < 1e-4, name
 
 
-def test_an_item_whose_voice_was_not_there_says_so_and_can_be_resumed(client: Client, jobs: JobCalls) -> None:
-    job = jobs.submit("luxtts", [spoken("one", "Yes.", voice=np.frombuffer(b"later", np.uint8))]).id
-    assert jobs.wait(job).state == pb.JOB_STATE_FAILED
-    assert "no voice is named 'later'" in jobs.items(job)[0].reason
-    client.add_voice("later", VOICES[0], transcript=SAID, consent="A test.", owner="The tests.")
-    jobs.resume(job)
-    assert jobs.wait(job).state == pb.JOB_STATE_SUCCEEDED
-    assert np.abs(wave_of(jobs, job, "one") - infer(client)["audio"]).max() < 1e-4
-
-
 def test_say_clones_a_voice_from_a_file(client: Client, target: str, tmp_path: Path) -> None:
     (tmp_path / "me.wav").write_bytes(VOICES[0])
     arguments = ["say", "Yes.", "--deployment", "luxtts", "--target", target, "-o", str(tmp_path / "said.wav")]
