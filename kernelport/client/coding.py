@@ -43,7 +43,10 @@ class SerializedInferenceStub:
         # grpc.aio keeps the request and the answer of a call that is over until Python looks for cycles: it gets lists
         # that are empty by then.
         self._infer = channel.unary_unary(
-            "/kernelport.v1.InferenceService/Infer", request_serializer=list.pop, response_deserializer=_in_list
+            "/kernelport.v1.InferenceService/Infer",
+            request_serializer=list.pop,
+            response_deserializer=_in_list,
+            _registered_method=True,  # as in the generated stubs: the channel looks it up once
         )
 
     def Infer(self, request: bytes, timeout: float | None) -> Any:
@@ -67,14 +70,12 @@ def encode(model: str, inputs: Mapping[str, Any], signature: Signature | None, r
         ResourceExhaustedError: when it is more than a message can have.
     """
     arrays = inputs if signature is None else coerce(inputs, signature)
-    check_message(arrays)
     large = {name: value for name, value in arrays.items() if _is_large(value)}
-    small = to_tensors({name: value for name, value in arrays.items() if name not in large})
-    head = message(pb.InferRequest, model=model, inputs=small, request_id=request_id).SerializeToString()
     if not large:
-        return head
+        return _serialized(model, arrays, request_id)
+    check_message(arrays)
     request = io.BytesIO()
-    request.write(head)
+    request.write(_serialized(model, {name: arrays[name] for name in arrays if name not in large}, request_id))
     for name, tensor in each(large, _without_data).items():
         described = tensor.SerializeToString()
         start = _key(pb.Tensor.DATA_FIELD_NUMBER) + _varint(large[name].nbytes)
@@ -107,16 +108,22 @@ def decode(response: bytes) -> InferResult:
         raise InternalError(f"expected an InferResponse from the front door: {error}") from error
 
 
+def _serialized(model: str, inputs: Mapping[str, Any], request_id: str) -> bytes:
+    return message(pb.InferRequest, model=model, inputs=to_tensors(inputs), request_id=request_id).SerializeToString()
+
+
 def _in_list(response: bytes) -> list[bytes]:
     return [response]
 
 
 def _size(value: Any, levels: int) -> int:
+    if isinstance(value, np.ndarray):
+        return value.nbytes
     if isinstance(value, (list, tuple)):
         return len(value) * max(_ELEMENT_BYTES, _size(value[0], levels - 1)) if value and levels else 0
     if isinstance(value, (str, bytes)):
         return len(value)
-    shape = getattr(value, "shape", ())  # of an array, or of a tensor of another library
+    shape = getattr(value, "shape", ())  # of a tensor of another library
     return math.prod(shape) * getattr(value, "itemsize", 1) if isinstance(shape, tuple) else 0
 
 
