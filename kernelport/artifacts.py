@@ -67,7 +67,7 @@ class Artifacts:
             raise ArtifactsError(f"cannot keep outputs at {url!r}: {error}") from error
         if url.startswith("s3://"):
             self._fs.retries = _S3_TRIES
-        self.is_local = isinstance(self._fs, LocalFileSystem)
+        self.is_local: bool = isinstance(self._fs, LocalFileSystem)
 
     def identity(self, *, create: bool = True) -> str:
         """What the storage holds to be told from others: processes that see the same one read the same.

@@ -70,7 +70,7 @@ def coerce(inputs: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
             return array_of(declared[name], value)
         return utf8(value) if isinstance(value, str) and not declared else value
 
-    return _each(given, coerced)
+    return each(given, coerced)
 
 
 def from_texts(texts: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def from_texts(texts: Mapping[str, Any], signature: Signature) -> dict[str, Any]
         InvalidArgumentError: when a text does not stand for a value, naming the input.
     """
     declared = {spec.name: spec for spec in signature.inputs}
-    return _each(
+    return each(
         texts,
         lambda name, text: from_text(declared[name], text) if isinstance(text, str) and name in declared else text,
     )
@@ -93,12 +93,40 @@ def to_tensors(inputs: Mapping[str, Any]) -> list[pb.Tensor]:
         InvalidArgumentError: when one cannot travel, naming it.
         ResourceExhaustedError: when they are more than a message can have.
     """
+    check_message(inputs)
+    return list(each(inputs, from_array).values())
+
+
+def check_message(inputs: Mapping[str, Any]) -> None:
+    """Looks whether inputs may go in a message, by their names and the size of the arrays.
+
+    Raises:
+        InvalidArgumentError: when a name is no text.
+        ResourceExhaustedError: when they are more than a message can have.
+    """
     if unnamed := [name for name in inputs if not isinstance(name, str)]:
         raise InvalidArgumentError.of([FieldViolation("inputs", f"expected texts as names, got {show(unnamed[0])}")])
     size = wire_bytes({name: value for name, value in inputs.items() if isinstance(value, np.ndarray)})
     if size > MAX_MESSAGE_BYTES:
         raise ResourceExhaustedError(f"inputs: expected at most {MAX_MESSAGE_BYTES:,} bytes in a message, got {size:,}")
-    return list(_each(inputs, from_array).values())
+
+
+def each(inputs: Mapping[str, Any], convert: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """What each input becomes, by name.
+
+    Raises:
+        InvalidArgumentError: when `convert` raises TypeError or ValueError, naming the inputs.
+    """
+    converted: dict[str, Any] = {}
+    violations: list[FieldViolation] = []
+    for name, value in inputs.items():
+        try:
+            converted[name] = convert(name, value)
+        except (TypeError, ValueError) as error:
+            violations.append(FieldViolation(f'inputs["{name}"]', str(error)))
+    if violations:
+        raise InvalidArgumentError.of(violations)
+    return converted
 
 
 def from_text(spec: TensorSpec, text: str) -> Any:
@@ -170,19 +198,6 @@ def show(value: Any) -> str:
     text = f'"{value}"' if isinstance(value, str) else reprlib.repr(value)
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: _LONGEST_VALUE + 1])
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
-
-
-def _each(inputs: Mapping[str, Any], convert: Callable[[str, Any], Any]) -> dict[str, Any]:
-    converted: dict[str, Any] = {}
-    violations: list[FieldViolation] = []
-    for name, value in inputs.items():
-        try:
-            converted[name] = convert(name, value)
-        except (TypeError, ValueError) as error:
-            violations.append(FieldViolation(f'inputs["{name}"]', str(error)))
-    if violations:
-        raise InvalidArgumentError.of(violations)
-    return converted
 
 
 def _declared_dtypes(spec: TensorSpec) -> Iterator[Any]:

@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from kernelport import keys
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 3.0
@@ -220,7 +220,7 @@ class Outage:
             log.warning("Redis is back")
 
 
-outage = Outage()
+outage: Outage = Outage()
 
 
 def _bracketed(host: str) -> str:

@@ -172,7 +172,7 @@ class DeploymentTable(dict[str, Deployment]):
 
     def __init__(self, file: Path, deployments: Mapping[str, Deployment]) -> None:
         super().__init__(deployments)
-        self.file = file
+        self.file: Path = file
 
     def become(self, other: "DeploymentTable") -> None:
         """Takes over what another table says, for all who hold this one. No name that both have is ever missing."""

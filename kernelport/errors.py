@@ -59,9 +59,11 @@ class KernelPortError(Exception):
         retry_after_s: float | None = None,
         reason: str = "",
     ) -> None:
-        self.message = as_unicode(message)
+        self.message: str = as_unicode(message)
         super().__init__(self.message)
-        self.violations = tuple(FieldViolation(as_unicode(v.field), as_unicode(v.description)) for v in violations)
+        self.violations: tuple[FieldViolation, ...] = tuple(
+            FieldViolation(as_unicode(v.field), as_unicode(v.description)) for v in violations
+        )
         self.retry_after_s = retry_after_s
         self.reason = reason or type(self).reason
         self.request_id = ""

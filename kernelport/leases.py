@@ -26,7 +26,7 @@ from kernelport.queues import (
 )
 from kernelport.v1.dead_letter_pb2 import Attempt
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # KEYS: unacked, unacked index, the list it goes to, what says who has the message.
 # ARGV: its delivery tag, its record in unacked, the entry of the list, how to read who has it, with which argument, and

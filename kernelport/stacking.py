@@ -4,7 +4,7 @@ The front door forms batches by it, a job's pages are cut by it, and a worker st
 """
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -68,7 +68,7 @@ class Stacking:
         # A proof takes equally named dimensions to be equal. ONNX Runtime does not ask for it.
         self._alike = [places for places in alike.values() if len(places) > 1]
         self._is_padded = any(self._pads.values())
-        self.share_of_shapes = lru_cache(_SHARES_KEPT)(self._share)
+        self.share_of_shapes: Callable[[Shapes], Share] = lru_cache(_SHARES_KEPT)(self._share)
 
     @classmethod
     def of(cls, signature: Signature | None) -> Self | None:

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 
 from kernelport import keys
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Of a message that may hold inputs or outputs; of one that only tells of something.
 MAX_DATA_BYTES, MAX_RECORD_BYTES = keys.LARGEST_VALUE_BYTES, 4 * 2**20

@@ -112,15 +112,20 @@ def from_array(name: str, array: Any) -> pb.Tensor:
     return pb.Tensor(name=name, dtype=wire, shape=array.shape, data=array.tobytes())
 
 
-def to_array(tensor: pb.Tensor) -> Array:
-    """The array of a tensor that `violations` finds nothing wrong with. Read-only: it may share the tensor's memory."""
+def to_array(tensor: pb.Tensor, data: bytes | memoryview | None = None) -> Array:
+    """The array of a tensor that `violations` finds nothing wrong with. Read-only: it may share the memory of the data.
+
+    Args:
+        data: the elements, where the tensor comes without them.
+    """
     shape = tuple(tensor.shape)
+    data = tensor.data if data is None else data
     if tensor.dtype == pb.STRING:
         elements = np.empty(math.prod(shape), dtype=object)
-        elements[:] = list(_split_strings(tensor.data))
+        elements[:] = list(_split_strings(data))
         elements.setflags(write=False)
         return elements.reshape(shape)
-    array = np.frombuffer(tensor.data, dtype=NUMPY_DTYPES[tensor.dtype]).reshape(shape)
+    array = np.frombuffer(data, dtype=NUMPY_DTYPES[tensor.dtype]).reshape(shape)
     if _SWAP:
         array = array.byteswap()
         array.setflags(write=False)
@@ -160,8 +165,12 @@ def travelled(name: str, array: Array) -> Array:
     Raises:
         TypeError: as `from_array`.
     """
-    is_plain = type(array) is np.ndarray and array.dtype in WIRE_DTYPES and not array.dtype.hasobject
-    return array if is_plain and array.flags.c_contiguous else to_array(from_array(name, array))
+    return array if is_plain(array) and array.flags.c_contiguous else to_array(from_array(name, array))
+
+
+def is_plain(array: Array) -> bool:
+    """Whether an array's elements, in row-major order, are what the wire holds on this machine."""
+    return not _SWAP and type(array) is np.ndarray and array.dtype in WIRE_DTYPES and not array.dtype.hasobject
 
 
 def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
@@ -220,12 +229,12 @@ def _string_finding(data: bytes, count: int) -> tuple[str, str] | None:
     return None
 
 
-def _split_strings(data: bytes) -> Iterator[bytes]:
+def _split_strings(data: bytes | memoryview) -> Iterator[bytes]:
     position = 0
     while position < len(data):
         start = position + _LENGTH.size
         position = start + _LENGTH.unpack_from(data, position)[0]
-        yield data[start:position]
+        yield bytes(data[start:position])
 
 
 def _text_bytes(array: Array) -> int:

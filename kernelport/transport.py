@@ -20,7 +20,7 @@ from kernelport import keys
 from kernelport.connections import RETRY_S, outage, passes
 from kernelport.queues import MessageError, check_entry, check_message, deployment_of
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # What kombu raises over a record that is not as it should be.
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -51,11 +51,11 @@ class Channel(kombu_redis.Channel):
     """A channel on our connections that lets nothing through but our own messages."""
 
     QoS = QoS
-    keyprefix_queue = f"{keys.BINDING}.%s"
-    keyprefix_binding_deadlines = f"{keys.BINDING}_deadlines"
-    keyprefix_binding_permanent = f"{keys.BINDING}_permanent.%s"
+    keyprefix_queue: str = f"{keys.BINDING}.%s"
+    keyprefix_binding_deadlines: str = f"{keys.BINDING}_deadlines"
+    keyprefix_binding_permanent: str = f"{keys.BINDING}_permanent.%s"
     unix_socket_path = ""
-    from_transport_options = (*kombu_redis.Channel.from_transport_options, "unix_socket_path")  # type: ignore[assignment]
+    from_transport_options: tuple[Any, ...] = (*kombu_redis.Channel.from_transport_options, "unix_socket_path")
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if self.unix_socket_path:

@@ -38,7 +38,16 @@ def generate(target: Path) -> list[Path]:
         proto = HERE / path.relative_to(target).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
         if "\nservice " not in proto.read_text():
             path.unlink()
+    for path in target.rglob("*.pyi"):
+        path.write_text(_typed(path.read_text()))
     return generated_below(target)
+
+
+def _typed(stub: str) -> str:
+    """A stub with the type arguments that its generator leaves out: without them, its types are partly unknown."""
+    stub = stub.replace("_aio.ServicerContext)", "_aio.ServicerContext[_typing.Any, _typing.Any])")
+    mapped = stub.replace("_Mapping]", "_Mapping[str, _Any]]")
+    return stub if mapped == stub else mapped.replace("from typing import ", "from typing import Any as _Any, ", 1)
 
 
 def generated_below(folder: Path) -> list[Path]:

@@ -34,7 +34,7 @@ class AsyncChannel:
 
     def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
         self._target = check_target(target)
-        self.timeout_s = checked(timeout_s)
+        self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
         self._opened: dict[asyncio.AbstractEventLoop, tuple[grpc.aio.Channel, _Stubs]] = {}
@@ -153,6 +153,11 @@ async def pause(seconds: float) -> None:
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
     """The result of a function that takes a while, while the event loop goes on."""
     return await asyncio.to_thread(function, *arguments)
+
+
+async def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function, while the event loop goes on if it takes long."""
+    return await in_thread(function, *arguments) if long else function(*arguments)
 
 
 async def as_completed(

@@ -85,4 +85,4 @@ class Calls:
         self._reset()
 
 
-calls = Calls()
+calls: Calls = Calls()

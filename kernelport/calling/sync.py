@@ -33,7 +33,7 @@ class Channel:
 
     def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
         self._target = check_target(target)
-        self.timeout_s = checked(timeout_s)
+        self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
         self._opened: tuple[grpc.Channel, dict[type[Any], Any]] | None = None
@@ -129,6 +129,11 @@ def pause(seconds: float) -> None:
 
 
 def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function."""
+    return function(*arguments)
+
+
+def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
     """The result of a function."""
     return function(*arguments)
 

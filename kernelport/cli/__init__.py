@@ -78,8 +78,8 @@ COMMANDS = (
     bench,
     demo,
 )
-for command in COMMANDS:
-    cli.add_command(command)
+for _command in COMMANDS:
+    cli.add_command(_command)
 options.name_variables(cli)
 
 

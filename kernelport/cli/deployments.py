@@ -21,7 +21,7 @@ from kernelport.stack import StackError, own_file
 from kernelport.stack.running_file import Running, find_running
 from kernelport.v1 import deployment_pb2 as pb
 
-as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+as_json: options.Option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 @click.group()

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -20,8 +20,9 @@ _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
 
 _SHORT_FIRST = re.compile(r"^(-\w), (--[a-z-]+)")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 # Of the root commands: how the help of all commands looks.
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
 
 
 class _Formatter(click.HelpFormatter):
@@ -118,55 +119,55 @@ def _default_target() -> str:
     return running.target if running else DEFAULT_LISTEN
 
 
-target = click.option(
+target: Option = click.option(
     "--target",
     type=Parsed("host:port", _parse_target),
     default=_default_target,
     show_default=f"that of `kernelport up` on this machine, or {DEFAULT_LISTEN}",
     help="host:port of the front door.",
 )
-listen = click.option(
+listen: Option = click.option(
     "--listen",
     type=ADDRESS,
     default=DEFAULT_LISTEN,
     help="host:port the front door listens on; port 0 takes a free one.",
 )
-state_dir = click.option(
+state_dir: Option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=default_state_dir,
     show_default="kernelport in $XDG_STATE_HOME, or in ~/.local/state",
     help="Where a stack keeps its data and logs, and where others find it.",
 )
-redis_url = click.option(
+redis_url: Option = click.option(
     "--redis-url",
     type=REDIS_URL,
     default=None,
     help="An existing Redis to use instead of the embedded one.",
 )
-metrics_listen = click.option(
+metrics_listen: Option = click.option(
     "--metrics-listen",
     type=ADDRESS,
     default="",
     help="host:port of the front door's Prometheus endpoint; the workers take the ports after it. None by default.",
 )
-deployments_file = click.option(
+deployments_file: Option = click.option(
     "--deployments-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     default=None,
     help="The deployments file; ./deployments/deployments.yaml or the bundled one by default.",
 )
-custom_ops = click.option(
+custom_ops: Option = click.option(
     "--custom-ops",
     is_flag=True,
     help="Load the libraries of custom ONNX operators that manifests name: this runs their code.",
 )
-roll = click.option(
+roll: Option = click.option(
     "--roll",
     is_flag=True,
     help="Serve beside live workers of another revision of the same deployment, until these are stopped.",
 )
-timeout = click.option(
+timeout: Option = click.option(
     "--timeout",
     type=Seconds(),
     default=None,

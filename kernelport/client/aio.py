@@ -6,29 +6,20 @@ from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from kernelport.calling.aio import AsyncChannel, as_completed, in_order, in_thread
+from kernelport.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
 from kernelport.calling.limits import MAX_RETRIES, Deadline
 from kernelport.calling.messages import message
-from kernelport.client.inputs import (
-    INLINE_BYTES,
-    checked_concurrency,
-    checked_values,
-    infer_request,
-    only_input,
-    recording,
-    size,
-    spoken,
-)
+from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
+from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
 from kernelport.client.results import InferResult, Speech
-from kernelport.coercion import are_arrays, coerce
+from kernelport.coercion import are_arrays
 from kernelport.errors import InvalidArgumentError, KernelPortError
 from kernelport.job_client.aio import AsyncJobs
 from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature
-from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, voice_pb2
+from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
 from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
-from kernelport.v1.inference_pb2_grpc import InferenceServiceStub
 from kernelport.v1.voice_pb2_grpc import VoiceServiceStub
 
 
@@ -71,7 +62,7 @@ class AsyncClient:
     ) -> None:
         self._channel = AsyncChannel(target, timeout_s, max_retries)
         self._signatures: dict[str, Signature] = {}
-        self.jobs = AsyncJobs(self._channel, self._fetch_signature)
+        self.jobs: AsyncJobs = AsyncJobs(self._channel, self._fetch_signature)
 
     async def infer(
         self, model: str, inputs: Any, *, timeout_s: float | None = None, request_id: str = ""
@@ -93,20 +84,27 @@ class AsyncClient:
             inputs = only_input(inputs, await self._signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else await self._signature(model, deadline)
         try:
-            arrays = inputs if signature is None else coerce(inputs, signature)
-            return await self._infer(model, arrays, deadline, request_id)
+            return await self._infer(model, inputs, signature, deadline, request_id)
         except InvalidArgumentError as error:  # the signature may have changed
             if signature is None and not _is_about_dtypes(error):
                 raise
             fresh = await self._fetch_signature(model, deadline)
             if fresh == signature:
                 raise
-        return await self._infer(model, coerce(inputs, fresh), deadline, request_id)
+        return await self._infer(model, inputs, fresh, deadline, request_id)
 
     async def speak(
         self, model: str, text: str, *, timeout_s: float | None = None, request_id: str = "", **inputs: Any
     ) -> Speech:
-        """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`."""
+        """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`.
+
+        Args:
+            model: the deployment's name.
+            text: what to say.
+            timeout_s: seconds until DeadlineExceededError.
+            request_id: makes the call safe to repeat, as of `infer`.
+            inputs: by name, as `infer` takes them.
+        """
         result = await self.infer(model, spoken(text, inputs), timeout_s=timeout_s, request_id=request_id)
         return Speech.of(result)
 
@@ -116,9 +114,10 @@ class AsyncClient:
         """Runs many requests, so many at a time, and gives their results in the order of the inputs.
 
         Args:
+            model: the deployment's name.
             inputs: of each request, as `infer` takes them; read as results are taken, so there may be any number.
             concurrency: how many requests are on their way at a time, at most.
-            timeout_s: the limit of each request.
+            timeout_s: the limit of each request, in seconds.
 
         Raises:
             KernelPortError: of the first request that fails; those on their way are given up.
@@ -133,7 +132,14 @@ class AsyncClient:
     async def map_unordered(
         self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
     ) -> AsyncIterator[tuple[int, InferResult]]:
-        """The same as results come: each with the index of its inputs, from 0."""
+        """The same as results come: each with the index of its inputs, from 0.
+
+        Args:
+            model: the deployment's name.
+            inputs: of each request, as `map` takes them.
+            concurrency: how many requests are on their way at a time, at most.
+            timeout_s: the limit of each request, in seconds.
+        """
         run = self._run(model, timeout_s)
         async with contextlib.aclosing(
             as_completed(run, checked_values(inputs), checked_concurrency(concurrency))
@@ -147,16 +153,29 @@ class AsyncClient:
         return list((await self._call(DeploymentServiceStub, "ListDeployments", request)).deployments)
 
     async def deployment(self, name: str) -> deployment_pb2.Deployment:
-        """One deployment, with its state, signature and policy."""
+        """One deployment, with its state, signature and policy.
+
+        Args:
+            name: of the deployment.
+        """
         return await self._deployment(name, self._channel.deadline(None))
 
     async def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
-        """The dead letters of a deployment, oldest first, without their requests."""
+        """The dead letters of a deployment, oldest first, without their requests.
+
+        Args:
+            deployment: its name.
+        """
         request = message(dead_letter_pb2.ListDeadLettersRequest, deployment=deployment)
         return list((await self._call(DeadLetterServiceStub, "ListDeadLetters", request)).dead_letters)
 
     async def dead_letter(self, deployment: str, letter_id: str) -> dead_letter_pb2.DeadLetter:
-        """One dead letter, with its request."""
+        """One dead letter, with its request.
+
+        Args:
+            deployment: its name.
+            letter_id: of the dead letter.
+        """
         request = message(dead_letter_pb2.GetDeadLetterRequest, deployment=deployment, id=letter_id)
         letter: dead_letter_pb2.DeadLetter = (
             await self._call(DeadLetterServiceStub, "GetDeadLetter", request)
@@ -164,13 +183,23 @@ class AsyncClient:
         return letter
 
     async def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
-        """Runs a dead letter again, and removes it when it succeeds."""
+        """Runs a dead letter again, and removes it when it succeeds.
+
+        Args:
+            deployment: its name.
+            letter_id: of the dead letter.
+        """
         request = message(dead_letter_pb2.ReplayDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = await self._call(DeadLetterServiceStub, "ReplayDeadLetter", request, repeatable=False)
-        return InferResult.of(inference_pb2.InferResponse.FromString(answer.response))
+        return await in_thread_if(len(answer.response) > INLINE_BYTES, decode, answer.response)
 
     async def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
-        """Removes a dead letter; False when there was none of that id."""
+        """Removes a dead letter; False when there was none of that id.
+
+        Args:
+            deployment: its name.
+            letter_id: of the dead letter.
+        """
         request = message(dead_letter_pb2.PurgeDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = await self._call(DeadLetterServiceStub, "PurgeDeadLetter", request, repeatable=False)
         return bool(answer.removed)
@@ -187,7 +216,8 @@ class AsyncClient:
         """Registers a voice.
 
         Args:
-            audio: a WAV, FLAC, OGG or MP3 file: its path, the file itself opened, or its bytes; or speech.
+            name: lower-case, by which requests call it.
+            audio: a whole WAV, FLAC, OGG or MP3 file: its path, the file itself opened, or its bytes; or speech.
             consent: how and when the speaker agreed.
             owner: who answers for it.
             transcript: what the recording says; without it workers transcribe it.
@@ -212,13 +242,21 @@ class AsyncClient:
         return list((await self._call(VoiceServiceStub, "ListVoices", voice_pb2.ListVoicesRequest())).voices)
 
     async def voice(self, name: str) -> voice_pb2.Voice:
-        """One registered voice."""
+        """One registered voice.
+
+        Args:
+            name: of the voice.
+        """
         request = message(voice_pb2.GetVoiceRequest, name=name)
         voice: voice_pb2.Voice = (await self._call(VoiceServiceStub, "GetVoice", request)).voice
         return voice
 
     async def delete_voice(self, name: str) -> bool:
-        """Deletes a voice and its recording; False when there was none of that name."""
+        """Deletes a voice and its recording; False when there was none of that name.
+
+        Args:
+            name: of the voice.
+        """
         request = message(voice_pb2.DeleteVoiceRequest, name=name)
         return bool((await self._call(VoiceServiceStub, "DeleteVoice", request, repeatable=False)).removed)
 
@@ -240,13 +278,14 @@ class AsyncClient:
 
         return run
 
-    async def _infer(self, model: str, inputs: Mapping[str, Any], deadline: Deadline, request_id: str) -> InferResult:
+    async def _infer(
+        self, model: str, inputs: Mapping[str, Any], signature: Signature | None, deadline: Deadline, request_id: str
+    ) -> InferResult:
         try:
-            if size(inputs) > INLINE_BYTES:
-                request = await in_thread(infer_request, model, inputs, request_id)
-            else:
-                request = infer_request(model, inputs, request_id)
-            return InferResult.of(await self._channel.call(InferenceServiceStub, "Infer", request, deadline))
+            large = size(inputs) > INLINE_BYTES
+            request = await in_thread_if(large, encode, model, inputs, signature, request_id)
+            response = (await self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
+            return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
             error.request_id = request_id or error.request_id
             raise

@@ -6,34 +6,14 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from kernelport.calling.messages import message
 from kernelport.client.results import Speech
-from kernelport.coercion import coerce, show, to_tensors
+from kernelport.coercion import coerce, show
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 
-# What an event loop packs itself: a fraction of a millisecond.
-INLINE_BYTES = 2**20
 _LONGEST_PATH = 1024
 _SPOKEN = Signature(inputs=[tensor_spec("text", pb.U8, ["bytes"])])
-
-
-def infer_request(model: str, inputs: Mapping[str, Any], request_id: str) -> pb.InferRequest:
-    """The message of a request.
-
-    Raises:
-        InvalidArgumentError: when an input cannot travel, or a name is no text; it names the field.
-        ResourceExhaustedError: when it is more than a message can have.
-    """
-    return message(pb.InferRequest, model=model, inputs=to_tensors(inputs), request_id=request_id)
-
-
-def size(inputs: Mapping[str, Any]) -> int:
-    """The bytes of the arrays among inputs."""
-    return sum(value.nbytes for value in inputs.values() if isinstance(value, np.ndarray))
 
 
 def only_input(value: Any, signature: Signature) -> dict[str, Any]:

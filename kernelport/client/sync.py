@@ -8,27 +8,18 @@ from typing import IO, Any, Protocol, Self
 
 from kernelport.calling.limits import MAX_RETRIES, Deadline
 from kernelport.calling.messages import message
-from kernelport.calling.sync import Channel, as_completed, in_order, in_thread
-from kernelport.client.inputs import (
-    INLINE_BYTES,
-    checked_concurrency,
-    checked_values,
-    infer_request,
-    only_input,
-    recording,
-    size,
-    spoken,
-)
+from kernelport.calling.sync import Channel, as_completed, in_order, in_thread, in_thread_if
+from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
+from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
 from kernelport.client.results import InferResult, Speech
-from kernelport.coercion import are_arrays, coerce
+from kernelport.coercion import are_arrays
 from kernelport.errors import InvalidArgumentError, KernelPortError
 from kernelport.job_client.sync import Jobs
 from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature
-from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, voice_pb2
+from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
 from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
-from kernelport.v1.inference_pb2_grpc import InferenceServiceStub
 from kernelport.v1.voice_pb2_grpc import VoiceServiceStub
 
 
@@ -71,7 +62,7 @@ class Client:
     ) -> None:
         self._channel = Channel(target, timeout_s, max_retries)
         self._signatures: dict[str, Signature] = {}
-        self.jobs = Jobs(self._channel, self._fetch_signature)
+        self.jobs: Jobs = Jobs(self._channel, self._fetch_signature)
 
     def infer(self, model: str, inputs: Any, *, timeout_s: float | None = None, request_id: str = "") -> InferResult:
         """Runs one request.
@@ -91,20 +82,27 @@ class Client:
             inputs = only_input(inputs, self._signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else self._signature(model, deadline)
         try:
-            arrays = inputs if signature is None else coerce(inputs, signature)
-            return self._infer(model, arrays, deadline, request_id)
+            return self._infer(model, inputs, signature, deadline, request_id)
         except InvalidArgumentError as error:  # the signature may have changed
             if signature is None and not _is_about_dtypes(error):
                 raise
             fresh = self._fetch_signature(model, deadline)
             if fresh == signature:
                 raise
-        return self._infer(model, coerce(inputs, fresh), deadline, request_id)
+        return self._infer(model, inputs, fresh, deadline, request_id)
 
     def speak(
         self, model: str, text: str, *, timeout_s: float | None = None, request_id: str = "", **inputs: Any
     ) -> Speech:
-        """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`."""
+        """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`.
+
+        Args:
+            model: the deployment's name.
+            text: what to say.
+            timeout_s: seconds until DeadlineExceededError.
+            request_id: makes the call safe to repeat, as of `infer`.
+            inputs: by name, as `infer` takes them.
+        """
         result = self.infer(model, spoken(text, inputs), timeout_s=timeout_s, request_id=request_id)
         return Speech.of(result)
 
@@ -114,9 +112,10 @@ class Client:
         """Runs many requests, so many at a time, and gives their results in the order of the inputs.
 
         Args:
+            model: the deployment's name.
             inputs: of each request, as `infer` takes them; read as results are taken, so there may be any number.
             concurrency: how many requests are on their way at a time, at most.
-            timeout_s: the limit of each request.
+            timeout_s: the limit of each request, in seconds.
 
         Raises:
             KernelPortError: of the first request that fails; those on their way are given up.
@@ -129,7 +128,14 @@ class Client:
     def map_unordered(
         self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
     ) -> Iterator[tuple[int, InferResult]]:
-        """The same as results come: each with the index of its inputs, from 0."""
+        """The same as results come: each with the index of its inputs, from 0.
+
+        Args:
+            model: the deployment's name.
+            inputs: of each request, as `map` takes them.
+            concurrency: how many requests are on their way at a time, at most.
+            timeout_s: the limit of each request, in seconds.
+        """
         run = self._run(model, timeout_s)
         with contextlib.closing(as_completed(run, checked_values(inputs), checked_concurrency(concurrency))) as results:
             for index, result in results:
@@ -141,28 +147,51 @@ class Client:
         return list((self._call(DeploymentServiceStub, "ListDeployments", request)).deployments)
 
     def deployment(self, name: str) -> deployment_pb2.Deployment:
-        """One deployment, with its state, signature and policy."""
+        """One deployment, with its state, signature and policy.
+
+        Args:
+            name: of the deployment.
+        """
         return self._deployment(name, self._channel.deadline(None))
 
     def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
-        """The dead letters of a deployment, oldest first, without their requests."""
+        """The dead letters of a deployment, oldest first, without their requests.
+
+        Args:
+            deployment: its name.
+        """
         request = message(dead_letter_pb2.ListDeadLettersRequest, deployment=deployment)
         return list((self._call(DeadLetterServiceStub, "ListDeadLetters", request)).dead_letters)
 
     def dead_letter(self, deployment: str, letter_id: str) -> dead_letter_pb2.DeadLetter:
-        """One dead letter, with its request."""
+        """One dead letter, with its request.
+
+        Args:
+            deployment: its name.
+            letter_id: of the dead letter.
+        """
         request = message(dead_letter_pb2.GetDeadLetterRequest, deployment=deployment, id=letter_id)
         letter: dead_letter_pb2.DeadLetter = (self._call(DeadLetterServiceStub, "GetDeadLetter", request)).dead_letter
         return letter
 
     def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
-        """Runs a dead letter again, and removes it when it succeeds."""
+        """Runs a dead letter again, and removes it when it succeeds.
+
+        Args:
+            deployment: its name.
+            letter_id: of the dead letter.
+        """
         request = message(dead_letter_pb2.ReplayDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = self._call(DeadLetterServiceStub, "ReplayDeadLetter", request, repeatable=False)
-        return InferResult.of(inference_pb2.InferResponse.FromString(answer.response))
+        return in_thread_if(len(answer.response) > INLINE_BYTES, decode, answer.response)
 
     def purge_dead_letter(self, deployment: str, letter_id: str) -> bool:
-        """Removes a dead letter; False when there was none of that id."""
+        """Removes a dead letter; False when there was none of that id.
+
+        Args:
+            deployment: its name.
+            letter_id: of the dead letter.
+        """
         request = message(dead_letter_pb2.PurgeDeadLetterRequest, deployment=deployment, id=letter_id)
         answer = self._call(DeadLetterServiceStub, "PurgeDeadLetter", request, repeatable=False)
         return bool(answer.removed)
@@ -179,7 +208,8 @@ class Client:
         """Registers a voice.
 
         Args:
-            audio: a WAV, FLAC, OGG or MP3 file: its path, the file itself opened, or its bytes; or speech.
+            name: lower-case, by which requests call it.
+            audio: a whole WAV, FLAC, OGG or MP3 file: its path, the file itself opened, or its bytes; or speech.
             consent: how and when the speaker agreed.
             owner: who answers for it.
             transcript: what the recording says; without it workers transcribe it.
@@ -204,13 +234,21 @@ class Client:
         return list((self._call(VoiceServiceStub, "ListVoices", voice_pb2.ListVoicesRequest())).voices)
 
     def voice(self, name: str) -> voice_pb2.Voice:
-        """One registered voice."""
+        """One registered voice.
+
+        Args:
+            name: of the voice.
+        """
         request = message(voice_pb2.GetVoiceRequest, name=name)
         voice: voice_pb2.Voice = (self._call(VoiceServiceStub, "GetVoice", request)).voice
         return voice
 
     def delete_voice(self, name: str) -> bool:
-        """Deletes a voice and its recording; False when there was none of that name."""
+        """Deletes a voice and its recording; False when there was none of that name.
+
+        Args:
+            name: of the voice.
+        """
         request = message(voice_pb2.DeleteVoiceRequest, name=name)
         return bool((self._call(VoiceServiceStub, "DeleteVoice", request, repeatable=False)).removed)
 
@@ -232,13 +270,14 @@ class Client:
 
         return run
 
-    def _infer(self, model: str, inputs: Mapping[str, Any], deadline: Deadline, request_id: str) -> InferResult:
+    def _infer(
+        self, model: str, inputs: Mapping[str, Any], signature: Signature | None, deadline: Deadline, request_id: str
+    ) -> InferResult:
         try:
-            if size(inputs) > INLINE_BYTES:
-                request = in_thread(infer_request, model, inputs, request_id)
-            else:
-                request = infer_request(model, inputs, request_id)
-            return InferResult.of(self._channel.call(InferenceServiceStub, "Infer", request, deadline))
+            large = size(inputs) > INLINE_BYTES
+            request = in_thread_if(large, encode, model, inputs, signature, request_id)
+            response = (self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
+            return in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
             error.request_id = request_id or error.request_id
             raise

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 
 from kernelport.item_files.opening import ItemFileError
-from kernelport.signature import Declared, Signature
+from kernelport.signature import Declared, Signature, TensorSpec
 
 ID = "id"
 # The field of what names an item by the file that its speech is to be in, or is in already.
@@ -44,13 +44,13 @@ class Fields:
         columns: Mapping[str, str] | None = None,
         ignored: Iterable[str] = (),
     ) -> None:
-        self.specs = {spec.name: spec for spec in signature.inputs}
-        self.declared = {name: Declared([spec]) for name, spec in self.specs.items()}
-        self.known = bool(self.specs)
-        self.inputs = list(self.specs) or ["text"]
+        self.specs: dict[str, TensorSpec] = {spec.name: spec for spec in signature.inputs}
+        self.declared: dict[str, Declared] = {name: Declared([spec]) for name, spec in self.specs.items()}
+        self.known: bool = bool(self.specs)
+        self.inputs: list[str] = list(self.specs) or ["text"]
         required = [name for name, spec in self.specs.items() if not spec.optional] or ["text"]
-        self.required = tuple(name for name in required if name not in shared)
-        self.shown = {name: column for name, column in (columns or {}).items() if name != column}
+        self.required: tuple[str, ...] = tuple(name for name in required if name not in shared)
+        self.shown: dict[str, str] = {name: column for name, column in (columns or {}).items() if name != column}
         names = list(dict.fromkeys((ID, *self.inputs)))
         self._columns = list(map(self.column_of, names))
         twice = next((column for column in self._columns if self._columns.count(column) > 1), None)

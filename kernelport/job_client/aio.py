@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-from kernelport.calling.aio import AsyncBegun, AsyncChannel, pause
+from kernelport.calling.aio import AsyncBegun, AsyncChannel, in_thread, pause
 from kernelport.calling.limits import Deadline
 from kernelport.calling.messages import message, unix_us
 from kernelport.calling.messages import path as path_of
@@ -51,7 +51,8 @@ class SignatureOf(Protocol):
 class AsyncJobs:
     """The bulk jobs of a front door; made by a client, and as safe to share.
 
-    The client's time limit is that of each call, and of each portion of what is submitted, fetched or watched. A
+    Every call raises a KernelPortError of the class that says what went wrong, as those of the client do. The client's
+    time limit is that of each call, and of each portion of what is submitted, fetched or watched. A
     `timeout_s` given to a method bounds the whole, outages included.
 
     Attributes:
@@ -61,7 +62,7 @@ class AsyncJobs:
     """
 
     def __init__(self, channel: AsyncChannel, signature_of: SignatureOf) -> None:
-        self.patience_s = 300.0
+        self.patience_s: float = 300.0
         self.on_retry: Callable[[KernelPortError, float], None] | None = None
         self._answered = False
         self._channel = channel
@@ -146,12 +147,21 @@ class AsyncJobs:
             raise
 
     async def get(self, job_id: str) -> pb.Job:
-        """One job."""
+        """One job.
+
+        Args:
+            job_id: of the job.
+        """
         job: pb.Job = (await self._call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
         return job
 
     async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
-        """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
+        """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all.
+
+        Args:
+            deployment: whose.
+            states: in which they are, as JobState or its words.
+        """
         request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
             page = await self._call("ListJobs", request)
@@ -174,6 +184,7 @@ class AsyncJobs:
         when the connection breaks.
 
         Args:
+            job_id: of the job.
             cursor: of the last event seen, to go on after it.
             items: whether the events tell of the items that are done, too; each once from cursor 0 on.
             interval_s: the least time between two events, in seconds; 0 for the server's default.
@@ -202,7 +213,13 @@ class AsyncJobs:
     async def finished_items(
         self, job_id: str, *, cursor: int = 0, timeout_s: float | None = None
     ) -> AsyncIterator[pb.Item]:
-        """Every item as it is done, in that order, until the job is over."""
+        """Every item as it is done, in that order, until the job is over.
+
+        Args:
+            job_id: of the job.
+            cursor: of the last event seen, to go on after it.
+            timeout_s: seconds until the job must be over.
+        """
         async for event in self.watch(job_id, cursor=cursor, items=True, timeout_s=timeout_s):
             for item in event.items:
                 yield item
@@ -217,6 +234,7 @@ class AsyncJobs:
         """The job when it is over.
 
         Args:
+            job_id: of the job.
             timeout_s: seconds until DeadlineExceededError; the job goes on.
             on_progress: called with the job as it stands, now and whenever that changes.
         """
@@ -229,9 +247,11 @@ class AsyncJobs:
     async def items(
         self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
     ) -> AsyncIterator[pb.Item]:
-        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`.
+        """A job's items in the order of submission, fetched in pages as they are wanted.
 
         Args:
+            job_id: of the job.
+            states: in which they are, as ItemState or its words; all when empty.
             inputs: whether they come with what they were submitted with.
         """
         wanted = item_states(states)
@@ -251,7 +271,13 @@ class AsyncJobs:
                 return
 
     async def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
-        """The file that an item became, in pieces."""
+        """The file that an item became, in pieces.
+
+        Args:
+            job_id: of the job.
+            item_id: of the item.
+            timeout_s: seconds until the last piece must be there.
+        """
         async for chunk in self._output(job_id, item_id, Deadline(timeout_s)):
             yield chunk
 
@@ -262,6 +288,9 @@ class AsyncJobs:
         is there already and has the right hash stays.
 
         Args:
+            job_id: of the job.
+            item: as `items` and `watch` give it.
+            folder: of this job alone; made if it is not there.
             timeout_s: seconds until the file must be there.
 
         Raises:
@@ -281,6 +310,8 @@ class AsyncJobs:
         """The outputs of all items that have succeeded, as files in a folder, and the manifest of a job that is over.
 
         Args:
+            job_id: of the job.
+            folder: of this job alone; made if it is not there.
             timeout_s: seconds until the files must be there.
             on_fetched: called with each item and its file.
 
@@ -304,6 +335,11 @@ class AsyncJobs:
     async def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
         """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
 
+        Args:
+            job_id: of the job.
+            folder: of this job alone; made if it is not there.
+            timeout_s: seconds until both must be there.
+
         Raises:
             FailedPreconditionError: while the job is active.
             FileExistsError: when the folder holds outputs of another job.
@@ -312,13 +348,23 @@ class AsyncJobs:
         return await self._fetch_manifest(job_id, path_of("folder", folder), Deadline(timeout_s))
 
     async def cancel(self, job_id: str, reason: str = "") -> pb.Job:
-        """Starts no further item of a job."""
+        """Starts no further item of a job.
+
+        Args:
+            job_id: of the job.
+            reason: what `get` and the manifest tell of it.
+        """
         request = message(pb.CancelJobRequest, job_id=job_id, reason=reason)
         job: pb.Job = (await self._call("CancelJob", request)).job
         return job
 
     async def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
-        """Runs what failed, was cancelled or expired; what succeeded stays."""
+        """Runs what failed, was cancelled or expired; what succeeded stays.
+
+        Args:
+            job_id: of the job.
+            deadline: when the job expires; without a zone, local time.
+        """
         request = message(pb.ResumeJobRequest, job_id=job_id, deadline_unix_us=unix_us("deadline", deadline))
         job: pb.Job = (await self._call("ResumeJob", request, repeatable=False)).job
         return job
@@ -327,6 +373,7 @@ class AsyncJobs:
         """Gives items of a job that is over other inputs, for `resume` to run.
 
         Args:
+            job_id: of the job.
             items: as `submit` takes them, each with its id in the job and with all inputs that are not shared. They go
                 in messages of about 1 MiB: of what is refused, items of earlier messages are replaced already.
 
@@ -347,7 +394,11 @@ class AsyncJobs:
         return count
 
     async def seal(self, job_id: str) -> pb.Job:
-        """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is."""
+        """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is.
+
+        Args:
+            job_id: of the job.
+        """
         call = self._channel.begin(JobServiceStub, "AddItems", [sealing(job_id)], self._channel.deadline(None))
         job: pb.Job = (await call.result()).job
         return job
@@ -356,6 +407,8 @@ class AsyncJobs:
         """Forgets a job that is over, and deletes its outputs if asked to.
 
         Args:
+            job_id: of the job.
+            delete_outputs: whether its files go, too.
             wait: whether to return only when the outputs are gone. They go by themselves.
 
         Raises:
@@ -370,6 +423,9 @@ class AsyncJobs:
 
     async def deletion(self, job_id: str) -> AsyncIterator[pb.Job]:
         """A job that is being deleted, now and then, until it is gone.
+
+        Args:
+            job_id: of the job.
 
         Raises:
             UnavailableError: its outputs cannot be deleted now; it is tried again by itself.
@@ -396,6 +452,9 @@ class AsyncJobs:
 
     async def delete_orphan(self, job_id: str) -> int:
         """Deletes the outputs that a job has left; returns how many files those were.
+
+        Args:
+            job_id: of the job that there was.
 
         Raises:
             FailedPreconditionError: when there is such a job.
@@ -426,9 +485,9 @@ class AsyncJobs:
         while True:
             try:
                 with fetching.Target(item, folder) as target:
-                    if not target.is_there():
+                    if not await in_thread(target.is_there):
                         async for chunk in self._output(job_id, item.id, whole):
-                            target.write(chunk)
+                            await in_thread(target.write, chunk)
                 return target.path
             except KernelPortError as error:
                 await self._pause(patience, error, whole)
@@ -452,14 +511,14 @@ class AsyncJobs:
     ) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
-        waiting = [request for batch in begun if (request := additions.request(batch)) is not None]
+        made = [await in_thread(additions.request, batch) for batch in begun]
+        waiting = [request for request in made if request is not None]
         sent: tuple[list[pb.AddItemsRequest], AsyncBegun] | None = None
         try:
             async for batch in coming:
                 whole.left_s()
-                if (request := additions.request(batch)) is None:
+                if (request := await in_thread(additions.request, batch)) is None:
                     continue
-                await pause(0)  # what is on its way goes on, though `coming` never waits
                 # The newest waits for one more, or for the seal: the last items and the seal go in one call.
                 if waiting and (sent is None or sent[1].done() or len(waiting) >= MESSAGES_A_CALL):
                     if sent is not None:

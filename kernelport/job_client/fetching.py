@@ -45,7 +45,7 @@ class Target:
         name = PurePosixPath(item.file)
         if not item.file or name.is_absolute() or ".." in name.parts:
             raise InternalError(f'item "{item.id}": expected a file below {folder}, got "{item.file}"')
-        self.path = folder / name
+        self.path: Path = folder / name
         self._item = item
         self._part = unfinished(self.path)
         self._hash = hashlib.sha256()

@@ -1,5 +1,6 @@
 """What the synchronous and the asyncio client of jobs have in common: messages, and when to try again."""
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ MESSAGES_A_CALL = 16
 # A stream ends and goes on from its cursor after this many seconds, so that a connection that hangs is noticed.
 STREAM_S = 60.0
 GIVE_UP_S = 2.0
+# An event loop makes so many items, in about a millisecond, before others come to run.
+_ITEMS_A_TURN = 50
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -125,26 +128,34 @@ def batches(items: Items, signature: Signature) -> Iterator[list[pb.NewItem]]:
     Raises:
         InvalidArgumentError: when it is one item itself, or an item is no good.
     """
-    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
-        raise InvalidArgumentError.of([FieldViolation("items", f"expected a list of items, got {show(items)}")])
     batcher = Batcher()
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(_checked_items(items), 1):
         if full := batcher.add(new_item(item, number, signature)):
             yield full
     yield batcher.rest()
 
 
 async def async_batches(items: AsyncItems, signature: Signature) -> AsyncIterator[list[pb.NewItem]]:
-    """The same; items may come asynchronously."""
-    if not isinstance(items, AsyncIterable):
-        for batch in batches(items, signature):
-            yield batch
-        return
+    """The same; items may come asynchronously, and between them others come to run on the event loop."""
     batcher, numbers = Batcher(), itertools.count(1)
-    async for item in items:
-        if full := batcher.add(new_item(item, next(numbers), signature)):
+    async for item in items if isinstance(items, AsyncIterable) else _in_turns(_checked_items(items)):
+        number = next(numbers)
+        if full := batcher.add(new_item(item, number, signature)):
             yield full
     yield batcher.rest()
+
+
+async def _in_turns(items: Items) -> AsyncIterator[ItemLike]:
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _ITEMS_A_TURN == 0:
+            await asyncio.sleep(0)
+
+
+def _checked_items(items: Items) -> Items:
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+        raise InvalidArgumentError.of([FieldViolation("items", f"expected a list of items, got {show(items)}")])
+    return items
 
 
 class Additions:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from kernelport.calling.limits import Deadline
 from kernelport.calling.messages import message, unix_us
 from kernelport.calling.messages import path as path_of
-from kernelport.calling.sync import Begun, Channel, pause
+from kernelport.calling.sync import Begun, Channel, in_thread, pause
 from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.job_client import fetching, folders
 from kernelport.job_client.messages import (
@@ -50,7 +50,8 @@ class SignatureOf(Protocol):
 class Jobs:
     """The bulk jobs of a front door; made by a client, and as safe to share.
 
-    The client's time limit is that of each call, and of each portion of what is submitted, fetched or watched. A
+    Every call raises a KernelPortError of the class that says what went wrong, as those of the client do. The client's
+    time limit is that of each call, and of each portion of what is submitted, fetched or watched. A
     `timeout_s` given to a method bounds the whole, outages included.
 
     Attributes:
@@ -60,7 +61,7 @@ class Jobs:
     """
 
     def __init__(self, channel: Channel, signature_of: SignatureOf) -> None:
-        self.patience_s = 300.0
+        self.patience_s: float = 300.0
         self.on_retry: Callable[[KernelPortError, float], None] | None = None
         self._answered = False
         self._channel = channel
@@ -145,12 +146,21 @@ class Jobs:
             raise
 
     def get(self, job_id: str) -> pb.Job:
-        """One job."""
+        """One job.
+
+        Args:
+            job_id: of the job.
+        """
         job: pb.Job = (self._call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
         return job
 
     def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> Iterator[pb.Job]:
-        """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all."""
+        """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all.
+
+        Args:
+            deployment: whose.
+            states: in which they are, as JobState or its words.
+        """
         request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
         while True:
             page = self._call("ListJobs", request)
@@ -173,6 +183,7 @@ class Jobs:
         when the connection breaks.
 
         Args:
+            job_id: of the job.
             cursor: of the last event seen, to go on after it.
             items: whether the events tell of the items that are done, too; each once from cursor 0 on.
             interval_s: the least time between two events, in seconds; 0 for the server's default.
@@ -199,7 +210,13 @@ class Jobs:
             self._pause(patience, ended, whole)
 
     def finished_items(self, job_id: str, *, cursor: int = 0, timeout_s: float | None = None) -> Iterator[pb.Item]:
-        """Every item as it is done, in that order, until the job is over."""
+        """Every item as it is done, in that order, until the job is over.
+
+        Args:
+            job_id: of the job.
+            cursor: of the last event seen, to go on after it.
+            timeout_s: seconds until the job must be over.
+        """
         for event in self.watch(job_id, cursor=cursor, items=True, timeout_s=timeout_s):
             for item in event.items:
                 yield item
@@ -214,6 +231,7 @@ class Jobs:
         """The job when it is over.
 
         Args:
+            job_id: of the job.
             timeout_s: seconds until DeadlineExceededError; the job goes on.
             on_progress: called with the job as it stands, now and whenever that changes.
         """
@@ -226,9 +244,11 @@ class Jobs:
     def items(
         self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
     ) -> Iterator[pb.Item]:
-        """A job's items in the order of submission, fetched in pages as they are wanted; all, or those in `states`.
+        """A job's items in the order of submission, fetched in pages as they are wanted.
 
         Args:
+            job_id: of the job.
+            states: in which they are, as ItemState or its words; all when empty.
             inputs: whether they come with what they were submitted with.
         """
         wanted = item_states(states)
@@ -248,7 +268,13 @@ class Jobs:
                 return
 
     def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> Iterator[bytes]:
-        """The file that an item became, in pieces."""
+        """The file that an item became, in pieces.
+
+        Args:
+            job_id: of the job.
+            item_id: of the item.
+            timeout_s: seconds until the last piece must be there.
+        """
         for chunk in self._output(job_id, item_id, Deadline(timeout_s)):
             yield chunk
 
@@ -257,6 +283,9 @@ class Jobs:
         is there already and has the right hash stays.
 
         Args:
+            job_id: of the job.
+            item: as `items` and `watch` give it.
+            folder: of this job alone; made if it is not there.
             timeout_s: seconds until the file must be there.
 
         Raises:
@@ -276,6 +305,8 @@ class Jobs:
         """The outputs of all items that have succeeded, as files in a folder, and the manifest of a job that is over.
 
         Args:
+            job_id: of the job.
+            folder: of this job alone; made if it is not there.
             timeout_s: seconds until the files must be there.
             on_fetched: called with each item and its file.
 
@@ -299,6 +330,11 @@ class Jobs:
     def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
         """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
 
+        Args:
+            job_id: of the job.
+            folder: of this job alone; made if it is not there.
+            timeout_s: seconds until both must be there.
+
         Raises:
             FailedPreconditionError: while the job is active.
             FileExistsError: when the folder holds outputs of another job.
@@ -307,13 +343,23 @@ class Jobs:
         return self._fetch_manifest(job_id, path_of("folder", folder), Deadline(timeout_s))
 
     def cancel(self, job_id: str, reason: str = "") -> pb.Job:
-        """Starts no further item of a job."""
+        """Starts no further item of a job.
+
+        Args:
+            job_id: of the job.
+            reason: what `get` and the manifest tell of it.
+        """
         request = message(pb.CancelJobRequest, job_id=job_id, reason=reason)
         job: pb.Job = (self._call("CancelJob", request)).job
         return job
 
     def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
-        """Runs what failed, was cancelled or expired; what succeeded stays."""
+        """Runs what failed, was cancelled or expired; what succeeded stays.
+
+        Args:
+            job_id: of the job.
+            deadline: when the job expires; without a zone, local time.
+        """
         request = message(pb.ResumeJobRequest, job_id=job_id, deadline_unix_us=unix_us("deadline", deadline))
         job: pb.Job = (self._call("ResumeJob", request, repeatable=False)).job
         return job
@@ -322,6 +368,7 @@ class Jobs:
         """Gives items of a job that is over other inputs, for `resume` to run.
 
         Args:
+            job_id: of the job.
             items: as `submit` takes them, each with its id in the job and with all inputs that are not shared. They go
                 in messages of about 1 MiB: of what is refused, items of earlier messages are replaced already.
 
@@ -342,7 +389,11 @@ class Jobs:
         return count
 
     def seal(self, job_id: str) -> pb.Job:
-        """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is."""
+        """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is.
+
+        Args:
+            job_id: of the job.
+        """
         call = self._channel.begin(JobServiceStub, "AddItems", [sealing(job_id)], self._channel.deadline(None))
         job: pb.Job = (call.result()).job
         return job
@@ -351,6 +402,8 @@ class Jobs:
         """Forgets a job that is over, and deletes its outputs if asked to.
 
         Args:
+            job_id: of the job.
+            delete_outputs: whether its files go, too.
             wait: whether to return only when the outputs are gone. They go by themselves.
 
         Raises:
@@ -365,6 +418,9 @@ class Jobs:
 
     def deletion(self, job_id: str) -> Iterator[pb.Job]:
         """A job that is being deleted, now and then, until it is gone.
+
+        Args:
+            job_id: of the job.
 
         Raises:
             UnavailableError: its outputs cannot be deleted now; it is tried again by itself.
@@ -391,6 +447,9 @@ class Jobs:
 
     def delete_orphan(self, job_id: str) -> int:
         """Deletes the outputs that a job has left; returns how many files those were.
+
+        Args:
+            job_id: of the job that there was.
 
         Raises:
             FailedPreconditionError: when there is such a job.
@@ -421,9 +480,9 @@ class Jobs:
         while True:
             try:
                 with fetching.Target(item, folder) as target:
-                    if not target.is_there():
+                    if not in_thread(target.is_there):
                         for chunk in self._output(job_id, item.id, whole):
-                            target.write(chunk)
+                            in_thread(target.write, chunk)
                 return target.path
             except KernelPortError as error:
                 self._pause(patience, error, whole)
@@ -445,14 +504,14 @@ class Jobs:
     def _add(self, job: pb.Job, begun: Sequence[_Items], coming: Iterator[_Items], whole: Deadline) -> pb.Job:
         """Adds batches to an open job, making more while some are on their way, and seals it."""
         additions = Additions(job)
-        waiting = [request for batch in begun if (request := additions.request(batch)) is not None]
+        made = [in_thread(additions.request, batch) for batch in begun]
+        waiting = [request for request in made if request is not None]
         sent: tuple[list[pb.AddItemsRequest], Begun] | None = None
         try:
             for batch in coming:
                 whole.left_s()
-                if (request := additions.request(batch)) is None:
+                if (request := in_thread(additions.request, batch)) is None:
                     continue
-                pause(0)  # what is on its way goes on, though `coming` never waits
                 # The newest waits for one more, or for the seal: the last items and the seal go in one call.
                 if waiting and (sent is None or sent[1].done() or len(waiting) >= MESSAGES_A_CALL):
                     if sent is not None:

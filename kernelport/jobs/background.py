@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from kernelport.connections import outage
 from kernelport.stored import StoredError, tell
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Background(ABC):
@@ -19,7 +19,7 @@ class Background(ABC):
         interval_s: seconds between two looks.
     """
 
-    interval_s = 1.0
+    interval_s: float = 1.0
 
     def __init__(self, name: str) -> None:
         """

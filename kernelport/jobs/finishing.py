@@ -38,7 +38,7 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
 from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # For how long a job is one finisher's; renewed with every page.
 LEASE_S = 30.0

@@ -18,7 +18,7 @@ from kernelport.jobs.naming import MANIFEST, is_job_id
 from kernelport.jobs.storage import SharedStorage
 from kernelport.shared_folder import SharedFolder
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 _AT_ONCE = 500

@@ -12,7 +12,7 @@ from redis import Redis
 from kernelport import keys, stored
 from kernelport.artifacts import Artifacts, storage_errors
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _MAX_URL_BYTES = 4096
 
@@ -29,7 +29,7 @@ class SharedStorage:
         Args:
             decides: whether this process, by its start, says which storage it is: it is a front door.
         """
-        self.refusal = ""
+        self.refusal: str = ""
         self._redis = redis
         self._artifacts = artifacts
         self._decides = decides

@@ -18,7 +18,7 @@ from kernelport.jobs.naming import job_id_of
 from kernelport.jobs.records import MICROSECONDS, JobRecord
 from kernelport.jobs.storage import SharedStorage
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # For how long a job is one sweeper's: longer than deleting a thousand files should take.
 LEASE_S = 20.0

@@ -1,7 +1,7 @@
 """The registered voices of a job: a name means the recording that it meant when the job took it.
 
-A job pins a voice when an item that names it is submitted; or, where there was none of that name then, when a worker
-first finds one. The recording is kept with the pin: what becomes of the name does not change the job.
+A job pins a voice when an item that names it is submitted; one of items that an earlier version took, when a worker
+first finds it. The recording is kept with the pin: what becomes of the name does not change the job.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -70,7 +70,7 @@ async def pin(redis: AsyncRedis, job: str, names: Collection[str]) -> set[str]:
     """Pins those of the names that are registered to a job that is active, or may be resumed, and has not pinned them.
 
     Returns:
-        the names that it has pinned by now.
+        the names that it has pinned by now, or before.
 
     Raises:
         RedisError: when Redis cannot be asked.
@@ -83,6 +83,9 @@ async def pin(redis: AsyncRedis, job: str, names: Collection[str]) -> set[str]:
         changed = {name.decode() for name in await scripts.run(redis, "pin", job, *_arguments(some, read))}
         pinned |= {name for name, value in zip(some, read, strict=True) if value is not None} - changed
         left += changed
+    if before := [name for name in names if name not in pinned]:  # deleted since then, or never registered
+        kept: Any = await redis.hmget(keys.job_voices(job), before)
+        pinned |= {name for name, value in zip(before, kept, strict=True) if value is not None}
     return pinned
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from kernelport.registry import REFUSED
 from kernelport.stack.state_folder import open_private
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
@@ -66,10 +66,10 @@ class Child:
         """
         self.name = name
         self.log_file = log_file
-        self.restarts = 0
-        self.has_failed = False
-        self.was_refused = False
-        self.reason = ""
+        self.restarts: int = 0
+        self.has_failed: bool = False
+        self.was_refused: bool = False
+        self.reason: str = ""
         self._command = list(command)
         self._environment = dict(environment)
         self._on_exit = on_exit

@@ -39,7 +39,7 @@ from kernelport.stack.state_folder import (
 )
 from kernelport.stack.worker_command import worker_command
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 READY_POLL_S = 0.05
 # Beyond `stop_s`, which it has for the calls in flight.
@@ -102,7 +102,7 @@ class Stack:
         self._embedded_redis = redis_url is None
         self._default_artifacts = state_dir.absolute() / "artifacts"
         host, _, port = settings.listen.rpartition(":")
-        self.settings = replace(
+        self.settings: Settings = replace(
             settings,
             listen=f"{host}:{port if port not in ('', '0') else free_port()}",
             # Loopback is open to every user of the machine.

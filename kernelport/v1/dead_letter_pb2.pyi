@@ -2,7 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -22,7 +22,7 @@ class DeadLetter(_message.Message):
     unix_us: int
     request: bytes
     request_bytes: int
-    def __init__(self, id: _Optional[str] = ..., deployment: _Optional[str] = ..., reason: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., unix_us: _Optional[int] = ..., request: _Optional[bytes] = ..., request_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., deployment: _Optional[str] = ..., reason: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping[str, _Any]]]] = ..., unix_us: _Optional[int] = ..., request: _Optional[bytes] = ..., request_bytes: _Optional[int] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("worker", "unix_us")
@@ -42,7 +42,7 @@ class ListDeadLettersResponse(_message.Message):
     __slots__ = ("dead_letters",)
     DEAD_LETTERS_FIELD_NUMBER: _ClassVar[int]
     dead_letters: _containers.RepeatedCompositeFieldContainer[DeadLetter]
-    def __init__(self, dead_letters: _Optional[_Iterable[_Union[DeadLetter, _Mapping]]] = ...) -> None: ...
+    def __init__(self, dead_letters: _Optional[_Iterable[_Union[DeadLetter, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class GetDeadLetterRequest(_message.Message):
     __slots__ = ("deployment", "id")
@@ -56,7 +56,7 @@ class GetDeadLetterResponse(_message.Message):
     __slots__ = ("dead_letter",)
     DEAD_LETTER_FIELD_NUMBER: _ClassVar[int]
     dead_letter: DeadLetter
-    def __init__(self, dead_letter: _Optional[_Union[DeadLetter, _Mapping]] = ...) -> None: ...
+    def __init__(self, dead_letter: _Optional[_Union[DeadLetter, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ReplayDeadLetterRequest(_message.Message):
     __slots__ = ("deployment", "id")

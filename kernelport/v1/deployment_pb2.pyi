@@ -4,7 +4,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -38,7 +38,7 @@ class ListDeploymentsResponse(_message.Message):
     __slots__ = ("deployments",)
     DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
     deployments: _containers.RepeatedCompositeFieldContainer[Deployment]
-    def __init__(self, deployments: _Optional[_Iterable[_Union[Deployment, _Mapping]]] = ...) -> None: ...
+    def __init__(self, deployments: _Optional[_Iterable[_Union[Deployment, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class GetDeploymentRequest(_message.Message):
     __slots__ = ("name",)
@@ -50,7 +50,7 @@ class GetDeploymentResponse(_message.Message):
     __slots__ = ("deployment",)
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
     deployment: Deployment
-    def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping]] = ...) -> None: ...
+    def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Deployment(_message.Message):
     __slots__ = ("name", "backend", "manifest", "image", "state", "live_workers", "signature", "policy", "workers")
@@ -72,7 +72,7 @@ class Deployment(_message.Message):
     signature: Signature
     policy: Policy
     workers: _containers.RepeatedCompositeFieldContainer[Worker]
-    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., manifest: _Optional[str] = ..., image: _Optional[str] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., live_workers: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., manifest: _Optional[str] = ..., image: _Optional[str] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., live_workers: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping[str, _Any]]] = ..., policy: _Optional[_Union[Policy, _Mapping[str, _Any]]] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Worker(_message.Message):
     __slots__ = ("id", "host", "pid", "device", "ready_unix_s", "revision", "compute_path", "jobs_refused")
@@ -106,7 +106,7 @@ class Signature(_message.Message):
     batchable: bool
     row_independence: RowIndependence
     reason: str
-    def __init__(self, inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., batchable: _Optional[bool] = ..., row_independence: _Optional[_Union[RowIndependence, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping[str, _Any]]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping[str, _Any]]]] = ..., batchable: _Optional[bool] = ..., row_independence: _Optional[_Union[RowIndependence, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TensorSpec(_message.Message):
     __slots__ = ("name", "dtype", "shape", "ranked", "optional", "description", "other_dtypes", "batch_axis", "pads", "minimum", "maximum", "max_characters", "max_digits", "choices")
@@ -138,7 +138,7 @@ class TensorSpec(_message.Message):
     max_characters: int
     max_digits: int
     choices: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ..., batch_axis: _Optional[int] = ..., pads: _Optional[_Iterable[_Union[Pad, _Mapping]]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., max_characters: _Optional[int] = ..., max_digits: _Optional[int] = ..., choices: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping[str, _Any]]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ..., batch_axis: _Optional[int] = ..., pads: _Optional[_Iterable[_Union[Pad, _Mapping[str, _Any]]]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., max_characters: _Optional[int] = ..., max_digits: _Optional[int] = ..., choices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Pad(_message.Message):
     __slots__ = ("axis", "value", "follows", "follows_axis")

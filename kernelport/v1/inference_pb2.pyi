@@ -3,7 +3,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -60,7 +60,7 @@ class InferRequest(_message.Message):
     model: str
     inputs: _containers.RepeatedCompositeFieldContainer[Tensor]
     request_id: str
-    def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[Tensor, _Mapping[str, _Any]]]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class InferResponse(_message.Message):
     __slots__ = ("outputs", "queued_us", "batched_us", "backend_us", "warnings")
@@ -74,4 +74,4 @@ class InferResponse(_message.Message):
     batched_us: int
     backend_us: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping[str, _Any]]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...

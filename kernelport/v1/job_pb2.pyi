@@ -4,7 +4,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -103,7 +103,7 @@ class JobSpec(_message.Message):
     webhook: Webhook
     retention_s: int
     delete_outputs: bool
-    def __init__(self, deployment: _Optional[str] = ..., shared_inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ..., priority: _Optional[int] = ..., deadline_unix_us: _Optional[int] = ..., output_format: _Optional[_Union[OutputFormat, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., webhook: _Optional[_Union[Webhook, _Mapping]] = ..., retention_s: _Optional[int] = ..., delete_outputs: _Optional[bool] = ...) -> None: ...
+    def __init__(self, deployment: _Optional[str] = ..., shared_inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ..., priority: _Optional[int] = ..., deadline_unix_us: _Optional[int] = ..., output_format: _Optional[_Union[OutputFormat, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., webhook: _Optional[_Union[Webhook, _Mapping[str, _Any]]] = ..., retention_s: _Optional[int] = ..., delete_outputs: _Optional[bool] = ...) -> None: ...
 
 class Webhook(_message.Message):
     __slots__ = ("url", "secret", "events", "progress_interval_s")
@@ -143,7 +143,7 @@ class Job(_message.Message):
     finished_unix_us: int
     expires_unix_us: int
     resumed_unix_us: int
-    def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ..., resumed_unix_us: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping[str, _Any]]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ..., resumed_unix_us: _Optional[int] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("items", "waiting", "running", "succeeded", "failed", "cancelled", "audio_s", "backend_s", "output_bytes", "useful_cost", "padded_cost", "deleted_files")
@@ -179,7 +179,7 @@ class NewItem(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     inputs: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Tensor]
-    def __init__(self, id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("id", "index", "state", "attempts", "reason", "text", "file", "file_bytes", "sha256", "audio_s", "backend_s", "batch_size", "finished_unix_us", "revision", "device", "warnings", "inputs", "lasting", "compute_path")
@@ -221,7 +221,7 @@ class Item(_message.Message):
     inputs: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Tensor]
     lasting: bool
     compute_path: str
-    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping]]] = ..., lasting: _Optional[bool] = ..., compute_path: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ..., lasting: _Optional[bool] = ..., compute_path: _Optional[str] = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("request_id", "spec", "items", "open")
@@ -233,7 +233,7 @@ class SubmitJobRequest(_message.Message):
     spec: JobSpec
     items: _containers.RepeatedCompositeFieldContainer[NewItem]
     open: bool
-    def __init__(self, request_id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., open: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping[str, _Any]]] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping[str, _Any]]]] = ..., open: _Optional[bool] = ...) -> None: ...
 
 class SubmitJobResponse(_message.Message):
     __slots__ = ("job", "existed")
@@ -241,7 +241,7 @@ class SubmitJobResponse(_message.Message):
     EXISTED_FIELD_NUMBER: _ClassVar[int]
     job: Job
     existed: bool
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., existed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ..., existed: _Optional[bool] = ...) -> None: ...
 
 class AddItemsRequest(_message.Message):
     __slots__ = ("job_id", "offset", "items", "seal", "digest")
@@ -255,13 +255,13 @@ class AddItemsRequest(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[NewItem]
     seal: bool
     digest: bytes
-    def __init__(self, job_id: _Optional[str] = ..., offset: _Optional[int] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ..., seal: _Optional[bool] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., offset: _Optional[int] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping[str, _Any]]]] = ..., seal: _Optional[bool] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class AddItemsResponse(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: Job
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("job_id",)
@@ -273,7 +273,7 @@ class GetJobResponse(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: Job
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
     __slots__ = ("deployment", "states", "page_size", "page_token")
@@ -293,7 +293,7 @@ class ListJobsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
     next_page_token: str
-    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchJobRequest(_message.Message):
     __slots__ = ("job_id", "cursor", "items", "interval_s")
@@ -315,7 +315,7 @@ class WatchJobResponse(_message.Message):
     cursor: int
     job: Job
     items: _containers.RepeatedCompositeFieldContainer[Item]
-    def __init__(self, cursor: _Optional[int] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ...) -> None: ...
+    def __init__(self, cursor: _Optional[int] = ..., job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ..., items: _Optional[_Iterable[_Union[Item, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class CancelJobRequest(_message.Message):
     __slots__ = ("job_id", "reason")
@@ -329,7 +329,7 @@ class CancelJobResponse(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: Job
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ResumeJobRequest(_message.Message):
     __slots__ = ("job_id", "deadline_unix_us")
@@ -343,7 +343,7 @@ class ResumeJobResponse(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: Job
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ReplaceItemsRequest(_message.Message):
     __slots__ = ("job_id", "items")
@@ -351,13 +351,13 @@ class ReplaceItemsRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     items: _containers.RepeatedCompositeFieldContainer[NewItem]
-    def __init__(self, job_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping]]] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class ReplaceItemsResponse(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: Job
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DeleteJobRequest(_message.Message):
     __slots__ = ("job_id", "delete_outputs")
@@ -391,7 +391,7 @@ class ListItemsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     next_page_token: str
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping[str, _Any]]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetItemOutputRequest(_message.Message):
     __slots__ = ("job_id", "item_id")
@@ -407,7 +407,7 @@ class GetItemOutputResponse(_message.Message):
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     item: Item
     chunk: bytes
-    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, item: _Optional[_Union[Item, _Mapping[str, _Any]]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ListOrphansRequest(_message.Message):
     __slots__ = ()
@@ -429,7 +429,7 @@ class ListOrphansResponse(_message.Message):
     __slots__ = ("orphan",)
     ORPHAN_FIELD_NUMBER: _ClassVar[int]
     orphan: Orphan
-    def __init__(self, orphan: _Optional[_Union[Orphan, _Mapping]] = ...) -> None: ...
+    def __init__(self, orphan: _Optional[_Union[Orphan, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DeleteOrphanRequest(_message.Message):
     __slots__ = ("job_id",)

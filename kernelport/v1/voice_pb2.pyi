@@ -2,7 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -50,7 +50,7 @@ class AddVoiceResponse(_message.Message):
     __slots__ = ("voice",)
     VOICE_FIELD_NUMBER: _ClassVar[int]
     voice: Voice
-    def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ...) -> None: ...
+    def __init__(self, voice: _Optional[_Union[Voice, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ListVoicesRequest(_message.Message):
     __slots__ = ()
@@ -60,7 +60,7 @@ class ListVoicesResponse(_message.Message):
     __slots__ = ("voices",)
     VOICES_FIELD_NUMBER: _ClassVar[int]
     voices: _containers.RepeatedCompositeFieldContainer[Voice]
-    def __init__(self, voices: _Optional[_Iterable[_Union[Voice, _Mapping]]] = ...) -> None: ...
+    def __init__(self, voices: _Optional[_Iterable[_Union[Voice, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class GetVoiceRequest(_message.Message):
     __slots__ = ("name",)
@@ -72,7 +72,7 @@ class GetVoiceResponse(_message.Message):
     __slots__ = ("voice",)
     VOICE_FIELD_NUMBER: _ClassVar[int]
     voice: Voice
-    def __init__(self, voice: _Optional[_Union[Voice, _Mapping]] = ...) -> None: ...
+    def __init__(self, voice: _Optional[_Union[Voice, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class DeleteVoiceRequest(_message.Message):
     __slots__ = ("name",)

@@ -30,7 +30,7 @@ from kernelport.webhooks.events import Pending, Told, body_of, due, next_progres
 from kernelport.webhooks.posting import PostError, post
 from kernelport.webhooks.signing import headers
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 # For how long a job is one process's: longer than its events can take.

@@ -202,6 +202,16 @@ def test_all_items_of_a_job_speak_in_the_voice_that_it_was_submitted_with(
     client.delete_voice("me")
 
 
+def test_a_job_that_names_a_voice_that_is_not_there_is_refused(client: Client) -> None:
+    before = [job.id for job in client.jobs.list("luxtts")]
+    own = [("a", {"text": "Hello there.", "voice": "nobody"})]
+    for items, shared in ((own, {}), ([("a", "Hello there.")], {"voice": "nobody"})):
+        with pytest.raises(InvalidArgumentError, match="no voice is named 'nobody'") as refused:
+            client.jobs.submit("luxtts", items, shared=shared)
+        assert refused.value.field == 'inputs["voice"]'
+    assert [job.id for job in client.jobs.list("luxtts")] == before
+
+
 def test_a_resumed_job_speaks_in_the_voice_that_was_deleted_half_way(client: Client, jobs: JobCalls) -> None:
     recording = audio_file(tone(1.2))
     client.add_voice("me", recording, consent="A test.", owner="The tests.")
@@ -219,16 +229,6 @@ def test_a_resumed_job_speaks_in_the_voice_that_was_deleted_half_way(client: Cli
     for name, text in texts.items():
         alone = infer(client, text=text, prompt_audio=recording, prompt_text=transcriber.WORDS)["audio"]
         assert np.abs(wave_of(jobs, job, name) - alone).max() < 1e-4, name
-
-
-def test_an_item_whose_voice_was_not_there_says_so_and_can_be_resumed(client: Client, jobs: JobCalls) -> None:
-    job = jobs.submit("luxtts", [spoken("one", "Yes.", voice=np.frombuffer(b"later", np.uint8))]).id
-    assert jobs.wait(job).state == pb.JOB_STATE_FAILED
-    assert "no voice is named 'later'" in jobs.items(job)[0].reason
-    client.add_voice("later", VOICES[0], transcript=SAID, consent="A test.", owner="The tests.")
-    jobs.resume(job)
-    assert jobs.wait(job).state == pb.JOB_STATE_SUCCEEDED
-    assert np.abs(wave_of(jobs, job, "one") - infer(client)["audio"]).max() < 1e-4
 
 
 def test_say_clones_a_voice_from_a_file(client: Client, target: str, tmp_path: Path) -> None:

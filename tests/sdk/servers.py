@@ -14,6 +14,12 @@ from kernelport.stack.stack import free_port
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc
 
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+]
+
 
 class Echo(inference_pb2_grpc.InferenceServiceServicer):
     """Answers `Infer` with its inputs, after it has raised the errors it was given, one a call.
@@ -36,9 +42,26 @@ class Echo(inference_pb2_grpc.InferenceServiceServicer):
 @contextlib.contextmanager
 def serving(servicer: Echo, port: int | None = None) -> Iterator[str]:
     """The address of a front door that is there until the block ends."""
-    server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(ThreadPoolExecutor(8), options=_OPTIONS)
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, server)
-    target = f"127.0.0.1:{port or free_port()}"
+    with _listening(server, port or free_port()) as target:
+        yield target
+
+
+@contextlib.contextmanager
+def answering(response: bytes) -> Iterator[str]:
+    """The address of a front door that answers `Infer` with these bytes, whatever they are."""
+    server = grpc.server(ThreadPoolExecutor(1), options=_OPTIONS)
+    method = grpc.unary_unary_rpc_method_handler(lambda request, context: response)
+    handler = grpc.method_handlers_generic_handler("kernelport.v1.InferenceService", {"Infer": method})
+    server.add_generic_rpc_handlers((handler,))
+    with _listening(server, free_port()) as target:
+        yield target
+
+
+@contextlib.contextmanager
+def _listening(server: grpc.Server, port: int) -> Iterator[str]:
+    target = f"127.0.0.1:{port}"
     server.add_insecure_port(target)
     server.start()
     try:

@@ -45,3 +45,33 @@ def test_a_decoder_that_dies_or_never_ends_costs_an_error(
     monkeypatch.setattr(recordings, "PATIENCE_S", 2.0)
     with pytest.raises(RecordingError, match="decoded"):
         decode(b"any", max_seconds=60)
+
+
+def audio_file(kind: str, subtype: str | None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.sin(np.arange(96_000) / 20) / 2, 48_000, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("lost", [1 / 20, 1 / 3, 2 / 3])
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [("WAV", "PCM_16"), ("WAVEX", "FLOAT"), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)],
+)
+def test_a_recording_that_is_cut_short_is_refused(kind: str, subtype: str | None, lost: float) -> None:
+    whole = audio_file(kind, subtype)
+    assert decode(whole, max_seconds=60).seconds == pytest.approx(2, abs=0.01)
+    with pytest.raises(RecordingError, match=r"cut short|malformed|lost sync"):
+        decode(whole[: int(len(whole) * (1 - lost))], max_seconds=60)
+
+
+def test_a_wav_file_that_was_written_to_a_pipe_is_whole() -> None:
+    """Who wrote it did not know its size."""
+    whole = bytearray(audio_file("WAV", "PCM_16"))
+    for unknown in (0xFFFFFFFF, 0x7FFFFFFF):
+        whole[40:44] = unknown.to_bytes(4, "little")
+        assert decode(bytes(whole), max_seconds=60).seconds == 2
+
+
+def test_what_follows_the_samples_of_a_wav_file_may_be_anything() -> None:
+    assert decode(audio_file("WAV", "PCM_16") + b"LIST\x04\0\0\0INFO", max_seconds=60).seconds == 2

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from kernelport import keys, stored, tracing
 from kernelport.artifacts import Artifacts
@@ -25,13 +25,14 @@ from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.tickets import tick_arguments
-from kernelport.jobs.voices import names_in, pin
+from kernelport.jobs.voices import VOICE_INPUT, names_in, pin
 from kernelport.limits import MAX_ITEMS
 from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
+from kernelport.voices import VoiceNotFoundError
 from kernelport.webhooks.addresses import parse_networks, refusal
 from kernelport_api.aside import aside
 from kernelport_api.inputs import are_slow_to_check
@@ -173,7 +174,7 @@ class Submission:
                     f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
                 )
             pages[number] = page, list(positions.values())
-        await reached(pin(self._store.redis, job.id, names))
+        await _pin(self._store, job.id, names)
         for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
             await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
 
@@ -272,7 +273,7 @@ class Adder:
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
         if new := names - self._pinned:
-            self._pinned |= await reached(pin(self._store.redis, self._job_id, new))
+            self._pinned |= await _pin(self._store, self._job_id, new)
         page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
         for item, reached_digest in zip(items, digests, strict=True):
             size = item.ByteSize()
@@ -379,6 +380,18 @@ async def _voices_of(
         names |= named
         await asyncio.sleep(0)
     return names
+
+
+async def _pin(store: JobStore, job_id: str, names: Collection[str]) -> set[str]:
+    """Pins voices to a job.
+
+    Raises:
+        InvalidArgumentError: when there is none of a name, and the job has pinned none.
+    """
+    pinned: set[str] = await reached(pin(store.redis, job_id, names))
+    lacking = sorted(set(names) - pinned)
+    _raise_any([FieldViolation(f'inputs["{VOICE_INPUT}"]', VoiceNotFoundError(name).message) for name in lacking[:8]])
+    return pinned
 
 
 async def _checked(spec: pb.JobSpec, look: Callable[[], Iterator[FieldViolation]]) -> None:

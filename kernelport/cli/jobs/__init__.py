@@ -27,5 +27,5 @@ def jobs() -> None:
     """
 
 
-for command in (submit, list_jobs, show, watch, items, cancel, fetch, export, seal, resume, delete, prune):
-    jobs.add_command(command)
+for _command in (submit, list_jobs, show, watch, items, cancel, fetch, export, seal, resume, delete, prune):
+    jobs.add_command(_command)

@@ -21,8 +21,8 @@ from kernelport.jobs.naming import JOB_ID_LENGTH
 from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.tensors import dtype_name
 
-as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
-limit = click.option("--limit", type=click.IntRange(1, 2**31 - 1), default=50, help="At most so many.")
+as_json: options.Option = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
+limit: options.Option = click.option("--limit", type=click.IntRange(1, 2**31 - 1), default=50, help="At most so many.")
 
 
 @click.command("list")

@@ -94,7 +94,7 @@ class Fetcher:
     """
 
     def __init__(self, client: Client, job_id: str, folder: Path, pool: Executor) -> None:
-        self.fetched = 0
+        self.fetched: int = 0
         self.failures: dict[str, KernelPortError] = {}
         self._client = client
         self._job_id = job_id

@@ -2,7 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -40,7 +40,7 @@ class BatchResult(_message.Message):
     device: str
     compute_path: str
     portable_names: bool
-    def __init__(self, page: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., attempts: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemResult, _Mapping]]] = ..., suffix: _Optional[str] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., compute_path: _Optional[str] = ..., portable_names: _Optional[bool] = ...) -> None: ...
+    def __init__(self, page: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., attempts: _Optional[int] = ..., items: _Optional[_Iterable[_Union[ItemResult, _Mapping[str, _Any]]]] = ..., suffix: _Optional[str] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., compute_path: _Optional[str] = ..., portable_names: _Optional[bool] = ...) -> None: ...
 
 class ItemResult(_message.Message):
     __slots__ = ("position", "error", "file_bytes", "sha256", "audio_s", "warnings", "lasting")

@@ -4,7 +4,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -20,7 +20,7 @@ class Batch(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[BatchItem]
     id: str
     shared_folder: str
-    def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping]]] = ..., id: _Optional[str] = ..., shared_folder: _Optional[str] = ...) -> None: ...
+    def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping[str, _Any]]]] = ..., id: _Optional[str] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class BatchItem(_message.Message):
     __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent")
@@ -40,13 +40,13 @@ class BatchItem(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[_dead_letter_pb2.Attempt]
     result_key: str
     traceparent: str
-    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping[str, _Any]]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("completions",)
     COMPLETIONS_FIELD_NUMBER: _ClassVar[int]
     completions: _containers.RepeatedCompositeFieldContainer[Completion]
-    def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
+    def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Completion(_message.Message):
     __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us")
@@ -76,7 +76,7 @@ class FrontDoorRecord(_message.Message):
     LOADS_FIELD_NUMBER: _ClassVar[int]
     name: str
     loads: _containers.RepeatedCompositeFieldContainer[Load]
-    def __init__(self, name: _Optional[str] = ..., loads: _Optional[_Iterable[_Union[Load, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., loads: _Optional[_Iterable[_Union[Load, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("deployment", "requests", "bytes", "accepted", "answered")
@@ -100,7 +100,7 @@ class WorkerRecord(_message.Message):
     worker: _deployment_pb2.Worker
     deployments: _containers.RepeatedCompositeFieldContainer[ServedDeployment]
     shared_folder: str
-    def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping]]] = ..., shared_folder: _Optional[str] = ...) -> None: ...
+    def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping[str, _Any]]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping[str, _Any]]]] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class ServedDeployment(_message.Message):
     __slots__ = ("name", "signature", "revision", "compute_path", "seconds_a_letter")
@@ -114,4 +114,4 @@ class ServedDeployment(_message.Message):
     revision: str
     compute_path: str
     seconds_a_letter: float
-    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., seconds_a_letter: _Optional[float] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping[str, _Any]]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., seconds_a_letter: _Optional[float] = ...) -> None: ...

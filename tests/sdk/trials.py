@@ -1,0 +1,122 @@
+"""Trials of a client, as long as one likes: `python -m tests.sdk.trials` runs them at full length, in 8 minutes."""
+
+import asyncio
+import gc
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kernelport import AsyncClient, Client, DeadlineExceededError, InvalidArgumentError, UnavailableError
+from kernelport.settings import bundled_deployments
+from kernelport.stack.stack import free_port
+from tests.conftest import serving_stack, stack_settings
+from tests.sdk.servers import Echo, serving
+
+X = {"x": np.ones((1, 1, 2, 2), np.float32)}
+NO_ANSWER = (UnavailableError, DeadlineExceededError)
+OUTAGES_S = (5, 60, 240)
+CALLS = 10_000
+# What a client that is told to come back is found again within, and what an interpreter takes of memory by itself.
+MOST_BACK_S = 2.5
+MOST_GROWTH_BYTES = 4 * 2**20
+
+
+class Footprint(NamedTuple):
+    """What this process has of the machine."""
+
+    memory_bytes: int
+    threads: int
+    descriptors: int
+
+    @classmethod
+    def now(cls) -> "Footprint":
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return cls(pages * os.sysconf("SC_PAGE_SIZE"), *(len(os.listdir(f"/proc/self/{of}")) for of in ("task", "fd")))
+
+
+def back_after_s(away_s: float) -> float:
+    """Seconds until a client that calls all the time finds a front door that was away and is back."""
+    port = free_port()
+    with Client(f"127.0.0.1:{port}", max_retries=0) as client:
+
+        def is_answered() -> bool:
+            try:
+                client.infer("m", X, timeout_s=1)
+            except NO_ANSWER:
+                time.sleep(0.02)
+                return False
+            return True
+
+        away_until = time.monotonic() + away_s
+        while time.monotonic() < away_until:
+            assert not is_answered()
+        with serving(Echo(), port):
+            back = time.monotonic()
+            while not is_answered():
+                pass
+            return time.monotonic() - back
+
+
+def footprints(target: str, calls: int) -> tuple[Footprint, Footprint]:
+    """What the process has before and after so many calls of each client, every tenth of them a mistake; as many calls
+    have gone before."""
+    with Client(target, timeout_s=30) as client:
+
+        def call_all() -> None:
+            for number in range(calls):
+                if number % 10:
+                    client.infer("identity-onnx", X)
+                else:
+                    _refused(lambda: client.infer("identity-onnx", {"x": [[1, 2], [3]]}))
+
+        async def call_all_async() -> None:
+            async with AsyncClient(target, timeout_s=30) as async_client:
+                async for _ in async_client.map("identity-onnx", [X] * calls, concurrency=16):
+                    pass
+
+        found = []
+        for _ in range(2):
+            call_all()
+            asyncio.run(call_all_async())
+            found.append(Footprint.now())
+        return found[0], found[1]
+
+
+def is_flat(before: Footprint, after: Footprint) -> bool:
+    """Whether a process has not grown."""
+    grown = after.memory_bytes - before.memory_bytes
+    return grown < MOST_GROWTH_BYTES and after.threads <= before.threads and after.descriptors <= before.descriptors
+
+
+def _refused(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except InvalidArgumentError:
+        return
+    raise AssertionError("a mistake was taken")
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving_stack(stack_settings(bundled_deployments()), ["identity-onnx"], Path(folder)) as stack,
+    ):
+        before, after = footprints(stack.target, CALLS)
+    print(f"{CALLS:,} calls of each client: {before} -> {after}")
+    good = is_flat(before, after)
+    for away_s in OUTAGES_S:
+        found_s = back_after_s(away_s)
+        print(f"away for {away_s} s: found {found_s:.2f} s after its return", flush=True)
+        good &= found_s < MOST_BACK_S
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main()
