@@ -30,6 +30,7 @@ def tensor_spec(
     max_characters: int = 0,
     max_digits: int = 0,
     choices: Sequence[str] = (),
+    names_voice: bool = False,
 ) -> TensorSpec:
     """Describes one tensor.
 
@@ -43,6 +44,7 @@ def tensor_spec(
         max_characters: of the UTF-8 text that a U8 input holds; 0 for no limit.
         max_digits: of a number in that text; 0 for no limit.
         choices: what that text may be; empty for anything.
+        names_voice: whether that text names a registered voice.
     """
     dimensions = [
         deployment_pb2.Dimension(size=size) if isinstance(size, int) else deployment_pb2.Dimension(size=-1, symbol=size)
@@ -63,6 +65,7 @@ def tensor_spec(
         max_characters=max_characters,
         max_digits=max_digits,
         choices=choices,
+        names_voice=names_voice,
     )
 
 

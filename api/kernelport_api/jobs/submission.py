@@ -174,7 +174,7 @@ class Submission:
                     f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
                 )
             pages[number] = page, list(positions.values())
-        await _pin(self._store, job.id, names)
+        await _pin(self._store, job.id, names, signature)
         for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
             await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
 
@@ -273,7 +273,7 @@ class Adder:
         if len({item.id for item in items}) < len(items):
             raise _duplicate(_repeated(items))
         if new := names - self._pinned:
-            self._pinned |= await _pin(self._store, self._job_id, new)
+            self._pinned |= await _pin(self._store, self._job_id, new, self._signature)
         page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
         for item, reached_digest in zip(items, digests, strict=True):
             size = item.ByteSize()
@@ -382,13 +382,16 @@ async def _voices_of(
     return names
 
 
-async def _pin(store: JobStore, job_id: str, names: Collection[str]) -> set[str]:
-    """Pins voices to a job.
+async def _pin(store: JobStore, job_id: str, names: Collection[str], signature: Signature | None) -> set[str]:
+    """Pins voices to a job. What a model calls `voice` may be something else than a registered one.
 
     Raises:
-        InvalidArgumentError: when there is none of a name, and the job has pinned none.
+        InvalidArgumentError: when the model wants a registered one, and there is none of a name nor has the job pinned
+            one.
     """
     pinned: set[str] = await reached(pin(store.redis, job_id, names))
+    if signature is None or not any(each.name == VOICE_INPUT and each.names_voice for each in signature.inputs):
+        return pinned
     lacking = sorted(set(names) - pinned)
     _raise_any([FieldViolation(f'inputs["{VOICE_INPUT}"]', VoiceNotFoundError(name).message) for name in lacking[:8]])
     return pinned

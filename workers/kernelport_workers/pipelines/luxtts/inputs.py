@@ -20,7 +20,9 @@ SIGNATURE = Signature(
         tensor_spec(
             "prompt_audio", pb.U8, ["bytes"], optional=True, description="a WAV, MP3, FLAC or OGG file; or else `voice`"
         ),
-        tensor_spec("voice", pb.U8, ["bytes"], optional=True, description="a registered voice, UTF-8"),
+        tensor_spec(
+            "voice", pb.U8, ["bytes"], optional=True, description="a registered voice, UTF-8", names_voice=True
+        ),
         tensor_spec(
             "prompt_text",
             pb.U8,
