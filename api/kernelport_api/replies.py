@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_S = 1.0
 # So many replies stay in Redis after they have been read: for less than the time of their key, however few come.
-KEPT = 32
+KEPT = 64
 
 
 class ReplyReader:
@@ -71,7 +71,7 @@ class ReplyReader:
     async def _forget(self) -> None:
         """All replies that were read are here, but for the last they are dropped."""
         await self._line.call("LTRIM", self.received_key, 0, 0)
-        await self._line.call("EXPIRE", self.received_key, keys.REPLIES_TTL_S)
+        await self._line.call("EXPIRE", self.received_key, keys.RECEIVED_TTL_S)
 
     def _take(self, replies: list[bytes]) -> None:
         for reply in stored.messages(Reply, replies, self.key):
