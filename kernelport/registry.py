@@ -1,6 +1,7 @@
 """Which workers are alive: written by their heartbeats, read by front doors.
 
-A record expires by itself in Redis, so no clocks are compared and a machine that vanished needs nobody to notice.
+A record expires by itself in Redis, so no clocks are compared and a machine that vanished needs nobody to notice. It
+names a connection of the worker, too: one that has been closed tells sooner that the worker has died.
 
 Beside it, and from before it loads its models, a worker holds the revision of each of its deployments: workers of
 another revision are refused meanwhile.
@@ -13,11 +14,13 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ResponseError
 
 from kernelport import keys, stored
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.signature import Signature
 
+BEATS_PER_TTL = 5
 ASKED, DRAINED = b"asked", b"done"
 # The exit code (EX_UNAVAILABLE) of a worker that may not serve beside those that live.
 REFUSED = 69
@@ -125,6 +128,31 @@ def beat(redis: Redis, record: WorkerRecord, ttl_s: float) -> bool:
             pipeline.set(keys.signature(served.name), served.signature.SerializeToString(), ex=keys.SIGNATURE_TTL_S)
         pipeline.exists(keys.drain(record.worker.id))
         return bool(pipeline.execute()[-1])
+
+
+def connection_id(presence: Redis) -> int:
+    """The id of the connection that a worker holds for as long as it lives; 0 when Redis does not say.
+
+    Args:
+        presence: a client of one connection.
+    """
+    try:
+        return int(presence.client_id())
+    except ResponseError:  # an old or restricted Redis, or a proxy: the heartbeat tells alone
+        return 0
+
+
+def closed(redis: Redis, records: Iterable[WorkerRecord]) -> list[WorkerRecord]:
+    """Those of some workers whose connections are not there: they have died, or are about to tell of a new one."""
+    known = [record for record in records if record.redis_client > 0]
+    if not known:
+        return []
+    try:
+        found: Any = redis.client_list(client_id=[record.redis_client for record in known])
+    except ResponseError:  # not allowed here, or not known
+        return []
+    there = {int(client["id"]) for client in found}
+    return [record for record in known if record.redis_client not in there]
 
 
 def forget(redis: Redis, worker_id: str, deployments: Iterable[str] = ()) -> bool:

@@ -176,7 +176,7 @@ async def serve(settings: Settings) -> None:
         await server.stop(settings.stop_s)
         await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
-            await own.delete(replies.key)
+            await own.delete(replies.key, replies.received_key)
             await admission.leave_for_good()
         await publish_line.close()
         await reply_line.close()

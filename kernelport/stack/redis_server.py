@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-OLDEST = (7, 0)  # BLMPOP
+OLDEST = (7, 0)  # PEXPIREAT with GT
 TELLS_OF_DISK = (7, 2)  # WAITAOF
 
 

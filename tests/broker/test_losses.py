@@ -11,7 +11,7 @@ from kernelport import keys
 from kernelport.connections import connect
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, WorkerRecord
 from kernelport.queues import celery_message, queue_keys
-from kernelport.registry import beat
+from kernelport.registry import beat, closed, connection_id
 from kernelport.settings import Settings
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport.v1.deployment_pb2 import Worker
@@ -70,3 +70,33 @@ def test_no_worker_counts_as_dead_because_redis_took_no_heartbeats(redis: Redis,
     assert redis.hexists(keys.UNACKED, "b")
     beat(redis, RECORD, TTL_S)
     wait_for(lambda: redis.llen(queue_keys(MODEL)[0]) == 1, what="the worker is dead now")
+
+
+def test_a_worker_is_missed_when_its_connection_is_closed(redis: Redis) -> None:
+    presence = redis.client()
+    record = WorkerRecord(worker=Worker(id=WORKER), redis_client=connection_id(presence))
+    assert closed(redis, [record, WorkerRecord(worker=Worker(id="of 0.1.0"))]) == []
+    redis.client_kill_filter(_id=str(record.redis_client))
+    wait_for(lambda: closed(redis, [record]) == [record])
+
+
+def test_where_redis_does_not_tell_of_connections_nobody_is_missed(redis: Redis, server: Server) -> None:
+    redis.acl_setuser("restricted", enabled=True, nopass=True, keys="*", commands=["+@all", "-client"])
+    with connect(server.url.replace("//", "//restricted:any@")) as restricted:
+        assert connection_id(restricted.client()) == 0
+        assert closed(restricted, [WorkerRecord(worker=Worker(id=WORKER), redis_client=2**62)]) == []
+
+
+def test_a_worker_whose_connection_is_closed_has_time_to_tell_of_another(redis: Redis) -> None:
+    def looks() -> int:
+        return int(redis.info("commandstats").get("cmdstat_client|list", {}).get("calls", 0))
+
+    take_batch(redis)
+    beat(redis, WorkerRecord(worker=Worker(id=WORKER), redis_client=2**62), 60.0)
+    looking, before = Losses(redis, 60.0), looks()
+    looking.start()
+    try:
+        wait_for(lambda: looks() >= before + 3)
+        assert redis.hexists(keys.UNACKED, "b")
+    finally:
+        looking.stop()

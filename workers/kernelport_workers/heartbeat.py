@@ -14,13 +14,12 @@ from redis.exceptions import RedisError
 from kernelport.connections import RETRY_S, outage, passes, until_done
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.jobs.storage import SharedStorage
-from kernelport.registry import Hold, beat, forget, hold_revisions, release
+from kernelport.registry import BEATS_PER_TTL, Hold, beat, connection_id, forget, hold_revisions, release
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
 
 log = logging.getLogger(__name__)
 
-BEATS_PER_TTL = 5
 # How often a worker that is in the way is looked at: it may be dead.
 LOOK_AGAIN_S = 0.2
 
@@ -51,6 +50,8 @@ class Heartbeat:
         on_refused: Callable[[OtherRevisionError], None],
     ) -> None:
         self._redis = redis
+        # Closed by the kernel when the process dies, whatever it dies of: front doors look whether it is there.
+        self._presence: Redis = redis.client()  # type: ignore[no-untyped-call]
         self._ttl_s = ttl_s
         self._revisions = revisions
         self._storage = storage
@@ -59,9 +60,9 @@ class Heartbeat:
         self._worker = Worker(id=worker_id, host=socket.gethostname(), pid=os.getpid())
         self._record: WorkerRecord | None = None
         self._backends: Mapping[str, Backend] = {}
-        self._lock = threading.RLock()  # `leave` comes by a signal, whatever its thread is at
-        self._stopped = threading.Event()
-        self._is_going = False
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._is_going = self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -104,15 +105,14 @@ class Heartbeat:
     def leave(self) -> None:
         """The worker takes no more work: front doors are to know at once, and other revisions may come. It finishes
         what it has."""
-        with self._lock:
-            self._is_going = True
-            if self._record is not None:
-                self._record.ClearField("deployments")
-        self._beat_once()
+        # This comes by a signal, whatever its thread is at: another one tells.
+        self._is_going = True
+        self._woken.set()
 
     def stop(self) -> None:
         """The worker has finished."""
-        self._stopped.set()
+        self._is_stopped = True
+        self._woken.set()
         if self._thread.is_alive():
             self._thread.join()
         try:
@@ -121,10 +121,10 @@ class Heartbeat:
             log.warning("cannot leave the worker registry, the record will expire: %s", error)
 
     def _run(self) -> None:
-        pause_s = 0.0
-        while not self._stopped.wait(pause_s):
+        while not self._is_stopped:
             # Front doors send nothing to a worker that they do not know.
-            pause_s = self._ttl_s / BEATS_PER_TTL if self._beat_once() else RETRY_S
+            self._woken.wait(self._ttl_s / BEATS_PER_TTL if self._beat_once() else RETRY_S)
+            self._woken.clear()
 
     def _beat_once(self) -> bool:
         """Whether Redis knows now that the worker lives."""
@@ -146,6 +146,9 @@ class Heartbeat:
             self._hold()
         if self._record is None:
             return
+        if self._is_going:
+            self._record.ClearField("deployments")
+        self._record.redis_client = connection_id(self._presence)
         self._record.worker.jobs_refused = self._storage.refusal
         for served in self._record.deployments:
             served.seconds_a_letter = self._backends[served.name].pace.seconds_a_letter

@@ -93,14 +93,16 @@ class Load(_message.Message):
     def __init__(self, deployment: _Optional[str] = ..., requests: _Optional[int] = ..., bytes: _Optional[int] = ..., accepted: _Optional[int] = ..., answered: _Optional[int] = ...) -> None: ...
 
 class WorkerRecord(_message.Message):
-    __slots__ = ("worker", "deployments", "shared_folder")
+    __slots__ = ("worker", "deployments", "shared_folder", "redis_client")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
     SHARED_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    REDIS_CLIENT_FIELD_NUMBER: _ClassVar[int]
     worker: _deployment_pb2.Worker
     deployments: _containers.RepeatedCompositeFieldContainer[ServedDeployment]
     shared_folder: str
-    def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping[str, _Any]]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping[str, _Any]]]] = ..., shared_folder: _Optional[str] = ...) -> None: ...
+    redis_client: int
+    def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping[str, _Any]]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping[str, _Any]]]] = ..., shared_folder: _Optional[str] = ..., redis_client: _Optional[int] = ...) -> None: ...
 
 class ServedDeployment(_message.Message):
     __slots__ = ("name", "signature", "revision", "compute_path", "seconds_a_letter")

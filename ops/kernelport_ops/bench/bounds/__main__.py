@@ -19,6 +19,7 @@ import grpc
 import yaml
 from rich.console import Console
 
+from kernelport.calling.address import channel_options
 from kernelport.connections import connect_async
 from kernelport.settings import Settings, bundled_deployments
 from kernelport.stack import Stack, StackError
@@ -94,7 +95,7 @@ def saturation(stack: Stack, seconds: float) -> float:
 async def compare(stack: Stack, name: str, send: Send, rate: float, seconds: float, rounds: int) -> Beside:
     """Measures the callers without and beside an input in turn."""
     redis = connect_async(stack.settings.redis_url, None)
-    async with grpc.aio.insecure_channel(stack.target) as channel:
+    async with grpc.aio.insecure_channel(stack.target, options=channel_options(stack.target)) as channel:
         sender = Sender(channel, redis)
         before, without, beside = _memory(stack), [], []
         for _ in range(rounds):
@@ -134,7 +135,7 @@ def _memory(stack: Stack) -> dict[str, int]:
 def markdown(found: Sequence[Beside]) -> str:
     """The table, as docs/reliability.md takes it."""
     lines = [
-        "| beside | p99 without | p99 beside it | longest without | longest beside it | not answered | grown by |",
+        "| beside | p99 without | p99 beside | longest without | longest beside | unanswered | MiB before and after |",
         "|---|---|---|---|---|---|---|",
     ]
     for each in found:
@@ -145,15 +146,15 @@ def markdown(found: Sequence[Beside]) -> str:
             max(one.max_ms for one in each.beside),
         ]
         unanswered = sum(sum(one.errors.values()) for one in each.beside)
-        grown = {name: (each.after.get(name, 0) - bytes_) / MIB for name, bytes_ in each.before.items()}
-        shown = ", ".join(f"{name} {mib:+.0f} MiB" for name, mib in grown.items() if abs(mib) >= 1) or "nothing"
+        memory = {name: (bytes_ / MIB, each.after.get(name, 0) / MIB) for name, bytes_ in each.before.items()}
+        shown = ", ".join(f"{name} {before:.0f} → {after:.0f}" for name, (before, after) in memory.items())
         times = " | ".join(f"{number(ms)} ms" for ms in felt)
         lines.append(f"| {each.name} | {times} | {unanswered} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
 @click.command(help="Measures what callers feel of the worst input that others may send.")
-@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(1.0), help="Of each measurement.")
+@click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(1.0), help="Of each measurement.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each input.")
 @click.option("--only", default="", help="Inputs whose names contain this.")
 @click.option("--out", default=Path("out/bench"), show_default=True, type=click.Path(path_type=Path))

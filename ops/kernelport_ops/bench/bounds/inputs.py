@@ -10,25 +10,38 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import numpy as np
 from redis.asyncio import Redis
 
+from kernelport import voices
+from kernelport.audio import encode_audio
 from kernelport.limits import (
     MAX_FIELDS,
     MAX_ITEMS,
     MAX_METADATA,
     MAX_METADATA_BYTES,
     MAX_NAME,
+    MAX_REASON,
     MAX_STRING_ELEMENTS,
     MAX_TENSORS,
+    MAX_TOKEN,
+    MAX_WEBHOOK_SECRET,
+    MAX_WEBHOOK_URL,
 )
 from kernelport.queues import queue_name
-from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
+from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc, voice_pb2, voice_pb2_grpc
 
 LOADED, SPEECH = "loaded", "speech"
 TIMEOUT_S, POLL_S = 60.0, 0.05
 CALLERS_OF_ONE_ID, SUBMITS_AT_ONCE, SMALL_JOBS = 100, 200, 5000
 FORGED_AT_ONCE, FORGED_BYTES = 10, 2**20
 REFUSED_BYTES, TEXT_BYTES = 4 * 2**20, 2**20
+# As long as a text of this model may be.
+WORD_LETTERS = 100_000
+CROWD, LARGE_AT_ONCE, KEPT_AT_ONCE, SHARING = 5000, 4, 16, 100
+# A little less than a front door takes; what a request id keeps; what the items of a job share.
+LARGE_BYTES, KEPT_BYTES, SHARED_BYTES = 63 * 2**20, 4 * 2**20, 8 * 2**20
+RECORDING_HZ, LONG_RECORDING_S, VOICE = 48_000, 2400, "bounds"
 _INFER = "/kernelport.v1.InferenceService/Infer"
 _X = inference_pb2.Tensor(name="x", dtype=inference_pb2.F32, shape=[1, 1, 2, 2], data=bytes(16))
 
@@ -85,6 +98,25 @@ class Sender:
         self.endings["OK"] += 1
         return answer
 
+    async def add_voice(self, recording: bytes) -> None:
+        """One voice, under the same name each time."""
+        stub: Any = voice_pb2_grpc.VoiceServiceStub(self.channel)
+        request = voice_pb2.AddVoiceRequest(name=VOICE, audio=recording, consent="made up", owner="nobody")
+        await self._ended(stub.AddVoice(request, timeout=TIMEOUT_S))
+        with contextlib.suppress(grpc.RpcError):  # it was not taken
+            await stub.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=VOICE), timeout=TIMEOUT_S)
+
+    async def words(self) -> None:
+        """What else of a caller's is kept or looked up, each as long as may be."""
+        webhook = job_pb2.Webhook(url="https://192.0.2.1/".ljust(MAX_WEBHOOK_URL, "u"), secret="s" * MAX_WEBHOOK_SECRET)
+        cancel = job_pb2.CancelJobRequest(job_id="j" * MAX_NAME, reason="r" * MAX_REASON)
+        listing = job_pb2.ListJobsRequest(page_token="t" * MAX_TOKEN)
+        await asyncio.gather(
+            self.submit([_item("a")], webhook=webhook),
+            self._ended(self._jobs.CancelJob(cancel, timeout=TIMEOUT_S)),
+            self._ended(self._jobs.ListJobs(listing, timeout=TIMEOUT_S)),
+        )
+
 
 Send = Callable[[Sender], Awaitable[None]]
 
@@ -97,8 +129,39 @@ def _item(item_id: str) -> job_pb2.NewItem:
     return job_pb2.NewItem(id=item_id, inputs=[_X])
 
 
-def _infer(body: bytes) -> Send:
-    return lambda sender: sender.infer(body)
+def _text(size: int) -> bytes:
+    return _request(
+        inference_pb2.Tensor(name="text", dtype=inference_pb2.U8, shape=[size], data=b"a" * size), model=SPEECH
+    )
+
+
+def _x(size: int) -> inference_pb2.Tensor:
+    return inference_pb2.Tensor(name="x", dtype=inference_pb2.F32, shape=[1, 1, 1, size // 4], data=bytes(size))
+
+
+def _infer(body: bytes, at_once: int = 1) -> Send:
+    async def send(sender: Sender) -> None:
+        await asyncio.gather(*(sender.infer(body) for _ in range(at_once)))
+
+    return send
+
+
+def _add_voice(seconds: float) -> Send:
+    samples = np.resize(
+        np.array([0.1, -0.1], np.float32), round(seconds * RECORDING_HZ)
+    )  # no silence, and compresses well
+    recording = encode_audio(samples, RECORDING_HZ, ".flac")
+    return lambda sender: sender.add_voice(recording)
+
+
+async def _kept_results(sender: Sender) -> None:
+    bodies = (_request(_x(KEPT_BYTES), request_id=secrets.token_hex(8)) for _ in range(KEPT_AT_ONCE))
+    await asyncio.gather(*map(sender.infer, bodies))
+
+
+async def _shared_job(sender: Sender) -> None:
+    await sender.submit((job_pb2.NewItem(id=str(n)) for n in range(SHARING)), shared_inputs=[_x(SHARED_BYTES)])
+    await sender.clear()
 
 
 async def _one_id(sender: Sender) -> None:
@@ -149,7 +212,6 @@ def worst_inputs() -> dict[str, Send]:
         shape=[MAX_STRING_ELEMENTS],
         data=struct.pack("<I", 0) * MAX_STRING_ELEMENTS,
     )
-    text = inference_pb2.Tensor(name="text", dtype=inference_pb2.U8, shape=[TEXT_BYTES], data=b"a" * TEXT_BYTES)
     head = inference_pb2.InferRequest(model=LOADED).SerializeToString()
     named = (inference_pb2.Tensor(name=f"{number}{name}"[:MAX_NAME]) for number in range(MAX_TENSORS))
     return {
@@ -162,6 +224,16 @@ def worst_inputs() -> dict[str, Send]:
         f"{SMALL_JOBS:,} small jobs": _small_jobs,
         f"{SUBMITS_AT_ONCE} submits at once": _many_submits,
         "jobs with all the metadata and long ids": _large_names,
-        f"texts of {TEXT_BYTES // 2**20} MiB": _infer(_request(text, model=SPEECH)),
+        f"texts of {TEXT_BYTES // 2**20} MiB": _infer(_text(TEXT_BYTES)),
+        f"words of {WORD_LETTERS:,} letters": _infer(_text(WORD_LETTERS)),
         f"{FORGED_AT_ONCE} forged queue entries of {FORGED_BYTES // 2**20} MiB": _forged_entries,
+        "reasons, page tokens and webhooks at their limits": Sender.words,
+        f"jobs of {SHARING} items that share {SHARED_BYTES // 2**20} MiB": _shared_job,
+        f"recordings of {voices.MAX_SECONDS:g} s": _add_voice(voices.MAX_SECONDS),
+        f"recordings of {LONG_RECORDING_S:,} s": _add_voice(LONG_RECORDING_S),
+        f"{CROWD:,} calls at once": _infer(_request(_X), CROWD),
+        f"{LARGE_AT_ONCE} requests of {LARGE_BYTES // 2**20} MiB at once": _infer(
+            _request(_x(LARGE_BYTES)), LARGE_AT_ONCE
+        ),
+        f"results of {KEPT_BYTES // 2**20} MiB kept for request ids": _kept_results,
     }
