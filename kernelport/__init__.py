@@ -13,6 +13,8 @@ from importlib.metadata import version
 
 from kernelport import aio
 from kernelport.client import AsyncClient, Client, InferResult, Speech, load_outputs
+from kernelport.client.jobs import AsyncJobs, Jobs
+from kernelport.enums import ItemState, JobState
 from kernelport.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -27,8 +29,6 @@ from kernelport.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from kernelport.job_client import AsyncJobs, Jobs
-from kernelport.jobs.enums import ItemState, JobState
 from kernelport.v1.deployment_pb2 import Deployment
 from kernelport.v1.job_pb2 import Item, Job, Webhook
 from kernelport.v1.voice_pb2 import Voice

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Self
 
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.signature import Signature, TensorSpec
 from kernelport.tensors import ITEMSIZES
 from kernelport.v1 import inference_pb2 as pb

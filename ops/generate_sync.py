@@ -13,7 +13,7 @@ from pathlib import Path
 from unasync import Rule, unasync_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SOURCES = ("kernelport/client/aio.py", "kernelport/job_client/aio.py")
+SOURCES = ("kernelport/client/aio.py", "kernelport/client/jobs/aio.py")
 REPLACED = {
     "aio": "sync",
     "aclosing": "closing",

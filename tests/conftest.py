@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 
 from kernelport import Client
-from kernelport.settings import Settings, bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.processes import Child
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.processes import Child
 
 START_TIMEOUT_S = 90.0
 BUNDLED = ("identity-onnx", "helion-demo", "hibari-en")

@@ -54,7 +54,7 @@ def _imports(file: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("module", "without"),
     [
-        ("kernelport_api.server", ["onnxruntime", "torch", "helion", "hibari", "onnx"]),
+        ("kernelport_api.app", ["onnxruntime", "torch", "helion", "hibari", "onnx"]),
         ("kernelport.cli", ["onnxruntime", "torch", "helion", "hibari", "onnx"]),
         ("kernelport_workers.backends.onnx", ["torch", "helion", "onnx"]),
         ("kernelport_workers.pipelines.hibari", ["torch", "helion", "onnx"]),

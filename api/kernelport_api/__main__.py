@@ -3,7 +3,8 @@
 import os
 import signal
 
-# Nobody forks a front door, and to look out for forks costs gRPC 2 % of a call. Clients need it: kernelport.calling.
+# Nobody forks a front door, and to look out for forks costs gRPC 2 % of a call. Clients need it:
+# kernelport.client.calling.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 # A front door that is asked to read its deployments file again while it starts does so once it has started.
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
@@ -16,11 +17,11 @@ import sys
 
 import uvloop
 
-from kernelport import logs, tracing
-from kernelport.artifacts import ArtifactsError
-from kernelport.schema import ConfigError
-from kernelport.settings import Settings, SettingsError
-from kernelport_api.server import ListenError, serve
+from kernelport.config.schema import ConfigError
+from kernelport.config.settings import Settings, SettingsError
+from kernelport.jobs.artifacts import ArtifactsError
+from kernelport.telemetry import logs, tracing
+from kernelport_api.app import ListenError, serve
 
 
 def main() -> None:

@@ -24,14 +24,14 @@ from kernelport.cli.serve import serve
 from kernelport.cli.up import up
 from kernelport.cli.voices import voices
 from kernelport.cli.worker import worker
+from kernelport.client.item_files import ItemFileError
+from kernelport.config.schema import ConfigError
+from kernelport.config.settings import SettingsError
 from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
-from kernelport.item_files import ItemFileError
-from kernelport.runnable import ModelFileError
-from kernelport.schema import ConfigError
-from kernelport.settings import SettingsError
-from kernelport.stack import StackError
-from kernelport.stack.flower import FlowerNotFoundError
-from kernelport.stack.redis_server import RedisNotFoundError
+from kernelport.supervisor import StackError
+from kernelport.supervisor.flower import FlowerNotFoundError
+from kernelport.supervisor.redis_server import RedisNotFoundError
+from kernelport.supervisor.runnable import ModelFileError
 
 # Mistakes in the command line, the environment or a file end a command with 2, as click's own do, and so do names that
 # nothing has; what else keeps it from being done, with 1.

@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from kernelport.cli import options
-from kernelport.deployments import NAME, NAME_EXPECTED
-from kernelport.manifests import load_manifest
-from kernelport.runnable import rows_of_model
-from kernelport.stack import own_file
-from kernelport.stack.reloading import ask_to_reload
-from kernelport.stack.running_file import Running
+from kernelport.config.deployments import NAME, NAME_EXPECTED
+from kernelport.config.manifests import load_manifest
+from kernelport.supervisor import own_file
+from kernelport.supervisor.reloading import ask_to_reload
+from kernelport.supervisor.runnable import rows_of_model
+from kernelport.supervisor.running_file import Running
 
 _MANIFESTS = (".yaml", ".yml")
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from kernelport.stack.processes import module_command
+from kernelport.supervisor.processes import module_command
 
 _PASS_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
@@ -21,7 +21,7 @@ def autoscale(arguments: tuple[str, ...]) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lambda_cloud(arguments: tuple[str, ...]) -> None:
     """Machines on Lambda Cloud: launch, list, terminate, types, reap."""
-    _become("kernelport_ops.lambda_cloud", arguments)
+    _become("kernelport_ops.autoscale.providers.lambda_cloud", arguments)
 
 
 def _become(module: str, arguments: tuple[str, ...]) -> None:

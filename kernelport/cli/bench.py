@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from kernelport.stack.processes import module_command
+from kernelport.supervisor.processes import module_command
 
 
 @click.group()

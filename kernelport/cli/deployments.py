@@ -13,12 +13,12 @@ from rich.table import Column, Table
 from kernelport.cli import options
 from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
-from kernelport.deployments import load_deployments
+from kernelport.config.deployments import load_deployments
 from kernelport.limits import about
-from kernelport.runnable import rows_of_model
 from kernelport.signature import TensorSpec, describe
-from kernelport.stack import StackError, own_file
-from kernelport.stack.running_file import Running, find_running
+from kernelport.supervisor import StackError, own_file
+from kernelport.supervisor.runnable import rows_of_model
+from kernelport.supervisor.running_file import Running, find_running
 from kernelport.v1 import deployment_pb2 as pb
 
 as_json: options.Option = click.option("--json", "as_json", is_flag=True, help="As JSON.")

@@ -16,18 +16,18 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Column, Table
 
-from kernelport import durability, keys
-from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.broker import durability, keys
+from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.cli import options
 from kernelport.client import Client
-from kernelport.connections import connect, parameters, problem, shown
-from kernelport.deployments import load_deployments
+from kernelport.config.deployments import load_deployments
+from kernelport.config.settings import Settings
 from kernelport.errors import KernelPortError
+from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.storage import different
-from kernelport.runnable import problems_by_deployment
-from kernelport.settings import Settings
-from kernelport.stack.redis_server import RedisNotFoundError, find_redis_server, redis_version
-from kernelport.stack.running_file import Running, find_running, joined_environment
+from kernelport.supervisor.redis_server import RedisNotFoundError, find_redis_server, redis_version
+from kernelport.supervisor.runnable import problems_by_deployment
+from kernelport.supervisor.running_file import Running, find_running, joined_environment
 
 PACKAGES = (
     "kernelport",

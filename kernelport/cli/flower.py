@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.settings import OTHERS_VARIABLES, drop_variables
-from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
-from kernelport.stack.joining import run_beside
+from kernelport.config.settings import OTHERS_VARIABLES, drop_variables
+from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
+from kernelport.supervisor.joining import run_beside
 
 # A Flower that waits for Redis does not end by itself.
 STOP_S = 5.0

@@ -8,14 +8,14 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import Redis
 
-from kernelport import connections
+from kernelport.broker import connections
+from kernelport.broker.connections import connect
+from kernelport.broker.registry import workers_now
 from kernelport.cli import options
 from kernelport.client import channel_options
-from kernelport.connections import connect
+from kernelport.config.settings import DEFAULT_REDIS_URL
 from kernelport.errors import from_call
-from kernelport.registry import workers_now
-from kernelport.settings import DEFAULT_REDIS_URL
-from kernelport.stack.running_file import find_running
+from kernelport.supervisor.running_file import find_running
 
 TIMEOUT_S = 5.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -10,7 +10,7 @@ import numpy as np
 from kernelport import npz
 from kernelport.cli import options
 from kernelport.client import Client
-from kernelport.item_files.opening import open_bytes
+from kernelport.client.item_files.opening import open_bytes
 from kernelport.tensors import Array
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from kernelport.deployments import load_deployments
-from kernelport.hub import FetchError, fetch
-from kernelport.manifests import Manifest, ModelFilesError, load_manifest
-from kernelport.settings import Settings
+from kernelport.config.deployments import load_deployments
+from kernelport.config.hub import FetchError, fetch
+from kernelport.config.manifests import Manifest, ModelFilesError, load_manifest
+from kernelport.config.settings import Settings
 
 
 @click.command("model-fetch")

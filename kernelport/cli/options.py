@@ -11,9 +11,9 @@ import click
 
 from kernelport import npz
 from kernelport.coercion import from_texts
-from kernelport.settings import DEFAULT_LISTEN, PREFIX, default_state_dir, parse_address, parse_redis_url
+from kernelport.config.settings import DEFAULT_LISTEN, PREFIX, default_state_dir, parse_address, parse_redis_url
 from kernelport.signature import Signature
-from kernelport.stack.running_file import find_running
+from kernelport.supervisor.running_file import find_running
 
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
 

@@ -14,14 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport.audio import FORMATS, write_audio
 from kernelport.cli import options
 from kernelport.client import Client, Speech
+from kernelport.client.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
+from kernelport.client.item_files.lines import read_lines
+from kernelport.client.item_files.opening import STDIN, open_utf8
+from kernelport.client.item_files.values import text_tensor
+from kernelport.client.jobs import folders
+from kernelport.client.speaking import join, speak
 from kernelport.errors import KernelPortError, NotFoundError, UnavailableError
-from kernelport.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
-from kernelport.item_files.lines import read_lines
-from kernelport.item_files.opening import STDIN, open_utf8
-from kernelport.item_files.values import text_tensor
-from kernelport.job_client import folders
 from kernelport.signature import Declared, Signature
-from kernelport.speaking import join, speak
 
 
 @click.command()

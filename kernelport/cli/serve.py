@@ -8,13 +8,13 @@ import click
 from kernelport.cli import options
 from kernelport.cli.adding import add_to, entry_of, name_of
 from kernelport.cli.running import run_until_stopped
-from kernelport.deployments import load_deployments
-from kernelport.schema import as_yaml
-from kernelport.settings import Settings
-from kernelport.stack import Stack
-from kernelport.stack.reloading import Reloader
-from kernelport.stack.running_file import find_running
-from kernelport.stack.state_folder import make_state_folder, private_folder
+from kernelport.config.deployments import load_deployments
+from kernelport.config.schema import as_yaml
+from kernelport.config.settings import Settings
+from kernelport.supervisor import Stack
+from kernelport.supervisor.reloading import Reloader
+from kernelport.supervisor.running_file import find_running
+from kernelport.supervisor.state_folder import make_state_folder, private_folder
 
 _COUNT = click.IntRange(1, 2**31 - 1)
 

@@ -8,12 +8,12 @@ import click
 
 from kernelport.cli import options
 from kernelport.cli.running import run_until_stopped
-from kernelport.deployments import load_deployments
-from kernelport.runnable import problems_by_deployment
-from kernelport.settings import Settings
-from kernelport.stack import Stack, StackError
-from kernelport.stack.flower import DEFAULT_FLOWER_LISTEN, flower_environment
-from kernelport.stack.reloading import Reloader
+from kernelport.config.deployments import load_deployments
+from kernelport.config.settings import Settings
+from kernelport.supervisor import Stack, StackError
+from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, flower_environment
+from kernelport.supervisor.reloading import Reloader
+from kernelport.supervisor.runnable import problems_by_deployment
 
 MOST_WORKERS = 256
 

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.cli import options
 from kernelport.cli.each import of_each
 from kernelport.client import Client
 from kernelport.v1.voice_pb2 import Voice
-from kernelport.voices import VoiceNotFoundError
 
 
 @click.group()

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.deployments import deployment_names
-from kernelport.settings import PREFIX, Settings
-from kernelport.stack.joining import run_beside
-from kernelport.stack.running_file import joined_environment
-from kernelport.stack.worker_command import worker_command
+from kernelport.config.deployments import deployment_names
+from kernelport.config.settings import PREFIX, Settings
+from kernelport.supervisor.joining import run_beside
+from kernelport.supervisor.running_file import joined_environment
+from kernelport.supervisor.worker_command import worker_command
 
 # Beyond what a worker takes for itself to stop.
 STOP_MARGIN_S = 5.0

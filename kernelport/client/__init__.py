@@ -1,7 +1,7 @@
 """The client SDK: a synchronous and an asyncio client of one front door."""
 
-from kernelport.calling.address import channel_options
 from kernelport.client.aio import AsyncClient
+from kernelport.client.calling.address import channel_options
 from kernelport.client.files import load_outputs
 from kernelport.client.results import InferResult, Speech
 from kernelport.client.sync import Client

@@ -6,16 +6,16 @@ from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from kernelport.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
-from kernelport.calling.limits import MAX_RETRIES, Deadline
-from kernelport.calling.messages import message
+from kernelport.client.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
+from kernelport.client.calling.limits import MAX_RETRIES, Deadline
+from kernelport.client.calling.messages import message
 from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
 from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
+from kernelport.client.jobs.aio import AsyncJobs
 from kernelport.client.results import InferResult, Speech
 from kernelport.coercion import are_arrays
+from kernelport.config.settings import DEFAULT_LISTEN
 from kernelport.errors import InvalidArgumentError, KernelPortError
-from kernelport.job_client.aio import AsyncJobs
-from kernelport.settings import DEFAULT_LISTEN
 from kernelport.signature import Signature
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub

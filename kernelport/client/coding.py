@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from kernelport.calling.messages import message
+from kernelport.client.calling.messages import message
 from kernelport.client.results import InferResult
 from kernelport.coercion import check_message, coerce, each, to_tensors
 from kernelport.errors import InternalError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kernelport import npz
-from kernelport.calling.messages import path as path_of
+from kernelport.client.calling.messages import path as path_of
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.tensors import Array
 

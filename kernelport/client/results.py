@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from kernelport import tensors
-from kernelport.calling.messages import path as path_of
+from kernelport.client.calling.messages import path as path_of
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb

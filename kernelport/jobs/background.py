@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 
 from redis.exceptions import RedisError
 
-from kernelport.connections import outage
-from kernelport.stored import StoredError, tell
+from kernelport.broker.connections import outage
+from kernelport.broker.stored import StoredError, tell
 
 log: logging.Logger = logging.getLogger(__name__)
 

@@ -16,14 +16,13 @@ from typing import IO, Any
 
 from redis import Redis
 
-from kernelport import keys, stored
-from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
+from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
 from kernelport.jobs.inputs import Inputs
 from kernelport.jobs.manifest import summary
-from kernelport.jobs.naming import MANIFEST, SUMMARY, job_id_of
 from kernelport.jobs.records import (
     MICROSECONDS,
     JobRecord,
@@ -36,6 +35,7 @@ from kernelport.jobs.records import (
 from kernelport.jobs.shapes import item_dict
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
+from kernelport.names import MANIFEST, SUMMARY, job_id_of
 from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
 
 log: logging.Logger = logging.getLogger(__name__)

@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterator
 
 from redis import Redis
 
-from kernelport import keys, metrics
-from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.broker import keys
+from kernelport.broker.shared_folder import SharedFolder
+from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
-from kernelport.jobs.naming import MANIFEST, is_job_id
 from kernelport.jobs.storage import SharedStorage
-from kernelport.shared_folder import SharedFolder
+from kernelport.names import MANIFEST, is_job_id
+from kernelport.telemetry import metrics
 
 log: logging.Logger = logging.getLogger(__name__)
 

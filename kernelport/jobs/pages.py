@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.stacking import ANY, RunSize, Share, Stacking
 from kernelport.v1.inference_pb2 import Tensor

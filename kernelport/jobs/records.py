@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from kernelport import keys, stored
+from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
-from kernelport.jobs.naming import file_name
 from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
+from kernelport.jobs.webhooks.addresses import masked
+from kernelport.names import file_name
 from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
-from kernelport.webhooks.addresses import masked
 
 MICROSECONDS = 1_000_000
 DEFAULT_PRIORITY = 100

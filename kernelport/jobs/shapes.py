@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from kernelport.jobs.enums import ItemState, word
+from kernelport.enums import ItemState, word
 from kernelport.jobs.inputs import Inputs
 from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.tensors import dtype_name

@@ -9,8 +9,8 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport import keys, stored
-from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.broker import keys, stored
+from kernelport.jobs.artifacts import Artifacts, storage_errors
 
 log: logging.Logger = logging.getLogger(__name__)
 

@@ -10,13 +10,14 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from kernelport import durability, keys, metrics, stored
-from kernelport.artifacts import Artifacts, storage_errors
+from kernelport.broker import durability, keys, stored
 from kernelport.jobs import scripts
+from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
-from kernelport.jobs.naming import job_id_of
 from kernelport.jobs.records import MICROSECONDS, JobRecord
 from kernelport.jobs.storage import SharedStorage
+from kernelport.names import job_id_of
+from kernelport.telemetry import metrics
 
 log: logging.Logger = logging.getLogger(__name__)
 

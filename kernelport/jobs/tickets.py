@@ -6,7 +6,7 @@ their priorities say at every batch, and the queue holds no more than workers ca
 
 import secrets
 
-from kernelport.queues import job_message, job_queue_key
+from kernelport.broker.queues import job_message, job_queue_key
 
 # More are made by the next tick.
 _MOST_AT_ONCE = 32

@@ -10,7 +10,8 @@ from typing import Any
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import keys, stored, tensors, voices
+from kernelport import tensors
+from kernelport.broker import keys, stored, voices
 from kernelport.jobs import scripts
 from kernelport.v1.inference_pb2 import STRING, U8, Tensor
 from kernelport.v1.voice_pb2 import Voice

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
 from kernelport.stacking import Share
-from kernelport_api.batching import BATCHES_PER_WORKER, IDLE_GROUPS_KEPT, BatchFormer, Flight, Pending
+from kernelport_api.queueing.batcher import BATCHES_PER_WORKER, IDLE_GROUPS_KEPT, BatchFormer, Flight, Pending
 
 
 class Bench:
@@ -56,7 +56,7 @@ class Bench:
 @pytest.fixture
 def clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause is over but by its timer, however slow the machine is."""
-    monkeypatch.setattr("kernelport_api.batching.time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr("kernelport_api.queueing.batcher.time", SimpleNamespace(monotonic=lambda: 1000.0))
 
 
 async def test_a_lone_request_leaves_at_once() -> None:

@@ -4,10 +4,10 @@ from typing import Any, cast
 
 import pytest
 
-from kernelport import keys
+from kernelport.broker import keys
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import BatchItem
-from kernelport_api.claims import Claims
+from kernelport_api.queueing.payloads import Claims
 
 NOBODY = cast(Any, None)  # neither Redis nor the workers are to be asked
 

@@ -17,12 +17,13 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
-from kernelport import Client, UnavailableError, durability, keys, scripts
-from kernelport.settings import bundled_deployments
-from kernelport.stack.redis_server import find_redis_server, redis_command
-from kernelport.stack.stack import free_port
+from kernelport import Client, UnavailableError
+from kernelport.broker import durability, keys, scripts
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.stack import free_port
 from kernelport.v1.dead_letter_pb2 import DeadLetter
-from kernelport_api.durability import Durability
+from kernelport_api.queueing.durability import Durability
 from kernelport_ops.chaos.disk import SlowDisk, recording
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings

@@ -8,8 +8,8 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from kernelport_api import methods
-from kernelport_api.methods import Methods
+from kernelport_api.doors.grpc import methods
+from kernelport_api.doors.grpc.methods import Methods
 
 
 async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from kernelport_api import sending
-from kernelport_api.sending import Sending
+from kernelport_api.doors.grpc import sending
+from kernelport_api.doors.grpc.sending import Sending
 
 ANSWER, MOST = b"x" * 2**20, 3 * 2**20
 

@@ -7,7 +7,7 @@ import pytest
 import uvloop
 from redis.exceptions import RedisError
 
-from kernelport.connections import connect_async
+from kernelport.broker.connections import connect_async
 
 MOST_STEPS, TRIES = 20, 100
 

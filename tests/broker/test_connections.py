@@ -14,9 +14,9 @@ from celery import Celery
 from redis.exceptions import ConnectionError, ReadOnlyError, RedisError, ResponseError
 
 from kernelport import Client
-from kernelport.connections import Outage, connect, connect_async, parameters, passes, problem, shown
-from kernelport.queues import celery_config
-from kernelport.settings import Settings
+from kernelport.broker.connections import Outage, connect, connect_async, parameters, passes, problem, shown
+from kernelport.broker.queues import celery_config
+from kernelport.config.settings import Settings
 from tests.broker.conftest import stack_on
 from tests.broker.servers import LOGIN, PASSWORD, USER, Server, certificate, tls_in_front_of
 

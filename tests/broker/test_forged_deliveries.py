@@ -8,12 +8,12 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from kernelport import keys
-from kernelport.connections import connect
+from kernelport.broker import keys
+from kernelport.broker.connections import connect
+from kernelport.broker.leases import end_leases
+from kernelport.broker.queues import celery_config, celery_message, job_message, queue_keys
+from kernelport.config.settings import Settings
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport.leases import end_leases
-from kernelport.queues import celery_config, celery_message, job_message, queue_keys
-from kernelport.settings import Settings
 from kernelport.v1.dead_letter_pb2 import Attempt
 from tests.broker.servers import Server
 

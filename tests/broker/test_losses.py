@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from kernelport import keys
-from kernelport.connections import connect
+from kernelport.broker import keys
+from kernelport.broker.connections import connect
+from kernelport.broker.queues import celery_message, queue_keys
+from kernelport.broker.registry import beat, closed, connection_id
+from kernelport.config.settings import Settings
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, WorkerRecord
-from kernelport.queues import celery_message, queue_keys
-from kernelport.registry import beat, closed, connection_id
-from kernelport.settings import Settings
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport.v1.deployment_pb2 import Worker
-from kernelport_api.losses import Losses
+from kernelport_api.queueing.losses import Losses
 from tests.broker.servers import Server
 from tests.waiting import wait_for
 

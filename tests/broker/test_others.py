@@ -16,11 +16,12 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from kernelport import Client, keys
-from kernelport.connections import connect
+from kernelport import Client
+from kernelport.broker import keys
+from kernelport.broker.connections import connect
+from kernelport.broker.queues import LARGEST_ENTRY_BYTES, celery_config, celery_message, job_message
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
-from kernelport.queues import LARGEST_ENTRY_BYTES, celery_config, celery_message, job_message
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from tests.broker.servers import Server
 from tests.waiting import wait_for
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kernelport import Client, KernelPortError
-from kernelport.connections import connect
-from kernelport.stack import Stack
+from kernelport.broker.connections import connect
+from kernelport.supervisor import Stack
 from tests.broker.servers import Server
 from tests.cli.running import called
 from tests.waiting import wait_for

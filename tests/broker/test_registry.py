@@ -8,10 +8,10 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import keys
-from kernelport.connections import connect, connect_async
+from kernelport.broker import keys
+from kernelport.broker.connections import connect, connect_async
+from kernelport.broker.registry import beat, live_workers
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
-from kernelport.registry import beat, live_workers
 from kernelport.v1.deployment_pb2 import Worker
 from tests.broker.servers import Server
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from redis.exceptions import ConnectionError
 
-from kernelport.connections import connect, connect_async
+from kernelport.broker.connections import connect, connect_async
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
-from kernelport_api.line import Line
-from kernelport_api.replies import KEPT, ReplyReader
+from kernelport_api.queueing.multiplexer import Line
+from kernelport_api.queueing.replies import KEPT, ReplyReader
 from tests.broker.servers import Server
 
 IDS = [str(number).encode() for number in range(2 * KEPT + 1)]

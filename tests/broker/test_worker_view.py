@@ -2,11 +2,11 @@
 
 import asyncio
 
-from kernelport.connections import connect, connect_async
+from kernelport.broker.connections import connect, connect_async
+from kernelport.broker.registry import beat
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
-from kernelport.registry import beat
 from kernelport.v1.deployment_pb2 import Worker
-from kernelport_api.workers import WorkerView
+from kernelport_api.queueing.live_workers import WorkerView
 from tests.broker.servers import Server
 
 TTL_S, RECORD_TTL_S = 3.0, 1.0

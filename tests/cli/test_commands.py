@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
+from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import free_port
 from tests.cli.running import called, kernelport
 from tests.waiting import descendants, is_running, wait_for
 

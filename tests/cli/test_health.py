@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from tests.cli.running import called
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from kernelport.cli import cli
-from kernelport.deployments import load_deployments
-from kernelport.settings import DEFAULT_LISTEN, PREFIX, Settings, bundled_deployments
-from kernelport.stack.redis_server import redis_command
+from kernelport.config.deployments import load_deployments
+from kernelport.config.settings import DEFAULT_LISTEN, PREFIX, Settings, bundled_deployments
+from kernelport.supervisor.redis_server import redis_command
 from tests.compose import resolve
 from tests.compose.dockerfile import stages, target_of
 

@@ -11,8 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from kernelport.deployments import load_deployments
-from kernelport.settings import bundled_deployments
+from kernelport.config.deployments import load_deployments
+from kernelport.config.settings import bundled_deployments
 from tests.compose.dockerfile import lineage, pip_install, stages, target_of
 from tests.compose.resolve import COMPOSE, REPOSITORY
 

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.deployments import Batching, Deployment, Timeouts, deployment_names, load_autoscale, load_deployments
-from kernelport.schema import ConfigError, as_yaml, read_yaml
+from kernelport.config.deployments import (
+    Batching,
+    Deployment,
+    Timeouts,
+    deployment_names,
+    load_autoscale,
+    load_deployments,
+)
+from kernelport.config.schema import ConfigError, as_yaml, read_yaml
 
 BUNDLED = Path(__file__).parents[2] / "deployments" / "deployments.yaml"
 MANIFEST = "{id: m, source: {kind: local, path: .}, format: onnx, backend: onnx, files: {model: m.onnx}, %s}"

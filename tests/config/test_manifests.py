@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kernelport.manifests import Manifest, ModelFilesError, load_manifest
-from kernelport.schema import ConfigError
+from kernelport.config.manifests import Manifest, ModelFilesError, load_manifest
+from kernelport.config.schema import ConfigError
 
 MODELS = Path(__file__).parents[2] / "deployments" / "models"
 SOUND: dict[str, Any] = {

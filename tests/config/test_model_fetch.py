@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
 from kernelport.cli.model_fetch import model_fetch
-from kernelport.manifests import ModelFilesError, load_manifest
+from kernelport.config.manifests import ModelFilesError, load_manifest
 from tests.config.fake_hub import COMMIT, REPO, FakeHub, lfs_pointer
 
 MODEL = os.urandom(3_000_000)
@@ -174,7 +174,7 @@ def test_a_busy_hub_is_asked_again_when_it_says(
     manifest: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("kernelport.hub.time.sleep", waits.append)
+    monkeypatch.setattr("kernelport.config.hub.time.sleep", waits.append)
     in_half_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     hub.busy = [(status, "7"), (status, in_half_a_minute), (status, "0")]
     result = fetch(manifest)
@@ -392,5 +392,6 @@ def test_in_a_process_of_its_own(manifest: Path, hub: FakeHub) -> None:
 
 
 def test_reading_manifests_does_not_import_the_hub_library() -> None:
-    code = "import sys, kernelport.hub, kernelport.deployments; sys.exit('huggingface_hub' in sys.modules)"
+    modules = "kernelport.config.hub, kernelport.config.deployments"
+    code = f"import sys, {modules}; sys.exit('huggingface_hub' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

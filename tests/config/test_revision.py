@@ -10,9 +10,9 @@ import onnx
 import pytest
 import yaml
 
-from kernelport import revision
-from kernelport.deployments import load_deployments
-from kernelport.revision import revision_of
+from kernelport.config.deployments import load_deployments
+from kernelport_workers.backends import revision
+from kernelport_workers.backends.revision import revision_of
 
 
 def write_manifest(folder: Path, **changes: Any) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernelport.settings import Settings, SettingsError
+from kernelport.config.settings import Settings, SettingsError
 
 
 def test_what_is_written_for_a_child_is_what_it_reads() -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from kernelport import Client, keys
+from kernelport import Client
+from kernelport.broker import keys
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
-from kernelport.stack import Stack
-from kernelport.stack.worker_command import worker_command
+from kernelport.supervisor import Stack
+from kernelport.supervisor.worker_command import worker_command
 from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.shared_folder import SharedFolder
+from kernelport.broker.shared_folder import SharedFolder
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD
 from tests.waiting import wait_for
@@ -32,7 +32,7 @@ def test_on_one_machine_they_travel_through_memory(plane: Start) -> None:
 
 
 def test_without_a_shared_folder_they_travel_through_redis(plane: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernelport.shared_folder.MEMORY", Path("/nonexistent"))
+    monkeypatch.setattr("kernelport.broker.shared_folder.MEMORY", Path("/nonexistent"))
     running = plane(settings=EVERYTHING)
     assert running.stack.settings.shared_dir == ""
     with ThreadPoolExecutor() as pool:
@@ -65,7 +65,7 @@ def test_a_worker_that_does_not_see_the_folder_gets_them_through_redis(plane: St
 
 
 def test_messages_whose_owners_died_go_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernelport.shared_folder.MEMORY", tmp_path)
+    monkeypatch.setattr("kernelport.broker.shared_folder.MEMORY", tmp_path)
     path = SharedFolder.create("shared")
     folder = SharedFolder.open(str(path))
     assert folder is not None
@@ -80,7 +80,7 @@ def test_messages_whose_owners_died_go_in_the_end(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("name", ["../precious", "{folder}/precious", "1-x/../../precious", "", "id"])
 def test_a_name_that_is_no_message_names_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("kernelport.shared_folder.MEMORY", tmp_path)
+    monkeypatch.setattr("kernelport.broker.shared_folder.MEMORY", tmp_path)
     folder = SharedFolder.open(str(SharedFolder.create("here")))
     assert folder is not None
     (tmp_path / "precious").write_text("precious")

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from kernelport import InternalError, keys
+from kernelport import InternalError
+from kernelport.broker import keys
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD
 from tests.waiting import is_running, wait_for

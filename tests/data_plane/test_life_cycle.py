@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import DeadlineExceededError, KernelPortError, UnavailableError, keys, scripts, tensors
-from kernelport.deployments import load_deployments
+from kernelport import DeadlineExceededError, KernelPortError, UnavailableError, tensors
+from kernelport.broker import keys, scripts
+from kernelport.broker.queues import celery_message, queue_keys
+from kernelport.config.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport.queues import celery_message, queue_keys
-from kernelport.stack.stack import WORKER_STOP_S
+from kernelport.supervisor.stack import WORKER_STOP_S
 from kernelport.v1.inference_pb2 import InferRequest
-from kernelport_api.request_ids import CLAIM_S
+from kernelport_api.queueing.idempotency import CLAIM_S
 from kernelport_workers.backends.base import Backend, Outputs, Request
-from kernelport_workers.consuming import Consuming
-from kernelport_workers.delivery import Delivery
-from kernelport_workers.runner import Finish
+from kernelport_workers.consumer.consumer import Consuming
+from kernelport_workers.execution.batch_handler import Delivery
+from kernelport_workers.execution.execution import Finish
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD, Journal
 from tests.waiting import is_running, wait_for

@@ -17,13 +17,14 @@ import pytest
 import yaml
 from redis import Redis
 
-from kernelport import Client, keys, npz
+from kernelport import Client, npz
 from kernelport.audio import write_audio
+from kernelport.broker import keys
 from kernelport.client import Speech
 from kernelport.coercion import to_tensors
-from kernelport.settings import bundled_deployments
-from kernelport.stack.running_file import find_running
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.running_file import find_running
+from kernelport.supervisor.stack import free_port
 from kernelport.v1 import dead_letter_pb2, inference_pb2
 from tests.cli.running import called
 from tests.docs.pages import PAGES, REPOSITORY, blocks

@@ -9,10 +9,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from kernelport import Client, NotFoundError
-from kernelport.deployments import load_deployments
-from kernelport.settings import bundled_deployments
+from kernelport.config.deployments import load_deployments
+from kernelport.config.settings import bundled_deployments
 from kernelport.signature import describe
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from kernelport.v1 import deployment_pb2 as pb
 from tests.conftest import BUNDLED
 from tests.e2e.conftest import OWN_LIMIT_S

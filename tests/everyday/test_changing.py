@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from kernelport import Client, NotFoundError
-from kernelport.settings import bundled_deployments
-from kernelport.stack.running_file import find_running
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.running_file import find_running
 from tests.cli.running import called
 from tests.conftest import START_TIMEOUT_S
 from tests.waiting import wait_for

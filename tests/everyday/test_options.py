@@ -7,7 +7,7 @@ import click
 import pytest
 
 from kernelport.cli import cli
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from tests.cli.running import called
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from kernelport import Client
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.running_file import Running, find_running
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.running_file import Running, find_running
+from kernelport.supervisor.stack import free_port
 from tests.cli.running import called, kernelport
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.waiting import wait_for

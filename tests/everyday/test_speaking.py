@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import free_port
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.everyday.conftest import text_file

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from kernelport import Client
-from kernelport.settings import bundled_deployments
+from kernelport.config.settings import bundled_deployments
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.everyday.conftest import text_file

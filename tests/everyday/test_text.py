@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from kernelport import Client
-from kernelport.item_files import Line, Passage, Split, read_passages
-from kernelport.speaking import PAUSES_S
+from kernelport.client.item_files import Line, Passage, Split, read_passages
+from kernelport.client.speaking import PAUSES_S
 from tests.cli.running import called
 from tests.everyday.conftest import UNSPEAKABLE, text_file
 

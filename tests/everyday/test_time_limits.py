@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 from kernelport import Client
-from kernelport.deployments import load_deployments
-from kernelport.settings import bundled_deployments
+from kernelport.config.deployments import load_deployments
+from kernelport.config.settings import bundled_deployments
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.everyday.conftest import text_file

@@ -10,10 +10,10 @@ from google.protobuf.empty_pb2 import Empty
 from hypothesis import strategies as st
 from redis import Redis
 
-from kernelport import keys
+from kernelport.broker import keys
+from kernelport.broker.queues import celery_message, job_message, job_queue_key, queue_keys, queue_name
 from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.internal.v1.queue_pb2 import Batch, FrontDoorRecord, Reply, WorkerRecord
-from kernelport.queues import celery_message, job_message, job_queue_key, queue_keys, queue_name
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2, job_pb2_grpc
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter, GetDeadLetterRequest

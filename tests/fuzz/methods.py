@@ -10,7 +10,7 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
-from kernelport.item_files.values import text_tensor
+from kernelport.client.item_files.values import text_tensor
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, job_pb2, job_pb2_grpc, voice_pb2
 from tests.fuzz.readers import recording
 from tests.fuzz.target import Target, expect

@@ -14,29 +14,30 @@ import soundfile
 import yaml
 from hypothesis import strategies as st
 
-from kernelport import npz, stored
+from kernelport import npz
+from kernelport.broker import stored
+from kernelport.broker.queues import MessageError, celery_message, check_entry, job_message, read_batch, read_message
+from kernelport.client.item_files import ItemFile, ItemFileError, detect, model_of
+from kernelport.client.item_files.opening import _zstd
 from kernelport.coercion import ValueProblem, array_of, from_text
-from kernelport.deployments import deployment_names, load_autoscale, load_deployments
+from kernelport.config.deployments import deployment_names, load_autoscale, load_deployments
+from kernelport.config.manifests import load_manifest
+from kernelport.config.schema import ConfigError
+from kernelport.config.settings import Settings, SettingsError, bundled_deployments
 from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.item_files import ItemFile, ItemFileError, detect, model_of
-from kernelport.item_files.opening import _zstd
-from kernelport.jobs.naming import file_name, job_id_of
 from kernelport.jobs.records import JobRecord, items_of, page_of, result_of
-from kernelport.manifests import load_manifest
-from kernelport.queues import MessageError, celery_message, check_entry, job_message, read_batch, read_message
+from kernelport.jobs.webhooks import addresses
+from kernelport.jobs.webhooks.events import Pending, Told
+from kernelport.jobs.webhooks.signing import secret_problem
+from kernelport.names import file_name, job_id_of
 from kernelport.recordings import RecordingError, decode
-from kernelport.schema import ConfigError
-from kernelport.settings import Settings, SettingsError, bundled_deployments
 from kernelport.signature import Declared, Signature, tensor_spec
 from kernelport.stacking import Stacking
 from kernelport.tensors import NUMPY_DTYPES
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import job_pb2
-from kernelport.webhooks import addresses
-from kernelport.webhooks.events import Pending, Told
-from kernelport.webhooks.signing import secret_problem
-from kernelport_api.inputs import input_violations
+from kernelport_api.services.inputs import input_violations
 from tests.fuzz.target import Target, expect
 from tests.fuzz.values import floats, garbled, json_values, messages, numbers, serialized, texts
 

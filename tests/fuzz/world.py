@@ -13,8 +13,8 @@ import numpy as np
 from redis import Redis
 
 from kernelport import Client, KernelPortError
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
 from tests.conftest import serving_stack, stack_settings
 from tests.fuzz.target import expect
 from tests.stack.models import write_deployments

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LOAD = """
 import sys
 from pathlib import Path
-from kernelport.deployments import load_deployments
+from kernelport.config.deployments import load_deployments
 from kernelport_workers import backends
 signature = backends.load(load_deployments(Path(sys.argv[1]))["plain"]).signature
 print(signature.batchable, signature.reason)

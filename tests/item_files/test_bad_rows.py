@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernelport.item_files import ItemFile, ItemFileError, Kind, Report
+from kernelport.client.item_files import ItemFile, ItemFileError, Kind, Report
 from tests.item_files.speech import SPEECH
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernelport.item_files import ItemFile, ItemFileError, Kind, detect, model_of
+from kernelport.client.item_files import ItemFile, ItemFileError, Kind, detect, model_of
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import to_arrays
 from kernelport.v1 import inference_pb2 as pb

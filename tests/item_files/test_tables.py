@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.item_files import ItemFile, Report, detect
+from kernelport.client.item_files import ItemFile, Report, detect
 from kernelport.tensors import to_arrays
 from tests.item_files.speech import SPEECH
 

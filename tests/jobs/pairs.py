@@ -25,11 +25,11 @@ from typing import Any
 import click
 import grpc
 
-from kernelport import keys
+from kernelport.broker import keys
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.states import MOVES, STAGES, STAYS, Stage, Verb
-from kernelport.stack.stack import free_port
+from kernelport.supervisor.stack import free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from tests.data_plane.conftest import Plane, serving_plane

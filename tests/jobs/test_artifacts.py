@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.artifacts import Artifacts, UnsafePathError
+from kernelport.jobs.artifacts import Artifacts, UnsafePathError
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])

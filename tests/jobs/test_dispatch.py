@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 from redis import Redis
 
+from kernelport.broker.queues import job_queue_key, queue_name
 from kernelport.jobs.backlog import Backlog
-from kernelport.queues import job_queue_key, queue_name
 from kernelport.v1 import job_pb2 as pb
 from tests.data_plane.conftest import Plane
 from tests.jobs.calls import JobCalls, journal_item, manifest

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 
 from kernelport import UnavailableError
-from kernelport.stack.processes import Child
+from kernelport.supervisor.processes import Child
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from tests.data_plane.conftest import Plane

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernelport.artifacts import Artifacts
+from kernelport.jobs.artifacts import Artifacts
 from kernelport_workers.backends.base import Outputs
-from kernelport_workers.jobs.outputs import Output, Publisher, encode
+from kernelport_workers.execution.job_outputs import Output, Publisher, encode
 
 SAMPLES = np.zeros(3, np.float32)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from kernelport import keys, metrics, shared_folder
-from kernelport.artifacts import Artifacts
+from kernelport.broker import keys, shared_folder
+from kernelport.broker.shared_folder import SharedFolder
+from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.leftovers import Leftovers
-from kernelport.jobs.naming import MANIFEST
 from kernelport.jobs.storage import SharedStorage
-from kernelport.shared_folder import SharedFolder
+from kernelport.names import MANIFEST
+from kernelport.telemetry import metrics
 from kernelport.v1 import job_pb2 as pb
 from tests.data_plane.conftest import Plane
 from tests.jobs.calls import JobCalls, journal_item

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.pages import PAGE_ITEMS, pack
 from kernelport.signature import tensor_spec

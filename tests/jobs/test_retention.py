@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from redis import Redis
 
-from kernelport import keys
-from kernelport.artifacts import Artifacts
+from kernelport.broker import keys
 from kernelport.jobs import finishing, scripts, sweeping
+from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper

@@ -11,15 +11,16 @@ import pytest
 from click.testing import CliRunner
 from redis import Redis
 
-from kernelport import Client, FailedPreconditionError, keys
-from kernelport.artifacts import Artifacts
+from kernelport import Client, FailedPreconditionError
+from kernelport.broker import keys
 from kernelport.cli.deployments import deployments
 from kernelport.cli.doctor import doctor
+from kernelport.config.settings import bundled_deployments
+from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.storage import SharedStorage
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.processes import Child
-from kernelport.stack.worker_command import worker_command
+from kernelport.supervisor import Stack
+from kernelport.supervisor.processes import Child
+from kernelport.supervisor.worker_command import worker_command
 from kernelport.v1 import job_pb2 as pb
 from tests.conftest import discard, serving_stack, stack_settings
 from tests.waiting import wait_for

@@ -14,13 +14,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from kernelport.artifacts import Artifacts
+from kernelport.config.settings import bundled_deployments
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
-from kernelport.jobs.naming import MANIFEST, file_name
+from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.records import JobRecord, item_of
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
+from kernelport.names import MANIFEST, file_name
+from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport.v1.job_pb2 import NewItem

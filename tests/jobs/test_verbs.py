@@ -9,9 +9,9 @@ import grpc
 import pytest
 from redis import Redis
 
-from kernelport import keys
-from kernelport.artifacts import Artifacts
+from kernelport.broker import keys
 from kernelport.jobs import scripts
+from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.states import markdown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from kernelport import AlreadyExistsError, AsyncClient, Client, InvalidArgumentError, NotFoundError, UnavailableError
-from kernelport.job_client import messages
-from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
+from kernelport.client.jobs import messages
+from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import free_port
 from kernelport.v1 import job_pb2 as pb
 from tests.jobs_client.proxy import proxied
 

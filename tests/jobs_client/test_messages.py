@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kernelport import InternalError, InvalidArgumentError, UnavailableError
-from kernelport.job_client import messages
-from kernelport.job_client.fetching import Target
+from kernelport.client.jobs import messages
+from kernelport.client.jobs.fetching import Target
 from kernelport.signature import Signature
 from kernelport.tensors import to_arrays
 from kernelport.v1 import job_pb2 as pb

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from kernelport import AsyncClient, Client, ResourceExhaustedError
-from kernelport.job_client import messages
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
+from kernelport.client.jobs import messages
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from tests.cli.running import called

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import load_file
 
-from kernelport.deployments import Deployment, load_deployments
+from kernelport.config.deployments import Deployment, load_deployments
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.decoder import FlowDecoder
 from kernelport_workers.luxtts.onnx_export import export

@@ -16,10 +16,11 @@ import soundfile
 from click.testing import CliRunner
 from redis import Redis
 
-from kernelport import Client, InvalidArgumentError, keys, tensors
+from kernelport import Client, InvalidArgumentError, tensors
+from kernelport.broker import keys
 from kernelport.cli import cli
 from kernelport.coercion import coerce
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from kernelport.v1 import inference_pb2, inference_pb2_grpc, job_pb2_grpc
 from kernelport.v1 import job_pb2 as pb
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from kernelport.deployments import Deployment, load_deployments
-from kernelport.settings import bundled_deployments
+from kernelport.config.deployments import Deployment, load_deployments
+from kernelport.config.settings import bundled_deployments
 from kernelport_workers.backends.base import LoadError
 from kernelport_workers.pipelines.luxtts import LuxTTSPipeline
 from kernelport_workers.pipelines.luxtts.options import Options, choose_compute, choose_device

@@ -10,10 +10,10 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from kernelport import keys
+from kernelport.broker import keys
 from kernelport.errors import InvalidArgumentError, UnavailableError
-from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
+from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import free_port
 from kernelport.v1.voice_pb2 import Voice as Registered
 from kernelport_workers.luxtts import InvalidInputError, Pipeline, Voice
 from kernelport_workers.pipelines.luxtts import references

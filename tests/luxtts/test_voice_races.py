@@ -14,12 +14,13 @@ import pytest
 from redis import Connection, ConnectionPool, Redis
 from redis import asyncio as aioredis
 
-from kernelport import Client, keys
+from kernelport import Client
+from kernelport.broker import keys
 from kernelport.errors import InvalidArgumentError
 from kernelport.jobs import scripts
 from kernelport.jobs import voices as job_voices
 from kernelport.jobs.voices import JobVoices
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from kernelport.v1 import job_pb2_grpc
 from kernelport.v1.voice_pb2 import Voice as Registered
 from kernelport_workers.luxtts import Pipeline

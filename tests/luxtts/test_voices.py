@@ -10,11 +10,12 @@ import soundfile
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from kernelport import Client, InvalidArgumentError, keys, tensors
+from kernelport import Client, InvalidArgumentError, tensors
+from kernelport.broker import keys
 from kernelport.cli import cli
 from kernelport.errors import AlreadyExistsError, NotFoundError
 from kernelport.jobs.voices import names_in
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from tests.luxtts.conftest import audio_file, tone
 
 RECORDING = audio_file(tone(1.0))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from kernelport import Client
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.monitoring.expressions import OPS, dashboard_queries, rules
 from tests.monitoring.running import get, prometheus, query

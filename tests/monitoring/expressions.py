@@ -9,7 +9,7 @@ import promql_parser
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
-from kernelport import metrics
+from kernelport.telemetry import metrics
 
 OPS = Path(__file__).resolve().parents[2] / "ops"
 RULES = OPS / "prometheus" / "rules.yml"

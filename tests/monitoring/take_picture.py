@@ -20,8 +20,8 @@ import click
 import numpy as np
 
 from kernelport import Client
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
 from tests.conftest import BUNDLED, START_TIMEOUT_S, stack_settings
 from tests.monitoring.running import prometheus
 from tests.stack.test_metrics import free_ports

@@ -17,20 +17,20 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
-from kernelport.deployments import Deployment
-from kernelport.scaling import Autoscale, Budget, LambdaCloud, Scaling
-from kernelport.stack.processes import Child
-from kernelport.stack.redis_server import find_redis_server, redis_command
-from kernelport.stack.stack import free_port
+from kernelport.broker import keys
+from kernelport.config.deployments import Deployment
+from kernelport.config.scaling import Autoscale, Budget, LambdaCloud, Scaling
+from kernelport.supervisor.processes import Child
+from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.stack import free_port
 from kernelport_ops.autoscale.controller import Controller
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock
-from kernelport_ops.autoscale.provider import Order, ProviderError
-from kernelport_ops.lambda_cloud.client import Client
-from kernelport_ops.lambda_cloud.cloud_init import Secrets
-from kernelport_ops.lambda_cloud.pacer import Pacer
-from kernelport_ops.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Secrets
+from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer
+from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.provider import Order, ProviderError
 from tests.ops.autoscale_world import DEPLOYMENT, World, arrivals
 from tests.ops.fake_lambda.clocks import VirtualClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud

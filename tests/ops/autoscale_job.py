@@ -24,8 +24,8 @@ import yaml
 from redis import Redis
 
 from kernelport import Client, tensors
-from kernelport.registry import workers_now
-from kernelport.stack import Stack
+from kernelport.broker.registry import workers_now
+from kernelport.supervisor import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport_ops.bench.jobs.calls import calls_to
 from kernelport_ops.bench.jobs.speech import problems_of

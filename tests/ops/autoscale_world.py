@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import yaml
 from redis import Redis
 
-from kernelport import keys
+from kernelport.broker import keys
+from kernelport.broker.registry import beat, forget, note_drained
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load, ServedDeployment, WorkerRecord
-from kernelport.registry import beat, forget, note_drained
 from kernelport.v1.deployment_pb2 import Worker
 from tests.ops.fake_lambda.cloud import FakeInstance
 from tests.ops.fake_lambda.processes import environment_of, files_of

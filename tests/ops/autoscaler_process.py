@@ -11,17 +11,17 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys
-from kernelport.deployments import load_autoscale, load_deployments
-from kernelport.settings import Settings
+from kernelport.broker import keys
+from kernelport.config.deployments import load_autoscale, load_deployments
+from kernelport.config.settings import Settings
 from kernelport_ops.autoscale.controller import Controller
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock
-from kernelport_ops.autoscale.provider import ProviderError
-from kernelport_ops.lambda_cloud.client import Client
-from kernelport_ops.lambda_cloud.cloud_init import Secrets
-from kernelport_ops.lambda_cloud.pacer import Pacer
-from kernelport_ops.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Secrets
+from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer
+from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.provider import ProviderError
 from tests.ops.fake_lambda.clocks import ScaledClock
 from tests.ops.fake_lambda.cloud import KEY
 

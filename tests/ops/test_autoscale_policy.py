@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernelport.scaling import Scaling
+from kernelport.config.scaling import Scaling
 from kernelport_ops.autoscale.policy import Demand, Observation, State, decide
 from kernelport_ops.autoscale.simulation.fleet import replay
 from kernelport_ops.autoscale.simulation.scalers import Policy

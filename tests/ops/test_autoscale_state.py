@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from kernelport import keys
-from kernelport.scaling import Budget
-from kernelport.stack import Stack
+from kernelport.broker import keys
+from kernelport.config.scaling import Budget
+from kernelport.supervisor import Stack
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.ledger import IN_DOUBT_S, Ledger
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock
 from kernelport_ops.autoscale.naming import belongs_to, epoch_of, machine_name
-from kernelport_ops.autoscale.provider import Machine, Offer, Order, Status
-from kernelport_ops.lambda_cloud.reaper import orphans
+from kernelport_ops.autoscale.providers.lambda_cloud.reaper import orphans
+from kernelport_ops.autoscale.providers.provider import Machine, Offer, Order, Status
 
 FLEET = "testfleet"
 OFFER = Offer("gpu_1x_a10", "us-west-1", 1, 1.2)

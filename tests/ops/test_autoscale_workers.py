@@ -14,18 +14,19 @@ import pytest
 import yaml
 from redis import Redis
 
-from kernelport import Client, keys
-from kernelport.deployments import load_autoscale, load_deployments
-from kernelport.registry import ask_to_drain, is_drained
-from kernelport.stack import Stack
+from kernelport import Client
+from kernelport.broker import keys
+from kernelport.broker.registry import ask_to_drain, is_drained
+from kernelport.config.deployments import load_autoscale, load_deployments
+from kernelport.supervisor import Stack
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import Lock
-from kernelport_ops.autoscale.provider import ProviderError
-from kernelport_ops.lambda_cloud.client import Client as CloudClient
-from kernelport_ops.lambda_cloud.cloud_init import Secrets
-from kernelport_ops.lambda_cloud.pacer import Pacer
-from kernelport_ops.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client as CloudClient
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Secrets
+from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer
+from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.provider import ProviderError
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.ops.fake_lambda.clocks import ScaledClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kernelport.deployments import load_deployments
-from kernelport.settings import Settings, bundled_deployments
-from kernelport_ops.lambda_cloud.cloud_init import FOLDER, Boot, Secrets, compose, user_data
-from kernelport_ops.lambda_cloud.cuda_check import problem
-from kernelport_ops.lambda_cloud.secrets import secrets_from_environment
+from kernelport.config.deployments import load_deployments
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import FOLDER, Boot, Secrets, compose, user_data
+from kernelport_ops.autoscale.providers.lambda_cloud.cuda_check import problem
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import secrets_from_environment
 from tests.ops.fake_lambda.processes import environment_of, files_of
 
 SECRETS = Secrets("rediss://:p$ss@redis.example:6380/0", "hub-hush", "somebody", "registry-hush", "lambda-hush")
@@ -136,7 +136,7 @@ def test_a_machine_whose_gpus_never_work_takes_no_work_and_gives_itself_back(tmp
     assert code == 1
     assert calls.count("compose run --rm --no-deps -T cuda-check") == 12
     assert "compose up -d" not in calls
-    assert calls[-1].endswith("kernelport_ops.lambda_cloud.watchdog kp-main-luxtts-1-a --now")
+    assert calls[-1].endswith("kernelport_ops.autoscale.providers.lambda_cloud.watchdog kp-main-luxtts-1-a --now")
 
 
 def test_the_check_says_what_is_missing_here() -> None:

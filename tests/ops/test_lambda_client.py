@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from kernelport.scaling import LambdaCloud
-from kernelport_ops.autoscale.provider import NoCapacityError, ProviderError, RefusedError
-from kernelport_ops.lambda_cloud.choice import offers, refusal
-from kernelport_ops.lambda_cloud.client import Client
-from kernelport_ops.lambda_cloud.errors import UnansweredError, error_of
-from kernelport_ops.lambda_cloud.pacer import Pacer
-from kernelport_ops.lambda_cloud.types import InstanceStatus, Launch
+from kernelport.config.scaling import LambdaCloud
+from kernelport_ops.autoscale.providers.lambda_cloud.choice import offers, refusal
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
+from kernelport_ops.autoscale.providers.lambda_cloud.errors import UnansweredError, error_of
+from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer
+from kernelport_ops.autoscale.providers.lambda_cloud.types import InstanceStatus, Launch
+from kernelport_ops.autoscale.providers.provider import NoCapacityError, ProviderError, RefusedError
 from tests.ops.fake_lambda.clocks import VirtualClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud, FakeInstance
 from tests.ops.fake_lambda.faults import NONE, Faults, draw

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from kernelport.stack import Stack
-from kernelport_ops.lambda_cloud import pacer
-from kernelport_ops.lambda_cloud.__main__ import group
+from kernelport.supervisor import Stack
+from kernelport_ops.autoscale.providers.lambda_cloud import pacer
+from kernelport_ops.autoscale.providers.lambda_cloud.__main__ import group
 from tests.ops.fake_lambda.clocks import VirtualClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud, FakeInstance
 from tests.ops.fake_lambda.server import serve

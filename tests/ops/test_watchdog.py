@@ -7,10 +7,10 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from kernelport import keys
-from kernelport.registry import ask_to_drain, note_drained
-from kernelport.stack import Stack
-from kernelport_ops.lambda_cloud.watchdog import watch
+from kernelport.broker import keys
+from kernelport.broker.registry import ask_to_drain, note_drained
+from kernelport.supervisor import Stack
+from kernelport_ops.autoscale.providers.lambda_cloud.watchdog import watch
 from tests.ops.fake_lambda.clocks import VirtualClock
 
 FLEET, WORKERS = "watched", ["machine.0", "machine.1"]

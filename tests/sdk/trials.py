@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kernelport import AsyncClient, Client, DeadlineExceededError, InvalidArgumentError, UnavailableError
-from kernelport.settings import bundled_deployments
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.stack import free_port
 from tests.conftest import serving_stack, stack_settings
 from tests.sdk.servers import Echo, serving
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kernelport import logs
-from kernelport.settings import Settings, SettingsError
+from kernelport.config.settings import Settings, SettingsError
+from kernelport.telemetry import logs
 
 
 @pytest.fixture

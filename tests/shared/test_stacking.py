@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.signature import Pad, Signature, tensor_spec
 from kernelport.stacking import ANY, RunSize, Share, Stacking
 from kernelport.tensors import from_arrays

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import yaml
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb

@@ -15,11 +15,11 @@ from celery import Celery
 from redis import Redis
 
 from kernelport import Client
+from kernelport.broker.keys import PERMANENT
+from kernelport.broker.queues import TASK_NAME, celery_config, celery_message, queue_name
+from kernelport.config.settings import bundled_deployments
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport.keys import PERMANENT
-from kernelport.queues import TASK_NAME, celery_config, celery_message, queue_name
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.waiting import wait_for
 

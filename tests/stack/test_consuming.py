@@ -9,7 +9,7 @@ from celery import Celery
 from redis import Redis
 
 from kernelport import DeadlineExceededError
-from kernelport.queues import celery_config
+from kernelport.broker.queues import celery_config
 from tests.data_plane.conftest import Plane, running, shared_plane  # noqa: F401
 from tests.stack.models import HELD
 from tests.waiting import wait_for

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.stack.processes import module_command
+from kernelport.supervisor.processes import module_command
 
 PIPELINE = "from kernelport_workers.backends.base import Backend\n\n\nclass Mine(Backend):\n    pass\n"
 

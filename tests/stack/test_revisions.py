@@ -18,10 +18,10 @@ from onnx import parser
 from redis import Redis
 
 from kernelport import Client
-from kernelport.registry import REFUSED, hold_revisions
-from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
-from kernelport.stack.worker_command import worker_command
+from kernelport.broker.registry import REFUSED, hold_revisions
+from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.worker_command import worker_command
 from tests.cli.running import called, kernelport
 from tests.conftest import serving_stack, stack_settings
 from tests.waiting import wait_for

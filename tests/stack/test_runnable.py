@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kernelport import runnable
-from kernelport.runnable import problems_by_deployment
-from kernelport.settings import Settings
+from kernelport.config.settings import Settings
+from kernelport.supervisor import runnable
+from kernelport.supervisor.runnable import problems_by_deployment
 
 MODULES = {
     "a_leaves": "import os; os._exit(5)",

@@ -13,10 +13,10 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from kernelport import Client
-from kernelport.connections import parameters
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.running_file import find_running
+from kernelport.broker.connections import parameters
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.running_file import find_running
 from tests.cli.running import called
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.waiting import descendants, wait_for

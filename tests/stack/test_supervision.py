@@ -17,12 +17,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import Client, DeadlineExceededError, UnavailableError
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack, StackError, processes
-from kernelport.stack.flower import flower_environment
-from kernelport.stack.processes import MOST_STARTS, Child
-from kernelport.stack.stack import free_port
-from kernelport.stack.worker_command import worker_command
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack, StackError, processes
+from kernelport.supervisor.flower import flower_environment
+from kernelport.supervisor.processes import MOST_STARTS, Child
+from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.worker_command import worker_command
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments

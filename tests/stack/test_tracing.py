@@ -17,9 +17,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from kernelport import tensors, tracing
+from kernelport import tensors
+from kernelport.config.settings import bundled_deployments
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
-from kernelport.settings import bundled_deployments
+from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc
 from kernelport.v1.job_pb2 import JobSpec, NewItem, SubmitJobRequest

@@ -7,9 +7,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport.stack.redis_server import find_redis_server, redis_command
-from kernelport.stack.stack import free_port
-from kernelport.webhooks.notifier import Notifier
+from kernelport.jobs.webhooks.notifier import Notifier
+from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.stack import free_port
 from tests.waiting import wait_for
 
 LOOPBACK = "127.0.0.0/8"

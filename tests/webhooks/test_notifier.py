@@ -13,16 +13,17 @@ import pytest
 from redis import Redis
 from standardwebhooks import Webhook
 
-from kernelport import Client, keys
-from kernelport.artifacts import Artifacts
+from kernelport import Client
+from kernelport.broker import keys
 from kernelport.jobs import scripts
+from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.records import shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
-from kernelport.stack import Stack
+from kernelport.jobs.webhooks import notifier as module
+from kernelport.jobs.webhooks.endpoints import MOST_AT_ONCE
+from kernelport.supervisor import Stack
 from kernelport.v1 import job_pb2 as pb
-from kernelport.webhooks import notifier as module
-from kernelport.webhooks.endpoints import MOST_AT_ONCE
 from tests.waiting import wait_for
 from tests.webhooks.receiver import Receiver, receiving
 

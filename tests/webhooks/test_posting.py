@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kernelport.webhooks import posting
-from kernelport.webhooks.addresses import is_allowed, masked, parse_networks, refusal
-from kernelport.webhooks.posting import PostError, post
+from kernelport.jobs.webhooks import posting
+from kernelport.jobs.webhooks.addresses import is_allowed, masked, parse_networks, refusal
+from kernelport.jobs.webhooks.posting import PostError, post
 from tests.webhooks.receiver import receiving
 
 LOOPBACK = parse_networks("127.0.0.0/8, ::1/128")

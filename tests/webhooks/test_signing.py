@@ -7,7 +7,7 @@ import time
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from kernelport.webhooks.signing import headers, secret_problem
+from kernelport.jobs.webhooks.signing import headers, secret_problem
 
 SECRET = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
 BODY = '{"type": "job.succeeded", "data": "größer"}'.encode()

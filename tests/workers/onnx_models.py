@@ -6,8 +6,8 @@ from typing import Any
 import onnx
 import yaml
 
-from kernelport.deployments import Deployment
-from kernelport.manifests import load_manifest
+from kernelport.config.deployments import Deployment
+from kernelport.config.manifests import load_manifest
 
 
 def parse(text: str) -> onnx.ModelProto:

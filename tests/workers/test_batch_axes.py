@@ -10,8 +10,8 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from kernelport.deployments import BatchAxes, Batching, Deployment
-from kernelport.manifests import load_manifest
+from kernelport.config.deployments import BatchAxes, Batching, Deployment
+from kernelport.config.manifests import load_manifest
 from kernelport.tensors import Array
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport_workers.backends import batch_axes

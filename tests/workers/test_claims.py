@@ -5,10 +5,10 @@ from typing import Any, cast
 import pytest
 from google.rpc import status_pb2
 
-from kernelport import keys
+from kernelport.broker import keys
 from kernelport.errors import ResourceExhaustedError, from_status
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
-from kernelport_workers.claims import Claims
+from kernelport_workers.execution.payloads import Claims
 
 
 def test_a_response_that_redis_would_not_take_is_an_error_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from kernelport import keys
+from kernelport.broker import keys
+from kernelport.broker.queues import TASK_NAME, celery_message, queue_name, read_message
+from kernelport.broker.scripts import acknowledge
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.queues import TASK_NAME, celery_message, queue_name, read_message
-from kernelport.scripts import acknowledge
-from kernelport.stack import Stack
-from kernelport_workers.consuming import EMPTY_FOR_S, Consuming
-from kernelport_workers.delivery_note import Take
-from kernelport_workers.runner import Finish
+from kernelport.supervisor import Stack
+from kernelport_workers.consumer.consumer import EMPTY_FOR_S, Consuming
+from kernelport_workers.consumer.unacked import Take
+from kernelport_workers.execution.execution import Finish
 from tests.waiting import wait_for
 
 DEPLOYMENT = "nobodys"

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from kernelport import keys, scripts
+from kernelport.broker import keys, scripts
+from kernelport.broker.queues import celery_message, queue_name
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.queues import celery_message, queue_name
-from kernelport.stack import Stack
+from kernelport.supervisor import Stack
 from kernelport.v1.dead_letter_pb2 import Attempt
-from kernelport_workers.delivery_note import DeliveryNote
+from kernelport_workers.consumer.unacked import DeliveryNote
 
 QUEUE = queue_name("nobodys")
 ATTEMPT = Attempt(worker="first", unix_us=1)

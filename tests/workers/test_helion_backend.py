@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
 from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError
 from kernelport.signature import describe
 from kernelport.tensors import Array

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
+from kernelport.config.manifests import load_manifest
 from kernelport.errors import DeadlineExceededError, InvalidArgumentError, KernelPortError
-from kernelport.manifests import load_manifest
 from kernelport.tensors import Array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.pipelines.hibari import HibariPipeline

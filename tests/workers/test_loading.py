@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
 from kernelport_workers import backends
 from kernelport_workers.backends.base import LoadError
 from kernelport_workers.check import problem_of

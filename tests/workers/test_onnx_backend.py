@@ -12,7 +12,7 @@ from kernelport.signature import describe
 from kernelport.tensors import NUMPY_DTYPES, Array, from_array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.onnx import OnnxBackend
-from kernelport_workers.results import ResultCheck
+from kernelport_workers.execution.results import ResultCheck
 from tests.models.onnx_zoo import ZooModel, run_directly, zoo
 from tests.workers.onnx_models import deployment, parse
 

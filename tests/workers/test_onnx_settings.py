@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from kernelport import npz
-from kernelport.settings import Settings
+from kernelport.config.settings import Settings
 from kernelport_workers.backends.base import LoadError
 from kernelport_workers.backends.onnx import OnnxBackend
 from kernelport_workers.backends.warm_up import read_warm_up

@@ -11,7 +11,7 @@ import pytest
 from google.rpc import status_pb2
 
 from kernelport import tensors
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
 from kernelport.errors import (
     CancelledError,
     DeadlineExceededError,
@@ -27,8 +27,8 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
-from kernelport_workers.results import Result
-from kernelport_workers.runner import Runner, Work
+from kernelport_workers.execution.execution import Runner, Work
+from kernelport_workers.execution.results import Result
 
 Y = np.ones((2, 3), np.float32)
 X = np.array([0], np.int64)

@@ -7,12 +7,12 @@ from typing import Self
 import numpy as np
 
 from kernelport import tensors
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
-from kernelport_workers.runner import Runner, Work
+from kernelport_workers.execution.execution import Runner, Work
 
 
 class Speaker(Backend):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.errors import InternalError
 from kernelport.signature import Pad, Signature, TensorSpec, tensor_spec
 from kernelport.tensors import Array

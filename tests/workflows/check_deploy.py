@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kernelport.settings import bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import free_port
 from tests.conftest import stack_settings
 from tests.ops.fake_lambda.clocks import ScaledClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud, FakeInstance

@@ -7,7 +7,7 @@ comes behind all other places. Celery itself would put it before them, were it n
 import os
 import sys
 
-from kernelport.settings import drop_variables
+from kernelport.config.settings import drop_variables
 
 if __name__ == "__main__":
     drop_variables("CELERY_")  # before Celery looks at them

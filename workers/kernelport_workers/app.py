@@ -24,15 +24,10 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import RedisError
 
-from kernelport import keys, logs, metrics, tracing
-from kernelport.artifacts import Artifacts, ArtifactsError
-from kernelport.connections import RETRY_S, connect, outage, until_done
-from kernelport.deployments import Deployment, deployment_names, load_deployments
-from kernelport.errors import in_words
-from kernelport.jobs.finishing import Finisher
-from kernelport.jobs.storage import SharedStorage
-from kernelport.leases import end_leases
-from kernelport.queues import (
+from kernelport.broker import keys
+from kernelport.broker.connections import RETRY_S, connect, outage, until_done
+from kernelport.broker.leases import end_leases
+from kernelport.broker.queues import (
     JOB_TASK_NAME,
     TASK_NAME,
     celery_config,
@@ -41,21 +36,27 @@ from kernelport.queues import (
     queue_name,
     read_batch,
 )
-from kernelport.registry import REFUSED, note_drained
-from kernelport.schema import ConfigError
-from kernelport.settings import PREFIX, Settings, SettingsError, drop_variables
-from kernelport.shared_folder import SharedFolder
-from kernelport.stack.running_file import joined_environment
-from kernelport.webhooks.notifier import Notifier
+from kernelport.broker.registry import REFUSED, note_drained
+from kernelport.broker.shared_folder import SharedFolder
+from kernelport.config.deployments import Deployment, deployment_names, load_deployments
+from kernelport.config.schema import ConfigError
+from kernelport.config.settings import PREFIX, Settings, SettingsError, drop_variables
+from kernelport.errors import in_words
+from kernelport.jobs.artifacts import Artifacts, ArtifactsError
+from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.storage import SharedStorage
+from kernelport.jobs.webhooks.notifier import Notifier
+from kernelport.supervisor.running_file import joined_environment
+from kernelport.telemetry import logs, metrics, tracing
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
-from kernelport_workers.consuming import Consuming
-from kernelport_workers.delivery import Delivery
-from kernelport_workers.delivery_note import Take
-from kernelport_workers.heartbeat import Heartbeat, OtherRevisionError
-from kernelport_workers.jobs.feeder import Feeder
-from kernelport_workers.jobs.runner import JobRunner
-from kernelport_workers.runner import Finish
+from kernelport_workers.consumer.consumer import Consuming
+from kernelport_workers.consumer.heartbeat import Heartbeat, OtherRevisionError
+from kernelport_workers.consumer.unacked import Take
+from kernelport_workers.execution.batch_handler import Delivery
+from kernelport_workers.execution.execution import Finish
+from kernelport_workers.execution.job_feeder import Feeder
+from kernelport_workers.execution.job_handler import JobRunner
 
 log = logging.getLogger(__name__)
 

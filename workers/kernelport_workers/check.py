@@ -8,10 +8,10 @@ import json
 import os
 import sys
 
-from kernelport.deployments import Deployment, load_deployments
+from kernelport.config.deployments import Deployment, load_deployments
+from kernelport.config.manifests import ModelFilesError
+from kernelport.config.settings import Settings
 from kernelport.errors import in_words
-from kernelport.manifests import ModelFilesError
-from kernelport.settings import Settings
 from kernelport_workers import backends
 from kernelport_workers.backends.base import LoadError
 

@@ -16,8 +16,8 @@ from kernelport.cli.jobs.export import REASON
 from kernelport.cli.jobs.submit import checked
 from kernelport.cli.jobs.words import Deadline
 from kernelport.client import Client
-from kernelport.item_files import ItemFile, detect
-from kernelport.jobs.enums import JobState
+from kernelport.client.item_files import ItemFile, detect
+from kernelport.enums import JobState
 from kernelport.v1 import job_pb2 as pb
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from kernelport.cli import options
 from kernelport.cli.jobs import words
 from kernelport.client import Client
-from kernelport.job_client.fetching import whole
-from kernelport.jobs.enums import ItemState
+from kernelport.client.jobs.fetching import whole
+from kernelport.enums import ItemState
 from kernelport.tensors import plain, to_array
 from kernelport.v1.inference_pb2 import U8, Tensor
 

@@ -16,9 +16,9 @@ from kernelport.cli import options
 from kernelport.cli.jobs import words
 from kernelport.cli.jobs.progress import elapsed_s
 from kernelport.client import Client
-from kernelport.jobs.enums import ItemState, JobState
-from kernelport.jobs.naming import JOB_ID_LENGTH
+from kernelport.enums import ItemState, JobState
 from kernelport.jobs.shapes import item_dict, job_dict
+from kernelport.names import JOB_ID_LENGTH
 from kernelport.tensors import dtype_name
 
 as_json: options.Option = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")

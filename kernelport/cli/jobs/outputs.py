@@ -12,10 +12,10 @@ import click
 
 from kernelport.cli.jobs.words import others
 from kernelport.client import Client
+from kernelport.client.jobs import folders
+from kernelport.client.jobs.messages import is_over
+from kernelport.enums import ItemState
 from kernelport.errors import FailedPreconditionError, KernelPortError, NotFoundError, UnavailableError
-from kernelport.job_client import folders
-from kernelport.job_client.messages import is_over
-from kernelport.jobs.enums import ItemState
 from kernelport.v1 import job_pb2 as pb
 
 PARALLEL_FETCHES = 8

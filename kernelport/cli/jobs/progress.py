@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from kernelport.cli.jobs.words import clock, coloured, others
+from kernelport.client.jobs.messages import is_over
+from kernelport.enums import JobState
 from kernelport.errors import KernelPortError
-from kernelport.job_client.messages import is_over
-from kernelport.jobs.enums import JobState
 from kernelport.v1 import job_pb2 as pb
 
 WINDOW_S = 20.0

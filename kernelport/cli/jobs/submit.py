@@ -22,10 +22,10 @@ from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.words import Deadline, Duration, moment
 from kernelport.client import Client
-from kernelport.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
-from kernelport.item_files.opening import open_bytes
-from kernelport.job_client.messages import FORMATS, is_over
-from kernelport.jobs.enums import JobState
+from kernelport.client.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
+from kernelport.client.item_files.opening import open_bytes
+from kernelport.client.jobs.messages import FORMATS, is_over
+from kernelport.enums import JobState
 from kernelport.signature import Signature
 from kernelport.tensors import dtype_name, to_array
 from kernelport.v1 import job_pb2 as pb

@@ -14,7 +14,7 @@ from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs.progress import Display, elapsed_s
 from kernelport.cli.jobs.words import clock
 from kernelport.client import Client
-from kernelport.jobs.enums import JobState
+from kernelport.enums import JobState
 from kernelport.jobs.shapes import job_dict
 from kernelport.v1 import job_pb2 as pb
 

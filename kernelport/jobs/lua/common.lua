@@ -2,7 +2,7 @@
 -- kernelport/jobs/states.py and gives a table: where a verb changes something (true), nothing (false), or is refused
 -- (nil).
 --
--- Keys are made from ids here, so the scripts declare none: they need a Redis that is no cluster. kernelport/keys.py has
+-- Keys are made from ids here, so the scripts declare none: they need a Redis that is no cluster. kernelport/broker/keys.py has
 -- the same names, and what each key holds.
 --
 -- An item is one byte in its page's state string: w waiting, r running, s succeeded, f failed.

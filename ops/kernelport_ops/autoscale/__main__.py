@@ -12,22 +12,22 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import metrics
+from kernelport.broker.connections import connect
 from kernelport.cli import options
-from kernelport.connections import connect
-from kernelport.deployments import Deployment, load_autoscale, load_deployments
-from kernelport.scaling import Autoscale
-from kernelport.schema import ConfigError
-from kernelport.settings import PREFIX, Settings, SettingsError
-from kernelport.stack.running_file import joined_environment
+from kernelport.config.deployments import Deployment, load_autoscale, load_deployments
+from kernelport.config.scaling import Autoscale
+from kernelport.config.schema import ConfigError
+from kernelport.config.settings import PREFIX, Settings, SettingsError
+from kernelport.supervisor.running_file import joined_environment
+from kernelport.telemetry import metrics
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
-from kernelport_ops.autoscale.local import LocalProvider
 from kernelport_ops.autoscale.lock import FencedError, Lock
-from kernelport_ops.autoscale.provider import Provider, ProviderError
-from kernelport_ops.lambda_cloud.client import Client, KeyMissingError
-from kernelport_ops.lambda_cloud.provider import LambdaProvider
-from kernelport_ops.lambda_cloud.secrets import secrets_from_environment
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client, KeyMissingError
+from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import secrets_from_environment
+from kernelport_ops.autoscale.providers.local import LocalProvider
+from kernelport_ops.autoscale.providers.provider import Provider, ProviderError
 
 log = logging.getLogger("kernelport.autoscale")
 

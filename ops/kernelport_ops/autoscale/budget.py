@@ -6,7 +6,7 @@ that runs, and machines go while there is still enough of it.
 
 from dataclasses import dataclass
 
-from kernelport.scaling import Budget
+from kernelport.config.scaling import Budget
 from kernelport_ops.autoscale.ledger import DAY_S, Ledger
 
 HOUR_S = 3600.0

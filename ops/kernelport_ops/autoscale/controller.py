@@ -11,17 +11,17 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from kernelport import metrics
-from kernelport.deployments import Deployment
-from kernelport.registry import workers_now
-from kernelport.scaling import Autoscale, Scaling
+from kernelport.broker.registry import workers_now
+from kernelport.config.deployments import Deployment
+from kernelport.config.scaling import Autoscale, Scaling
+from kernelport.telemetry import metrics
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.launching import Launching, words
 from kernelport_ops.autoscale.ledger import Entry, Ledger
 from kernelport_ops.autoscale.lock import Lock
 from kernelport_ops.autoscale.policy import Decision, Observation, State, decide
-from kernelport_ops.autoscale.provider import Offer, Provider
+from kernelport_ops.autoscale.providers.provider import Offer, Provider
 from kernelport_ops.autoscale.upkeep import Upkeep
 
 log = logging.getLogger(__name__)

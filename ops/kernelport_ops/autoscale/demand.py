@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport import keys, stored
+from kernelport.broker import keys, stored
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
 from kernelport.jobs.backlog import Backlog
 from kernelport_ops.autoscale.policy import Demand

@@ -9,7 +9,14 @@ from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.ledger import Ledger
 from kernelport_ops.autoscale.lock import FencedError, Lock
 from kernelport_ops.autoscale.naming import machine_name
-from kernelport_ops.autoscale.provider import NoCapacityError, Offer, Order, Provider, ProviderError, RefusedError
+from kernelport_ops.autoscale.providers.provider import (
+    NoCapacityError,
+    Offer,
+    Order,
+    Provider,
+    ProviderError,
+    RefusedError,
+)
 
 log = logging.getLogger(__name__)
 

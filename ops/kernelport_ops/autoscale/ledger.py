@@ -13,9 +13,9 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from kernelport import keys
+from kernelport.broker import keys
 from kernelport_ops.autoscale.lock import FencedError, Lock
-from kernelport_ops.autoscale.provider import Machine, Order, Status, worker_ids
+from kernelport_ops.autoscale.providers.provider import Machine, Order, Status, worker_ids
 
 DAY_S = 24 * 3600.0
 # A launch without an answer may still show up among the machines for this long.

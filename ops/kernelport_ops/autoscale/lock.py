@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport import keys
+from kernelport.broker import keys
 
 TTL_S = 60.0
 # It stops acting this long before Redis gives the lock away, by its own clock.

@@ -15,7 +15,7 @@ Rates are in items a second, and requests and job items are both items: whatever
 import math
 from dataclasses import dataclass, replace
 
-from kernelport.scaling import Scaling
+from kernelport.config.scaling import Scaling
 
 # A worker that is added to work off a backlog should find this many boots' worth of work.
 WORTH_BOOTS = 5.0

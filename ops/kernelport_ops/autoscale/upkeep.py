@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Sequence
 
 from redis import Redis
 
-from kernelport.registry import workers_now
+from kernelport.broker.registry import workers_now
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.launching import Launching
 from kernelport_ops.autoscale.ledger import Entry, Ledger
-from kernelport_ops.autoscale.provider import Provider, Status
+from kernelport_ops.autoscale.providers.provider import Provider, Status
 
 log = logging.getLogger(__name__)
 

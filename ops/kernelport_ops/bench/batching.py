@@ -18,8 +18,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from kernelport.settings import Settings
-from kernelport.stack import Stack, StackError
+from kernelport.config.settings import Settings
+from kernelport.supervisor import Stack, StackError
 from kernelport_ops.bench.cells import F32_BYTES, Figures, Job
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.machine import describe_machine

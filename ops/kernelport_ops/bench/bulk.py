@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from kernelport import AsyncClient
-from kernelport.settings import Settings, bundled_deployments
-from kernelport.stack import Stack, StackError
-from kernelport.stack.processes import Child
-from kernelport.stack.worker_command import worker_command
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor import Stack, StackError
+from kernelport.supervisor.processes import Child
+from kernelport.supervisor.worker_command import worker_command
 from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.plain_loop import Spoken, run_plain_loop
 from kernelport_ops.bench.processes import POLL_S, BenchError, check_alive, cpu_seconds, start, stop

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kernelport.stack.redis_server import find_redis_server, redis_version
+from kernelport.supervisor.redis_server import find_redis_server, redis_version
 
 PACKAGES = (
     "grpcio",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from kernelport.stack.processes import Child
+from kernelport.supervisor.processes import Child
 
 POLL_S = 0.05
 STOP_S = 15.0

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernelport.config.settings import bundled_deployments
 from kernelport.errors import install_hint
-from kernelport.settings import bundled_deployments
-from kernelport.stack.stack import free_port
+from kernelport.supervisor.stack import free_port
 from kernelport_ops.bench.cells import Cell
 from kernelport_ops.bench.processes import BenchError, start, stop, wait_for_port
 from kernelport_ops.bench.systems import Running

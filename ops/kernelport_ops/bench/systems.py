@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from kernelport.settings import Settings, bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.processes import Child
-from kernelport.stack.redis_server import find_redis_server, redis_command
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.processes import Child
+from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.stack import free_port
 from kernelport_ops.bench.cells import Cell
 from kernelport_ops.bench.processes import start, stop, wait_for_port
 from kernelport_ops.bench.terminal import cores

@@ -20,10 +20,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import Client, KernelPortError, NotFoundError
-from kernelport.settings import Settings, bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.redis_server import find_redis_server, redis_command
-from kernelport.stack.stack import free_port
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.stack import free_port
 
 SUBMITTERS = 30
 # When Redis is killed, in seconds from the round's start: acknowledgements come after 2 to 6 of them.

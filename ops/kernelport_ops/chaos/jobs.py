@@ -15,10 +15,10 @@ from pathlib import Path
 import click
 import grpc
 
-from kernelport.settings import Settings, bundled_deployments
-from kernelport.stack import Stack
-from kernelport.stack.processes import Child
-from kernelport.stack.worker_command import worker_command
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor import Stack
+from kernelport.supervisor.processes import Child
+from kernelport.supervisor.worker_command import worker_command
 from kernelport.v1 import job_pb2 as pb
 from kernelport_ops.bench.jobs.calls import Calls, calls_to, spoken
 from kernelport_ops.bench.jobs.speech import problems_of

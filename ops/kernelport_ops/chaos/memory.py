@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kernelport.stack.processes import Child
+from kernelport.supervisor.processes import Child
 
 INTERVAL_S = 1.0
 _PAGE = 1024

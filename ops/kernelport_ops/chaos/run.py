@@ -8,11 +8,11 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from kernelport import keys
+from kernelport.broker import keys
+from kernelport.broker.queues import queue_keys
 from kernelport.client import Client
-from kernelport.deployments import Limits
+from kernelport.config.deployments import Limits
 from kernelport.errors import KernelPortError
-from kernelport.queues import queue_keys
 from kernelport_ops.chaos.callers import inputs
 from kernelport_ops.chaos.memory import Sampler
 from kernelport_ops.chaos.plan import REFUSALS, plan

@@ -14,15 +14,15 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis.exceptions import RedisError
 
-from kernelport import keys, registry
-from kernelport.connections import connect
+from kernelport.broker import keys, registry
+from kernelport.broker.connections import connect
+from kernelport.config.settings import Settings
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
-from kernelport.settings import Settings
-from kernelport.stack import Stack
-from kernelport.stack.processes import Child
-from kernelport.stack.redis_server import find_redis_server, redis_command
-from kernelport.stack.stack import free_port
-from kernelport.stack.worker_command import worker_command
+from kernelport.supervisor import Stack
+from kernelport.supervisor.processes import Child
+from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.worker_command import worker_command
 from kernelport_ops.chaos.refusals import Gate, Refusals
 
 DEPLOYMENT = "chaos"

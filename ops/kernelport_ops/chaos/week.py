@@ -25,8 +25,9 @@ import numpy as np
 from redis.exceptions import RedisError
 from rich.table import Table
 
-from kernelport import keys, tensors
+from kernelport import tensors
 from kernelport.audio import encode_audio
+from kernelport.broker import keys
 from kernelport.client import Client
 from kernelport.errors import KernelPortError, translated
 from kernelport.v1 import job_pb2, job_pb2_grpc

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from kernelport_ops.lambda_cloud.cloud_init import FOLDER
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import FOLDER
 from tests.ops.fake_lambda.cloud import FakeInstance
 
 

@@ -5,18 +5,19 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
+from kernelport.config.manifests import BackendName
 from kernelport.errors import in_words
-from kernelport.manifests import BackendName
-from kernelport.revision import revision_of
 from kernelport.signature import Signature, describe, is_speech
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED, ROW_INDEPENDENCE_UNSPECIFIED
 from kernelport_workers.backends.base import Backend, LoadError
+from kernelport_workers.backends.revision import revision_of
 
 log = logging.getLogger(__name__)
 
-# A new backend: one module with a Backend class, its line here, and its name in `kernelport.manifests.BackendName`.
+# A new backend: one module with a Backend class, its line here, and its name in
+# `kernelport.config.manifests.BackendName`.
 BACKENDS: Mapping[BackendName, str] = {
     "onnx": "kernelport_workers.backends.onnx:OnnxBackend",
     "helion": "kernelport_workers.backends.helion:HelionBackend",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
 from kernelport.errors import KernelPortError, as_unicode
 from kernelport.signature import Signature
 from kernelport.speech_pace import SpeechPace

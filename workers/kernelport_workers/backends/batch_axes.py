@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
+from kernelport.config.manifests import BatchAxes, OutputPad, Pads
 from kernelport.errors import KernelPortError
-from kernelport.manifests import BatchAxes, OutputPad, Pads
 from kernelport.signature import Pad, Signature, TensorSpec, describe
 from kernelport.tensors import NUMPY_DTYPES, dtype_name
 from kernelport.v1 import deployment_pb2 as pb

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 
 import numpy as np
 
-from kernelport.deployments import Batching, Deployment
+from kernelport.config.deployments import Batching, Deployment
 from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError, install_hint
 from kernelport.signature import Signature, TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array

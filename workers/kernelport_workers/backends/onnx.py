@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
+from kernelport.config.manifests import ModelFilesError
+from kernelport.config.settings import Settings
 from kernelport.errors import KernelPortError, install_hint
-from kernelport.manifests import ModelFilesError
-from kernelport.settings import Settings
 from kernelport.signature import Signature
 from kernelport_workers.backends import batch_axes
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request

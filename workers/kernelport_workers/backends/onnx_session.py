@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
+from kernelport.config.manifests import OnnxSettings
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, install_hint
-from kernelport.manifests import OnnxSettings
 from kernelport.signature import TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array
 from kernelport.v1 import inference_pb2 as pb

@@ -8,11 +8,11 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from kernelport import metrics
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, TensorSpec, describe
 from kernelport.stacking import RunSize, Share, Stacking
+from kernelport.telemetry import metrics
 from kernelport.tensors import WIRE_DTYPES, Array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.stacking_gain import StackingGain

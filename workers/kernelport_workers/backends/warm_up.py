@@ -8,8 +8,8 @@ import numpy as np
 
 from kernelport import npz
 from kernelport.coercion import coerce, to_tensors
+from kernelport.config.manifests import Filled, FromFile, OnnxSettings
 from kernelport.errors import InvalidArgumentError
-from kernelport.manifests import Filled, FromFile, OnnxSettings
 from kernelport.signature import Declared, Signature, TensorSpec
 from kernelport.tensors import Array
 from kernelport_workers.backends.base import LoadError

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from kernelport.deployments import Deployment
+from kernelport.config.deployments import Deployment
+from kernelport.config.manifests import ModelFilesError
 from kernelport.errors import (
     FieldViolation,
     InternalError,
@@ -16,13 +17,12 @@ from kernelport.errors import (
     in_words,
     install_hint,
 )
-from kernelport.manifests import ModelFilesError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.text import LOCALES, Locale, Reading, locale_named, read
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
-from kernelport_workers.words import MAX_WORD, cut_words
+from kernelport_workers.speech.words import MAX_WORD, cut_words
 
 MAX_CHARACTERS = 100_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0

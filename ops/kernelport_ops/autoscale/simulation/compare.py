@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kernelport.scaling import Scaling
+from kernelport.config.scaling import Scaling
 from kernelport_ops.autoscale.simulation.fleet import Outcome, replay
 from kernelport_ops.autoscale.simulation.oracle import Oracle, oracle
 from kernelport_ops.autoscale.simulation.scalers import Fixed, Policy, Threshold

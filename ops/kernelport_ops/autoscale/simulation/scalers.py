@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from kernelport.scaling import Scaling
+from kernelport.config.scaling import Scaling
 from kernelport_ops.autoscale.policy import Observation, State, decide
 
 

@@ -19,10 +19,10 @@ import grpc
 import yaml
 from rich.console import Console
 
-from kernelport.calling.address import channel_options
-from kernelport.connections import connect_async
-from kernelport.settings import Settings, bundled_deployments
-from kernelport.stack import Stack, StackError
+from kernelport.broker.connections import connect_async
+from kernelport.client.calling.address import channel_options
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor import Stack, StackError
 from kernelport_ops.bench.bounds.inputs import LOADED, SPEECH, Send, Sender, worst_inputs
 from kernelport_ops.bench.bounds.open_loop import SHAPE, Felt
 from kernelport_ops.bench.cells import F32_BYTES, Job

@@ -13,8 +13,9 @@ import grpc
 import numpy as np
 from redis.asyncio import Redis
 
-from kernelport import voices
 from kernelport.audio import encode_audio
+from kernelport.broker import voices
+from kernelport.broker.queues import queue_name
 from kernelport.limits import (
     MAX_FIELDS,
     MAX_ITEMS,
@@ -28,7 +29,6 @@ from kernelport.limits import (
     MAX_WEBHOOK_SECRET,
     MAX_WEBHOOK_URL,
 )
-from kernelport.queues import queue_name
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc, voice_pb2, voice_pb2_grpc
 
 LOADED, SPEECH = "loaded", "speech"

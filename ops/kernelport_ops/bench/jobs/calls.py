@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 
 from kernelport import tensors
-from kernelport.settings import Settings, bundled_deployments
-from kernelport.stack import Stack
+from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_ops.bench.processes import BenchError

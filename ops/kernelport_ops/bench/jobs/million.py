@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport.connections import connect
+from kernelport.broker.connections import connect
 from kernelport_ops.bench.jobs.calls import calls_to, stack_running, tiny_items
 
 MODEL = "identity-onnx"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kernelport.deployments import Batching
+from kernelport.config.deployments import Batching
 from kernelport.jobs.pages import PAGE_ITEMS, pack
 from kernelport_ops.bench.jobs.calls import spoken
 from kernelport_ops.bench.texts import mixed_lines

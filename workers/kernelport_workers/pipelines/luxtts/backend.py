@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 import soundfile
 
-from kernelport.connections import connect
-from kernelport.deployments import Deployment
+from kernelport.broker.connections import connect
+from kernelport.config.deployments import Deployment
+from kernelport.config.manifests import ModelFilesError
+from kernelport.config.settings import Settings
 from kernelport.errors import InternalError, KernelPortError, in_words, install_hint
-from kernelport.manifests import ModelFilesError
-from kernelport.settings import Settings
 from kernelport.tensors import Array
 from kernelport.text import Locale, locale_named
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from kernelport.config.manifests import Manifest, OptionValue
 from kernelport.errors import in_words, install_hint
-from kernelport.manifests import Manifest, OptionValue
 from kernelport.text import Locale, locale_named
 from kernelport_workers.backends import import_attribute
 from kernelport_workers.backends.base import LoadError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import keys, voices
+from kernelport.broker import keys, voices
 from kernelport.errors import UnavailableError
 from kernelport.jobs.voices import JobVoices
 from kernelport_workers.luxtts.errors import InvalidInputError

@@ -1,0 +1,268 @@
+"""Puts the front door together and runs it until it is told to stop."""
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from redis.exceptions import RedisError
+
+from kernelport.broker.connections import connect, connect_async
+from kernelport.broker.shared_folder import SharedFolder
+from kernelport.config.deployments import Deployment, DeploymentTable, load_deployments
+from kernelport.config.schema import ConfigError
+from kernelport.config.settings import Settings
+from kernelport.jobs.artifacts import Artifacts
+from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.leftovers import Leftovers
+from kernelport.jobs.storage import SharedStorage
+from kernelport.jobs.sweeping import Sweeper
+from kernelport.jobs.webhooks.notifier import Notifier
+from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
+from kernelport.telemetry import metrics
+from kernelport.v1 import (
+    dead_letter_pb2,
+    dead_letter_pb2_grpc,
+    deployment_pb2,
+    deployment_pb2_grpc,
+    inference_pb2,
+    job_pb2,
+    job_pb2_grpc,
+    voice_pb2,
+    voice_pb2_grpc,
+)
+from kernelport_api.doors.grpc.methods import Methods
+from kernelport_api.queueing.admission import Admission
+from kernelport_api.queueing.dispatcher import Dispatcher
+from kernelport_api.queueing.durability import WAITING_S, Durability
+from kernelport_api.queueing.live_workers import REFRESH_INTERVAL_S, WorkerView
+from kernelport_api.queueing.losses import Losses
+from kernelport_api.queueing.multiplexer import Line
+from kernelport_api.queueing.payloads import Claims
+from kernelport_api.queueing.replies import ReplyReader
+from kernelport_api.services.dead_letters import DeadLetters
+from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.gauges import keep_gauges
+from kernelport_api.services.inference import Inference
+from kernelport_api.services.jobs.housekeeping import keep_feeding
+from kernelport_api.services.jobs.service import Jobs
+from kernelport_api.services.jobs.store import JobStore
+from kernelport_api.services.jobs.submission import Submission
+from kernelport_api.services.jobs.waiting import Waiting
+from kernelport_api.services.voices import Voices
+
+log = logging.getLogger(__name__)
+
+# A caller is told that the queue cannot be reached rather than kept waiting for it.
+REDIS_TIMEOUT_S = 3.0
+# Redis answers a reader of replies every second, whether there are any or not.
+REPLY_PATIENCE_S = 5.0
+# Workers finish jobs, and at once; where there is none, a front door does.
+FINISHER_PATIENCE_S = 5.0
+CANCEL_INTERVAL_S = 0.1
+
+# For what is to be closed once calls have finished.
+STOP_MARGIN_S = 3.0
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
+
+
+async def serve(settings: Settings) -> None:
+    """Runs the front door until SIGTERM or SIGINT; calls in flight finish first. At SIGHUP it reads its deployments
+    file again.
+
+    Raises:
+        ConfigError: when the deployments file is not valid.
+        ArtifactsError: when the outputs of jobs cannot go where they should.
+        ListenError: when the address is taken or no address.
+    """
+    deployments = load_deployments(settings.deployments_file)
+    name = os.urandom(6).hex()  # no other front door has it, now or later
+    # Pools of their own: what is asked of jobs and voices keeps no request from the queue, and neither keeps this front
+    # door from saying that it lives.
+    own, queue, calls = (connect_async(settings.redis_url, REDIS_TIMEOUT_S) for _ in range(3))
+    untimed = connect_async(settings.redis_url, None)
+    publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
+    workers = WorkerView(own, deployments, settings.heartbeat_ttl_s)
+    replies = ReplyReader(reply_line, name)
+    admission = Admission(own, name, settings.result_bytes)
+    shared = SharedFolder.open(settings.shared_dir)
+    claims = Claims(queue, workers, shared, settings.claim_bytes)
+    dispatcher = Dispatcher(queue, publish_line, workers, replies, claims)
+    inference = Inference(deployments, queue, workers, admission, dispatcher)
+    server = grpc.aio.server(options=_options(settings))
+    methods: Any = Methods(server)
+    health_servicer = health.aio.HealthServicer()
+    server.add_generic_rpc_handlers((inference.handler(),))
+    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
+    thread_redis = connect(settings.redis_url)
+    patient = connect_async(settings.redis_url, WAITING_S)
+    durability = Durability(calls, patient, thread_redis)
+    letters = DeadLetters(deployments, calls, inference, durability)
+    dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(letters, methods)
+    store, artifacts = JobStore(calls), Artifacts(settings.artifacts_url, settings.storage_patience_s)
+    storage = SharedStorage(thread_redis, artifacts, decides=True)
+    finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
+    sweeper = Sweeper(thread_redis, artifacts, storage)
+    leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings.abandoned_s)
+    submission = Submission(deployments, store, workers, settings, artifacts, storage)
+    stop = asyncio.Event()
+    waiting = Waiting(deployments, workers)
+    jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
+    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
+    own_methods: Any = Methods(server)  # asking for its health is never one call too many
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
+    describing: Any = reflection_pb2_grpc
+    describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
+    try:
+        port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+    if settings.metrics_listen:
+        try:
+            metrics.serve(settings.metrics_listen)
+        except OSError as error:
+            raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
+
+    read_again = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
+        loop.add_signal_handler(number, event.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+
+    def by_name() -> list[Coroutine[Any, Any, Any]]:
+        feeding = keep_feeding(deployments, JobStore(own), workers)
+        return [feeding, keep_gauges(deployments, own, workers, dispatcher)] if settings.metrics_listen else [feeding]
+
+    background = [
+        asyncio.create_task(replies.run()),
+        asyncio.create_task(workers.keep_fresh()),
+        asyncio.create_task(admission.keep_sharing()),
+        asyncio.create_task(dispatcher.keep_looking()),
+        asyncio.create_task(_keep_current(deployments, settings.deployments_file, read_again, by_name)),
+        asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
+        asyncio.create_task(stop.wait()),
+    ]
+    notifier = Notifier(thread_redis, settings.webhook_networks)
+    threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
+    for thread in threads:
+        thread.start()
+    await durability.look()
+    await server.start()
+    log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
+    try:
+        # Whichever ends first: only the stop signal should; a background task that ends has failed.
+        done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
+        # Whatever hangs then, a thread or a connection, is shown in the log, and the process ends all the same.
+        faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
+        for thread in threads:
+            thread.stop()
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(settings.stop_s)
+        await end_all(background)
+        with contextlib.suppress(RedisError):  # both keys expire by themselves
+            await own.delete(replies.key, replies.received_key)
+            await admission.leave_for_good()
+        await publish_line.close()
+        await reply_line.close()
+        for redis in (own, queue, calls, patient, untimed):
+            await redis.aclose()
+
+
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancels tasks until they have ended.
+
+    Before Python 3.12 a cancellation that meets the result of an `asyncio.wait_for`, as redis-py sends each command by,
+    is lost. A task that sends many would go on for ever.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_INTERVAL_S)
+
+
+async def _keep_current(
+    deployments: DeploymentTable,
+    file: Path,
+    read_again: asyncio.Event,
+    by_name: Callable[[], list[Coroutine[Any, Any, Any]]],
+) -> None:
+    """Reads the deployments file each time it is told to.
+
+    Args:
+        by_name: makes what goes by the names in the file, and is begun anew.
+    """
+    while True:
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(each) for each in (*by_name(), read_again.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end_all(tasks)
+        read_again.clear()
+        try:
+            deployments.become(await asyncio.to_thread(load_deployments, file))
+            log.info("read %s again: %d deployments", file, len(deployments))
+        except (ConfigError, OSError) as error:
+            log.error("the deployments stay as they were: %s", error)
+
+
+async def _keep_health(
+    servicer: health.aio.HealthServicer, deployments: Mapping[str, Deployment], workers: WorkerView
+) -> None:
+    """Reports the front door as serving, and each deployment as its live workers say."""
+    statuses = health_pb2.HealthCheckResponse
+    await servicer.set("", statuses.SERVING)
+    names: set[str] = set()
+    served: set[str] = set()
+    while True:
+        names_before, names = names, set(deployments)
+        served_before, served = served, names & workers.counts().keys()
+        for name in (names_before ^ names) | (served_before ^ served):
+            known = statuses.SERVING if name in served else statuses.NOT_SERVING
+            await servicer.set(name, known if name in names else statuses.SERVICE_UNKNOWN)
+        await asyncio.sleep(REFRESH_INTERVAL_S)
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Two front doors on one port would share its connections silently; a taken port must be an error.
+        ("grpc.so_reuseport", 0),
+        # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
+        # nobody did. A crowd is told that it is one by kernelport_api.queueing.admission.
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
+        # Clients may ask whether the connection lives, with or without calls on it.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", SHORTEST_PING_MS),
+    ]
+
+
+def _service_names() -> list[str]:
+    return [
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
+        deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
+        dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
+        job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
+        voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
+        health.SERVICE_NAME,
+        reflection.SERVICE_NAME,
+    ]

@@ -1,0 +1,1 @@
+"""Protocols: bytes in, bytes out, and the shape of errors."""

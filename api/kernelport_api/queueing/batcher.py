@@ -1,0 +1,219 @@
+"""Forms batches: at once while workers are idle, larger ones while they are busy.
+
+A request leaves in the same turn of the event loop while a worker is idle. While all are busy, requests gather until an
+answer makes room, or until they are as many as the last batch that left: then they go on ahead, so that a worker finds
+its next batch waiting. A lone request never waits for a timer, and load makes batches grow.
+"""
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
+from dataclasses import dataclass, field
+
+from kernelport.broker.scripts import Claim
+from kernelport.config.deployments import Batching
+from kernelport.errors import KernelPortError
+from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
+from kernelport.stacking import RunSize, Share
+from kernelport_api.queueing.gathering import Group
+
+# One batch runs while the next is on its way.
+BATCHES_PER_WORKER = 2
+# Groups whose callers all have their answers, and may be back with the next request: they are remembered.
+IDLE_GROUPS_KEPT = 256
+
+
+@dataclass(eq=False)
+class Pending:
+    """A request between admission and answer.
+
+    Attributes:
+        share: what it asks of the run that it shares; requests of one group can share a batch.
+        size: bytes of the request.
+        claim: on the request's id, if it has one.
+        submitted_at, published_at: seconds of the monotonic clock.
+        flight: the batch it left in; None while it waits here.
+    """
+
+    item: BatchItem
+    share: Share
+    size: int
+    answer: "asyncio.Future[Completion]"
+    claim: Claim | None = None
+    submitted_at: float = field(default_factory=time.monotonic)
+    published_at: float = 0.0
+    flight: "Flight | None" = None
+
+
+@dataclass(eq=False)
+class Flight:
+    """A batch that was cut.
+
+    Attributes:
+        unanswered: how many of its requests are still without an answer.
+        message: the queue entry as published, and its batch's id; empty until then.
+        suspected: it was nowhere when last looked for.
+    """
+
+    requests: list[Pending]
+    unanswered: int
+    batch_id: str = ""
+    message: bytes = b""
+    checked_at: float = 0.0
+    suspected: bool = False
+
+
+Publish = Callable[[str, Flight], Awaitable[None]]
+
+
+class BatchFormer:
+    """Forms the batches of one deployment."""
+
+    def __init__(
+        self, deployment: str, publish: Publish, live_workers: Callable[[], int], limits: Callable[[], Batching]
+    ) -> None:
+        """
+        Args:
+            publish: puts a flight on the deployment's queue.
+            live_workers: how many workers serve the deployment now.
+            limits: what may share a batch now.
+        """
+        self._deployment = deployment
+        self._publish = publish
+        self._live_workers = live_workers
+        self._limits = limits
+        self._groups: dict[Hashable, Group[Pending]] = {}
+        self._idle_groups: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
+        self._flights: dict[Flight, None] = {}
+        self._pump_is_soon = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    @property
+    def flights(self) -> list[Flight]:
+        """The batches in flight, oldest first."""
+        return list(self._flights)
+
+    def submit(self, pending: Pending) -> None:
+        """Takes a request in; its batch is formed in this turn of the event loop at the earliest."""
+        group = self._groups.get(pending.share.group)
+        if group is None:
+            key = pending.share.group
+            group = self._groups[key] = self._idle_groups.pop(key, Group(key))
+        group.add(pending)
+        self._waiting.setdefault(group.key, group)
+        self._pump_soon()
+
+    def settle(self, pending: Pending) -> None:
+        """Notes that a request is done with: answered, expired or given up by its caller."""
+        group = self._groups[pending.share.group]
+        group.unanswered -= 1
+        flight, pending.flight = pending.flight, None  # no cycle is left for the garbage collector to find
+        if flight is None:
+            group.waiting.remove(pending)
+            if not group.waiting:
+                del self._waiting[group.key]
+        else:
+            flight.unanswered -= 1
+            if flight.unanswered == 0:
+                del self._flights[flight]
+                self._pump_soon()
+        if not group.unanswered:
+            self._idle_groups[group.key] = self._groups.pop(group.key)
+            if len(self._idle_groups) > IDLE_GROUPS_KEPT:
+                self._idle_groups.popitem(last=False)
+
+    def _pump_soon(self) -> None:
+        if not self._pump_is_soon:
+            self._pump_is_soon = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self, now: float | None = None) -> None:
+        self._pump_is_soon = False
+        now = time.monotonic() if now is None else now
+        workers = max(1, self._live_workers())
+        sent: set[Group[Pending]] = set()
+        while group := self._next(workers, now, sent):
+            flight = self._cut(group, idle_workers=max(1, workers - len(self._flights)))
+            self._flights[flight] = None
+            sent.add(group)
+            task = asyncio.create_task(self._send(flight))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+        for group in sent:
+            group.note_sent(now)
+
+    def _next(self, workers: int, now: float, begun: Collection[Group[Pending]]) -> Group[Pending] | None:
+        """The group that fills the next batch, the first in line whose pause is over; None while none may leave.
+
+        Args:
+            begun: groups of which a batch leaves this very moment: what one worker leaves is for the other idle ones.
+        """
+        if len(self._flights) >= BATCHES_PER_WORKER * workers:
+            return None
+        due_at, most = math.inf, self._limits().max_batch
+        for group in self._waiting.values():
+            group_due_at = group.due_at(workers)
+            if group in begun or now >= group_due_at or group.has_gathered(most, workers):
+                return group if self._has_room(len(group.waiting), workers) else None
+            due_at = min(due_at, group_due_at)
+        if due_at < self._alarm_at:
+            self._set_alarm(due_at, now)
+        return None
+
+    def _has_room(self, requests: int, workers: int) -> bool:
+        """Whether a worker is idle, or so many requests may go on ahead of one that will be."""
+        if len(self._flights) < workers:
+            return True
+        last = next(reversed(self._flights))
+        return requests >= min(len(last.requests), self._limits().max_batch)
+
+    def _set_alarm(self, due_at: float, now: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later(due_at - now, self._on_alarm)
+        self._alarm_at = due_at
+
+    def _on_alarm(self) -> None:
+        due_at, self._alarm, self._alarm_at = self._alarm_at, None, math.inf
+        self._pump(max(due_at, time.monotonic()))  # a timer can be early by what it rounds off
+
+    def _cut(self, group: Group[Pending], idle_workers: int) -> Flight:
+        """Takes the next batch off a group; idle workers share what waits."""
+        limits = self._limits()
+        queue = group.waiting
+        most = min(limits.max_batch, -(-len(queue) // idle_workers))
+        run = RunSize(limits)
+        requests: list[Pending] = []
+        while queue and len(requests) < most and run.admits(queue[0].share, queue[0].size):
+            requests.append(queue.popleft())
+        del self._waiting[group.key]
+        if queue:
+            self._waiting[group.key] = group  # its rest goes to the end of the line
+        flight = Flight(requests, len(requests))
+        for pending in requests:
+            pending.flight = flight
+        return flight
+
+    async def _send(self, flight: Flight) -> None:
+        now = time.monotonic()
+        flight.checked_at = now
+        for pending in flight.requests:
+            pending.published_at = now
+        try:
+            await self._publish(self._deployment, flight)
+        except KernelPortError as error:
+            for pending in flight.requests:
+                if not pending.answer.done():
+                    pending.answer.set_exception(error)
+
+    def waiting(self) -> Iterator[Pending]:
+        """The requests without an answer: those in flight, then those that gather."""
+        for flight in self._flights:
+            yield from (pending for pending in flight.requests if not pending.answer.done())
+        for group in self._waiting.values():
+            yield from group.waiting

@@ -1,0 +1,267 @@
+"""Carries requests to the queue and their answers back, and looks after what is under way."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Iterable
+
+from google.rpc import status_pb2
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from kernelport.broker import keys, scripts
+from kernelport.broker.connections import outage
+from kernelport.broker.queues import celery_message, queue_keys, queue_name
+from kernelport.broker.scripts import Claim
+from kernelport.config.deployments import Deployment
+from kernelport.errors import (
+    DeadlineExceededError,
+    KernelPortError,
+    UnavailableError,
+    from_status,
+)
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
+from kernelport.stacking import Share
+from kernelport.telemetry import metrics, tracing
+from kernelport.telemetry.metrics import labelled
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.queueing.batcher import BatchFormer, Flight, Pending
+from kernelport_api.queueing.live_workers import WorkerView
+from kernelport_api.queueing.multiplexer import Line, NotSentError
+from kernelport_api.queueing.payloads import Claims
+from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
+from kernelport_api.queueing.replies import ReplyReader
+
+log = logging.getLogger(__name__)
+
+# A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
+LOOK_FOR_LOST_S = 3.0
+# The claim on a request id outlives its request by this: a worker that finishes late still finds it.
+CLAIMED_PAST_DEADLINE_MS = 5000
+# While Redis is away, it is tried this often to tell of requests that nobody waits for.
+WITHDRAW_AGAIN_S = 0.1
+MICROSECONDS = 1_000_000
+
+
+class Dispatcher:
+    """What a front door has under way."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        line: Line,
+        workers: WorkerView,
+        replies: ReplyReader,
+        claims: Claims,
+    ) -> None:
+        self._redis = redis
+        self._line = line
+        self._claims = claims
+        self._replies = replies
+        self._workers = workers
+        # Of the deployments that anything has ever come for. One that was taken out of the file keeps its own: requests
+        # that were accepted before have yet to be answered.
+        self._formers: dict[str, BatchFormer] = {}
+        self._policies: dict[str, Deployment] = {}
+        self._ids = itertools.count()
+        self._withdrawn: dict[bytes, int] = {}
+        self._withdrawal: asyncio.Task[None] | None = None
+
+    async def run(
+        self, deployment: Deployment, share: Share, body: bytes, timeout_s: float, claim: Claim | None = None
+    ) -> bytes:
+        """Queues a serialized InferRequest; returns the serialized InferResponse, with its timings.
+
+        Args:
+            share: what the request asks of the run that it shares.
+            claim: where the worker keeps the result; such a request runs on when its caller hangs up.
+
+        Raises:
+            KernelPortError: what the worker answered, or why there is no answer.
+        """
+        ends_at = time.monotonic() + timeout_s
+        response = await self._run(deployment, share, body, timeout_s, claim, anywhere=False)
+        while response is None:
+            response = await self._run(
+                deployment, share, body, max(0.0, ends_at - time.monotonic()), claim, anywhere=True
+            )
+        return response
+
+    async def _run(
+        self,
+        deployment: Deployment,
+        share: Share,
+        body: bytes,
+        timeout_s: float,
+        claim: Claim | None,
+        anywhere: bool,
+    ) -> bytes | None:
+        """One run; None when the worker that took the request could not get at it.
+
+        Args:
+            anywhere: the request must be in reach of workers on other machines.
+        """
+        request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
+        deadline_us = round((time.time() + timeout_s) * 1e6)
+        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=claim.key if claim else "")
+        if tracing.is_on:
+            item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
+        await self._claims.attach(item, deployment.name, body, timeout_s, anywhere)
+        pending = Pending(item, share, len(body), self._replies.expect(request_id), claim)
+        former = self._former(deployment)
+        former.submit(pending)
+        timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
+        try:
+            completion = await pending.answer
+            if completion.error:
+                raise from_status(status_pb2.Status.FromString(completion.error))
+            if completion.out_of_reach:
+                self._claims.release(item)
+                return None
+            response = await self._claims.response(completion)
+            return response + _timings(deployment.name, pending, completion)
+        except asyncio.CancelledError:
+            if claim is None:
+                self._withdraw([item])
+            raise
+        finally:
+            timer.cancel()
+            self._replies.abandon(request_id)
+            former.settle(pending)
+
+    def _former(self, deployment: Deployment) -> BatchFormer:
+        """What forms the batches of a deployment, by the policy that it has now."""
+        name = deployment.name
+        self._policies[name] = deployment
+        if name not in self._formers:
+            self._formers[name] = BatchFormer(
+                name,
+                self._publish,
+                lambda: len(self._workers.workers(name)),
+                lambda: self._workers.batching(self._policies[name]),
+            )
+        return self._formers[name]
+
+    def waiting(self) -> dict[str, list[Pending]]:
+        """The requests that are without an answer here, by deployment; of those that have any."""
+        return {name: waiting for name, former in self._formers.items() if (waiting := list(former.waiting()))}
+
+    async def keep_looking(self) -> None:
+        """Looks for ever after batches that are without an answer.
+
+        Redis gives a message out a moment before kombu notes the delivery. A worker that dies in between takes the
+        message with it, and nobody but the front door that published it can tell.
+        """
+        while True:
+            await asyncio.sleep(LOOK_FOR_LOST_S / 2)
+            self._claims.sweep()
+            for name, former in list(self._formers.items()):
+                for flight in former.flights:
+                    if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
+                        await self._look_for(name, flight)
+
+    async def _look_for(self, deployment: str, flight: Flight) -> None:
+        flight.checked_at = time.monotonic()
+        try:
+            missing = await scripts.is_lost(
+                self._redis, flight.batch_id, len(flight.requests), flight.message, queue_keys(deployment)
+            )
+            if missing and flight.suspected:
+                log.warning(
+                    "batch %s of %s was lost on its way to a worker; publishing it again", flight.batch_id, deployment
+                )
+                labelled(metrics.REPUBLISHED, deployment).inc()
+                await self._push(deployment, flight)
+            flight.suspected = missing
+        except RedisError as error:
+            outage.tell(error)
+        except KernelPortError as error:
+            log.warning("cannot publish batch %s again: %s", flight.batch_id, error)
+
+    async def _publish(self, deployment: str, flight: Flight) -> None:
+        flight.batch_id = flight.requests[0].item.id.decode() + "b"
+        batch = Batch(
+            id=flight.batch_id,
+            deployment=deployment,
+            front_door=self._replies.front_door,
+            shared_folder=self._claims.folder_id,
+            items=[pending.item for pending in flight.requests],
+        )
+        flight.message = celery_message(batch)
+        try:
+            await self._push(deployment, flight)
+        except (NotSentError, ResponseError) as error:
+            raise unreachable(error) from error
+        except RedisError as error:
+            # Redis may have taken it. Those with a request_id run on: repeated, they find what came of them.
+            self._withdraw([pending.item for pending in flight.requests if not pending.claim])
+            raise unreachable(error, "the request may still run") from error
+
+    async def _push(self, deployment: str, flight: Flight) -> None:
+        """Queues a flight's message; with it, the claims on its request ids come to last as long as it may run.
+
+        Raises:
+            RedisError: it is not certain to be queued.
+            UnavailableError: it is not, since a claim is lost.
+        """
+        lasting = {
+            pending.claim: pending.item.deadline_unix_us // 1000 + CLAIMED_PAST_DEADLINE_MS
+            for pending in flight.requests
+            if pending.claim
+        }
+        # A batch that is published again may have requests that are long past their deadlines: they claim nothing.
+        claims = {claim: ends_at_ms for claim, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
+        if not claims:
+            await self._line.call("LPUSH", queue_name(deployment), flight.message)
+        elif not await scripts.publish_claimed(self._redis, queue_name(deployment), flight.message, claims):
+            # Another call may run under the id by now.
+            raise UnavailableError(
+                "the front door was held up for so long that a request_id was free again: nothing has run",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def _withdraw(self, items: Iterable[BatchItem]) -> None:
+        """Tells workers that nobody waits for some requests any more, as soon as Redis can be reached."""
+        self._withdrawn.update((item.id, item.deadline_unix_us) for item in items)
+        if self._withdrawn and self._withdrawal is None:
+            self._withdrawal = asyncio.create_task(self._tell_of_withdrawn())
+
+    async def _tell_of_withdrawn(self) -> None:
+        while self._withdrawn:
+            now = time.time()
+            told = dict.fromkeys(self._withdrawn, now)
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    pipeline.zadd(keys.CANCELLED, told)
+                    pipeline.zremrangebyscore(keys.CANCELLED, 0, now - keys.CANCELLED_TTL_S)
+                    pipeline.expire(keys.CANCELLED, keys.CANCELLED_TTL_S)
+                    await pipeline.execute()
+            except RedisError as error:
+                outage.tell(error)
+                await asyncio.sleep(WITHDRAW_AGAIN_S)
+                told = {each: now for each, ends_at_us in self._withdrawn.items() if ends_at_us < now * MICROSECONDS}
+            for each in told:
+                self._withdrawn.pop(each, None)
+        self._withdrawal = None
+
+
+def _expire(pending: Pending, timeout_s: float) -> None:
+    if not pending.answer.done():
+        pending.answer.set_exception(DeadlineExceededError(f"no answer within {timeout_s:g} s"))
+
+
+def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes:
+    """The timing fields as serialized protobuf; appended to a serialized InferResponse they become part of it."""
+    out_and_back_us = (time.monotonic() - pending.published_at) * 1e6
+    forming_us = (pending.published_at - pending.submitted_at) * 1e6
+    timings = pb.InferResponse(
+        queued_us=max(0, round(out_and_back_us - completion.worker_us)),
+        batched_us=round(forming_us) + completion.prepare_us,
+        backend_us=completion.backend_us,
+    )
+    if tracing.is_on:
+        tracing.record_way(deployment, time.time_ns(), round(forming_us), round(out_and_back_us), completion)
+    labelled(metrics.QUEUE_SECONDS, deployment).observe(timings.queued_us / 1e6)
+    labelled(metrics.BATCHING_SECONDS, deployment).observe(timings.batched_us / 1e6)
+    return timings.SerializeToString()

@@ -1,0 +1,144 @@
+"""Calls that are safe to repeat: the same request id gets the same result, and runs once."""
+
+import asyncio
+import contextlib
+import copy
+import hashlib
+import os
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker import keys, scripts
+from kernelport.errors import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidArgumentError,
+    KernelPortError,
+)
+from kernelport.limits import MAX_REQUEST_ID
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.aside import aside
+from kernelport_api.doors.grpc.parsing import SMALL_BYTES
+from kernelport_api.queueing.redis_errors import unreachable
+
+# A call that is in flight elsewhere is looked for so often, and less and less.
+FIRST_POLL_S, LAST_POLL_S = 0.03, 0.5
+POLL_GROWS = 1.3
+# Until its request is on the queue, the claim on an id lasts this long unless it is renewed: should the front door die
+# or Redis be away, the next call need not wait for the first one's deadline.
+CLAIM_S = 10.0
+RENEWALS_PER_CLAIM = 5
+
+Run = Callable[[scripts.Claim], Awaitable[bytes]]
+
+
+def check(request: pb.InferRequest) -> None:
+    """Raises InvalidArgumentError for an id that is too long."""
+    if len(request.request_id) > MAX_REQUEST_ID:
+        found = f"expected at most {MAX_REQUEST_ID} characters, got {len(request.request_id)}"
+        raise InvalidArgumentError.of([FieldViolation("request_id", found)])
+
+
+class RequestIds:
+    """The request ids that this front door has in flight, and those that Redis knows."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        # By id and digest, the one call that asks Redis: what comes of it is the response, or an error that is the
+        # others', too; None when one of them is to be the next.
+        self._firsts: dict[tuple[str, bytes], asyncio.Future[bytes | KernelPortError | None]] = {}
+
+    async def run_once(self, request: pb.InferRequest, timeout_s: float, run: Run) -> bytes:
+        """The response to a request with an id: of the call that came first, or else of `run`.
+
+        Args:
+            run: runs the request and keeps its result as the claim says.
+
+        Raises:
+            AlreadyExistsError: the id stands for another request.
+            DeadlineExceededError: the first call is still in flight after `timeout_s` seconds.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        is_large = request.ByteSize() > SMALL_BYTES
+        digest = await aside(_digest, request) if is_large else _digest(request)
+        while (first := self._firsts.get((request.request_id, digest))) is not None:
+            remaining_s = deadline - asyncio.get_running_loop().time()
+            done, _ = await asyncio.wait([first], timeout=max(0.0, remaining_s))
+            if not done:
+                raise _still_in_flight(request)
+            outcome = first.result()
+            if isinstance(outcome, KernelPortError):
+                raise copy.copy(outcome)
+            if outcome is not None:
+                return outcome
+        return await self._go_first(request, digest, deadline, run)
+
+    async def _go_first(self, request: pb.InferRequest, digest: bytes, deadline: float, run: Run) -> bytes:
+        outcome: asyncio.Future[bytes | KernelPortError | None] = asyncio.get_running_loop().create_future()
+        self._firsts[request.request_id, digest] = outcome
+        try:
+            response = await self._claim_and_run(request, digest, deadline, run)
+            outcome.set_result(response)
+            return response
+        except DeadlineExceededError:  # the others may have more time
+            raise
+        except KernelPortError as error:
+            outcome.set_result(error)
+            raise
+        finally:
+            del self._firsts[request.request_id, digest]
+            if not outcome.done():
+                outcome.set_result(None)
+
+    async def _claim_and_run(self, request: pb.InferRequest, digest: bytes, deadline: float, run: Run) -> bytes:
+        claim = scripts.Claim(keys.result(request.request_id), os.urandom(8))
+        poll_s = FIRST_POLL_S
+        while True:
+            try:
+                held = await scripts.claim_result(self._redis, claim, digest, CLAIM_S)
+            except RedisError as error:
+                raise unreachable(error) from error
+            if held is None:
+                return await self._run_claimed(claim, run)
+            if held[0] != digest:
+                raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
+            if held[1] is not None:
+                return held[1]
+            remaining_s = deadline - asyncio.get_running_loop().time()
+            if remaining_s <= 0:
+                raise _still_in_flight(request)
+            await asyncio.sleep(min(poll_s, remaining_s))
+            poll_s = min(LAST_POLL_S, POLL_GROWS * poll_s)
+
+    async def _run_claimed(self, claim: scripts.Claim, run: Run) -> bytes:
+        """Runs the first call.
+
+        However it ends, its claim on the id stays: the request may be on the queue, and run on. A worker that fails it
+        frees the id; one that never got it lets the claim expire.
+        """
+        renewal = asyncio.create_task(self._keep_renewing(claim.key))
+        try:
+            return await run(claim)
+        finally:
+            renewal.cancel()
+
+    async def _keep_renewing(self, key: str) -> None:
+        """Renews a claim for ever; one that lasts longer by now is left alone."""
+        while True:
+            await asyncio.sleep(CLAIM_S / RENEWALS_PER_CLAIM)
+            with contextlib.suppress(RedisError):  # next time
+                await self._redis.pexpire(key, round(CLAIM_S * 1000), gt=True)
+
+
+def _digest(request: pb.InferRequest) -> bytes:
+    """SHA-256 of model and inputs, in a form that does not depend on how the caller serialized them."""
+    inputs: list[pb.Tensor] = sorted(request.inputs, key=lambda tensor: tensor.name)
+    nameless = pb.InferRequest(model=request.model, inputs=inputs)
+    return hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()
+
+
+def _still_in_flight(request: pb.InferRequest) -> DeadlineExceededError:
+    return DeadlineExceededError(f'the first call with request_id "{request.request_id}" is still in flight')

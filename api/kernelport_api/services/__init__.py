@@ -1,0 +1,1 @@
+"""What can be asked for: inference, jobs, voices, deployments, dead letters."""

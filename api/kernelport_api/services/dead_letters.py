@@ -1,0 +1,81 @@
+"""DeadLetterService: look at dead letters, run them again, or throw them away."""
+
+from typing import Any
+
+import grpc
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker import keys, stored
+from kernelport.config.deployments import DeploymentTable
+from kernelport.errors import NotFoundError
+from kernelport.v1 import dead_letter_pb2 as pb
+from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
+from kernelport_api.queueing.durability import Durability, on_disk
+from kernelport_api.queueing.redis_errors import unreachable
+from kernelport_api.services.inference import Inference
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class DeadLetterNotFoundError(NotFoundError):
+    """The deployment has no such dead letter."""
+
+    reason = "DEAD_LETTER_NOT_FOUND"
+
+
+class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
+    """The dead letters of every deployment."""
+
+    def __init__(
+        self, deployments: DeploymentTable, redis: Redis, inference: Inference, durability: Durability
+    ) -> None:
+        self.durability = durability
+        self._deployments = deployments
+        self._redis = redis
+        self._inference = inference
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
+        key = self._key(request.deployment)
+        letters = stored.messages(pb.DeadLetter, await self._call("hvals", key), key)
+        letters.sort(key=lambda letter: letter.unix_us)
+        for letter in letters:
+            letter.ClearField("request")
+        return pb.ListDeadLettersResponse(dead_letters=letters)
+
+    async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Context) -> pb.GetDeadLetterResponse:
+        return pb.GetDeadLetterResponse(dead_letter=await self._letter(request.deployment, request.id))
+
+    async def ReplayDeadLetter(
+        self, request: pb.ReplayDeadLetterRequest, context: Context
+    ) -> pb.ReplayDeadLetterResponse:
+        letter = await self._letter(request.deployment, request.id)
+        where = f"{self._key(request.deployment)} {request.id}"
+        again = stored.message(inference_pb2.InferRequest, letter.request, where)
+        deployment = self._deployments[request.deployment]
+        response = await self._inference.run(deployment, again, letter.request, context.time_remaining())
+        await self._call("hdel", self._key(request.deployment), request.id)
+        return pb.ReplayDeadLetterResponse(response=response)
+
+    @on_disk
+    async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
+        removed = await self._call("hdel", self._key(request.deployment), request.id)
+        return pb.PurgeDeadLetterResponse(removed=bool(removed))
+
+    async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
+        key = self._key(deployment)
+        value = await self._call("hget", key, letter_id)
+        if value is None:
+            raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
+        return stored.message(pb.DeadLetter, value, f"{key} {letter_id}")
+
+    def _key(self, deployment: str) -> str:
+        if deployment not in self._deployments:
+            raise NotFoundError(f"deployment: {self._deployments.unknown(deployment)}")
+        return keys.dead_letters(deployment)
+
+    async def _call(self, command: str, *arguments: Any) -> Any:
+        try:
+            return await getattr(self._redis, command)(*arguments)
+        except RedisError as error:
+            raise unreachable(error) from error

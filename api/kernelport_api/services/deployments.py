@@ -1,0 +1,62 @@
+"""DeploymentService: what is deployed and what state it is in."""
+
+from typing import Any
+
+import grpc
+from redis.exceptions import RedisError
+
+from kernelport.config.deployments import Deployment, DeploymentTable
+from kernelport.errors import NotFoundError
+from kernelport.v1 import deployment_pb2 as pb
+from kernelport.v1 import deployment_pb2_grpc
+from kernelport_api.queueing.live_workers import WorkerView
+from kernelport_api.queueing.redis_errors import unreachable
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
+    """Describes the deployments file, with what is known of live workers."""
+
+    def __init__(self, deployments: DeploymentTable, workers: WorkerView) -> None:
+        self._deployments = deployments
+        self._workers = workers
+
+    async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
+        described = [await self._describe(self._deployments[name]) for name in sorted(self._deployments)]
+        return pb.ListDeploymentsResponse(deployments=described)
+
+    async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.GetDeploymentResponse:
+        deployment = self._deployments.get(request.name)
+        if deployment is None:
+            raise NotFoundError(f"name: {self._deployments.unknown(request.name)}")
+        return pb.GetDeploymentResponse(deployment=await self._describe(deployment))
+
+    async def _describe(self, deployment: Deployment) -> pb.Deployment:
+        workers = self._workers.workers(deployment.name)
+        try:
+            signature = await self._workers.signature(deployment.name)
+        except RedisError as error:
+            raise unreachable(error) from error
+        return pb.Deployment(
+            name=deployment.name,
+            backend=deployment.backend,
+            manifest=deployment.manifest.id if deployment.manifest else "",
+            image=deployment.image,
+            state=pb.DEPLOYMENT_STATE_SERVING if workers else pb.DEPLOYMENT_STATE_UNAVAILABLE,
+            live_workers=len(workers),
+            signature=signature,
+            policy=pb.Policy(
+                max_batch=deployment.batching.max_batch,
+                max_batch_bytes=deployment.batching.max_bytes,
+                request_timeout_s=deployment.timeouts.request_s,
+                device=deployment.device,
+                max_waiting=deployment.limits.max_waiting,
+                max_waiting_bytes=deployment.limits.max_waiting_bytes,
+                max_attempts=deployment.limits.max_attempts,
+                wait_for_worker=deployment.on_no_worker == "wait",
+                max_rows=deployment.batching.max_rows,
+                batch_axes=deployment.batching.axes,
+            ),
+            workers=workers,
+        )

@@ -1,0 +1,193 @@
+"""InferenceService: validate, admit, queue, answer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from itertools import islice
+
+import grpc
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker.scripts import Claim
+from kernelport.config.deployments import Deployment, DeploymentTable
+from kernelport.errors import (
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidArgumentError,
+    KernelPortError,
+    NotFoundError,
+    UnavailableError,
+)
+from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.speech_pace import letters
+from kernelport.stacking import ANY
+from kernelport.telemetry import logs, metrics, tracing
+from kernelport.telemetry.metrics import labelled
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.aside import aside
+from kernelport_api.doors.grpc.errors import answer_errors
+from kernelport_api.doors.grpc.parsing import parsed
+from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
+from kernelport_api.queueing.admission import Admission
+from kernelport_api.queueing.dispatcher import Dispatcher
+from kernelport_api.queueing.idempotency import RequestIds, check
+from kernelport_api.queueing.live_workers import Model, WorkerView
+from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
+from kernelport_api.services.inputs import are_slow_to_check, input_violations
+
+log = logging.getLogger(__name__)
+
+# More findings than this are not looked for.
+MOST_TOLD = 100
+# A text is refused beforehand when it would take so many times as long as it may.
+CERTAIN_FACTOR = 2
+
+
+class Inference:
+    """Answers `Infer`. Requests and responses stay serialized on their way through: a tensor is never re-encoded."""
+
+    def __init__(
+        self,
+        deployments: DeploymentTable,
+        redis: Redis,
+        workers: WorkerView,
+        admission: Admission,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._deployments = deployments
+        self._request_ids = RequestIds(redis)
+        self._sending = Sending()
+        self._workers = workers
+        self._admission = admission
+        self._dispatcher = dispatcher
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service for a grpc.aio server."""
+        # No serializers: bytes in, bytes out.
+        method = self._traced if tracing.is_on else self.infer
+        infer: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(method)
+        return grpc.method_handlers_generic_handler("kernelport.v1.InferenceService", {"Infer": infer})
+
+    @answer_errors
+    async def infer(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        """Runs one serialized InferRequest; returns the serialized InferResponse."""
+        arrived_at = time.monotonic()
+        request = await parsed(pb.InferRequest, body)
+        deployment = self._deployments.get(request.model)
+        if deployment is None:
+            raise _unknown(request.model, self._deployments)
+        logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
+        status = "OK"
+        try:
+            response = await self.run(deployment, request, body, context.time_remaining())
+        except KernelPortError as error:
+            status = error.code.name
+            if status == "INTERNAL":
+                log.warning("a request failed: %s", error)
+            raise
+        except asyncio.CancelledError:
+            status = "CANCELLED"  # the caller hung up, or its deadline passed
+            raise
+        except BaseException:
+            status = "INTERNAL"
+            raise
+        finally:
+            labelled(metrics.REQUESTS, deployment.name, status).inc()
+            labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
+            labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
+        labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
+        if len(response) >= COUNTED_BYTES:
+            await self._sending.turn(context, len(response))
+        return response
+
+    async def _traced(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        with tracing.call("kernelport.v1.InferenceService/Infer", context.invocation_metadata()):
+            return await self.infer(body, context)
+
+    async def run(
+        self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
+    ) -> bytes:
+        """Runs one request whose deployment is known; `body` is the request as it came in."""
+        limit_s = deployment.timeouts.request_s
+        self._admission.enter(deployment.name, deployment.limits, len(body))
+        try:
+            model = await self._fitting(deployment, request, body)
+            if remaining_s is None or remaining_s > limit_s:  # else it is for the caller to know
+                self._check_time(deployment, request)
+        except BaseException:
+            self._admission.turn_away(deployment.name, len(body))
+            raise
+        timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
+        share = model.stacking.share(request.inputs) if model and model.stacking else ANY
+        try:
+            if not request.request_id:
+                return await self._dispatcher.run(deployment, share, body, timeout_s)
+
+            async def run_first(claim: Claim) -> bytes:
+                self._admission.check_kept(deployment.name)
+                return await self._dispatcher.run(deployment, share, body, timeout_s, claim)
+
+            return await self._request_ids.run_once(request, timeout_s, run_first)
+        except DeadlineExceededError as error:
+            if remaining_s is not None and remaining_s <= limit_s:
+                raise
+            raise DeadlineExceededError(f"{error.message}; {_limit(deployment)}") from error
+        finally:
+            self._admission.leave(deployment.name, len(body))
+
+    def _check_time(self, deployment: Deployment, request: pb.InferRequest) -> None:
+        """Refuses a text that takes longer than the deployment allows, as far as that is certain.
+
+        Raises:
+            DeadlineExceededError: when it would take CERTAIN_FACTOR times as long as the limit, or longer, though no
+                letter took longer than the fastest ever did.
+        """
+        pace = self._workers.seconds_a_letter(deployment.name)
+        if not pace or any(tensor.dtype != pb.U8 for tensor in request.inputs):  # numbers may change the pace
+            return
+        takes_s = pace * sum(letters(tensor.data) for tensor in request.inputs if tensor.name == TEXT_INPUT)
+        if takes_s > CERTAIN_FACTOR * deployment.timeouts.request_s:
+            raise DeadlineExceededError(f"text: it would take about {takes_s:.0f} s; {_limit(deployment)}")
+
+    async def _fitting(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Model | None:
+        """The model that takes the request; None when no worker has ever said what it takes."""
+        inputs = request.inputs
+        if are_slow_to_check(inputs, len(body)):
+            await aside(_raise_any, input_violations(inputs, len(body)))
+        else:
+            _raise_any(input_violations(inputs, len(body)))
+        check(request)
+        model = await self._model(deployment)
+        if model is not None:
+            _raise_any(model.declared.violations(inputs))
+        return model
+
+    async def _model(self, deployment: Deployment) -> Model | None:
+        """What is known of the model; None when no worker has ever said so and the deployment waits for one."""
+        try:
+            if await self._workers.is_served(deployment.name) or deployment.on_no_worker == "wait":
+                return await self._workers.model(deployment.name)
+        except RedisError as error:
+            raise unreachable(error) from error
+        raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
+
+
+def _limit(deployment: Deployment) -> str:
+    """The time limit of a deployment, where it is, and what can be done about it."""
+    return (
+        f"the limit of {deployment.timeouts.request_s:g} s is timeouts.request_s of {deployment.name} in "
+        f"{deployment.file}: raise it, or make a job (`kernelport jobs submit`), which has no such limit"
+    )
+
+
+def _unknown(model: str, deployments: DeploymentTable) -> Exception:
+    if not model:
+        return InvalidArgumentError.of([FieldViolation("model", "expected the name of a deployment, got nothing")])
+    return NotFoundError(f"model: {deployments.unknown(model)}")
+
+
+def _raise_any(violations: Iterable[FieldViolation]) -> None:
+    if found := list(islice(violations, MOST_TOLD)):
+        raise InvalidArgumentError.of(found)

@@ -1,0 +1,52 @@
+"""What a front door does for jobs beside answering calls. Any one front door suffices, and several do no harm."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from redis.exceptions import RedisError
+
+from kernelport.broker import keys
+from kernelport.broker.connections import outage
+from kernelport.broker.scripts import lengths
+from kernelport.errors import KernelPortError
+from kernelport.jobs.backlog import Backlog
+from kernelport.telemetry import metrics
+from kernelport.telemetry.metrics import SparseGauge
+from kernelport_api.queueing.live_workers import WorkerView
+from kernelport_api.services.jobs.store import JobStore
+from kernelport_api.services.jobs.submission import tick
+
+log = logging.getLogger(__name__)
+
+TICK_INTERVAL_S = 1.0
+
+
+async def keep_feeding(deployments: Iterable[str], store: JobStore, workers: WorkerView) -> None:
+    """Expires jobs though no worker lives, and sets the gauge of what waits, until it is cancelled."""
+    deployment_of = {keys.active_jobs(name): name for name in deployments}
+    backlog = SparseGauge(metrics.JOB_BACKLOG, deployment_of.values())
+    try:
+        while True:
+            try:
+                active = [deployment_of[key] for key in await lengths(store.redis, "ZCARD", list(deployment_of))]
+                for name in active:
+                    await _look_after(store, workers, name)
+                backlog.show({name: (await Backlog.read_async(store.redis, name)).items for name in active})
+            except RedisError as error:
+                outage.tell(error)
+            await asyncio.sleep(TICK_INTERVAL_S)
+    finally:
+        backlog.show({})
+
+
+async def _look_after(store: JobStore, workers: WorkerView, deployment: str) -> None:
+    try:
+        looked_at = 0
+        while looked_at := await store.run("expire", deployment, looked_at):
+            pass
+        await tick(store, workers, deployment)
+    except KernelPortError as error:
+        if isinstance(error.__cause__, RedisError):
+            raise error.__cause__ from error  # the store's word for what Redis said
+        log.warning("cannot look after the jobs of %s: %s", deployment, error)

@@ -1,0 +1,259 @@
+"""JobService: what callers can ask of bulk jobs."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+import grpc
+
+from kernelport.config.deployments import Deployment
+from kernelport.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    KernelPortError,
+    UnavailableError,
+)
+from kernelport.jobs.artifacts import Artifacts, storage_errors
+from kernelport.jobs.records import JobRecord, item_of, items_of, states_in
+from kernelport.names import MANIFEST, SUMMARY
+from kernelport.telemetry import tracing
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1 import job_pb2_grpc
+from kernelport_api.queueing.durability import Durability, on_disk
+from kernelport_api.services.jobs.checking import deadline_violations
+from kernelport_api.services.jobs.orphans import delete_orphan, orphans
+from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token
+from kernelport_api.services.jobs.submission import Submission
+from kernelport_api.services.jobs.waiting import Waiting
+from kernelport_api.services.jobs.watching import watch
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+CHUNK_BYTES = 256 * 2**10
+# Stock clients refuse messages over 4 MiB.
+ANSWER_BYTES = 2 * 2**20
+DEFAULT_JOBS, MAX_JOBS = 50, 1000
+DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
+
+
+class Jobs(job_pb2_grpc.JobServiceServicer):
+    """The jobs of every deployment.
+
+    Args:
+        on_delete: called when files are to be deleted.
+        stop: set when the front door is to stop.
+    """
+
+    def __init__(
+        self,
+        deployments: Mapping[str, Deployment],
+        store: JobStore,
+        submission: Submission,
+        artifacts: Artifacts,
+        durability: Durability,
+        waiting: Waiting,
+        on_delete: Callable[[], None],
+        stop: asyncio.Event,
+    ) -> None:
+        self.durability = durability
+        self._deployments = deployments
+        self._store = store
+        self._submission = submission
+        self._artifacts = artifacts
+        self._waiting = waiting
+        self._on_delete = on_delete
+        self._stop = stop
+
+    @on_disk
+    async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
+        if not tracing.is_on:
+            return await self._submit(request)
+        with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
+            return await self._submit(request)
+
+    async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
+        record, existed = await self._submission.create(request)
+        # Repeated, it is compared with what there is, and goes on where the one before stopped.
+        if request.items or not existed:
+            try:
+                adder = await self._submission.adder(record.id, repeated=existed)
+                await adder.add(request.items, offset=0, last=not request.open)
+                await adder.finish(seal=not request.open)
+            except KernelPortError:
+                if not existed:
+                    await self._discard(record.id)
+                elif await self._is_deleted(record.id):  # just now: its request id is free
+                    return await self._submit(request)
+                raise
+        return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
+
+    @on_disk
+    async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
+        adder = job_id = None
+        async for request in requests:
+            if adder is None:
+                job_id = request.job_id
+                adder = await self._submission.adder(job_id, repeated=bool(request.digest))
+            elif request.job_id not in ("", job_id):
+                raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
+            offset = request.offset if request.HasField("offset") else None
+            await adder.add(request.items, offset, digest=request.digest, last=request.seal)
+            if request.seal:
+                await adder.finish(seal=True)
+        if adder is None or job_id is None:
+            raise InvalidArgumentError("job_id: expected a message that names the job")
+        await adder.finish(seal=False)
+        return pb.AddItemsResponse(job=await self._job(job_id))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+        return pb.GetJobResponse(job=await self._waiting.told(await self._job(request.job_id)))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        most = _size(request.page_size, DEFAULT_JOBS, MAX_JOBS)
+        jobs, token = await self._store.jobs(request.deployment, set(request.states), most, request.page_token)
+        return pb.ListJobsResponse(jobs=[await self._waiting.told(job) for job in jobs], next_page_token=token)
+
+    async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
+        async for event in watch(self._store, self._waiting, request, self._stop):
+            yield event
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
+        await self._store.get(request.job_id)
+        await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
+        return pb.CancelJobResponse(job=await self._job(request.job_id))
+
+    @on_disk
+    async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
+        record = await self._store.get(request.job_id)
+        violations = list(deadline_violations(request.deadline_unix_us, "deadline_unix_us"))
+        if violations:
+            raise InvalidArgumentError.of(violations)
+        deployment = self._deployments.get(record.deployment)
+        if deployment is None:
+            raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
+        most = self._submission.max_batch(deployment)
+        await self._store.change("resume", "resume", record.id, request.deadline_unix_us, most)
+        await self._submission.tick(deployment.name)
+        return pb.ResumeJobResponse(job=await self._job(record.id))
+
+    @on_disk
+    async def ReplaceItems(self, request: pb.ReplaceItemsRequest, context: Context) -> pb.ReplaceItemsResponse:
+        record = await self._store.with_items(request.job_id)
+        await self._submission.replace(record, request.items)
+        return pb.ReplaceItemsResponse(job=await self._job(record.id))
+
+    @on_disk
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
+        await self._store.get(request.job_id)
+        await self._store.change("delete", "delete", request.job_id, "delete", int(request.delete_outputs))
+        self._on_delete()
+        return pb.DeleteJobResponse()
+
+    async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
+        record = await self._store.with_items(request.job_id)
+        most, wanted = _size(request.page_size, DEFAULT_ITEMS, MAX_ITEMS), set(request.states)
+        first, place = read_page_token(request.page_token)
+        answer = pb.ListItemsResponse()
+        size = 0
+        for number in range(first, record.number("pages")):
+            states = await self._store.states(record.id, number)
+            if wanted and not wanted & states_in(record, states):
+                place = 0
+                continue
+            page = await self._store.page(record, number)
+            states, attempts, results = await self._store.results(record.id, number)
+            for item in items_of(record, page, states, attempts, results, inputs=request.inputs):
+                if item.index - page.first_index < place or (wanted and item.state not in wanted):
+                    continue
+                size += item.ByteSize()
+                if len(answer.items) == most or (answer.items and size > ANSWER_BYTES):
+                    answer.next_page_token = page_token(number, item.index - page.first_index)
+                    return answer
+                answer.items.append(item)
+            place = 0
+        return answer
+
+    async def GetItemOutput(
+        self, request: pb.GetItemOutputRequest, context: Context
+    ) -> AsyncIterator[pb.GetItemOutputResponse]:
+        record = await self._store.with_items(request.job_id)
+        found = await self._store.locate(record, [request.item_id])
+        number, position = next((number, positions[request.item_id]) for number, positions in found.items())
+        page = await self._store.page(record, number)
+        states, attempts, results = await self._store.results(record.id, number)
+        item = item_of(record, page, position, states[position], attempts, results.get(position))
+        if item.state != pb.ITEM_STATE_SUCCEEDED:
+            state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
+            raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
+        yield pb.GetItemOutputResponse(item=item)
+        with _reading(record, f"item_id: the file {item.file}"):
+            chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
+            while chunk := await asyncio.to_thread(_next, chunks):
+                yield pb.GetItemOutputResponse(chunk=chunk)
+
+    async def ListOrphans(
+        self, request: pb.ListOrphansRequest, context: Context
+    ) -> AsyncIterator[pb.ListOrphansResponse]:
+        with _storage_trouble():
+            async for orphan in orphans(self._store, self._artifacts):
+                yield pb.ListOrphansResponse(orphan=orphan)
+
+    async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
+        with _storage_trouble():
+            deleted = await delete_orphan(self._store, self._artifacts, request.job_id)
+        return pb.DeleteOrphanResponse(deleted_files=deleted)
+
+    async def GetManifest(
+        self, request: pb.GetManifestRequest, context: Context
+    ) -> AsyncIterator[pb.GetManifestResponse]:
+        record = await self._store.with_items(request.job_id)
+        if not record.is_final:
+            raise FailedPreconditionError("job_id: the job is active; its manifest is written when it is over")
+        manifest = f"{record.id}/{MANIFEST}"
+        with _reading(record, "job_id: the job's manifest"):
+            summary = await asyncio.to_thread(self._artifacts.read, f"{record.id}/{SUMMARY}")
+            yield pb.GetManifestResponse(summary=summary)
+            size = await asyncio.to_thread(self._artifacts.size, manifest)
+            chunks = self._artifacts.chunks(manifest, size, CHUNK_BYTES)
+            while chunk := await asyncio.to_thread(_next, chunks):
+                yield pb.GetManifestResponse(chunk=chunk)
+
+    async def _job(self, job_id: str) -> pb.Job:
+        return (await self._store.get(job_id)).job()
+
+    async def _is_deleted(self, job_id: str) -> bool:
+        record = await self._store.find(job_id)
+        return record is None or record.is_deleting
+
+    async def _discard(self, job_id: str) -> None:
+        """A job whose items are no good was never made."""
+        await self._store.run("discard", job_id)
+
+
+@contextlib.contextmanager
+def _storage_trouble() -> Iterator[None]:
+    """Tells the caller that the storage fails."""
+    try:
+        yield
+    except storage_errors() as error:
+        raise UnavailableError(f"the storage of outputs fails: {error}") from error
+
+
+@contextlib.contextmanager
+def _reading(record: JobRecord, what: str) -> Iterator[None]:
+    """Tells the caller what is wrong with the storage."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise OutputNotFoundError(f"{what} is gone from {record.text('output_url')}") from error
+    except storage_errors() as error:
+        raise UnavailableError(f"the output cannot be read: {error}") from error
+
+
+def _next(chunks: Iterator[bytes]) -> bytes:
+    return next(chunks, b"")
+
+
+def _size(asked: int, default: int, most: int) -> int:
+    return min(asked or default, most)

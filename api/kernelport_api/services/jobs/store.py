@@ -1,0 +1,301 @@
+"""The job store as the front door reads it."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker import keys, stored
+from kernelport.digests import NO_ITEMS, running_digests
+from kernelport.errors import AbortedError, FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
+from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
+from kernelport.jobs import scripts
+from kernelport.jobs.pages import id_digest
+from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
+from kernelport.jobs.states import Stage, Verb, refusal
+from kernelport.names import is_job_id
+from kernelport.v1 import job_pb2 as pb
+from kernelport_api.aside import aside
+from kernelport_api.queueing.redis_errors import unreachable
+
+Value = TypeVar("Value")
+
+# Pages are at most some MiB each.
+_PAGES_AT_HAND = 8
+_JOBS_AT_ONCE = 100
+# In a page token: such as microseconds of Unix time.
+_LONGEST_NUMBER = 18
+_NO_TOKEN = FieldViolation("page_token", "expected the next_page_token of an earlier answer")
+
+
+class JobNotFoundError(NotFoundError):
+    """There is no such job, or none any more."""
+
+    reason = "JOB_NOT_FOUND"
+
+
+class ItemNotFoundError(NotFoundError):
+    """The job has no such item."""
+
+    reason = "ITEM_NOT_FOUND"
+
+
+class OutputNotFoundError(NotFoundError):
+    """There is no such file, or a file that a job wrote is gone."""
+
+    reason = "OUTPUT_NOT_FOUND"
+
+
+class JobStore:
+    """Every method raises UnavailableError while Redis cannot be reached."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._pages: OrderedDict[tuple[str, int, int], Page] = OrderedDict()
+
+    async def run(self, name: scripts.Name, *arguments: str | bytes | float) -> Any:
+        """Runs one of the job store's scripts."""
+        return await reached(scripts.run(self.redis, name, *arguments))
+
+    async def change(self, verb: Verb, name: scripts.Name, job_id: str, *arguments: str | bytes | float) -> None:
+        """Runs the script of a verb on a job.
+
+        Raises:
+            JobNotFoundError: when there is none of that id.
+            FailedPreconditionError: when the job is where the verb is refused.
+            AbortedError: when somebody else was faster.
+        """
+        answer, *stage = await self.run(name, job_id, *arguments)
+        if answer == b"refused":
+            raise await self.refusal(verb, stage[0], job_id)
+        if answer == b"moved":
+            raise AbortedError(f'job_id: somebody else changes job "{job_id}" at the same time; try again')
+
+    async def refusal(self, verb: Verb, told: bytes, job_id: str) -> KernelPortError:
+        """The error of a call that a job's stage, as a script has told it, does not allow."""
+        stage = cast(Stage, stored.name(told))
+        record = await self.find(job_id)
+        if stage == "gone" or record is None:
+            return _no_job(job_id)
+        if verb == "add" and record.is_sealed and not record.is_deleting:
+            stage = "sealed"
+        return refusal(verb, stage, job_id, record.state, record.text("reason"), record.number("items"))
+
+    async def find(self, job_id: str) -> JobRecord | None:
+        """A job; None when there is none of that id."""
+        if not is_job_id(job_id):
+            return None
+        fields: dict[bytes, bytes] = await reached(self.redis.hgetall(keys.job(job_id)))
+        return JobRecord(job_id, fields) if b"spec" in fields else None
+
+    async def get(self, job_id: str) -> JobRecord:
+        """A job.
+
+        Raises:
+            JobNotFoundError: when there is none of that id.
+        """
+        record = await self.find(job_id) if job_id else None
+        if record is None:
+            raise _no_job(job_id)
+        return record
+
+    async def with_items(self, job_id: str) -> JobRecord:
+        """A job whose items can be asked for.
+
+        Raises:
+            JobNotFoundError: when there is none of that id, or none any more.
+        """
+        record = await self.get(job_id)
+        if record.is_deleting:
+            raise JobNotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
+        return record
+
+    async def digest(self, record: JobRecord, count: int) -> bytes:
+        """The running digest of a job's first `count` items, as kernelport.digests has it.
+
+        Read where a page ends there, else made of that page's items; of all items in a job from version 0.1.0.
+        """
+        if not count:
+            return NO_ITEMS
+        behind: Any = keys.job(record.id, "digests")
+        found = await reached(self.redis.zrevrangebyscore(behind, count, "-inf", start=0, num=1, withscores=True))
+        number, done, digest = 0, 0, NO_ITEMS
+        for value, items in found:
+            page, _, digest = value.partition(b":")
+            number, done = stored.number(page, keys.job(record.id, "digests")) + 1, int(items)
+        while done < count:
+            page_there = await self.page(record, number)
+            items = [page_there.items[position] for position in in_order(page_there)][: count - done]
+            digest = (await aside(running_digests, digest, items))[-1]
+            number, done = number + 1, done + len(items)
+        return digest
+
+    async def spec(self, job_id: str) -> pb.JobSpec:
+        """A job's spec with shared inputs and secrets.
+
+        Raises:
+            JobNotFoundError: when there is no such job any more.
+            FailedPreconditionError: when it is being deleted.
+        """
+        value = await reached(self.redis.get(keys.job(job_id, "spec")))
+        if value is None:
+            raise await self.refusal("add", b"deleting", job_id)
+        return stored.message(pb.JobSpec, value, keys.job(job_id, "spec"))
+
+    async def jobs(
+        self, deployment: str, states: Collection[pb.JobState], most: int, token: str
+    ) -> tuple[list[pb.Job], str]:
+        """Jobs, newest first, and the token of what follows."""
+        created, before = _read_token(token)
+        found: list[pb.Job] = []
+        while True:
+            entries = await reached(
+                self.redis.zrevrangebyscore(
+                    keys.JOBS, created if before else "+inf", "-inf", start=0, num=_JOBS_AT_ONCE, withscores=True
+                )
+            )
+            # Those created in the same microsecond come sorted by id, backwards.
+            new = [(int(score), job.decode(errors="replace")) for job, score in entries]
+            new = [entry for entry in new if not before or entry < (created, before)]
+            for created, before in new:
+                record = await self.find(before)
+                if record is None:  # its retention is over
+                    await reached(self.redis.zrem(keys.JOBS, before))
+                    continue
+                try:
+                    job = record.job()
+                except stored.StoredError as error:
+                    stored.tell(error)
+                    continue
+                if (not deployment or record.deployment == deployment) and (not states or job.state in states):
+                    found.append(job)
+                    if len(found) == most:
+                        return found, f"{created}:{before}"
+            if len(entries) < _JOBS_AT_ONCE:
+                return found, ""
+
+    async def page(self, record: JobRecord, number: int) -> Page:
+        """A page of a job. Those read last stay at hand."""
+        key = (record.id, record.edition, number)
+        if key not in self._pages:
+            value = await reached(self.redis.hget(keys.job(record.id, "pages"), str(number)))
+            self._pages[key] = page_of(_there(value, record.id), record.id, number)
+        self._pages.move_to_end(key)
+        if len(self._pages) > _PAGES_AT_HAND:
+            self._pages.popitem(last=False)
+        return self._pages[key]
+
+    async def states(self, job_id: str, number: int) -> bytes:
+        """The states of a page's items, a byte each."""
+        return bytes(_there(await reached(self.redis.hget(keys.job(job_id, "states"), str(number))), job_id))
+
+    async def attempts(self, job_id: str, number: int) -> bytes:
+        """How often workers took a page's items, a byte each; empty when they took none."""
+        return bytes(await reached(self.redis.hget(keys.job(job_id, "attempts"), str(number))) or b"")
+
+    async def results(self, job_id: str, number: int) -> tuple[bytes, bytes, Results]:
+        """A page's items at one moment: their states and attempts, a byte each, and what came of them so far."""
+        async with self.redis.pipeline() as pipeline:
+            for part in ("states", "attempts", "index"):
+                pipeline.hget(keys.job(job_id, part), str(number))
+            states, attempts, index = await reached(pipeline.execute())
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for entry in (index or b"").split():
+                pipeline.xrange(keys.job(job_id, "log"), entry, entry)
+            found = await reached(pipeline.execute())
+        # An entry that is gone went with its job.
+        entries = (fields.get(b"result", b"") for entries in found for _, fields in _there(entries, job_id))
+        results = results_of(entries, keys.job(job_id, "log"))
+        return _there(states, job_id), attempts or b"", results
+
+    async def log(self, job_id: str, after: int, most: int) -> AsyncIterator[tuple[int, BatchResult | None]]:
+        """Log entries behind number `after`: their numbers, with what came of a batch where they are about one."""
+        where = keys.job(job_id, "log")
+        entries = await reached(self.redis.xrange(where, f"({after}-0", "+", most))
+        for number, fields in entries:
+            result = fields.get(b"result")
+            yield int(number.partition(b"-")[0]), None if result is None else result_of(result, where)
+
+    async def locate(self, record: JobRecord, item_ids: Sequence[str]) -> dict[int, dict[str, int]]:
+        """The positions of items by their ids, by page.
+
+        Raises:
+            ItemNotFoundError: when the job has no such item.
+        """
+        where = keys.job(record.id, "ids")
+        numbers = await reached(self.redis.hmget(where, [id_digest(item_id) for item_id in item_ids]))
+        wanted: dict[int, set[str]] = {}
+        for item_id, number in zip(item_ids, numbers, strict=True):
+            if number is not None:
+                wanted.setdefault(stored.number(number, where), set()).add(item_id)
+        found = {
+            number: await aside(_positions, await self.page(record, number), ids, keys.job(record.id, "pages"))
+            for number, ids in wanted.items()
+        }
+        known = {item_id for positions in found.values() for item_id in positions}
+        if missing := next((item_id for item_id in item_ids if item_id not in known), None):
+            raise ItemNotFoundError(f'item_id: job "{record.id}" has no item "{missing}"')
+        return found
+
+
+def _positions(page: Page, item_ids: set[str], where: str) -> dict[str, int]:
+    """The positions of items in a page, as far as it has them, by their ids."""
+    found: dict[str, int] = {}
+    for position, serialized in enumerate(page.items):
+        item_id = stored.message(pb.NewItem, serialized, where).id
+        if item_id in item_ids:
+            found[item_id] = position
+            if len(found) == len(item_ids):
+                break
+    return found
+
+
+def _there(value: Value | None, job_id: str) -> Value:
+    """A part of a job, which may have been deleted meanwhile."""
+    if not value:
+        raise _no_job(job_id)
+    return value
+
+
+def _no_job(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f'job_id: there is no job "{job_id}"')
+
+
+async def reached(answer: Awaitable[Any] | Any) -> Any:
+    """Redis's answer, or the error that a caller is told when there is none."""
+    try:
+        return await answer
+    except RedisError as error:
+        raise unreachable(error) from error
+
+
+def _read_token(token: str) -> tuple[int, str]:
+    created, _, job_id = token.partition(":")
+    if not token:
+        return 0, ""
+    if not _is_number(created) or not job_id:
+        raise InvalidArgumentError.of([_NO_TOKEN])
+    return int(created), job_id
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
+
+
+def page_token(number: int, place: int) -> str:
+    """Stands for a place among a job's items."""
+    return f"{number}:{place}"
+
+
+def read_page_token(token: str) -> tuple[int, int]:
+    """The page and the place in it that a token stands for.
+
+    Raises:
+        InvalidArgumentError: when it is no such token.
+    """
+    parts: Sequence[str] = token.split(":") if token else ("0", "0")
+    if len(parts) != 2 or not all(map(_is_number, parts)):
+        raise InvalidArgumentError.of([_NO_TOKEN])
+    return int(parts[0]), int(parts[1])

@@ -1,0 +1,76 @@
+"""VoiceService: register, look at and delete voices."""
+
+import asyncio
+from typing import Any
+
+import grpc
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker import keys, stored, voices
+from kernelport.errors import ResourceExhaustedError
+from kernelport.v1 import voice_pb2 as pb
+from kernelport.v1 import voice_pb2_grpc
+from kernelport_api.queueing.durability import Durability, on_disk
+from kernelport_api.queueing.redis_errors import unreachable
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# Both hashes change together, and a name is taken by one caller only.
+_ADD = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 'taken' end
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 'full' end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+return 'added'
+"""
+_DELETE = """
+local voice = redis.call('HGET', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+return voice
+"""
+
+
+class Voices(voice_pb2_grpc.VoiceServiceServicer):
+    """The registered voices of every deployment that takes a `voice`."""
+
+    def __init__(self, redis: Redis, durability: Durability) -> None:
+        self.durability = durability
+        self._redis = redis
+
+    @on_disk
+    async def AddVoice(self, request: pb.AddVoiceRequest, context: Context) -> pb.AddVoiceResponse:
+        voice = await asyncio.to_thread(voices.described, request)
+        arguments = (request.name, voice.SerializeToString(), request.audio, voices.MAX_VOICES)
+        outcome = await self._call("eval", _ADD, 2, keys.VOICES, keys.VOICE_RECORDINGS, *arguments)
+        if outcome == b"taken":
+            raise voices.VoiceExistsError(f'name: there is a voice "{request.name}" already; delete it first')
+        if outcome == b"full":
+            raise ResourceExhaustedError(f"there are {voices.MAX_VOICES} voices, which is the limit; delete some")
+        return pb.AddVoiceResponse(voice=voice)
+
+    async def ListVoices(self, request: pb.ListVoicesRequest, context: Context) -> pb.ListVoicesResponse:
+        values: dict[bytes, bytes] = await self._call("hgetall", keys.VOICES)
+        in_order = [values[name] for name in sorted(values)]
+        found = stored.messages(pb.Voice, in_order, keys.VOICES, stored.MAX_RECORD_BYTES)
+        return pb.ListVoicesResponse(voices=found)
+
+    async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:
+        value = await self._call("hget", keys.VOICES, request.name)
+        if value is None:
+            raise voices.VoiceNotFoundError(request.name)
+        return pb.GetVoiceResponse(voice=stored.message(pb.Voice, value, keys.VOICES, stored.MAX_RECORD_BYTES))
+
+    @on_disk
+    async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
+        value = await self._call("eval", _DELETE, 2, keys.VOICES, keys.VOICE_RECORDINGS, request.name)
+        for voice in stored.messages(pb.Voice, [value], keys.VOICES, stored.MAX_RECORD_BYTES):
+            await self._call("delete", keys.encoded_voice(voice.sha256))
+        return pb.DeleteVoiceResponse(removed=value is not None)
+
+    async def _call(self, command: str, *arguments: Any) -> Any:
+        try:
+            return await getattr(self._redis, command)(*arguments)
+        except RedisError as error:
+            raise unreachable(error) from error

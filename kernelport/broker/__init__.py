@@ -1,0 +1,1 @@
+"""Redis and Celery: connections, keys, messages and who is alive."""

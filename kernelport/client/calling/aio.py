@@ -1,0 +1,218 @@
+"""Calls of asyncio. `kernelport.client.calling.sync` is its counterpart for threads."""
+
+import asyncio
+import gc
+import itertools
+import os
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+from kernelport.client.calling.address import CLOSED, channel_options, check_target
+from kernelport.client.calling.forks import calls
+from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
+from kernelport.errors import CancelledError, FailedPreconditionError, from_call
+
+T = TypeVar("T")
+R = TypeVar("R")
+_Stubs = dict[type[Any], Any]
+
+
+class AsyncChannel:
+    """A connection to a front door for every process and event loop that asks for one.
+
+    Args:
+        target: host:port.
+        timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
+        max_retries: how often a call that is safe to repeat is tried again.
+
+    Raises:
+        InvalidArgumentError: when one of them is not as it should be.
+    """
+
+    def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
+        self._target = check_target(target)
+        self.timeout_s: float | None = checked(timeout_s)
+        self._max_retries = checked_retries(max_retries)
+        self._pid = os.getpid()
+        self._opened: dict[asyncio.AbstractEventLoop, tuple[grpc.aio.Channel, _Stubs]] = {}
+        self._closed = False
+        calls.polled.add(self)
+
+    def is_open(self) -> bool:
+        """Whether it has connections in loops that are not closed. Ends the others."""
+        kept = {loop: opened for loop, opened in self._opened.items() if not loop.is_closed()}
+        if len(kept) < len(self._opened):
+            self._opened = kept
+            gc.collect()  # a channel whose loop is closed ends only when it is freed, and it refers to itself
+        return bool(kept)
+
+    def deadline(self, timeout_s: float | None) -> Deadline:
+        """When a call that begins now must be over; None for the client's own limit."""
+        return Deadline(self.timeout_s if timeout_s is None else timeout_s)
+
+    async def call(
+        self, stub: type[Any], method: str, request: Any, deadline: Deadline, *, repeatable: bool = True
+    ) -> Any:
+        """The answer to a request.
+
+        Args:
+            stub: the generated class of the service's stub.
+            repeatable: whether it does no harm to send the request again.
+        """
+        failures = 0
+        while True:
+            left_s = deadline.left_s()
+            try:
+                return await self._method(stub, method)(request, timeout=left_s)
+            except grpc.RpcError as error:
+                failure = deadline.named(from_call(error))
+            except asyncio.CancelledError:
+                if self._closed and not _is_cancelled():
+                    raise CancelledError(CLOSED) from None
+                raise
+            failures += 1
+            await pause(retry_pause_s(failure, failures, self._max_retries if repeatable else 0, deadline))
+
+    async def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
+        """The answers to a request, as they come."""
+        call = self._method(stub, method)(request, timeout=deadline.left_s())
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.RpcError as error:
+            raise deadline.named(from_call(error)) from None
+        finally:
+            call.cancel()
+
+    def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
+        """Sends a stream of requests, without waiting for the answer."""
+        return AsyncBegun(self._method(stub, method)(requests, timeout=deadline.left_s()), deadline)
+
+    async def close(self) -> None:
+        """Closes every connection; calls in flight are cancelled. Again, it does nothing."""
+        self._closed = True
+        opened, self._opened = self._opened, {}
+        if self._pid != os.getpid():
+            return  # they are the parent's
+        for loop, (channel, _) in opened.items():
+            if loop is asyncio.get_running_loop():
+                await channel.close()
+            elif not loop.is_closed():
+                asyncio.run_coroutine_threadsafe(channel.close(), loop)
+
+    def _method(self, stub: type[Any], method: str) -> Any:
+        if self._closed:
+            raise FailedPreconditionError(CLOSED)
+        if self._pid != os.getpid():
+            self._pid, self._opened = os.getpid(), {}
+        loop = asyncio.get_running_loop()
+        if loop not in self._opened:
+            self._open(loop)
+        channel, stubs = self._opened[loop]
+        if stub not in stubs:
+            stubs[stub] = stub(channel)
+        return getattr(stubs[stub], method)
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        calls.check()
+        self.is_open()
+        self._opened[loop] = grpc.aio.insecure_channel(self._target, options=channel_options(self._target)), {}
+
+
+class AsyncBegun:
+    """A call that has begun."""
+
+    def __init__(self, call: Any, deadline: Deadline) -> None:
+        self._call = call
+        self._deadline = deadline
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return bool(self._call.done())
+
+    async def result(self) -> Any:
+        """The answer, when it is there."""
+        try:
+            return await self._call
+        except grpc.RpcError as error:
+            raise self._deadline.named(from_call(error)) from None
+
+    def cancel(self) -> None:
+        """Gives the call up, unless it has ended."""
+        self._call.cancel()
+
+
+async def pause(seconds: float) -> None:
+    """Waits."""
+    await asyncio.sleep(seconds)
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function that takes a while, while the event loop goes on."""
+    return await asyncio.to_thread(function, *arguments)
+
+
+async def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function, while the event loop goes on if it takes long."""
+    return await in_thread(function, *arguments) if long else function(*arguments)
+
+
+async def as_completed(
+    function: Callable[[T], Awaitable[R]], values: Iterable[T], concurrency: int
+) -> AsyncGenerator[tuple[int, R]]:
+    """Calls a function with many values, so many at a time; `values` is read no faster than results are taken.
+
+    Yields:
+        The index of a value and its result, in the order of completion.
+    """
+    numbered = enumerate(values)
+    running: dict[asyncio.Future[R], int] = {}
+
+    def fill() -> None:
+        while len(running) < concurrency and (following := next(numbered, None)) is not None:
+            running[asyncio.ensure_future(function(following[1]))] = following[0]
+
+    try:
+        fill()
+        while running:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+            fill()
+    finally:
+        await _give_up(running)
+
+
+async def in_order(function: Callable[[T], Awaitable[R]], values: Iterable[T], concurrency: int) -> AsyncGenerator[R]:
+    """The same, but the results alone and in the order of the values."""
+    coming = iter(values)
+    running: deque[asyncio.Future[R]] = deque()
+
+    def fill() -> None:
+        for value in itertools.islice(coming, concurrency - len(running)):
+            running.append(asyncio.ensure_future(function(value)))
+
+    try:
+        fill()
+        while running:
+            yield await running[0]
+            running.popleft()
+            fill()
+    finally:
+        await _give_up(running)
+
+
+async def _give_up(running: Iterable[asyncio.Future[Any]]) -> None:
+    running = list(running)
+    for future in running:
+        future.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the task, rather than a call that it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,176 @@
+"""Calls that block their thread. `kernelport.client.calling.aio` is its counterpart for asyncio."""
+
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+import grpc
+
+from kernelport.client.calling.address import CLOSED, channel_options, check_target
+from kernelport.client.calling.forks import calls
+from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
+from kernelport.errors import FailedPreconditionError, from_call
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Channel:
+    """A connection to a front door for every process that asks for one.
+
+    Args:
+        target: host:port.
+        timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
+        max_retries: how often a call that is safe to repeat is tried again.
+
+    Raises:
+        InvalidArgumentError: when one of them is not as it should be.
+    """
+
+    def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
+        self._target = check_target(target)
+        self.timeout_s: float | None = checked(timeout_s)
+        self._max_retries = checked_retries(max_retries)
+        self._pid = os.getpid()
+        self._opened: tuple[grpc.Channel, dict[type[Any], Any]] | None = None
+        self._closed = False
+
+    def deadline(self, timeout_s: float | None) -> Deadline:
+        """When a call that begins now must be over; None for the client's own limit."""
+        return Deadline(self.timeout_s if timeout_s is None else timeout_s)
+
+    def call(self, stub: type[Any], method: str, request: Any, deadline: Deadline, *, repeatable: bool = True) -> Any:
+        """The answer to a request.
+
+        Args:
+            stub: the generated class of the service's stub.
+            repeatable: whether it does no harm to send the request again.
+        """
+        failures = 0
+        while True:
+            left_s = deadline.left_s()
+            try:
+                with calls:
+                    return self._method(stub, method)(request, timeout=left_s)
+            except grpc.RpcError as error:
+                failure = deadline.named(from_call(error))
+            failures += 1
+            pause(retry_pause_s(failure, failures, self._max_retries if repeatable else 0, deadline))
+
+    def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> Generator[Any]:
+        """The answers to a request, as they come."""
+        with calls:
+            call = self._method(stub, method)(request, timeout=deadline.left_s())
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise deadline.named(from_call(error)) from None
+        finally:
+            call.cancel()
+
+    def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "Begun":
+        """Sends a stream of requests, without waiting for the answer."""
+        with calls:
+            return Begun(self._method(stub, method).future(iter(requests), timeout=deadline.left_s()), deadline)
+
+    def close(self) -> None:
+        """Closes the connection; calls in flight are cancelled. Again, it does nothing."""
+        self._closed = True
+        opened, self._opened = self._opened, None
+        if opened is not None and self._pid == os.getpid():  # else it is the parent's
+            opened[0].close()
+
+    def _method(self, stub: type[Any], method: str) -> Any:
+        if self._closed:
+            raise FailedPreconditionError(CLOSED)
+        if self._pid != os.getpid():
+            self._pid, self._opened = os.getpid(), None
+        opened = self._opened
+        if opened is None:
+            calls.check()
+            opened = grpc.insecure_channel(self._target, options=channel_options(self._target)), {}
+            self._opened = opened
+        channel, stubs = opened
+        if stub not in stubs:
+            stubs[stub] = stub(channel)
+        return getattr(stubs[stub], method)
+
+
+class Begun:
+    """A call that has begun."""
+
+    def __init__(self, call: Any, deadline: Deadline) -> None:
+        self._call = call
+        self._deadline = deadline
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return bool(self._call.done())
+
+    def result(self) -> Any:
+        """The answer, when it is there."""
+        try:
+            return self._call.result()
+        except (grpc.RpcError, grpc.FutureCancelledError):
+            raise self._deadline.named(from_call(self._call)) from None
+
+    def cancel(self) -> None:
+        """Gives the call up, unless it has ended."""
+        self._call.cancel()
+
+
+def pause(seconds: float) -> None:
+    """Waits."""
+    time.sleep(seconds)
+
+
+def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function."""
+    return function(*arguments)
+
+
+def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
+    """The result of a function."""
+    return function(*arguments)
+
+
+def as_completed(function: Callable[[T], R], values: Iterable[T], concurrency: int) -> Generator[tuple[int, R]]:
+    """Calls a function with many values, so many at a time, each in a thread; `values` is read no faster than results
+    are taken.
+
+    Yields:
+        The index of a value and its result, in the order of completion.
+    """
+    numbered = enumerate(values)
+    running: dict[Future[R], int] = {}
+    pool = ThreadPoolExecutor(concurrency)
+    try:
+        while True:
+            while len(running) < concurrency and (following := next(numbered, None)) is not None:
+                running[pool.submit(function, following[1])] = following[0]
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def in_order(function: Callable[[T], R], values: Iterable[T], concurrency: int) -> Generator[R]:
+    """The same, but the results alone and in the order of the values."""
+    coming = iter(values)
+    running: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(concurrency)
+    try:
+        while True:
+            for value in itertools.islice(coming, concurrency - len(running)):
+                running.append(pool.submit(function, value))
+            if not running:
+                return
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

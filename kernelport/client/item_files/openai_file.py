@@ -1,0 +1,116 @@
+"""The JSONL of the OpenAI batch API, with requests to /v1/audio/speech."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kernelport.client.item_files.fields import Fields
+from kernelport.client.item_files.jsonl_file import read_objects
+from kernelport.client.item_files.lines import Line
+from kernelport.client.item_files.rows import Problem, Row
+from kernelport.coercion import show
+
+URL = "/v1/audio/speech"
+# Their names for formats, and the names that jobs have for them.
+FORMATS = {"wav": "wav", "flac": "flac", "opus": "ogg", "mp3": "mp3"}
+_KEYS = ("custom_id", "method", "url", "body")
+# What a deployment may have an input for. Where it has none, the request is spoken without it.
+_WISHES = ("voice", "instructions")
+_BODY_KEYS = ("model", "input", *_WISHES, "response_format", "stream_format")
+
+
+class OpenAIRows:
+    """Rows of the requests for one deployment.
+
+    Attributes:
+        output_format: the `response_format` of the requests, in a job's words; None when none names one.
+        left_out: how many requests name a voice or instructions that the deployment takes none of, by key.
+
+    Args:
+        fields: of the deployment.
+        deployment: its name, which every `model` must be.
+        own_format: whether the job's format is chosen already, so that `response_format` does not matter.
+    """
+
+    def __init__(self, fields: Fields, deployment: str, own_format: bool) -> None:
+        self.output_format: str | None = None
+        self.left_out: dict[str, int] = {}
+        self._fields = fields
+        self._deployment = deployment
+        self._own_format = own_format
+        self._format_line = 0
+        self._body_keys = dict.fromkeys((*_BODY_KEYS, *(name for name in fields.inputs if name != "text")))
+        self._shown = {name: f"body.{name}" for name in fields.inputs} | {"text": "body.input", "id": "custom_id"}
+
+    def read(self, lines: Iterable[Line | Problem]) -> Iterator[Row | Problem]:
+        """A row for every request."""
+        for parsed in read_objects(lines):
+            if isinstance(parsed, Problem):
+                yield parsed
+                continue
+            line, request = parsed
+            body = request.get("body")
+            problems = list(self._problems(line, request, body))
+            yield from problems
+            if not problems and isinstance(body, dict):
+                yield Row(line, request["custom_id"], self._values(body), parsed=True, shown=self._shown)
+
+    def _problems(self, line: int, request: dict[str, Any], body: Any) -> Iterator[Problem]:
+        for key in request:
+            if key not in _KEYS:
+                yield Problem(line, show(key), f"expected one of {', '.join(_KEYS)}")
+        if request.get("custom_id") is None:
+            yield Problem(line, "custom_id", "required")
+        for key, expected in (("method", "POST"), ("url", URL)):
+            if request.get(key) != expected:
+                yield Problem(line, key, f'expected "{expected}", got {show(request.get(key))}')
+        if not isinstance(body, dict):
+            yield Problem(line, "body", f"expected an object, got {show(body)}")
+            return
+        if body.get("model") != self._deployment:
+            yield Problem(line, "body.model", f'expected "{self._deployment}", got {show(body.get("model"))}')
+        if body.get("stream_format", "audio") != "audio":
+            yield Problem(line, "body.stream_format", 'expected "audio": a job has nobody to stream to')
+        voice = body.get("voice")
+        if voice is not None and not isinstance(voice, str):
+            yield Problem(line, "body.voice", f"expected a voice's name, got {show(voice)}")
+        yield from self._format_problems(line, body.get("response_format"))
+        for key in body:
+            if key not in self._body_keys:
+                yield Problem(line, f"body.{key}", f"expected one of {', '.join(self._body_keys)}")
+
+    def _format_problems(self, line: int, wanted: Any) -> Iterator[Problem]:
+        if wanted is None or self._own_format:
+            return
+        if not isinstance(wanted, str) or wanted not in FORMATS:
+            yield Problem(line, "body.response_format", f"expected one of {', '.join(FORMATS)}, got {show(wanted)}")
+        elif self.output_format is None:
+            self.output_format, self._format_line = FORMATS[wanted], line
+        elif FORMATS[wanted] != self.output_format:
+            expected = f"expected the format of line {self._format_line}: a job has one"
+            yield Problem(line, "body.response_format", f"{expected}; got {show(wanted)}")
+
+    def _values(self, body: dict[str, Any]) -> dict[str, Any]:
+        values = {name: body[name] for name in self._fields.inputs if body.get(name) is not None}
+        if body.get("input") is not None:
+            values["text"] = body["input"]
+        for key in _WISHES:
+            if body.get(key) is not None and key not in self._fields.inputs:
+                self.left_out[key] = self.left_out.get(key, 0) + 1
+        return values
+
+
+def first_model(lines: Iterable[Line | Problem]) -> str | None:
+    """The `model` of the first request that names one."""
+    for parsed in read_objects(lines):
+        if not isinstance(parsed, Problem):
+            body = parsed[1].get("body")
+            model = body.get("model") if isinstance(body, dict) else None
+            if isinstance(model, str):
+                return model
+    return None
+
+
+def looks_like_requests(lines: Iterable[Line | Problem]) -> bool:
+    """Whether the first object is a request of the OpenAI batch API."""
+    first = next((parsed for parsed in read_objects(lines) if not isinstance(parsed, Problem)), None)
+    return first is not None and "custom_id" in first[1]

@@ -1,0 +1,1 @@
+"""Settings, and the files that say what is served: deployments, manifests, scaling, the hub."""

@@ -1,0 +1,70 @@
+"""Names of jobs and of the files that their items become."""
+
+import hashlib
+import re
+import secrets
+import time
+from urllib.parse import quote
+
+from kernelport.broker.stored import StoredError
+
+MANIFEST = "manifest.jsonl"
+SUMMARY = "summary.json"
+# Well below the 255 bytes that file systems allow, so that endings and prefixes fit.
+_MOST_BYTES = 160
+JOB_ID_LENGTH = 20
+_JOB_ID = re.compile(r"[0-9a-f]{11,16}-[0-9a-f]{8}")
+# Windows takes these for devices whatever their endings are.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
+def new_job_id() -> str:
+    """Unique, and sorted by time of creation."""
+    return f"{round(time.time() * 1000):011x}-{secrets.token_hex(4)}"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text can be the id of a job: only then it becomes part of a key or a path."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def job_id_of(member: bytes, key: str) -> str:
+    """A job's id as it stands in one of Redis's sets of jobs.
+
+    Raises:
+        StoredError: it is none.
+    """
+    text = member.decode(errors="replace")
+    if not is_job_id(text):
+        raise StoredError(f"{key}: expected the id of a job, got {member[:80]!r}")
+    return text
+
+
+def file_name(item_id: str, suffix: str, *, portable: bool = True) -> str:
+    """The name of an item's file: the id itself as far as every file system and URL can hold it.
+
+    What is no letter, digit, `.`, `_` or `-` is percent-encoded, as is a leading dot and the first letter of a name
+    that Windows keeps for a device, such as `nul`. Some file systems do not tell case apart: an id with capital letters
+    ends in `~` and a number that says which they are, so `Ab` is `Ab~1`. A long id is cut and ends in `~` and a digest
+    of the whole. So different ids have different names everywhere.
+
+    Args:
+        portable: whether devices and case are minded; version 0.1.0 did not.
+    """
+    # quote() leaves ~ alone, which marks what is added: so it is encoded, too.
+    name = quote(item_id, safe="").replace("~", "%7E")
+    if name.startswith(".") or (portable and _DEVICE.match(name)):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(name) > _MOST_BYTES:
+        name = f"{name[:_MOST_BYTES]}~{hashlib.sha256(item_id.encode()).hexdigest()[:16]}"
+    elif portable and (capitals := _capitals(item_id)):
+        name = f"{name}~{capitals:x}"
+    return f"{name}.{suffix}"
+
+
+def _capitals(item_id: str) -> int:
+    """Which of the ASCII letters are capitals: the first is bit 0."""
+    if item_id == item_id.lower():
+        return 0
+    letters = (letter for letter in item_id if letter.isascii() and letter.isalpha())
+    return sum(letter.isupper() << place for place, letter in enumerate(letters))

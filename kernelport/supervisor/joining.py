@@ -1,0 +1,72 @@
+"""Runs what belongs to a stack of another terminal: it ends when the stack does, and comes back with it.
+
+The stack has a new Redis each time it starts, so that what it left behind would wait for the old one for ever.
+"""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from kernelport.supervisor.processes import dying_with_parent
+from kernelport.supervisor.running_file import find_running, joined_environment
+from kernelport.supervisor.stack import StackError
+
+LOOK_INTERVAL_S = 0.5
+
+
+def run_beside(
+    command: Sequence[str],
+    state_dir: Path,
+    redis_url: str | None,
+    stop_s: float,
+    say: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Runs a command for the stack on a state folder, or on the Redis that was named, until it ends by itself or this
+    process gets a SIGTERM or a Ctrl-C, which it passes on once.
+
+    Args:
+        stop_s: seconds that the command has to end when it should; then it is killed.
+        say: is told when the stack has gone, and when it is there again.
+        environment: further variables for the command.
+
+    Returns:
+        The command's exit code; 0 when it was stopped.
+
+    Raises:
+        StackError: when no Redis was named and no stack runs on the folder.
+    """
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    follows = redis_url is None
+    if follows and find_running(state_dir) is None:
+        raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one, or name a Redis with --redis-url")
+    while not stop.is_set():
+        running = find_running(state_dir)
+        if follows and running is None:
+            stop.wait(LOOK_INTERVAL_S)
+            continue
+        told = joined_environment(state_dir, redis_url) | dict(environment or {})
+        # Ctrl-C is this process's to pass on.
+        process = subprocess.Popen([*dying_with_parent(), *command], env=told, start_new_session=True)
+        while process.poll() is None and not stop.is_set() and (not follows or find_running(state_dir) == running):
+            stop.wait(LOOK_INTERVAL_S)
+        if process.poll() is not None and not stop.is_set():
+            return process.returncode if process.returncode >= 0 else 128 - process.returncode
+        if not stop.is_set():
+            say(f"the stack on {state_dir} has stopped; this goes on when `kernelport up` starts it again")
+        process.terminate()
+        try:
+            process.wait(stop_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return 0

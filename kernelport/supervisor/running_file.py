@@ -1,0 +1,71 @@
+"""What a running stack writes down in its state folder: by it, commands in other terminals find its front door, its
+Redis and its deployments file, and a further worker is told what its other workers are."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kernelport.config.settings import PREFIX, default_state_dir
+from kernelport.supervisor.state_folder import is_alive, read_own, write_private
+
+_NAME = "running.json"
+_REDIS_URL = f"{PREFIX}REDIS_URL"
+# What differs from process to process.
+_ITS_OWN = {f"{PREFIX}WORKER_ID", f"{PREFIX}METRICS_LISTEN"}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running stack.
+
+    Attributes:
+        pid: of the process that runs it.
+        target: host:port to point a client at.
+        environment: the KERNELPORT_* variables of its processes. With the address of Redis they hold its password.
+        own_redis: whether it has started that Redis, and will stop it.
+    """
+
+    pid: int
+    target: str
+    environment: dict[str, str]
+    own_redis: bool = False
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis that holds its queues."""
+        return self.environment[_REDIS_URL]
+
+    def write(self, state_dir: Path) -> None:
+        """Writes it down, for this user's eyes alone."""
+        write_private(state_dir / _NAME, json.dumps(asdict(self)))
+
+
+def forget_running(state_dir: Path) -> None:
+    """The stack stops."""
+    (state_dir / _NAME).unlink(missing_ok=True)
+
+
+def find_running(state_dir: Path | None = None) -> Running | None:
+    """The stack that runs on a state folder; None when there is none, or it is another user's.
+
+    Args:
+        state_dir: by default what KERNELPORT_STATE_DIR says, or what `kernelport up` takes without it.
+    """
+    folder = state_dir or Path(os.environ.get(f"{PREFIX}STATE_DIR") or default_state_dir())
+    try:
+        running = Running(**json.loads(read_own(folder / _NAME) or ""))
+    except (ValueError, TypeError):  # a file of another version tells as little as none
+        return None
+    return running if is_alive(running.pid) else None
+
+
+def joined_environment(state_dir: Path | None = None, redis_url: str | None = None) -> dict[str, str]:
+    """This process's environment, with what the processes of the stack on a state folder are told where it does not say
+    otherwise; unless `redis_url` is that of another Redis."""
+    running = find_running(state_dir)
+    told: dict[str, str] = {}
+    if running is not None and redis_url in (None, running.redis_url):
+        told = {name: value for name, value in running.environment.items() if name not in _ITS_OWN}
+    named = {_REDIS_URL: redis_url} if redis_url else {}
+    return told | dict(os.environ) | named

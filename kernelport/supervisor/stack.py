@@ -1,0 +1,516 @@
+"""Starts and stops the embedded stack."""
+
+import fcntl
+import hashlib
+import itertools
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from redis.exceptions import RedisError
+
+from kernelport.broker.connections import connect, parameters, problem, shown
+from kernelport.broker.leases import end_leases
+from kernelport.broker.registry import forget, holds_revision, is_live, workers_now
+from kernelport.broker.shared_folder import SharedFolder
+from kernelport.client import channel_options
+from kernelport.config.settings import MAX_PORT, OTHERS_VARIABLES, Settings
+from kernelport.supervisor.flower import FLOWER_COMMAND
+from kernelport.supervisor.own_file import begin_own_file, own_file
+from kernelport.supervisor.processes import Child, module_command
+from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.running_file import Running, forget_running
+from kernelport.supervisor.state_folder import (
+    make_state_folder,
+    open_private,
+    private_folder,
+    write_private,
+)
+from kernelport.supervisor.worker_command import worker_command
+
+log: logging.Logger = logging.getLogger(__name__)
+
+READY_POLL_S = 0.05
+# Beyond `stop_s`, which it has for the calls in flight.
+FRONT_DOOR_MARGIN_S = 5.0
+WORKER_STOP_S = 30.0
+REDIS_START_S = 60.0
+REDIS_STOP_S = 10.0
+# A status line waits no longer for Redis.
+REDIS_TIMEOUT_S = 1.0
+# Files that only this user can read.
+PRIVATE_UMASK = 0o077
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class StackError(Exception):
+    """The stack cannot start or has stopped working; the message says what happened and where the log is."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line of the live status.
+
+    Attributes:
+        state: `starting`, `serving`, `restarting`, `failed` for a worker that never got to work, or `failing` for a
+            Redis that cannot be reached or refuses writes.
+        reason: how the process ended last, or what Redis says; empty when it has served since, or has never ended.
+    """
+
+    name: str
+    state: str
+    pid: int | None
+    restarts: int
+    reason: str
+
+
+class Stack:
+    """Redis, a front door and one worker process per chosen deployment, on loopback.
+
+    Use it as a context manager: it starts on entry, `wait_ready` waits until everything serves, and on exit every
+    child is gone.
+
+    Args:
+        settings: what the processes are told; `redis_url` and an empty port in `listen` are filled in.
+        deployments: names of the deployments to start a worker for; so many as a name is there times.
+        state_dir: where Redis keeps its data and the processes their logs.
+        redis_url: an existing Redis to use instead of an embedded one.
+        flower: the environment of a Flower to start, too, as `flower_environment` makes it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        deployments: Sequence[str],
+        state_dir: Path,
+        redis_url: str | None = None,
+        flower: Mapping[str, str] | None = None,
+    ) -> None:
+        self._state_dir = state_dir
+        self._flower = flower
+        self._embedded_redis = redis_url is None
+        self._default_artifacts = state_dir.absolute() / "artifacts"
+        host, _, port = settings.listen.rpartition(":")
+        self.settings: Settings = replace(
+            settings,
+            listen=f"{host}:{port if port not in ('', '0') else free_port()}",
+            # Loopback is open to every user of the machine.
+            redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
+            artifacts=settings.artifacts or str(self._default_artifacts),
+        )
+        self._workers: dict[str, str] = {}  # their deployments, by the names of the processes
+        self._worker_ids: dict[str, str] = {}
+        self._workers_started = 0
+        # After how many restarts processes have been seen serving: how they ended before is over.
+        self._served_after: dict[str, int] = {}
+        for name in deployments:
+            self._name_worker(name)
+        self.children: dict[str, Child] = {}
+        self._lock: IO[str] | None = None
+        self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
+
+    @property
+    def target(self) -> str:
+        """host:port to point a client at."""
+        host, _, port = self.settings.listen.rpartition(":")
+        return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
+
+    @property
+    def deployments(self) -> list[str]:
+        """The deployments that have workers."""
+        return list(dict.fromkeys(self._workers.values()))
+
+    def start(self) -> None:
+        """Starts Redis, then the rest. On a Redis that others may use, too, the front door is left to `wait_settled`:
+        until our workers are known not to be refused, it would answer with the models of others.
+
+        Raises:
+            StackError: when another stack uses the state directory, or Redis does not start.
+            RedisNotFoundError: when there is no redis-server.
+        """
+        self._lock_state_dir()
+        try:
+            self._check_listen()
+            begin_own_file(self._state_dir, self.settings.deployments_file)
+            if self.settings.artifacts == str(self._default_artifacts):
+                private_folder(self._default_artifacts)
+            self._share_memory()
+            if self._embedded_redis:
+                self._start_redis()
+            elif why_not := problem(self._redis):
+                log.warning("waiting for the Redis at %s: %s", shown(self.settings.redis_url), why_not)
+            if self._embedded_redis or not self.deployments:
+                self._start_front_door()
+            if self._flower is not None:
+                self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
+            for name in self._workers:
+                self._start_worker(name, self.settings)
+            Running(os.getpid(), self.target, self._told(self.settings), self._embedded_redis).write(self._state_dir)
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Waits until the front door and every chosen deployment serve.
+
+        Raises:
+            StackError: when one does not: its process has failed, or the time is over.
+        """
+        failed = self.wait_settled(timeout_s)
+        if failed:
+            raise StackError("\n".join(failed.values()))
+
+    def wait_settled(self, timeout_s: float, stopped: Callable[[], bool] = lambda: False) -> dict[str, str]:
+        """Waits until the front door serves, and each chosen deployment serves or has failed; or until `stopped` says
+        that nobody cares any more.
+
+        Returns:
+            Why those deployments that do not serve do not, by name.
+
+        Raises:
+            StackError: when the front door does not serve, or Redis or Flower has ended; with the end of its log. Also
+                when a worker is refused, because others serve another revision of its deployment.
+        """
+        deadline = time.monotonic() + timeout_s
+        if "front-door" not in self.children:
+            while not (stopped() or self._are_admitted() or time.monotonic() > deadline):
+                self._check_services()
+                time.sleep(READY_POLL_S)
+            self._check_services()
+            if stopped():
+                return {}
+            self._start_front_door()
+        failed = self.wait_for(["front-door", *self._workers], deadline, stopped, self._check_services)
+        if "front-door" in failed:
+            raise StackError(failed["front-door"])
+        return {self._workers[name]: reason for name, reason in failed.items()}
+
+    def wait_for(
+        self,
+        names: Sequence[str],
+        deadline: float,
+        stopped: Callable[[], bool],
+        check: Callable[[], None] = lambda: None,
+    ) -> dict[str, str]:
+        """Waits until each of the processes serves or has failed, or until `stopped`.
+
+        Args:
+            deadline: of the monotonic clock.
+            check: is called now and then; what it raises ends the wait.
+
+        Returns:
+            why those that do not serve do not, by name.
+        """
+        began, failed, waiting = time.monotonic(), dict[str, str](), list(names)
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            while waiting and not stopped():
+                child = self.children[waiting[0]]
+                if self._serves(child.name, health):
+                    waiting.pop(0)
+                elif child.has_failed or time.monotonic() > deadline:
+                    late = f"was not ready within {deadline - began:.0f} s"
+                    reason = child.reason if child.has_failed else late
+                    failed[waiting.pop(0)] = f"{child.name} {reason}; its log is {child.log_file}"
+                else:
+                    check()
+                    time.sleep(READY_POLL_S)
+        return failed
+
+    @property
+    def workers(self) -> dict[str, str]:
+        """The deployments of the worker processes, by their names."""
+        return dict(self._workers)
+
+    def revisions(self) -> dict[str, str]:
+        """Of its deployment, what each worker process serves that does, by name; none while Redis is out of reach."""
+        try:
+            records = {record.worker.id: record for record in workers_now(self._redis)}
+        except RedisError:
+            return {}
+        return {
+            name: served.revision
+            for name, worker_id in self._worker_ids.items()
+            if worker_id in records
+            for served in records[worker_id].deployments
+        }
+
+    def add_worker(self, deployment: str, roll: bool) -> str:
+        """Starts one more worker; returns its name.
+
+        Args:
+            roll: it may serve beside workers of another revision.
+        """
+        name = self._name_worker(deployment)
+        self._start_worker(name, replace(self.settings, roll=self.settings.roll or roll))
+        return name
+
+    def retire(self, names: Sequence[str]) -> None:
+        """Lets workers finish what they have; returns when they are gone."""
+        for name in names:
+            self.children[name].terminate()
+        for name in names:
+            self.children[name].join(WORKER_STOP_S)
+            self._forget(name)
+            del self.children[name], self._workers[name], self._worker_ids[name]
+            self._served_after.pop(name, None)
+
+    def read_again(self) -> None:
+        """Has the front door read its deployments file again."""
+        pid = self.children["front-door"].pid
+        if pid is not None:  # one that is started just now reads what there is
+            os.kill(pid, signal.SIGHUP)
+
+    def status(self) -> list[Status]:
+        """The state of every process now.
+
+        Raises:
+            StackError: when a worker was refused: it could not come back, because others came with another revision.
+        """
+        self._check_workers()
+        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            found = [self._status_of(child, health) for child in self.children.values()]
+        return found if self._embedded_redis else [self._status_of_redis(None), *found]
+
+    def stop(self) -> None:
+        """Stops the front door, then the workers, then Redis; returns when all are gone."""
+        if self._lock is not None:
+            forget_running(self._state_dir)
+        workers = [child for name, child in self.children.items() if name.startswith("worker-")]
+        for group, timeout_s in (
+            (
+                [self.children.get("front-door"), self.children.get("flower")],
+                self.settings.stop_s + FRONT_DOOR_MARGIN_S,
+            ),
+            (workers, WORKER_STOP_S),
+            ([self.children.get("redis")], REDIS_STOP_S),
+        ):
+            running = [child for child in group if child is not None]
+            for child in running:
+                child.terminate()
+            for child in running:
+                child.join(timeout_s)
+        if self.settings.shared_dir:
+            shutil.rmtree(self.settings.shared_dir, ignore_errors=True)
+        self._redis.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _lock_state_dir(self) -> None:
+        make_state_folder(self._state_dir)
+        private_folder(self._state_dir / "logs")
+        self._lock = open(self._state_dir / "lock", "w", opener=open_private)  # noqa: SIM115 - it is held until `stop`
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise StackError(
+                f"another stack runs on {self._state_dir}: stop it, or give this one its own --state-dir"
+            ) from None
+
+    def _check_listen(self) -> None:
+        """Looks whether the addresses are free: a client cannot tell our front door from somebody else's."""
+        told = self._flower or {}
+        addresses = {"--listen": self.settings.listen}
+        if told:
+            addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
+        for option, address in addresses.items():
+            host, _, port = address.rpartition(":")
+            try:
+                socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
+            except (OSError, ValueError) as error:
+                raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
+
+    def _share_memory(self) -> None:
+        """Gives the processes a folder in memory; one that a killed stack left is emptied."""
+        digest = hashlib.sha256(str(self._state_dir.resolve()).encode()).hexdigest()
+        shared = SharedFolder.create(f"kernelport-{os.getuid()}-{digest[:16]}")
+        self.settings = replace(self.settings, shared_dir=str(shared or ""))
+
+    def _name_worker(self, deployment: str) -> str:
+        """A name for one more worker process: `worker-NAME`, `worker-NAME-2` and so on."""
+        numbers = (f"worker-{deployment}{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+        name = next(name for name in numbers if name not in self._workers)
+        self._workers[name] = deployment
+        self._worker_ids[name] = f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}"
+        return name
+
+    def _start_worker(self, name: str, settings: Settings) -> None:
+        self._workers_started += 1
+        metrics_listen = _port_after(self.settings.metrics_listen, self._workers_started)
+        self._start(
+            name,
+            worker_command([self._workers[name]]),
+            replace(settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
+            # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was in the
+            # registry had loaded its model.
+            on_exit=lambda: self._forget(name),
+        )
+
+    def _start_front_door(self) -> None:
+        self._start("front-door", module_command("kernelport_api"))
+
+    def _start_redis(self) -> None:
+        data, config = private_folder(self._state_dir / "redis"), self._state_dir / "redis.conf"
+        found = parameters(self.settings.redis_url)
+        write_private(config, f"requirepass {found['password']}\n")
+        command = redis_command(find_redis_server(), found["port"], data, config)
+        child = self._start("redis", command, umask=PRIVATE_UMASK)
+        deadline = time.monotonic() + REDIS_START_S
+        while not self._redis_answers():
+            if child.restarts or time.monotonic() > deadline:
+                raise StackError(f"Redis did not start; its log {child.log_file} ends:\n{child.log_tail()}")
+            time.sleep(READY_POLL_S)
+
+    def _redis_answers(self) -> bool:
+        try:
+            return bool(self._redis.ping())
+        except RedisError:  # refused, or still loading its data
+            return False
+
+    def _flower_answers(self) -> bool:
+        told = self._flower or {}
+        host, port = told["FLOWER_ADDRESS"] or "127.0.0.1", int(told["FLOWER_PORT"])
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Settings | None = None,
+        on_exit: Callable[[], bool] = lambda: True,
+        environment: Mapping[str, str] | None = None,
+        umask: int = -1,
+    ) -> Child:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
+        told = {**inherited, **self._told(settings or self.settings), **(environment or {})}
+        child = Child(
+            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit, umask
+        )
+        self.children[name] = child
+        child.start()
+        return child
+
+    def _told(self, settings: Settings) -> dict[str, str]:
+        """The variables of a process. All read the deployments file of the state folder, which can be added to."""
+        return replace(settings, deployments_file=own_file(self._state_dir)).to_environment()
+
+    def _are_admitted(self) -> bool:
+        """Whether no worker of another revision comes in the way of ours any more, nor ours in theirs."""
+        try:
+            return all(
+                holds_revision(self._redis, deployment, self._worker_ids[name]) or self.children[name].has_failed
+                for name, deployment in self._workers.items()
+            )
+        except RedisError:
+            return True  # as the front door is to say
+
+    def _check_workers(self) -> None:
+        for child in self.children.values():
+            if child.was_refused:
+                raise StackError(f"{child.name} {child.reason}; its log is {child.log_file}")
+
+    def _check_services(self) -> None:
+        self._check_workers()
+        for child in self.children.values():
+            if child.restarts and not child.name.startswith("worker-"):
+                raise StackError(
+                    f"{child.name} ended while starting; its log {child.log_file} ends:\n{child.log_tail()}"
+                )
+
+    def _forget(self, name: str) -> bool:
+        try:
+            worker_id = self._worker_ids[name]
+            was_in = forget(self._redis, worker_id, [self._workers[name]])
+            end_leases(self._redis, worker_id.__eq__)
+            return was_in
+        except RedisError:
+            return True  # nobody knows whether it had begun to serve; the record expires by itself
+
+    def _serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
+        """Whether the front door serves, and where it is a worker's name, its deployment by that worker."""
+        try:
+            ours = name not in self._workers or is_live(self._redis, self._worker_ids[name])
+        except RedisError:
+            return False
+        return ours and _is_serving(health, self._workers.get(name, ""))
+
+    def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
+        starts = child.restarts  # before it is asked: it may end meanwhile
+        if child.has_failed:
+            state = "failed"
+        elif child.pid is None:
+            state = "restarting"
+        elif child.name == "redis":
+            return self._status_of_redis(child)
+        elif child.name == "flower":
+            state = "serving" if self._flower_answers() else "starting"
+        else:
+            state = "serving" if self._serves(child.name, health) else "starting"
+        if state == "serving":
+            self._served_after[child.name] = starts
+        is_new = child.has_failed or child.restarts > self._served_after.get(child.name, 0)
+        return Status(child.name, state, child.pid, child.restarts, child.reason if is_new else "")
+
+    def _status_of_redis(self, child: Child | None) -> Status:
+        """The state of a Redis that runs, here as a child or elsewhere."""
+        why_not = problem(self._redis)
+        pid, restarts = (child.pid, child.restarts) if child else (None, 0)
+        return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
+
+
+def _port_after(listen: str, distance: int) -> str:
+    """The address `distance` ports on, or a free port where the first is one; empty for none."""
+    if not listen:
+        return ""
+    host, _, port = listen.rpartition(":")
+    if int(port) + distance > MAX_PORT:
+        raise StackError(f"metrics at {listen}: expected a port with {distance} more above it, one for each worker")
+    return f"{host}:{int(port) + distance if int(port) else 0}"
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_serving(health: health_pb2_grpc.HealthStub, service: str) -> bool:
+    try:
+        answer: health_pb2.HealthCheckResponse = health.Check(  # type: ignore[attr-defined]
+            health_pb2.HealthCheckRequest(service=service), timeout=2
+        )
+        return answer.status == _SERVING
+    except grpc.RpcError:
+        return False

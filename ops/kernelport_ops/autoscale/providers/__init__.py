@@ -1,0 +1,1 @@
+"""Where workers come from: processes on this machine, or machines of a cloud."""

@@ -1,1 +1,0 @@
-"""GPU machines on Lambda Cloud: `python -m kernelport_ops.lambda_cloud`."""

@@ -1,0 +1,1 @@
+"""Messages in, leases, acknowledgement, heartbeats."""

@@ -1,0 +1,274 @@
+"""Consumes the worker's queues: Celery brings the first message, and this takes those that follow.
+
+Celery and kombu cost a worker about a millisecond and four round trips to Redis a message. An idle worker gets its
+message that way. From then on the thread that runs it takes the next one itself, in the same formats and with one round
+trip (a second one goes on beside), until the queues have been empty for a while. To people it looks the same: each
+message is a task in `celery inspect` and in the events that Flower shows.
+
+While more messages wait, what is left of one when the model is done with it (its answer) is done by another thread,
+beside the next one's run.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+from kombu.exceptions import KombuError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker import scripts
+from kernelport.broker.connections import RETRY_S, outage, passes, until_done
+from kernelport.broker.queues import (
+    TASK_NAME,
+    MessageError,
+    QueuedTask,
+    check_arguments,
+    deployment_of,
+    queue_keys,
+    read_message,
+)
+from kernelport.v1.dead_letter_pb2 import Attempt
+from kernelport_workers.consumer.celery_events import ActiveTask
+from kernelport_workers.consumer.unacked import DeliveryNote, Take
+from kernelport_workers.execution.execution import Finish
+
+log = logging.getLogger(__name__)
+
+# The queues have been empty for so long when the worker goes back to waiting in Celery.
+LINGER_S = 1
+# What a note said of the rest of its list holds for so long: after a longer run the worker looks before it waits.
+EMPTY_FOR_S = 0.002
+
+
+@dataclass
+class Delivered:
+    """A message in this worker's hands.
+
+    Attributes:
+        give_back: tells Celery that it is done, or to deliver it again (True); None for one that Celery does not know.
+        waited: it was there before the worker asked for it.
+        take: says what was counted when its delivery was noted; None for a message that came through Celery.
+        failed: running it raised, which no message should make it do.
+    """
+
+    queued: QueuedTask
+    give_back: Callable[[bool], None] | None = None
+    waited: bool = False
+    take: Take | None = None
+    failed: bool = False
+
+
+class Consuming:
+    """The messages of one worker process, one at a time."""
+
+    def __init__(self, redis: Redis, worker_id: str) -> None:
+        self._redis = redis
+        self._worker_id = worker_id
+        self._lock = threading.Lock()
+        self._handed_over: deque[Delivered] = deque()
+        self._in_session = False
+        self._stopping = False
+        self._turns = itertools.count()
+        self._beside = ThreadPoolExecutor(1, "finish")
+        self._alone = False
+        self._left: Callable[[], None] | None = None
+        self._finishing: Future[None] | None = None
+        self._note: DeliveryNote | None = None
+        self._empty_until = 0.0
+
+    @cached_property
+    def _line(self) -> Redis:
+        """One connection for the thread that runs messages: asking the pool for one costs as much as a call."""
+        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
+        return client
+
+    def strategy(self, task: Any, app: Any, consumer: Any) -> Callable[..., None]:
+        """What Celery's consumer does with a message of `task`: a `Task.Strategy`."""
+
+        def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
+            arguments = str(message.headers.get("argsrepr") or "")
+            errors = consumer.connection_errors
+            try:
+                args = message.decode()[0]
+                check_arguments(task.name, args)
+            except (KombuError, MessageError, LookupError, TypeError) as error:
+                log.error("dropped a message that cannot be read: %s", error)
+                ack(log, errors)
+                return
+            queued = QueuedTask(task.name, message.delivery_tag, arguments, args)
+
+            def give_back(failed: bool) -> None:
+                reject(log, errors, True) if failed else ack(log, errors)
+
+            with self._lock:
+                self._handed_over.append(Delivered(queued, give_back))
+                if self._in_session:
+                    return
+                self._in_session = True
+            consumer.pool.apply_async(self._session, (app, consumer), callback=lambda _: None)
+
+        return on_message
+
+    def stop(self) -> None:
+        """Takes nothing more; the message in hand is finished."""
+        self._stopping = True
+
+    def begin(self) -> None:
+        """Begins with what the last message left to do."""
+        if self._left is not None:
+            self._finishing = self._beside.submit(self._left)
+            self._left = None
+
+    def alone(self) -> None:
+        """Ends with what the last message left to do: nothing is beside the one in hand."""
+        self._settle()
+        self._alone = True
+
+    def _session(self, app: Any, consumer: Any) -> None:
+        """Runs what Celery has handed over, then what follows on the queues."""
+        try:
+            self._run_until_empty(app, consumer)
+        # The thread's pool would keep it to itself, and this worker would live on and take nothing.
+        except BaseException:
+            log.critical("the thread that runs messages failed; ending this worker", exc_info=True)
+            logging.shutdown()
+            os._exit(1)
+
+    def _run_until_empty(self, app: Any, consumer: Any) -> None:
+        give_back: list[Delivered] = []
+        while (delivered := self._next(app)) is not None:
+            self._run(delivered, app, consumer)
+            if delivered.give_back is not None:
+                give_back.append(delivered)
+        self._settle()
+        # Not before: Celery would fetch its next message at once, and keep it from other workers meanwhile.
+        for delivered in give_back:
+            if delivered.give_back is not None:
+                delivered.give_back(delivered.failed)
+
+    def _next(self, app: Any) -> Delivered | None:
+        """The next message, or None when the session is over."""
+        keys = [] if self._handed_over or self._stopping else self._queue_keys(app)
+        while keys:
+            waiting = self._take_next(keys) if time.monotonic() >= self._empty_until else None
+            found = waiting or self._wait(keys)
+            if found is None:
+                break
+            entry, take = found
+            try:
+                return Delivered(read_message(entry), waited=waiting is not None, take=take)
+            except MessageError as error:
+                log.error("dropped a message that cannot be read: %s", error)
+                self._acknowledge(scripts.noted_tag(entry))
+        with self._lock:
+            self._in_session = bool(self._handed_over)
+            return self._handed_over.popleft() if self._in_session else None
+
+    def _take_next(self, keys: list[str]) -> tuple[bytes, Take] | None:
+        attempt = self._attempt()
+        found = until_done(lambda: scripts.take_next(self._line, keys, attempt))
+        if found is None:
+            return None
+        entry, taken = found
+        return entry, lambda: taken
+
+    def _wait(self, keys: list[str]) -> tuple[bytes, Take] | None:
+        self.begin()
+        try:
+            popped: Any = self._line.brpop(keys, LINGER_S)
+        except RedisError as error:
+            if not passes(error):
+                raise
+            outage.tell(error)
+            time.sleep(RETRY_S)
+            return None
+        if popped is None:
+            return None
+        key, entry = popped
+        self._note = DeliveryNote(self._line, key.decode(), entry, self._attempt())
+        return entry, self._note.settle
+
+    def _settle_note(self) -> None:
+        if self._note is not None:
+            self._note.settle()
+            self._empty_until = 0.0 if self._note.more_wait else self._note.sent_at + EMPTY_FOR_S
+            self._note = None
+
+    def _acknowledge(self, tag: str | bytes) -> None:
+        self._settle_note()  # it must not come after this
+        until_done(lambda: scripts.acknowledge(self._line, tag))
+
+    def _attempt(self) -> Attempt:
+        return Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
+
+    def _queue_keys(self, app: Any) -> list[str]:
+        """The lists of the queues that are consumed now, most urgent first; each queue gets its turn at being first."""
+        deployments = [deployment_of(name) for name in app.amqp.queues.consume_from]
+        if not deployments:
+            return []
+        turn = next(self._turns) % len(deployments)
+        lists = [queue_keys(name) for name in deployments[turn:] + deployments[:turn] if name is not None]
+        return [key for step in zip(*lists, strict=True) for key in step]
+
+    def _run(self, delivered: Delivered, app: Any, consumer: Any) -> None:
+        queued = delivered.queued
+        task = app.tasks[queued.name]
+        active = ActiveTask(queued, task, consumer)
+        self._alone = False
+        finish: Finish | None = None
+        try:
+            with _failing(delivered, active):
+                if queued.name == TASK_NAME:
+                    finish = task.run(*queued.args, take=delivered.take)
+                else:
+                    self._settle_note()
+                    finish = task.run(*queued.args)
+        except MessageError as error:
+            log.error("dropped a message that cannot be read: %s", error)
+            self._acknowledge(queued.tag)
+        self._settle_note()
+        self._settle()
+        if finish is None:
+            return
+        left = partial(_finish, delivered, active, finish)
+        if delivered.waited and not self._alone:
+            self._left = left
+        else:
+            left()
+
+    def _settle(self) -> None:
+        """Waits until nothing is left of the last message."""
+        self.begin()
+        if self._finishing is not None:
+            self._finishing.result()
+            self._finishing = None
+
+
+def _finish(delivered: Delivered, active: ActiveTask, finish: Finish) -> None:
+    with _failing(delivered, active):
+        active.succeeded(finish())
+
+
+@contextlib.contextmanager
+def _failing(delivered: Delivered, active: ActiveTask) -> Iterator[None]:
+    """A message that fails stays where a dead worker's messages stay: it is delivered again, its attempts counted."""
+    try:
+        yield
+    except MessageError as error:
+        active.failed(error)
+        raise
+    # Whatever it is: it must not end the thread that runs messages.
+    except BaseException as error:
+        log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments)
+        delivered.failed = True
+        active.failed(error)

@@ -1,0 +1,1 @@
+"""What runs next, with whom, and what becomes of its outputs."""

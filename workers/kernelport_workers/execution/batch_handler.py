@@ -1,0 +1,239 @@
+"""Takes a delivered batch through its life: count the attempt, run it or not, answer."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker import keys, scripts
+from kernelport.broker.connections import until_done
+from kernelport.broker.queues import celery_message
+from kernelport.broker.scripts import Taken
+from kernelport.broker.shared_folder import SharedFolder
+from kernelport.config.deployments import Deployment
+from kernelport.config.settings import Settings
+from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
+from kernelport.telemetry import logs, metrics, tracing
+from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
+from kernelport_workers.backends.base import Backend
+from kernelport_workers.consumer.lease import Hold, Lease
+from kernelport_workers.consumer.unacked import Take
+from kernelport_workers.execution.execution import Beside, Finish, Ran, Runner, Work, raise_if_expired
+from kernelport_workers.execution.payloads import Claims
+
+log = logging.getLogger(__name__)
+
+CANCEL_CHECK_S = 0.25
+MICROSECONDS = 1_000_000
+
+
+class Delivery:
+    """What a worker does with the batches that Celery hands it.
+
+    Args:
+        beside: what the message before has left to do.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        settings: Settings,
+        worker_id: str,
+        deployments: Mapping[str, Deployment],
+        backends: Mapping[str, Backend],
+        beside: Beside,
+        shared: SharedFolder | None = None,
+    ) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._worker_id = worker_id
+        self._deployments = deployments
+        self._runners = {name: Runner(backend) for name, backend in backends.items()}
+        self._beside = beside
+        self._claims = Claims(redis, shared, worker_id, settings.claim_bytes)
+        self._lease = Lease(redis, settings.lease_s)
+        # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
+        self._done_ttl_s = 2 * settings.lease_s
+
+    @cached_property
+    def _line(self) -> Redis:
+        """One connection for answers: asking the pool for one costs as much as a call."""
+        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
+        return client
+
+    def handle(self, batch: Batch, take: Take | None = None) -> Finish:
+        """Runs a batch, unless another worker has done so; then what is left is to answer every request of it.
+
+        Waits for Redis while it is away.
+
+        Args:
+            take: says what is known of it once this attempt has been counted; None when nobody counts it.
+        """
+        with contextlib.ExitStack() as stack:
+            hold = stack.enter_context(self._lease.hold(batch.id))
+            with logs.about(lambda: _ids(batch)):
+                outcome = self._outcome(batch, take, hold)
+            still_held = stack.pop_all()
+
+        def finish() -> None:
+            with still_held, logs.about(lambda: _ids(batch)):
+                if outcome is not None:
+                    self._answer(batch, outcome)
+
+        return finish
+
+    def _outcome(self, batch: Batch, take: Take | None, hold: Hold) -> Ran | list[Completion] | None:
+        """What to answer; None when somebody else does."""
+        started = time.monotonic()
+        taken = self._taken(batch, take)
+        if not taken.attempts:
+            metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+            until_done(lambda: scripts.acknowledge(self._redis, batch.id))
+            return None
+        earlier = taken.attempts[:-1]
+        if earlier:
+            metrics.REDELIVERIES.labels(batch.deployment).inc()
+        if earlier and len(batch.items) > 1:
+            self._split(batch, earlier)
+            return None
+        shared = batch.items[0].attempts if len(batch.items) == 1 else []
+        if any(item.request_claim or item.request_file for item in batch.items):
+            self._beside.begin()  # their bytes take a while to fetch
+        requests = self._claims.requests(batch)
+        if not self._claims.are_in_reach(batch):
+            return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
+        most = self._deployments[batch.deployment].limits.max_attempts
+        if len(earlier) >= most:
+            return [self._bury(batch, requests[0], shared, earlier)]
+        if shared or most == 1:
+            self._beside.alone()
+        cancelled = self._cancelled(batch) if taken.some_cancelled else [False] * len(batch.items)
+        return self._run(batch, requests, cancelled, started, hold)
+
+    def _taken(self, batch: Batch, take: Take | None) -> Taken:
+        """What is known of a batch, this attempt counted."""
+        taken = take() if take else None
+        if taken is None:
+            attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
+            taken = until_done(lambda: scripts.take(self._redis, batch.id, attempt))
+        if len(taken.attempts) > 1:
+            # This worker may have run it, and not answered yet: its lease can run out while Redis refuses.
+            self._beside.alone()
+            same = taken.attempts[-1]
+            taken = until_done(lambda: scripts.take(self._redis, batch.id, same))
+        return taken
+
+    def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
+        """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along. The
+        death is kept as history and held against none of them: nobody knows whose doing it was."""
+        log.warning("batch %s is back after %d attempts: its requests go on singly", batch.id, len(attempts))
+        messages = []
+        for index, item in enumerate(batch.items):
+            single_id = scripts.single_id(batch.id, index)
+            single = Batch(deployment=batch.deployment, front_door=batch.front_door, id=single_id, items=[item])
+            single.items[0].attempts.extend(attempts)
+            messages.append(celery_message(single))
+        until_done(lambda: scripts.split(self._redis, batch, messages, self._done_ttl_s))
+
+    def _bury(
+        self, batch: Batch, request: bytes | None, shared: Sequence[Attempt], alone: Sequence[Attempt]
+    ) -> Completion:
+        reason = f"workers died over it alone: {', '.join(attempt.worker for attempt in alone)}"
+        letter = DeadLetter(
+            id=batch.id,
+            deployment=batch.deployment,
+            reason=reason,
+            attempts=[*shared, *alone],
+            unix_us=_now_us(),
+            request=request or b"",
+            request_bytes=len(request or b""),
+        )
+        until_done(lambda: scripts.bury(self._redis, letter))
+        metrics.DEAD_LETTERS.labels(batch.deployment).inc()
+        log.error("dead letter %s of %s: %s", letter.id, letter.deployment, reason)
+        error = InternalError(f"given up as dead letter {letter.id}: {reason}")
+        return Completion(id=batch.items[0].id, error=to_status(error).SerializeToString())
+
+    def _run(
+        self, batch: Batch, requests: Sequence[bytes | None], cancelled: Sequence[bool], started: float, hold: Hold
+    ) -> Ran:
+        work = [self._work(batch, *each, hold) for each in zip(batch.items, requests, cancelled, strict=True)]
+        with hold.steps_of(self._deployments[batch.deployment].timeouts.step_s):
+            ran = self._runners[batch.deployment].run_all(work, started, self._beside)
+        metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
+        metrics.BACKEND_SECONDS.labels(batch.deployment).observe(ran.backend_us / MICROSECONDS)
+        return ran
+
+    def _work(self, batch: Batch, item: BatchItem, request: bytes | None, cancelled: bool, hold: Hold) -> Work:
+        checked_at = time.monotonic()
+
+        def check() -> None:
+            nonlocal checked_at
+            hold.step()
+            raise_if_expired(item.deadline_unix_us)
+            if time.monotonic() - checked_at >= CANCEL_CHECK_S:
+                checked_at = time.monotonic()
+                if self._is_cancelled(item):
+                    raise CancelledError("the caller hung up")
+
+        work = Work(item.id, request or b"", item.deadline_unix_us, check)
+        if cancelled:
+            work.failure = CancelledError("the caller hung up")
+        elif item.deadline_unix_us <= _now_us():
+            metrics.EXPIRED_DROPPED.labels(batch.deployment).inc()
+            work.failure = DeadlineExceededError("the deadline passed while the request waited")
+        elif request is None:
+            work.failure = InternalError("the request's data is gone from Redis")
+        return work
+
+    def _cancelled(self, batch: Batch) -> list[bool]:
+        ids: list[Any] = [item.id for item in batch.items]
+        scores: Any = until_done(lambda: self._redis.zmscore(keys.CANCELLED, ids))
+        return [score is not None for score in scores]
+
+    def _is_cancelled(self, item: BatchItem) -> bool:
+        try:
+            return self._redis.zscore(keys.CANCELLED, item.id) is not None
+        except RedisError:
+            return False  # nobody has said so
+
+    def _answer(self, batch: Batch, outcome: Ran | list[Completion]) -> None:
+        limits = [self._answer_limit(item) for item in batch.items]
+        completions = outcome.completions(limits) if isinstance(outcome, Ran) else outcome
+        if tracing.is_on:
+            tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
+        results = {
+            item.result_key: completion.response
+            for item, completion in zip(batch.items, completions, strict=True)
+            if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same claim
+        }
+        self._claims.put_away(batch, completions)
+        reply = Reply(completions=completions).SerializeToString()
+        first = until_done(
+            lambda: scripts.complete(self._line, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s)
+        )
+        if not first:
+            metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+            return  # its requests may go on singly: they need their claims
+        self._claims.release(batch)
+        log.debug("answered %d requests", len(completions))
+
+    def _answer_limit(self, item: BatchItem) -> int:
+        """The bytes that an answer may have; one that is kept for its request id is a value of Redis."""
+        limit = self._settings.max_answer_bytes
+        return min(limit, keys.LARGEST_VALUE_BYTES) if item.result_key else limit
+
+
+def _now_us() -> int:
+    return round(time.time() * MICROSECONDS)
+
+
+def _ids(batch: Batch) -> dict[str, object]:
+    """What the lines of the log are about while a batch is at work."""
+    return {"deployment": batch.deployment, "batch": batch.id, "requests": [item.id.decode() for item in batch.items]}

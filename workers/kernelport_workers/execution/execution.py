@@ -1,0 +1,237 @@
+"""Runs the requests of a batch on a backend, and writes out what every one of them is answered."""
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import numpy as np
+
+from kernelport import tensors
+from kernelport.errors import (
+    CancelledError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    KernelPortError,
+    ResourceExhaustedError,
+    in_words,
+    to_status,
+)
+from kernelport.internal.v1.queue_pb2 import Completion
+from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.signature import Declared, is_speech
+from kernelport.speech_pace import letters
+from kernelport.tensors import Array
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_workers.backends.base import Backend, Request
+from kernelport_workers.execution.results import Result, ResultCheck, travelling
+
+log = logging.getLogger(__name__)
+
+_GONE = (CancelledError, DeadlineExceededError)
+# What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
+# for people to see.
+Finish = Callable[[], str | None]
+
+
+class Beside(Protocol):
+    """What the message before has left to do: it is done beside this one's run."""
+
+    def begin(self) -> None:
+        """Begins with it, if it has not begun: the worker is about to wait, for the model or for data."""
+
+    def alone(self) -> None:
+        """Ends with it: this message runs with nothing beside it. If the worker dies then, it is this one's doing."""
+
+
+Shared = Mapping[str, tuple[pb.Tensor, Array]]
+"""Inputs that requests of a batch have in common, by name: one copy in memory, however many requests."""
+
+
+@dataclass
+class Work:
+    """One request of a batch.
+
+    Attributes:
+        request: a serialized InferRequest.
+        deadline_unix_us: microseconds of Unix time.
+        check: raises when the answer is of no use any more.
+        failure: why it must not run at all, if so.
+        shared: inputs that it has unless it has some of those names itself.
+    """
+
+    id: bytes
+    request: bytes
+    deadline_unix_us: int
+    check: Callable[[], None]
+    failure: KernelPortError | None = None
+    shared: Shared = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of each request of a batch, in order.
+
+    Attributes:
+        warnings: what the backend warned of, for each.
+        prepare_us, backend_us: microseconds until the backend began, and that it took.
+        started: when the worker's task began, in seconds of the monotonic clock.
+    """
+
+    ids: Sequence[bytes]
+    results: Sequence[Result]
+    warnings: Sequence[Sequence[str]]
+    prepare_us: int
+    backend_us: int
+    started: float
+
+    def completions(self, limits: Sequence[int]) -> list[Completion]:
+        """What travels: one completion for each request, in order.
+
+        Args:
+            limits: the bytes that the answer of each may have; one that has more is an error.
+        """
+        answers = zip(self.ids, self.results, self.warnings, limits, strict=True)
+        completions = [_completion(*each) for each in answers]
+        worker_us = _microseconds(time.monotonic() - self.started)
+        for completion in completions:
+            completion.prepare_us = self.prepare_us
+            completion.backend_us = self.backend_us
+            completion.worker_us = worker_us
+        return completions
+
+
+def raise_if_expired(deadline_unix_us: int) -> None:
+    """Raises DeadlineExceededError once the deadline, in microseconds of Unix time, has passed."""
+    if time.time() * 1e6 >= deadline_unix_us:
+        raise DeadlineExceededError("the deadline passed before the model was done")
+
+
+class Runner:
+    """Runs batches on one backend. What it declares is read once."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._declared = Declared(backend.signature.inputs)
+        self._check = ResultCheck(backend)
+        self._pace = backend.pace if is_speech(backend.signature) else None
+
+    def for_job(self, job: str) -> Self:
+        """What runs the items of a job."""
+        runner = copy.copy(self)
+        runner._backend = self._backend.for_job(job)
+        return runner
+
+    def run_all(self, work: Sequence[Work], started: float, beside: Beside) -> Ran:
+        """Runs a batch. Never raises for what a model or a request does.
+
+        Args:
+            started: when the worker's task began, in seconds of the monotonic clock.
+        """
+        results: dict[int, Result] = {}
+        requests: dict[int, Request] = {}
+        for index, each in enumerate(work):
+            try:
+                requests[index] = self._prepared(each)
+            except KernelPortError as error:
+                results[index] = error
+        # Not before: both would want the interpreter, and the model would wait.
+        beside.begin()
+        prepared = time.monotonic()
+        results.update(zip(requests, self._run(list(requests.values())), strict=True))
+        backend_us = _microseconds(time.monotonic() - prepared)
+        if self._pace is not None and not any(isinstance(each, KernelPortError) for each in results.values()):
+            self._pace.note(_letters(requests.values()), backend_us / 1e6)
+        ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
+        warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
+        return Ran(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
+
+    def _prepared(self, work: Work) -> Request:
+        if work.failure is not None:
+            raise work.failure
+        raise_if_expired(work.deadline_unix_us)
+        own = pb.InferRequest.FromString(work.request).inputs
+        names = {tensor.name for tensor in own} if work.shared else ()
+        shared = [each for name, each in work.shared.items() if name not in names]
+        # The front door has checked against what another worker loaded; this worker may have loaded something newer.
+        violations = list(self._declared.violations([*own, *(tensor for tensor, _ in shared)] if shared else own))
+        if violations:
+            raise InvalidArgumentError.of(violations)
+        arrays = tensors.to_arrays(own)
+        for tensor, array in shared:
+            arrays[tensor.name] = array
+        return Request(arrays, work.check)
+
+    def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
+        """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates.
+
+        That a request is invalid, or asks for too much, may be its company's doing as well. That nobody waits for it
+        is not.
+        """
+        if len(requests) < 2:
+            return [self._alone(request) for request in requests]
+        together = self._attempt(requests)
+        if isinstance(together, KernelPortError):
+            log.warning("a batch of %d failed, its requests go on singly: %s", len(requests), together)
+            del together  # its traceback may hold memory of the device, which they need
+            return [self._alone(request) for request in requests]
+        return [
+            self._alone(request) if isinstance(result, KernelPortError) and not isinstance(result, _GONE) else result
+            for request, result in zip(requests, together, strict=True)
+        ]
+
+    def _alone(self, request: Request) -> Result:
+        try:
+            request.check()
+        except KernelPortError as error:
+            return error
+        results = self._attempt([request])
+        return results if isinstance(results, KernelPortError) else results[0]
+
+    def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
+        """The result of each request; what failed them as a whole, if something did."""
+        # A model may change what it is given; what is tried again must stay as it came.
+        copies = [Request(dict(request.inputs), request.check) for request in requests]
+        try:
+            results = self._check.checked(self._backend.run(list(copies)), len(requests))
+        except KernelPortError as error:
+            return travelling(error)
+        # A model is anybody's code. Its sys.exit, too, is a failure of its batch, and not the end of this thread.
+        except BaseException as error:
+            log.exception("the model failed on a batch of %d", len(requests))
+            return InternalError(f"the model failed: {in_words(error)}")
+        for request, copied in zip(requests, copies, strict=True):
+            request.warnings[:] = copied.warnings
+        return results
+
+
+def _letters(requests: Collection[Request]) -> int:
+    """The letters that a voice has spoken; 0 when a request sets numbers, which may change how long they take."""
+    if any(array.dtype != np.uint8 for request in requests for array in request.inputs.values()):
+        return 0
+    return sum(letters(request.inputs[TEXT_INPUT].tobytes()) for request in requests if TEXT_INPUT in request.inputs)
+
+
+def _completion(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Completion:
+    if isinstance(result, KernelPortError):
+        return Completion(id=request_id, error=to_status(result).SerializeToString())
+    try:
+        size = tensors.wire_bytes(result)
+        if warnings:
+            size += sum(len(each.encode()) + 4 for each in warnings)
+        if size > limit:
+            too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
+            return _completion(request_id, too_large, (), limit)
+        response = pb.InferResponse(outputs=tensors.from_arrays(result), warnings=warnings).SerializeToString()
+    # Elements that are no text, more bytes than a message may have, no memory for them.
+    except Exception as error:
+        cannot_travel = InternalError(f"the model's output cannot travel: {in_words(error)}")
+        return _completion(request_id, cannot_travel, (), limit)
+    return Completion(id=request_id, response=response)
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)

@@ -1,0 +1,56 @@
+"""The part of jobs' traces that workers know."""
+
+import functools
+import time
+from typing import Any
+
+from redis import Redis
+
+from kernelport.broker import keys
+from kernelport.broker.connections import until_done
+from kernelport.internal.v1.job_store_pb2 import BatchResult
+from kernelport.telemetry import tracing
+from kernelport_workers.execution.execution import Ran
+from kernelport_workers.execution.slices import Held
+
+
+class SliceTraces:
+    """Tells the traces of jobs what became of their slices."""
+
+    def __init__(self, redis: Redis, worker_id: str) -> None:
+        self._redis = redis
+        self._worker_id = worker_id
+        self._parent = functools.lru_cache(64)(self._read_parent)  # each slice of a job asks
+
+    def record(self, deployment: str, held: Held, ran: Ran | None, batch: BatchResult, keeping_s: float) -> None:
+        """A slice has been kept just now.
+
+        Args:
+            ran: None when it was given up without a run.
+            keeping_s: when keeping it began, in seconds of the monotonic clock.
+        """
+        parent = until_done(lambda: self._parent(held.job))
+        if not parent:
+            return
+        ended, now = time.time_ns(), time.monotonic()
+
+        def at(monotonic_s: float) -> int:
+            return ended - round((now - monotonic_s) * 1e9)
+
+        run = None
+        if ran is not None:
+            began_s = ran.started + ran.prepare_us / 1e6
+            run = at(began_s), at(began_s + ran.backend_us / 1e6)
+        times = tracing.SliceTimes(at(ran.started if ran else keeping_s), run, at(keeping_s), ended)
+        attributes = {
+            "kernelport.job": held.job,
+            "kernelport.job_page": held.page,
+            "kernelport.batch_requests": batch.batch_size,
+            "kernelport.attempt": len(held.died) + 1,
+            "kernelport.worker": self._worker_id,
+        }
+        tracing.record_slice(parent, deployment, times, attributes, any(item.error for item in batch.items))
+
+    def _read_parent(self, job: str) -> str:
+        found: Any = self._redis.hget(keys.job(job), "traceparent")
+        return found.decode() if found else ""

@@ -1,0 +1,164 @@
+"""A slice of a job in a worker's hands, with all that running it takes."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+from redis import Redis
+
+from kernelport.broker import keys, stored
+from kernelport.internal.v1.job_store_pb2 import Page
+from kernelport.jobs import scripts
+from kernelport.jobs.pages import expected_cost
+from kernelport.jobs.records import page_of
+from kernelport.tensors import to_array
+from kernelport.v1 import inference_pb2
+from kernelport.v1.job_pb2 import JobSpec, NewItem
+from kernelport_workers.execution.execution import Shared
+from kernelport_workers.execution.pace import Pace
+
+NEVER_UNIX_US = 2**63 - 1
+# Of specs, and of pages, that a worker keeps at hand; what one takes beside its content.
+RECENT_BYTES = 32 * 2**20
+ENTRY_BYTES = 2**10
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value", Page, JobSpec)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a ticket's bearer holds: items `first` to `first + count` of a page.
+
+    Attributes:
+        attempt: names this taking of it, for ever.
+        died: the workers that died over it, oldest first.
+        died_alone: how many of those had no other item in hand; by these it is given up.
+        states: a byte an item; only those that are `r` are to be run.
+        deadline_unix_us: the job's, in microseconds of Unix time.
+        edition: how often items of the job have been replaced.
+    """
+
+    job: str
+    page: int
+    first: int
+    count: int
+    attempt: str
+    died: list[str]
+    died_alone: int
+    states: bytes
+    deadline_unix_us: int
+    edition: int
+
+    @property
+    def positions(self) -> list[int]:
+        """The places in the page of the items to be run."""
+        return [self.first + offset for offset, state in enumerate(self.states) if state == ord("r")]
+
+    @classmethod
+    def take(
+        cls, redis: Redis, deployment: str, ticket: str, worker: str, attempt: str, max_attempts: int, pace: Pace
+    ) -> Self | None:
+        """Takes the slice that is due, or as much of it as the pace allows; None when there is nothing to do."""
+        found = scripts.run(redis, "take", deployment, ticket, worker, attempt, max_attempts, *pace.arguments())
+        if found is None:
+            return None
+        held: dict[str, Any] = json.loads(found[0])
+        page, first, count, _, *died = held["slice"]
+        workers, alone = (*died, 0)[:2] if died else ([], 0)
+        record = keys.job(held["job"])
+        deadline = stored.number(found[2], f"{record} deadline") or NEVER_UNIX_US
+        edition = stored.number(found[3], f"{record} edition")
+        where = int(page), int(first), int(count)
+        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline, edition)
+
+    def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
+        """Whether nobody else has been given it since."""
+        held: Any = redis.hget(keys.taken_slices(deployment), ticket)
+        return held is not None and json.loads(held)["attempt"] == self.attempt
+
+
+@dataclass(frozen=True)
+class JobItem:
+    """One item, ready to run.
+
+    Attributes:
+        position: its place in the page.
+        request: a serialized InferRequest, without what it shares with the others.
+        cost: what it is expected to take, in the unit of kernelport.jobs.pages.
+    """
+
+    id: str
+    position: int
+    request: bytes
+    cost: int
+
+
+class Loader:
+    """Reads specs and pages of jobs; those in use stay at hand, as a page is read for every batch cut from it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._specs: _Recent[str, JobSpec] = _Recent()
+        self._pages: _Recent[tuple[str, int, int], Page] = _Recent()
+
+    def spec(self, job: str) -> JobSpec:
+        """What a job runs and how.
+
+        Raises:
+            StoredError: Redis holds none, or it cannot be read.
+        """
+        return self._specs.get(job, lambda: self._spec(job))
+
+    def items(self, held: Held) -> list[JobItem]:
+        """The items of a slice that are to be run.
+
+        Raises:
+            StoredError: what Redis holds of the job cannot be read.
+        """
+        page = self._pages.get((held.job, held.edition, held.page), lambda: self._page(held.job, held.page))
+        if len(page.items) < held.first + held.count:
+            where = keys.job(held.job, "pages")
+            raise stored.StoredError(f"{where}: expected a slice of page {held.page} of {len(page.items)} items")
+        return [_item(held, page, position) for position in held.positions]
+
+    def _spec(self, job: str) -> JobSpec:
+        value: Any = self._redis.get(keys.job(job, "spec"))
+        return stored.message(JobSpec, value, keys.job(job, "spec"))
+
+    def _page(self, job: str, page: int) -> Page:
+        value: Any = self._redis.hget(keys.job(job, "pages"), str(page))
+        return page_of(value, job, page)
+
+
+class _Recent(Generic[Key, Value]):
+    """The values used last, up to RECENT_BYTES of them, or the one used last."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        if key not in self._values:
+            value = make()
+            size = value.ByteSize() + ENTRY_BYTES
+            self._values[key] = value, size
+            self._bytes += size
+        self._values.move_to_end(key)
+        while self._bytes > RECENT_BYTES and len(self._values) > 1:
+            _, (_, size) = self._values.popitem(last=False)
+            self._bytes -= size
+        return self._values[key][0]
+
+
+def shared_inputs(spec: JobSpec) -> Shared:
+    """The inputs that the items of a job share."""
+    return {tensor.name: (tensor, to_array(tensor)) for tensor in spec.shared_inputs}
+
+
+def _item(held: Held, page: Page, position: int) -> JobItem:
+    new = stored.message(NewItem, page.items[position], keys.job(held.job, "pages"))
+    request = inference_pb2.InferRequest(inputs=new.inputs)
+    return JobItem(new.id, position, request.SerializeToString(), expected_cost(new.inputs))
