@@ -45,14 +45,14 @@ from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
 from kernelport_api.queueing.live_workers import REFRESH_INTERVAL_S, WorkerView
 from kernelport_api.queueing.losses import Losses
-from kernelport_api.queueing.multiplexer import Line
-from kernelport_api.queueing.payloads import Claims
+from kernelport_api.queueing.multiplexer import Multiplexer
+from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.replies import ReplyReader
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.gauges import keep_gauges
 from kernelport_api.services.inference import Inference
-from kernelport_api.services.jobs.housekeeping import keep_feeding
+from kernelport_api.services.jobs.maintenance import keep_feeding
 from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
@@ -92,13 +92,13 @@ async def serve(settings: Settings) -> None:
     # door from saying that it lives.
     own, queue, calls = (connect_async(settings.redis_url, REDIS_TIMEOUT_S) for _ in range(3))
     untimed = connect_async(settings.redis_url, None)
-    publish_line, reply_line = Line(untimed, REDIS_TIMEOUT_S), Line(untimed, REPLY_PATIENCE_S)
+    publisher, reply_connection = Multiplexer(untimed, REDIS_TIMEOUT_S), Multiplexer(untimed, REPLY_PATIENCE_S)
     workers = WorkerView(own, deployments, settings.heartbeat_ttl_s)
-    replies = ReplyReader(reply_line, name)
+    replies = ReplyReader(reply_connection, name)
     admission = Admission(own, name, settings.result_bytes)
     shared = SharedFolder.open(settings.shared_dir)
-    claims = Claims(queue, workers, shared, settings.claim_bytes)
-    dispatcher = Dispatcher(queue, publish_line, workers, replies, claims)
+    payloads = Payloads(queue, workers, shared, settings.claim_bytes)
+    dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     methods: Any = Methods(server)
@@ -158,7 +158,7 @@ async def serve(settings: Settings) -> None:
     threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
     for thread in threads:
         thread.start()
-    await durability.look()
+    await durability.probe()
     await server.start()
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
@@ -178,8 +178,8 @@ async def serve(settings: Settings) -> None:
         with contextlib.suppress(RedisError):  # both keys expire by themselves
             await own.delete(replies.key, replies.received_key)
             await admission.leave_for_good()
-        await publish_line.close()
-        await reply_line.close()
+        await publisher.close()
+        await reply_connection.close()
         for redis in (own, queue, calls, patient, untimed):
             await redis.aclose()
 

@@ -110,7 +110,7 @@ ENCODED_VOICE_TTL_S = 3600
 # What Redis needs for a result beside the response.
 RESULT_OVERHEAD_BYTES = 300
 # A claim outlives its deadline: it may have to go into a dead letter.
-CLAIM_TTL_PAST_DEADLINE_S = 600
+PAYLOAD_TTL_PAST_DEADLINE_S = 600
 
 
 def worker(worker_id: str) -> str:

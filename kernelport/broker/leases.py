@@ -70,14 +70,14 @@ def end_leases(redis: Redis, is_dead: Callable[[str], bool]) -> int:
         RedisError: when Redis cannot be asked.
     """
     ended = 0
-    for tag, holder in _held(redis):
+    for tag, holder in _unacked(redis):
         if is_dead(holder.worker) and _queue_again(redis, tag, holder):
             log.warning("worker %s is dead: %s is queued again", holder.worker, tag)
             ended += 1
     return ended
 
 
-def _held(redis: Redis) -> Iterator[tuple[str, _Holder]]:
+def _unacked(redis: Redis) -> Iterator[tuple[str, _Holder]]:
     """The messages that workers have begun with, by delivery tag."""
     found: Any = redis.zrange(keys.UNACKED_INDEX, 0, -1)
     tags = list(map(stored.name, found))
@@ -86,26 +86,26 @@ def _held(redis: Redis) -> Iterator[tuple[str, _Holder]]:
             pipeline.lindex(keys.attempts(tag), -1)
         attempts = pipeline.execute() if tags else []
     for tag, attempt in zip(tags, attempts, strict=True):
-        holder = _bearer(redis, tag) if attempt is None else _runner(tag, attempt)
+        holder = _ticket_holder(redis, tag) if attempt is None else _batch_holder(tag, attempt)
         if holder is not None:
             yield tag, holder
 
 
-def _runner(batch_id: str, value: bytes) -> _Holder | None:
+def _batch_holder(batch_id: str, value: bytes) -> _Holder | None:
     key = keys.attempts(batch_id)
     attempt = stored.readable(Attempt, value, key, stored.MAX_RECORD_BYTES)
     return None if attempt is None else _Holder(attempt.worker, ("LINDEX", key, "-1"), value)
 
 
-def _bearer(redis: Redis, ticket: str) -> _Holder | None:
+def _ticket_holder(redis: Redis, ticket: str) -> _Holder | None:
     """Who has taken a slice of a job by a ticket."""
     delivered = _delivered(redis, ticket)
     if delivered is None or delivered.message["headers"]["task"] != JOB_TASK_NAME:
         return None
     key = keys.taken_slices(delivered.deployment)
-    taken: Any = redis.hget(key, ticket)
+    value: Any = redis.hget(key, ticket)
     try:
-        return None if taken is None else _Holder(json.loads(taken)["worker"], ("HGET", key, ticket), taken)
+        return None if value is None else _Holder(json.loads(value)["worker"], ("HGET", key, ticket), value)
     except (ValueError, KeyError, TypeError, RecursionError):  # the scripts of the job store drop it
         return None
 

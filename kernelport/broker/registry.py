@@ -67,7 +67,7 @@ end
 
 
 @dataclass(frozen=True)
-class Hold:
+class RevisionHold:
     """That a worker serves, or is about to serve, a revision of a deployment.
 
     Attributes:
@@ -83,7 +83,7 @@ class Hold:
 
 def hold_revisions(
     redis: Redis, worker: str, host: str, revisions: Mapping[str, str], ttl_s: float, roll: bool
-) -> Hold | None:
+) -> RevisionHold | None:
     """Holds the revisions of a worker's deployments, all or none, for another `ttl_s` seconds.
 
     Args:
@@ -102,7 +102,7 @@ def hold_revisions(
         return None
     number, other, held = found
     until_ms, revision, other_host = held.decode().split(" ", 2)
-    return Hold(list(revisions)[number - 1], other.decode(), other_host, revision, int(until_ms))
+    return RevisionHold(list(revisions)[number - 1], other.decode(), other_host, revision, int(until_ms))
 
 
 def holds_revision(redis: Redis, deployment: str, worker_id: str) -> bool:
@@ -190,7 +190,7 @@ def is_drained(redis: Redis, worker_id: str) -> bool:
     return bool(value == DRAINED)
 
 
-def workers_now(redis: Redis) -> list[WorkerRecord]:
+def read_workers(redis: Redis) -> list[WorkerRecord]:
     """The records of all live workers."""
     ids: Any = redis.smembers(keys.WORKERS)
     values: Any = redis.mget([keys.worker(stored.name(each)) for each in ids]) if ids else []
@@ -199,7 +199,7 @@ def workers_now(redis: Redis) -> list[WorkerRecord]:
 
 def count_live(redis: Redis) -> Counter[str]:
     """How many live workers serve each deployment."""
-    return Counter(served.name for record in workers_now(redis) for served in record.deployments)
+    return Counter(served.name for record in read_workers(redis) for served in record.deployments)
 
 
 async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:

@@ -62,7 +62,7 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 
 # KEYS: those of deliver, the lists of the queues ...  ARGV: those of deliver.
 # Returns the first entry of the first list that has one, as delivered, and its count.
-_TAKE_NEXT = (
+_COUNT_ATTEMPT_NEXT = (
     _DELIVER
     + """
 for i = 3, #KEYS do
@@ -78,7 +78,7 @@ return false
 _NOTE_DELIVERY = _DELIVER + "return {redis.call('LLEN', KEYS[3]), deliver(KEYS[3], ARGV[5])}"
 
 # ARGV: batch, this attempt, TTL of attempts.
-_TAKE = _COUNT + "return count(ARGV[1], ARGV[2], ARGV[3])"
+_COUNT_ATTEMPT = _COUNT + "return count(ARGV[1], ARGV[2], ARGV[3])"
 
 # KEYS: those of acknowledge, done, attempts, the list that gets values, what is kept, result hashes ...
 # ARGV: that of acknowledge, TTL of done, TTL of the list (0: for good), TTL of results, a response for each result hash
@@ -118,7 +118,7 @@ return first and 1 or 0
 
 # KEYS: result hash.  ARGV: digest of the request, id of the call, TTL in milliseconds.
 # Returns false when the caller is the first; else the digest and the response (false while there is none).
-_CLAIM_RESULT = """
+_HOLD_REQUEST_ID = """
 if redis.call('HSETNX', KEYS[1], 'digest', ARGV[1]) == 1 then
   redis.call('HSET', KEYS[1], 'call', ARGV[2])
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
@@ -178,7 +178,7 @@ _LENGTHS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
-class Taken:
+class DeliveryState:
     """A batch in a worker's hands.
 
     Attributes:
@@ -196,46 +196,46 @@ class Taken:
         return cls(stored.messages(Attempt, attempts, keys.attempts("*")), cancelled > 0)
 
 
-def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tuple[bytes, Taken | None] | None:
+def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tuple[bytes, DeliveryState | None] | None:
     """The next message of some queues, noted as delivered; None when they are empty.
 
     Args:
         queue_keys: the lists of the queues, the most urgent first.
         attempt: is counted when the message is a batch, which then needs no `take`.
     """
-    found = _script(redis, _TAKE_NEXT)(keys=[*_UNACKED, *queue_keys], args=_delivery(attempt))
+    found = _script(redis, _COUNT_ATTEMPT_NEXT)(keys=[*_UNACKED, *queue_keys], args=_delivery(attempt))
     if found is None:
         return None
     entry, *counted = found
-    return entry, Taken.of(counted[0]) if counted else None
+    return entry, DeliveryState.of(counted[0]) if counted else None
 
 
-def note_delivery(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> tuple[Taken | None, bool]:
+def record_unacked(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> tuple[DeliveryState | None, bool]:
     """Notes a message that was popped off a queue's list as delivered; counts the attempt when it is a batch.
 
     Returns:
         what was counted, and whether there are more messages on the list.
     """
-    return noted(_script(redis, _NOTE_DELIVERY)(keys=[*_UNACKED, queue_key], args=[*_delivery(attempt), entry]))
+    return read_unacked(_script(redis, _NOTE_DELIVERY)(keys=[*_UNACKED, queue_key], args=[*_delivery(attempt), entry]))
 
 
-def delivery_note(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> list[Any]:
+def unacked_command(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> list[Any]:
     """The command that does the same, if Redis knows the script by now."""
     sha = _script(redis, _NOTE_DELIVERY).sha
     return ["EVALSHA", sha, 3, *_UNACKED, queue_key, *_delivery(attempt), entry]
 
 
-def noted(found: Any) -> tuple[Taken | None, bool]:
-    """What Redis answers to that command, as `note_delivery` gives it."""
+def read_unacked(found: Any) -> tuple[DeliveryState | None, bool]:
+    """What Redis answers to that command, as `record_unacked` gives it."""
     more, *counted = found
-    return (Taken.of(counted[0]) if counted else None), more > 0
+    return (DeliveryState.of(counted[0]) if counted else None), more > 0
 
 
 def _delivery(attempt: Attempt) -> list[str | bytes | float]:
     return [time.time(), BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]
 
 
-def noted_tag(entry: bytes) -> bytes:
+def unacked_tag(entry: bytes) -> bytes:
     """The tag under which a queue entry was noted as delivered, whatever else it is; empty when it was not noted."""
     found = re.search(rb'"delivery_tag": ?"([^"]+)"', entry)
     return found[1] if found else b""
@@ -246,9 +246,11 @@ def acknowledge(redis: Redis, tag: str | bytes) -> None:
     _script(redis, _ACKNOWLEDGE)(keys=_UNACKED, args=[tag])
 
 
-def take(redis: Redis, batch_id: str, attempt: Attempt) -> Taken:
+def count_attempt(redis: Redis, batch_id: str, attempt: Attempt) -> DeliveryState:
     """Counts an attempt at a batch."""
-    return Taken.of(_script(redis, _TAKE)(args=[batch_id, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]))
+    return DeliveryState.of(
+        _script(redis, _COUNT_ATTEMPT)(args=[batch_id, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S])
+    )
 
 
 def complete(
@@ -298,33 +300,33 @@ def bury(redis: Redis, letter: DeadLetter) -> None:
 
 
 @dataclass(frozen=True)
-class Claim:
+class IdempotencyHold:
     """A call's hold on a request id: the key of its result, and the id of the call."""
 
     key: str
     call: bytes
 
 
-async def claim_result(
-    redis: AsyncRedis, claim: Claim, digest: bytes, ttl_s: float
+async def hold_request_id(
+    redis: AsyncRedis, hold: IdempotencyHold, digest: bytes, ttl_s: float
 ) -> tuple[bytes, bytes | None] | None:
     """Claims a request id for `ttl_s` seconds; None when it was free.
 
     Returns:
         else the digest of the request that holds it, and its response once there is one.
     """
-    found = await _script(redis, _CLAIM_RESULT)(keys=[claim.key], args=[digest, claim.call, round(ttl_s * 1000)])
+    found = await _script(redis, _HOLD_REQUEST_ID)(keys=[hold.key], args=[digest, hold.call, round(ttl_s * 1000)])
     return None if found is None else (found[0], found[1])
 
 
-async def publish_claimed(redis: AsyncRedis, queue_key: str, message: bytes, claims: Mapping[Claim, int]) -> bool:
+async def publish_held(redis: AsyncRedis, queue_key: str, message: bytes, holds: Mapping[IdempotencyHold, int]) -> bool:
     """Queues a message, and makes the claims of its requests last; False, and neither, when one of them is lost.
 
     Args:
-        claims: until when each lasts, in milliseconds of Unix time.
+        holds: until when each lasts, in milliseconds of Unix time.
     """
-    hashes = [claim.key for claim in claims]
-    args = [value for claim, ends_at_ms in claims.items() for value in (claim.call, ends_at_ms)]
+    hashes = [hold.key for hold in holds]
+    args = [value for hold, ends_at_ms in holds.items() for value in (hold.call, ends_at_ms)]
     return bool(await _script(redis, _PUBLISH_CLAIMED)(keys=[queue_key, *hashes], args=[message, *args]))
 
 

@@ -10,7 +10,7 @@ from redis import Redis
 
 from kernelport.broker import connections
 from kernelport.broker.connections import connect
-from kernelport.broker.registry import workers_now
+from kernelport.broker.registry import read_workers
 from kernelport.cli import options
 from kernelport.client import channel_options
 from kernelport.config.settings import DEFAULT_REDIS_URL
@@ -61,7 +61,7 @@ def _front_door_problem(target: str, deployment: str) -> str:
 
 def _worker_problem(redis: Redis, host: str, deployment: str) -> str:
     """What keeps a worker on `host` from counting as alive; empty when nothing does."""
-    served = {each.name for record in workers_now(redis) if record.worker.host == host for each in record.deployments}
+    served = {each.name for record in read_workers(redis) if record.worker.host == host for each in record.deployments}
     if deployment and deployment not in served:
         return f"no worker on {host} serves {deployment}"
     return "" if served else f"no worker on {host} has a heartbeat"

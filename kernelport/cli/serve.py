@@ -7,7 +7,7 @@ import click
 
 from kernelport.cli import options
 from kernelport.cli.adding import add_to, entry_of, name_of
-from kernelport.cli.running import run_until_stopped
+from kernelport.cli.foreground import run_until_stopped
 from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import as_yaml
 from kernelport.config.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.cli.running import run_until_stopped
+from kernelport.cli.foreground import run_until_stopped
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import Settings
 from kernelport.supervisor import Stack, StackError

@@ -55,9 +55,9 @@ class Leftovers(Background):
     def _work(self) -> None:
         if time.monotonic() - self._looked_at >= INTERVAL_S:
             self._looked_at = time.monotonic()
-            self.look()
+            self.run_once()
 
-    def look(self) -> None:
+    def run_once(self) -> None:
         """Counts what there is, and sweeps what has waited long enough.
 
         Raises:

@@ -18,7 +18,7 @@ _MAX_URL_BYTES = 4096
 
 
 class SharedStorage:
-    """One process's view of the storage; `look` keeps it fresh, from whatever thread has the time.
+    """One process's view of the storage; `compare` keeps it fresh, from whatever thread has the time.
 
     Attributes:
         refusal: why this process takes no part in jobs; empty while it does.
@@ -37,7 +37,7 @@ class SharedStorage:
         self._id = ""
         self._failure = ""
 
-    def look(self) -> None:
+    def compare(self) -> None:
         """Compares the storage with the front door's.
 
         Raises:

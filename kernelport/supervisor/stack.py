@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.broker.leases import end_leases
-from kernelport.broker.registry import forget, holds_revision, is_live, workers_now
+from kernelport.broker.registry import forget, holds_revision, is_live, read_workers
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.client import channel_options
 from kernelport.config.settings import MAX_PORT, OTHERS_VARIABLES, Settings
@@ -236,7 +236,7 @@ class Stack:
     def revisions(self) -> dict[str, str]:
         """Of its deployment, what each worker process serves that does, by name; none while Redis is out of reach."""
         try:
-            records = {record.worker.id: record for record in workers_now(self._redis)}
+            records = {record.worker.id: record for record in read_workers(self._redis)}
         except RedisError:
             return {}
         return {

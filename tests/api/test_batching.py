@@ -12,7 +12,7 @@ from kernelport.config.deployments import Batching
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
 from kernelport.stacking import Share
-from kernelport_api.queueing.batcher import BATCHES_PER_WORKER, IDLE_GROUPS_KEPT, BatchFormer, Flight, Pending
+from kernelport_api.queueing.batcher import BATCHES_PER_WORKER, IDLE_GROUPS_KEPT, Batcher, Flight, Pending
 
 
 class Bench:
@@ -21,7 +21,7 @@ class Bench:
     def __init__(self, workers: int = 1, **batching: int) -> None:
         self.limits = Batching(**batching)
         self.sent: list[list[bytes]] = []
-        self.former = BatchFormer("d", self._publish, lambda: workers, lambda: self.limits)
+        self.batcher = Batcher("d", self._publish, lambda: workers, lambda: self.limits)
         self._count = 0
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
@@ -35,21 +35,21 @@ class Bench:
     async def settled(self) -> None:
         """Waits until the former has sent what it is going to send by itself."""
         await asyncio.sleep(0)
-        while self.former._pump_is_soon or self.former._alarm or self.former._publishing:  # noqa: ASYNC110
+        while self.batcher._pump_is_soon or self.batcher._alarm or self.batcher._publishing:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def answered_crowd(self, size: int) -> None:
         """So many requests of the same moment come and get their answers."""
-        crowd = [self.submit() for _ in range(size)]
+        expected_concurrency = [self.submit() for _ in range(size)]
         await self.pumped()
-        for pending in crowd:
-            self.former.settle(pending)
+        for pending in expected_concurrency:
+            self.batcher.release(pending)
 
     def submit(self, group: Hashable = None, size: int = 1, share: Share | None = None) -> Pending:
         self._count += 1
         item = BatchItem(id=str(self._count).encode(), request=b"x")
         pending = Pending(item, share or Share(group), size, asyncio.get_running_loop().create_future())
-        self.former.submit(pending)
+        self.batcher.submit(pending)
         return pending
 
 
@@ -72,7 +72,7 @@ async def test_a_lone_caller_never_waits_for_a_timer() -> None:
         pending = bench.submit()
         await bench.pumped()
         assert len(bench.sent) == number
-        bench.former.settle(pending)
+        bench.batcher.release(pending)
 
 
 async def test_a_crowd_gathers_again_until_most_of_it_is_back(clock_stands_still: None) -> None:
@@ -105,25 +105,25 @@ async def test_a_lone_caller_after_a_crowd_does_not_wait(clock_stands_still: Non
         pending = bench.submit()
         await bench.pumped()
         assert len(bench.sent) == number
-        bench.former.settle(pending)
+        bench.batcher.release(pending)
 
 
 async def test_a_full_batch_does_not_wait(clock_stands_still: None) -> None:
     bench = Bench(max_batch=4)
-    crowd = [bench.submit() for _ in range(100)]
+    expected_concurrency = [bench.submit() for _ in range(100)]
     await bench.pumped()
-    for count, pending in enumerate(crowd[:80], 1):
-        bench.former.settle(pending)
+    for count, pending in enumerate(expected_concurrency[:80], 1):
+        bench.batcher.release(pending)
         await bench.pumped()
         assert len(bench.sent) == BATCHES_PER_WORKER + count // 4
 
 
 async def test_requests_that_cannot_share_a_batch_do_not_wait_for_each_other(clock_stands_still: None) -> None:
     bench = Bench()
-    crowd = [bench.submit(group=number) for number in range(100)]
+    expected_concurrency = [bench.submit(group=number) for number in range(100)]
     await bench.pumped()
-    for count, pending in enumerate(crowd, 1):
-        bench.former.settle(pending)
+    for count, pending in enumerate(expected_concurrency, 1):
+        bench.batcher.release(pending)
         await bench.pumped()
         assert len(bench.sent) == min(BATCHES_PER_WORKER + count, 100)
 
@@ -133,9 +133,9 @@ async def test_groups_of_long_ago_are_forgotten() -> None:
     for number in range(2 * IDLE_GROUPS_KEPT):
         pending = bench.submit(group=number)
         await bench.pumped()
-        bench.former.settle(pending)
-    assert len(bench.former._idle_groups) == IDLE_GROUPS_KEPT
-    assert not bench.former._groups
+        bench.batcher.release(pending)
+    assert len(bench.batcher._idle_groups) == IDLE_GROUPS_KEPT
+    assert not bench.batcher._groups
 
 
 async def test_an_answered_request_leaves_nothing_to_the_garbage_collector() -> None:
@@ -144,7 +144,7 @@ async def test_an_answered_request_leaves_nothing_to_the_garbage_collector() -> 
     try:
         pending = bench.submit()
         await bench.settled()
-        bench.former.settle(pending)
+        bench.batcher.release(pending)
         await bench.settled()
         gone = weakref.ref(pending)
         del pending
@@ -171,7 +171,7 @@ async def test_requests_gather_while_workers_are_busy_and_leave_when_one_answers
         bench.submit()
         await bench.settled()
     assert len(bench.sent) == BATCHES_PER_WORKER
-    bench.former.settle(busy[0])
+    bench.batcher.release(busy[0])
     await bench.settled()
     assert bench.sent[-1] == [b"3", b"4", b"5", b"6"]
 
@@ -220,7 +220,7 @@ async def test_a_batch_keeps_to_max_batch_and_max_bytes() -> None:
     requests = [bench.submit(size=size) for size in (4, 4, 4, 1, 1, 1, 1, 50)]
     await bench.settled()
     for pending in requests:  # each answer lets the next batch go
-        bench.former.settle(pending)
+        bench.batcher.release(pending)
         await bench.settled()
     assert bench.sent == [[b"1", b"2"], [b"3", b"4", b"5"], [b"6", b"7"], [b"8"]]
 
@@ -230,7 +230,7 @@ async def test_only_compatible_requests_share_a_batch_and_groups_take_turns() ->
     requests = [bench.submit(group) for group in "aabba"]
     await bench.settled()
     for pending in requests:
-        bench.former.settle(pending)
+        bench.batcher.release(pending)
         await bench.settled()
     assert bench.sent == [[b"1", b"2"], [b"3", b"4"], [b"5"]]
 
@@ -239,8 +239,8 @@ async def test_a_request_given_up_while_waiting_is_never_sent() -> None:
     bench = Bench(workers=1, max_batch=1)
     requests = [bench.submit() for _ in range(BATCHES_PER_WORKER + 2)]
     await bench.settled()
-    bench.former.settle(requests[-2])
-    bench.former.settle(requests[0])
+    bench.batcher.release(requests[-2])
+    bench.batcher.release(requests[0])
     await bench.settled()
     assert bench.sent[-1] == [requests[-1].item.id]
 
@@ -248,7 +248,7 @@ async def test_a_request_given_up_while_waiting_is_never_sent() -> None:
 async def test_requests_given_up_before_their_batch_is_out_still_make_room() -> None:
     bench = Bench()
     for _ in range(3 * BATCHES_PER_WORKER):
-        bench.former.settle(bench.submit())
+        bench.batcher.release(bench.submit())
         await bench.settled()
     bench.submit()
     await bench.settled()
@@ -261,7 +261,7 @@ async def test_a_failed_publication_fails_its_requests() -> None:
     async def refuse(deployment: str, flight: Flight) -> None:
         raise UnavailableError("no queue")
 
-    bench.former = BatchFormer("d", refuse, lambda: 1, Batching)
+    bench.batcher = Batcher("d", refuse, lambda: 1, Batching)
     pending = bench.submit()
     with pytest.raises(UnavailableError, match="no queue"):
         await pending.answer

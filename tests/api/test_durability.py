@@ -70,7 +70,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 async def waiting_for(server: Server) -> AsyncIterator[Durability]:
     async with AsyncRedis(port=server.port) as redis, AsyncRedis(port=server.port) as patient:
         found = Durability(redis, patient, server.redis)
-        await found.look()
+        await found.probe()
         yield found
 
 

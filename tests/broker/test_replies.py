@@ -7,14 +7,14 @@ from redis.exceptions import ConnectionError
 
 from kernelport.broker.connections import connect, connect_async
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
-from kernelport_api.queueing.multiplexer import Line
+from kernelport_api.queueing.multiplexer import Multiplexer
 from kernelport_api.queueing.replies import KEPT, ReplyReader
 from tests.broker.servers import Server
 
 IDS = [str(number).encode() for number in range(2 * KEPT + 1)]
 
 
-class Losing(Line):
+class Losing(Multiplexer):
     """The first reply that Redis gives out is lost, as when a connection breaks."""
 
     has_lost = False
@@ -27,7 +27,7 @@ class Losing(Line):
         return answer
 
 
-async def read(server: Server, kind: type[Line]) -> list[bytes]:
+async def read(server: Server, kind: type[Multiplexer]) -> list[bytes]:
     """The ids of the completions that come."""
     line = kind(connect_async(server.url, None), 30.0)
     reader = ReplyReader(line, kind.__name__)
@@ -46,7 +46,7 @@ async def read(server: Server, kind: type[Line]) -> list[bytes]:
 
 
 def test_replies_that_were_read_go_in_time(server: Server) -> None:
-    assert asyncio.run(read(server, Line)) == IDS
+    assert asyncio.run(read(server, Multiplexer)) == IDS
 
 
 def test_replies_that_are_lost_with_a_connection_are_read_again(server: Server) -> None:

@@ -23,8 +23,8 @@ from kernelport.supervisor.stack import WORKER_STOP_S
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_api.queueing.idempotency import CLAIM_S
 from kernelport_workers.backends.base import Backend, Outputs, Request
-from kernelport_workers.consumer.consumer import Consuming
-from kernelport_workers.execution.batch_handler import Delivery
+from kernelport_workers.consumer.consumer import MessageConsumer
+from kernelport_workers.execution.batch_handler import BatchHandler
 from kernelport_workers.execution.execution import Finish
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD, Journal
@@ -236,7 +236,9 @@ def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start
 
     deployments = load_deployments(settings.deployments_file)
     overtaken: dict[str, Backend] = {"journal": Overtaken()}
-    Delivery(running.redis, settings, "late", deployments, overtaken, Consuming(running.redis, "late")).handle(batch)()
+    BatchHandler(
+        running.redis, settings, "late", deployments, overtaken, MessageConsumer(running.redis, "late")
+    ).handle(batch)()
     assert running.entries() == [1]
     assert running.redis.exists("kp:claim:1")
     assert not running.redis.exists("kp:replies:f")
@@ -260,7 +262,7 @@ def test_a_batch_that_comes_back_to_the_worker_that_has_run_it_is_answered_and_r
             self.finish()
 
     left, deployments = Left(), load_deployments(settings.deployments_file)
-    delivery = Delivery(running.redis, settings, "late", deployments, {"journal": Journal()}, left)
+    delivery = BatchHandler(running.redis, settings, "late", deployments, {"journal": Journal()}, left)
     left.finish = delivery.handle(batch)
     delivery.handle(batch)()
     assert running.entries() == [1]

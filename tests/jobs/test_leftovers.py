@@ -41,7 +41,7 @@ def test_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_pa
     with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:
         redis.hset(keys.job(known), "state", "running")
         leftovers = Leftovers(redis, [], artifacts, SharedStorage(redis, artifacts), None, ABANDONED_S)
-        leftovers.look()
+        leftovers.run_once()
         redis.delete(keys.job(known))
     assert {path.name for path in tmp_path.iterdir()} == {waits, kept, known, "of-somebody-else"}
     assert counted("output_folders") == 1
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_deleted_keeps_none_behind_it(
     (tmp_path / first).touch()  # not even root deletes it as a folder
     for path in tmp_path.iterdir():
         age(path, 2 * ABANDONED_S)
-    Leftovers(running.redis, [], artifacts, SharedStorage(running.redis, artifacts), None, ABANDONED_S).look()
+    Leftovers(running.redis, [], artifacts, SharedStorage(running.redis, artifacts), None, ABANDONED_S).run_once()
     assert [path.name for path in tmp_path.iterdir()] == [first]
     assert counted("output_folders") == 1
     assert f"cannot delete {tmp_path / first}" in caplog.text
@@ -73,12 +73,12 @@ def test_an_open_job_is_counted_and_expires(
     job = jobs.submit("journal", [journal_item(1)], open=True)
     artifacts = Artifacts(str(tmp_path / "outputs"))
     leftovers = Leftovers(running.redis, ["journal"], artifacts, SharedStorage(running.redis, artifacts), None, 2.0)
-    leftovers.look()
+    leftovers.run_once()
     assert counted("open_jobs") == 1
     over = jobs.wait(job.id)
     assert over.state == pb.JOB_STATE_EXPIRED
     assert "left open" in over.reason
-    leftovers.look()
+    leftovers.run_once()
     assert counted("open_jobs") == 0
 
 

@@ -82,17 +82,17 @@ def test_the_front_door_that_started_last_decides_and_the_other_is_told(stack: S
     with Redis.from_url(stack.settings.redis_url.removesuffix("/0") + "/9") as redis:
         first, last = (SharedStorage(redis, Artifacts(str(tmp_path / name)), decides=True) for name in ("a", "b"))
         worker = SharedStorage(redis, Artifacts(str(tmp_path / "a")))
-        worker.look()
+        worker.compare()
         assert worker.refusal == "", "no front door has said anything"
-        first.look()
-        last.look()
+        first.compare()
+        last.compare()
         for storage in (first, last, worker):
-            storage.look()
+            storage.compare()
         assert "is not the front door's at" in first.refusal
         assert last.refusal == ""
         assert worker.refusal == first.refusal
         redis.delete(keys.JOB_STORAGE)  # Redis has lost it
-        last.look()
-        first.look()
+        last.compare()
+        first.compare()
         assert (bool(first.refusal), last.refusal) == (True, "")
         redis.delete(keys.JOB_STORAGE)

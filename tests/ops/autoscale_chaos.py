@@ -110,7 +110,7 @@ def run_one(seed: int, redis: Redis, faults: Faults = EVERY, hours: float = 3.0)
             _check(report, cloud, world, budget, most, clock.now)
             if crashed_at is None:
                 try:
-                    controller.look()
+                    controller.run_once()
                     if dice.random() < 0.004:
                         raise Crash
                 except Crash:

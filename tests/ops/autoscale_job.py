@@ -24,7 +24,7 @@ import yaml
 from redis import Redis
 
 from kernelport import Client, tensors
-from kernelport.broker.registry import workers_now
+from kernelport.broker.registry import read_workers
 from kernelport.supervisor import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport_ops.bench.jobs.calls import calls_to
@@ -148,7 +148,7 @@ class Run:
         found += [f"{name} was launched {times} times" for name, times in Counter(launches).items() if times > 1]
         found += [f"machine left: {each.name}" for each in self.cloud.instances.values() if each.billed]
         found += [f"process left: {name}" for name in self.machines.running]
-        found += [f"worker left: {record.worker.id}" for record in workers_now(self._redis)]
+        found += [f"worker left: {record.worker.id}" for record in read_workers(self._redis)]
         if self.most_at_once > PER_HOUR + 1e-9 or self.cost > PER_DAY:
             found.append("the budget was exceeded")
         return found

@@ -99,7 +99,7 @@ def main(url: str, scale: float, start: tuple[float, float]) -> None:
         controller = Controller(redis, deployments, autoscale, provider, DemandReader(redis), lock, stop_s, clock.time)
         while True:
             try:
-                for plan in controller.look() or []:
+                for plan in controller.run_once() or []:
                     log.info("%s %s %s", plan.seen, plan.decision, plan.actions)
             except (ProviderError, RedisError, FencedError) as error:
                 log.warning("nothing done this time: %s", error)

@@ -77,24 +77,24 @@ def test_a_launch_is_known_after_a_restart_before_it_was_ever_listed(redis: Redi
     ledger_of(redis).order(ORDER)
     again = ledger_of(redis)
     assert [entry.name for entry in again.live] == [ORDER.name]
-    again.settle([], 1000 + IN_DOUBT_S / 2)
+    again.reconcile([], 1000 + IN_DOUBT_S / 2)
     assert again.live, "it may still show up"
-    again.settle([], 1000 + IN_DOUBT_S + 1)
+    again.reconcile([], 1000 + IN_DOUBT_S + 1)
     assert not again.live
-    again.settle([machine()], 1400)
+    again.reconcile([machine()], 1400)
     assert [entry.id for entry in again.live] == ["i-1"], "it showed up all the same"
 
 
 def test_machines_that_nobody_knows_are_taken_in_with_their_age(redis: Redis) -> None:
     ledger = ledger_of(redis)
-    assert "taken in" in ledger.settle([machine()], 4600)[0]
+    assert "taken in" in ledger.reconcile([machine()], 4600)[0]
     assert ledger.spent(4600, since=0) == pytest.approx(1.2)
 
 
 def test_every_begun_minute_of_the_last_24_hours_is_counted(redis: Redis) -> None:
     ledger = ledger_of(redis)
-    ledger.settle([machine()], 1000)
-    ledger.settle([], 1000 + 3601)
+    ledger.reconcile([machine()], 1000)
+    ledger.reconcile([], 1000 + 3601)
     assert ledger.spent(1e6, since=0) == pytest.approx(1.2 * 61 / 60)
     assert ledger.spent(1e6, since=1000 + 1800) == pytest.approx(1.2 * 31 / 60)
 

@@ -100,10 +100,10 @@ class Cloud:
         )
 
 
-def look(controller: Controller, cloud: FakeCloud) -> list[Plan]:
+def run_once(controller: Controller, cloud: FakeCloud) -> list[Plan]:
     cloud.advance()
     try:
-        return controller.look() or []
+        return controller.run_once() or []
     except ProviderError:
         return []
 
@@ -113,16 +113,16 @@ def test_from_zero_to_serving_after_a_burst_and_back_to_zero(stack: Stack, tmp_p
         setup = Cloud(stack, redis, tmp_path, Faults(boot_s=60.0, boot_spread=0.1, late_s=20.0))
         with serve(setup.cloud) as url:
             controller = setup.controller(url)
-            look(controller, setup.cloud)
+            run_once(controller, setup.cloud)
             assert not setup.cloud.instances
             calls = answers_of(stack, pool, range(24), 0.05)
-            wait_for(lambda: look(controller, setup.cloud) and all(call.done() for call in calls), 100)
+            wait_for(lambda: run_once(controller, setup.cloud) and all(call.done() for call in calls), 100)
             assert [call.result() for call in calls] == list(range(24))
             assert sorted(runs_of(tmp_path)) == list(range(24))
 
             controller = setup.controller(url)  # a restart in the middle
             redis.delete(keys.autoscale_lock("main"))
-            wait_for(lambda: look(controller, setup.cloud) and setup.cloud.rate() == 0, 60, "all machines gone")
+            wait_for(lambda: run_once(controller, setup.cloud) and setup.cloud.rate() == 0, 60, "all machines gone")
             assert not setup.processes.running
             assert len(set(setup.cloud.launches)) == len(setup.cloud.launches) <= 3
             assert setup.cloud.cost(0, setup.clock.time()) < 4.0

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
-from kernelport_ops.chaos.excuses import excuse
+from kernelport_ops.chaos.allowed_errors import excuse
+from kernelport_ops.chaos.checks import Evidence, judge
 from kernelport_ops.chaos.memory import Samples, growth
 from kernelport_ops.chaos.plan import OF_REDIS, REFUSALS, Kind, plan
 from kernelport_ops.chaos.records import OK, Call, Event, Run
+from kernelport_ops.chaos.reply_monitor import ReplyMonitor
 from kernelport_ops.chaos.run import run
-from kernelport_ops.chaos.tap import Tap
-from kernelport_ops.chaos.verdict import Evidence, judge
 
 SECONDS, LEASE_S = 20.0, 2.0
 # Whether it was in time depends on who else uses the machine.
@@ -138,7 +138,7 @@ def test_only_the_chaos_in_force_excuses_what_a_caller_was_told(
 def test_the_tap_counts_completions_in_what_redis_shows() -> None:
     reply = Reply(completions=[Completion(id=b"a-1", response=b'"\x00\\\n'), Completion(id=b"a-2")]).SerializeToString()
     shown = "".join(f"\\x{byte:02x}" for byte in reply).encode()
-    tap = Tap(port=0)
+    tap = ReplyMonitor(port=0)
     tap.take(b'+1.0 [0 lua] "LPUSH" "kp:replies:a" "' + shown + b'"\r\n')
     assert tap.answers == {b"a-1": 1, b"a-2": 1}
     assert tap.twice == []

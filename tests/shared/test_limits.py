@@ -8,7 +8,7 @@ from kernelport.signature import Declared, Signature, TensorSpec, tensor_spec
 from kernelport.tensors import from_array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.job_pb2 import NewItem
-from kernelport_api.services.jobs.checking import item_violations
+from kernelport_api.services.jobs.validation import item_violations
 
 SPEED = tensor_spec("speed", pb.F32, [1], minimum=0.1, maximum=2, description="default 1")
 SEED = tensor_spec("seed", pb.I64, [1], minimum=0)

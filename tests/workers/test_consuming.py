@@ -16,7 +16,7 @@ from kernelport.broker.queues import TASK_NAME, celery_message, queue_name, read
 from kernelport.broker.scripts import acknowledge
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.supervisor import Stack
-from kernelport_workers.consumer.consumer import EMPTY_FOR_S, Consuming
+from kernelport_workers.consumer.consumer import EMPTY_FOR_S, MessageConsumer
 from kernelport_workers.consumer.unacked import Take
 from kernelport_workers.execution.execution import Finish
 from tests.waiting import wait_for
@@ -114,7 +114,7 @@ def _session(redis: Redis, task: Answering, given_back: list[str] | None = None)
     app = SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=[QUEUE])), tasks={TASK_NAME: task})
     first = read_message(_message("first"))
     handed = SimpleNamespace(headers={}, delivery_tag="first", decode=lambda: (first.args, {}, {}))
-    on_message = Consuming(redis, "worker").strategy(task, app, consumer)
+    on_message = MessageConsumer(redis, "worker").strategy(task, app, consumer)
     on_message(handed, None, lambda *_: said.append("done"), lambda *_: said.append("rejected"), [])
     return session[0]
 

@@ -27,7 +27,7 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
-from kernelport_workers.execution.execution import Runner, Work
+from kernelport_workers.execution.execution import Execution, Work
 from kernelport_workers.execution.results import Result
 
 Y = np.ones((2, 3), np.float32)
@@ -102,7 +102,7 @@ def ran(backend: Backend, count: int = 1, check: Callable[[], None] = lambda: No
         inputs = tensors.from_arrays({"x": np.array([number], np.int64)})
         request = pb.InferRequest(model="m", inputs=inputs).SerializeToString()
         work.append(Work(str(number).encode(), request, deadline_unix_us, check))
-    return Runner(backend).run_all(work, time.monotonic(), Alone())
+    return Execution(backend).run_all(work, time.monotonic(), Alone())
 
 
 def words(result: Result) -> str:

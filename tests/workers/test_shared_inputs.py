@@ -12,7 +12,7 @@ from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
-from kernelport_workers.execution.execution import Runner, Work
+from kernelport_workers.execution.execution import Execution, Work
 
 
 class Speaker(Backend):
@@ -53,7 +53,7 @@ def test_a_shared_input_is_in_memory_once_and_gives_way_to_an_items_own() -> Non
         return Work(b"", request.SerializeToString(), 2**62, lambda: None, shared=shared)
 
     speaker = Speaker()
-    ran = Runner(speaker).run_all(
+    ran = Execution(speaker).run_all(
         [item(), item(), item(voice=np.full(2, 0.5, np.float32))], time.monotonic(), NothingBeside()
     )
     assert [float(result["sum"]) for result in ran.results if isinstance(result, dict)] == [1_000, 1_000, 1]

@@ -8,7 +8,7 @@ import pytest
 from kernelport.text import read
 from kernelport_workers.luxtts.tokenizer import Tokenizer, segments
 from kernelport_workers.pipelines.hibari import HibariPipeline
-from kernelport_workers.speech.words import MAX_WORD, cut_words
+from kernelport_workers.speech.long_words import MAX_WORD, cut_words
 
 Phonemise = Callable[[str], object]
 

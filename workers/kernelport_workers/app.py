@@ -50,13 +50,13 @@ from kernelport.supervisor.running_file import joined_environment
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
-from kernelport_workers.consumer.consumer import Consuming
+from kernelport_workers.consumer.consumer import MessageConsumer
 from kernelport_workers.consumer.heartbeat import Heartbeat, OtherRevisionError
-from kernelport_workers.consumer.unacked import Take
-from kernelport_workers.execution.batch_handler import Delivery
-from kernelport_workers.execution.execution import Finish
+from kernelport_workers.consumer.unacked import ReadDeliveryState
+from kernelport_workers.execution.batch_handler import BatchHandler
+from kernelport_workers.execution.execution import Epilogue
 from kernelport_workers.execution.job_feeder import Feeder
-from kernelport_workers.execution.job_handler import JobRunner
+from kernelport_workers.execution.job_handler import JobHandler
 
 log = logging.getLogger(__name__)
 
@@ -124,11 +124,11 @@ class Process:
         self.id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self.redis = connect(settings.redis_url)
         self.backends: dict[str, Backend] = {}
-        self.delivery: Delivery | None = None
-        self.consuming = Consuming(self.redis, self.id)
+        self.batches: BatchHandler | None = None
+        self.consumer = MessageConsumer(self.redis, self.id)
         self.shared = SharedFolder.open(settings.shared_dir)
         self.heartbeat: Heartbeat | None = None
-        self.jobs: JobRunner | None = None
+        self.jobs: JobHandler | None = None
         self.feeder: Feeder | None = None
         self.finisher: Finisher | None = None
         self.notifier = Notifier(self.redis, settings.webhook_networks)
@@ -172,12 +172,12 @@ class Process:
                 if backends.revision(deployments[name]) != revisions[name]:
                     raise LoadError("its files were changed while it was loaded; start the worker again")
             log.info("loaded %s on %s", name, self.backends[name].device)
-        beside = self.consuming
-        self.delivery = Delivery(self.redis, settings, self.id, deployments, self.backends, beside, self.shared)
+        overlap = self.consumer
+        self.batches = BatchHandler(self.redis, settings, self.id, deployments, self.backends, overlap, self.shared)
         with contextlib.suppress(RedisError):  # the finisher looks again
-            storage.look()
+            storage.compare()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
-        self.jobs = JobRunner(
+        self.jobs = JobHandler(
             self.redis,
             settings,
             self.id,
@@ -186,7 +186,7 @@ class Process:
             revisions,
             artifacts,
             storage,
-            beside,
+            overlap,
             on_taken=feeder.kick,
             on_over=finisher.kick,
         )
@@ -207,7 +207,7 @@ class Process:
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
         _end_after(settings.stop_s, "stopping")
-        self.consuming.stop()
+        self.consumer.stop()
         if self.heartbeat is not None:
             self.heartbeat.leave()
         for each in (self.feeder, self.finisher, self.notifier):
@@ -291,16 +291,16 @@ def _ended_by_failure() -> Iterator[None]:
 process = Process()
 
 
-@app.task(name=TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
-def infer(body: bytes, take: Take | None = None) -> Finish:
-    """Runs one serialized Batch; `take` counts this attempt, or says what was counted."""
-    if process.delivery is None:
+@app.task(name=TASK_NAME, Strategy=process.consumer.strategy)  # type: ignore[untyped-decorator]
+def infer(body: bytes, read_state: ReadDeliveryState | None = None) -> Epilogue:
+    """Runs one serialized Batch; `read_state` counts this attempt, or says what was counted."""
+    if process.batches is None:
         raise RuntimeError("the worker has loaded nothing")
-    return process.delivery.handle(read_batch(body, process.backends), take)
+    return process.batches.handle(read_batch(body, process.backends), read_state)
 
 
-@app.task(name=JOB_TASK_NAME, Strategy=process.consuming.strategy)  # type: ignore[untyped-decorator]
-def job(deployment: str, ticket: str) -> Finish:
+@app.task(name=JOB_TASK_NAME, Strategy=process.consumer.strategy)  # type: ignore[untyped-decorator]
+def job(deployment: str, ticket: str) -> Epilogue:
     """Runs the slice of a job that is due."""
     if process.jobs is None:
         raise RuntimeError("the worker has loaded nothing")

@@ -12,17 +12,17 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 
-from kernelport.broker.scripts import Claim
+from kernelport.broker.scripts import IdempotencyHold
 from kernelport.config.deployments import Batching
 from kernelport.errors import KernelPortError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport.stacking import RunSize, Share
-from kernelport_api.queueing.gathering import Group
+from kernelport_api.queueing.batch_queue import BatchQueue
 
 # One batch runs while the next is on its way.
 BATCHES_PER_WORKER = 2
 # Groups whose callers all have their answers, and may be back with the next request: they are remembered.
-IDLE_GROUPS_KEPT = 256
+IDLE_QUEUES_KEPT = 256
 
 
 @dataclass(eq=False)
@@ -32,7 +32,7 @@ class Pending:
     Attributes:
         share: what it asks of the run that it shares; requests of one group can share a batch.
         size: bytes of the request.
-        claim: on the request's id, if it has one.
+        hold: on the request's id, if it has one.
         submitted_at, published_at: seconds of the monotonic clock.
         flight: the batch it left in; None while it waits here.
     """
@@ -41,7 +41,7 @@ class Pending:
     share: Share
     size: int
     answer: "asyncio.Future[Completion]"
-    claim: Claim | None = None
+    hold: IdempotencyHold | None = None
     submitted_at: float = field(default_factory=time.monotonic)
     published_at: float = 0.0
     flight: "Flight | None" = None
@@ -68,7 +68,7 @@ class Flight:
 Publish = Callable[[str, Flight], Awaitable[None]]
 
 
-class BatchFormer:
+class Batcher:
     """Forms the batches of one deployment."""
 
     def __init__(
@@ -84,11 +84,11 @@ class BatchFormer:
         self._publish = publish
         self._live_workers = live_workers
         self._limits = limits
-        self._groups: dict[Hashable, Group[Pending]] = {}
-        self._idle_groups: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
-        self._waiting: OrderedDict[Hashable, Group[Pending]] = OrderedDict()
+        self._queues: dict[Hashable, BatchQueue[Pending]] = {}
+        self._idle_queues: OrderedDict[Hashable, BatchQueue[Pending]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, BatchQueue[Pending]] = OrderedDict()
         self._flights: dict[Flight, None] = {}
-        self._pump_is_soon = False
+        self._send_due_is_soon = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
         self._publishing: set[asyncio.Task[None]] = set()
@@ -100,17 +100,17 @@ class BatchFormer:
 
     def submit(self, pending: Pending) -> None:
         """Takes a request in; its batch is formed in this turn of the event loop at the earliest."""
-        group = self._groups.get(pending.share.group)
+        group = self._queues.get(pending.share.group)
         if group is None:
             key = pending.share.group
-            group = self._groups[key] = self._idle_groups.pop(key, Group(key))
+            group = self._queues[key] = self._idle_queues.pop(key, BatchQueue(key))
         group.add(pending)
         self._waiting.setdefault(group.key, group)
-        self._pump_soon()
+        self._send_due_soon()
 
-    def settle(self, pending: Pending) -> None:
+    def release(self, pending: Pending) -> None:
         """Notes that a request is done with: answered, expired or given up by its caller."""
-        group = self._groups[pending.share.group]
+        group = self._queues[pending.share.group]
         group.unanswered -= 1
         flight, pending.flight = pending.flight, None  # no cycle is left for the garbage collector to find
         if flight is None:
@@ -121,24 +121,24 @@ class BatchFormer:
             flight.unanswered -= 1
             if flight.unanswered == 0:
                 del self._flights[flight]
-                self._pump_soon()
+                self._send_due_soon()
         if not group.unanswered:
-            self._idle_groups[group.key] = self._groups.pop(group.key)
-            if len(self._idle_groups) > IDLE_GROUPS_KEPT:
-                self._idle_groups.popitem(last=False)
+            self._idle_queues[group.key] = self._queues.pop(group.key)
+            if len(self._idle_queues) > IDLE_QUEUES_KEPT:
+                self._idle_queues.popitem(last=False)
 
-    def _pump_soon(self) -> None:
-        if not self._pump_is_soon:
-            self._pump_is_soon = True
-            asyncio.get_running_loop().call_soon(self._pump)
+    def _send_due_soon(self) -> None:
+        if not self._send_due_is_soon:
+            self._send_due_is_soon = True
+            asyncio.get_running_loop().call_soon(self._send_due)
 
-    def _pump(self, now: float | None = None) -> None:
-        self._pump_is_soon = False
+    def _send_due(self, now: float | None = None) -> None:
+        self._send_due_is_soon = False
         now = time.monotonic() if now is None else now
         workers = max(1, self._live_workers())
-        sent: set[Group[Pending]] = set()
+        sent: set[BatchQueue[Pending]] = set()
         while group := self._next(workers, now, sent):
-            flight = self._cut(group, idle_workers=max(1, workers - len(self._flights)))
+            flight = self._form(group, idle_workers=max(1, workers - len(self._flights)))
             self._flights[flight] = None
             sent.add(group)
             task = asyncio.create_task(self._send(flight))
@@ -147,7 +147,7 @@ class BatchFormer:
         for group in sent:
             group.note_sent(now)
 
-    def _next(self, workers: int, now: float, begun: Collection[Group[Pending]]) -> Group[Pending] | None:
+    def _next(self, workers: int, now: float, begun: Collection[BatchQueue[Pending]]) -> BatchQueue[Pending] | None:
         """The group that fills the next batch, the first in line whose pause is over; None while none may leave.
 
         Args:
@@ -157,10 +157,10 @@ class BatchFormer:
             return None
         due_at, most = math.inf, self._limits().max_batch
         for group in self._waiting.values():
-            group_due_at = group.due_at(workers)
-            if group in begun or now >= group_due_at or group.has_gathered(most, workers):
+            queue_due_at = group.due_at(workers)
+            if group in begun or now >= queue_due_at or group.is_worth_sending(most, workers):
                 return group if self._has_room(len(group.waiting), workers) else None
-            due_at = min(due_at, group_due_at)
+            due_at = min(due_at, queue_due_at)
         if due_at < self._alarm_at:
             self._set_alarm(due_at, now)
         return None
@@ -180,9 +180,9 @@ class BatchFormer:
 
     def _on_alarm(self) -> None:
         due_at, self._alarm, self._alarm_at = self._alarm_at, None, math.inf
-        self._pump(max(due_at, time.monotonic()))  # a timer can be early by what it rounds off
+        self._send_due(max(due_at, time.monotonic()))  # a timer can be early by what it rounds off
 
-    def _cut(self, group: Group[Pending], idle_workers: int) -> Flight:
+    def _form(self, group: BatchQueue[Pending], idle_workers: int) -> Flight:
         """Takes the next batch off a group; idle workers share what waits."""
         limits = self._limits()
         queue = group.waiting

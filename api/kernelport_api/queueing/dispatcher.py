@@ -13,7 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 from kernelport.broker import keys, scripts
 from kernelport.broker.connections import outage
 from kernelport.broker.queues import celery_message, queue_keys, queue_name
-from kernelport.broker.scripts import Claim
+from kernelport.broker.scripts import IdempotencyHold
 from kernelport.config.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
@@ -26,10 +26,10 @@ from kernelport.stacking import Share
 from kernelport.telemetry import metrics, tracing
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.queueing.batcher import BatchFormer, Flight, Pending
+from kernelport_api.queueing.batcher import Batcher, Flight, Pending
 from kernelport_api.queueing.live_workers import WorkerView
-from kernelport_api.queueing.multiplexer import Line, NotSentError
-from kernelport_api.queueing.payloads import Claims
+from kernelport_api.queueing.multiplexer import Multiplexer, NotSentError
+from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
 from kernelport_api.queueing.replies import ReplyReader
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 # A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
 LOOK_FOR_LOST_S = 3.0
 # The claim on a request id outlives its request by this: a worker that finishes late still finds it.
-CLAIMED_PAST_DEADLINE_MS = 5000
+HELD_PAST_DEADLINE_MS = 5000
 # While Redis is away, it is tried this often to tell of requests that nobody waits for.
 WITHDRAW_AGAIN_S = 0.1
 MICROSECONDS = 1_000_000
@@ -50,41 +50,41 @@ class Dispatcher:
     def __init__(
         self,
         redis: Redis,
-        line: Line,
+        publisher: Multiplexer,
         workers: WorkerView,
         replies: ReplyReader,
-        claims: Claims,
+        holds: Payloads,
     ) -> None:
         self._redis = redis
-        self._line = line
-        self._claims = claims
+        self._publisher = publisher
+        self._payloads = holds
         self._replies = replies
         self._workers = workers
         # Of the deployments that anything has ever come for. One that was taken out of the file keeps its own: requests
         # that were accepted before have yet to be answered.
-        self._formers: dict[str, BatchFormer] = {}
+        self._formers: dict[str, Batcher] = {}
         self._policies: dict[str, Deployment] = {}
         self._ids = itertools.count()
         self._withdrawn: dict[bytes, int] = {}
         self._withdrawal: asyncio.Task[None] | None = None
 
     async def run(
-        self, deployment: Deployment, share: Share, body: bytes, timeout_s: float, claim: Claim | None = None
+        self, deployment: Deployment, share: Share, body: bytes, timeout_s: float, hold: IdempotencyHold | None = None
     ) -> bytes:
         """Queues a serialized InferRequest; returns the serialized InferResponse, with its timings.
 
         Args:
             share: what the request asks of the run that it shares.
-            claim: where the worker keeps the result; such a request runs on when its caller hangs up.
+            hold: where the worker keeps the result; such a request runs on when its caller hangs up.
 
         Raises:
             KernelPortError: what the worker answered, or why there is no answer.
         """
         ends_at = time.monotonic() + timeout_s
-        response = await self._run(deployment, share, body, timeout_s, claim, anywhere=False)
+        response = await self._run(deployment, share, body, timeout_s, hold, anywhere=False)
         while response is None:
             response = await self._run(
-                deployment, share, body, max(0.0, ends_at - time.monotonic()), claim, anywhere=True
+                deployment, share, body, max(0.0, ends_at - time.monotonic()), hold, anywhere=True
             )
         return response
 
@@ -94,7 +94,7 @@ class Dispatcher:
         share: Share,
         body: bytes,
         timeout_s: float,
-        claim: Claim | None,
+        hold: IdempotencyHold | None,
         anywhere: bool,
     ) -> bytes | None:
         """One run; None when the worker that took the request could not get at it.
@@ -104,11 +104,11 @@ class Dispatcher:
         """
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         deadline_us = round((time.time() + timeout_s) * 1e6)
-        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=claim.key if claim else "")
+        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=hold.key if hold else "")
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
-        await self._claims.attach(item, deployment.name, body, timeout_s, anywhere)
-        pending = Pending(item, share, len(body), self._replies.expect(request_id), claim)
+        await self._payloads.attach(item, deployment.name, body, timeout_s, anywhere)
+        pending = Pending(item, share, len(body), self._replies.expect(request_id), hold)
         former = self._former(deployment)
         former.submit(pending)
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
@@ -117,25 +117,25 @@ class Dispatcher:
             if completion.error:
                 raise from_status(status_pb2.Status.FromString(completion.error))
             if completion.out_of_reach:
-                self._claims.release(item)
+                self._payloads.release(item)
                 return None
-            response = await self._claims.response(completion)
+            response = await self._payloads.response(completion)
             return response + _timings(deployment.name, pending, completion)
         except asyncio.CancelledError:
-            if claim is None:
+            if hold is None:
                 self._withdraw([item])
             raise
         finally:
             timer.cancel()
             self._replies.abandon(request_id)
-            former.settle(pending)
+            former.release(pending)
 
-    def _former(self, deployment: Deployment) -> BatchFormer:
+    def _former(self, deployment: Deployment) -> Batcher:
         """What forms the batches of a deployment, by the policy that it has now."""
         name = deployment.name
         self._policies[name] = deployment
         if name not in self._formers:
-            self._formers[name] = BatchFormer(
+            self._formers[name] = Batcher(
                 name,
                 self._publish,
                 lambda: len(self._workers.workers(name)),
@@ -155,7 +155,7 @@ class Dispatcher:
         """
         while True:
             await asyncio.sleep(LOOK_FOR_LOST_S / 2)
-            self._claims.sweep()
+            self._payloads.sweep()
             for name, former in list(self._formers.items()):
                 for flight in former.flights:
                     if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
@@ -185,7 +185,7 @@ class Dispatcher:
             id=flight.batch_id,
             deployment=deployment,
             front_door=self._replies.front_door,
-            shared_folder=self._claims.folder_id,
+            shared_folder=self._payloads.folder_id,
             items=[pending.item for pending in flight.requests],
         )
         flight.message = celery_message(batch)
@@ -195,7 +195,7 @@ class Dispatcher:
             raise unreachable(error) from error
         except RedisError as error:
             # Redis may have taken it. Those with a request_id run on: repeated, they find what came of them.
-            self._withdraw([pending.item for pending in flight.requests if not pending.claim])
+            self._withdraw([pending.item for pending in flight.requests if not pending.hold])
             raise unreachable(error, "the request may still run") from error
 
     async def _push(self, deployment: str, flight: Flight) -> None:
@@ -206,15 +206,15 @@ class Dispatcher:
             UnavailableError: it is not, since a claim is lost.
         """
         lasting = {
-            pending.claim: pending.item.deadline_unix_us // 1000 + CLAIMED_PAST_DEADLINE_MS
+            pending.hold: pending.item.deadline_unix_us // 1000 + HELD_PAST_DEADLINE_MS
             for pending in flight.requests
-            if pending.claim
+            if pending.hold
         }
         # A batch that is published again may have requests that are long past their deadlines: they claim nothing.
-        claims = {claim: ends_at_ms for claim, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
-        if not claims:
-            await self._line.call("LPUSH", queue_name(deployment), flight.message)
-        elif not await scripts.publish_claimed(self._redis, queue_name(deployment), flight.message, claims):
+        holds = {hold: ends_at_ms for hold, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
+        if not holds:
+            await self._publisher.call("LPUSH", queue_name(deployment), flight.message)
+        elif not await scripts.publish_held(self._redis, queue_name(deployment), flight.message, holds):
             # Another call may run under the id by now.
             raise UnavailableError(
                 "the front door was held up for so long that a request_id was free again: nothing has run",

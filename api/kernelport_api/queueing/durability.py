@@ -51,7 +51,7 @@ class Durability:
         self._looked_at = 0.0
         self._next: asyncio.Task[str | None] | None = None
 
-    async def look(self) -> None:
+    async def probe(self) -> None:
         """Finds out whether Redis can tell when a write is on its disk, and says so in the log when it cannot."""
         try:
             found = await asyncio.to_thread(durability.why_not, self._asked)
@@ -71,7 +71,7 @@ class Durability:
                 what was written may be there all the same.
         """
         if self._why_not is not None and time.monotonic() - self._looked_at >= LOOK_AGAIN_S:
-            await self.look()
+            await self.probe()
         if self._why_not is not None:
             yield
             return
@@ -99,13 +99,13 @@ class Durability:
         except OutOfMemoryError as error:
             raise unreachable(error) from error
         except ResponseError:
-            await self.look()
+            await self.probe()
             return None
         except RedisError as error:
             raise _uncertain(str(error)) from error
         if synced:
             return str(server["run_id"])
-        await self.look()
+        await self.probe()
         if self._why_not is None:
             raise _uncertain(f"Redis has not written to its disk for {durability.WAIT_S:g} s")
         return None

@@ -29,10 +29,10 @@ FIRST_POLL_S, LAST_POLL_S = 0.03, 0.5
 POLL_GROWS = 1.3
 # Until its request is on the queue, the claim on an id lasts this long unless it is renewed: should the front door die
 # or Redis be away, the next call need not wait for the first one's deadline.
-CLAIM_S = 10.0
-RENEWALS_PER_CLAIM = 5
+HOLD_S = 10.0
+RENEWALS_PER_HOLD = 5
 
-Run = Callable[[scripts.Claim], Awaitable[bytes]]
+Run = Callable[[scripts.IdempotencyHold], Awaitable[bytes]]
 
 
 def check(request: pb.InferRequest) -> None:
@@ -80,7 +80,7 @@ class RequestIds:
         outcome: asyncio.Future[bytes | KernelPortError | None] = asyncio.get_running_loop().create_future()
         self._firsts[request.request_id, digest] = outcome
         try:
-            response = await self._claim_and_run(request, digest, deadline, run)
+            response = await self._hold_and_run(request, digest, deadline, run)
             outcome.set_result(response)
             return response
         except DeadlineExceededError:  # the others may have more time
@@ -93,16 +93,16 @@ class RequestIds:
             if not outcome.done():
                 outcome.set_result(None)
 
-    async def _claim_and_run(self, request: pb.InferRequest, digest: bytes, deadline: float, run: Run) -> bytes:
-        claim = scripts.Claim(keys.result(request.request_id), os.urandom(8))
+    async def _hold_and_run(self, request: pb.InferRequest, digest: bytes, deadline: float, run: Run) -> bytes:
+        hold = scripts.IdempotencyHold(keys.result(request.request_id), os.urandom(8))
         poll_s = FIRST_POLL_S
         while True:
             try:
-                held = await scripts.claim_result(self._redis, claim, digest, CLAIM_S)
+                held = await scripts.hold_request_id(self._redis, hold, digest, HOLD_S)
             except RedisError as error:
                 raise unreachable(error) from error
             if held is None:
-                return await self._run_claimed(claim, run)
+                return await self._run_claimed(hold, run)
             if held[0] != digest:
                 raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
             if held[1] is not None:
@@ -113,24 +113,24 @@ class RequestIds:
             await asyncio.sleep(min(poll_s, remaining_s))
             poll_s = min(LAST_POLL_S, POLL_GROWS * poll_s)
 
-    async def _run_claimed(self, claim: scripts.Claim, run: Run) -> bytes:
+    async def _run_claimed(self, hold: scripts.IdempotencyHold, run: Run) -> bytes:
         """Runs the first call.
 
         However it ends, its claim on the id stays: the request may be on the queue, and run on. A worker that fails it
         frees the id; one that never got it lets the claim expire.
         """
-        renewal = asyncio.create_task(self._keep_renewing(claim.key))
+        renewal = asyncio.create_task(self._keep_renewing(hold.key))
         try:
-            return await run(claim)
+            return await run(hold)
         finally:
             renewal.cancel()
 
     async def _keep_renewing(self, key: str) -> None:
         """Renews a claim for ever; one that lasts longer by now is left alone."""
         while True:
-            await asyncio.sleep(CLAIM_S / RENEWALS_PER_CLAIM)
+            await asyncio.sleep(HOLD_S / RENEWALS_PER_HOLD)
             with contextlib.suppress(RedisError):  # next time
-                await self._redis.pexpire(key, round(CLAIM_S * 1000), gt=True)
+                await self._redis.pexpire(key, round(HOLD_S * 1000), gt=True)
 
 
 def _digest(request: pb.InferRequest) -> bytes:

@@ -11,7 +11,7 @@ from redis import Redis
 
 from kernelport.broker import keys
 from kernelport.broker.leases import end_leases
-from kernelport.broker.registry import BEATS_PER_TTL, closed, forget, workers_now
+from kernelport.broker.registry import BEATS_PER_TTL, closed, forget, read_workers
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.jobs.background import Background
 
@@ -43,7 +43,7 @@ class Losses(Background):
         # Heartbeats are writes. A Redis that takes none has heard of nobody: then this raises.
         missed, self._missed = self._missed, {}
         self._redis.set(keys.PROBE, "", ex=keys.PROBE_TTL_S)
-        records = workers_now(self._redis)
+        records = read_workers(self._redis)
         now = time.monotonic()
         if now - self._looked_at > self._heartbeat_ttl_s / 2:
             # Redis may have been away, or refused, and has heard of nobody meanwhile.

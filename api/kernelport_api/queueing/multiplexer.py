@@ -20,7 +20,7 @@ class NotSentError(ConnectionError):
     """There is no connection to send a command on: Redis knows nothing of it."""
 
 
-class Line:
+class Multiplexer:
     """Commands out, answers in, on one connection; connects again when it has broken.
 
     Args:

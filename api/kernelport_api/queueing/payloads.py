@@ -13,7 +13,7 @@ from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import unreachable
 
 
-class Claims:
+class Payloads:
     """What a front door does with large messages.
 
     Args:
@@ -45,7 +45,7 @@ class Claims:
         if len(body) < self._claim_bytes:
             item.request = body
             return
-        ttl_s = timeout_s + keys.CLAIM_TTL_PAST_DEADLINE_S
+        ttl_s = timeout_s + keys.PAYLOAD_TTL_PAST_DEADLINE_S
         if self._shared and not anywhere and self._workers.all_share(deployment, self._shared.id):
             item.request_file = self._shared.put(item.id.decode(), body, ttl_s) or ""
         if item.request_file:

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys, stored
 from kernelport.broker.connections import RETRY_S, outage
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
-from kernelport_api.queueing.multiplexer import Line
+from kernelport_api.queueing.multiplexer import Multiplexer
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ class ReplyReader:
     read, and are read again from there; a completion that comes twice is dropped.
     """
 
-    def __init__(self, line: Line, front_door: str) -> None:
+    def __init__(self, connection: Multiplexer, front_door: str) -> None:
         self.front_door = front_door
         self.key, self.received_key = keys.replies(front_door), keys.received(front_door)
-        self._line = line
+        self._connection = connection
         self._waiting: dict[bytes, asyncio.Future[Completion]] = {}
 
     def expect(self, request_id: bytes) -> "asyncio.Future[Completion]":
@@ -52,9 +52,9 @@ class ReplyReader:
                 await asyncio.sleep(RETRY_S)
 
     async def _read_again(self) -> None:
-        self._take(await self._line.call("LRANGE", self.received_key, 0, -1))
+        self._take(await self._connection.call("LRANGE", self.received_key, 0, -1))
         # A reply to nobody: with it the key is there, and keeps its time when others come and go.
-        await self._line.call("LPUSH", self.received_key, b"")
+        await self._connection.call("LPUSH", self.received_key, b"")
         await self._forget()
 
     async def _read_some(self) -> None:
@@ -62,7 +62,7 @@ class ReplyReader:
         for _ in range(KEPT):
             # A front door that stood still must find these replies when it goes on, and so nothing but the line's own
             # patience ends this wait.
-            reply = await self._line.call("BLMOVE", self.key, self.received_key, "RIGHT", "LEFT", BLOCK_S)
+            reply = await self._connection.call("BLMOVE", self.key, self.received_key, "RIGHT", "LEFT", BLOCK_S)
             if reply is None:
                 break
             self._take([reply])
@@ -70,8 +70,8 @@ class ReplyReader:
 
     async def _forget(self) -> None:
         """All replies that were read are here, but for the last they are dropped."""
-        await self._line.call("LTRIM", self.received_key, 0, 0)
-        await self._line.call("EXPIRE", self.received_key, keys.RECEIVED_TTL_S)
+        await self._connection.call("LTRIM", self.received_key, 0, 0)
+        await self._connection.call("EXPIRE", self.received_key, keys.RECEIVED_TTL_S)
 
     def _take(self, replies: list[bytes]) -> None:
         for reply in stored.messages(Reply, replies, self.key):

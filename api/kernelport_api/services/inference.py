@@ -10,7 +10,7 @@ import grpc
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker.scripts import Claim
+from kernelport.broker.scripts import IdempotencyHold
 from kernelport.config.deployments import Deployment, DeploymentTable
 from kernelport.errors import (
     DeadlineExceededError,
@@ -125,9 +125,9 @@ class Inference:
             if not request.request_id:
                 return await self._dispatcher.run(deployment, share, body, timeout_s)
 
-            async def run_first(claim: Claim) -> bytes:
+            async def run_first(hold: IdempotencyHold) -> bytes:
                 self._admission.check_kept(deployment.name)
-                return await self._dispatcher.run(deployment, share, body, timeout_s, claim)
+                return await self._dispatcher.run(deployment, share, body, timeout_s, hold)
 
             return await self._request_ids.run_once(request, timeout_s, run_first)
         except DeadlineExceededError as error:

@@ -5,7 +5,7 @@ import click
 from kernelport.cli.jobs.control import cancel, delete, prune, resume, seal
 from kernelport.cli.jobs.export import export
 from kernelport.cli.jobs.fetch import fetch
-from kernelport.cli.jobs.look import items, list_jobs, show
+from kernelport.cli.jobs.listing import items, list_jobs, show
 from kernelport.cli.jobs.submit import submit
 from kernelport.cli.jobs.watch import watch
 

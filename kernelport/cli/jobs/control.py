@@ -13,8 +13,8 @@ from kernelport.cli.each import of_each
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.export import REASON
+from kernelport.cli.jobs.formatting import Deadline
 from kernelport.cli.jobs.submit import checked
-from kernelport.cli.jobs.words import Deadline
 from kernelport.client import Client
 from kernelport.client.item_files import ItemFile, detect
 from kernelport.enums import JobState

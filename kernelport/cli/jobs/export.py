@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from kernelport.cli import options
-from kernelport.cli.jobs import words
+from kernelport.cli.jobs import formatting
 from kernelport.client import Client
 from kernelport.client.jobs.fetching import whole
 from kernelport.enums import ItemState
@@ -27,7 +27,7 @@ MOST_ELEMENTS = 64
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@words.in_states(ItemState)
+@formatting.in_states(ItemState)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .csv or .jsonl file."
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kernelport.cli.jobs.words import others
+from kernelport.cli.jobs.formatting import others
 from kernelport.client import Client
 from kernelport.client.jobs import folders
 from kernelport.client.jobs.messages import is_over

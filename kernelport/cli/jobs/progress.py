@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from kernelport.cli.jobs.words import clock, coloured, others
+from kernelport.cli.jobs.formatting import clock, coloured, others
 from kernelport.client.jobs.messages import is_over
 from kernelport.enums import JobState
 from kernelport.errors import KernelPortError

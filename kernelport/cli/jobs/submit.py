@@ -20,7 +20,7 @@ from rich.table import Table
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
-from kernelport.cli.jobs.words import Deadline, Duration, moment
+from kernelport.cli.jobs.formatting import Deadline, Duration, moment
 from kernelport.client import Client
 from kernelport.client.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
 from kernelport.client.item_files.opening import open_bytes

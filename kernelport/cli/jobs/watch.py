@@ -11,8 +11,8 @@ from rich.console import Console
 
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
+from kernelport.cli.jobs.formatting import clock
 from kernelport.cli.jobs.progress import Display, elapsed_s
-from kernelport.cli.jobs.words import clock
 from kernelport.client import Client
 from kernelport.enums import JobState
 from kernelport.jobs.shapes import job_dict

@@ -107,7 +107,7 @@ def _run(controller: Controller, interval: float, once: bool) -> None:
     told: dict[str, str] = {}
     while not stop.is_set():
         try:
-            plans = controller.look()
+            plans = controller.run_once()
         except (ProviderError, RedisError, FencedError) as error:
             log.warning("nothing done this time: %s", error)
             plans = []

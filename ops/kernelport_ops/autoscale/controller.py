@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from kernelport.broker.registry import workers_now
+from kernelport.broker.registry import read_workers
 from kernelport.config.deployments import Deployment
 from kernelport.config.scaling import Autoscale, Scaling
 from kernelport.telemetry import metrics
@@ -20,9 +20,9 @@ from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.launching import Launching, words
 from kernelport_ops.autoscale.ledger import Entry, Ledger
 from kernelport_ops.autoscale.lock import Lock
+from kernelport_ops.autoscale.maintenance import Maintenance
 from kernelport_ops.autoscale.policy import Decision, Observation, State, decide
 from kernelport_ops.autoscale.providers.provider import Offer, Provider
-from kernelport_ops.autoscale.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,11 @@ class Controller:
         self.ledger = Ledger(redis, autoscale.fleet, lock)
         self._launching = Launching(autoscale.fleet, provider, self.ledger, lock, self._purse, now)
         drain_s = stop_s + DRAIN_MARGIN_S
-        self._upkeep = Upkeep(redis, self._scaled, provider, demand, self.ledger, self._launching, drain_s, now)
+        self._maintenance = Maintenance(
+            redis, self._scaled, provider, demand, self.ledger, self._launching, drain_s, now
+        )
 
-    def look(self) -> list[Plan] | None:
+    def run_once(self) -> list[Plan] | None:
         """One round; None while another autoscaler has the lock.
 
         Raises:
@@ -91,9 +93,9 @@ class Controller:
             return None
         self.ledger.read()
         listed = self._provider.machines()
-        for finding in self.ledger.settle(listed, self._now()):
+        for finding in self.ledger.reconcile(listed, self._now()):
             log.info("%s", finding)
-        self._upkeep.look_after(self._purse)
+        self._maintenance.run_once(self._purse)
         plans = [self._scale(name, scaling) for name, scaling in self._scaled.items()]
         self._show(plans)
         return plans
@@ -151,7 +153,7 @@ class Controller:
         going = {worker for entry in entries if entry.going for worker in entry.worker_ids}
         serving = {
             record.worker.id
-            for record in workers_now(self._redis)
+            for record in read_workers(self._redis)
             if any(served.name == name for served in record.deployments)
         } - going
         # What was lost a moment ago may come back, or is ended soon; until then it counts as one that starts.
@@ -174,7 +176,7 @@ class Controller:
             actions = self._launching.launch(name, more)
         elif more < 0:
             for entry in self._to_remove(name, -more):
-                self._upkeep.remove(entry, decision.reason)
+                self._maintenance.remove(entry, decision.reason)
                 actions.append(f"drain {entry.name}")
         return Plan(name, seen, decision, tuple(actions))
 

@@ -115,7 +115,7 @@ class Ledger:
         self._put([entry])
         return entry
 
-    def settle(self, listed: Iterable[Machine], now: float) -> list[str]:
+    def reconcile(self, listed: Iterable[Machine], now: float) -> list[str]:
         """Holds the records against what the provider lists; drops what has been over for a day.
 
         Returns:

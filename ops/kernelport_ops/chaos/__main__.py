@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from kernelport_ops.chaos.checks import judge
 from kernelport_ops.chaos.report import (
     memory_document,
     plot,
@@ -26,7 +27,6 @@ from kernelport_ops.chaos.report import (
 from kernelport_ops.chaos.run import Outcome, run
 from kernelport_ops.chaos.soak import TARGET, soak
 from kernelport_ops.chaos.system import ChaosError
-from kernelport_ops.chaos.verdict import judge
 
 console = Console()
 _BROKEN, _INTERRUPTED = 1, 130

@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kernelport_ops.chaos.checks import Promise
 from kernelport_ops.chaos.memory import Samples, growth, per_second
 from kernelport_ops.chaos.run import Outcome
-from kernelport_ops.chaos.verdict import Promise
 
 WARM_UP, WINDOW = 0.2, 0.2
 MIB = 2**20

@@ -14,13 +14,13 @@ from kernelport.client import Client
 from kernelport.config.deployments import Limits
 from kernelport.errors import KernelPortError
 from kernelport_ops.chaos.callers import inputs
+from kernelport_ops.chaos.checks import ANSWERED_S, Evidence
+from kernelport_ops.chaos.fault_injector import BUSY_CALLERS, SLOW_CALLERS, FaultInjector
 from kernelport_ops.chaos.memory import Sampler
 from kernelport_ops.chaos.plan import REFUSALS, plan
 from kernelport_ops.chaos.records import Event, read_calls, read_runs
-from kernelport_ops.chaos.storm import BUSY_CALLERS, SLOW_CALLERS, Storm
+from kernelport_ops.chaos.reply_monitor import ReplyMonitor
 from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, STEADY, System, wait_until
-from kernelport_ops.chaos.tap import Tap
-from kernelport_ops.chaos.verdict import ANSWERED_S, Evidence
 
 WIDTH = 12
 LEASES_OF_A_LONG_TASK = 5
@@ -61,9 +61,9 @@ def run(
         tell: gets a line about progress, several times a second.
     """
     with System(folder, workers, lease_s) as system:
-        tap = Tap(int(system.redis.connection_pool.connection_kwargs["port"]))
+        tap = ReplyMonitor(int(system.redis.connection_pool.connection_kwargs["port"]))
         sampler = Sampler(lambda: system.served)
-        storm = Storm(system)
+        storm = FaultInjector(system)
         tap.start()
         sampler.start()
         started = time.time()

@@ -33,9 +33,9 @@ from kernelport.errors import KernelPortError, translated
 from kernelport.v1 import job_pb2, job_pb2_grpc
 from kernelport_ops.bench.terminal import new_console
 from kernelport_ops.chaos.callers import inputs
+from kernelport_ops.chaos.fault_injector import BUSY_CALLERS
 from kernelport_ops.chaos.memory import INTERVAL_S, Sampler
 from kernelport_ops.chaos.report import MIB, write_json
-from kernelport_ops.chaos.storm import BUSY_CALLERS
 from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, REDIS, ChaosError, System
 
 log = logging.getLogger(__name__)

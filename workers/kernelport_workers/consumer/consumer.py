@@ -39,8 +39,8 @@ from kernelport.broker.queues import (
 )
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.consumer.celery_events import ActiveTask
-from kernelport_workers.consumer.unacked import DeliveryNote, Take
-from kernelport_workers.execution.execution import Finish
+from kernelport_workers.consumer.unacked import ReadDeliveryState, UnackedRecord
+from kernelport_workers.execution.execution import Epilogue
 
 log = logging.getLogger(__name__)
 
@@ -57,18 +57,18 @@ class Delivered:
     Attributes:
         give_back: tells Celery that it is done, or to deliver it again (True); None for one that Celery does not know.
         waited: it was there before the worker asked for it.
-        take: says what was counted when its delivery was noted; None for a message that came through Celery.
+        read_state: says what was counted when its delivery was noted; None for a message that came through Celery.
         failed: running it raised, which no message should make it do.
     """
 
     queued: QueuedTask
     give_back: Callable[[bool], None] | None = None
     waited: bool = False
-    take: Take | None = None
+    read_state: ReadDeliveryState | None = None
     failed: bool = False
 
 
-class Consuming:
+class MessageConsumer:
     """The messages of one worker process, one at a time."""
 
     def __init__(self, redis: Redis, worker_id: str) -> None:
@@ -79,15 +79,15 @@ class Consuming:
         self._in_session = False
         self._stopping = False
         self._turns = itertools.count()
-        self._beside = ThreadPoolExecutor(1, "finish")
+        self._overlap_thread = ThreadPoolExecutor(1, "finish")
         self._alone = False
         self._left: Callable[[], None] | None = None
         self._finishing: Future[None] | None = None
-        self._note: DeliveryNote | None = None
+        self._unacked: UnackedRecord | None = None
         self._empty_until = 0.0
 
     @cached_property
-    def _line(self) -> Redis:
+    def _connection(self) -> Redis:
         """One connection for the thread that runs messages: asking the pool for one costs as much as a call."""
         client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
         return client
@@ -126,12 +126,12 @@ class Consuming:
     def begin(self) -> None:
         """Begins with what the last message left to do."""
         if self._left is not None:
-            self._finishing = self._beside.submit(self._left)
+            self._finishing = self._overlap_thread.submit(self._left)
             self._left = None
 
     def alone(self) -> None:
         """Ends with what the last message left to do: nothing is beside the one in hand."""
-        self._settle()
+        self._finish_last()
         self._alone = True
 
     def _session(self, app: Any, consumer: Any) -> None:
@@ -150,7 +150,7 @@ class Consuming:
             self._run(delivered, app, consumer)
             if delivered.give_back is not None:
                 give_back.append(delivered)
-        self._settle()
+        self._finish_last()
         # Not before: Celery would fetch its next message at once, and keep it from other workers meanwhile.
         for delivered in give_back:
             if delivered.give_back is not None:
@@ -164,28 +164,28 @@ class Consuming:
             found = waiting or self._wait(keys)
             if found is None:
                 break
-            entry, take = found
+            entry, read_state = found
             try:
-                return Delivered(read_message(entry), waited=waiting is not None, take=take)
+                return Delivered(read_message(entry), waited=waiting is not None, read_state=read_state)
             except MessageError as error:
                 log.error("dropped a message that cannot be read: %s", error)
-                self._acknowledge(scripts.noted_tag(entry))
+                self._acknowledge(scripts.unacked_tag(entry))
         with self._lock:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
 
-    def _take_next(self, keys: list[str]) -> tuple[bytes, Take] | None:
+    def _take_next(self, keys: list[str]) -> tuple[bytes, ReadDeliveryState] | None:
         attempt = self._attempt()
-        found = until_done(lambda: scripts.take_next(self._line, keys, attempt))
+        found = until_done(lambda: scripts.take_next(self._connection, keys, attempt))
         if found is None:
             return None
-        entry, taken = found
-        return entry, lambda: taken
+        entry, state = found
+        return entry, lambda: state
 
-    def _wait(self, keys: list[str]) -> tuple[bytes, Take] | None:
+    def _wait(self, keys: list[str]) -> tuple[bytes, ReadDeliveryState] | None:
         self.begin()
         try:
-            popped: Any = self._line.brpop(keys, LINGER_S)
+            popped: Any = self._connection.brpop(keys, LINGER_S)
         except RedisError as error:
             if not passes(error):
                 raise
@@ -195,18 +195,18 @@ class Consuming:
         if popped is None:
             return None
         key, entry = popped
-        self._note = DeliveryNote(self._line, key.decode(), entry, self._attempt())
-        return entry, self._note.settle
+        self._unacked = UnackedRecord(self._connection, key.decode(), entry, self._attempt())
+        return entry, self._unacked.wait
 
-    def _settle_note(self) -> None:
-        if self._note is not None:
-            self._note.settle()
-            self._empty_until = 0.0 if self._note.more_wait else self._note.sent_at + EMPTY_FOR_S
-            self._note = None
+    def _record_unacked(self) -> None:
+        if self._unacked is not None:
+            self._unacked.wait()
+            self._empty_until = 0.0 if self._unacked.more_wait else self._unacked.sent_at + EMPTY_FOR_S
+            self._unacked = None
 
     def _acknowledge(self, tag: str | bytes) -> None:
-        self._settle_note()  # it must not come after this
-        until_done(lambda: scripts.acknowledge(self._line, tag))
+        self._record_unacked()  # it must not come after this
+        until_done(lambda: scripts.acknowledge(self._connection, tag))
 
     def _attempt(self) -> Attempt:
         return Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
@@ -225,28 +225,28 @@ class Consuming:
         task = app.tasks[queued.name]
         active = ActiveTask(queued, task, consumer)
         self._alone = False
-        finish: Finish | None = None
+        epilogue: Epilogue | None = None
         try:
             with _failing(delivered, active):
                 if queued.name == TASK_NAME:
-                    finish = task.run(*queued.args, take=delivered.take)
+                    epilogue = task.run(*queued.args, read_state=delivered.read_state)
                 else:
-                    self._settle_note()
-                    finish = task.run(*queued.args)
+                    self._record_unacked()
+                    epilogue = task.run(*queued.args)
         except MessageError as error:
             log.error("dropped a message that cannot be read: %s", error)
             self._acknowledge(queued.tag)
-        self._settle_note()
-        self._settle()
-        if finish is None:
+        self._record_unacked()
+        self._finish_last()
+        if epilogue is None:
             return
-        left = partial(_finish, delivered, active, finish)
+        left = partial(_run_epilogue, delivered, active, epilogue)
         if delivered.waited and not self._alone:
             self._left = left
         else:
             left()
 
-    def _settle(self) -> None:
+    def _finish_last(self) -> None:
         """Waits until nothing is left of the last message."""
         self.begin()
         if self._finishing is not None:
@@ -254,9 +254,9 @@ class Consuming:
             self._finishing = None
 
 
-def _finish(delivered: Delivered, active: ActiveTask, finish: Finish) -> None:
+def _run_epilogue(delivered: Delivered, active: ActiveTask, epilogue: Epilogue) -> None:
     with _failing(delivered, active):
-        active.succeeded(finish())
+        active.succeeded(epilogue())
 
 
 @contextlib.contextmanager

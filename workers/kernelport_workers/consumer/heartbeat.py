@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker.connections import RETRY_S, outage, passes, until_done
-from kernelport.broker.registry import BEATS_PER_TTL, Hold, beat, connection_id, forget, hold_revisions, release
+from kernelport.broker.registry import BEATS_PER_TTL, RevisionHold, beat, connection_id, forget, hold_revisions, release
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.jobs.storage import SharedStorage
 from kernelport.v1.deployment_pb2 import Worker
@@ -166,11 +166,11 @@ class Heartbeat:
             time.sleep(LOOK_AGAIN_S)
             other = self._try_to_hold()
 
-    def _try_to_hold(self) -> Hold | None:
+    def _try_to_hold(self) -> RevisionHold | None:
         worker = self._worker
         return hold_revisions(self._redis, worker.id, worker.host, self._revisions, self._ttl_s, self._roll)
 
-    def _refusal(self, other: Hold) -> OtherRevisionError:
+    def _refusal(self, other: RevisionHold) -> OtherRevisionError:
         return OtherRevisionError(
             f"cannot serve {other.deployment}: worker {other.worker} on {other.host} serves revision {other.revision} "
             f"of it, and this is revision {self._revisions[other.deployment]} on {self._worker.host}; with --roll both "

@@ -26,7 +26,7 @@ LOOK_INTERVAL_S = 0.25
 HUNG_EXIT_CODE = 70
 
 
-class Hold:
+class BatchLease:
     """The lease on one batch.
 
     Args:
@@ -64,7 +64,7 @@ class Hold:
         self._step_ends_at = time.monotonic() + self.step_limit_s
 
 
-class Lease:
+class Leases:
     """The leases on the batches that this worker has in its hands.
 
     Args:
@@ -74,40 +74,40 @@ class Lease:
     def __init__(self, redis: Redis, lease_s: float) -> None:
         self._redis = redis
         self._lease_s = lease_s
-        self._holds: set[Hold] = set()
+        self._leases: set[BatchLease] = set()
         threading.Thread(target=self._run, name="lease", daemon=True).start()
 
     @contextlib.contextmanager
-    def hold(self, tag: str) -> Iterator[Hold]:
+    def lease(self, tag: str) -> Iterator[BatchLease]:
         """Renews the lease on a batch while the block runs."""
-        hold = Hold(tag, self._lease_s)
-        self._holds.add(hold)
+        lease = BatchLease(tag, self._lease_s)
+        self._leases.add(lease)
         try:
-            yield hold
+            yield lease
         finally:
-            self._holds.discard(hold)
+            self._leases.discard(lease)
 
     def _run(self) -> None:
         while True:
             time.sleep(LOOK_INTERVAL_S)
-            for hold in self._holds.copy():
-                if hold.is_hung:
-                    self._end_process(hold)
-                if time.monotonic() >= hold.renew_at:
-                    self._renew(hold)
+            for lease in self._leases.copy():
+                if lease.is_hung:
+                    self._end_process(lease)
+                if time.monotonic() >= lease.renew_at:
+                    self._renew(lease)
 
-    def _renew(self, hold: Hold) -> None:
-        hold.renew_at = time.monotonic() + self._lease_s / RENEWALS_PER_LEASE
+    def _renew(self, lease: BatchLease) -> None:
+        lease.renew_at = time.monotonic() + self._lease_s / RENEWALS_PER_LEASE
         try:
             # XX: a batch that is done stays done. GT: a clock that went back shortens nothing.
-            self._redis.zadd(keys.UNACKED_INDEX, {hold.tag: time.time()}, xx=True, gt=True)
+            self._redis.zadd(keys.UNACKED_INDEX, {lease.tag: time.time()}, xx=True, gt=True)
         except RedisError as error:
             outage.tell(error)
             return
         metrics.LEASE_RENEWALS.inc()
 
-    def _end_process(self, hold: Hold) -> None:
-        limit_s, tag = hold.step_limit_s, hold.tag
+    def _end_process(self, lease: BatchLease) -> None:
+        limit_s, tag = lease.step_limit_s, lease.tag
         log.critical("the model passed its step limit of %g s on batch %s; ending this worker", limit_s, tag)
         with contextlib.suppress(RedisError):  # then the lease runs out by itself
             self._redis.zadd(keys.UNACKED_INDEX, {tag: 0}, xx=True)

@@ -11,21 +11,21 @@ from redis.exceptions import RedisError
 
 from kernelport.broker import scripts
 from kernelport.broker.connections import until_done
-from kernelport.broker.scripts import Taken
+from kernelport.broker.scripts import DeliveryState
 from kernelport.v1.dead_letter_pb2 import Attempt
 
 # Waits until a delivery has been noted; what was counted if it is a batch's.
-Take = Callable[[], Taken | None]
+ReadDeliveryState = Callable[[], DeliveryState | None]
 
 
-class DeliveryNote:
+class UnackedRecord:
     """The note of one message: sent at once, its answer read when it is needed.
 
     A lone request waits for every round trip, and this one goes on beside. Should the note get lost before the worker
     dies, the front door finds out that the batch is nowhere, as after a death just before the note.
 
     Args:
-        line: a client of one connection, which nobody else uses until the note is settled.
+        client: a client of one connection, which nobody else uses until the note is settled.
         key: the list that the message was popped off.
         entry: the message as it was there.
 
@@ -34,28 +34,28 @@ class DeliveryNote:
         more_wait: there were more messages on the list then; known once the note is settled.
     """
 
-    def __init__(self, line: Redis, key: str, entry: bytes, attempt: Attempt) -> None:
-        self._connection: Any = cast(Any, line.connection)
-        self._write = partial(scripts.note_delivery, line, key, entry, attempt)
-        self._is_sent = self._is_settled = False
-        self._taken: Taken | None = None
+    def __init__(self, client: Redis, key: str, entry: bytes, attempt: Attempt) -> None:
+        self._connection: Any = cast(Any, client.connection)
+        self._write = partial(scripts.record_unacked, client, key, entry, attempt)
+        self._is_sent = self._is_written = False
+        self._state: DeliveryState | None = None
         self.sent_at = time.monotonic()
         self.more_wait = False
         with contextlib.suppress(RedisError):  # then `settle` writes it
-            self._connection.send_command(*scripts.delivery_note(line, key, entry, attempt))
+            self._connection.send_command(*scripts.unacked_command(client, key, entry, attempt))
             self._is_sent = True
 
-    def settle(self) -> Taken | None:
+    def wait(self) -> DeliveryState | None:
         """Waits until the note is written; what was counted if the message is a batch."""
-        if not self._is_settled:
-            self._taken, self.more_wait = self._answer()
-            self._is_settled = True
-        return self._taken
+        if not self._is_written:
+            self._state, self.more_wait = self._answer()
+            self._is_written = True
+        return self._state
 
-    def _answer(self) -> tuple[Taken | None, bool]:
+    def _answer(self) -> tuple[DeliveryState | None, bool]:
         if self._is_sent:
             try:
-                return scripts.noted(self._connection.read_response())
+                return scripts.read_unacked(self._connection.read_response())
             except RedisError:  # among others: Redis does not know the script
                 pass
         return until_done(self._write)

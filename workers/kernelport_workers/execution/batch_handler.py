@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys, scripts
 from kernelport.broker.connections import until_done
 from kernelport.broker.queues import celery_message
-from kernelport.broker.scripts import Taken
+from kernelport.broker.scripts import DeliveryState
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
@@ -22,10 +22,10 @@ from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.consumer.lease import Hold, Lease
-from kernelport_workers.consumer.unacked import Take
-from kernelport_workers.execution.execution import Beside, Finish, Ran, Runner, Work, raise_if_expired
-from kernelport_workers.execution.payloads import Claims
+from kernelport_workers.consumer.lease import BatchLease, Leases
+from kernelport_workers.consumer.unacked import ReadDeliveryState
+from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
+from kernelport_workers.execution.payloads import Payloads
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ CANCEL_CHECK_S = 0.25
 MICROSECONDS = 1_000_000
 
 
-class Delivery:
+class BatchHandler:
     """What a worker does with the batches that Celery hands it.
 
     Args:
-        beside: what the message before has left to do.
+        overlap: what the message before has left to do.
     """
 
     def __init__(
@@ -47,56 +47,58 @@ class Delivery:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
-        beside: Beside,
+        overlap: Overlap,
         shared: SharedFolder | None = None,
     ) -> None:
         self._redis = redis
         self._settings = settings
         self._worker_id = worker_id
         self._deployments = deployments
-        self._runners = {name: Runner(backend) for name, backend in backends.items()}
-        self._beside = beside
-        self._claims = Claims(redis, shared, worker_id, settings.claim_bytes)
-        self._lease = Lease(redis, settings.lease_s)
+        self._executions = {name: Execution(backend) for name, backend in backends.items()}
+        self._overlap = overlap
+        self._payloads = Payloads(redis, shared, worker_id, settings.claim_bytes)
+        self._leases = Leases(redis, settings.lease_s)
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
 
     @cached_property
-    def _line(self) -> Redis:
+    def _connection(self) -> Redis:
         """One connection for answers: asking the pool for one costs as much as a call."""
         client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
         return client
 
-    def handle(self, batch: Batch, take: Take | None = None) -> Finish:
+    def handle(self, batch: Batch, read_state: ReadDeliveryState | None = None) -> Epilogue:
         """Runs a batch, unless another worker has done so; then what is left is to answer every request of it.
 
         Waits for Redis while it is away.
 
         Args:
-            take: says what is known of it once this attempt has been counted; None when nobody counts it.
+            read_state: says what is known of it once this attempt has been counted; None when nobody counts it.
         """
         with contextlib.ExitStack() as stack:
-            hold = stack.enter_context(self._lease.hold(batch.id))
+            lease = stack.enter_context(self._leases.lease(batch.id))
             with logs.about(lambda: _ids(batch)):
-                outcome = self._outcome(batch, take, hold)
+                outcome = self._outcome(batch, read_state, lease)
             still_held = stack.pop_all()
 
-        def finish() -> None:
+        def epilogue() -> None:
             with still_held, logs.about(lambda: _ids(batch)):
                 if outcome is not None:
                     self._answer(batch, outcome)
 
-        return finish
+        return epilogue
 
-    def _outcome(self, batch: Batch, take: Take | None, hold: Hold) -> Ran | list[Completion] | None:
+    def _outcome(
+        self, batch: Batch, read_state: ReadDeliveryState | None, lease: BatchLease
+    ) -> BatchOutcome | list[Completion] | None:
         """What to answer; None when somebody else does."""
         started = time.monotonic()
-        taken = self._taken(batch, take)
-        if not taken.attempts:
+        state = self._read_state(batch, read_state)
+        if not state.attempts:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
             until_done(lambda: scripts.acknowledge(self._redis, batch.id))
             return None
-        earlier = taken.attempts[:-1]
+        earlier = state.attempts[:-1]
         if earlier:
             metrics.REDELIVERIES.labels(batch.deployment).inc()
         if earlier and len(batch.items) > 1:
@@ -104,30 +106,30 @@ class Delivery:
             return None
         shared = batch.items[0].attempts if len(batch.items) == 1 else []
         if any(item.request_claim or item.request_file for item in batch.items):
-            self._beside.begin()  # their bytes take a while to fetch
-        requests = self._claims.requests(batch)
-        if not self._claims.are_in_reach(batch):
+            self._overlap.begin()  # their bytes take a while to fetch
+        requests = self._payloads.requests(batch)
+        if not self._payloads.are_in_reach(batch):
             return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
         most = self._deployments[batch.deployment].limits.max_attempts
         if len(earlier) >= most:
             return [self._bury(batch, requests[0], shared, earlier)]
         if shared or most == 1:
-            self._beside.alone()
-        cancelled = self._cancelled(batch) if taken.some_cancelled else [False] * len(batch.items)
-        return self._run(batch, requests, cancelled, started, hold)
+            self._overlap.alone()
+        cancelled = self._cancelled(batch) if state.some_cancelled else [False] * len(batch.items)
+        return self._run(batch, requests, cancelled, started, lease)
 
-    def _taken(self, batch: Batch, take: Take | None) -> Taken:
+    def _read_state(self, batch: Batch, read_state: ReadDeliveryState | None) -> DeliveryState:
         """What is known of a batch, this attempt counted."""
-        taken = take() if take else None
-        if taken is None:
+        state = read_state() if read_state else None
+        if state is None:
             attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
-            taken = until_done(lambda: scripts.take(self._redis, batch.id, attempt))
-        if len(taken.attempts) > 1:
+            state = until_done(lambda: scripts.count_attempt(self._redis, batch.id, attempt))
+        if len(state.attempts) > 1:
             # This worker may have run it, and not answered yet: its lease can run out while Redis refuses.
-            self._beside.alone()
-            same = taken.attempts[-1]
-            taken = until_done(lambda: scripts.take(self._redis, batch.id, same))
-        return taken
+            self._overlap.alone()
+            same = state.attempts[-1]
+            state = until_done(lambda: scripts.count_attempt(self._redis, batch.id, same))
+        return state
 
     def _split(self, batch: Batch, attempts: Sequence[Attempt]) -> None:
         """The worker that ran these together died: each goes on by itself, so that one cannot take the rest along. The
@@ -161,21 +163,26 @@ class Delivery:
         return Completion(id=batch.items[0].id, error=to_status(error).SerializeToString())
 
     def _run(
-        self, batch: Batch, requests: Sequence[bytes | None], cancelled: Sequence[bool], started: float, hold: Hold
-    ) -> Ran:
-        work = [self._work(batch, *each, hold) for each in zip(batch.items, requests, cancelled, strict=True)]
-        with hold.steps_of(self._deployments[batch.deployment].timeouts.step_s):
-            ran = self._runners[batch.deployment].run_all(work, started, self._beside)
+        self,
+        batch: Batch,
+        requests: Sequence[bytes | None],
+        cancelled: Sequence[bool],
+        started: float,
+        lease: BatchLease,
+    ) -> BatchOutcome:
+        work = [self._work(batch, *each, lease) for each in zip(batch.items, requests, cancelled, strict=True)]
+        with lease.steps_of(self._deployments[batch.deployment].timeouts.step_s):
+            ran = self._executions[batch.deployment].run_all(work, started, self._overlap)
         metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
         metrics.BACKEND_SECONDS.labels(batch.deployment).observe(ran.backend_us / MICROSECONDS)
         return ran
 
-    def _work(self, batch: Batch, item: BatchItem, request: bytes | None, cancelled: bool, hold: Hold) -> Work:
+    def _work(self, batch: Batch, item: BatchItem, request: bytes | None, cancelled: bool, lease: BatchLease) -> Work:
         checked_at = time.monotonic()
 
         def check() -> None:
             nonlocal checked_at
-            hold.step()
+            lease.step()
             raise_if_expired(item.deadline_unix_us)
             if time.monotonic() - checked_at >= CANCEL_CHECK_S:
                 checked_at = time.monotonic()
@@ -203,9 +210,9 @@ class Delivery:
         except RedisError:
             return False  # nobody has said so
 
-    def _answer(self, batch: Batch, outcome: Ran | list[Completion]) -> None:
+    def _answer(self, batch: Batch, outcome: BatchOutcome | list[Completion]) -> None:
         limits = [self._answer_limit(item) for item in batch.items]
-        completions = outcome.completions(limits) if isinstance(outcome, Ran) else outcome
+        completions = outcome.completions(limits) if isinstance(outcome, BatchOutcome) else outcome
         if tracing.is_on:
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
@@ -213,15 +220,17 @@ class Delivery:
             for item, completion in zip(batch.items, completions, strict=True)
             if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same claim
         }
-        self._claims.put_away(batch, completions)
+        self._payloads.put_away(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
-            lambda: scripts.complete(self._line, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s)
+            lambda: scripts.complete(
+                self._connection, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s
+            )
         )
         if not first:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
             return  # its requests may go on singly: they need their claims
-        self._claims.release(batch)
+        self._payloads.release(batch)
         log.debug("answered %d requests", len(completions))
 
     def _answer_limit(self, item: BatchItem) -> int:

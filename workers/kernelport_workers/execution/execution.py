@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 _GONE = (CancelledError, DeadlineExceededError)
 # What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
 # for people to see.
-Finish = Callable[[], str | None]
+Epilogue = Callable[[], str | None]
 
 
-class Beside(Protocol):
+class Overlap(Protocol):
     """What the message before has left to do: it is done beside this one's run."""
 
     def begin(self) -> None:
@@ -72,7 +72,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Ran:
+class BatchOutcome:
     """What came of each request of a batch, in order.
 
     Attributes:
@@ -110,7 +110,7 @@ def raise_if_expired(deadline_unix_us: int) -> None:
         raise DeadlineExceededError("the deadline passed before the model was done")
 
 
-class Runner:
+class Execution:
     """Runs batches on one backend. What it declares is read once."""
 
     def __init__(self, backend: Backend) -> None:
@@ -125,7 +125,7 @@ class Runner:
         runner._backend = self._backend.for_job(job)
         return runner
 
-    def run_all(self, work: Sequence[Work], started: float, beside: Beside) -> Ran:
+    def run_all(self, work: Sequence[Work], started: float, overlap: Overlap) -> BatchOutcome:
         """Runs a batch. Never raises for what a model or a request does.
 
         Args:
@@ -139,7 +139,7 @@ class Runner:
             except KernelPortError as error:
                 results[index] = error
         # Not before: both would want the interpreter, and the model would wait.
-        beside.begin()
+        overlap.begin()
         prepared = time.monotonic()
         results.update(zip(requests, self._run(list(requests.values())), strict=True))
         backend_us = _microseconds(time.monotonic() - prepared)
@@ -147,7 +147,7 @@ class Runner:
             self._pace.note(_letters(requests.values()), backend_us / 1e6)
         ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
-        return Ran(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
+        return BatchOutcome(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
 
     def _prepared(self, work: Work) -> Request:
         if work.failure is not None:

@@ -36,7 +36,7 @@ class Feeder(Background):
         self._suspects: dict[str, list[bytes]] = {}
 
     @cached_property
-    def _line(self) -> Redis:
+    def _connection(self) -> Redis:
         """One connection for its thread: asking the pool for one costs as much as a call."""
         client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
         return client
@@ -44,11 +44,11 @@ class Feeder(Background):
     def _work(self) -> None:
         now = time.monotonic()
         if now - self._looked_at >= LIVE_INTERVAL_S:
-            self._live, self._looked_at = count_live(self._line), now
+            self._live, self._looked_at = count_live(self._connection), now
             for deployment in self._deployments:
                 self._expire(deployment)
         for deployment in self._deployments:
-            scripts.run(self._line, "tick", *tick_arguments(deployment, max(1, self._live[deployment])))
+            scripts.run(self._connection, "tick", *tick_arguments(deployment, max(1, self._live[deployment])))
         if now - self._searched_at >= LOST_INTERVAL_S:
             self._searched_at = now
             for deployment in self._deployments:
@@ -56,9 +56,9 @@ class Feeder(Background):
 
     def _expire(self, deployment: str) -> None:
         looked_at = 0
-        while looked_at := scripts.run(self._line, "expire", deployment, looked_at):
+        while looked_at := scripts.run(self._connection, "expire", deployment, looked_at):
             pass
 
     def _search(self, deployment: str) -> None:
         queue, suspects = job_queue_key(deployment), self._suspects.get(deployment, [])
-        self._suspects[deployment] = scripts.run(self._line, "lost", deployment, queue, keys.UNACKED, *suspects)
+        self._suspects[deployment] = scripts.run(self._connection, "lost", deployment, queue, keys.UNACKED, *suspects)

@@ -26,24 +26,24 @@ from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.job_pb2 import OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.consumer.lease import Hold, Lease
-from kernelport_workers.execution.execution import Beside, Finish, Ran, Runner, Work
+from kernelport_workers.consumer.lease import BatchLease, Leases
+from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
 from kernelport_workers.execution.job_traces import SliceTraces
 from kernelport_workers.execution.pace import Pace
-from kernelport_workers.execution.slices import Held, JobItem, Loader, shared_inputs
+from kernelport_workers.execution.slices import JobItem, Loader, SliceLease, shared_inputs
 
 log = logging.getLogger(__name__)
 
 CANCEL_CHECK_S = 0.25
 
 
-class JobRunner:
+class JobHandler:
     """What a worker does with tickets.
 
     Args:
         revisions: of the deployments.
-        beside: what the message before has left to do.
+        overlap: what the message before has left to do.
         on_taken: called when a ticket has been used.
         on_over: called when nothing of a job is left to run: its manifest is due.
     """
@@ -58,7 +58,7 @@ class JobRunner:
         revisions: Mapping[str, str],
         artifacts: Artifacts,
         storage: SharedStorage,
-        beside: Beside,
+        overlap: Overlap,
         on_taken: Callable[[], None],
         on_over: Callable[[], None],
     ) -> None:
@@ -67,24 +67,24 @@ class JobRunner:
         self._deployments = deployments
         self._backends = backends
         self._revisions = revisions
-        self._runners = {name: Runner(backend) for name, backend in backends.items()}
+        self._executions = {name: Execution(backend) for name, backend in backends.items()}
         self._paces = {name: Pace() for name in backends}
-        self._lease = Lease(redis, settings.lease_s)
+        self._leases = Leases(redis, settings.lease_s)
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._storage = storage
-        self._beside = beside
+        self._overlap = overlap
         self._traces = SliceTraces(redis, worker_id)
         self._on_taken = on_taken
         self._on_over = on_over
 
     @cached_property
-    def _line(self) -> Redis:
+    def _connection(self) -> Redis:
         """One connection for what every slice says: asking the pool for one costs as much as a call."""
         client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
         return client
 
-    def handle(self, deployment_name: str, ticket: str) -> Finish:
+    def handle(self, deployment_name: str, ticket: str) -> Epilogue:
         """Runs the slice that is due, if any; then what is left is to keep what came of it, and to say so in a line.
 
         Waits for Redis while it is away.
@@ -96,89 +96,103 @@ class JobRunner:
         attempt, most = secrets.token_hex(8), deployment.limits.max_attempts
         pace = self._paces[deployment_name]
         with contextlib.ExitStack() as stack:
-            hold = stack.enter_context(self._lease.hold(ticket))
-            held = until_done(
-                lambda: Held.take(self._line, deployment_name, ticket, self._worker_id, attempt, most, pace)
+            lease = stack.enter_context(self._leases.lease(ticket))
+            piece = until_done(
+                lambda: SliceLease.take(self._connection, deployment_name, ticket, self._worker_id, attempt, most, pace)
             )
-            if held is None:
+            if piece is None:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
             self._on_taken()
-            job_id = held.job
+            job_id = piece.job
             with logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
-                run = self._run(deployment, held, hold)
+                run = self._run(deployment, piece, lease)
             still_held = stack.pop_all()
 
-        def finish() -> str:
+        def epilogue() -> str:
             with still_held, logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
-                return self._keep(deployment, ticket, held, hold, run)
+                return self._keep(deployment, ticket, piece, lease, run)
 
-        return finish
+        return epilogue
 
-    def _run(self, deployment: Deployment, held: Held, hold: Hold) -> "_Run":
+    def _run(self, deployment: Deployment, piece: SliceLease, lease: BatchLease) -> "_Run":
         try:
-            items = until_done(lambda: self._loader.items(held))
-            spec = until_done(lambda: self._loader.spec(held.job))
+            items = until_done(lambda: self._loader.items(piece))
+            spec = until_done(lambda: self._loader.spec(piece.job))
         except stored.StoredError as error:
             stored.tell(error)
-            self._stop(held.job, f"the job store cannot be read: {error}")
+            self._stop(piece.job, f"the job store cannot be read: {error}")
             return _Run([], stopped=True)
-        if held.died:
+        if piece.died:
             metrics.REDELIVERIES.labels(deployment.name).inc()
-        if held.died_alone >= deployment.limits.max_attempts:
+        if piece.died_alone >= deployment.limits.max_attempts:
             return _Run(items)
-        if held.died or deployment.limits.max_attempts == 1:
-            self._beside.alone()
-        check = _Check(self._redis, held, hold.step)
+        if piece.died or deployment.limits.max_attempts == 1:
+            self._overlap.alone()
+        check = _Check(self._redis, piece, lease.step)
         shared = shared_inputs(spec)
         work = [
-            Work(str(item.position).encode(), item.request, held.deadline_unix_us, check, shared=shared)
+            Work(str(item.position).encode(), item.request, piece.deadline_unix_us, check, shared=shared)
             for item in items
         ]
-        with hold.steps_of(deployment.timeouts.step_s):
-            ran = self._runners[deployment.name].for_job(held.job).run_all(work, time.monotonic(), self._beside)
+        with lease.steps_of(deployment.timeouts.step_s):
+            outcome = (
+                self._executions[deployment.name].for_job(piece.job).run_all(work, time.monotonic(), self._overlap)
+            )
         metrics.BATCH_SIZE.labels(deployment.name).observe(len(items))
-        metrics.BACKEND_SECONDS.labels(deployment.name).observe(ran.backend_us / MICROSECONDS)
-        done = [item.cost for item, result in zip(items, ran.results, strict=True) if isinstance(result, Mapping)]
+        metrics.BACKEND_SECONDS.labels(deployment.name).observe(outcome.backend_us / MICROSECONDS)
+        done = [item.cost for item, result in zip(items, outcome.results, strict=True) if isinstance(result, Mapping)]
         if done:
-            self._paces[deployment.name].note(held.job, sum(done), (ran.prepare_us + ran.backend_us) / MICROSECONDS)
-        return _Run(items, ran, spec.output_format, stopped=check.failure is not None or check.has_expired)
+            self._paces[deployment.name].note(
+                piece.job, sum(done), (outcome.prepare_us + outcome.backend_us) / MICROSECONDS
+            )
+        return _Run(items, outcome, spec.output_format, stopped=check.failure is not None or check.has_expired)
 
-    def _keep(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run") -> str:
+    def _keep(self, deployment: Deployment, ticket: str, piece: SliceLease, lease: BatchLease, run: "_Run") -> str:
         keeping_s = time.monotonic()
-        if run.ran is None and run.stopped:
-            result = _Result(BatchResult(page=held.page), [])
-        elif run.ran is None:
-            result = self._given_up(held, run)
+        if run.outcome is None and run.stopped:
+            result = _Result(BatchResult(page=piece.page), [])
+        elif run.outcome is None:
+            result = self._given_up(piece, run)
         else:
-            result = self._result(deployment, ticket, held, hold, run, run.ran)
-        what = f"job {held.job} page {held.page} items {held.first}-{held.first + held.count - 1}"
-        state = until_done(lambda: self._complete(deployment.name, ticket, held, result))
+            result = self._result(deployment, ticket, piece, lease, run, run.outcome)
+        what = f"job {piece.job} page {piece.page} items {piece.first}-{piece.first + piece.count - 1}"
+        state = until_done(lambda: self._complete(deployment.name, ticket, piece, result))
         if state is None:
             metrics.DUPLICATES_DROPPED.labels(deployment.name).inc()
             return f"{what}: too late, others have run it"
         if state == b"finishing":
             self._on_over()
         if tracing.is_on:
-            self._traces.record(deployment.name, held, run.ran, result.batch, keeping_s)
+            self._traces.record(deployment.name, piece, run.outcome, result.batch, keeping_s)
         return f"{what}: {len(result.batch.items)} done"
 
-    def _given_up(self, held: Held, run: "_Run") -> "_Result":
-        reason = f"workers died over it alone: {', '.join(held.died[-held.died_alone :])}"
-        log.error("given up %s of job %s: %s", ", ".join(item.id for item in run.items), held.job, reason)
-        batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died))
+    def _given_up(self, piece: SliceLease, run: "_Run") -> "_Result":
+        reason = f"workers died over it alone: {', '.join(piece.died[-piece.died_alone :])}"
+        log.error("given up %s of job %s: %s", ", ".join(item.id for item in run.items), piece.job, reason)
+        batch = BatchResult(page=piece.page, batch_size=len(run.items), attempts=len(piece.died))
         batch.items.extend(ItemResult(position=item.position, error=reason) for item in run.items)
         return _Result(batch, [])
 
-    def _result(self, deployment: Deployment, ticket: str, held: Held, hold: Hold, run: "_Run", ran: Ran) -> "_Result":
+    def _result(
+        self,
+        deployment: Deployment,
+        ticket: str,
+        piece: SliceLease,
+        lease: BatchLease,
+        run: "_Run",
+        outcome: BatchOutcome,
+    ) -> "_Result":
         backend = self._backends[deployment.name]
-        batch = BatchResult(page=held.page, batch_size=len(run.items), attempts=len(held.died) + 1, portable_names=True)
+        batch = BatchResult(
+            page=piece.page, batch_size=len(run.items), attempts=len(piece.died) + 1, portable_names=True
+        )
         batch.suffix = suffix_of(run.output_format, is_speech(backend.signature))
-        batch.backend_s = ran.backend_us / MICROSECONDS
+        batch.backend_s = outcome.backend_us / MICROSECONDS
         batch.revision, batch.device = self._revisions[deployment.name], backend.device
         batch.compute_path = backend.compute_path or backend.device
         outputs = []
-        for item, came_of_it, warnings in zip(run.items, ran.results, ran.warnings, strict=True):
+        for item, came_of_it, warnings in zip(run.items, outcome.results, outcome.warnings, strict=True):
             if not isinstance(came_of_it, KernelPortError):
                 outputs.append(Output(item.id, item.position, came_of_it, warnings))
             elif not run.stopped:
@@ -186,44 +200,44 @@ class JobRunner:
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
 
         def is_ours() -> bool:
-            return until_done(lambda: held.is_ours(self._line, deployment.name, ticket))
+            return until_done(lambda: piece.is_ours(self._connection, deployment.name, ticket))
 
         # A worker that was paused, and taken for dead, finds others at work on the same files.
         if is_ours():
-            with hold.steps_of(deployment.timeouts.step_s):
-                self._publish(held, batch, outputs, is_ours, hold.step)
+            with lease.steps_of(deployment.timeouts.step_s):
+                self._publish(piece, batch, outputs, is_ours, lease.step)
         return _Result(batch, [item.cost for item in run.items])
 
     def _publish(
         self,
-        held: Held,
+        piece: SliceLease,
         batch: BatchResult,
         outputs: Sequence[Output],
         is_ours: Callable[[], bool],
         step: Callable[[], None],
     ) -> None:
         """Adds what could be kept to the batch; what could not stops the job, whose items wait for it to be resumed."""
-        for result in self._publisher.publish(held.job, batch.suffix, outputs, is_ours, step):
+        for result in self._publisher.publish(piece.job, batch.suffix, outputs, is_ours, step):
             if isinstance(result, ItemResult):
                 batch.items.append(result)
                 continue
-            self._stop(held.job, str(result))
+            self._stop(piece.job, str(result))
 
     def _stop(self, job: str, reason: str) -> None:
         log.error("job %s stops: %s", job, reason)
         until_done(lambda: scripts.run(self._redis, "stop", job, "failed", reason))
 
-    def _complete(self, deployment: str, ticket: str, held: Held, result: "_Result") -> bytes | None:
+    def _complete(self, deployment: str, ticket: str, piece: SliceLease, result: "_Result") -> bytes | None:
         """The state that the job is in with this; None when it came too late."""
         batch = result.batch
         batch.finished_unix_us = round(time.time() * MICROSECONDS)
         state: bytes | None = scripts.run(
-            self._line,
+            self._connection,
             "complete",
             deployment,
             ticket,
-            held.attempt,
-            result.states(held),
+            piece.attempt,
+            result.states(piece),
             batch.SerializeToString() if batch.items else b"",
             round(MICROSECONDS * sum(item.audio_s for item in batch.items)),
             round(MICROSECONDS * batch.backend_s),
@@ -249,7 +263,7 @@ class _Run:
     """
 
     items: Sequence[JobItem]
-    ran: Ran | None = None
+    outcome: BatchOutcome | None = None
     output_format: OutputFormat = OUTPUT_FORMAT_UNSPECIFIED
     stopped: bool = False
 
@@ -261,20 +275,20 @@ class _Result:
         self.batch = batch
         self.costs = costs
 
-    def states(self, held: Held) -> bytes:
+    def states(self, piece: SliceLease) -> bytes:
         """The new states of the slice's items, a byte each."""
-        states = bytearray(ord("w" if state == ord("r") else ".") for state in held.states)
+        states = bytearray(ord("w" if state == ord("r") else ".") for state in piece.states)
         for item in self.batch.items:
-            states[item.position - held.first] = ord("f" if item.error else "s")
+            states[item.position - piece.first] = ord("f" if item.error else "s")
         return bytes(states)
 
 
 class _Check:
     """Raises when a slice is of no use any more: its job is cancelled or over, or the deadline has passed."""
 
-    def __init__(self, redis: Redis, held: Held, step: Callable[[], None]) -> None:
+    def __init__(self, redis: Redis, piece: SliceLease, step: Callable[[], None]) -> None:
         self._redis = redis
-        self._held = held
+        self._piece = piece
         self._step = step
         self._looked_at = time.monotonic()  # a slice is only given out of a job that goes on
         self.failure: CancelledError | None = None
@@ -282,7 +296,7 @@ class _Check:
     @property
     def has_expired(self) -> bool:
         """Whether the deadline has passed."""
-        return time.time() * MICROSECONDS >= self._held.deadline_unix_us
+        return time.time() * MICROSECONDS >= self._piece.deadline_unix_us
 
     def __call__(self) -> None:
         self._step()
@@ -291,7 +305,7 @@ class _Check:
         if time.monotonic() - self._looked_at >= CANCEL_CHECK_S:
             self._looked_at = time.monotonic()
             with contextlib.suppress(RedisError):  # then nobody has said so
-                if self._redis.hget(keys.job(self._held.job), "ending"):
+                if self._redis.hget(keys.job(self._piece.job), "ending"):
                     self.failure = CancelledError("the job has been stopped")
         if self.failure is not None:
             raise self.failure

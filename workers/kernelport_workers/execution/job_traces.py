@@ -10,8 +10,8 @@ from kernelport.broker import keys
 from kernelport.broker.connections import until_done
 from kernelport.internal.v1.job_store_pb2 import BatchResult
 from kernelport.telemetry import tracing
-from kernelport_workers.execution.execution import Ran
-from kernelport_workers.execution.slices import Held
+from kernelport_workers.execution.execution import BatchOutcome
+from kernelport_workers.execution.slices import SliceLease
 
 
 class SliceTraces:
@@ -22,14 +22,16 @@ class SliceTraces:
         self._worker_id = worker_id
         self._parent = functools.lru_cache(64)(self._read_parent)  # each slice of a job asks
 
-    def record(self, deployment: str, held: Held, ran: Ran | None, batch: BatchResult, keeping_s: float) -> None:
+    def record(
+        self, deployment: str, piece: SliceLease, outcome: BatchOutcome | None, batch: BatchResult, keeping_s: float
+    ) -> None:
         """A slice has been kept just now.
 
         Args:
-            ran: None when it was given up without a run.
+            outcome: None when it was given up without a run.
             keeping_s: when keeping it began, in seconds of the monotonic clock.
         """
-        parent = until_done(lambda: self._parent(held.job))
+        parent = until_done(lambda: self._parent(piece.job))
         if not parent:
             return
         ended, now = time.time_ns(), time.monotonic()
@@ -38,15 +40,15 @@ class SliceTraces:
             return ended - round((now - monotonic_s) * 1e9)
 
         run = None
-        if ran is not None:
-            began_s = ran.started + ran.prepare_us / 1e6
-            run = at(began_s), at(began_s + ran.backend_us / 1e6)
-        times = tracing.SliceTimes(at(ran.started if ran else keeping_s), run, at(keeping_s), ended)
+        if outcome is not None:
+            began_s = outcome.started + outcome.prepare_us / 1e6
+            run = at(began_s), at(began_s + outcome.backend_us / 1e6)
+        times = tracing.SliceTimes(at(outcome.started if outcome else keeping_s), run, at(keeping_s), ended)
         attributes = {
-            "kernelport.job": held.job,
-            "kernelport.job_page": held.page,
+            "kernelport.job": piece.job,
+            "kernelport.job_page": piece.page,
             "kernelport.batch_requests": batch.batch_size,
-            "kernelport.attempt": len(held.died) + 1,
+            "kernelport.attempt": len(piece.died) + 1,
             "kernelport.worker": self._worker_id,
         }
         tracing.record_slice(parent, deployment, times, attributes, any(item.error for item in batch.items))

@@ -12,7 +12,7 @@ from kernelport.errors import ResourceExhaustedError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
 
 
-class Claims:
+class Payloads:
     """What a worker does with large messages. Waits for Redis while it is away.
 
     Args:

@@ -29,7 +29,7 @@ Value = TypeVar("Value", Page, JobSpec)
 
 
 @dataclass(frozen=True)
-class Held:
+class SliceLease:
     """What a ticket's bearer holds: items `first` to `first + count` of a page.
 
     Attributes:
@@ -65,19 +65,19 @@ class Held:
         found = scripts.run(redis, "take", deployment, ticket, worker, attempt, max_attempts, *pace.arguments())
         if found is None:
             return None
-        held: dict[str, Any] = json.loads(found[0])
-        page, first, count, _, *died = held["slice"]
+        piece: dict[str, Any] = json.loads(found[0])
+        page, first, count, _, *died = piece["slice"]
         workers, alone = (*died, 0)[:2] if died else ([], 0)
-        record = keys.job(held["job"])
+        record = keys.job(piece["job"])
         deadline = stored.number(found[2], f"{record} deadline") or NEVER_UNIX_US
         edition = stored.number(found[3], f"{record} edition")
         where = int(page), int(first), int(count)
-        return cls(held["job"], *where, attempt, workers, int(alone), found[1], deadline, edition)
+        return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""
-        held: Any = redis.hget(keys.taken_slices(deployment), ticket)
-        return held is not None and json.loads(held)["attempt"] == self.attempt
+        piece: Any = redis.hget(keys.taken_slices(deployment), ticket)
+        return piece is not None and json.loads(piece)["attempt"] == self.attempt
 
 
 @dataclass(frozen=True)
@@ -112,17 +112,17 @@ class Loader:
         """
         return self._specs.get(job, lambda: self._spec(job))
 
-    def items(self, held: Held) -> list[JobItem]:
+    def items(self, piece: SliceLease) -> list[JobItem]:
         """The items of a slice that are to be run.
 
         Raises:
             StoredError: what Redis holds of the job cannot be read.
         """
-        page = self._pages.get((held.job, held.edition, held.page), lambda: self._page(held.job, held.page))
-        if len(page.items) < held.first + held.count:
-            where = keys.job(held.job, "pages")
-            raise stored.StoredError(f"{where}: expected a slice of page {held.page} of {len(page.items)} items")
-        return [_item(held, page, position) for position in held.positions]
+        page = self._pages.get((piece.job, piece.edition, piece.page), lambda: self._page(piece.job, piece.page))
+        if len(page.items) < piece.first + piece.count:
+            where = keys.job(piece.job, "pages")
+            raise stored.StoredError(f"{where}: expected a slice of page {piece.page} of {len(page.items)} items")
+        return [_item(piece, page, position) for position in piece.positions]
 
     def _spec(self, job: str) -> JobSpec:
         value: Any = self._redis.get(keys.job(job, "spec"))
@@ -158,7 +158,7 @@ def shared_inputs(spec: JobSpec) -> Shared:
     return {tensor.name: (tensor, to_array(tensor)) for tensor in spec.shared_inputs}
 
 
-def _item(held: Held, page: Page, position: int) -> JobItem:
-    new = stored.message(NewItem, page.items[position], keys.job(held.job, "pages"))
+def _item(piece: SliceLease, page: Page, position: int) -> JobItem:
+    new = stored.message(NewItem, page.items[position], keys.job(piece.job, "pages"))
     request = inference_pb2.InferRequest(inputs=new.inputs)
     return JobItem(new.id, position, request.SerializeToString(), expected_cost(new.inputs))

@@ -17,7 +17,7 @@ from typing import Literal
 from kernelport.text import Aligned, Locale, Passage, passages_of, verbalised
 from kernelport_workers.luxtts.errors import DependencyError, TextError
 from kernelport_workers.luxtts.normalise import upstream_english
-from kernelport_workers.speech.words import cut_words
+from kernelport_workers.speech.long_words import cut_words
 
 Language = Literal["en", "zh", "other", "pinyin", "tag"]
 Phonemizer = Callable[[str], str]

@@ -22,7 +22,7 @@ from kernelport.tensors import Array
 from kernelport.text import LOCALES, Locale, Reading, locale_named, read
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
-from kernelport_workers.speech.words import MAX_WORD, cut_words
+from kernelport_workers.speech.long_words import MAX_WORD, cut_words
 
 MAX_CHARACTERS = 100_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0

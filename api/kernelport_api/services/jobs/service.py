@@ -21,10 +21,10 @@ from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.queueing.durability import Durability, on_disk
-from kernelport_api.services.jobs.checking import deadline_violations
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token
 from kernelport_api.services.jobs.submission import Submission
+from kernelport_api.services.jobs.validation import deadline_violations
 from kernelport_api.services.jobs.waiting import Waiting
 from kernelport_api.services.jobs.watching import watch
 

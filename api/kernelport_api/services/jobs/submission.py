@@ -39,8 +39,8 @@ from kernelport_api.aside import aside
 from kernelport_api.doors.grpc.parsing import SMALL_BYTES
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.services.inputs import are_slow_to_check
-from kernelport_api.services.jobs.checking import item_violations, shared_violations, spec_violations
 from kernelport_api.services.jobs.store import JobStore, reached
+from kernelport_api.services.jobs.validation import item_violations, shared_violations, spec_violations
 
 # Other callers get their turn after so many items have been checked.
 CHECKED_AT_ONCE = 64

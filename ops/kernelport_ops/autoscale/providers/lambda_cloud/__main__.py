@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kernelport.broker.connections import connect
-from kernelport.broker.registry import workers_now
+from kernelport.broker.registry import read_workers
 from kernelport.cli import options
 from kernelport.config.deployments import load_autoscale, load_deployments
 from kernelport.config.scaling import LambdaCloud
@@ -21,12 +21,12 @@ from kernelport.config.settings import PREFIX, Settings, SettingsError
 from kernelport.errors import KernelPortError
 from kernelport_ops.autoscale.ledger import Ledger
 from kernelport_ops.autoscale.lock import Lock
-from kernelport_ops.autoscale.providers.lambda_cloud.by_hand import Wish, give_back, launch_one, wait_for_ip
 from kernelport_ops.autoscale.providers.lambda_cloud.choice import refusal
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client, KeyMissingError
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import is_of_fleet, machine_of
 from kernelport_ops.autoscale.providers.lambda_cloud.reaper import orphans
 from kernelport_ops.autoscale.providers.lambda_cloud.secrets import secrets_from_environment
+from kernelport_ops.autoscale.providers.lambda_cloud.single_machine import Wish, give_back, launch_one, wait_for_ip
 from kernelport_ops.autoscale.providers.lambda_cloud.smoke import try_once, wait_until_served
 from kernelport_ops.autoscale.providers.lambda_cloud.types import InstanceStatus
 from kernelport_ops.autoscale.providers.provider import ProviderError
@@ -193,7 +193,7 @@ def reap(grace_s: float | None, max_age_h: float, dry_run: bool) -> None:
     with connect(settings.redis_url, timeout_s=10) as redis:
         ledger = Ledger(redis, fleet, Lock(redis, fleet))
         ledger.read()
-        heard = {record.worker.id for record in workers_now(redis)}
+        heard = {record.worker.id for record in read_workers(redis)}
     grace_s = grace_s if grace_s is not None else (cloud.boot_limit_s if cloud else 900.0) + 300.0
     found = orphans(machines, heard, ledger.entries, time.time(), grace_s, max_age_h * 3600)
     for orphan in found:

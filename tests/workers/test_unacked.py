@@ -10,7 +10,7 @@ from kernelport.broker.queues import celery_message, queue_name
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.supervisor import Stack
 from kernelport.v1.dead_letter_pb2 import Attempt
-from kernelport_workers.consumer.unacked import DeliveryNote
+from kernelport_workers.consumer.unacked import UnackedRecord
 
 QUEUE = queue_name("nobodys")
 ATTEMPT = Attempt(worker="first", unix_us=1)
@@ -42,11 +42,11 @@ def test_a_delivery_is_noted_once(redis: Redis, happen: Callable[[Redis, Redis],
     line: Redis = redis.client()  # type: ignore[no-untyped-call]
     redis.lpush(QUEUE, "another message")
     happen(redis, line)
-    note = DeliveryNote(line, QUEUE, celery_message(Batch(id="noted", deployment="nobodys")), ATTEMPT)
-    taken = note.settle()
-    assert taken is not None
-    assert (taken.attempts, note.more_wait) == ([ATTEMPT], True)
-    assert note.settle() == taken
+    note = UnackedRecord(line, QUEUE, celery_message(Batch(id="noted", deployment="nobodys")), ATTEMPT)
+    state = note.wait()
+    assert state is not None
+    assert (state.attempts, note.more_wait) == ([ATTEMPT], True)
+    assert note.wait() == state
     assert redis.hexists(keys.UNACKED, "noted")
     assert redis.llen(keys.attempts("noted")) == 1
     scripts.acknowledge(redis, "noted")

@@ -20,7 +20,7 @@ _PUSH = re.compile(rb'"LPUSH" "kp:replies:[^"]*" (.*)')
 _ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 
 
-class Tap:
+class ReplyMonitor:
     """Counts completions by request from `start` until `stop`. What passes while it reconnects escapes it."""
 
     def __init__(self, port: int) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from kernelport.cli import options
-from kernelport.cli.jobs import words
+from kernelport.cli.jobs import formatting
 from kernelport.cli.jobs.progress import elapsed_s
 from kernelport.client import Client
 from kernelport.enums import ItemState, JobState
@@ -27,7 +27,7 @@ limit: options.Option = click.option("--limit", type=click.IntRange(1, 2**31 - 1
 
 @click.command("list")
 @click.option("--deployment", default="", help="Only of this deployment.")
-@words.in_states(JobState)
+@formatting.in_states(JobState)
 @limit
 @as_json
 @options.target
@@ -45,10 +45,10 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
         table.add_row(
             job.id,
             escape(job.spec.deployment),
-            words.coloured(JobState.of(job)),
+            formatting.coloured(JobState.of(job)),
             f"{job.progress.succeeded:,}/{job.progress.items:,}",
-            ", ".join(f"{count:,} {name}" for name, count in words.others(job).items()),
-            words.moment(job.created_unix_us)[5:-3],
+            ", ".join(f"{count:,} {name}" for name, count in formatting.others(job).items()),
+            formatting.moment(job.created_unix_us)[5:-3],
         )
     Console().print(table if found else "there are no such jobs")
 
@@ -68,25 +68,25 @@ def show(job_id: str, as_json: bool, target: str) -> None:
     reason = f": {job.reason}" if job.reason else ""
     click.echo(f"{job.id}: {JobState.of(job)}{reason}")
     _fact("deployment", f"{spec.deployment}, priority {spec.priority or 100}")
-    counts = {"succeeded": progress.succeeded, **words.others(job)}
+    counts = {"succeeded": progress.succeeded, **formatting.others(job)}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     _fact("items", f"{progress.items:,}" + (f": {told}" if told else "") + ("" if job.sealed else " (more may come)"))
     if progress.audio_s:
         factor = progress.backend_s / progress.audio_s
-        _fact("audio", f"{words.clock(progress.audio_s)}, real-time factor {factor:.3f}")
+        _fact("audio", f"{formatting.clock(progress.audio_s)}, real-time factor {factor:.3f}")
     if progress.useful_cost:
         waste = 100 * (progress.padded_cost / progress.useful_cost - 1)
         _fact("padding", f"{waste:.1f} % more than what was asked for")
     _fact("outputs", f"{job.output_url} ({decimal(progress.output_bytes)})")
-    _fact("created", words.moment(job.created_unix_us))
-    _fact("started", words.moment(job.started_unix_us))
+    _fact("created", formatting.moment(job.created_unix_us))
+    _fact("started", formatting.moment(job.started_unix_us))
     if job.resumed_unix_us:
-        _fact("resumed", words.moment(job.resumed_unix_us))
+        _fact("resumed", formatting.moment(job.resumed_unix_us))
     if job.finished_unix_us:
-        _fact("finished", f"{words.moment(job.finished_unix_us)}, after {words.clock(elapsed_s(job))}")
-        _fact("kept until", words.moment(job.expires_unix_us))
+        _fact("finished", f"{formatting.moment(job.finished_unix_us)}, after {formatting.clock(elapsed_s(job))}")
+        _fact("kept until", formatting.moment(job.expires_unix_us))
     if spec.deadline_unix_us:
-        _fact("deadline", words.moment(spec.deadline_unix_us))
+        _fact("deadline", formatting.moment(spec.deadline_unix_us))
     for tensor in spec.shared_inputs:
         _fact("input", f"{tensor.name}: {dtype_name(tensor.dtype)}{list(tensor.shape)}, for every item")
     for key, value in sorted(spec.metadata.items()):
@@ -97,7 +97,7 @@ def show(job_id: str, as_json: bool, target: str) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@words.in_states(ItemState)
+@formatting.in_states(ItemState)
 @limit
 @as_json
 @options.target
@@ -114,7 +114,7 @@ def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, targe
         audio = f"{item.audio_s:.2f}" if item.audio_s else "-"
         told = item.text, item.reason or "; ".join(item.warnings)
         text, why = (escape(textwrap.shorten(each, 120, placeholder=" ...")) for each in told)
-        state = words.coloured(ItemState.of(item))
+        state = formatting.coloured(ItemState.of(item))
         table.add_row(escape(item.id), state, str(item.attempts), audio, text, why)
     Console().print(table if found else "there are no such items")
     if len(found) == limit:

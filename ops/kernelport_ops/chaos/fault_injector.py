@@ -24,7 +24,7 @@ _SIGNALS = {
 }
 
 
-class Storm:
+class FaultInjector:
     """The disturbances of one run, in order of their beginning."""
 
     def __init__(self, system: System) -> None:

@@ -8,55 +8,55 @@ from typing import Generic, TypeVar
 # A batch costs Celery and Redis as much as several requests do. So each is followed by a pause that grows with the
 # number of callers and lets the next become worth its cost: nothing for a lone caller, the longest for a crowd.
 # Requests that cannot share a batch do not wait for each other.
-PAUSE_PER_CALLER_S = 0.000_5
-LONGEST_PAUSE_S = 0.016
+DELAY_PER_CALLER_S = 0.000_5
+MAX_DELAY_S = 0.016
 # The pause is over early when so much of the crowd is back: it is not worth waiting for the last of them.
-ENOUGH_OF_CROWD = 0.8
+ENOUGH_OF_EXPECTED = 0.8
 # By how much of the difference, a batch, the crowd is thought smaller once fewer call.
-CROWD_SHRINKS = 0.05
+EXPECTED_SHRINKS = 0.05
 
 Request = TypeVar("Request")
 
 
 @dataclass(eq=False)
-class Group(Generic[Request]):
+class BatchQueue(Generic[Request]):
     """Requests that can share a batch.
 
     Attributes:
         key: equal for no other group.
         waiting: those that gather, oldest first.
         unanswered: how many are without an answer, those in batches included.
-        crowd: how many are without an answer when the most are, of late.
+        expected_concurrency: how many are without an answer when the most are, of late.
         sent_at: when the last batch left, in seconds of the monotonic clock.
     """
 
     key: Hashable
     waiting: deque[Request] = field(default_factory=deque)
     unanswered: int = 0
-    crowd: float = 0.0
+    expected_concurrency: float = 0.0
     sent_at: float = 0.0
 
     def add(self, request: Request) -> None:
         """Takes a request in."""
         self.waiting.append(request)
         self.unanswered += 1
-        self.crowd = max(self.crowd, self.unanswered)
+        self.expected_concurrency = max(self.expected_concurrency, self.unanswered)
 
     def note_sent(self, now: float) -> None:
         """Notes that a batch leaves."""
         self.sent_at = now
-        self.crowd -= (self.crowd - self.unanswered) * CROWD_SHRINKS
+        self.expected_concurrency -= (self.expected_concurrency - self.unanswered) * EXPECTED_SHRINKS
 
     def due_at(self, workers: int) -> float:
         """When the pause after the last batch is over, in seconds of the monotonic clock."""
         # Right after their answers, few of a crowd are back.
-        callers = min(self.crowd, 2 * self.unanswered - 1)
-        return self.sent_at + min(LONGEST_PAUSE_S, PAUSE_PER_CALLER_S * (callers - 1)) / workers
+        callers = min(self.expected_concurrency, 2 * self.unanswered - 1)
+        return self.sent_at + min(MAX_DELAY_S, DELAY_PER_CALLER_S * (callers - 1)) / workers
 
-    def has_gathered(self, most: int, workers: int) -> bool:
+    def is_worth_sending(self, most: int, workers: int) -> bool:
         """Whether the next batch is worth its cost whatever the time: full, or most of the crowd.
 
         Args:
             most: how many requests a batch can have.
         """
-        return len(self.waiting) >= min(most, ENOUGH_OF_CROWD * self.crowd / workers)
+        return len(self.waiting) >= min(most, ENOUGH_OF_EXPECTED * self.expected_concurrency / workers)

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kernelport_ops.chaos.excuses import excuse
+from kernelport_ops.chaos.allowed_errors import excuse
 from kernelport_ops.chaos.plan import OF_WORKER, REFUSALS, Kind
 from kernelport_ops.chaos.records import OK, Call, Event, Run
 

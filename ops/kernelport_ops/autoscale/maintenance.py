@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from redis import Redis
 
-from kernelport.broker.registry import workers_now
+from kernelport.broker.registry import read_workers
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.launching import Launching
@@ -20,7 +20,7 @@ LOST_S = 120.0
 END_AGAIN_S = 30.0
 
 
-class Upkeep:
+class Maintenance:
     """What is done about machines beside launching them.
 
     Args:
@@ -49,7 +49,7 @@ class Upkeep:
         self._drain_s = drain_s
         self._now = now
 
-    def look_after(self, purse: Callable[[], Purse]) -> None:
+    def run_once(self, purse: Callable[[], Purse]) -> None:
         """One round over all machines; `purse` tells what can be spent at this moment."""
         self._hear()
         self._clear_away()
@@ -67,7 +67,7 @@ class Upkeep:
     def _hear(self) -> None:
         """Notes of which machines' workers something is heard."""
         now = self._now()
-        heard = {record.worker.id for record in workers_now(self._redis)}
+        heard = {record.worker.id for record in read_workers(self._redis)}
         for entry in self._ledger.live:
             alive = any(worker in heard for worker in entry.worker_ids)
             if alive and entry.ready_at is None:
