@@ -6,7 +6,7 @@ worker died. Whichever comes first counts; what comes after it is dropped.
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Self
@@ -62,7 +62,7 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 
 # KEYS: those of deliver, the lists of the queues ...  ARGV: those of deliver.
 # Returns the first entry of the first list that has one, as delivered, and its count.
-_COUNT_ATTEMPT_NEXT = (
+_TAKE_NEXT = (
     _DELIVER
     + """
 for i = 3, #KEYS do
@@ -196,14 +196,18 @@ class DeliveryState:
         return cls(stored.messages(Attempt, attempts, keys.attempts("*")), cancelled > 0)
 
 
+# Waits until a delivery is recorded; None for a message that is no batch's.
+ReadDeliveryState = Callable[[], DeliveryState | None]
+
+
 def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tuple[bytes, DeliveryState | None] | None:
     """The next message of some queues, noted as delivered; None when they are empty.
 
     Args:
         queue_keys: the lists of the queues, the most urgent first.
-        attempt: is counted when the message is a batch, which then needs no `take`.
+        attempt: is counted when the message is a batch, which then needs no `count_attempt`.
     """
-    found = _script(redis, _COUNT_ATTEMPT_NEXT)(keys=[*_UNACKED, *queue_keys], args=_delivery(attempt))
+    found = _script(redis, _TAKE_NEXT)(keys=[*_UNACKED, *queue_keys], args=_delivery(attempt))
     if found is None:
         return None
     entry, *counted = found

@@ -37,6 +37,7 @@ from kernelport.broker.queues import (
     read_batch,
 )
 from kernelport.broker.registry import REFUSED, note_drained
+from kernelport.broker.scripts import ReadDeliveryState
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment, deployment_names, load_deployments
 from kernelport.config.schema import ConfigError
@@ -52,7 +53,6 @@ from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consumer.consumer import MessageConsumer
 from kernelport_workers.consumer.heartbeat import Heartbeat, OtherRevisionError
-from kernelport_workers.consumer.unacked import ReadDeliveryState
 from kernelport_workers.execution.batch_handler import BatchHandler
 from kernelport_workers.execution.execution import Epilogue
 from kernelport_workers.execution.job_feeder import Feeder

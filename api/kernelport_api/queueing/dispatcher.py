@@ -53,16 +53,16 @@ class Dispatcher:
         publisher: Multiplexer,
         workers: WorkerView,
         replies: ReplyReader,
-        holds: Payloads,
+        payloads: Payloads,
     ) -> None:
         self._redis = redis
         self._publisher = publisher
-        self._payloads = holds
+        self._payloads = payloads
         self._replies = replies
         self._workers = workers
         # Of the deployments that anything has ever come for. One that was taken out of the file keeps its own: requests
         # that were accepted before have yet to be answered.
-        self._formers: dict[str, Batcher] = {}
+        self._batchers: dict[str, Batcher] = {}
         self._policies: dict[str, Deployment] = {}
         self._ids = itertools.count()
         self._withdrawn: dict[bytes, int] = {}
@@ -109,8 +109,8 @@ class Dispatcher:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._payloads.attach(item, deployment.name, body, timeout_s, anywhere)
         pending = Pending(item, share, len(body), self._replies.expect(request_id), hold)
-        former = self._former(deployment)
-        former.submit(pending)
+        batcher = self._batcher(deployment)
+        batcher.submit(pending)
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
             completion = await pending.answer
@@ -128,24 +128,24 @@ class Dispatcher:
         finally:
             timer.cancel()
             self._replies.abandon(request_id)
-            former.release(pending)
+            batcher.release(pending)
 
-    def _former(self, deployment: Deployment) -> Batcher:
+    def _batcher(self, deployment: Deployment) -> Batcher:
         """What forms the batches of a deployment, by the policy that it has now."""
         name = deployment.name
         self._policies[name] = deployment
-        if name not in self._formers:
-            self._formers[name] = Batcher(
+        if name not in self._batchers:
+            self._batchers[name] = Batcher(
                 name,
                 self._publish,
                 lambda: len(self._workers.workers(name)),
                 lambda: self._workers.batching(self._policies[name]),
             )
-        return self._formers[name]
+        return self._batchers[name]
 
     def waiting(self) -> dict[str, list[Pending]]:
         """The requests that are without an answer here, by deployment; of those that have any."""
-        return {name: waiting for name, former in self._formers.items() if (waiting := list(former.waiting()))}
+        return {name: waiting for name, batcher in self._batchers.items() if (waiting := list(batcher.waiting()))}
 
     async def keep_looking(self) -> None:
         """Looks for ever after batches that are without an answer.
@@ -156,8 +156,8 @@ class Dispatcher:
         while True:
             await asyncio.sleep(LOOK_FOR_LOST_S / 2)
             self._payloads.sweep()
-            for name, former in list(self._formers.items()):
-                for flight in former.flights:
+            for name, batcher in list(self._batchers.items()):
+                for flight in batcher.flights:
                     if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
                         await self._look_for(name, flight)
 

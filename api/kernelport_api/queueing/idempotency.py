@@ -102,7 +102,7 @@ class RequestIds:
             except RedisError as error:
                 raise unreachable(error) from error
             if held is None:
-                return await self._run_claimed(hold, run)
+                return await self._run_held(hold, run)
             if held[0] != digest:
                 raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
             if held[1] is not None:
@@ -113,7 +113,7 @@ class RequestIds:
             await asyncio.sleep(min(poll_s, remaining_s))
             poll_s = min(LAST_POLL_S, POLL_GROWS * poll_s)
 
-    async def _run_claimed(self, hold: scripts.IdempotencyHold, run: Run) -> bytes:
+    async def _run_held(self, hold: scripts.IdempotencyHold, run: Run) -> bytes:
         """Runs the first call.
 
         However it ends, its claim on the id stays: the request may be on the queue, and run on. A worker that fails it

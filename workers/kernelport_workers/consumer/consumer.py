@@ -37,9 +37,10 @@ from kernelport.broker.queues import (
     queue_keys,
     read_message,
 )
+from kernelport.broker.scripts import ReadDeliveryState
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.consumer.celery_events import ActiveTask
-from kernelport_workers.consumer.unacked import ReadDeliveryState, UnackedRecord
+from kernelport_workers.consumer.unacked import UnackedRecord
 from kernelport_workers.execution.execution import Epilogue
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -13,9 +12,6 @@ from kernelport.broker import scripts
 from kernelport.broker.connections import until_done
 from kernelport.broker.scripts import DeliveryState
 from kernelport.v1.dead_letter_pb2 import Attempt
-
-# Waits until a delivery has been noted; what was counted if it is a batch's.
-ReadDeliveryState = Callable[[], DeliveryState | None]
 
 
 class UnackedRecord:

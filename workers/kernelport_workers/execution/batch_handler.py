@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys, scripts
 from kernelport.broker.connections import until_done
 from kernelport.broker.queues import celery_message
-from kernelport.broker.scripts import DeliveryState
+from kernelport.broker.scripts import DeliveryState, ReadDeliveryState
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
@@ -22,9 +22,8 @@ from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.consumer.lease import BatchLease, Leases
-from kernelport_workers.consumer.unacked import ReadDeliveryState
-from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
+from kernelport_workers.execution.execution import BatchOutcome, Execution, Epilogue, Overlap, Work, raise_if_expired
+from kernelport_workers.execution.lease import BatchLease, Leases
 from kernelport_workers.execution.payloads import Payloads
 
 log = logging.getLogger(__name__)
