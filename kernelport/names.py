@@ -6,8 +6,6 @@ import secrets
 import time
 from urllib.parse import quote
 
-from kernelport.broker.stored import StoredError
-
 MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.json"
 # Well below the 255 bytes that file systems allow, so that endings and prefixes fit.
@@ -26,18 +24,6 @@ def new_job_id() -> str:
 def is_job_id(text: str) -> bool:
     """Whether a text can be the id of a job: only then it becomes part of a key or a path."""
     return _JOB_ID.fullmatch(text) is not None
-
-
-def job_id_of(member: bytes, key: str) -> str:
-    """A job's id as it stands in one of Redis's sets of jobs.
-
-    Raises:
-        StoredError: it is none.
-    """
-    text = member.decode(errors="replace")
-    if not is_job_id(text):
-        raise StoredError(f"{key}: expected the id of a job, got {member[:80]!r}")
-    return text
 
 
 def file_name(item_id: str, suffix: str, *, portable: bool = True) -> str:

@@ -12,6 +12,8 @@ Result = TypeVar("Result")
 _thread = ThreadPoolExecutor(1, "aside")
 # How long the event loop waits until the thread gives way. Python's own 5 ms would be felt at each step of each call.
 GIVES_WAY_S = 0.000_5
+# Whatever is in so many bytes is parsed or looked at within two milliseconds: it need not go aside.
+SMALL_BYTES = 64 * 2**10
 
 
 async def aside(work: Callable[..., Result], *arguments: object) -> Result:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from kernelport.telemetry.logs import FORMATS
 from kernelport.tensors import MAX_MESSAGE_BYTES
 
 PREFIX = "KERNELPORT_"
@@ -22,6 +21,7 @@ _ADDRESS = re.compile(r"(\[[^\s\[\]]*\]|[^\s\[\]]*):(?P<port>[0-9]{1,5})")
 MAX_PORT = 65535
 # What counts as for ever: longer times overflow somewhere on their way.
 _MOST_S = 10 * 365 * 24 * 3600
+_LOG_FORMATS = ("text", "json")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -195,8 +195,8 @@ class Settings:
 
 
 def _log_format(text: str) -> str:
-    if text not in FORMATS:
-        raise ValueError(f"expected one of {', '.join(FORMATS)}, got {text!r}")
+    if text not in _LOG_FORMATS:
+        raise ValueError(f"expected one of {', '.join(_LOG_FORMATS)}, got {text!r}")
     return text
 
 

@@ -29,13 +29,14 @@ from kernelport.jobs.records import (
     Results,
     in_order,
     items_of,
+    job_id_of,
     page_of,
     results_of,
 )
 from kernelport.jobs.shapes import item_dict
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
-from kernelport.names import MANIFEST, SUMMARY, job_id_of
+from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
 
 log: logging.Logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
 from kernelport.jobs.webhooks.addresses import masked
-from kernelport.names import file_name
+from kernelport.names import file_name, is_job_id
 from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
@@ -301,6 +301,18 @@ def item_of(
         item.audio_s = own.audio_s
         item.warnings.extend(own.warnings)
     return item
+
+
+def job_id_of(member: bytes, key: str) -> str:
+    """A job's id as it stands in one of Redis's sets of jobs.
+
+    Raises:
+        StoredError: it is none.
+    """
+    text = member.decode(errors="replace")
+    if not is_job_id(text):
+        raise stored.StoredError(f"{key}: expected the id of a job, got {member[:80]!r}")
+    return text
 
 
 def text_of(item: pb.NewItem) -> str:

@@ -14,7 +14,7 @@ from kernelport.broker import durability, keys, stored
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
-from kernelport.jobs.records import MICROSECONDS, JobRecord
+from kernelport.jobs.records import MICROSECONDS, JobRecord, job_id_of
 from kernelport.jobs.storage import SharedStorage
 from kernelport.names import job_id_of
 from kernelport.telemetry import metrics

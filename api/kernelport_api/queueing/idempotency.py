@@ -20,8 +20,7 @@ from kernelport.errors import (
 )
 from kernelport.limits import MAX_REQUEST_ID
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.aside import aside
-from kernelport_api.doors.grpc.parsing import SMALL_BYTES
+from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.redis_errors import unreachable
 
 # A call that is in flight elsewhere is looked for so often, and less and less.

@@ -7,7 +7,7 @@ from kernelport import tensors
 from kernelport.errors import FieldViolation
 from kernelport.limits import MAX_NAME, MAX_STRING_ELEMENTS, MAX_TENSORS
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.doors.grpc.parsing import SMALL_BYTES
+from kernelport_api.aside import SMALL_BYTES
 
 # A STRING element takes so many bytes or more.
 _ELEMENT_BYTES = 4

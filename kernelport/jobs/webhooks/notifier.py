@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys, stored
 from kernelport.broker.connections import outage
 from kernelport.jobs import scripts
-from kernelport.jobs.records import JobRecord
+from kernelport.jobs.records import JobRecord, job_id_of
 from kernelport.jobs.webhooks.addresses import masked, parse_networks
 from kernelport.jobs.webhooks.endpoints import Endpoints
 from kernelport.jobs.webhooks.events import Pending, Told, body_of, due, next_progress_us, waits_for_progress

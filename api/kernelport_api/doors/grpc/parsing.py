@@ -14,12 +14,10 @@ from google.protobuf.message import DecodeError, Message
 from kernelport import limits
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.v1 import inference_pb2, job_pb2, voice_pb2
-from kernelport_api.aside import aside
+from kernelport_api.aside import SMALL_BYTES, aside
 
 Parsed = TypeVar("Parsed", bound=Message)
 
-# Whatever is in so many bytes is parsed within two milliseconds.
-SMALL_BYTES = 64 * 2**10
 # A large message of no more fields than this is parsed at once.
 _FEW_FIELDS = 256
 # As many numbers of a repeated field cost about what another field does.

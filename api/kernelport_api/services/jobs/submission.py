@@ -35,8 +35,7 @@ from kernelport.stacking import Stacking
 from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
-from kernelport_api.aside import aside
-from kernelport_api.doors.grpc.parsing import SMALL_BYTES
+from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.services.inputs import are_slow_to_check
 from kernelport_api.services.jobs.store import JobStore, reached
