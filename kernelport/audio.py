@@ -9,7 +9,6 @@ import numpy as np
 import soundfile
 import soxr
 
-from kernelport.client import Speech
 from kernelport.tensors import Array
 
 FORMATS = {
@@ -91,7 +90,7 @@ def _ogg_checksum(page: bytearray) -> bytes:
     return int(f"{mirrored:032b}"[::-1], 2).to_bytes(4, "little")
 
 
-def write_audio(path: Path, speech: Speech) -> None:
+def write_audio(path: Path, audio: Array, sample_rate: int) -> None:
     """Writes speech as WAV, FLAC (both 16-bit), OGG (Opus) or MP3, as the file's ending says.
 
     The file appears under its name only when it is complete.
@@ -102,5 +101,5 @@ def write_audio(path: Path, speech: Speech) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: expected a name that ends in one of {', '.join(FORMATS)}")
     unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_bytes(encode_audio(speech.audio, speech.sample_rate, path.suffix.lower()))
+    unfinished.write_bytes(encode_audio(audio, sample_rate, path.suffix.lower()))
     unfinished.replace(path)

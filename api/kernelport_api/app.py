@@ -39,6 +39,7 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
+from kernelport_api.doors.grpc.inference import InferenceDoor
 from kernelport_api.doors.grpc.methods import Methods
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
@@ -103,7 +104,7 @@ async def serve(settings: Settings) -> None:
     server = grpc.aio.server(options=_options(settings))
     methods: Any = Methods(server)
     health_servicer = health.aio.HealthServicer()
-    server.add_generic_rpc_handlers((inference.handler(),))
+    server.add_generic_rpc_handlers((InferenceDoor(inference).handler(),))
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
     thread_redis = connect(settings.redis_url)
     patient = connect_async(settings.redis_url, WAITING_S)

@@ -93,14 +93,14 @@ def say(
                 seconds += speech.seconds
                 if is_folder:
                     path.mkdir(parents=True, exist_ok=True)
-                    write_audio(path / f"{first + index:0{_width(passages)}}.{ending}", speech)
+                    write_audio(path / f"{first + index:0{_width(passages)}}.{ending}", speech.audio, speech.sample_rate)
                 else:
                     spoken[index] = speech
     if not is_folder and done == len(passages):
         whole = join([(passage, spoken[index]) for index, passage in enumerate(passages)])
         seconds = whole.seconds
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(path, whole)
+        write_audio(path, whole.audio, whole.sample_rate)
     where = path if is_folder or done == len(passages) else "no file was written"
     click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
     if done < len(passages):

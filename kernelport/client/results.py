@@ -93,7 +93,7 @@ class Speech:
 
         file = path_of("path", path)
         try:
-            write_audio(file, self)
+            write_audio(file, self.audio, self.sample_rate)
         except ValueError as error:
             raise InvalidArgumentError.of([FieldViolation("path", str(error))]) from None
         return file

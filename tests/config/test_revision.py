@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from kernelport.config.deployments import load_deployments
-from kernelport_workers.backends import revision
+from kernelport_workers import revision
 from kernelport_workers.backends.revision import revision_of
 
 

@@ -20,7 +20,6 @@ from redis import Redis
 from kernelport import Client, npz
 from kernelport.audio import write_audio
 from kernelport.broker import keys
-from kernelport.client import Speech
 from kernelport.coercion import to_tensors
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.running_file import find_running
@@ -224,7 +223,7 @@ def _page_folder(folder: Path) -> Path:
     npz.write(folder / "input.npz", {"x": np.ones(3, np.float32)})
     npz.write(folder / "out.npz", {"t": np.array([b"a", b"b"])})
     tone = np.sin(np.arange(24_000, dtype=np.float32) / 20) / 2
-    write_audio(folder / "anna.wav", Speech(tone, 24_000))
+    write_audio(folder / "anna.wav", tone, 24_000)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""InferenceService: validate, admit, queue, answer."""
+"""Inference: validate, admit, queue, answer."""
 
 import asyncio
 import logging
@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from itertools import islice
 
-import grpc
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -23,13 +22,10 @@ from kernelport.errors import (
 from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
-from kernelport.telemetry import logs, metrics, tracing
+from kernelport.telemetry import logs, metrics
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import aside
-from kernelport_api.doors.grpc.errors import answer_errors
-from kernelport_api.doors.grpc.parsing import parsed
-from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
@@ -46,7 +42,7 @@ CERTAIN_FACTOR = 2
 
 
 class Inference:
-    """Answers `Infer`. Requests and responses stay serialized on their way through: a tensor is never re-encoded."""
+    """Runs requests. They and their responses stay serialized on their way through: a tensor is never re-encoded."""
 
     def __init__(
         self,
@@ -58,30 +54,27 @@ class Inference:
     ) -> None:
         self._deployments = deployments
         self._request_ids = RequestIds(redis)
-        self._sending = Sending()
         self._workers = workers
         self._admission = admission
         self._dispatcher = dispatcher
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service for a grpc.aio server."""
-        # No serializers: bytes in, bytes out.
-        method = self._traced if tracing.is_on else self.infer
-        infer: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(method)
-        return grpc.method_handlers_generic_handler("kernelport.v1.InferenceService", {"Infer": infer})
+    async def answer(
+        self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
+    ) -> bytes:
+        """Runs one request, and counts it; returns the serialized InferResponse.
 
-    @answer_errors
-    async def infer(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        """Runs one serialized InferRequest; returns the serialized InferResponse."""
-        arrived_at = time.monotonic()
-        request = await parsed(pb.InferRequest, body)
+        Args:
+            body: the request as it came in.
+            remaining_s: seconds that its caller waits; None when that is not known.
+            arrived_at: seconds of the monotonic clock.
+        """
         deployment = self._deployments.get(request.model)
         if deployment is None:
             raise _unknown(request.model, self._deployments)
         logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
         status = "OK"
         try:
-            response = await self.run(deployment, request, body, context.time_remaining())
+            response = await self.run(deployment, request, body, remaining_s)
         except KernelPortError as error:
             status = error.code.name
             if status == "INTERNAL":
@@ -98,13 +91,7 @@ class Inference:
             labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
-        if len(response) >= COUNTED_BYTES:
-            await self._sending.turn(context, len(response))
         return response
-
-    async def _traced(self, body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        with tracing.call("kernelport.v1.InferenceService/Infer", context.invocation_metadata()):
-            return await self.infer(body, context)
 
     async def run(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None

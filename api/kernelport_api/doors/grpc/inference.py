@@ -1,0 +1,43 @@
+"""InferenceService over gRPC: bytes in, bytes out."""
+
+import time
+
+import grpc
+
+from kernelport.telemetry import tracing
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.doors.grpc.errors import answer_errors
+from kernelport_api.doors.grpc.parsing import parsed
+from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
+from kernelport_api.services.inference import Inference
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class InferenceDoor:
+    """Answers `Infer`."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self._sending = Sending()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service for a grpc.aio server."""
+        # No serializers: bytes in, bytes out.
+        method = self._traced if tracing.is_on else self.infer
+        infer: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(method)
+        return grpc.method_handlers_generic_handler("kernelport.v1.InferenceService", {"Infer": infer})
+
+    @answer_errors
+    async def infer(self, body: bytes, context: Context) -> bytes:
+        """Runs one serialized InferRequest; returns the serialized InferResponse."""
+        arrived_at = time.monotonic()
+        request = await parsed(pb.InferRequest, body)
+        response = await self._inference.answer(request, body, context.time_remaining(), arrived_at)
+        if len(response) >= COUNTED_BYTES:
+            await self._sending.turn(context, len(response))
+        return response
+
+    async def _traced(self, body: bytes, context: Context) -> bytes:
+        with tracing.call("kernelport.v1.InferenceService/Infer", context.invocation_metadata()):
+            return await self.infer(body, context)
