@@ -3,7 +3,13 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: demo test lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
+.PHONY: help demo test lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
+
+## Every target, with what it does.
+help:
+	@awk '/^## / { said = said (said ? " " : "") substr($$0, 4); next } \
+		/^[a-z][a-z-]*:/ && said { printf "%-18s %s\n", substr($$1, 1, index($$1, ":") - 1), said } \
+		{ said = "" }' $(MAKEFILE_LIST) | fold -s -w 120
 
 ## Speak a bundled text through the whole stack; WAV files land in out/demo.
 demo: .venv/installed-local
@@ -35,6 +41,7 @@ proto: .venv/installed-lint
 sync: .venv/installed-lint
 	$(BIN)/python ops/generate_sync.py
 
+## Mend what ruff can.
 format: .venv/installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -131,6 +138,7 @@ chaos-autoscale: .venv/installed-test
 	$(BIN)/python -m tests.ops.autoscale_job
 	$(BIN)/python -m tests.ops.autoscale_chaos --runs 200
 
+## Throw .venv and out away.
 clean:
 	rm -rf .venv out
 
