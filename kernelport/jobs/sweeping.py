@@ -16,7 +16,6 @@ from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
 from kernelport.jobs.records import MICROSECONDS, JobRecord, job_id_of
 from kernelport.jobs.storage import SharedStorage
-from kernelport.names import job_id_of
 from kernelport.telemetry import metrics
 
 log: logging.Logger = logging.getLogger(__name__)

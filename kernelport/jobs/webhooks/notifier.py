@@ -27,7 +27,6 @@ from kernelport.jobs.webhooks.endpoints import Endpoints
 from kernelport.jobs.webhooks.events import Pending, Told, body_of, due, next_progress_us, waits_for_progress
 from kernelport.jobs.webhooks.posting import PostError, post
 from kernelport.jobs.webhooks.signing import headers
-from kernelport.names import job_id_of
 from kernelport.v1 import job_pb2 as pb
 
 log: logging.Logger = logging.getLogger(__name__)
