@@ -1,14 +1,15 @@
 """Audio files: the same audio gives the same bytes."""
 
 import hashlib
+import importlib.util
 import io
+import wave
 import zlib
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
+from kernelport.errors import HostError, install_hint
 from kernelport.tensors import Array
 
 FORMATS = {
@@ -25,6 +26,18 @@ _RATES = {
 }
 # Rates that are resampled. Below, a second of audio becomes thousands of times as long.
 _RESAMPLED = (1000, 768_000)
+# Two bytes a sample, of which a header tells the bytes a second in 32 bits.
+_HIGHEST_WAV_RATE = (2**32 - 1) // 2
+
+
+def check(ending: str) -> None:
+    """Looks whether files of this ending can be written here.
+
+    Raises:
+        HostError: when a library for it is missing; the message says what to install.
+    """
+    if ending != ".wav" and importlib.util.find_spec("soundfile") is None:
+        raise HostError(f"{ending} files need the package soundfile: {install_hint('audio')}")
 
 
 def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
@@ -36,21 +49,39 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         ending: one of FORMATS.
 
     Raises:
+        HostError: when the library for the format is missing.
         ValueError: when the format has no way to say this sample rate.
     """
     kind, subtype = FORMATS[ending]
     audio = audio.astype(np.float32, copy=False)  # soxr and libsndfile know no half precision
     audio, sample_rate = _at_a_rate_of(kind, audio, sample_rate)
-    file = io.BytesIO()
     if subtype == "PCM_16":
         # To the nearest step. libsndfile's own conversion cuts to the lower one, and takes several times as long.
         audio = np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype(np.int16)
+    if kind == "WAV":
+        return _wav(audio, sample_rate)
+    check(ending)
+    import soundfile  # here, because clients that write WAV do without it
+
+    file = io.BytesIO()
     try:
         soundfile.write(file, audio, sample_rate, format=kind, subtype=subtype)
     except soundfile.LibsndfileError as error:
         raise ValueError(error.error_string) from error  # its own text has the address of `file`
     encoded = file.getvalue()
     return _with_serial(encoded, hashlib.sha256(audio.tobytes()).digest()[:4]) if kind == "OGG" else encoded
+
+
+def _wav(audio: Array, sample_rate: int) -> bytes:
+    if not 0 < sample_rate <= _HIGHEST_WAV_RATE:
+        raise ValueError(f"expected 1 to {_HIGHEST_WAV_RATE:,} Hz, got {sample_rate:,}")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setnchannels(1)
+        written.setsampwidth(2)
+        written.setframerate(sample_rate)
+        written.writeframes(audio.astype("<i2", copy=False).tobytes())
+    return file.getvalue()
 
 
 def _at_a_rate_of(kind: str, audio: Array, rate: int) -> tuple[Array, int]:
@@ -61,6 +92,8 @@ def _at_a_rate_of(kind: str, audio: Array, rate: int) -> tuple[Array, int]:
     least, most = _RESAMPLED
     if not least <= rate <= most:
         raise ValueError(f"expected {least:,} to {most:,} Hz, got {rate:,}")
+    import soxr  # comes with soundfile
+
     nearest = next((each for each in known if each > rate), known[-1])
     return soxr.resample(audio, rate, nearest), nearest
 

@@ -17,6 +17,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 ERROR_DOMAIN = "kernelport"
+# The exit code (EX_UNAVAILABLE) of a worker that may not serve beside those that live.
+REFUSED = 69
 _LONGEST_WORDS = 1000
 _REFUSED = re.compile(
     r"failed to connect to all addresses.*: (ipv[46]:)?(?P<address>\S+): "
@@ -221,6 +223,14 @@ def _of_connection(details: str) -> str:
     if refused is None:
         return details
     return f"cannot connect to {unquote(refused['address'])}: {refused['reason']}; `kernelport up` starts a front door"
+
+
+class HostError(Exception):
+    """This machine, or what runs on it, keeps a command from being done; the message says what to do about it."""
+
+
+class StackError(HostError):
+    """The stack cannot start or has stopped working; the message says what happened and where the log is."""
 
 
 def install_hint(extra: str) -> str:

@@ -11,6 +11,7 @@ SUMMARY = "summary.json"
 # Well below the 255 bytes that file systems allow, so that endings and prefixes fit.
 _MOST_BYTES = 160
 JOB_ID_LENGTH = 20
+_VOICE = re.compile(rb"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _JOB_ID = re.compile(r"[0-9a-f]{11,16}-[0-9a-f]{8}")
 # Windows takes these for devices whatever their endings are.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
@@ -24,6 +25,11 @@ def new_job_id() -> str:
 def is_job_id(text: str) -> bool:
     """Whether a text can be the id of a job: only then it becomes part of a key or a path."""
     return _JOB_ID.fullmatch(text) is not None
+
+
+def is_voice_name(value: bytes) -> bool:
+    """Whether a voice can have this name."""
+    return _VOICE.fullmatch(value) is not None
 
 
 def file_name(item_id: str, suffix: str, *, portable: bool = True) -> str:

@@ -12,8 +12,8 @@ from redis import Redis
 
 from kernelport import Client
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.supervisor import Stack
 from kernelport.supervisor.processes import Child
+from kernelport.supervisor.stack import Stack
 
 START_TIMEOUT_S = 90.0
 BUNDLED = ("identity-onnx", "helion-demo", "hibari-en")

@@ -22,8 +22,6 @@ from kernelport.signature import Signature
 
 BEATS_PER_TTL = 5
 ASKED, DRAINED = b"asked", b"done"
-# The exit code (EX_UNAVAILABLE) of a worker that may not serve beside those that live.
-REFUSED = 69
 
 # A hold is `<until when, in milliseconds by the clock of Redis> <revision> <host>`, by the id of its worker.
 # KEYS: the holds on each deployment ...

@@ -1,7 +1,6 @@
 """Registered voices: a recording and what is known of it, kept in Redis under a name until they are deleted."""
 
 import hashlib
-import re
 import time
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ from redis import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
+from kernelport.names import is_voice_name
 from kernelport.recordings import Recording, RecordingError, decode
 from kernelport.v1.voice_pb2 import AddVoiceRequest, Voice
 
@@ -18,7 +18,6 @@ MIN_SECONDS, MAX_SECONDS = 0.5, 60.0
 MAX_TEXT = 2_000
 MAX_VOICES = 1_000
 
-_NAME = re.compile(rb"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SILENCE = 10 ** (-65 / 20)
 
 
@@ -66,11 +65,6 @@ def described(request: AddVoiceRequest) -> Voice:
     )
 
 
-def is_name(value: bytes) -> bool:
-    """Whether a voice can have this name."""
-    return _NAME.fullmatch(value) is not None
-
-
 class Registry:
     """The registered voices as workers see them. Every method raises RedisError when Redis cannot be asked."""
 
@@ -93,7 +87,7 @@ class Registry:
 
 
 def _text_violations(request: AddVoiceRequest) -> Iterator[FieldViolation]:
-    if not is_name(request.name.encode()):
+    if not is_voice_name(request.name.encode()):
         expected = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit at both ends"
         yield FieldViolation("name", f"expected {expected}, got {request.name[:64]!r}")
     for field in ("consent", "owner"):

@@ -1,86 +1,101 @@
 """The `kernelport` command."""
 
+import importlib
+import importlib.util
 import io
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import click
 
 from kernelport.cli import options
-from kernelport.cli.autoscale import autoscale, lambda_cloud
-from kernelport.cli.bench import bench
-from kernelport.cli.demo import demo
-from kernelport.cli.deployments import deployments
-from kernelport.cli.dlq import dlq
-from kernelport.cli.doctor import doctor
-from kernelport.cli.flower import flower
-from kernelport.cli.health import health
-from kernelport.cli.infer import infer
-from kernelport.cli.jobs import jobs
-from kernelport.cli.jobs.watch import INTERRUPTED
-from kernelport.cli.model_fetch import model_fetch
-from kernelport.cli.say import say
-from kernelport.cli.serve import serve
-from kernelport.cli.up import up
-from kernelport.cli.voices import voices
-from kernelport.cli.worker import worker
 from kernelport.client.item_files import ItemFileError
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import SettingsError
-from kernelport.errors import InvalidArgumentError, KernelPortError, NotFoundError
-from kernelport.supervisor import StackError
-from kernelport.supervisor.flower import FlowerNotFoundError
-from kernelport.supervisor.redis_server import RedisNotFoundError
-from kernelport.supervisor.runnable import ModelFileError
+from kernelport.errors import HostError, InvalidArgumentError, KernelPortError, NotFoundError, install_hint
 
 # Mistakes in the command line, the environment or a file end a command with 2, as click's own do, and so do names that
 # nothing has; what else keeps it from being done, with 1.
-MISTAKES = (InvalidArgumentError, NotFoundError, ItemFileError, ModelFileError, ConfigError, SettingsError)
-HINDRANCES = (KernelPortError, StackError, RedisNotFoundError, FlowerNotFoundError, OSError)
+MISTAKES = (InvalidArgumentError, NotFoundError, ItemFileError, ConfigError, SettingsError)
+HINDRANCES = (KernelPortError, HostError, OSError)
 
 
-class _Commands(click.Group):
-    """Commands that a Ctrl-C ends with 130, as shells expect; click by itself ends them with 1, like a failure."""
+class Where(NamedTuple):
+    """Where a command is, and what it needs beside a plain install.
+
+    Attributes:
+        extra: of the package; empty for a command that a client has.
+    """
+
+    module: str
+    attribute: str
+    extra: str = ""
+
+
+COMMANDS: Mapping[str, Where] = {
+    "up": Where("up", "up", "local"),
+    "serve": Where("serve", "serve", "local"),
+    "worker": Where("worker", "worker", "local"),
+    "infer": Where("infer", "infer"),
+    "say": Where("say", "say"),
+    "jobs": Where("jobs", "jobs"),
+    "voices": Where("voices", "voices"),
+    "deployments": Where("deployments", "deployments"),
+    "dlq": Where("dlq", "dlq"),
+    "model-fetch": Where("model_fetch", "model_fetch", "local"),
+    "doctor": Where("doctor", "doctor", "server"),
+    "health": Where("health", "health", "server"),
+    "flower": Where("flower", "flower", "flower"),
+    "autoscale": Where("autoscale", "autoscale", "server"),
+    "lambda": Where("autoscale", "lambda_cloud", "server"),
+    "bench": Where("bench", "bench", "local"),
+    "demo": Where("demo", "demo", "local"),
+}
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is named: most need libraries that a client does without."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # click by itself ends with 1 then, like a failure
             click.echo(err=True)  # behind what the terminal shows of the key
-            sys.exit(INTERRUPTED)
+            sys.exit(options.INTERRUPTED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        where = COMMANDS.get(cmd_name)
+        if where is None:
+            return None
+        if where.extra and importlib.util.find_spec("redis") is None:
+            return _missing(cmd_name, where.extra)
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{where.module}"), where.attribute)
+        options.name_variables(command)
+        return command
 
 
-@click.group(cls=_Commands, context_settings=options.CONTEXT)
+def _missing(name: str, extra: str) -> click.Command:
+    """A command that cannot run here, and says what to install."""
+
+    def tell() -> None:
+        raise HostError(f"kernelport {name} needs the extra `{extra}`: {install_hint(extra)}")
+
+    lenient = {"ignore_unknown_options": True, "allow_extra_args": True}
+    told = f"Needs the extra `{extra}`, which is not installed."
+    return click.Command(name, lenient, tell, short_help=told, add_help_option=False)
+
+
+@click.command(cls=Commands, context_settings=options.CONTEXT)
 @click.version_option(package_name="kernelport")
 def cli() -> None:
     """Self-hosted, queue-driven inference and batch synthesis.
 
     Start with `kernelport up`, then `kernelport say "Good morning."`.
     """
-
-
-COMMANDS = (
-    up,
-    serve,
-    worker,
-    infer,
-    say,
-    jobs,
-    voices,
-    deployments,
-    dlq,
-    model_fetch,
-    doctor,
-    health,
-    flower,
-    autoscale,
-    lambda_cloud,
-    bench,
-    demo,
-)
-for _command in COMMANDS:
-    cli.add_command(_command)
-options.name_variables(cli)
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from kernelport.cli import options
 from kernelport.config.deployments import NAME, NAME_EXPECTED
 from kernelport.config.manifests import load_manifest
 from kernelport.supervisor import own_file
-from kernelport.supervisor.reloading import ask_to_reload
 from kernelport.supervisor.runnable import rows_of_model
 from kernelport.supervisor.running_file import Running
 
@@ -57,7 +56,7 @@ def add_to(running: Running, state_dir: Path, name: str, entry: dict[str, Any]) 
             own_file.remove(state_dir, name)
         else:
             own_file.add(state_dir, name, before)
-        ask_to_reload(state_dir, running)
+        _ask_to_reload(state_dir, running)
         raise click.ClickException(f"{name}: {reason}")
     click.echo(f"{name} is served at {running.target}")
 
@@ -69,8 +68,14 @@ def reload(running: Running, state_dir: Path) -> dict[str, str]:
         why deployments are not as the file says, by name. What is wrong with the file itself ends the command.
     """
     options.note("the stack goes by its deployments file again: workers load, and finish what they have")
-    failed = ask_to_reload(state_dir, running)
+    failed = _ask_to_reload(state_dir, running)
     if reason := failed.get(""):
         click.echo(f"error: {reason}", err=True)
         sys.exit(2)
     return failed
+
+
+def _ask_to_reload(state_dir: Path, running: Running) -> dict[str, str]:
+    from kernelport.supervisor.reloading import ask_to_reload  # here, because a client alone has no library for Redis
+
+    return ask_to_reload(state_dir, running)

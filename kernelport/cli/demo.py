@@ -15,7 +15,7 @@ from kernelport.cli.jobs.watch import EXIT_CODES, show_until_over, summarize
 from kernelport.client import Client
 from kernelport.client.jobs import folders
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 
 SPEECH, IDENTITY = "hibari-en", "identity-onnx"

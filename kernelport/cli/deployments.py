@@ -14,9 +14,10 @@ from kernelport.cli import options
 from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
+from kernelport.errors import StackError
 from kernelport.limits import about
 from kernelport.signature import TensorSpec, describe
-from kernelport.supervisor import StackError, own_file
+from kernelport.supervisor import own_file
 from kernelport.supervisor.runnable import rows_of_model
 from kernelport.supervisor.running_file import Running, find_running
 from kernelport.v1 import deployment_pb2 as pb

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from kernelport.supervisor import Stack, StackError
+from kernelport.errors import StackError
 from kernelport.supervisor.reloading import Reloader
-from kernelport.supervisor.stack import Status
+from kernelport.supervisor.stack import Stack, Status
 
 STATUS_INTERVAL_S = 1.0
 LOOK_INTERVAL_S = 0.1

@@ -15,6 +15,8 @@ from kernelport.config.settings import DEFAULT_LISTEN, PREFIX, default_state_dir
 from kernelport.signature import Signature
 from kernelport.supervisor.running_file import find_running
 
+# The exit code of a command that Ctrl-C has ended, as shells expect it.
+INTERRUPTED = 130
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
 
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from kernelport import audio
 from kernelport.audio import FORMATS, write_audio
 from kernelport.cli import options
 from kernelport.client import Client, Speech
@@ -74,6 +75,7 @@ def say(
     as -o, or with --split, every line, paragraph or sentence becomes a numbered file.
     """
     path, is_folder = _place(out, split, ending)
+    audio.check(f".{ending}" if is_folder else path.suffix.lower())
     lines, source = list(_lines(texts, file)), str(file or "TEXTS")
     passages = _good(read_passages(lines, split), source, skip_bad)
     if split is None and (is_folder or not texts):
@@ -93,7 +95,9 @@ def say(
                 seconds += speech.seconds
                 if is_folder:
                     path.mkdir(parents=True, exist_ok=True)
-                    write_audio(path / f"{first + index:0{_width(passages)}}.{ending}", speech.audio, speech.sample_rate)
+                    write_audio(
+                        path / f"{first + index:0{_width(passages)}}.{ending}", speech.audio, speech.sample_rate
+                    )
                 else:
                     spoken[index] = speech
     if not is_folder and done == len(passages):

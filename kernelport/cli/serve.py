@@ -11,9 +11,9 @@ from kernelport.cli.foreground import run_until_stopped
 from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import as_yaml
 from kernelport.config.settings import Settings
-from kernelport.supervisor import Stack
 from kernelport.supervisor.reloading import Reloader
 from kernelport.supervisor.running_file import find_running
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.state_folder import make_state_folder, private_folder
 
 _COUNT = click.IntRange(1, 2**31 - 1)

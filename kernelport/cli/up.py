@@ -10,10 +10,11 @@ from kernelport.cli import options
 from kernelport.cli.foreground import run_until_stopped
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import Settings
-from kernelport.supervisor import Stack, StackError
+from kernelport.errors import StackError
 from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 from kernelport.supervisor.reloading import Reloader
 from kernelport.supervisor.runnable import problems_by_deployment
+from kernelport.supervisor.stack import Stack
 
 MOST_WORKERS = 256
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.cli import options
 from kernelport.cli.each import of_each
 from kernelport.client import Client
+from kernelport.errors import NotFoundError
 from kernelport.v1.voice_pb2 import Voice
 
 
@@ -78,7 +78,7 @@ def delete(names: tuple[str, ...], target: str) -> None:
 
         def delete_one(name: str) -> None:
             if not client.delete_voice(name):
-                raise VoiceNotFoundError(name)
+                raise NotFoundError(f"no voice is named {name}; `kernelport voices list` shows those there are")
 
         deleted = of_each(names, delete_one)
     click.echo(f"{len(deleted)} deleted")

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kernelport.jobs.voices import names_in
+from kernelport.names import is_voice_name
 from kernelport.tensors import dtype_name, plain, to_array
-from kernelport.v1.inference_pb2 import U8, Tensor
+from kernelport.v1.inference_pb2 import STRING, U8, Tensor
 
 # Bytes of a string that is told as it is.
 LONGEST_VALUE = 1000
+VOICE_INPUT = "voice"
 
 
 class Inputs:
@@ -32,7 +33,7 @@ class Inputs:
     def _described(self, tensor: Tensor) -> Any:
         is_single = math.prod(tensor.shape) == 1
         if is_single or tensor.dtype == U8:
-            for name in names_in([tensor]):
+            for name in voice_names_in([tensor]):
                 return {"name": name, "sha256": self._voices.get(name)}
         if is_single and (value := _value(tensor)) is not None:
             return value
@@ -48,3 +49,15 @@ def _value(tensor: Tensor) -> Any:
             return value.decode() if len(value) <= LONGEST_VALUE else None
         return None
     return value if math.isfinite(value) else None
+
+
+def voice_names_in(inputs: Iterable[Tensor]) -> set[str]:
+    """What sound inputs called `voice` say, as far as a registered one can have such a name."""
+    values: set[bytes] = set()
+    for tensor in inputs:
+        if tensor.name == VOICE_INPUT:
+            if tensor.dtype == U8:
+                values.add(tensor.data)
+            elif tensor.dtype == STRING:
+                values.update(to_array(tensor).ravel())
+    return {value.decode() for value in values if is_voice_name(value)}

@@ -4,34 +4,19 @@ A job pins a voice when an item that names it is submitted; one of items that an
 first finds it. The recording is kept with the pin: what becomes of the name does not change the job.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport import tensors
-from kernelport.broker import keys, stored, voices
+from kernelport.broker import keys, stored
 from kernelport.jobs import scripts
-from kernelport.v1.inference_pb2 import STRING, U8, Tensor
 from kernelport.v1.voice_pb2 import Voice
 
-VOICE_INPUT = "voice"
 # Redis copies as many recordings in one step.
 _PINNED_AT_ONCE = 64
 SHA256_DIGITS = 64
-
-
-def names_in(inputs: Iterable[Tensor]) -> set[str]:
-    """What sound inputs called `voice` say, as far as a registered one can have such a name."""
-    values: set[bytes] = set()
-    for tensor in inputs:
-        if tensor.name == VOICE_INPUT:
-            if tensor.dtype == U8:
-                values.add(tensor.data)
-            elif tensor.dtype == STRING:
-                values.update(tensors.to_array(tensor).ravel())
-    return {value.decode() for value in values if voices.is_name(value)}
 
 
 class JobVoices:

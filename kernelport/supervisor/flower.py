@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kernelport.config.settings import PREFIX, SettingsError
-from kernelport.errors import install_hint
+from kernelport.errors import HostError, install_hint
 from kernelport.supervisor.processes import module_command
 from kernelport.supervisor.state_folder import make_state_folder, private_folder, write_private
 
@@ -26,7 +26,7 @@ SAVE_INTERVAL_S = 30
 MAX_TASKS = 20_000
 
 
-class FlowerNotFoundError(Exception):
+class FlowerNotFoundError(HostError):
     """Flower is not installed; the message says how to get it."""
 
 

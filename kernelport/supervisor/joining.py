@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from kernelport.errors import StackError
 from kernelport.supervisor.processes import dying_with_parent
 from kernelport.supervisor.running_file import find_running, joined_environment
-from kernelport.supervisor.stack import StackError
 
 LOOK_INTERVAL_S = 0.5
 

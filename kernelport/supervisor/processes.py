@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kernelport.broker.registry import REFUSED
+from kernelport.errors import REFUSED
 from kernelport.supervisor.state_folder import open_private
 
 log: logging.Logger = logging.getLogger(__name__)

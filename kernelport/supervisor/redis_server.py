@@ -6,11 +6,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from kernelport.errors import HostError
+
 OLDEST = (7, 0)  # PEXPIREAT with GT
 TELLS_OF_DISK = (7, 2)  # WAITAOF
 
 
-class RedisNotFoundError(Exception):
+class RedisNotFoundError(HostError):
     """There is no usable redis-server; the message says how to get one."""
 
 

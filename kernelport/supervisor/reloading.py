@@ -19,11 +19,11 @@ from kernelport.client import Client
 from kernelport.config.deployments import DeploymentTable, load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
-from kernelport.errors import KernelPortError, NotFoundError
+from kernelport.errors import KernelPortError, NotFoundError, StackError
 from kernelport.supervisor.own_file import own_file
 from kernelport.supervisor.runnable import problems_by_deployment, revisions_by_deployment
 from kernelport.supervisor.running_file import Running, find_running
-from kernelport.supervisor.stack import Stack, StackError
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.state_folder import read_own, write_private
 
 LOOK_INTERVAL_S = 0.1

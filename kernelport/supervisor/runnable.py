@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from kernelport.config.deployments import load_deployments
+from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
-from kernelport.supervisor import StackError
+from kernelport.errors import StackError
 from kernelport.supervisor.processes import module_command
 
 # While the code of a deployment is imported. Torch takes half a minute on a busy machine.
 LONGEST_SILENCE_S = 60.0
 
 
-class ModelFileError(Exception):
+class ModelFileError(ConfigError):
     """A file that is no model; the message says what it is."""
 
 

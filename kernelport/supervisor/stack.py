@@ -26,6 +26,7 @@ from kernelport.broker.registry import forget, holds_revision, is_live, read_wor
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.client import channel_options
 from kernelport.config.settings import MAX_PORT, OTHERS_VARIABLES, Settings
+from kernelport.errors import StackError
 from kernelport.supervisor.flower import FLOWER_COMMAND
 from kernelport.supervisor.own_file import begin_own_file, own_file
 from kernelport.supervisor.processes import Child, module_command
@@ -52,10 +53,6 @@ REDIS_TIMEOUT_S = 1.0
 # Files that only this user can read.
 PRIVATE_UMASK = 0o077
 _SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-class StackError(Exception):
-    """The stack cannot start or has stopped working; the message says what happened and where the log is."""
 
 
 @dataclass(frozen=True)

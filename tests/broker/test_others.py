@@ -21,7 +21,7 @@ from kernelport.broker import keys
 from kernelport.broker.connections import connect
 from kernelport.broker.queues import LARGEST_ENTRY_BYTES, celery_config, celery_message, job_message
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.broker.servers import Server
 from tests.waiting import wait_for
 

@@ -9,7 +9,7 @@ import pytest
 
 from kernelport import Client, KernelPortError
 from kernelport.broker.connections import connect
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.broker.servers import Server
 from tests.cli.running import called
 from tests.waiting import wait_for

@@ -13,8 +13,7 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from kernelport.supervisor import Stack
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.stack import Stack, free_port
 from tests.cli.running import called, kernelport
 from tests.waiting import descendants, is_running, wait_for
 

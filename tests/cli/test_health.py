@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.cli.running import called
 
 

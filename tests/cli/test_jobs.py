@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from kernelport import Client
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.cli.running import called, kernelport
 from tests.waiting import wait_for

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kernelport.cli import main
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.cli.running import called, kernelport
 
 

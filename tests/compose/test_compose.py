@@ -11,6 +11,7 @@ from kernelport.cli import cli
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import DEFAULT_LISTEN, PREFIX, Settings, bundled_deployments
 from kernelport.supervisor.redis_server import redis_command
+from tests.cli.tree import below
 from tests.compose import resolve
 from tests.compose.dockerfile import stages, target_of
 
@@ -51,9 +52,7 @@ def test_an_image_is_built_from_the_target_of_its_name(files: tuple[str, ...]) -
 
 @each_combination
 def test_every_variable_is_one_that_the_process_reads(files: tuple[str, ...]) -> None:
-    options = {
-        parameter.envvar for command in cli.commands.values() for parameter in command.params if parameter.envvar
-    }
+    options = {parameter.envvar for command in below(cli).values() for parameter in command.params if parameter.envvar}
     known = {*Settings().to_environment(), *options, "KERNELPORT_FLOWER_PASSWORD"}
     for service in resolve.resolve(files, {"KERNELPORT_FLOWER_PASSWORD": "x"})["services"].values():
         environment = service["environment"]

@@ -15,7 +15,7 @@ from redis import Redis
 from kernelport import Client
 from kernelport.broker import keys
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments

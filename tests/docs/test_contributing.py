@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kernelport import Client
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.docs.pages import blocks
 

@@ -7,6 +7,7 @@ import click
 import pytest
 
 from kernelport.cli import cli
+from tests.cli.tree import below
 from tests.compose import resolve
 from tests.docs.commands import DOCS, commands
 
@@ -21,7 +22,7 @@ def test_a_command_is_understood(command: str) -> None:
     group: click.Command = cli
     words = shlex.split(command)[1:]
     while isinstance(group, click.Group):
-        group = group.commands[words.pop(0)]
+        group = below(group)[words.pop(0)]
     group.make_context("kernelport", words)
 
 

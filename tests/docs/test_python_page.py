@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.docs.commands import DOCS
 
 TEXT = (DOCS / "python.md").read_text()

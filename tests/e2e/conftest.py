@@ -10,8 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from kernelport.supervisor import Stack
 from kernelport.supervisor.processes import Child
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.stack.models import pipeline, write_deployments

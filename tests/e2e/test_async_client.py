@@ -15,8 +15,7 @@ from kernelport import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from kernelport.supervisor import Stack
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.stack import Stack, free_port
 from tests.conftest import BUNDLED
 from tests.e2e.conftest import SMALL_MESSAGE_BYTES
 

@@ -18,7 +18,7 @@ from grpc_status import rpc_status
 
 from kernelport import AlreadyExistsError, AsyncClient, Client, InvalidArgumentError
 from kernelport.limits import MAX_STRING_ELEMENTS
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, job_pb2, voice_pb2
 from kernelport.v1 import inference_pb2 as pb
 from tests.e2e.calls import INFER, refusal, start

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernelport import Client, DeadlineExceededError, UnavailableError
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import inference_pb2 as pb
 from tests.e2e.calls import refusal, response, start
 from tests.e2e.conftest import OWN_LIMIT_S

@@ -12,7 +12,7 @@ from kernelport import Client, NotFoundError
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import bundled_deployments
 from kernelport.signature import describe
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import deployment_pb2 as pb
 from tests.conftest import BUNDLED
 from tests.e2e.conftest import OWN_LIMIT_S

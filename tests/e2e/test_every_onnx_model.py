@@ -8,7 +8,7 @@ import onnx
 import pytest
 import yaml
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.tensors import NUMPY_DTYPES, Array, from_array, from_arrays, to_arrays
 from kernelport.v1 import inference_pb2 as pb
 from tests.conftest import stack_settings

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kernelport import Client, InternalError, tensors
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from tests.jobs.calls import JobCalls

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 
 from kernelport import AsyncClient, Client
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.tensors import Array
 
 CALLERS = 64

@@ -10,7 +10,7 @@ import grpc_tools.protoc
 import numpy as np
 import pytest
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 
 PUBLISHED = """
 syntax = "proto3";

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from kernelport import Client
-from kernelport.supervisor import Stack
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.stack import Stack, free_port
 from kernelport.tensors import Array
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.e2e.conftest import shared_worker

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelport import Client, ResourceExhaustedError
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2
 from tests.e2e.conftest import SMALL_ANSWER_BYTES, SMALL_MESSAGE_BYTES
 

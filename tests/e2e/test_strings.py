@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from kernelport import Client, load_outputs, npz
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings

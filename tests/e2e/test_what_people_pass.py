@@ -8,7 +8,7 @@ import pytest
 
 from kernelport import AsyncClient, Client, InvalidArgumentError
 from kernelport.signature import Signature, tensor_spec
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import inference_pb2 as pb
 
 X = [[[[0.1, 2], [3, 4]]]]

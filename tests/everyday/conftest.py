@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 
 UNSPEAKABLE = "Тишина."
 """What a worker refuses, though nobody knows before: the voice says no word of it."""

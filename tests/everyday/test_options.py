@@ -1,25 +1,15 @@
 """Every option is an environment variable, too."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-from kernelport.cli import cli
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.cli.running import called
+from tests.cli.tree import every_command
 
-
-def _commands(command: click.Command, name: str = "kernelport") -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
-        for each in command.commands.values():
-            yield from _commands(each, f"{name} {each.name}")
-    else:
-        yield name, command
-
-
-COMMANDS = dict(_commands(cli))
+COMMANDS = dict(every_command())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 
 STOP_S = 0.5

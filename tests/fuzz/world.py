@@ -14,7 +14,7 @@ from redis import Redis
 
 from kernelport import Client, KernelPortError
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.conftest import serving_stack, stack_settings
 from tests.fuzz.target import expect
 from tests.stack.models import write_deployments

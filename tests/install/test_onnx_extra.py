@@ -1,14 +1,12 @@
 """What the extra `onnx` brings is enough to prove a model's rows apart and to stack its requests."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import onnx
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.install.environments import Clean
+
 # In the clean environment: loads the model as a worker does.
 LOAD = """
 import sys
@@ -31,19 +29,7 @@ def test_a_plain_model_is_proven_in_a_clean_environment(tmp_path: Path) -> None:
     )
     deployments = tmp_path / "deployments.yaml"
     deployments.write_text("deployments: {plain: {manifest: plain.yaml, backend: onnx, image: none, device: cpu}}")
-    clean = tmp_path / "clean"
-    run(sys.executable, "-m", "venv", str(clean))
-    pip = [str(clean / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-    run(*pip, "install", "-q", "-c", "constraints.txt", ".[onnx]", cwd=REPOSITORY)
-    assert "torch" not in run(*pip, "list")
-    kernelport = str(clean / "bin" / "kernelport")
-    assert "proven" in run(kernelport, "deployments", "check", str(tmp_path / "plain.onnx"))
-    assert run(str(clean / "bin" / "python"), "-c", LOAD, str(deployments)).startswith("True")
-
-
-def run(*command: str, cwd: Path | None = None) -> str:
-    """The output of a command that must succeed, without this environment's modules."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    finished = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    clean = Clean(tmp_path / "clean", "onnx")
+    assert "torch" not in clean.packages()
+    assert "proven" in clean.run("kernelport", "deployments", "check", str(tmp_path / "plain.onnx"))
+    assert clean.run("python", "-c", LOAD, str(deployments)).startswith("True")

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2_grpc
 from tests.data_plane.conftest import Plane, plane, running, serving_plane
 from tests.jobs.calls import JobCalls

@@ -24,7 +24,7 @@ from redis import Redis
 from kernelport import Client, FailedPreconditionError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.broker import keys
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.conftest import serving_stack, stack_settings
 from tests.waiting import wait_for

@@ -12,7 +12,7 @@ from kernelport.broker import keys
 from kernelport.broker.queues import job_message, job_queue_key
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.data_plane.conftest import Plane
 from tests.jobs.calls import JobCalls, journal_item, tiny

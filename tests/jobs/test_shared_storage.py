@@ -18,8 +18,8 @@ from kernelport.cli.doctor import doctor
 from kernelport.config.settings import bundled_deployments
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.storage import SharedStorage
-from kernelport.supervisor import Stack
 from kernelport.supervisor.processes import Child
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from kernelport.v1 import job_pb2 as pb
 from tests.conftest import discard, serving_stack, stack_settings

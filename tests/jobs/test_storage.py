@@ -19,8 +19,7 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.records import JobRecord, item_of
 from kernelport.names import MANIFEST, file_name
-from kernelport.supervisor import Stack
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.stack import Stack, free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport.v1.job_pb2 import NewItem

@@ -12,7 +12,7 @@ from kernelport import tensors
 from kernelport.broker import keys
 from kernelport.digests import running_digests
 from kernelport.limits import MAX_ITEMS, MAX_TENSORS
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 from tests.jobs.calls import JobCalls, spoken, tiny

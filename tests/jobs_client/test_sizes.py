@@ -14,7 +14,7 @@ import pytest
 from kernelport import AsyncClient, Client, ResourceExhaustedError
 from kernelport.client.jobs import messages
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from tests.cli.running import called

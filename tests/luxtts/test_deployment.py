@@ -20,7 +20,7 @@ from kernelport import Client, InvalidArgumentError, tensors
 from kernelport.broker import keys
 from kernelport.cli import cli
 from kernelport.coercion import coerce
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import inference_pb2, inference_pb2_grpc, job_pb2_grpc
 from kernelport.v1 import job_pb2 as pb
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance

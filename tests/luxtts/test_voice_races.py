@@ -20,7 +20,7 @@ from kernelport.errors import InvalidArgumentError
 from kernelport.jobs import scripts
 from kernelport.jobs import voices as job_voices
 from kernelport.jobs.voices import JobVoices
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2_grpc
 from kernelport.v1.voice_pb2 import Voice as Registered
 from kernelport_workers.luxtts import Pipeline

@@ -14,8 +14,8 @@ from kernelport import Client, InvalidArgumentError, tensors
 from kernelport.broker import keys
 from kernelport.cli import cli
 from kernelport.errors import AlreadyExistsError, NotFoundError
-from kernelport.jobs.voices import names_in
-from kernelport.supervisor import Stack
+from kernelport.jobs.inputs import voice_names_in
+from kernelport.supervisor.stack import Stack
 from tests.luxtts.conftest import audio_file, tone
 
 RECORDING = audio_file(tone(1.0))
@@ -115,4 +115,4 @@ def test_the_voices_that_inputs_name_are_found_whatever_their_dtype() -> None:
         "no name": np.array([b"\xff", b"", b"a/b", b"a" * 65]),
     }
     given = [tensors.from_array("voice", value) for value in said.values()]
-    assert names_in([*given, tensors.from_array("text", "dora")]) == {"anna", "bert", "carl"}
+    assert voice_names_in([*given, tensors.from_array("text", "dora")]) == {"anna", "bert", "carl"}

@@ -13,7 +13,7 @@ import numpy as np
 
 from kernelport import Client
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.monitoring.expressions import OPS, dashboard_queries, rules
 from tests.monitoring.running import get, prometheus, query

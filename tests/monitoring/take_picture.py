@@ -21,7 +21,7 @@ import numpy as np
 
 from kernelport import Client
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.conftest import BUNDLED, START_TIMEOUT_S, stack_settings
 from tests.monitoring.running import prometheus
 from tests.stack.test_metrics import free_ports

@@ -25,7 +25,7 @@ from redis import Redis
 
 from kernelport import Client, tensors
 from kernelport.broker.registry import read_workers
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport_ops.bench.jobs.calls import calls_to
 from kernelport_ops.bench.jobs.speech import problems_of

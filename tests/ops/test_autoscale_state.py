@@ -7,7 +7,7 @@ from redis import Redis
 
 from kernelport.broker import keys
 from kernelport.config.scaling import Budget
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.ledger import IN_DOUBT_S, Ledger
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock

@@ -18,7 +18,7 @@ from kernelport import Client
 from kernelport.broker import keys
 from kernelport.broker.registry import ask_to_drain, is_drained
 from kernelport.config.deployments import load_autoscale, load_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import Lock

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kernelport import Client
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.jobs.calls import tiny_items
 from kernelport_ops.bench.pair.checkouts import Checkout, base_checkout

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.autoscale.providers.lambda_cloud import pacer
 from kernelport_ops.autoscale.providers.lambda_cloud.__main__ import group
 from tests.ops.fake_lambda.clocks import VirtualClock

@@ -9,7 +9,7 @@ from redis.retry import Retry
 
 from kernelport.broker import keys
 from kernelport.broker.registry import ask_to_drain, note_drained
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.autoscale.providers.lambda_cloud.watchdog import watch
 from tests.ops.fake_lambda.clocks import VirtualClock
 

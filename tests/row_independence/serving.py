@@ -16,7 +16,7 @@ import yaml
 from kernelport import npz
 from kernelport.config.deployments import load_deployments
 from kernelport.errors import KernelPortError
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.tensors import from_arrays, to_arrays
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
 from kernelport_workers.backends.base import LoadError, Request

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kernelport import AsyncClient, CancelledError, Client, FailedPreconditionError, InferResult, InvalidArgumentError
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.sdk.servers import Echo, frozen, serving
 
 X = {"x": np.ones((1, 1, 2, 2), np.float32)}

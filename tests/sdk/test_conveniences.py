@@ -14,7 +14,7 @@ import soundfile
 
 import kernelport
 from kernelport import AsyncClient, Client, InternalError, InvalidArgumentError, Speech, load_outputs, npz
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.sdk.servers import Echo, serving
 
 ONNX, VOICE = "identity-onnx", "hibari-en"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kernelport import AsyncClient, Client, DeadlineExceededError, InvalidArgumentError, KernelPortError
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.jobs_client.proxy import Proxy, proxied
 from tests.sdk.servers import Echo, frozen, serving
 

@@ -19,7 +19,7 @@ from kernelport.broker.keys import PERMANENT
 from kernelport.broker.queues import TASK_NAME, celery_config, celery_message, queue_name
 from kernelport.config.settings import bundled_deployments
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.waiting import wait_for
 

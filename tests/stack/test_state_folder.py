@@ -15,8 +15,8 @@ from redis.exceptions import AuthenticationError
 from kernelport import Client
 from kernelport.broker.connections import parameters
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
 from kernelport.supervisor.running_file import find_running
+from kernelport.supervisor.stack import Stack
 from tests.cli.running import called
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.waiting import descendants, wait_for

@@ -18,10 +18,11 @@ from redis.exceptions import RedisError
 
 from kernelport import Client, DeadlineExceededError, UnavailableError
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack, StackError, processes
+from kernelport.errors import StackError
+from kernelport.supervisor import processes
 from kernelport.supervisor.flower import flower_environment
 from kernelport.supervisor.processes import MOST_STARTS, Child
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.stack import Stack, free_port
 from kernelport.supervisor.worker_command import worker_command
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings

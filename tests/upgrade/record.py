@@ -24,7 +24,7 @@ from redis import Redis
 from kernelport import tensors
 from kernelport.broker.queues import celery_message
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
 from tests.conftest import discard, stack_settings
 from tests.waiting import wait_for

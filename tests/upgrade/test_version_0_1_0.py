@@ -19,7 +19,7 @@ from redis import Redis
 from kernelport import Client, tensors
 from kernelport.broker import keys
 from kernelport.internal.v1.queue_pb2 import Batch, Completion, Reply, WorkerRecord
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.e2e.conftest import shared_worker

@@ -22,7 +22,7 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.jobs.webhooks import notifier as module
 from kernelport.jobs.webhooks.endpoints import MOST_AT_ONCE
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.waiting import wait_for
 from tests.webhooks.receiver import Receiver, receiving

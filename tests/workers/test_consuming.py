@@ -15,7 +15,7 @@ from kernelport.broker import keys
 from kernelport.broker.queues import TASK_NAME, celery_message, queue_name, read_message
 from kernelport.broker.scripts import acknowledge
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport_workers.consumer.consumer import EMPTY_FOR_S, MessageConsumer
 from kernelport_workers.consumer.unacked import Take
 from kernelport_workers.execution.execution import Finish

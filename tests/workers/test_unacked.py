@@ -8,7 +8,7 @@ from redis import Redis
 from kernelport.broker import keys, scripts
 from kernelport.broker.queues import celery_message, queue_name
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.consumer.unacked import UnackedRecord
 

@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.stack import Stack, free_port
 from tests.conftest import stack_settings
 from tests.ops.fake_lambda.clocks import ScaledClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud, FakeInstance

@@ -36,13 +36,13 @@ from kernelport.broker.queues import (
     queue_name,
     read_batch,
 )
-from kernelport.broker.registry import REFUSED, note_drained
+from kernelport.broker.registry import note_drained
 from kernelport.broker.scripts import ReadDeliveryState
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment, deployment_names, load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError, drop_variables
-from kernelport.errors import in_words
+from kernelport.errors import REFUSED, in_words
 from kernelport.jobs.artifacts import Artifacts, ArtifactsError
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.storage import SharedStorage

@@ -19,7 +19,6 @@ from kernelport.jobs.shapes import job_dict
 from kernelport.v1 import job_pb2 as pb
 
 EXIT_CODES = {pb.JOB_STATE_SUCCEEDED: 0, pb.JOB_STATE_FAILED: 1, pb.JOB_STATE_CANCELLED: 3, pb.JOB_STATE_EXPIRED: 4}
-INTERRUPTED = 130
 MISSING = 1
 
 
@@ -50,7 +49,7 @@ def follow(client: Client, job_id: str, folder: Path | None = None) -> NoReturn:
     except KeyboardInterrupt:
         where = f" --out {folder}" if folder else ""
         click.echo(f"\n{job_id} goes on; watch it again with: kernelport jobs watch {job_id}{where}", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(options.INTERRUPTED)
     sys.exit(EXIT_CODES.get(job.state, 1) or (0 if is_whole else MISSING))
 
 
@@ -98,5 +97,5 @@ def _watch_as_json(client: Client, job_id: str) -> NoReturn:
         for event in client.jobs.watch(job_id):
             click.echo(json.dumps({"cursor": event.cursor, "job": job_dict(event.job)}, ensure_ascii=False))
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(options.INTERRUPTED)
     sys.exit(EXIT_CODES.get(event.job.state, 1))

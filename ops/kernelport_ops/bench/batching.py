@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from kernelport.config.settings import Settings
-from kernelport.supervisor import Stack, StackError
+from kernelport.errors import StackError
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.cells import F32_BYTES, Figures, Job
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.machine import describe_machine

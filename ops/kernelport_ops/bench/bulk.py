@@ -22,8 +22,9 @@ from rich.table import Table
 
 from kernelport import AsyncClient
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.supervisor import Stack, StackError
+from kernelport.errors import StackError
 from kernelport.supervisor.processes import Child
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.plain_loop import Spoken, run_plain_loop

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.supervisor import Stack
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.stack import Stack, free_port
 from kernelport_ops.bench.cells import Cell
 from kernelport_ops.bench.processes import start, stop, wait_for_port
 from kernelport_ops.bench.terminal import cores

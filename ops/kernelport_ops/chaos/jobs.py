@@ -16,8 +16,8 @@ import click
 import grpc
 
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.supervisor import Stack
 from kernelport.supervisor.processes import Child
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from kernelport.v1 import job_pb2 as pb
 from kernelport_ops.bench.jobs.calls import Calls, calls_to, spoken

@@ -26,7 +26,7 @@ from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.job_pb2 import OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.execution.execution import BatchOutcome, Execution, Epilogue, Overlap, Work
+from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
 from kernelport_workers.execution.job_traces import SliceTraces
 from kernelport_workers.execution.lease import BatchLease, Leases

@@ -22,11 +22,12 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.artifacts import Artifacts
+from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.tickets import tick_arguments
-from kernelport.jobs.voices import VOICE_INPUT, names_in, pin
+from kernelport.jobs.voices import pin
 from kernelport.jobs.webhooks.addresses import parse_networks, refusal
 from kernelport.limits import MAX_ITEMS
 from kernelport.names import new_job_id
@@ -368,10 +369,10 @@ async def _voices_of(
 
     def look(some: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
         found = list(item_violations(some, shared, signature))
-        return found, set() if found else names_in(tensor for item in some for tensor in item.inputs)
+        return found, set() if found else voice_names_in(tensor for item in some for tensor in item.inputs)
 
     is_slow = are_slow_to_check(shared, sum(tensor.ByteSize() for tensor in shared))
-    names = await aside(names_in, shared) if is_slow else names_in(shared)
+    names = await aside(voice_names_in, shared) if is_slow else voice_names_in(shared)
     for start in range(0, len(items), CHECKED_AT_ONCE):
         some = items[start : start + CHECKED_AT_ONCE]
         is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in some)

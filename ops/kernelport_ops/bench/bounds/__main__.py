@@ -22,7 +22,8 @@ from rich.console import Console
 from kernelport.broker.connections import connect_async
 from kernelport.client.calling.address import channel_options
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.supervisor import Stack, StackError
+from kernelport.errors import StackError
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.bounds.inputs import LOADED, SPEECH, Send, Sender, worst_inputs
 from kernelport_ops.bench.bounds.open_loop import SHAPE, Felt
 from kernelport_ops.bench.cells import F32_BYTES, Job

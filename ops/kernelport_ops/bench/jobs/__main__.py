@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kernelport.supervisor import StackError
+from kernelport.errors import StackError
 from kernelport_ops.bench.jobs import million, padding, sharing, speech
 from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.processes import BenchError

@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelport import tensors
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_ops.bench.processes import BenchError

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kernelport.supervisor import StackError
+from kernelport.errors import StackError
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.onnx_models.measure import GOAL, GOAL_FROM_MS, Result, measure, to_dict
