@@ -20,7 +20,7 @@ class SpeechPace:
     """
 
     def __init__(self) -> None:
-        self.seconds_a_letter = 0.0
+        self.seconds_a_letter: float = 0.0
 
     def note(self, spoken: int, seconds: float) -> None:
         """So many letters were spoken in this time, together."""
