@@ -14,8 +14,8 @@ from kernelport.jobs.backlog import Backlog
 from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import SparseGauge
 from kernelport_api.queueing.live_workers import WorkerView
+from kernelport_api.services.jobs.adding import tick
 from kernelport_api.services.jobs.store import JobStore
-from kernelport_api.services.jobs.submission import tick
 
 log = logging.getLogger(__name__)
 

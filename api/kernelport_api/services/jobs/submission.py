@@ -1,18 +1,13 @@
-"""Takes jobs and their items in: checks them, packs them into pages, and puts them into the job store."""
+"""Takes jobs in, and what is changed about their items."""
 
-import asyncio
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kernelport.broker import keys, stored
-from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.config.deployments import Deployment, DeploymentTable
 from kernelport.config.settings import Settings
-from kernelport.digests import running_digests
 from kernelport.errors import (
-    AbortedError,
     AlreadyExistsError,
     FailedPreconditionError,
     FieldViolation,
@@ -22,39 +17,30 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.artifacts import Artifacts
-from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
-from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
+from kernelport.jobs.pages import PAGE_BYTES
 from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
-from kernelport.jobs.tickets import tick_arguments
-from kernelport.jobs.voices import pin
 from kernelport.jobs.webhooks.addresses import parse_networks, refusal
-from kernelport.limits import MAX_ITEMS
 from kernelport.names import new_job_id
-from kernelport.signature import Signature
-from kernelport.stacking import Stacking
 from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
-from kernelport.v1.inference_pb2 import Tensor
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.live_workers import WorkerView
-from kernelport_api.services.inputs import are_slow_to_check
+from kernelport_api.services.jobs.adding import (
+    Adder,
+    check_count,
+    duplicate,
+    pin_voices,
+    raise_any,
+    repeated_id,
+    tick,
+    voices_of,
+)
 from kernelport_api.services.jobs.store import JobStore, reached
-from kernelport_api.services.jobs.validation import item_violations, shared_violations, spec_violations
+from kernelport_api.services.jobs.validation import shared_violations, spec_violations
 
-# Other callers get their turn after so many items have been checked.
-CHECKED_AT_ONCE = 64
-# What a slow caller has sent starts after this, though it fills no page.
-LONGEST_WAIT_S = 1.0
-TICK_INTERVAL_S = 0.2
 # What a page may grow to when items of it are replaced; one large item is always taken.
 MOST_PAGE_BYTES = 16 * PAGE_BYTES
-
-
-class ItemExistsError(AlreadyExistsError):
-    """The job has an item of this id."""
-
-    reason = "ITEM_EXISTS"
 
 
 class Submission:
@@ -89,9 +75,9 @@ class Submission:
         await _checked(spec, lambda: spec_violations(spec, signature))
         networks = parse_networks(self._settings.webhook_networks)
         if spec.HasField("webhook") and (refused := refusal(spec.webhook.url, networks)):
-            _raise_any([FieldViolation("spec.webhook.url", refused)])
+            raise_any([FieldViolation("spec.webhook.url", refused)])
         if not request.items and not request.open:
-            _raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
+            raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
         job_id = new_job_id()
         digest = await aside(_spec_digest, spec) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
@@ -153,12 +139,12 @@ class Submission:
             ResourceExhaustedError: when a page of the job would become too large.
         """
         if not items:
-            _raise_any([FieldViolation("items", "expected at least one item")])
-        _check_count(items)
+            raise_any([FieldViolation("items", "expected at least one item")])
+        check_count(items)
         signature = await reached(self._workers.signature(self._deployment(job.deployment).name))
-        names = await _voices_of(items, (await self._store.spec(job.id)).shared_inputs, signature)
+        names = await voices_of(items, (await self._store.spec(job.id)).shared_inputs, signature)
         if len({item.id for item in items}) < len(items):
-            raise _duplicate(_repeated(items))
+            raise duplicate(repeated_id(items))
         new = await aside(lambda: {item.id: item.SerializeToString() for item in items})
         pages: dict[int, tuple[Page, list[int]]] = {}
         for number, positions in (await self._store.locate(job, list(new))).items():
@@ -175,7 +161,7 @@ class Submission:
                     f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
                 )
             pages[number] = page, list(positions.values())
-        await _pin(self._store, job.id, names, signature)
+        await pin_voices(self._store, job.id, names, signature)
         for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
             await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
 
@@ -201,206 +187,9 @@ class Submission:
         return self._deployments[name]
 
 
-class Adder:
-    """Adds items to one job, in the order in which they come.
-
-    Args:
-        digest: the running digest of the items that the job has.
-        repeated: whether items that the job has not, though it is sealed, are another submission's.
-    """
-
-    def __init__(
-        self,
-        store: JobStore,
-        workers: WorkerView,
-        job: JobRecord,
-        deployment: Deployment,
-        shared: Sequence[Tensor],
-        signature: Signature | None,
-        digest: bytes,
-        repeated: bool,
-    ) -> None:
-        self._store = store
-        self._workers = workers
-        self._job = job
-        self._job_id = job.id
-        self._digest = digest
-        self._repeated = repeated
-        self._deployment = deployment
-        self._shared = shared
-        self._signature = signature
-        self._stored = job.number("items")
-        self._pinned: set[str] = set()
-        self._items: list[pb.NewItem] = []
-        self._bytes = 0
-        self._since = time.monotonic()
-        self._ticked_at = 0.0
-
-    async def add(
-        self, items: Sequence[pb.NewItem], offset: int | None, *, digest: bytes = b"", last: bool = False
-    ) -> None:
-        """Takes items, and stores pages as they fill.
-
-        Args:
-            offset: the first one's place in the job; what is there already is compared and skipped. None: after what is
-                there.
-            digest: the running digest that the job must have with these items; empty when the caller does not say.
-            last: whether the job has no items behind these.
-
-        Raises:
-            InvalidArgumentError: when one is no good, or they are too many for one message.
-            AlreadyExistsError: when the job has other items than these, or an item of the same id; or when items of the
-                job have been replaced, and these would have to be compared.
-        """
-        _check_count(items)
-        there = self._stored + len(self._items)
-        place = there if offset is None else offset
-        if place > there:
-            raise FailedPreconditionError(f"offset: expected at most {there}, the items there are; got {offset}")
-        if last and place + len(items) < there:
-            raise self._other_items(f"it has {there}, not {place + len(items)}")
-        skipped = min(there - place, len(items))
-        if items[skipped:] and self._job.is_sealed:
-            if self._repeated:
-                raise self._other_items(f"it has {there}, not {place + len(items)} or more")
-            raise await self._store.refusal("add", b"sealed", self._job_id)
-        if self._job.edition and (skipped or digest):
-            raise self._other_items("some of them have been replaced since")
-        digests = await self._digests(place, items, skipped)
-        if digest and digest != digests[-1]:
-            raise self._other_items(f"the first {place + len(items)} are not the same")
-        items, digests = items[skipped:], digests[skipped + 1 :]
-        names = await _voices_of(items, self._shared, self._signature, first=skipped)
-        if len({item.id for item in items}) < len(items):
-            raise _duplicate(_repeated(items))
-        if new := names - self._pinned:
-            self._pinned |= await _pin(self._store, self._job_id, new, self._signature)
-        page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
-        for item, reached_digest in zip(items, digests, strict=True):
-            size = item.ByteSize()
-            if self._items and (len(self._items) == PAGE_ITEMS or self._bytes + size > page_bytes):
-                await self.flush()
-            if not self._items:
-                self._since = time.monotonic()
-            self._items.append(item)
-            self._bytes += size
-            self._digest = reached_digest
-        if self._items and time.monotonic() - self._since > LONGEST_WAIT_S:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Stores what has gathered as a page."""
-        if not self._items:
-            return
-        items, self._items, self._bytes = self._items, [], 0
-        stacking = Stacking.of(self._signature)
-        limits = self._workers.batching(self._deployment)
-        packed = await aside(pack, items, self._stored, limits, stacking, self._shared)
-        if len(set(packed.digests)) < len(items):
-            raise _duplicate(_repeated(items))
-        answer, *details = await self._store.run(
-            "append",
-            self._job_id,
-            self._stored,
-            len(items),
-            packed.cost,
-            packed.page,
-            packed.slices_json,
-            round(time.time() * MICROSECONDS),
-            self._digest,
-            *packed.digests,
-        )
-        match answer:
-            case b"duplicate":
-                raise _duplicate(items[int(details[0])].id)
-            case b"refused":
-                raise await self._store.refusal("add", details[0], self._job_id)
-            case b"moved":
-                raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}": it has {int(details[0])}')
-        self._stored += len(items)
-        if time.monotonic() - self._ticked_at > TICK_INTERVAL_S:
-            self._ticked_at = time.monotonic()
-            await tick(self._store, self._workers, self._deployment.name)
-
-    async def finish(self, seal: bool) -> None:
-        """Stores what has gathered; with `seal` the job takes no more items."""
-        await self.flush()
-        if seal:
-            await self._store.change("seal", "seal", self._job_id)
-        await tick(self._store, self._workers, self._deployment.name)
-
-    async def _digests(self, place: int, items: Sequence[pb.NewItem], skipped: int) -> list[bytes]:
-        """The job's running digest before some items, the first of which are there, and after each of them."""
-        before = self._digest
-        if place < self._stored + len(self._items):
-            await self.flush()
-            before = await self._store.digest(self._job, place)
-        digests = [before, *await aside(running_digests, before, items)] if items else [before]
-        if skipped and digests[skipped] != await self._store.digest(self._job, place + skipped):
-            raise self._other_items(f"not the same from {place} to {place + skipped - 1}")
-        return digests
-
-    def _other_items(self, found: str) -> AlreadyExistsError:
-        return AlreadyExistsError(f'items: job "{self._job_id}" was submitted with other items: {found}')
-
-
-async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
-    """Tops up the tickets of a deployment."""
-    await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
-
-
-def _check_count(items: Sequence[pb.NewItem]) -> None:
-    if len(items) > MAX_ITEMS:
-        words = f"expected at most {MAX_ITEMS:,} in one message, got {len(items):,}"
-        _raise_any([FieldViolation("items", words)])
-
-
-async def _voices_of(
-    items: Sequence[pb.NewItem], shared: Sequence[Tensor], signature: Signature | None, *, first: int = 0
-) -> set[str]:
-    """Checks items, some at a time; gives the voices that they and the shared inputs name.
-
-    Args:
-        first: the place of the first one in its message.
-
-    Raises:
-        InvalidArgumentError: when one is no good.
-    """
-
-    def look(some: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
-        found = list(item_violations(some, shared, signature))
-        return found, set() if found else voice_names_in(tensor for item in some for tensor in item.inputs)
-
-    is_slow = are_slow_to_check(shared, sum(tensor.ByteSize() for tensor in shared))
-    names = await aside(voice_names_in, shared) if is_slow else voice_names_in(shared)
-    for start in range(0, len(items), CHECKED_AT_ONCE):
-        some = items[start : start + CHECKED_AT_ONCE]
-        is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in some)
-        found, named = await aside(look, some) if is_slow else look(some)
-        _raise_any([FieldViolation(_moved(each.field, first + start), each.description) for each in found])
-        names |= named
-        await asyncio.sleep(0)
-    return names
-
-
-async def _pin(store: JobStore, job_id: str, names: Collection[str], signature: Signature | None) -> set[str]:
-    """Pins voices to a job. What a model calls `voice` may be something else than a registered one.
-
-    Raises:
-        InvalidArgumentError: when the model wants a registered one, and there is none of a name nor has the job pinned
-            one.
-    """
-    pinned: set[str] = await reached(pin(store.redis, job_id, names))
-    if signature is None or not any(each.name == VOICE_INPUT and each.names_voice for each in signature.inputs):
-        return pinned
-    lacking = sorted(set(names) - pinned)
-    _raise_any([FieldViolation(f'inputs["{VOICE_INPUT}"]', VoiceNotFoundError(name).message) for name in lacking[:8]])
-    return pinned
-
-
 async def _checked(spec: pb.JobSpec, look: Callable[[], Iterator[FieldViolation]]) -> None:
     """Raises what a look at a spec finds; at a large one aside from the event loop."""
-    _raise_any(await aside(lambda: list(look())) if spec.ByteSize() > SMALL_BYTES else list(look()))
+    raise_any(await aside(lambda: list(look())) if spec.ByteSize() > SMALL_BYTES else list(look()))
 
 
 def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:
@@ -413,23 +202,3 @@ def _spec_digest(spec: pb.JobSpec) -> bytes:
     compared.CopyFrom(spec)
     compared.ClearField("deadline_unix_us")
     return _digest(compared)
-
-
-def _moved(field: str, by: int) -> str:
-    """The path of a field of items[i], i counted from `by`."""
-    number, rest = field.removeprefix("items[").split("]", 1)
-    return f"items[{int(number) + by}]{rest}"
-
-
-def _repeated(items: Sequence[pb.NewItem]) -> str:
-    """The first id that comes twice."""
-    return next(item_id for item_id, count in Counter(item.id for item in items).items() if count > 1)
-
-
-def _duplicate(item_id: str) -> ItemExistsError:
-    return ItemExistsError(f'items: the job has an item "{item_id}" already; expected unique ids')
-
-
-def _raise_any(violations: list[FieldViolation]) -> None:
-    if violations:
-        raise InvalidArgumentError.of(violations)
