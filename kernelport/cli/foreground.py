@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kernelport.errors import StackError
+from kernelport.supervisor.monitor import Status
 from kernelport.supervisor.reloading import Reloader
-from kernelport.supervisor.stack import Stack, Status
+from kernelport.supervisor.stack import Stack
 
 STATUS_INTERVAL_S = 1.0
 LOOK_INTERVAL_S = 0.1

@@ -1,6 +1,5 @@
 """Starts and stops the embedded stack."""
 
-import fcntl
 import hashlib
 import itertools
 import logging
@@ -8,33 +7,33 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from redis.exceptions import RedisError
 
 from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.broker.leases import end_leases
-from kernelport.broker.registry import forget, holds_revision, is_live, read_workers
+from kernelport.broker.registry import forget, holds_revision, read_workers
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.client import channel_options
-from kernelport.config.settings import MAX_PORT, OTHERS_VARIABLES, Settings
+from kernelport.config.settings import OTHERS_VARIABLES, Settings
 from kernelport.errors import StackError
 from kernelport.supervisor.flower import FLOWER_COMMAND
+from kernelport.supervisor.monitor import Monitor, Status
 from kernelport.supervisor.own_file import begin_own_file, own_file
+from kernelport.supervisor.ports import check_free, free_port, port_after
 from kernelport.supervisor.processes import Child, module_command
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
 from kernelport.supervisor.running_file import Running, forget_running
 from kernelport.supervisor.state_folder import (
-    make_state_folder,
-    open_private,
+    lock_state_folder,
     private_folder,
     write_private,
 )
@@ -52,24 +51,6 @@ REDIS_STOP_S = 10.0
 REDIS_TIMEOUT_S = 1.0
 # Files that only this user can read.
 PRIVATE_UMASK = 0o077
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-@dataclass(frozen=True)
-class Status:
-    """One line of the live status.
-
-    Attributes:
-        state: `starting`, `serving`, `restarting`, `failed` for a worker that never got to work, or `failing` for a
-            Redis that cannot be reached or refuses writes.
-        reason: how the process ended last, or what Redis says; empty when it has served since, or has never ended.
-    """
-
-    name: str
-    state: str
-    pid: int | None
-    restarts: int
-    reason: str
 
 
 class Stack:
@@ -110,12 +91,12 @@ class Stack:
         self._worker_ids: dict[str, str] = {}
         self._workers_started = 0
         # After how many restarts processes have been seen serving: how they ended before is over.
-        self._served_after: dict[str, int] = {}
         for name in deployments:
             self._name_worker(name)
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
+        self._monitor = Monitor(self._redis, self._workers, self._worker_ids, flower)
 
     @property
     def target(self) -> str:
@@ -136,9 +117,13 @@ class Stack:
             StackError: when another stack uses the state directory, or Redis does not start.
             RedisNotFoundError: when there is no redis-server.
         """
-        self._lock_state_dir()
+        self._lock = lock_state_folder(self._state_dir)
+        private_folder(self._state_dir / "logs")
         try:
-            self._check_listen()
+            addresses = {"--listen": self.settings.listen}
+            if told := self._flower:
+                addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
+            check_free(addresses)
             begin_own_file(self._state_dir, self.settings.deployments_file)
             if self.settings.artifacts == str(self._default_artifacts):
                 private_folder(self._default_artifacts)
@@ -214,7 +199,7 @@ class Stack:
             health = health_pb2_grpc.HealthStub(channel)
             while waiting and not stopped():
                 child = self.children[waiting[0]]
-                if self._serves(child.name, health):
+                if self._monitor.serves(child.name, health):
                     waiting.pop(0)
                 elif child.has_failed or time.monotonic() > deadline:
                     late = f"was not ready within {deadline - began:.0f} s"
@@ -260,8 +245,8 @@ class Stack:
         for name in names:
             self.children[name].join(WORKER_STOP_S)
             self._forget(name)
+            self._monitor.forget(name)
             del self.children[name], self._workers[name], self._worker_ids[name]
-            self._served_after.pop(name, None)
 
     def read_again(self) -> None:
         """Has the front door read its deployments file again."""
@@ -278,19 +263,17 @@ class Stack:
         self._check_workers()
         with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
-            found = [self._status_of(child, health) for child in self.children.values()]
-        return found if self._embedded_redis else [self._status_of_redis(None), *found]
+            found = [self._monitor.status_of(child, health) for child in self.children.values()]
+        return found if self._embedded_redis else [self._monitor.status_of_redis(None), *found]
 
     def stop(self) -> None:
         """Stops the front door, then the workers, then Redis; returns when all are gone."""
         if self._lock is not None:
             forget_running(self._state_dir)
         workers = [child for name, child in self.children.items() if name.startswith("worker-")]
+        doors = [self.children.get("front-door"), self.children.get("flower")]
         for group, timeout_s in (
-            (
-                [self.children.get("front-door"), self.children.get("flower")],
-                self.settings.stop_s + FRONT_DOOR_MARGIN_S,
-            ),
+            (doors, self.settings.stop_s + FRONT_DOOR_MARGIN_S),
             (workers, WORKER_STOP_S),
             ([self.children.get("redis")], REDIS_STOP_S),
         ):
@@ -314,31 +297,6 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _lock_state_dir(self) -> None:
-        make_state_folder(self._state_dir)
-        private_folder(self._state_dir / "logs")
-        self._lock = open(self._state_dir / "lock", "w", opener=open_private)  # noqa: SIM115 - it is held until `stop`
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise StackError(
-                f"another stack runs on {self._state_dir}: stop it, or give this one its own --state-dir"
-            ) from None
-
-    def _check_listen(self) -> None:
-        """Looks whether the addresses are free: a client cannot tell our front door from somebody else's."""
-        told = self._flower or {}
-        addresses = {"--listen": self.settings.listen}
-        if told:
-            addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
-        for option, address in addresses.items():
-            host, _, port = address.rpartition(":")
-            try:
-                socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
-            except (OSError, ValueError) as error:
-                raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
-
     def _share_memory(self) -> None:
         """Gives the processes a folder in memory; one that a killed stack left is emptied."""
         digest = hashlib.sha256(str(self._state_dir.resolve()).encode()).hexdigest()
@@ -355,7 +313,7 @@ class Stack:
 
     def _start_worker(self, name: str, settings: Settings) -> None:
         self._workers_started += 1
-        metrics_listen = _port_after(self.settings.metrics_listen, self._workers_started)
+        metrics_listen = port_after(self.settings.metrics_listen, self._workers_started)
         self._start(
             name,
             worker_command([self._workers[name]]),
@@ -385,15 +343,6 @@ class Stack:
             return bool(self._redis.ping())
         except RedisError:  # refused, or still loading its data
             return False
-
-    def _flower_answers(self) -> bool:
-        told = self._flower or {}
-        host, port = told["FLOWER_ADDRESS"] or "127.0.0.1", int(told["FLOWER_PORT"])
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-        except OSError:
-            return False
-        return True
 
     def _start(
         self,
@@ -448,66 +397,3 @@ class Stack:
             return was_in
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself
-
-    def _serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
-        """Whether the front door serves, and where it is a worker's name, its deployment by that worker."""
-        try:
-            ours = name not in self._workers or is_live(self._redis, self._worker_ids[name])
-        except RedisError:
-            return False
-        return ours and _is_serving(health, self._workers.get(name, ""))
-
-    def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
-        starts = child.restarts  # before it is asked: it may end meanwhile
-        if child.has_failed:
-            state = "failed"
-        elif child.pid is None:
-            state = "restarting"
-        elif child.name == "redis":
-            return self._status_of_redis(child)
-        elif child.name == "flower":
-            state = "serving" if self._flower_answers() else "starting"
-        else:
-            state = "serving" if self._serves(child.name, health) else "starting"
-        if state == "serving":
-            self._served_after[child.name] = starts
-        is_new = child.has_failed or child.restarts > self._served_after.get(child.name, 0)
-        return Status(child.name, state, child.pid, child.restarts, child.reason if is_new else "")
-
-    def _status_of_redis(self, child: Child | None) -> Status:
-        """The state of a Redis that runs, here as a child or elsewhere."""
-        why_not = problem(self._redis)
-        pid, restarts = (child.pid, child.restarts) if child else (None, 0)
-        return Status("redis", "failing" if why_not else "serving", pid, restarts, why_not)
-
-
-def _port_after(listen: str, distance: int) -> str:
-    """The address `distance` ports on, or a free port where the first is one; empty for none."""
-    if not listen:
-        return ""
-    host, _, port = listen.rpartition(":")
-    if int(port) + distance > MAX_PORT:
-        raise StackError(f"metrics at {listen}: expected a port with {distance} more above it, one for each worker")
-    return f"{host}:{int(port) + distance if int(port) else 0}"
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_serving(health: health_pb2_grpc.HealthStub, service: str) -> bool:
-    try:
-        answer: health_pb2.HealthCheckResponse = health.Check(  # type: ignore[attr-defined]
-            health_pb2.HealthCheckRequest(service=service), timeout=2
-        )
-        return answer.status == _SERVING
-    except grpc.RpcError:
-        return False

@@ -1,9 +1,12 @@
 """The folder in which a stack keeps its data, logs and secrets: nobody else on the machine reads them."""
 
+import fcntl
 import os
 from pathlib import Path
+from typing import IO
 
 from kernelport.config.settings import default_state_dir
+from kernelport.errors import StackError
 
 
 def make_state_folder(path: Path) -> None:
@@ -18,6 +21,22 @@ def private_folder(path: Path) -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
+
+
+def lock_state_folder(path: Path) -> IO[str]:
+    """Makes the folder of a stack; no other stack has it for as long as the file is open.
+
+    Raises:
+        StackError: when another one has it.
+    """
+    make_state_folder(path)
+    lock = open(path / "lock", "w", opener=open_private)  # noqa: SIM115 - the caller holds it
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StackError(f"another stack runs on {path}: stop it, or give this one its own --state-dir") from None
+    return lock
 
 
 def open_private(path: str, flags: int) -> int:

@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from kernelport import Client, UnavailableError
 from kernelport.broker import durability, keys, scripts
 from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import free_port
 from kernelport.v1.dead_letter_pb2 import DeadLetter
 from kernelport_api.queueing.durability import Durability
 from kernelport_ops.chaos.disk import SlowDisk, recording

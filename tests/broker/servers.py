@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kernelport.broker.connections import connect, problem
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import free_port
 from tests.waiting import wait_for
 
 USER, PASSWORD = "kp@team", "p:/?#[]@;%+ ä\"'"

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from tests.cli.running import called, kernelport
 from tests.waiting import descendants, is_running, wait_for
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.redis_server import find_redis_server
-from kernelport.supervisor.stack import free_port
 from tests.compose.resolve import REPOSITORY
 from tests.waiting import wait_for
 

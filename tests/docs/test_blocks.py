@@ -22,8 +22,8 @@ from kernelport.audio import write_audio
 from kernelport.broker import keys
 from kernelport.coercion import to_tensors
 from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.running_file import find_running
-from kernelport.supervisor.stack import free_port
 from kernelport.v1 import dead_letter_pb2, inference_pb2
 from tests.cli.running import called
 from tests.docs.pages import PAGES, REPOSITORY, blocks

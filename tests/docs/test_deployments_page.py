@@ -16,8 +16,8 @@ from pathlib import Path
 import onnx
 import pytest
 
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.running_file import find_running
-from kernelport.supervisor.stack import free_port
 from tests.compose import resolve
 from tests.config.fake_hub import REPO, FakeHub
 from tests.docs.commands import DOCS, commands_in_text

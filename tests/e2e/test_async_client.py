@@ -15,7 +15,8 @@ from kernelport import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from tests.conftest import BUNDLED
 from tests.e2e.conftest import SMALL_MESSAGE_BYTES
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from kernelport import Client
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from kernelport.tensors import Array
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.e2e.conftest import shared_worker

@@ -13,8 +13,9 @@ import pytest
 
 from kernelport import Client
 from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.running_file import Running, find_running
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.stack import Stack
 from tests.cli.running import called, kernelport
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.waiting import wait_for

@@ -11,7 +11,7 @@ import pytest
 
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor import Stack
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.everyday.conftest import text_file

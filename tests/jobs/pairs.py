@@ -29,7 +29,7 @@ from kernelport.broker import keys
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.states import MOVES, STAGES, STAYS, Stage, Verb
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from tests.data_plane.conftest import Plane, serving_plane

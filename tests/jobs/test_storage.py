@@ -19,7 +19,8 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.records import JobRecord, item_of
 from kernelport.names import MANIFEST, file_name
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport.v1.job_pb2 import NewItem

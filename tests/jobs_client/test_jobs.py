@@ -10,7 +10,8 @@ import pytest
 
 from kernelport import AlreadyExistsError, AsyncClient, Client, InvalidArgumentError, NotFoundError, UnavailableError
 from kernelport.client.jobs import messages
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.jobs_client.proxy import proxied
 

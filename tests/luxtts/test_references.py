@@ -12,7 +12,8 @@ from redis.retry import Retry
 
 from kernelport.broker import keys
 from kernelport.errors import InvalidArgumentError, UnavailableError
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from kernelport.v1.voice_pb2 import Voice as Registered
 from kernelport_workers.luxtts import InvalidInputError, Pipeline, Voice
 from kernelport_workers.pipelines.luxtts import references

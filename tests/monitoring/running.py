@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from tests.monitoring.expressions import OPS
 from tests.waiting import wait_for
 

@@ -20,9 +20,9 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys
 from kernelport.config.deployments import Deployment
 from kernelport.config.scaling import Autoscale, Budget, LambdaCloud, Scaling
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import free_port
 from kernelport_ops.autoscale.controller import Controller
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock

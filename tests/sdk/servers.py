@@ -10,7 +10,7 @@ import grpc
 from grpc_status import rpc_status
 
 from kernelport.errors import KernelPortError, to_status
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from kernelport import AsyncClient, Client, DeadlineExceededError, InvalidArgumentError, UnavailableError
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from tests.conftest import serving_stack, stack_settings
 from tests.sdk.servers import Echo, serving
 

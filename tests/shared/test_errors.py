@@ -34,7 +34,7 @@ def test_a_status_of_unknown_code_is_an_internal_error_that_names_it() -> None:
 
 def test_an_unreachable_front_door_is_unavailable() -> None:
     from kernelport import Client
-    from kernelport.supervisor.stack import free_port
+    from kernelport.supervisor.ports import free_port
 
     with Client(f"127.0.0.1:{free_port()}", timeout_s=10) as client, pytest.raises(UnavailableError):
         client.deployments()

@@ -13,7 +13,8 @@ import pytest
 from kernelport import Client
 from kernelport.config.settings import SettingsError, bundled_deployments
 from kernelport.supervisor.flower import PASSWORD_VARIABLE, USER, FlowerNotFoundError, flower_environment
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.waiting import wait_for
 

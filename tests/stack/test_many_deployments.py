@@ -9,7 +9,7 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from kernelport_api.app import end_all
 from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments

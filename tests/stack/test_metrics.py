@@ -13,7 +13,8 @@ import pytest
 from kernelport import Client, DeadlineExceededError, InvalidArgumentError
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import StackError
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for

@@ -20,7 +20,8 @@ from redis import Redis
 from kernelport import Client
 from kernelport.broker.registry import hold_revisions
 from kernelport.errors import REFUSED
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from tests.cli.running import called, kernelport
 from tests.conftest import serving_stack, stack_settings

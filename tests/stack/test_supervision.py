@@ -21,8 +21,9 @@ from kernelport.config.settings import bundled_deployments
 from kernelport.errors import StackError
 from kernelport.supervisor import processes
 from kernelport.supervisor.flower import flower_environment
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import MOST_STARTS, Child
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings

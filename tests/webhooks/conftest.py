@@ -8,8 +8,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.jobs.webhooks.notifier import Notifier
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import free_port
 from tests.waiting import wait_for
 
 LOOPBACK = "127.0.0.0/8"

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from tests.conftest import stack_settings
 from tests.ops.fake_lambda.clocks import ScaledClock
 from tests.ops.fake_lambda.cloud import KEY, FakeCloud, FakeInstance

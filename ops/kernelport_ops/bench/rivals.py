@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import install_hint
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from kernelport_ops.bench.cells import Cell
 from kernelport_ops.bench.processes import BenchError, start, stop, wait_for_port
 from kernelport_ops.bench.systems import Running

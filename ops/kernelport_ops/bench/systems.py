@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.cells import Cell
 from kernelport_ops.bench.processes import start, stop, wait_for_port
 from kernelport_ops.bench.terminal import cores

@@ -21,8 +21,9 @@ from redis.exceptions import RedisError
 
 from kernelport import Client, KernelPortError, NotFoundError
 from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.stack import Stack
 
 SUBMITTERS = 30
 # When Redis is killed, in seconds from the round's start: acknowledgements come after 2 to 6 of them.

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import Redis
 
-from kernelport.supervisor.stack import free_port
+from kernelport.supervisor.ports import free_port
 from kernelport_ops.chaos.plan import Kind
 
 BGSAVE_S = 5.0

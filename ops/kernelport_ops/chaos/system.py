@@ -18,9 +18,10 @@ from kernelport.broker import keys, registry
 from kernelport.broker.connections import connect
 from kernelport.config.settings import Settings
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
-from kernelport.supervisor.stack import Stack, free_port
+from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from kernelport_ops.chaos.refusals import Gate, Refusals
 

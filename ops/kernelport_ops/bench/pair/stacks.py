@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import Child
-from kernelport.supervisor.stack import free_port
 from kernelport_ops.bench.pair.checkouts import Checkout
 from kernelport_ops.bench.processes import POLL_S, BenchError, check_alive, start
 from kernelport_ops.bench.systems import START_TIMEOUT_S, labelled, start_redis, started

@@ -1,0 +1,46 @@
+"""TCP ports of this machine."""
+
+import socket
+from collections.abc import Mapping
+
+from kernelport.config.settings import MAX_PORT
+from kernelport.errors import StackError
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_after(listen: str, distance: int) -> str:
+    """The address `distance` ports on, or a free port where the first is one; empty for none."""
+    if not listen:
+        return ""
+    host, _, port = listen.rpartition(":")
+    if int(port) + distance > MAX_PORT:
+        raise StackError(f"metrics at {listen}: expected a port with {distance} more above it, one for each worker")
+    return f"{host}:{int(port) + distance if int(port) else 0}"
+
+
+def check_free(addresses: Mapping[str, str]) -> None:
+    """Looks whether addresses are free: a client cannot tell our front door from somebody else's.
+
+    Args:
+        addresses: host:port by the option that names it.
+
+    Raises:
+        StackError: when one is not.
+    """
+    for option, address in addresses.items():
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_server((host.strip("[]"), int(port)), family=_family(host)).close()
+        except (OSError, ValueError) as error:
+            raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
