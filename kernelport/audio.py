@@ -50,8 +50,10 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
 
     Raises:
         HostError: when the library for the format is missing.
-        ValueError: when the format has no way to say this sample rate.
+        ValueError: when the audio has another shape, or the format has no way to say this sample rate.
     """
+    if audio.ndim != 1:
+        raise ValueError(f"expected samples [S], got {list(audio.shape)}")
     kind, subtype = FORMATS[ending]
     audio = audio.astype(np.float32, copy=False)  # soxr and libsndfile know no half precision
     audio, sample_rate = _at_a_rate_of(kind, audio, sample_rate)

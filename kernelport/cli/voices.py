@@ -78,7 +78,7 @@ def delete(names: tuple[str, ...], target: str) -> None:
 
         def delete_one(name: str) -> None:
             if not client.delete_voice(name):
-                raise NotFoundError(f"no voice is named {name}; `kernelport voices list` shows those there are")
+                raise NotFoundError(f"no voice is named {name[:64]!r}; `kernelport voices list` shows those there are")
 
         deleted = of_each(names, delete_one)
     click.echo(f"{len(deleted)} deleted")

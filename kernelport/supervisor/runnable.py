@@ -60,7 +60,7 @@ def rows_of_model(model: Path) -> dict[str, Any]:
         raise _cannot_ask(finished.stderr)
     found: dict[str, Any] = json.loads(finished.stdout)
     if "problem" in found:
-        raise ModelFileError(found["problem"])
+        raise ModelFileError([found["problem"]])
     return found
 
 

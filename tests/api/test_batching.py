@@ -12,7 +12,7 @@ from kernelport.config.deployments import Batching
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
 from kernelport.stacking import Share
-from kernelport_api.queueing.batcher import BATCHES_PER_WORKER, IDLE_GROUPS_KEPT, Batcher, Flight, Pending
+from kernelport_api.queueing.batcher import BATCHES_PER_WORKER, IDLE_QUEUES_KEPT, Batcher, Flight, Pending
 
 
 class Bench:
@@ -35,7 +35,7 @@ class Bench:
     async def settled(self) -> None:
         """Waits until the former has sent what it is going to send by itself."""
         await asyncio.sleep(0)
-        while self.batcher._pump_is_soon or self.batcher._alarm or self.batcher._publishing:  # noqa: ASYNC110
+        while self.batcher._send_due_is_soon or self.batcher._alarm or self.batcher._publishing:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def answered_crowd(self, size: int) -> None:
@@ -130,12 +130,12 @@ async def test_requests_that_cannot_share_a_batch_do_not_wait_for_each_other(clo
 
 async def test_groups_of_long_ago_are_forgotten() -> None:
     bench = Bench()
-    for number in range(2 * IDLE_GROUPS_KEPT):
+    for number in range(2 * IDLE_QUEUES_KEPT):
         pending = bench.submit(group=number)
         await bench.pumped()
         bench.batcher.release(pending)
-    assert len(bench.batcher._idle_groups) == IDLE_GROUPS_KEPT
-    assert not bench.batcher._groups
+    assert len(bench.batcher._idle_queues) == IDLE_QUEUES_KEPT
+    assert not bench.batcher._queues
 
 
 async def test_an_answered_request_leaves_nothing_to_the_garbage_collector() -> None:

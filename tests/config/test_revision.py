@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from kernelport.config.deployments import load_deployments
-from kernelport_workers import revision
-from kernelport_workers.backends.revision import revision_of
+from kernelport_workers.backends import revisions
+from kernelport_workers.backends.revisions import revision_of
 
 
 def write_manifest(folder: Path, **changes: Any) -> None:
@@ -95,7 +95,7 @@ def test_the_data_of_an_onnx_model_that_lies_beside_it_counts(folder: Path) -> N
 
 
 def test_a_large_file_is_read_again_only_when_it_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revision, "_KEPT_FROM_BYTES", 1000)
+    monkeypatch.setattr(revisions, "_KEPT_FROM_BYTES", 1000)
     model = folder / "model.onnx"
     first, before = of(folder), model.stat()
     with model.open("r+b") as file:
@@ -110,7 +110,7 @@ def test_a_large_file_is_read_again_only_when_it_has_changed(folder: Path, monke
 def test_a_damaged_digest_is_made_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch, damage: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(revision, "_KEPT_FROM_BYTES", 1000)
+    monkeypatch.setattr(revisions, "_KEPT_FROM_BYTES", 1000)
     first = of(folder)
     for kept in (tmp_path / "cache").rglob("*.json"):
         kept.write_text(damage)

@@ -21,11 +21,11 @@ from kernelport.config.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport.supervisor.stack import WORKER_STOP_S
 from kernelport.v1.inference_pb2 import InferRequest
-from kernelport_api.queueing.idempotency import CLAIM_S
+from kernelport_api.queueing.idempotency import HOLD_S
 from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.consumer.consumer import MessageConsumer
 from kernelport_workers.execution.batch_handler import BatchHandler
-from kernelport_workers.execution.execution import Finish
+from kernelport_workers.execution.execution import Epilogue
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD, Journal
 from tests.waiting import is_running, wait_for
@@ -171,7 +171,7 @@ def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -
             assert isinstance(call.exception(), UnavailableError)
         started = time.monotonic()
         assert _answer_after_outage(running, 3, request_id="once") == 3
-        assert time.monotonic() - started < CLAIM_S + TOLD_WITHIN_S
+        assert time.monotonic() - started < HOLD_S + TOLD_WITHIN_S
     assert running.entries().count(3) == 1
 
 
@@ -253,7 +253,7 @@ def test_a_batch_that_comes_back_to_the_worker_that_has_run_it_is_answered_and_r
         """What the message before has left to do."""
 
         def __init__(self) -> None:
-            self.finish: Finish = lambda: None
+            self.finish: Epilogue = lambda: None
 
         def begin(self) -> None:
             """Not yet: Redis refuses."""

@@ -72,7 +72,7 @@ READY = {STACK: "listens on", "celery ": "ready.", "kernelport autoscale": "want
 # Commands that become another program: called in this process, they would end it.
 BECOMES = ("kernelport autoscale",)
 # What a reader has done by hand before a command, or the code that it ends with.
-BEFORE = {"kernelport jobs resume": "sed -i 's/9\\{40\\}/nine/' failed.csv"}
+BEFORE = {"kernelport jobs resume": f"sed -i 's/{UNSPEAKABLE}/Nine./' failed.csv"}
 CODES = {"kernelport jobs submit book.txt --deployment": 1}
 DOUBLED = """<ir_version: 8, opset_import: ["" : 17]> doubled (float[N] x) => (float[N] y) { y = Add(x, x) }"""
 

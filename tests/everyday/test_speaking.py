@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kernelport.config.settings import bundled_deployments
-from kernelport.supervisor import Stack
 from kernelport.supervisor.ports import free_port
+from kernelport.supervisor.stack import Stack
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.everyday.conftest import text_file

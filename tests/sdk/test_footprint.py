@@ -1,6 +1,6 @@
 """Calls leave nothing behind."""
 
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.sdk.trials import footprints, is_flat
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kernelport import AsyncClient, Client, InternalError
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 from tests.sdk.servers import Echo, answering, serving
 
 T = TypeVar("T")

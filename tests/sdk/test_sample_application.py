@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from kernelport import Client
-from kernelport.supervisor import Stack
+from kernelport.supervisor.stack import Stack
 
 APPLICATION = Path(__file__).resolve().parents[2] / "docs" / "examples" / "narrated_notes.py"
 LONG = "The river turned slowly past the old mills, and the boats went with it as they had for years."

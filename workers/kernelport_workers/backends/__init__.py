@@ -12,7 +12,7 @@ from kernelport.signature import Signature, describe, is_speech
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED, ROW_INDEPENDENCE_UNSPECIFIED
 from kernelport_workers.backends.base import Backend, LoadError
-from kernelport_workers.backends.revision import revision_of
+from kernelport_workers.backends.revisions import revision_of
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,11 @@ from redis import Redis
 
 from kernelport.broker import keys
 from kernelport.broker.queues import TASK_NAME, celery_message, queue_name, read_message
-from kernelport.broker.scripts import acknowledge
+from kernelport.broker.scripts import ReadDeliveryState, acknowledge
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.supervisor.stack import Stack
 from kernelport_workers.consumer.consumer import EMPTY_FOR_S, MessageConsumer
-from kernelport_workers.consumer.unacked import Take
-from kernelport_workers.execution.execution import Finish
+from kernelport_workers.execution.execution import Epilogue
 from tests.waiting import wait_for
 
 DEPLOYMENT = "nobodys"
@@ -45,10 +44,10 @@ class Answering:
         self.during: dict[str, Any] = {}
         self.answered_by: dict[str, str] = {}
 
-    def run(self, body: bytes, take: Take | None = None) -> Finish:
+    def run(self, body: bytes, read_state: ReadDeliveryState | None = None) -> Epilogue:
         batch = Batch.FromString(body)
-        if take is not None:
-            take()
+        if read_state is not None:
+            read_state()
         time.sleep(2 * EMPTY_FOR_S)
         self.during.get(batch.id, lambda: None)()
 
