@@ -134,16 +134,6 @@ def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path
     assert answers(backend, *requests) == [answers(backend, inputs)[0] for inputs in requests]
 
 
-def test_requests_run_one_by_one_where_padding_costs_more_than_stacking_gains(tmp_path: Path) -> None:
-    backend = load(tmp_path, MASKED, pad=PADS)
-    tokens = [np.zeros((1, length), np.int64) for length in (100_000, *[1] * 15)]
-    requests = [{"tokens": each, "mask": np.ones(each.shape, np.float32)} for each in tokens]
-    assert runs_for(backend, *requests) == 1
-    for _ in range(8):
-        assert answers(backend, *requests)[-1] == {"logits": [[1.0]], "total": [1.0]}
-    assert runs_for(backend, *requests) == 16
-
-
 def test_a_file_that_is_replaced_while_it_is_loaded_is_not_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

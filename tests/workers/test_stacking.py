@@ -1,7 +1,6 @@
 """Requests that may share a run do, and each gets its own rows, at its own length."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -135,45 +134,3 @@ def test_a_request_that_fails_a_shared_run_fails_alone() -> None:
 
     answers = Stacker("d", ROWS, Batching(), picky).run([Request({"x": np.full((1, 2), float(k))}) for k in range(4)])
     assert [isinstance(answer, InternalError) for answer in answers] == [False, False, True, False]
-
-
-def computing(model: Model, seconds: Callable[[int], float]) -> Callable[[Mapping[str, Array]], Outputs]:
-    """The model, computing for as long as is said of that many rows."""
-
-    def run(inputs: Mapping[str, Array]) -> Outputs:
-        end = time.thread_time() + seconds(len(inputs["x"]))
-        while time.thread_time() < end:
-            pass
-        return model.plus_one(inputs)
-
-    return run
-
-
-def sizes_of_batches(stacker: Stacker, model: Model, batches: int) -> list[list[int]]:
-    """The rows of the runs that each of several batches of four requests takes. Each request gets its own answer."""
-    sizes = []
-    for _ in range(batches):
-        model.runs.clear()
-        answers = stacker.run([Request({"x": np.full((1, 2), float(number))}) for number in range(4)])
-        found = [outputs["y"].tolist() for outputs in answers if isinstance(outputs, dict)]
-        assert found == [[[number + 1, number + 1]] for number in range(4)]
-        sizes.append([len(run["x"]) for run in model.runs])
-    return sizes
-
-
-def test_requests_run_one_by_one_where_stacking_is_found_to_be_slower() -> None:
-    model = Model()
-    slower_together = computing(model, lambda rows: 0.0005 * rows**2)
-    sizes = sizes_of_batches(Stacker("d", ROWS, Batching(), slower_together, adaptive=True), model, 10)
-    assert sizes[0] == [4]
-    assert sizes[-1] == [1, 1, 1, 1]
-
-
-def test_a_trial_of_what_is_slower_ends_after_a_batchs_time() -> None:
-    model = Model()
-    faster_together = computing(model, lambda rows: 0.003)
-    sizes = sizes_of_batches(Stacker("d", ROWS, Batching(), faster_together, adaptive=True), model, 4)
-    trial = sizes.pop(2)
-    assert trial[0] == 1
-    assert trial[-1] > 1
-    assert sizes == [[4], [4], [4]]

@@ -45,9 +45,7 @@ class OnnxBackend(Backend):
         self._session = session
         self.device, self.compute_path = session.device, session.compute_path
         self.signature = signature
-        self._stacker = Stacker(
-            deployment.name, signature, deployment.batching, session.infer, adaptive=session.runs_in_caller
-        )
+        self._stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:

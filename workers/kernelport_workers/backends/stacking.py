@@ -1,9 +1,6 @@
 """Runs requests stacked along their batch axes, where each gets the same answer as alone."""
 
-import logging
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -15,12 +12,6 @@ from kernelport.stacking import RunSize, Share, Stacking
 from kernelport.telemetry import metrics
 from kernelport.tensors import WIRE_DTYPES, Array
 from kernelport_workers.backends.base import LoadError, Outputs, Request
-from kernelport_workers.backends.stacking_gain import StackingGain
-
-log = logging.getLogger(__name__)
-
-# Groups for which it is remembered what stacking gains.
-_GAINS_KEPT = 1024
 
 Inputs = Mapping[str, Array]
 Run = Callable[[Inputs], Outputs]
@@ -35,25 +26,18 @@ class Stacker:
         signature: of the model: its axes and pads say which may, if it is `batchable`.
         limits: of one run.
         run: runs the model.
-        adaptive: whether requests run one by one where that is found to take less CPU time of the thread that calls
-            `run`, which must be where the model computes.
 
     Raises:
         LoadError: an axis or a pad of the signature does not fit its tensor.
     """
 
-    def __init__(
-        self, deployment: str, signature: Signature, limits: Batching, run: Run, *, adaptive: bool = False
-    ) -> None:
-        self._deployment = deployment
+    def __init__(self, deployment: str, signature: Signature, limits: Batching, run: Run) -> None:
         self._run_size = metrics.RUN_SIZE.labels(deployment)
         self._limits = limits
         self._run = run
         self._stacking = Stacking.of(signature)
         if self._stacking is not None:
             _check_axes(signature)
-        self._adaptive = adaptive
-        self._gain = lru_cache(_GAINS_KEPT)(lambda group: StackingGain())
         self._inputs = {spec.name: spec for spec in signature.inputs}
         self._outputs = {spec.name: spec for spec in signature.outputs}
 
@@ -61,11 +45,13 @@ class Stacker:
         """Answers each request. When a shared run fails, or gives outputs that cannot be split by rows, its requests
         run one by one."""
         results: dict[int, Outputs | KernelPortError] = {}
-        for group, places in self._runs([request.inputs for request in requests]):
+        for places in self._runs([request.inputs for request in requests]):
+            self._run_size.observe(len(places))
             sharing = [requests[place] for place in places]
-            is_measured = self._adaptive and len(sharing) > 1
-            answers = self._measured(self._gain(group), sharing) if is_measured else self._answers(sharing)
-            results.update(zip(places, answers, strict=True))
+            answers: Sequence[Outputs | KernelPortError] | None = None
+            if len(sharing) > 1:
+                answers = self.together([request.inputs for request in sharing])
+            results.update(zip(places, answers or map(self._alone, sharing), strict=True))
         return [results[place] for place in range(len(requests))]
 
     def shared_runs(self, requests: Sequence[Inputs]) -> list[list[Inputs]]:
@@ -74,7 +60,7 @@ class Stacker:
             return []
         stacking = self._stacking
         sharing = [inputs for inputs in requests if not self._share(stacking, inputs).alone]
-        return [[sharing[place] for place in places] for _, places in self._runs(sharing)]
+        return [[sharing[place] for place in places] for places in self._runs(sharing)]
 
     def together(self, requests: Sequence[Inputs]) -> list[Outputs] | None:
         """The answers of one run that requests of one group share; None when there is no such run."""
@@ -91,11 +77,11 @@ class Stacker:
                 answer[name] = part
         return answers
 
-    def _runs(self, requests: Sequence[Inputs]) -> list[tuple[Hashable, list[int]]]:
-        """The group and the places of the requests of each run."""
+    def _runs(self, requests: Sequence[Inputs]) -> list[list[int]]:
+        """The places of the requests of each run."""
         if self._stacking is None:
-            return [(None, [place]) for place in range(len(requests))]
-        runs: list[tuple[Hashable, list[int]]] = []
+            return [[place] for place in range(len(requests))]
+        runs: list[list[int]] = []
         latest: dict[Hashable, tuple[list[int], RunSize]] = {}
         for place, inputs in enumerate(requests):
             share = self._share(self._stacking, inputs)
@@ -105,7 +91,7 @@ class Stacker:
                 run, run_size = [], RunSize(self._limits)
                 run_size.admits(share, size)
             if not run:
-                runs.append((share.group, run))
+                runs.append(run)
                 latest[share.group] = run, run_size
             run.append(place)
         return runs
@@ -138,39 +124,9 @@ class Stacker:
         name, array = next(iter(request.items()))
         return int(array.shape[self._inputs[name].batch_axis])
 
-    def _answers(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
-        """The answers to requests that may share a run."""
-        if len(requests) > 1:
-            self._run_size.observe(len(requests))
-            answers = self.together([request.inputs for request in requests])
-            if answers is not None:
-                return [*answers]
-        return [self._alone(request) for request in requests]
-
-    def _measured(self, gain: StackingGain, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
-        """The same, in the way that their group's batches have shown to be faster; measures this batch, too."""
-        rows = [self._rows(request.inputs) for request in requests]
-        limit_s = gain.seconds_alone(sum(rows))
-        began = time.thread_time()  # unlike the time that passes, much the same whatever else the machine does
-        answers: list[Outputs | KernelPortError] = []
-        while len(answers) < len(requests) and time.thread_time() - began < limit_s:
-            answers.append(self._alone(requests[len(answers)]))
-        stacked = not answers
-        if stacked:
-            answers = self._answers(requests)
-        seconds = time.thread_time() - began
-        if not any(isinstance(answer, KernelPortError) for answer in answers) and gain.note(
-            stacked=stacked, rows=sum(rows[: len(answers)]), seconds=seconds
-        ):
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in requests[0].inputs.items())
-            way = "stacked" if gain.pays else "one by one"
-            log.info("%s: requests such as %s run %s from now on: it is faster", self._deployment, shapes, way)
-        return answers + self._answers(requests[len(answers) :])
-
     def _alone(self, request: Request) -> Outputs | KernelPortError:
         try:
             request.check()
-            self._run_size.observe(1)
             return self._run(request.inputs)
         except KernelPortError as error:
             return error
