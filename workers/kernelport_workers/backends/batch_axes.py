@@ -16,7 +16,7 @@ from kernelport.signature import Pad, Signature, TensorSpec, describe
 from kernelport.tensors import NUMPY_DTYPES, dtype_name
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
-from kernelport_workers.backends import trial
+from kernelport_workers.backends import stacking_gain, trial
 from kernelport_workers.backends.base import LoadError
 from kernelport_workers.backends.stacking import Inputs, Stacker, is_off
 
@@ -53,7 +53,11 @@ def decide(session: "Session", path: Path, deployment: Deployment, warm_up: Sequ
         except KernelPortError as error:
             raise LoadError(f"onnx.warm_up.{index}: {error}") from error
     if signature.batchable:
-        _try(signature, session, deployment, warm_up)
+        stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
+        given = stacker.shared_runs(warm_up)
+        _try(signature, session, deployment, stacker, given)
+        if session.runs_in_caller and signature.row_independence == pb.ROW_INDEPENDENCE_PROVEN:
+            _leave_where_slower(signature, session, stacker, given)
     elif not warm_up:
         trial.warm_up(session.inputs, session.infer)
     return signature
@@ -105,11 +109,15 @@ def _prove(signature: Signature, pads: Pads | None, path: Path) -> None:
         raise LoadError(f"pad: needs batch_axes, since the model is not proven to keep rows apart: {proof.reason}")
 
 
-def _try(signature: Signature, session: "Session", deployment: Deployment, warm_up: Sequence[Inputs]) -> None:
-    stacker = Stacker(deployment.name, signature, deployment.batching, session.infer)
+def _try(
+    signature: Signature,
+    session: "Session",
+    deployment: Deployment,
+    stacker: Stacker,
+    given: Sequence[Sequence[Inputs]],
+) -> None:
     required = [spec for spec in signature.inputs if not spec.optional]
     is_declared = signature.row_independence == pb.ROW_INDEPENDENCE_DECLARED or any(spec.pads for spec in required)
-    given = stacker.shared_runs(warm_up)
     verdict = trial.judge(required, session.infer, stacker.together, given, random_beside_given=not is_declared)
     difference = verdict.difference
     if difference is not None and is_declared:
@@ -122,6 +130,22 @@ def _try(signature: Signature, session: "Session", deployment: Deployment, warm_
         signature.reason = f"proven, but a trial contradicts it: {difference}"
     elif is_declared and not verdict.could_differ:
         signature.reason = "; ".join(filter(None, (signature.reason, NOT_TRIED)))
+
+
+def _leave_where_slower(
+    signature: Signature, session: "Session", stacker: Stacker, given: Sequence[Sequence[Inputs]]
+) -> None:
+    """Leaves requests alone where stacking them was proven right, but is slower. A manifest's own word stands."""
+    samples = (trial.sample_inputs(session.inputs, rows=1, free=free) for free in trial.FREE_SIZES)
+    for request in (given[0][0],) if given else samples:
+        try:
+            lost = stacking_gain.loss(request, session.infer, stacker.together)
+        except KernelPortError:
+            continue  # of inputs that the model rejects nothing can be said
+        if lost:
+            signature.batchable = False
+            signature.reason = f"proven, but slower: {lost}; batch_axes in the manifest would stack them all the same"
+        return
 
 
 def _set_axes(signature: Signature, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:

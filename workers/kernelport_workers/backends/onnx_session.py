@@ -76,6 +76,8 @@ class Session:
         inputs: what every run needs.
         optional_inputs: the initializers that the model lets a caller override.
         outputs: what a run gives.
+        runs_in_caller: whether the thread that calls `infer` computes as long as it takes, others helping: on the CPU,
+            operator after operator.
 
     Raises:
         LoadError: the device or a provider cannot be used here, a library or the model cannot be loaded, or a tensor
@@ -87,6 +89,8 @@ class Session:
     ) -> None:
         options = _options(settings, custom_op_libraries)
         self._session, self.device = _open(path, device, settings, options)
+        is_sequential = options.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
+        self.runs_in_caller = self.device == "cpu" and is_sequential
         threads = options.intra_op_num_threads or "all"
         self.compute_path = (
             f"{self.device}, onnxruntime {ort.__version__}, threads {threads}, optimization {settings.optimization}"

@@ -24,6 +24,7 @@ Together = Callable[[Sequence[Inputs]], list[Outputs] | None]
 # Small sizes are cheap, an odd one and an even one; some models (kernels, pooling) need larger ones. Integers go up to
 # 2 where the model takes them, else to 1: an embedding has only so many rows.
 _SMALL, _LARGE, _LARGEST_INTEGERS = (7, 8), 64, (2, 1)
+FREE_SIZES = (*_SMALL, _LARGE)
 # The requests of a trial: number of rows, scale of its numbers, by how much its padded axes are shorter.
 _REQUESTS = [(1, 1.0, 0), (2, 100.0, 3), (3, -1e-3, 1), (4, 1.0, 2), (1, -10.0, 5)]
 # A tensor that would have more elements is not tried.
@@ -76,7 +77,7 @@ def judge(
     if (given and not random_beside_given) or not all(spec.ranked for spec in specs):
         return Verdict(None, could_differ)
     accepted = False
-    for free in (*_SMALL, _LARGE):
+    for free in FREE_SIZES:
         if free == _LARGE and accepted:
             break
         is_taken, found = _tried(specs, free, run, together)
