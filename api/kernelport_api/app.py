@@ -177,7 +177,7 @@ async def serve(settings: Settings) -> None:
         await server.stop(settings.stop_s)
         await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
-            await own.delete(replies.key, replies.received_key)
+            await own.delete(replies.key)
             await admission.leave_for_good()
         await publisher.close()
         await reply_connection.close()

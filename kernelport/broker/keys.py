@@ -10,7 +10,6 @@
 | kp:front-doors | set of front door names | a minute after the last heartbeat of any front door |
 | kp:front-door:<name> | serialized FrontDoorRecord | until the front door's heartbeat is overdue |
 | kp:replies:<front door> | list of serialized Reply | a minute after the last reply, or until the front door stops |
-| kp:received:<front door> | list of serialized Reply | two minutes after the last, or until the front door stops |
 | kp:on-disk | empty | a minute after work was last acknowledged |
 | kp:probe | empty | a minute after somebody last asked whether Redis takes writes |
 | kp:cancelled | sorted set of request ids by time | ten minutes after the last cancellation |
@@ -94,7 +93,6 @@ CANCELLED = "kp:cancelled"
 
 INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
-RECEIVED_TTL_S = 120
 CANCELLED_TTL_S = 600
 ON_DISK_TTL_S = 60
 PROBE_TTL_S = 60
@@ -161,11 +159,6 @@ def front_door(name: str) -> str:
 def replies(front_door_name: str) -> str:
     """The list that a front door reads its replies from."""
     return f"kp:replies:{front_door_name}"
-
-
-def received(front_door_name: str) -> str:
-    """The list of the last replies that a front door has read: some may have been lost on their way to it."""
-    return f"kp:received:{front_door_name}"
 
 
 def claim(request_id: str) -> str:

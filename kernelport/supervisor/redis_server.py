@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kernelport.errors import HostError
 
-OLDEST = (7, 0)  # PEXPIREAT with GT
+OLDEST = (7, 0)  # BLMPOP
 TELLS_OF_DISK = (7, 2)  # WAITAOF
 
 

@@ -147,7 +147,7 @@ def main() -> None:
             outputs = folder / "state" / "artifacts" / job
             files = {path.name: _plain(path.read_bytes()) for path in sorted(outputs.iterdir())}
             discard(stack.children.values())
-    living = ("kp:worker", "kp:front-door", "kp:replies", "kp:received", "_kombu")
+    living = ("kp:worker", "kp:front-door", "kp:replies", "_kombu")
     recorded = {
         "worker": _plain(worker),
         "batch": _plain(batch_of_jumps()),
