@@ -176,5 +176,6 @@ def _unknown(model: str, deployments: DeploymentTable) -> Exception:
 
 
 def _raise_any(violations: Iterable[FieldViolation]) -> None:
-    if found := list(islice(violations, MOST_TOLD)):
-        raise InvalidArgumentError.of(found)
+    violations = iter(violations)
+    for first in violations:  # mostly there is none
+        raise InvalidArgumentError.of([first, *islice(violations, MOST_TOLD - 1)])

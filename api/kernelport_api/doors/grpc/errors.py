@@ -1,10 +1,8 @@
-"""Turns what a servicer raises into the gRPC status that its caller gets."""
+"""Turns what a service raises into the gRPC status that its caller gets."""
 
 import copy
-import functools
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
 import grpc
 from grpc_status import rpc_status
@@ -14,9 +12,6 @@ from kernelport.errors import FieldViolation, InternalError, KernelPortError, to
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
-Method = Callable[[Any, Any, Any], Awaitable[Answer]]
-
 # An error travels in trailers, of which gRPC takes 8 KiB: the message twice (once with up to three bytes for one), the
 # violations once, in base64. Both may echo what the caller sent.
 _MAX_MESSAGE_BYTES = 1000
@@ -25,22 +20,9 @@ _MAX_FIELD_BYTES = 200
 _MAX_DESCRIPTION_BYTES = 500
 
 
-def answer_errors(method: Method[Answer]) -> Method[Answer]:
-    """Wraps a servicer's method: a KernelPortError becomes its status, anything else INTERNAL and a traceback."""
-
-    @functools.wraps(method)
-    async def wrapped(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
-        try:
-            return await method(self, request, context)
-        except Exception as error:
-            await abort(context, error, method.__name__)
-            raise AssertionError("aborting always raises") from None
-
-    return wrapped
-
-
-async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> None:
-    """Ends a call with what went wrong; raises what ends its task."""
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
+    """Ends a call with what went wrong; raises what ends its task. Whatever is no KernelPortError becomes INTERNAL, and a
+    traceback in the log."""
     if isinstance(error, grpc.aio.AbortError):
         raise error  # it has been ended
     if isinstance(error, StoredError):
@@ -50,6 +32,7 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, m
         log.error("%s failed", method, exc_info=error)
         error = InternalError("the front door failed; its log has the details")
     await context.abort_with_status(rpc_status.to_status(to_status(_bounded(error))))
+    raise AssertionError("aborting always raises")
 
 
 def _bounded(error: KernelPortError) -> KernelPortError:

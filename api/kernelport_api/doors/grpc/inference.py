@@ -6,7 +6,7 @@ import grpc
 
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.doors.grpc.errors import answer_errors
+from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.parsing import parsed
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
 from kernelport_api.services.inference import Inference
@@ -28,15 +28,17 @@ class InferenceDoor:
         infer: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(method)
         return grpc.method_handlers_generic_handler("kernelport.v1.InferenceService", {"Infer": infer})
 
-    @answer_errors
     async def infer(self, body: bytes, context: Context) -> bytes:
         """Runs one serialized InferRequest; returns the serialized InferResponse."""
         arrived_at = time.monotonic()
-        request = await parsed(pb.InferRequest, body)
-        response = await self._inference.answer(request, body, context.time_remaining(), arrived_at)
-        if len(response) >= COUNTED_BYTES:
-            await self._sending.turn(context, len(response))
-        return response
+        try:
+            request = await parsed(pb.InferRequest, body)
+            response = await self._inference.answer(request, body, context.time_remaining(), arrived_at)
+            if len(response) >= COUNTED_BYTES:
+                await self._sending.turn(context, len(response))
+            return response
+        except Exception as error:
+            await abort(context, error, "Infer")
 
     async def _traced(self, body: bytes, context: Context) -> bytes:
         with tracing.call("kernelport.v1.InferenceService/Infer", context.invocation_metadata()):
