@@ -135,8 +135,8 @@ def _message(task: str, deployment: str, task_id: str, body: list[Any], argument
 
 @functools.lru_cache(1024)
 def _envelope(task: str, deployment: str, priority: int) -> list[str]:
-    """The JSON of a message in parts: what differs between messages of a queue is named in its place. To write all of it
-    anew for each takes three times as long."""
+    """The JSON of a message in parts: what differs between messages of a queue is named in its place. To write all of
+    it anew for each takes three times as long."""
     message = {
         "body": _BODY_MARK,
         "content-encoding": "binary",

@@ -21,8 +21,8 @@ _MAX_DESCRIPTION_BYTES = 500
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
-    """Ends a call with what went wrong; raises what ends its task. Whatever is no KernelPortError becomes INTERNAL, and a
-    traceback in the log."""
+    """Ends a call with what went wrong; raises what ends its task. Whatever is no KernelPortError becomes INTERNAL, and
+    a traceback in the log."""
     if isinstance(error, grpc.aio.AbortError):
         raise error  # it has been ended
     if isinstance(error, StoredError):
