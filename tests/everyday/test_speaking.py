@@ -29,8 +29,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _say(stack: Stack, *arguments: object) -> "subprocess.Popen[str]":
     """`say` in a process, which has spoken the first lines into `out`."""
+    # Tests that run in the background of a shell have Ctrl-C ignored, and children inherit that.
+    run = (
+        "import signal, kernelport.cli; signal.signal(signal.SIGINT, signal.default_int_handler); kernelport.cli.main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "kernelport.cli", "say", *map(str, arguments), "--target", stack.target],
+        [sys.executable, "-c", run, "say", *map(str, arguments), "--target", stack.target],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
