@@ -18,7 +18,8 @@ X = {"x": np.ones((1, 1, 2, 2), np.float32)}
 BACK_S = 2.0
 # Longer than workers' heartbeats last, and than Celery's own pauses between its tries to connect.
 AWAY_S = 8.0
-# How soon is what these are about: nothing beside them may take their time.
+# How soon is what these are about: nothing beside them may take their time. What a test before has broken may take a
+# while longer to be whole again.
 pytestmark = pytest.mark.alone
 
 
@@ -29,7 +30,7 @@ def client(shared: Stack) -> Iterator[Client]:
 
 
 def test_work_goes_on_as_soon_as_redis_is_back(shared: Stack, server: Server, client: Client) -> None:
-    client.infer("identity-onnx", X)
+    client.infer("identity-onnx", X, timeout_s=10)
     server.kill()
     time.sleep(AWAY_S)  # how long it is away is what this is about
     server.start()
@@ -39,7 +40,7 @@ def test_work_goes_on_as_soon_as_redis_is_back(shared: Stack, server: Server, cl
 
 
 def test_work_goes_on_when_connections_are_reset(server: Server, client: Client) -> None:
-    client.infer("identity-onnx", X)
+    client.infer("identity-onnx", X, timeout_s=10)
     with connect(server.url) as redis:
         for kind in ("normal", "pubsub"):
             redis.client_kill_filter(_type=kind, skipme=True)  # type: ignore[no-untyped-call]
@@ -73,7 +74,7 @@ def test_a_worker_waits_for_a_redis_that_is_a_replica_for_a_while(
 ) -> None:
     worker = shared.children["worker-identity-onnx"]
     pid, log = worker.pid, worker.log_file
-    client.infer("identity-onnx", X)  # the worker asks for more itself now, not through Celery
+    client.infer("identity-onnx", X, timeout_s=10)  # the worker asks for more itself now, not through Celery
     before = log.read_text().count("Connection to broker lost")
     with connect(server.url) as redis:
         redis.replicaof("127.0.0.1", "1")  # nobody is there
