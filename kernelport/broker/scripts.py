@@ -324,7 +324,7 @@ async def hold_request_id(
 
 
 async def publish_held(redis: AsyncRedis, queue_key: str, message: bytes, holds: Mapping[IdempotencyHold, int]) -> bool:
-    """Queues a message, and makes the claims of its requests last; False, and neither, when one of them is lost.
+    """Queues a message, and makes the holds of its requests last; False, and neither, when one of them is lost.
 
     Args:
         holds: until when each lasts, in milliseconds of Unix time.

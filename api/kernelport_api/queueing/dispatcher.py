@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 # A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
 LOOK_FOR_LOST_S = 3.0
-# The claim on a request id outlives its request by this: a worker that finishes late still finds it.
+# The hold on a request id outlives its request by this: a worker that finishes late still finds it.
 HELD_PAST_DEADLINE_MS = 5000
 # While Redis is away, it is tried this often to tell of requests that nobody waits for.
 WITHDRAW_AGAIN_S = 0.1
@@ -199,18 +199,18 @@ class Dispatcher:
             raise unreachable(error, "the request may still run") from error
 
     async def _push(self, deployment: str, flight: Flight) -> None:
-        """Queues a flight's message; with it, the claims on its request ids come to last as long as it may run.
+        """Queues a flight's message; with it, the holds on its request ids come to last as long as it may run.
 
         Raises:
             RedisError: it is not certain to be queued.
-            UnavailableError: it is not, since a claim is lost.
+            UnavailableError: it is not, since a hold is lost.
         """
         lasting = {
             pending.hold: pending.item.deadline_unix_us // 1000 + HELD_PAST_DEADLINE_MS
             for pending in flight.requests
             if pending.hold
         }
-        # A batch that is published again may have requests that are long past their deadlines: they claim nothing.
+        # A batch that is published again may have requests that are long past their deadlines: they hold nothing.
         holds = {hold: ends_at_ms for hold, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
         if not holds:
             await self._publisher.call("LPUSH", queue_name(deployment), flight.message)

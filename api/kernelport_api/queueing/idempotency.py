@@ -26,7 +26,7 @@ from kernelport_api.queueing.redis_errors import unreachable
 # A call that is in flight elsewhere is looked for so often, and less and less.
 FIRST_POLL_S, LAST_POLL_S = 0.03, 0.5
 POLL_GROWS = 1.3
-# Until its request is on the queue, the claim on an id lasts this long unless it is renewed: should the front door die
+# Until its request is on the queue, the hold on an id lasts this long unless it is renewed: should the front door die
 # or Redis be away, the next call need not wait for the first one's deadline.
 HOLD_S = 10.0
 RENEWALS_PER_HOLD = 5
@@ -54,7 +54,7 @@ class RequestIds:
         """The response to a request with an id: of the call that came first, or else of `run`.
 
         Args:
-            run: runs the request and keeps its result as the claim says.
+            run: runs the request and keeps its result as the hold says.
 
         Raises:
             AlreadyExistsError: the id stands for another request.
@@ -115,8 +115,8 @@ class RequestIds:
     async def _run_held(self, hold: scripts.IdempotencyHold, run: Run) -> bytes:
         """Runs the first call.
 
-        However it ends, its claim on the id stays: the request may be on the queue, and run on. A worker that fails it
-        frees the id; one that never got it lets the claim expire.
+        However it ends, its hold on the id stays: the request may be on the queue, and run on. A worker that fails it
+        frees the id; one that never got it lets the hold expire.
         """
         renewal = asyncio.create_task(self._keep_renewing(hold.key))
         try:
@@ -125,7 +125,7 @@ class RequestIds:
             renewal.cancel()
 
     async def _keep_renewing(self, key: str) -> None:
-        """Renews a claim for ever; one that lasts longer by now is left alone."""
+        """Renews a hold for ever; one that lasts longer by now is left alone."""
         while True:
             await asyncio.sleep(HOLD_S / RENEWALS_PER_HOLD)
             with contextlib.suppress(RedisError):  # next time

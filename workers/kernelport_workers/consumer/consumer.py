@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 # The queues have been empty for so long when the worker goes back to waiting in Celery.
 LINGER_S = 1
-# What a note said of the rest of its list holds for so long: after a longer run the worker looks before it waits.
+# What a record said of the rest of its list holds for so long: after a longer run the worker looks before it waits.
 EMPTY_FOR_S = 0.002
 
 

@@ -1,4 +1,4 @@
-"""Notes a message that was waited for as delivered, while it is made ready to run."""
+"""Records a message that was waited for as unacknowledged, while it is made ready to run."""
 
 import contextlib
 import time
@@ -15,19 +15,19 @@ from kernelport.v1.dead_letter_pb2 import Attempt
 
 
 class UnackedRecord:
-    """The note of one message: sent at once, its answer read when it is needed.
+    """The record of one message: sent at once, its answer read when it is needed.
 
-    A lone request waits for every round trip, and this one goes on beside. Should the note get lost before the worker
-    dies, the front door finds out that the batch is nowhere, as after a death just before the note.
+    A lone request waits for every round trip, and this one goes on beside. Should the record get lost before the worker
+    dies, the front door finds out that the batch is nowhere, as after a death just before the record.
 
     Args:
-        client: a client of one connection, which nobody else uses until the note is settled.
+        client: a client of one connection, which nobody else uses until the record is written.
         key: the list that the message was popped off.
         entry: the message as it was there.
 
     Attributes:
         sent_at: seconds of the monotonic clock.
-        more_wait: there were more messages on the list then; known once the note is settled.
+        more_wait: there were more messages on the list then; known once the record is written.
     """
 
     def __init__(self, client: Redis, key: str, entry: bytes, attempt: Attempt) -> None:
@@ -42,7 +42,7 @@ class UnackedRecord:
             self._is_sent = True
 
     def wait(self) -> DeliveryState | None:
-        """Waits until the note is written; what was counted if the message is a batch."""
+        """Waits until the record is written; what was counted if the message is a batch."""
         if not self._is_written:
             self._state, self.more_wait = self._answer()
             self._is_written = True

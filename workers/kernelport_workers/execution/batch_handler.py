@@ -217,7 +217,7 @@ class BatchHandler:
         results = {
             item.result_key: completion.response
             for item, completion in zip(batch.items, completions, strict=True)
-            if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same claim
+            if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same hold
         }
         self._payloads.put_away(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
@@ -228,7 +228,7 @@ class BatchHandler:
         )
         if not first:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
-            return  # its requests may go on singly: they need their claims
+            return  # its requests may go on singly: they need their payloads
         self._payloads.release(batch)
         log.debug("answered %d requests", len(completions))
 
