@@ -13,7 +13,8 @@ from pathlib import Path
 from unasync import Rule, unasync_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SOURCES = ("kernelport/client/aio.py", "kernelport/client/jobs/aio.py")
+JOBS = REPOSITORY / "kernelport/client/jobs/aio"
+SOURCES = ("kernelport/client/aio.py", *sorted(str(path.relative_to(REPOSITORY)) for path in JOBS.glob("*.py")))
 REPLACED = {
     "aio": "sync",
     "aclosing": "closing",
@@ -22,10 +23,16 @@ REPLACED = {
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
     "AsyncItems": "Items",
+    "AsyncJobCalls": "JobCalls",
     "AsyncJobs": "Jobs",
     "async_batches": "batches",
 }
-_FIRST = '"""The synchronous twin of `aio.py`: generated, not to be edited. `make sync` writes it."""\n'
+_FIRST = '"""The synchronous twin of `{source}`: generated, not to be edited; `make sync` writes it."""\n'
+
+
+def twin(source: str) -> str:
+    """The path of a module's synchronous twin: `sync` where the source has `aio`."""
+    return source.replace("/aio", "/sync")
 
 
 def generate(source: str, scratch: Path) -> bytes:
@@ -38,7 +45,7 @@ def generate(source: str, scratch: Path) -> bytes:
     copy.write_text(code)
     unasync_files([str(copy)], [Rule("/asynchronous/", "/synchronous/", REPLACED)])
     generated = scratch / "synchronous" / source
-    generated.write_text(_FIRST + generated.read_text())
+    generated.write_text(_FIRST.format(source=Path(source).relative_to("kernelport/client")) + generated.read_text())
     for command in (("check", "--fix-only"), ("format",)):
         ruff = [Path(sys.executable).parent / "ruff", *command, "--quiet", "--config", REPOSITORY / "pyproject.toml"]
         subprocess.run([*ruff, generated], check=True)
@@ -51,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for source in SOURCES:
-            path = (REPOSITORY / source).with_name("sync.py")
+            path = REPOSITORY / twin(source)
             code = generate(source, Path(scratch))
             if not arguments.check:
                 path.write_bytes(code)

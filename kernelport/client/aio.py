@@ -11,7 +11,7 @@ from kernelport.client.calling.limits import MAX_RETRIES, Deadline
 from kernelport.client.calling.messages import message
 from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
 from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
-from kernelport.client.jobs.aio import AsyncJobs
+from kernelport.client.jobs.aio.jobs import AsyncJobs
 from kernelport.client.results import InferResult, Speech
 from kernelport.coercion import are_arrays
 from kernelport.config.settings import DEFAULT_LISTEN

@@ -1,4 +1,4 @@
-"""The synchronous twin of `aio.py`: generated, not to be edited. `make sync` writes it."""
+"""The synchronous twin of `aio.py`: generated, not to be edited; `make sync` writes it."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ from kernelport.client.calling.messages import message
 from kernelport.client.calling.sync import Channel, as_completed, in_order, in_thread, in_thread_if
 from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
 from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
-from kernelport.client.jobs.sync import Jobs
+from kernelport.client.jobs.sync.jobs import Jobs
 from kernelport.client.results import InferResult, Speech
 from kernelport.coercion import are_arrays
 from kernelport.config.settings import DEFAULT_LISTEN

@@ -1,6 +1,6 @@
 """Bulk jobs for the client SDK, reached as `client.jobs`."""
 
-from kernelport.client.jobs.aio import AsyncJobs
-from kernelport.client.jobs.sync import Jobs
+from kernelport.client.jobs.aio.jobs import AsyncJobs
+from kernelport.client.jobs.sync.jobs import Jobs
 
 __all__ = ["AsyncJobs", "Jobs"]

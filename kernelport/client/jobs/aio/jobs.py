@@ -1,45 +1,33 @@
-"""Bulk jobs. The synchronous client of them is generated from this file: `make sync`."""
+"""Bulk jobs: what a client can ask for."""
 
-import contextlib
-import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-from kernelport.client.calling.aio import AsyncBegun, AsyncChannel, in_thread, pause
+from kernelport.client.calling.aio import AsyncChannel
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message, unix_us
 from kernelport.client.calling.messages import path as path_of
-from kernelport.client.jobs import fetching, folders
+from kernelport.client.jobs.aio import outputs, watching
+from kernelport.client.jobs.aio.calls import AsyncJobCalls
+from kernelport.client.jobs.aio.submitting import submit
 from kernelport.client.jobs.messages import (
-    GIVE_UP_S,
-    MESSAGES_A_CALL,
     PAGE_SIZE,
-    STREAM_S,
-    Additions,
     AsyncItems,
     ItemLike,
-    Patience,
     async_batches,
     batches,
-    check_deletion,
-    deletion_pauses,
-    fits_one_call,
-    given_up,
     is_over,
     job_spec,
     sealing,
 )
 from kernelport.enums import item_states, job_states
-from kernelport.errors import AbortedError, KernelPortError, NotFoundError, UnavailableError
-from kernelport.names import MANIFEST, SUMMARY
+from kernelport.errors import KernelPortError
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.job_pb2_grpc import JobServiceStub
-
-_Items = list[pb.NewItem]
 
 
 class SignatureOf(Protocol):
@@ -54,19 +42,31 @@ class AsyncJobs:
     Every call raises a KernelPortError of the class that says what went wrong, as those of the client do. The client's
     time limit is that of each call, and of each portion of what is submitted, fetched or watched. A
     `timeout_s` given to a method bounds the whole, outages included.
-
-    Attributes:
-        patience_s: seconds for which submitting, watching and fetching go on trying while no front door can be reached,
-            once it has answered this client.
-        on_retry: called with what is in the way and the seconds until the next try.
     """
 
     def __init__(self, channel: AsyncChannel, signature_of: SignatureOf) -> None:
-        self.patience_s: float = 300.0
-        self.on_retry: Callable[[KernelPortError, float], None] | None = None
-        self._answered = False
+        self._calls = AsyncJobCalls(channel)
         self._channel = channel
         self._signature_of = signature_of
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which submitting, watching and fetching go on trying while no front door can be reached, once it
+        has answered this client."""
+        return self._calls.patience_s
+
+    @patience_s.setter
+    def patience_s(self, seconds: float) -> None:
+        self._calls.patience_s = seconds
+
+    @property
+    def on_retry(self) -> Callable[[KernelPortError, float], None] | None:
+        """Called with what is in the way and the seconds until the next try."""
+        return self._calls.on_retry
+
+    @on_retry.setter
+    def on_retry(self, on_retry: Callable[[KernelPortError, float], None] | None) -> None:
+        self._calls.on_retry = on_retry
 
     async def submit(
         self,
@@ -110,7 +110,7 @@ class AsyncJobs:
             FailedPreconditionError: the job of the request id was stopped before all of its items had come.
         """
         whole = Deadline(timeout_s)
-        signature = await self._signature_of(deployment, self._portion(whole))
+        signature = await self._signature_of(deployment, self._calls.portion(whole))
         spec = job_spec(
             deployment,
             signature,
@@ -123,28 +123,7 @@ class AsyncJobs:
             retention_s=retention_s,
             delete_outputs=delete_outputs,
         )
-        coming = async_batches(items, signature)
-        first = await anext(coming)
-        second = await anext(coming, None)
-        request = message(pb.SubmitJobRequest, request_id=request_id or secrets.token_hex(16), spec=spec)
-        fits = fits_one_call(spec, first)
-        request.open = second is not None or not fits
-        request.items.extend(first if fits else [])
-        answer = await self._call("SubmitJob", request, whole)
-        job: pb.Job = answer.job
-        if answer.existed and on_existing is not None:
-            on_existing(job)
-        if not request.open:
-            return job
-        try:
-            return await self._add(job, [first, second or []], coming, whole)
-        except BaseException as error:
-            if not request_id:
-                with contextlib.suppress(KernelPortError):  # the error that led here says more
-                    await self._channel.call(JobServiceStub, "CancelJob", given_up(job), Deadline(GIVE_UP_S))
-            elif isinstance(error, KernelPortError):
-                error.request_id = request_id
-            raise
+        return await submit(self._calls, spec, async_batches(items, signature), request_id, on_existing, whole)
 
     async def get(self, job_id: str) -> pb.Job:
         """One job.
@@ -152,7 +131,7 @@ class AsyncJobs:
         Args:
             job_id: of the job.
         """
-        job: pb.Job = (await self._call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
+        job: pb.Job = (await self._calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
         return job
 
     async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
@@ -163,15 +142,11 @@ class AsyncJobs:
             states: in which they are, as JobState or its words.
         """
         request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
-        while True:
-            page = await self._call("ListJobs", request)
+        async for page in self._calls.pages("ListJobs", request):
             for job in page.jobs:
                 yield job
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return
 
-    async def watch(
+    def watch(
         self,
         job_id: str,
         *,
@@ -190,25 +165,8 @@ class AsyncJobs:
             interval_s: the least time between two events, in seconds; 0 for the server's default.
             timeout_s: seconds until the job must be over.
         """
-        whole, patience = Deadline(timeout_s), self._patience()
         request = message(pb.WatchJobRequest, job_id=job_id, cursor=cursor, items=items, interval_s=interval_s)
-        while True:
-            over = False
-            events = self._channel.stream(JobServiceStub, "WatchJob", request, whole.portion(STREAM_S))
-            try:
-                async with contextlib.aclosing(events):
-                    async for event in events:
-                        self._answered = True
-                        patience = self._patience()
-                        request.cursor = event.cursor
-                        yield event
-                        over = is_over(event.job)
-                ended: KernelPortError = UnavailableError("the front door ended the stream")
-            except KernelPortError as error:
-                ended = error
-            if over:
-                return
-            await self._pause(patience, ended, whole)
+        return watching.events(self._calls, request, Deadline(timeout_s))
 
     async def finished_items(
         self, job_id: str, *, cursor: int = 0, timeout_s: float | None = None
@@ -256,21 +214,11 @@ class AsyncJobs:
         """
         wanted = item_states(states)
         request = message(pb.ListItemsRequest, job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
-        patience = self._patience()
-        while True:
-            try:
-                page = await self._call("ListItems", request)
-            except KernelPortError as error:
-                await self._pause(patience, error, Deadline(None))
-                continue
-            patience = self._patience()
+        async for page in self._calls.pages("ListItems", request):
             for item in page.items:
                 yield item
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return
 
-    async def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
+    def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
         """The file that an item became, in pieces.
 
         Args:
@@ -278,8 +226,7 @@ class AsyncJobs:
             item_id: of the item.
             timeout_s: seconds until the last piece must be there.
         """
-        async for chunk in self._output(job_id, item_id, Deadline(timeout_s)):
-            yield chunk
+        return outputs.chunks(self._calls, job_id, item_id, Deadline(timeout_s))
 
     async def fetch(
         self, job_id: str, item: pb.Item, folder: str | PathLike[str], *, timeout_s: float | None = None
@@ -297,7 +244,7 @@ class AsyncJobs:
             FileExistsError: when the folder holds outputs of another job.
             InternalError: when what came is not what the job made.
         """
-        return await self._fetch(job_id, item, path_of("folder", folder), Deadline(timeout_s))
+        return await outputs.fetch(self._calls, job_id, item, path_of("folder", folder), Deadline(timeout_s))
 
     async def fetch_all(
         self,
@@ -324,12 +271,13 @@ class AsyncJobs:
         """
         whole, folder, paths = Deadline(timeout_s), path_of("folder", folder), []
         async for item in self.items(job_id, [pb.ITEM_STATE_SUCCEEDED]):
-            path = await self._fetch(job_id, item, folder, whole)
+            path = await outputs.fetch(self._calls, job_id, item, folder, whole)
             paths.append(path)
             if on_fetched is not None:
                 on_fetched(item, path)
-        if is_over(await self._get(job_id, whole)):
-            await self._fetch_manifest(job_id, folder, whole)
+        job = (await self._calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
+        if is_over(job):
+            await outputs.fetch_manifest(self._calls, job_id, folder, whole)
         return paths
 
     async def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
@@ -345,7 +293,7 @@ class AsyncJobs:
             FileExistsError: when the folder holds outputs of another job.
             NotFoundError: when there is no such job, or the manifest could not be written.
         """
-        return await self._fetch_manifest(job_id, path_of("folder", folder), Deadline(timeout_s))
+        return await outputs.fetch_manifest(self._calls, job_id, path_of("folder", folder), Deadline(timeout_s))
 
     async def cancel(self, job_id: str, reason: str = "") -> pb.Job:
         """Starts no further item of a job.
@@ -355,7 +303,7 @@ class AsyncJobs:
             reason: what `get` and the manifest tell of it.
         """
         request = message(pb.CancelJobRequest, job_id=job_id, reason=reason)
-        job: pb.Job = (await self._call("CancelJob", request)).job
+        job: pb.Job = (await self._calls.call("CancelJob", request)).job
         return job
 
     async def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
@@ -366,7 +314,7 @@ class AsyncJobs:
             deadline: when the job expires; without a zone, local time.
         """
         request = message(pb.ResumeJobRequest, job_id=job_id, deadline_unix_us=unix_us("deadline", deadline))
-        job: pb.Job = (await self._call("ResumeJob", request, repeatable=False)).job
+        job: pb.Job = (await self._calls.call("ResumeJob", request, repeatable=False)).job
         return job
 
     async def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
@@ -389,7 +337,7 @@ class AsyncJobs:
         count = 0
         for batch in batches(items, await self._signature_of(job.spec.deployment, self._channel.deadline(None))):
             if batch:
-                await self._call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
+                await self._calls.call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
                 count += len(batch)
         return count
 
@@ -399,8 +347,7 @@ class AsyncJobs:
         Args:
             job_id: of the job.
         """
-        call = self._channel.begin(JobServiceStub, "AddItems", [sealing(job_id)], self._channel.deadline(None))
-        job: pb.Job = (await call.result()).job
+        job: pb.Job = (await self._calls.begin([sealing(job_id)], Deadline(None)).result()).job
         return job
 
     async def delete(self, job_id: str, *, delete_outputs: bool = False, wait: bool = True) -> None:
@@ -416,12 +363,12 @@ class AsyncJobs:
             UnavailableError: the outputs cannot be deleted now; it is tried again by itself.
         """
         request = message(pb.DeleteJobRequest, job_id=job_id, delete_outputs=delete_outputs)
-        await self._call("DeleteJob", request, repeatable=False)
+        await self._calls.call("DeleteJob", request, repeatable=False)
         if wait:
             async for _ in self.deletion(job_id):
                 pass
 
-    async def deletion(self, job_id: str) -> AsyncIterator[pb.Job]:
+    def deletion(self, job_id: str) -> AsyncIterator[pb.Job]:
         """A job that is being deleted, now and then, until it is gone.
 
         Args:
@@ -430,24 +377,12 @@ class AsyncJobs:
         Raises:
             UnavailableError: its outputs cannot be deleted now; it is tried again by itself.
         """
-        patience, pauses = Patience(self.patience_s), deletion_pauses()
-        while True:
-            try:
-                job = await self.get(job_id)
-            except NotFoundError:
-                return
-            except KernelPortError as error:
-                await pause(patience.pause_s(error))
-                continue
-            patience.succeeded()
-            check_deletion(job)
-            yield job
-            await pause(next(pauses))
+        return watching.deletion(self._calls, job_id)
 
     async def orphans(self) -> AsyncIterator[pb.Orphan]:
         """Outputs that no job owns any more, as those of jobs that were deleted without them; the oldest first."""
         request = pb.ListOrphansRequest()
-        async for answer in self._channel.stream(JobServiceStub, "ListOrphans", request, Deadline(None)):
+        async for answer in self._calls.stream("ListOrphans", request, Deadline(None)):
             yield answer.orphan
 
     async def delete_orphan(self, job_id: str) -> int:
@@ -463,109 +398,3 @@ class AsyncJobs:
         request = message(pb.DeleteOrphanRequest, job_id=job_id)
         answer = await self._channel.call(JobServiceStub, "DeleteOrphan", request, Deadline(None), repeatable=False)
         return int(answer.deleted_files)
-
-    async def _call(self, method: str, request: Any, whole: Deadline | None = None, *, repeatable: bool = True) -> Any:
-        deadline = self._portion(whole or Deadline(None))
-        answer = await self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
-        self._answered = True
-        return answer
-
-    async def _get(self, job_id: str, whole: Deadline) -> pb.Job:
-        job: pb.Job = (await self._call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
-        return job
-
-    async def _output(self, job_id: str, item_id: str, whole: Deadline) -> AsyncIterator[bytes]:
-        request = message(pb.GetItemOutputRequest, job_id=job_id, item_id=item_id)
-        async for answer in self._channel.stream(JobServiceStub, "GetItemOutput", request, whole):
-            yield answer.chunk
-
-    async def _fetch(self, job_id: str, item: pb.Item, folder: Path, whole: Deadline) -> Path:
-        folders.claim(folder, job_id)
-        patience = self._patience()
-        while True:
-            try:
-                with fetching.Target(item, folder) as target:
-                    if not await in_thread(target.is_there):
-                        async for chunk in self._output(job_id, item.id, whole):
-                            await in_thread(target.write, chunk)
-                return target.path
-            except KernelPortError as error:
-                await self._pause(patience, error, whole)
-
-    async def _fetch_manifest(self, job_id: str, folder: Path, whole: Deadline) -> Path:
-        folders.claim(folder, job_id)
-        path, patience = folder / MANIFEST, self._patience()
-        request = message(pb.GetManifestRequest, job_id=job_id)
-        while True:
-            try:
-                with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
-                    async for answer in self._channel.stream(JobServiceStub, "GetManifest", request, whole):
-                        summary.write(answer.summary)
-                        manifest.write(answer.chunk)
-                return path
-            except KernelPortError as error:
-                await self._pause(patience, error, whole)
-
-    async def _add(
-        self, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items], whole: Deadline
-    ) -> pb.Job:
-        """Adds batches to an open job, making more while some are on their way, and seals it."""
-        additions = Additions(job)
-        made = [await in_thread(additions.request, batch) for batch in begun]
-        waiting = [request for request in made if request is not None]
-        sent: tuple[list[pb.AddItemsRequest], AsyncBegun] | None = None
-        try:
-            async for batch in coming:
-                whole.left_s()
-                if (request := await in_thread(additions.request, batch)) is None:
-                    continue
-                # The newest waits for one more, or for the seal: the last items and the seal go in one call.
-                if waiting and (sent is None or sent[1].done() or len(waiting) >= MESSAGES_A_CALL):
-                    if sent is not None:
-                        await self._added(*sent, whole)
-                    sent, waiting = (waiting, self._begin(waiting, whole)), []
-                waiting.append(request)
-            if sent is not None:
-                await self._added(*sent, whole)
-        finally:
-            if sent is not None:
-                sent[1].cancel()
-        waiting.append(additions.seal())
-        return await self._added(waiting, self._begin(waiting, whole), whole)
-
-    def _begin(self, requests: Sequence[pb.AddItemsRequest], whole: Deadline) -> AsyncBegun:
-        return self._channel.begin(JobServiceStub, "AddItems", requests, self._portion(whole))
-
-    async def _added(self, requests: Sequence[pb.AddItemsRequest], call: AsyncBegun, whole: Deadline) -> pb.Job:
-        """The job once requests have reached it: what the job has already is skipped, so they may be sent again."""
-        patience = Patience(self.patience_s)
-        while True:
-            try:
-                job: pb.Job = (await call.result()).job
-                return job
-            except KernelPortError as error:
-                # AbortedError: a try that broke off may still be at work.
-                await self._pause(patience, error, whole, also=(AbortedError,))
-            call = self._begin(requests, whole)
-
-    def _portion(self, whole: Deadline) -> Deadline:
-        """When a call that begins now must be over."""
-        return whole.portion(self._channel.timeout_s)
-
-    def _patience(self) -> Patience:
-        """None before the first answer: the address may be wrong."""
-        return Patience(self.patience_s if self._answered else 0.0)
-
-    async def _pause(
-        self,
-        patience: Patience,
-        error: KernelPortError,
-        whole: Deadline,
-        also: Collection[type[KernelPortError]] = (),
-    ) -> None:
-        """Waits for the next try; raises the error when there is to be none, or that the time is over."""
-        whole.left_s()
-        pause_s = patience.pause_s(error, also)
-        if self.on_retry is not None:
-            self.on_retry(error, pause_s)
-        await pause(whole.pause_s(pause_s))

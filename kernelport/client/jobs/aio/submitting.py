@@ -1,0 +1,107 @@
+"""Submits a job: its items go in portions, while more are made."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from kernelport.client.calling.aio import AsyncBegun, in_thread
+from kernelport.client.calling.limits import Deadline
+from kernelport.client.calling.messages import message
+from kernelport.client.jobs.aio.calls import AsyncJobCalls
+from kernelport.client.jobs.messages import (
+    GIVE_UP_S,
+    MESSAGES_A_CALL,
+    Additions,
+    Patience,
+    fits_one_call,
+    given_up,
+)
+from kernelport.errors import AbortedError, KernelPortError
+from kernelport.v1 import job_pb2 as pb
+
+_Items = list[pb.NewItem]
+
+
+async def submit(
+    calls: AsyncJobCalls,
+    spec: pb.JobSpec,
+    coming: AsyncIterator[_Items],
+    request_id: str,
+    on_existing: Callable[[pb.Job], None] | None,
+    whole: Deadline,
+) -> pb.Job:
+    """Makes a job and seals it. Without a request id, one that does not get all of its items is cancelled.
+
+    Args:
+        coming: its items in batches, at least one.
+        on_existing: called with a job that is there, before its items are compared.
+    """
+    first = await anext(coming)
+    second = await anext(coming, None)
+    request = message(pb.SubmitJobRequest, request_id=request_id or secrets.token_hex(16), spec=spec)
+    fits = fits_one_call(spec, first)
+    request.open = second is not None or not fits
+    request.items.extend(first if fits else [])
+    answer = await calls.call("SubmitJob", request, whole)
+    job: pb.Job = answer.job
+    if answer.existed and on_existing is not None:
+        on_existing(job)
+    if not request.open:
+        return job
+    try:
+        return await _add(calls, job, [first, second or []], coming, whole)
+    except BaseException as error:
+        if not request_id:
+            with contextlib.suppress(KernelPortError):  # the error that led here says more
+                await calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))
+        elif isinstance(error, KernelPortError):
+            error.request_id = request_id
+        raise
+
+
+async def _add(
+    calls: AsyncJobCalls, job: pb.Job, begun: Sequence[_Items], coming: AsyncIterator[_Items], whole: Deadline
+) -> pb.Job:
+    """Adds batches to an open job, making more while some are on their way, and seals it.
+
+    Args:
+        begun: batches that were made before the job.
+        coming: those that follow.
+    """
+    additions = Additions(job)
+    made = [await in_thread(additions.request, batch) for batch in begun]
+    waiting = [request for request in made if request is not None]
+    sent: tuple[list[pb.AddItemsRequest], AsyncBegun] | None = None
+    try:
+        async for batch in coming:
+            whole.left_s()
+            if (request := await in_thread(additions.request, batch)) is None:
+                continue
+            # The newest waits for one more, or for the seal: the last items and the seal go in one call.
+            if waiting and (sent is None or sent[1].done() or len(waiting) >= MESSAGES_A_CALL):
+                if sent is not None:
+                    await _added(calls, *sent, whole)
+                sent, waiting = (waiting, calls.begin(waiting, whole)), []
+            waiting.append(request)
+        if sent is not None:
+            await _added(calls, *sent, whole)
+    finally:
+        if sent is not None:
+            sent[1].cancel()
+    waiting.append(additions.seal())
+    return await _added(calls, waiting, calls.begin(waiting, whole), whole)
+
+
+async def _added(
+    calls: AsyncJobCalls, requests: Sequence[pb.AddItemsRequest], call: AsyncBegun, whole: Deadline
+) -> pb.Job:
+    """The job once requests have reached it: what the job has already is skipped, so they may be sent again."""
+    patience = Patience(calls.patience_s)
+    while True:
+        try:
+            job: pb.Job = (await call.result()).job
+            return job
+        except KernelPortError as error:
+            # AbortedError: a try that broke off may still be at work.
+            await calls.pause(patience, error, whole, also=(AbortedError,))
+        call = calls.begin(requests, whole)

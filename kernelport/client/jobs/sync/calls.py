@@ -1,0 +1,87 @@
+"""The synchronous twin of `jobs/aio/calls.py`: generated, not to be edited; `make sync` writes it."""
+
+import contextlib
+from collections.abc import Callable, Collection, Generator, Sequence
+from typing import Any
+
+from kernelport.client.calling.limits import Deadline
+from kernelport.client.calling.sync import Begun, Channel, pause
+from kernelport.client.jobs.messages import Patience
+from kernelport.errors import KernelPortError
+from kernelport.v1 import job_pb2 as pb
+from kernelport.v1.job_pb2_grpc import JobServiceStub
+
+
+class JobCalls:
+    """Calls within the client's time limit and a caller's own, and the pauses between their tries.
+
+    Attributes:
+        patience_s: seconds for which a caller goes on trying while no front door can be reached, once it has answered.
+        on_retry: called with what is in the way and the seconds until the next try.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self.patience_s: float = 300.0
+        self.on_retry: Callable[[KernelPortError, float], None] | None = None
+        self._channel = channel
+        self._answered = False
+
+    def call(self, method: str, request: Any, whole: Deadline | None = None, *, repeatable: bool = True) -> Any:
+        """One answer, within the client's time limit and what is left of `whole`."""
+        deadline = self.portion(whole or Deadline(None))
+        answer = self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
+        self._answered = True
+        return answer
+
+    def stream(self, method: str, request: Any, deadline: Deadline) -> Generator[Any]:
+        """Answers as they come, until the deadline."""
+        answers = self._channel.stream(JobServiceStub, method, request, deadline)
+        with contextlib.closing(answers):
+            for answer in answers:
+                self._answered = True
+                yield answer
+
+    def pages(self, method: str, request: Any) -> Generator[Any]:
+        """The pages of a listing, each asked for when it is wanted."""
+        patience = self.patience()
+        while True:
+            try:
+                page = self.call(method, request)
+            except KernelPortError as error:
+                self.pause(patience, error, Deadline(None))
+                continue
+            patience = self.patience()
+            yield page
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    def begin(self, requests: Sequence[pb.AddItemsRequest], whole: Deadline) -> Begun:
+        """Begins to add items to a job, in one call."""
+        return self._channel.begin(JobServiceStub, "AddItems", requests, self.portion(whole))
+
+    def portion(self, whole: Deadline) -> Deadline:
+        """When a call that begins now must be over."""
+        return whole.portion(self._channel.timeout_s)
+
+    def patience(self) -> Patience:
+        """None before the first answer: the address may be wrong."""
+        return Patience(self.patience_s if self._answered else 0.0)
+
+    def pause(
+        self,
+        patience: Patience,
+        error: KernelPortError,
+        whole: Deadline,
+        also: Collection[type[KernelPortError]] = (),
+    ) -> None:
+        """Waits for the next try; raises the error when there is to be none, or that the time is over.
+
+        Args:
+            also: errors that another try may mend, beside those of a front door that is away.
+        """
+        whole.left_s()
+        pause_s = patience.pause_s(error, also)
+        if self.on_retry is not None:
+            self.on_retry(error, pause_s)
+        pause(whole.pause_s(pause_s))
