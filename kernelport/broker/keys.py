@@ -104,6 +104,8 @@ MACHINES_TTL_S = 48 * 3600
 RATES_TTL_S = 30 * 24 * 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
 HOOK_TTL_S = 30 * 24 * 3600
+DELETING_TTL_S = 30 * 24 * 3600
+JOBS_CLOCK_TTL_S = 24 * 3600
 ENCODED_VOICE_TTL_S = 3600
 # What Redis needs for a result beside the response.
 RESULT_OVERHEAD_BYTES = 300
@@ -209,6 +211,16 @@ def active_jobs(deployment: str) -> str:
 def jobs_looked_at(deployment: str) -> str:
     """Exists when somebody has looked just now for jobs of the deployment that expire."""
     return f"kp:jobs:looked:{deployment}"
+
+
+def jobs_clock(deployment: str) -> str:
+    """What the job of the deployment that was served last had had, as `active_jobs` counts it."""
+    return f"kp:jobs:clock:{deployment}"
+
+
+def queued_tickets(deployment: str) -> str:
+    """The tickets that are in the deployment's queue."""
+    return f"kp:jobs:queued:{deployment}"
 
 
 def taken_slices(deployment: str) -> str:

@@ -24,22 +24,10 @@ from kernelport.broker.queues import (
     deployment_of,
     queue_keys,
 )
+from kernelport.broker.scripts import script
 from kernelport.v1.dead_letter_pb2 import Attempt
 
 log: logging.Logger = logging.getLogger(__name__)
-
-# KEYS: unacked, unacked index, the list it goes to, what says who has the message.
-# ARGV: its delivery tag, its record in unacked, the entry of the list, how to read who has it, with which argument, and
-#       what that said.
-# Returns 1, or 0 when the message is done, or in other hands, by now.
-_QUEUE_AGAIN = """
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-if redis.call(ARGV[4], KEYS[4], ARGV[5]) ~= ARGV[6] then return 0 end
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('RPUSH', KEYS[3], ARGV[3])
-return 1
-"""
 
 
 @dataclass(frozen=True)
@@ -119,7 +107,7 @@ def _queue_again(redis: Redis, tag: str, holder: _Holder) -> bool:
     command, key, argument = holder.read
     known = [keys.UNACKED, keys.UNACKED_INDEX, to, key]
     values: list[str | bytes] = [tag, delivered.record, json.dumps(delivered.message), command, argument, holder.value]
-    return bool(redis.eval(_QUEUE_AGAIN, len(known), *known, *values))
+    return bool(script(redis, "queue_again")(keys=known, args=values))
 
 
 @dataclass(frozen=True)

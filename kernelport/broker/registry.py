@@ -17,51 +17,12 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ResponseError
 
 from kernelport.broker import keys, stored
+from kernelport.broker.scripts import script
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.signature import Signature
 
 BEATS_PER_TTL = 5
 ASKED, DRAINED = b"asked", b"done"
-
-# A hold is `<until when, in milliseconds by the clock of Redis> <revision> <host>`, by the id of its worker.
-# KEYS: the holds on each deployment ...
-# ARGV: worker, host, milliseconds that the holds last, seconds that the keys do, 1 to hold beside other revisions, the
-# worker's revision of each deployment ...
-# Returns false when all are held; else nothing has changed, and it returns the number of the key where another revision
-# is held, by whom, and the hold that lasts longest.
-_HOLD = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i, key in ipairs(KEYS) do
-  local holds, revision = redis.call('HGETALL', key), ARGV[5 + i]
-  local ours, latest, other = false, 0, nil
-  for j = 1, #holds, 2 do
-    local until_ms, held = string.match(holds[j + 1], '^(%d+) (%S+)')
-    until_ms = tonumber(until_ms or 0)  -- of what is no hold: it goes
-    if until_ms <= now then
-      redis.call('HDEL', key, holds[j])
-    elseif held == revision then
-      ours = ours or holds[j] == ARGV[1]
-    elseif until_ms > latest then
-      latest, other = until_ms, {i, holds[j], holds[j + 1]}
-    end
-  end
-  if other and not ours and ARGV[5] ~= '1' then return other end
-end
-for i, key in ipairs(KEYS) do
-  redis.call('HSET', key, ARGV[1], string.format('%.0f %s %s', now + ARGV[3], ARGV[5 + i], ARGV[2]))
-  redis.call('EXPIRE', key, ARGV[4])
-end
-return false
-"""
-
-# KEYS: the index, the record of each id ...  ARGV: the ids ...
-# Between the look at a record and this its owner may have written it again.
-_DROP_GONE = """
-for i, id in ipairs(ARGV) do
-  if redis.call('EXISTS', KEYS[i + 1]) == 0 then redis.call('SREM', KEYS[1], id) end
-end
-"""
 
 
 @dataclass(frozen=True)
@@ -91,9 +52,8 @@ def hold_revisions(
     Returns:
         what is in the way: a hold on another revision.
     """
-    script = redis.register_script(_HOLD)
     ttl = (round(ttl_s * 1000), max(keys.INDEX_TTL_S, round(ttl_s) + 1))
-    found: Any = script(
+    found: Any = script(redis, "hold_revisions")(
         keys=[keys.revisions(name) for name in revisions], args=[worker, host, *ttl, int(roll), *revisions.values()]
     )
     if found is None:
@@ -218,8 +178,8 @@ async def indexed(redis: AsyncRedis, index: str, key: Callable[[str], str]) -> l
     values: list[bytes | None] = await _awaited(redis.mget(wanted))
     gone = [place for place, value in enumerate(values) if value is None]
     if gone:
-        known = [index, *(wanted[place] for place in gone)]
-        await _awaited(redis.eval(_DROP_GONE, len(known), *known, *(ids[place] for place in gone)))
+        drop = script(redis, "drop_gone")
+        await drop(keys=[index, *(wanted[place] for place in gone)], args=[ids[place] for place in gone])
     return [value for value in values if value is not None]
 
 

@@ -15,164 +15,13 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from kernelport.broker import durability, keys, stored
+from kernelport.broker.lua_files import LuaFiles
 from kernelport.broker.queues import BATCH_MARK, queue_name
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 
 _UNACKED = [keys.UNACKED, keys.UNACKED_INDEX]
-_STEPS_OF_RESULT_TTL = 8
-
-# What a worker must know of a batch before it runs it: the attempts at it, this one included (none when it is done),
-# and how many cancelled requests there are, of whatever batch. It makes keys from ids, as
-# kernelport/broker/keys.py does.
-_COUNT = """
-local function count(batch, attempt, ttl_s)
-  local attempts, cancelled = 'kp:attempts:' .. batch, redis.call('ZCARD', 'kp:cancelled')
-  if redis.call('EXISTS', 'kp:done:' .. batch) == 1 then return {{}, cancelled} end
-  -- The same attempt again: the worker did not hear back, and repeats itself.
-  if redis.call('LINDEX', attempts, -1) ~= attempt then redis.call('RPUSH', attempts, attempt) end
-  redis.call('EXPIRE', attempts, ttl_s)
-  return {redis.call('LRANGE', attempts, 0, -1), cancelled}
-end
-"""
-
-# What kombu does when it delivers a message: its tag and content are kept until it is acknowledged.
-# An entry without a tag is not kept: nobody can acknowledge it.
-# KEYS: unacked, unacked index.  ARGV: Unix time in seconds, what marks an entry as a batch, this attempt, its TTL.
-# Returns its count if it is a batch.
-_DELIVER = (
-    _COUNT
-    + """
-local function deliver(list, entry)
-  local tag = string.match(entry, '"delivery_tag": ?"([^"]+)"')
-  if not tag then return nil end
-  local queue = string.match(list, '^[^\6]+')
-  redis.call('ZADD', KEYS[2], ARGV[1], tag)
-  redis.call('HSET', KEYS[1], tag, '[' .. entry .. ', "", "' .. queue .. '"]')
-  return string.find(entry, ARGV[2], 1, true) and count(tag, ARGV[3], ARGV[4]) or nil
-end
-"""
-)
-
-# KEYS: unacked, unacked index.  ARGV: a delivery tag.
-_ACKNOWLEDGE = """
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[1], ARGV[1])
-"""
-
-# KEYS: those of deliver, the lists of the queues ...  ARGV: those of deliver.
-# Returns the first entry of the first list that has one, as delivered, and its count.
-_TAKE_NEXT = (
-    _DELIVER
-    + """
-for i = 3, #KEYS do
-  local entry = redis.call('RPOP', KEYS[i])
-  if entry then return {entry, deliver(KEYS[i], entry)} end
-end
-return false
-"""
-)
-
-# KEYS: those of deliver, the list it was popped off.  ARGV: those of deliver, the entry.
-# Returns how many more are on the list, and its count.
-_NOTE_DELIVERY = _DELIVER + "return {redis.call('LLEN', KEYS[3]), deliver(KEYS[3], ARGV[5])}"
-
-# ARGV: batch, this attempt, TTL of attempts.
-_COUNT_ATTEMPT = _COUNT + "return count(ARGV[1], ARGV[2], ARGV[3])"
-
-# KEYS: those of acknowledge, done, attempts, the list that gets values, what is kept, result hashes ...
-# ARGV: that of acknowledge, TTL of done, TTL of the list (0: for good), TTL of results, a response for each result hash
-# ..., values ...
-# An empty response drops the hash, so that the request may run again. What is kept is counted by the second at which it
-# is gone, rounded up, so that there are few of these.
-# Returns 1, or 0 when the batch was done before and nothing but its acknowledgement is due.
-_FINISH = f"""
-local first = redis.call('SET', KEYS[3], '', 'NX', 'EX', ARGV[2])
-if first then
-  redis.call('DEL', KEYS[4])
-  local kept = 0
-  for i = 7, #KEYS do
-    local response = ARGV[i - 2]
-    if response == '' then
-      redis.call('DEL', KEYS[i])
-    elseif redis.call('EXISTS', KEYS[i]) == 1 then
-      kept = kept + redis.call('HSETNX', KEYS[i], 'response', response) * (#response + {keys.RESULT_OVERHEAD_BYTES})
-      redis.call('EXPIRE', KEYS[i], ARGV[4])
-    end
-  end
-  if kept > 0 then
-    local now, step = tonumber(redis.call('TIME')[1]), math.ceil(ARGV[4] / {_STEPS_OF_RESULT_TTL})
-    for _, ends in ipairs(redis.pcall('HKEYS', KEYS[6])) do
-      if (tonumber(ends) or 0) <= now then redis.call('HDEL', KEYS[6], ends) end
-    end
-    local ends = string.format('%.0f', math.ceil((now + ARGV[4]) / step) * step)
-    redis.pcall('HINCRBY', KEYS[6], ends, kept)  -- the answer goes out, whatever others have written there
-    redis.call('EXPIRE', KEYS[6], ARGV[4] + step)
-  end
-  redis.call('LPUSH', KEYS[5], unpack(ARGV, #KEYS - 1))
-  if ARGV[3] ~= '0' then redis.call('EXPIRE', KEYS[5], ARGV[3]) end
-end
-{_ACKNOWLEDGE}
-return first and 1 or 0
-"""
-
-# KEYS: result hash.  ARGV: digest of the request, id of the call, TTL in milliseconds.
-# Returns false when the caller is the first; else the digest and the response (false while there is none).
-_HOLD_REQUEST_ID = """
-if redis.call('HSETNX', KEYS[1], 'digest', ARGV[1]) == 1 then
-  redis.call('HSET', KEYS[1], 'call', ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  return false
-end
-return redis.call('HMGET', KEYS[1], 'digest', 'response')
-"""
-
-# KEYS: the queue's list, result hashes ...
-# ARGV: message, and for each hash the id of the call, and until when the hash lasts in milliseconds of Unix time.
-# Returns 1; or 0, and nothing is done, when a hash is not the call's any more.
-_PUBLISH_CLAIMED = """
-for i = 2, #KEYS do
-  if redis.call('HGET', KEYS[i], 'call') ~= ARGV[2 * i - 2] then return 0 end
-end
-for i = 2, #KEYS do redis.call('PEXPIREAT', KEYS[i], ARGV[2 * i - 1], 'GT') end
-redis.call('LPUSH', KEYS[1], ARGV[1])
-return 1
-"""
-
-# KEYS: unacked, the queue's lists, one a priority ..., done and attempts of each id ...
-# ARGV: how many lists, message, the ids: the batch's own, then those of the requests it may have been split into.
-# Returns 1 when none of them is anywhere: not queued, not delivered, never taken and not done.
-_IS_LOST = """
-local lists = tonumber(ARGV[1])
-if redis.call('EXISTS', unpack(KEYS, lists + 2)) > 0 then return 0 end
-for i = 3, #ARGV do
-  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 0 end
-end
-for list = 2, lists + 1 do
-  if redis.call('LPOS', KEYS[list], ARGV[2]) then return 0 end
-  -- kombu words a message anew when it puts it back, and workers word those of single requests.
-  for _, entry in ipairs(redis.call('LRANGE', KEYS[list], 0, -1)) do
-    for i = 3, #ARGV do
-      if string.find(entry, '"' .. ARGV[i] .. '"', 1, true) then return 0 end
-    end
-  end
-end
-return 1
-"""
-
-# KEYS: any.  ARGV: the command that tells the length of one.
-# Returns the place of each key that is not empty, and its length.
-_LENGTHS = """
-local found = {}
-for i, key in ipairs(KEYS) do
-  local length = redis.call(ARGV[1], key)
-  if length > 0 then
-    found[#found + 1] = i
-    found[#found + 1] = length
-  end
-end
-return found
-"""
+_FILES = LuaFiles("kernelport.broker")
 # Redis does nothing else meanwhile: half a millisecond.
 _LENGTHS_AT_ONCE = 1000
 
@@ -207,7 +56,7 @@ def take_next(redis: Redis, queue_keys: Sequence[str], attempt: Attempt) -> tupl
         queue_keys: the lists of the queues, the most urgent first.
         attempt: is counted when the message is a batch, which then needs no `count_attempt`.
     """
-    found = _script(redis, _TAKE_NEXT)(keys=[*_UNACKED, *queue_keys], args=_delivery(attempt))
+    found = script(redis, "take_next")(keys=[*_UNACKED, *queue_keys], args=_delivery(attempt))
     if found is None:
         return None
     entry, *counted = found
@@ -220,12 +69,12 @@ def record_unacked(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt)
     Returns:
         what was counted, and whether there are more messages on the list.
     """
-    return read_unacked(_script(redis, _NOTE_DELIVERY)(keys=[*_UNACKED, queue_key], args=[*_delivery(attempt), entry]))
+    return read_unacked(script(redis, "record_unacked")(keys=[*_UNACKED, queue_key], args=[*_delivery(attempt), entry]))
 
 
 def unacked_command(redis: Redis, queue_key: str, entry: bytes, attempt: Attempt) -> list[Any]:
     """The command that does the same, if Redis knows the script by now."""
-    sha = _script(redis, _NOTE_DELIVERY).sha
+    sha = script(redis, "record_unacked").sha
     return ["EVALSHA", sha, 3, *_UNACKED, queue_key, *_delivery(attempt), entry]
 
 
@@ -247,13 +96,13 @@ def unacked_tag(entry: bytes) -> bytes:
 
 def acknowledge(redis: Redis, tag: str | bytes) -> None:
     """A delivered message is done."""
-    _script(redis, _ACKNOWLEDGE)(keys=_UNACKED, args=[tag])
+    script(redis, "acknowledge")(keys=_UNACKED, args=[tag])
 
 
 def count_attempt(redis: Redis, batch_id: str, attempt: Attempt) -> DeliveryState:
     """Counts an attempt at a batch."""
     return DeliveryState.of(
-        _script(redis, _COUNT_ATTEMPT)(args=[batch_id, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S])
+        script(redis, "count_attempt")(args=[batch_id, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S])
     )
 
 
@@ -268,7 +117,7 @@ def complete(
         result_ttl_s: seconds for which results are kept.
     """
     return bool(
-        _script(redis, _FINISH)(
+        script(redis, "finish")(
             keys=[
                 *_UNACKED,
                 keys.done(batch.id),
@@ -285,7 +134,7 @@ def complete(
 def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: float) -> bool:
     """Queues Celery messages in a batch's place; False when the batch was done before. Acknowledges the batch."""
     return bool(
-        _script(redis, _FINISH)(
+        script(redis, "finish")(
             keys=[
                 *_UNACKED,
                 keys.done(batch.id),
@@ -319,7 +168,7 @@ async def hold_request_id(
     Returns:
         else the digest of the request that holds it, and its response once there is one.
     """
-    found = await _script(redis, _HOLD_REQUEST_ID)(keys=[hold.key], args=[digest, hold.call, round(ttl_s * 1000)])
+    found = await script(redis, "hold_request_id")(keys=[hold.key], args=[digest, hold.call, round(ttl_s * 1000)])
     return None if found is None else (found[0], found[1])
 
 
@@ -331,7 +180,7 @@ async def publish_held(redis: AsyncRedis, queue_key: str, message: bytes, holds:
     """
     hashes = [hold.key for hold in holds]
     args = [value for hold, ends_at_ms in holds.items() for value in (hold.call, ends_at_ms)]
-    return bool(await _script(redis, _PUBLISH_CLAIMED)(keys=[queue_key, *hashes], args=[message, *args]))
+    return bool(await script(redis, "publish_held")(keys=[queue_key, *hashes], args=[message, *args]))
 
 
 async def is_lost(redis: AsyncRedis, batch_id: str, requests: int, message: bytes, queue_keys: Sequence[str]) -> bool:
@@ -344,7 +193,7 @@ async def is_lost(redis: AsyncRedis, batch_id: str, requests: int, message: byte
     """
     ids = [batch_id, *(single_id(batch_id, index) for index in range(requests))]
     known = [key for each in ids for key in (keys.done(each), keys.attempts(each))]
-    lost = await _script(redis, _IS_LOST)(
+    lost = await script(redis, "is_lost")(
         keys=[keys.UNACKED, *queue_keys, *known], args=[len(queue_keys), message, *ids]
     )
     return bool(lost)
@@ -355,7 +204,7 @@ async def lengths(redis: AsyncRedis, command: Literal["LLEN", "HLEN", "ZCARD"], 
     found: dict[str, int] = {}
     for first in range(0, len(names), _LENGTHS_AT_ONCE):
         some = names[first : first + _LENGTHS_AT_ONCE]
-        places_and_lengths = iter(await _script(redis, _LENGTHS)(keys=some, args=[command]))
+        places_and_lengths = iter(await script(redis, "lengths")(keys=some, args=[command]))
         found |= {some[place - 1]: length for place, length in zip(places_and_lengths, places_and_lengths, strict=True)}
     return found
 
@@ -366,8 +215,9 @@ def single_id(batch_id: str, index: int) -> str:
 
 
 @cache
-def _script(redis: Redis | AsyncRedis, source: str) -> Any:
-    return redis.register_script(source)
+def script(redis: Redis | AsyncRedis, name: str) -> Any:
+    """A script of the folder `lua`, called with `keys` and `args`; with an asyncio client that gives an awaitable."""
+    return redis.register_script(_FILES.source(name))
 
 
 def _whole(seconds: float) -> int:

@@ -1,16 +1,15 @@
 """The job store's steps that must happen whole or not at all: the Lua scripts in the folder `lua`.
 
-Each script's first lines say what it takes and gives. The table of kernelport.jobs.states and `lua/common.lua` stand
-before every one.
+Each script's first lines say what it takes and gives.
 """
 
 from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from kernelport.broker.lua_files import LuaFiles
 from kernelport.jobs.states import lua_moves
 
 Name = Literal[
@@ -42,6 +41,9 @@ Name = Literal[
 ]
 
 
+_FILES = LuaFiles("kernelport.jobs", moves=lua_moves())
+
+
 def run(redis: Redis | AsyncRedis, name: Name, *arguments: str | bytes | float) -> Any:
     """Runs a script: its answer, or with an asyncio client an awaitable of it."""
     return _script(redis, name)(args=arguments)
@@ -49,9 +51,4 @@ def run(redis: Redis | AsyncRedis, name: Name, *arguments: str | bytes | float) 
 
 @cache
 def _script(redis: Redis | AsyncRedis, name: Name) -> Any:
-    return redis.register_script(f"{lua_moves()}\n{_source('common')}\n{_source(name)}")
-
-
-@cache
-def _source(name: str) -> str:
-    return (resources.files("kernelport.jobs") / "lua" / f"{name}.lua").read_text()
+    return redis.register_script(_FILES.source(name))

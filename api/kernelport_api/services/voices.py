@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, stored, voices
+from kernelport.broker.scripts import script
 from kernelport.errors import ResourceExhaustedError
 from kernelport.v1 import voice_pb2 as pb
 from kernelport.v1 import voice_pb2_grpc
@@ -15,21 +16,6 @@ from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import unreachable
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-# Both hashes change together, and a name is taken by one caller only.
-_ADD = """
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 'taken' end
-if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 'full' end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
-return 'added'
-"""
-_DELETE = """
-local voice = redis.call('HGET', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[2], ARGV[1])
-return voice
-"""
 
 
 class Voices(voice_pb2_grpc.VoiceServiceServicer):
@@ -43,7 +29,7 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
     async def AddVoice(self, request: pb.AddVoiceRequest, context: Context) -> pb.AddVoiceResponse:
         voice = await asyncio.to_thread(voices.described, request)
         arguments = (request.name, voice.SerializeToString(), request.audio, voices.MAX_VOICES)
-        outcome = await self._call("eval", _ADD, 2, keys.VOICES, keys.VOICE_RECORDINGS, *arguments)
+        outcome = await self._run("add_voice", *arguments)
         if outcome == b"taken":
             raise voices.VoiceExistsError(f'name: there is a voice "{request.name}" already; delete it first')
         if outcome == b"full":
@@ -64,7 +50,7 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
 
     @on_disk
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
-        value = await self._call("eval", _DELETE, 2, keys.VOICES, keys.VOICE_RECORDINGS, request.name)
+        value = await self._run("delete_voice", request.name)
         for voice in stored.messages(pb.Voice, [value], keys.VOICES, stored.MAX_RECORD_BYTES):
             await self._call("delete", keys.encoded_voice(voice.sha256))
         return pb.DeleteVoiceResponse(removed=value is not None)
@@ -72,5 +58,12 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
     async def _call(self, command: str, *arguments: Any) -> Any:
         try:
             return await getattr(self._redis, command)(*arguments)
+        except RedisError as error:
+            raise unreachable(error) from error
+
+    async def _run(self, name: str, *arguments: Any) -> Any:
+        """Runs a script that changes what is known of voices and their recordings together."""
+        try:
+            return await script(self._redis, name)(keys=[keys.VOICES, keys.VOICE_RECORDINGS], args=arguments)
         except RedisError as error:
             raise unreachable(error) from error

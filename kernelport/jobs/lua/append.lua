@@ -3,6 +3,7 @@
 --       [[first, count, cost], ...], unix time (microseconds), the running digest of the job's items with these,
 --       digests of the items' ids ...
 -- Returns {'ok'}, or what is in the way: {'refused', stage}, {'moved', items}, {'duplicate', number}.
+-- include common
 local job, count, cost, digest = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[8]
 local allowed, stage = may(job, 'add')
 if allowed == nil then return {'refused', stage} end
@@ -22,8 +23,8 @@ redis.call('HSET', job_key(job, 'ids'), unpack(ids))
 redis.call('HSET', job_key(job, 'pages'), page, ARGV[5])
 redis.call('HSET', job_key(job, 'states'), page, string.rep('w', count))
 redis.call('ZADD', job_key(job, 'digests'), found[1] + count, page .. ':' .. digest)
-local clock = redis.call('GET', clock_key(found[3])) or 0
-if redis.call('EXISTS', job_key(job, 'ready')) == 0 then redis.call('ZADD', active_key(found[3]), 'GT', clock, job) end
+local clock = redis.call('GET', jobs_clock_key(found[3])) or 0
+if redis.call('EXISTS', job_key(job, 'ready')) == 0 then redis.call('ZADD', active_jobs_key(found[3]), 'GT', clock, job) end
 for _, slice in ipairs(cjson.decode(ARGV[6])) do
   redis.call('RPUSH', job_key(job, 'ready'), cjson.encode({page, slice[1], slice[2], slice[3]}))
 end

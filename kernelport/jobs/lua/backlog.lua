@@ -2,8 +2,9 @@
 -- ARGV: deployment, how many jobs were looked at before.
 -- Returns how many have been looked at by now, or 0 when those were all; then of these: jobs, items that no worker has
 -- taken, their cost, items that run.
+-- include common
 local first, waiting, cost, running = tonumber(ARGV[2]), 0, 0, 0
-local jobs = redis.call('ZRANGE', active_key(ARGV[1]), first, first + SOME_JOBS - 1)
+local jobs = redis.call('ZRANGE', active_jobs_key(ARGV[1]), first, first + SOME_JOBS - 1)
 for _, job in ipairs(jobs) do
   local found = fields(job, 'items', 'running', 'succeeded', 'failed', 'waiting_cost')
   for i = 1, 5 do found[i] = tonumber(found[i] or 0) or 0 end

@@ -1,31 +1,20 @@
--- What the scripts of the job store share; it stands before each of them, behind the function moves, which is made of
--- kernelport/jobs/states.py and gives a table: where a verb changes something (true), nothing (false), or is refused
--- (nil).
+-- What the scripts of the job store share. The function moves is made of kernelport/jobs/states.py and gives a table:
+-- where a verb changes something (true), nothing (false), or is refused (nil).
 --
--- Keys are made from ids here, so the scripts declare none: they need a Redis that is no cluster. kernelport/broker/keys.py has
--- the same names, and what each key holds.
+-- Keys are made from ids here, so the scripts declare none: they need a Redis that is no cluster.
+-- kernelport/broker/keys.py says what each key holds.
 --
 -- An item is one byte in its page's state string: w waiting, r running, s succeeded, f failed.
 -- A slice of a page, [page, first, count, cost, {workers that died over it}, how many of those had nothing else in
 -- hand], is what a worker runs as one batch.
 -- A ticket is a Celery message that entitles its worker to the next slice of its deployment, whichever that is then.
 
-local function job_key(job, part) return 'kp:job:' .. job .. (part and ':' .. part or '') end
-local function active_key(deployment) return 'kp:jobs:active:' .. deployment end
-local function clock_key(deployment) return 'kp:jobs:clock:' .. deployment end
-local function looked_key(deployment) return 'kp:jobs:looked:' .. deployment end
-local function queued_key(deployment) return 'kp:jobs:queued:' .. deployment end
-local function taken_key(deployment) return 'kp:jobs:taken:' .. deployment end
-local function voices_key(job) return 'kp:jobs:voices:' .. job end
-local function recording_key(sha256) return 'kp:jobs:recording:' .. sha256 end
-local UNACKED, UNACKED_INDEX = 'kp:unacked', 'kp:unacked_index'
-local FINISHING = 'kp:jobs:finishing'
-local EXPIRING = 'kp:jobs:expiring'
-local DELETING = 'kp:jobs:deleting'
-local HOOKS = 'kp:jobs:hooks'
+-- include moves
+-- keys job active_jobs jobs_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
+-- keys UNACKED UNACKED_INDEX JOBS FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS VOICES VOICE_RECORDINGS
+-- keys JOBS_CLOCK_TTL_S DELETING_TTL_S
+
 local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'digests', 'ready', 'log', 'index', 'hook'}
-local CLOCK_TTL_S = 86400
-local DELETING_TTL_S = 30 * 86400
 -- For so long a job that is over is kept for its webhook: an event is given up after a day.
 local HOOK_PATIENCE_US = 86400 * 1000000
 -- What a script looks at in one go, of jobs that may be thousands.
@@ -51,7 +40,7 @@ local function tell(job, field, value)
   local found = fields(job, 'has_webhook', 'telling')
   if found[1] then
     -- A new state is looked at before the next try of an earlier event, unless a process is at it just now.
-    redis.call('ZADD', HOOKS, (found[2] or field ~= 'state') and 'NX' or 'LT', whole(now_us()), job)
+    redis.call('ZADD', JOB_HOOKS, (found[2] or field ~= 'state') and 'NX' or 'LT', whole(now_us()), job)
   end
   return number
 end
@@ -88,7 +77,7 @@ local function active_jobs(deployment)
   return function()
     at = at + 1
     if at > #some then
-      some = redis.call('ZRANGE', active_key(deployment), first, first + SOME_JOBS - 1)
+      some = redis.call('ZRANGE', active_jobs_key(deployment), first, first + SOME_JOBS - 1)
       first, at = first + SOME_JOBS, 1
     end
     return some[at]
@@ -106,7 +95,7 @@ end
 
 -- A job that is over goes on: it does not go with its retention.
 local function keep(job)
-  redis.call('ZREM', EXPIRING, job)
+  redis.call('ZREM', EXPIRING_JOBS, job)
   redis.call('PERSIST', job_key(job))
   for _, part in ipairs(JOB_PARTS) do redis.call('PERSIST', job_key(job, part)) end
   local request = fields(job, 'request_key')[1]
@@ -115,10 +104,10 @@ end
 
 -- Hands a job over for its manifest to be written. The round tells a finisher that was held up that it is another time.
 local function hand_over(job)
-  redis.call('ZREM', active_key(fields(job, 'deployment')[1]), job)
+  redis.call('ZREM', active_jobs_key(fields(job, 'deployment')[1]), job)
   redis.call('HSET', job_key(job), 'state', 'finishing')
   redis.call('HINCRBY', job_key(job), 'round', 1)
-  redis.call('ZADD', FINISHING, whole(now_us()), job)
+  redis.call('ZADD', FINISHING_JOBS, whole(now_us()), job)
 end
 
 -- Once nothing runs and nothing is left to run, the job is handed over.
@@ -135,7 +124,7 @@ local VERB_OF_ENDING = {cancelled = 'cancel', expired = 'deadline', failed = 'st
 local function begin_ending(job, ending, reason)
   if not may(job, VERB_OF_ENDING[ending]) then return false end
   redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason)
-  redis.call('ZREM', active_key(fields(job, 'deployment')[1]), job)
+  redis.call('ZREM', active_jobs_key(fields(job, 'deployment')[1]), job)
   redis.call('UNLINK', job_key(job, 'ready'))
   tell(job, 'state', ending)
   settle(job)
@@ -144,11 +133,11 @@ end
 
 -- The job speaks no more: recordings that no other job has pinned go.
 local function release_voices(job)
-  for _, pinned in ipairs(redis.call('HVALS', voices_key(job))) do
-    local recording = recording_key(string.sub(pinned, 1, 64))
+  for _, pinned in ipairs(redis.call('HVALS', job_voices_key(job))) do
+    local recording = job_recording_key(string.sub(pinned, 1, 64))
     if redis.call('HINCRBY', recording, 'pins', -1) <= 0 then redis.call('UNLINK', recording) end
   end
-  redis.call('UNLINK', voices_key(job))
+  redis.call('UNLINK', job_voices_key(job))
 end
 
 -- Gives out again what waits of a job, in slices of up to so many items.
@@ -167,7 +156,7 @@ local function run_again(job, most)
     end
   end
   redis.call('HSET', job_key(job), 'waiting_cost', whole(each * (found[3] - found[4] - found[5])))
-  redis.call('ZADD', active_key(found[1]), redis.call('GET', clock_key(found[1])) or 0, job)
+  redis.call('ZADD', active_jobs_key(found[1]), redis.call('GET', jobs_clock_key(found[1])) or 0, job)
   set_state(job, found[7] and 'running' or 'pending')
   settle(job)
 end
@@ -186,21 +175,21 @@ end
 -- What the bearer of a ticket holds, and the same as JSON. What is no such record, or is of a job that is gone, is
 -- dropped.
 local function held_by(deployment, ticket)
-  local json = redis.call('HGET', taken_key(deployment), ticket)
+  local json = redis.call('HGET', taken_slices_key(deployment), ticket)
   if not json then return nil end
   local is_json, held = pcall(cjson.decode, json)
   if is_json and type(held) == 'table' and type(held.job) == 'string' and type(held.worker) == 'string'
     and type(held.attempt) == 'string' and is_slice(held.job, held.slice) then
     return held, json
   end
-  redis.call('HDEL', taken_key(deployment), ticket)
+  redis.call('HDEL', taken_slices_key(deployment), ticket)
   return nil
 end
 
 -- A worker died over what it held: its items wait again, each by itself, so that one cannot take the others along. Only
 -- a death over a single item is held against it: of several, nobody knows whose doing it was.
 local function put_back(deployment, ticket, held)
-  redis.call('HDEL', taken_key(deployment), ticket)
+  redis.call('HDEL', taken_slices_key(deployment), ticket)
   local slice, job = held.slice, held.job
   local page, first, count, cost, workers, alone = slice[1], slice[2], slice[3], slice[4], slice[5] or {}, slice[6] or 0
   local states = redis.call('HGET', job_key(job, 'states'), page)

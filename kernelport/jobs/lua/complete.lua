@@ -2,13 +2,14 @@
 -- ARGV: deployment, ticket, attempt, the slice's new states ('.' leaves one as it is), BatchResult or '',
 --       audio and backend time (microseconds), bytes of output, useful and padded cost.
 -- Returns false when it was too late; else the job's state.
+-- include common
 local deployment, ticket, attempt, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local held = held_by(deployment, ticket)
 if held and held.attempt ~= attempt then return false end
 redis.call('ZREM', UNACKED_INDEX, ticket)
 redis.call('HDEL', UNACKED, ticket)
 if not held then return false end
-redis.call('HDEL', taken_key(deployment), ticket)
+redis.call('HDEL', taken_slices_key(deployment), ticket)
 local job, page, first, count = held.job, held.slice[1], held.slice[2], held.slice[3]
 local states = redis.call('HGET', job_key(job, 'states'), page)
 local bytes = {}

@@ -2,6 +2,7 @@
 --       JobSpec with all that is secret or large, fields and values of the job ...
 -- Returns {job} of a new job, or {job, digest of its spec} of the one that has the request id. Version 0.1.0 kept the
 -- digest of the whole request instead: then {job, false, digest of the request}.
+-- include common
 local job, deployment, created, request = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if request ~= '' then
   local known = redis.call('HMGET', request, 'job', 'spec', 'digest')
@@ -13,5 +14,5 @@ redis.call('HSET', job_key(job), 'state', 'pending', 'ending', '', 'reason', '',
   'created', created, 'request_key', request, 'items', 0, 'pages', 0, 'running', 0, 'succeeded', 0, 'failed', 0,
   'log_length', 0, 'waiting_cost', 0, unpack(ARGV, 7))
 redis.call('SET', job_key(job, 'spec'), ARGV[6])
-redis.call('ZADD', 'kp:jobs', created, job)
+redis.call('ZADD', JOBS, created, job)
 return {job}

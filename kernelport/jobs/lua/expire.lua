@@ -2,16 +2,17 @@
 -- everybody waits for Redis meanwhile.
 -- ARGV: deployment, how many jobs were looked at before.
 -- Returns how many have been looked at by now, or 0 when those were all.
+-- include common
 local deployment, first, now = ARGV[1], tonumber(ARGV[2]), now_us()
 -- Once a second is enough, whoever does it.
-if first == 0 and not redis.call('SET', looked_key(deployment), '', 'NX', 'PX', 900) then return 0 end
-local jobs = redis.call('ZRANGE', active_key(deployment), first, first + SOME_JOBS - 1)
+if first == 0 and not redis.call('SET', jobs_looked_at_key(deployment), '', 'NX', 'PX', 900) then return 0 end
+local jobs = redis.call('ZRANGE', active_jobs_key(deployment), first, first + SOME_JOBS - 1)
 local kept = 0
 for _, job in ipairs(jobs) do
   local found = fields(job, 'deadline', 'sealed', 'created', 'added', 'retention_s', 'open_s')
   local deadline, used = tonumber(found[1]), tonumber(found[4] or found[3])
   if not (deadline and used) then
-    redis.call('ZREM', active_key(deployment), job)  -- no job of ours
+    redis.call('ZREM', active_jobs_key(deployment), job)  -- no job of ours
   elseif deadline > 0 and deadline <= now then
     begin_ending(job, 'expired', 'the deadline passed before all items were done')
   elseif found[2] ~= '1' and used + (found[6] or found[5]) * 1000000 <= now then

@@ -2,18 +2,19 @@
 -- ARGV: job, its round, state ('running' to go on), reason, retention and grace (seconds), whether the finisher saw it
 --       sealed ('1' or '0').
 -- Returns 1, or 0 when somebody was first, or it has been sealed since.
+-- include common
 local job, state, finished = ARGV[1], ARGV[3], now_us()
 if not may(job, 'written') then
-  redis.call('ZREM', FINISHING, job)
+  redis.call('ZREM', FINISHING_JOBS, job)
   return 0
 end
 local found = fields(job, 'round', 'sealed', 'request_key', 'max_batch')
 if (found[1] or '0') ~= ARGV[2] then return 0 end
 if found[2] ~= ARGV[7] then
-  redis.call('ZADD', FINISHING, whole(now_us()), job)
+  redis.call('ZADD', FINISHING_JOBS, whole(now_us()), job)
   return 0
 end
-redis.call('ZREM', FINISHING, job)
+redis.call('ZREM', FINISHING_JOBS, job)
 if state == 'running' then
   redis.call('HSET', job_key(job), 'remade', 1)
   run_again(job, tonumber(found[4] or 32))
@@ -23,7 +24,7 @@ local expires = finished + ARGV[5] * 1000000
 redis.call('HSET', job_key(job), 'ending', '', 'reason', ARGV[4], 'finished', whole(finished), 'expires', whole(expires))
 set_state(job, state)
 if state == 'succeeded' then release_voices(job) end  -- any other can be resumed
-redis.call('ZADD', EXPIRING, whole(expires), job)
+redis.call('ZADD', EXPIRING_JOBS, whole(expires), job)
 local ttl_s = whole(ARGV[5] + ARGV[6])
 redis.call('EXPIRE', job_key(job), ttl_s)
 for _, part in ipairs(JOB_PARTS) do redis.call('EXPIRE', job_key(job, part), ttl_s) end

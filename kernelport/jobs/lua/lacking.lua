@@ -1,5 +1,6 @@
 -- Makes items of a page wait again whose files are missing.
 -- ARGV: job, its round, page, the page's states, bytes of output and audio time (microseconds) of those items.
+-- include common
 local job, page = ARGV[1], ARGV[3]
 if not may(job, 'written') or (fields(job, 'round')[1] or '0') ~= ARGV[2] then return end
 local _, before = string.gsub(redis.call('HGET', job_key(job, 'states'), page), 's', '')

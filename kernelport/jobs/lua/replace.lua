@@ -1,6 +1,7 @@
 -- Gives a page of a job that is over with other inputs of some of its items.
 -- ARGV: job, the job's edition that the page was made from, page, the page with the new items, their positions ...
 -- Returns {'ok'}, {'refused', stage}, or {'moved'} when the job has another edition, or one of the items succeeded.
+-- include common
 local job, edition, page = ARGV[1], ARGV[2], ARGV[3]
 local allowed, stage = may(job, 'replace')
 if allowed == nil then return {'refused', stage} end

@@ -1,6 +1,7 @@
 -- Makes what is not done of a job that is over wait again.
 -- ARGV: job, deadline (microseconds, 0 for none), the most items of a slice.
 -- Returns {'ok'} or {'refused', stage}.
+-- include common
 local job, most = ARGV[1], tonumber(ARGV[3])
 local allowed, stage = may(job, 'resume')
 if not allowed then return {'refused', stage} end

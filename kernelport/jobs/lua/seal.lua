@@ -1,6 +1,7 @@
 -- Lets a job take no further items. One that ended while it was open can be resumed from then on; it has succeeded when
 -- each of its items has, and there are some.
 -- ARGV: job.  Returns {'ok'} or {'refused', stage}.
+-- include common
 local job = ARGV[1]
 local allowed, stage = may(job, 'seal')
 if allowed == nil then return {'refused', stage} end

@@ -4,6 +4,7 @@
 --       the worker may take at once of a job that it knows nothing of, then jobs, each followed by what it may of that.
 -- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, the job's
 -- deadline, and its edition.
+-- include common
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local function told(held, json)
   local states = redis.call('HGET', job_key(held.job, 'states'), held.slice[1])
@@ -12,7 +13,7 @@ local function told(held, json)
   return {json, part, found[1], found[2]}
 end
 
-if redis.call('SREM', queued_key(deployment), ticket) == 0 then
+if redis.call('SREM', queued_tickets_key(deployment), ticket) == 0 then
   local held, json = held_by(deployment, ticket)
   if not held then return false end
   -- The same attempt again: the worker did not hear back, and repeats itself.
@@ -74,9 +75,9 @@ for job in active_jobs(deployment) do
   local slice, running = next_slice(job)
   if slice then
     local found = fields(job, 'weight', 'state')
-    local share = redis.call('ZSCORE', active_key(deployment), job)
-    redis.call('SET', clock_key(deployment), share, 'EX', CLOCK_TTL_S)
-    redis.call('ZINCRBY', active_key(deployment), math.max(1, slice[4]) / tonumber(found[1]), job)
+    local share = redis.call('ZSCORE', active_jobs_key(deployment), job)
+    redis.call('SET', jobs_clock_key(deployment), share, 'EX', JOBS_CLOCK_TTL_S)
+    redis.call('ZINCRBY', active_jobs_key(deployment), math.max(1, slice[4]) / tonumber(found[1]), job)
     add(job, 'running', running)
     add(job, 'waiting_cost', -slice[4])
     if found[2] == 'pending' then
@@ -85,7 +86,7 @@ for job in active_jobs(deployment) do
     end
     local held = {job = job, slice = slice, worker = worker, attempt = attempt}
     local json = cjson.encode(held)
-    redis.call('HSET', taken_key(deployment), ticket, json)
+    redis.call('HSET', taken_slices_key(deployment), ticket, json)
     return told(held, json)
   end
 end

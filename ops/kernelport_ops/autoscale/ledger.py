@@ -14,21 +14,12 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from kernelport.broker import keys
-from kernelport_ops.autoscale.lock import FencedError, Lock
+from kernelport_ops.autoscale.lock import LUA, FencedError, Lock
 from kernelport_ops.autoscale.providers.provider import Machine, Order, Status, worker_ids
 
 DAY_S = 24 * 3600.0
 # A launch without an answer may still show up among the machines for this long.
 IN_DOUBT_S = 180.0
-
-# KEYS: lock, machines.  ARGV: token, TTL, how many records to write, name and record of each ..., names to drop ...
-_WRITE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED another autoscaler has the lock') end
-local last = 3 + 2 * tonumber(ARGV[3])
-for i = 4, last, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-for i = last + 1, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
-redis.call('EXPIRE', KEYS[2], ARGV[2])
-"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ class Ledger:
         self._redis = redis
         self._lock = lock
         self._key = keys.autoscale_machines(fleet)
-        self._write: Any = redis.register_script(_WRITE)
+        self._write: Any = redis.register_script(LUA.source("write_machines"))
         self._keys = [keys.autoscale_lock(fleet), self._key]
         self.entries: dict[str, Entry] = {}
 

@@ -11,28 +11,13 @@ from typing import Any
 from redis import Redis
 
 from kernelport.broker import keys
+from kernelport.broker.lua_files import LuaFiles
 
 TTL_S = 60.0
 # It stops acting this long before Redis gives the lock away, by its own clock.
 MARGIN_S = 5.0
 
-# KEYS: lock, fence.  ARGV: own token or 0, TTL in milliseconds, TTL of the fence.
-# Returns the token held, or 0 when another holds the lock.
-_HOLD = """
-local held = redis.call('GET', KEYS[1])
-if held then
-  if held ~= ARGV[1] then return 0 end
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return tonumber(held)
-end
-local token = redis.call('INCR', KEYS[2])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
-redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
-return token
-"""
-
-# KEYS: lock.  ARGV: own token.
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+LUA = LuaFiles("kernelport_ops.autoscale")
 
 
 class FencedError(Exception):
@@ -43,8 +28,8 @@ class Lock:
     """The lock of one fleet."""
 
     def __init__(self, redis: Redis, fleet: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._hold: Any = redis.register_script(_HOLD)
-        self._release: Any = redis.register_script(_RELEASE)
+        self._hold: Any = redis.register_script(LUA.source("hold_lock"))
+        self._release: Any = redis.register_script(LUA.source("release_lock"))
         self._keys = [keys.autoscale_lock(fleet), keys.autoscale_fence(fleet)]
         self._monotonic = monotonic
         self._valid_until = 0.0
