@@ -100,8 +100,7 @@ def ran(backend: Backend, count: int = 1, check: Callable[[], None] = lambda: No
     work = []
     for number in range(count):
         inputs = tensors.from_arrays({"x": np.array([number], np.int64)})
-        request = pb.InferRequest(model="m", inputs=inputs).SerializeToString()
-        work.append(Work(str(number).encode(), request, deadline_unix_us, check))
+        work.append(Work(str(number).encode(), inputs, deadline_unix_us, check))
     return Execution(backend).run_all(work, time.monotonic(), Alone())
 
 

@@ -49,8 +49,8 @@ def test_a_shared_input_is_in_memory_once_and_gives_way_to_an_items_own() -> Non
     shared = {"voice": (voice, tensors.to_array(voice))}
 
     def item(**inputs: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Work:
-        request = pb.InferRequest(inputs=tensors.from_arrays({"pitch": np.ones(1, np.float32), **inputs}))
-        return Work(b"", request.SerializeToString(), 2**62, lambda: None, shared=shared)
+        own = tensors.from_arrays({"pitch": np.ones(1, np.float32), **inputs})
+        return Work(b"", own, 2**62, lambda: None, shared=shared)
 
     speaker = Speaker()
     ran = Execution(speaker).run_all(

@@ -21,6 +21,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, InternalErr
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
+from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
 from kernelport_workers.execution.lease import BatchLease, Leases
@@ -188,7 +189,7 @@ class BatchHandler:
                 if self._is_cancelled(item):
                     raise CancelledError("the caller hung up")
 
-        work = Work(item.id, request or b"", item.deadline_unix_us, check)
+        work = Work(item.id, (), item.deadline_unix_us, check)
         if cancelled:
             work.failure = CancelledError("the caller hung up")
         elif item.deadline_unix_us <= _now_us():
@@ -196,6 +197,8 @@ class BatchHandler:
             work.failure = DeadlineExceededError("the deadline passed while the request waited")
         elif request is None:
             work.failure = InternalError("the request's data is gone from Redis")
+        else:
+            work.inputs = InferRequest.FromString(request).inputs
         return work
 
     def _cancelled(self, batch: Batch) -> list[bool]:

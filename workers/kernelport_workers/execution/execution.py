@@ -56,7 +56,7 @@ class Work:
     """One request of a batch.
 
     Attributes:
-        request: a serialized InferRequest.
+        inputs: its own.
         deadline_unix_us: microseconds of Unix time.
         check: raises when the answer is of no use any more.
         failure: why it must not run at all, if so.
@@ -64,7 +64,7 @@ class Work:
     """
 
     id: bytes
-    request: bytes
+    inputs: Sequence[pb.Tensor]
     deadline_unix_us: int
     check: Callable[[], None]
     failure: KernelPortError | None = None
@@ -153,7 +153,7 @@ class Execution:
         if work.failure is not None:
             raise work.failure
         raise_if_expired(work.deadline_unix_us)
-        own = pb.InferRequest.FromString(work.request).inputs
+        own = work.inputs
         names = {tensor.name for tensor in own} if work.shared else ()
         shared = [each for name, each in work.shared.items() if name not in names]
         # The front door has checked against what another worker loaded; this worker may have loaded something newer.

@@ -132,7 +132,7 @@ class JobHandler:
         check = _Check(self._redis, piece, lease.step)
         shared = shared_inputs(spec)
         work = [
-            Work(str(item.position).encode(), item.request, piece.deadline_unix_us, check, shared=shared)
+            Work(str(item.position).encode(), item.inputs, piece.deadline_unix_us, check, shared=shared)
             for item in items
         ]
         with lease.steps_of(deployment.timeouts.step_s):

@@ -2,7 +2,7 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
@@ -14,7 +14,7 @@ from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
 from kernelport.jobs.records import page_of
 from kernelport.tensors import to_array
-from kernelport.v1 import inference_pb2
+from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import JobSpec, NewItem
 from kernelport_workers.execution.execution import Shared
 from kernelport_workers.execution.pace import Pace
@@ -86,13 +86,13 @@ class JobItem:
 
     Attributes:
         position: its place in the page.
-        request: a serialized InferRequest, without what it shares with the others.
+        inputs: without what it shares with the others.
         cost: what it is expected to take, in the unit of kernelport.jobs.pages.
     """
 
     id: str
     position: int
-    request: bytes
+    inputs: Sequence[Tensor]
     cost: int
 
 
@@ -160,5 +160,4 @@ def shared_inputs(spec: JobSpec) -> Shared:
 
 def _item(piece: SliceLease, page: Page, position: int) -> JobItem:
     new = stored.message(NewItem, page.items[position], keys.job(piece.job, "pages"))
-    request = inference_pb2.InferRequest(inputs=new.inputs)
-    return JobItem(new.id, position, request.SerializeToString(), expected_cost(new.inputs))
+    return JobItem(new.id, position, new.inputs, expected_cost(new.inputs))
