@@ -60,7 +60,10 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:  # click by itself ends with 1 then, like a failure
+        except (KeyboardInterrupt, click.Abort) as error:
+            # click by itself ends with 1 then, like a failure. At a question it makes an Abort of both, no and Ctrl-C.
+            if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise
             click.echo(err=True)  # behind what the terminal shows of the key
             sys.exit(options.INTERRUPTED)
 

@@ -1,6 +1,10 @@
 """What jobs leave is told, and can be removed."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -33,6 +37,25 @@ def test_delete_says_what_it_leaves_and_prune_removes_it_when_told_to(client: Cl
     assert not folder.exists()
     assert len(list(kept.iterdir())) == 5
     assert "there are no outputs without a job" in called("jobs", "prune").stdout
+
+
+def test_ctrl_c_at_a_question_ends_it_as_shells_expect(client: Client) -> None:
+    job, folder = job_of(client, 1)
+    called("jobs", "delete", job)
+    # Tests that run in the background of a shell have Ctrl-C ignored, and children inherit that.
+    run = (
+        "import signal, kernelport.cli; signal.signal(signal.SIGINT, signal.default_int_handler); kernelport.cli.main()"
+    )
+    pruning = subprocess.Popen(
+        [sys.executable, "-u", "-c", run, "jobs", "prune"], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True
+    )
+    assert pruning.stderr is not None
+    assert pruning.stderr.read(len("delete ")) == "delete "
+    pruning.send_signal(signal.SIGINT)
+    pruning.communicate(timeout=20)
+    assert pruning.returncode == 130
+    assert folder.exists()
+    called("jobs", "prune", "--yes")
 
 
 def test_only_what_a_job_has_left_is_deleted(client: Client) -> None:
