@@ -167,7 +167,7 @@ def broker(url: str) -> dict[str, Any]:
 
 def reason(error: RedisError) -> str:
     """What is wrong with Redis, in its own words, the error's code included."""
-    words, code = _words(error), _code(error)
+    words, code = _text(error), _code(error)
     return words if not code or words.startswith(code) else f"{code} {words}"
 
 
@@ -241,11 +241,11 @@ def _limits(timeout_s: float | None) -> dict[str, Any]:
 
 def _code(error: RedisError) -> str:
     """The code of an answer, such as READONLY; empty for an error that Redis did not answer."""
-    first = _words(error).partition(" ")[0]
+    first = _text(error).partition(" ")[0]
     return error.status_code or (first if first.isupper() and first.isalpha() else "")
 
 
-def _words(error: RedisError) -> str:
+def _text(error: RedisError) -> str:
     """What Redis said, without what redis-py and Redis add: a pipeline's whole command, the place in a script."""
     _, is_piped, said = str(error).rpartition(" of pipeline caused error: ")
     words = said.strip("()',\"") if is_piped else str(error)

@@ -127,12 +127,12 @@ def _tell(plans: list[Plan], told: dict[str, str]) -> dict[str, str]:
     for plan in plans:
         key = f"{plan.seen.ready} {len(plan.seen.starting)} {plan.decision.workers} {plan.actions}"
         if told.get(plan.deployment) != key:
-            log.info("%s", _words(plan))
+            log.info("%s", _description(plan))
         lines[plan.deployment] = key
     return lines
 
 
-def _words(plan: Plan) -> str:
+def _description(plan: Plan) -> str:
     actions = "; ".join(plan.actions)
     there = f"{plan.seen.ready} ready, {len(plan.seen.starting)} starting, {plan.decision.workers} wanted"
     return f"{plan.deployment}: {there}: {plan.decision.reason}{'. ' if actions else ''}{actions}"
@@ -142,7 +142,7 @@ def _print(plans: list[Plan]) -> None:
     for plan in plans:
         demand = plan.seen.demand
         rate = "a rate not measured yet" if demand.service_rate is None else f"{demand.service_rate:.1f}/s a worker"
-        click.echo(_words(replace(plan, actions=())))
+        click.echo(_description(replace(plan, actions=())))
         click.echo(
             f"  asked: {demand.waiting + demand.in_flight:g} requests and {demand.job_items:g} job items wait,"
             f" {demand.arrival_rate:.1f}/s arrive, {rate}, boots of {plan.seen.boot_s:.0f} s"

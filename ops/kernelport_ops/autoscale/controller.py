@@ -17,7 +17,7 @@ from kernelport.config.scaling import Autoscale, Scaling
 from kernelport.telemetry import metrics
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.demand import DemandReader
-from kernelport_ops.autoscale.launching import Launching, words
+from kernelport_ops.autoscale.launching import Launching, describe
 from kernelport_ops.autoscale.ledger import Entry, Ledger
 from kernelport_ops.autoscale.lock import Lock
 from kernelport_ops.autoscale.maintenance import Maintenance
@@ -115,7 +115,7 @@ class Controller:
             more = decision.workers - seen.workers
             actions: list[str] = []
             if more > 0:
-                actions += [words(offer) for offer in self._affordable(self._provider.offers(), more)]
+                actions += [describe(offer) for offer in self._affordable(self._provider.offers(), more)]
                 actions = actions or ["nothing: no machine can be had within the budget"]
             elif more < 0:
                 actions += [f"drain {entry.name}" for entry in self._to_remove(name, -more)]

@@ -85,7 +85,7 @@ class Launching:
                 actions.append(f"no capacity: {offer.kind} {offer.region}".rstrip())
                 offers = [each for each in offers if each != offer]
                 continue
-            actions.append(words(offer))
+            actions.append(describe(offer))
             workers -= offer.workers
         return actions
 
@@ -97,7 +97,7 @@ class Launching:
         if not self._lock.hold():
             raise FencedError("another autoscaler has the lock")
         self._ledger.order(order)
-        log.info("launching %s: %s", order.name, words(offer))
+        log.info("launching %s: %s", order.name, describe(offer))
         try:
             self._provider.launch(order, self._lock.check)
         except (NoCapacityError, FencedError):
@@ -123,7 +123,7 @@ class Launching:
         self._trouble.pop(name, None)
 
 
-def words(offer: Offer) -> str:
+def describe(offer: Offer) -> str:
     """A launch, in words for people."""
     where = f" in {offer.region}" if offer.region else ""
     return f"launch {offer.kind}{where} at ${offer.price:.2f}/h for {offer.workers} worker(s)"

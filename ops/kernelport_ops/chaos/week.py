@@ -142,7 +142,7 @@ def live(folder: Path, seconds: float) -> tuple[Readings, Counter[str]]:
                     pid = system.served[name].pid
                     if pid is not None:
                         os.kill(pid, number)
-                for name, value in _held(system):
+                for name, value in _kept(system):
                     readings[name].append((time.time(), value))
                 time.sleep(INTERVAL_S)
         system.stop_callers()
@@ -170,7 +170,7 @@ def _victims(worker: str, seconds: float) -> Iterator[tuple[float, str, int]]:
         yield (number + 0.5) * seconds / REDIS_RESTARTS, REDIS, signal.SIGTERM
 
 
-def _held(system: System) -> list[tuple[str, float]]:
+def _kept(system: System) -> list[tuple[str, float]]:
     """What Redis holds; nothing while it is away."""
     redis: Any = system.redis
     with suppress(RedisError):

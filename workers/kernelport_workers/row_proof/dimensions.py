@@ -130,14 +130,14 @@ def fits(size: Size, bits: int = _INTEGER_BITS) -> bool:
     """
     most = 0
     for monomial, coefficient in _terms(size):
-        room = _room(monomial)
-        if room is None:
+        bits_needed = _bits(monomial)
+        if bits_needed is None:
             return False
-        most += abs(coefficient) << room
+        most += abs(coefficient) << bits_needed
     return most <= 1 << bits if isinstance(size, Dimension) else most < 1 << bits
 
 
-def _room(monomial: _Monomial) -> int | None:
+def _bits(monomial: _Monomial) -> int | None:
     """The bits that a product needs."""
     once, again = 0, 0
     for symbol, power in Counter(monomial).items():

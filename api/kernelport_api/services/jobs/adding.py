@@ -211,7 +211,7 @@ async def voices_of(
         InvalidArgumentError: when one is no good.
     """
 
-    def look(some: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
+    def find(some: Sequence[pb.NewItem]) -> tuple[list[FieldViolation], set[str]]:
         found = list(item_violations(some, shared, signature))
         return found, set() if found else voice_names_in(tensor for item in some for tensor in item.inputs)
 
@@ -220,7 +220,7 @@ async def voices_of(
     for start in range(0, len(items), CHECKED_AT_ONCE):
         some = items[start : start + CHECKED_AT_ONCE]
         is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in some)
-        found, named = await aside(look, some) if is_slow else look(some)
+        found, named = await aside(find, some) if is_slow else find(some)
         raise_any([FieldViolation(_moved(each.field, first + start), each.description) for each in found])
         names |= named
         await asyncio.sleep(0)

@@ -187,9 +187,9 @@ class Submission:
         return self._deployments[name]
 
 
-async def _checked(spec: pb.JobSpec, look: Callable[[], Iterator[FieldViolation]]) -> None:
+async def _checked(spec: pb.JobSpec, find: Callable[[], Iterator[FieldViolation]]) -> None:
     """Raises what a look at a spec finds; at a large one aside from the event loop."""
-    raise_any(await aside(lambda: list(look())) if spec.ByteSize() > SMALL_BYTES else list(look()))
+    raise_any(await aside(lambda: list(find())) if spec.ByteSize() > SMALL_BYTES else list(find()))
 
 
 def _digest(message: pb.JobSpec | pb.SubmitJobRequest) -> bytes:

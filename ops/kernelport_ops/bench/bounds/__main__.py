@@ -41,7 +41,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Beside:
+class Interference:
     """What was felt beside one input.
 
     Attributes:
@@ -93,7 +93,7 @@ def saturation(stack: Stack, seconds: float) -> float:
         return generator.run(job).per_second
 
 
-async def compare(stack: Stack, name: str, send: Send, rate: float, seconds: float, rounds: int) -> Beside:
+async def compare(stack: Stack, name: str, send: Send, rate: float, seconds: float, rounds: int) -> Interference:
     """Measures the callers without and beside an input in turn."""
     redis = connect_async(stack.settings.redis_url, None)
     async with grpc.aio.insecure_channel(stack.target, options=channel_options(stack.target)) as channel:
@@ -108,7 +108,7 @@ async def compare(stack: Stack, name: str, send: Send, rate: float, seconds: flo
             if not sending.cancelled() and (error := sending.exception()):
                 raise error
             await sender.clear()
-        found = Beside(name, without, beside, dict(sender.endings), before, _memory(stack))
+        found = Interference(name, without, beside, dict(sender.endings), before, _memory(stack))
     await redis.aclose()
     return found
 
@@ -133,7 +133,7 @@ def _memory(stack: Stack) -> dict[str, int]:
     return {name: resident_bytes(child.pid) for name, child in stack.children.items() if child.pid is not None}
 
 
-def markdown(found: Sequence[Beside]) -> str:
+def markdown(found: Sequence[Interference]) -> str:
     """The table, as docs/reliability.md takes it."""
     lines = [
         "| beside | p99 without | p99 beside | longest without | longest beside | unanswered | MiB before and after |",
@@ -164,7 +164,7 @@ def main(seconds: float, rounds: int, only: str, out: Path) -> None:
     prepare_process()
     console = new_console()
     inputs = {name: send for name, send in worst_inputs().items() if only in name}
-    found: list[Beside] = []
+    found: list[Interference] = []
     machine, rate = describe_machine(), 0.0
     try:
         with running(out / "run" / "bounds") as stack, progress_bar(console) as progress:
@@ -185,7 +185,7 @@ def main(seconds: float, rounds: int, only: str, out: Path) -> None:
     sys.exit(0 if len(found) == len(inputs) else 1)
 
 
-def _report(console: Console, found: Sequence[Beside], out: Path, about: Mapping[str, object]) -> None:
+def _report(console: Console, found: Sequence[Interference], out: Path, about: Mapping[str, object]) -> None:
     table = markdown(found)
     (out / "bounds.md").write_text(table)
     write_json(out / "bounds.json", {**about, "beside": [asdict(each) for each in found]})

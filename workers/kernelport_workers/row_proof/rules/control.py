@@ -44,7 +44,7 @@ def loop(node: Node) -> list[Value]:
             raise Mixed("runs as often as the rows say")
         return outputs
 
-    states, scanned = _settle(node, states, run)
+    states, scanned = _fixed_point(node, states, run)
     return [*states, *(_stacked(node, value, len(states) + index, 0) for index, value in enumerate(scanned))]
 
 
@@ -70,12 +70,12 @@ def scan(node: Node) -> list[Value]:
         elements.append(
             value.with_rows(dims, value.rows.axis - (axis < value.rows.axis)) if value.rows else constant(dims)
         )
-    states, scanned = _settle(node, states, lambda states: node.run_body(body, [*states, *elements]))
+    states, scanned = _fixed_point(node, states, lambda states: node.run_body(body, [*states, *elements]))
     outputs = enumerate(zip(scanned, output_axes, strict=True), start=first)
     return [*states, *(_stacked(node, value, index, axis) for index, (value, axis) in outputs)]
 
 
-def _settle(
+def _fixed_point(
     node: Node, states: list[Value], run: Callable[[Sequence[Value]], list[Value]]
 ) -> tuple[list[Value], list[Value]]:
     """What is known of the states after the last pass, and of the other outputs of a pass.
