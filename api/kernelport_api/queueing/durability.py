@@ -15,7 +15,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from kernelport.broker import durability, keys
 from kernelport.broker.connections import outage
 from kernelport.errors import UnavailableError
-from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
+from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,7 @@ class Durability:
         if self._why_not is not None:
             yield
             return
-        try:
-            before = (await self._redis.info("server"))["run_id"]
-        except RedisError as error:
-            raise unreachable(error) from error
+        before = (await reached(self._redis.info("server")))["run_id"]
         yield
         if self._next is None:
             self._next = asyncio.create_task(self._wait())

@@ -21,7 +21,7 @@ from kernelport.errors import (
 from kernelport.limits import MAX_REQUEST_ID
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES, aside
-from kernelport_api.queueing.redis_errors import unreachable
+from kernelport_api.queueing.redis_errors import reached
 
 # A call that is in flight elsewhere is looked for so often, and less and less.
 FIRST_POLL_S, LAST_POLL_S = 0.03, 0.5
@@ -96,10 +96,9 @@ class RequestIds:
         hold = scripts.IdempotencyHold(keys.result(request.request_id), os.urandom(8))
         poll_s = FIRST_POLL_S
         while True:
-            try:
-                held = await scripts.hold_request_id(self._redis, hold, digest, HOLD_S)
-            except RedisError as error:
-                raise unreachable(error) from error
+            held: tuple[bytes, bytes | None] | None = await reached(
+                scripts.hold_request_id(self._redis, hold, digest, HOLD_S)
+            )
             if held is None:
                 return await self._run_held(hold, run)
             if held[0] != digest:

@@ -3,14 +3,13 @@
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from kernelport.broker import keys
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.errors import InternalError, ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport_api.queueing.live_workers import WorkerView
-from kernelport_api.queueing.redis_errors import unreachable
+from kernelport_api.queueing.redis_errors import reached
 
 
 class Payloads:
@@ -54,10 +53,7 @@ class Payloads:
             limit = f"{keys.LARGEST_VALUE_BYTES:,} bytes, which is all that Redis takes"
             raise ResourceExhaustedError(f"inputs: expected a request of at most {limit}; got {len(body):,}")
         item.request_claim = keys.claim(item.id.decode())
-        try:
-            await self._redis.set(item.request_claim, body, ex=round(ttl_s))
-        except RedisError as error:
-            raise unreachable(error) from error
+        await reached(self._redis.set(item.request_claim, body, ex=round(ttl_s)))
 
     def release(self, item: BatchItem) -> None:
         """Lets go of a request that its worker could not let go of."""
@@ -74,10 +70,7 @@ class Payloads:
             claimed = self._shared.get(completion.response_file)
             self._shared.discard(completion.response_file)
         elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
-            try:
-                claimed = await self._redis.getdel(completion.response_claim)
-            except RedisError as error:
-                raise unreachable(error, "the request has run") from error
+            claimed = await reached(self._redis.getdel(completion.response_claim), "the request has run")
         if claimed is None:
             raise InternalError("the response expired before it could be read")
         return bytes(claimed)

@@ -1,5 +1,8 @@
 """What callers are told when Redis does not do what it should."""
 
+from collections.abc import Awaitable
+from typing import Any
+
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from kernelport.broker.connections import reason
@@ -18,3 +21,16 @@ def unreachable(error: RedisError, outcome: str = "") -> KernelPortError:
         return ResourceExhaustedError("the queue is full: Redis is out of memory", retry_after_s=RETRY_AFTER_S)
     so = f"; {outcome}" if outcome else ""
     return UnavailableError(f"the queue cannot be reached: {reason(error)}{so}", retry_after_s=RETRY_AFTER_S)
+
+
+async def reached(answer: Awaitable[Any] | Any, outcome: str = "") -> Any:
+    """Redis's answer, or the error that a caller is told when there is none.
+
+    Args:
+        answer: of a command; redis-py's annotations leave open that it can be awaited.
+        outcome: as `unreachable` takes it.
+    """
+    try:
+        return await answer
+    except RedisError as error:
+        raise unreachable(error, outcome) from error

@@ -4,7 +4,6 @@ from typing import Any
 
 import grpc
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from kernelport.broker import keys, stored
 from kernelport.config.deployments import DeploymentTable
@@ -12,7 +11,7 @@ from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
 from kernelport_api.queueing.durability import Durability, on_disk
-from kernelport_api.queueing.redis_errors import unreachable
+from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -37,7 +36,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
         key = self._key(request.deployment)
-        letters = stored.messages(pb.DeadLetter, await self._call("hvals", key), key)
+        letters = stored.messages(pb.DeadLetter, await reached(self._redis.hvals(key)), key)
         letters.sort(key=lambda letter: letter.unix_us)
         for letter in letters:
             letter.ClearField("request")
@@ -54,17 +53,17 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         again = stored.message(inference_pb2.InferRequest, letter.request, where)
         deployment = self._deployments[request.deployment]
         response = await self._inference.run(deployment, again, letter.request, context.time_remaining())
-        await self._call("hdel", self._key(request.deployment), request.id)
+        await reached(self._redis.hdel(self._key(request.deployment), request.id))
         return pb.ReplayDeadLetterResponse(response=response)
 
     @on_disk
     async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
-        removed = await self._call("hdel", self._key(request.deployment), request.id)
+        removed = await reached(self._redis.hdel(self._key(request.deployment), request.id))
         return pb.PurgeDeadLetterResponse(removed=bool(removed))
 
     async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
         key = self._key(deployment)
-        value = await self._call("hget", key, letter_id)
+        value = await reached(self._redis.hget(key, letter_id))
         if value is None:
             raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
         return stored.message(pb.DeadLetter, value, f"{key} {letter_id}")
@@ -73,9 +72,3 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         if deployment not in self._deployments:
             raise NotFoundError(f"deployment: {self._deployments.unknown(deployment)}")
         return keys.dead_letters(deployment)
-
-    async def _call(self, command: str, *arguments: Any) -> Any:
-        try:
-            return await getattr(self._redis, command)(*arguments)
-        except RedisError as error:
-            raise unreachable(error) from error

@@ -3,14 +3,13 @@
 from typing import Any
 
 import grpc
-from redis.exceptions import RedisError
 
 from kernelport.config.deployments import Deployment, DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1 import deployment_pb2_grpc
 from kernelport_api.queueing.live_workers import WorkerView
-from kernelport_api.queueing.redis_errors import unreachable
+from kernelport_api.queueing.redis_errors import reached
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,10 +33,7 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
 
     async def _describe(self, deployment: Deployment) -> pb.Deployment:
         workers = self._workers.workers(deployment.name)
-        try:
-            signature = await self._workers.signature(deployment.name)
-        except RedisError as error:
-            raise unreachable(error) from error
+        signature = await reached(self._workers.signature(deployment.name))
         return pb.Deployment(
             name=deployment.name,
             backend=deployment.backend,

@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from kernelport.broker import keys, stored, voices
 from kernelport.broker.scripts import script
@@ -13,7 +12,7 @@ from kernelport.errors import ResourceExhaustedError
 from kernelport.v1 import voice_pb2 as pb
 from kernelport.v1 import voice_pb2_grpc
 from kernelport_api.queueing.durability import Durability, on_disk
-from kernelport_api.queueing.redis_errors import unreachable
+from kernelport_api.queueing.redis_errors import reached
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,13 +36,13 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         return pb.AddVoiceResponse(voice=voice)
 
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Context) -> pb.ListVoicesResponse:
-        values: dict[bytes, bytes] = await self._call("hgetall", keys.VOICES)
+        values: dict[bytes, bytes] = await reached(self._redis.hgetall(keys.VOICES))
         in_order = [values[name] for name in sorted(values)]
         found = stored.messages(pb.Voice, in_order, keys.VOICES, stored.MAX_RECORD_BYTES)
         return pb.ListVoicesResponse(voices=found)
 
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:
-        value = await self._call("hget", keys.VOICES, request.name)
+        value = await reached(self._redis.hget(keys.VOICES, request.name))
         if value is None:
             raise voices.VoiceNotFoundError(request.name)
         return pb.GetVoiceResponse(voice=stored.message(pb.Voice, value, keys.VOICES, stored.MAX_RECORD_BYTES))
@@ -52,18 +51,9 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
         value = await self._run("delete_voice", request.name)
         for voice in stored.messages(pb.Voice, [value], keys.VOICES, stored.MAX_RECORD_BYTES):
-            await self._call("delete", keys.encoded_voice(voice.sha256))
+            await reached(self._redis.delete(keys.encoded_voice(voice.sha256)))
         return pb.DeleteVoiceResponse(removed=value is not None)
-
-    async def _call(self, command: str, *arguments: Any) -> Any:
-        try:
-            return await getattr(self._redis, command)(*arguments)
-        except RedisError as error:
-            raise unreachable(error) from error
 
     async def _run(self, name: str, *arguments: Any) -> Any:
         """Runs a script that changes what is known of voices and their recordings together."""
-        try:
-            return await script(self._redis, name)(keys=[keys.VOICES, keys.VOICE_RECORDINGS], args=arguments)
-        except RedisError as error:
-            raise unreachable(error) from error
+        return await reached(script(self._redis, name)(keys=[keys.VOICES, keys.VOICE_RECORDINGS], args=arguments))

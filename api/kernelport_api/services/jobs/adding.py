@@ -27,8 +27,9 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport_api.aside import aside
 from kernelport_api.queueing.live_workers import WorkerView
+from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
-from kernelport_api.services.jobs.store import JobStore, reached
+from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import item_violations
 
 # Other callers get their turn after so many items have been checked.

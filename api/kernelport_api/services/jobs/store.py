@@ -1,11 +1,10 @@
 """The job store as the front door reads it."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from kernelport.broker import keys, stored
 from kernelport.digests import NO_ITEMS, running_digests
@@ -18,7 +17,7 @@ from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.names import is_job_id
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.aside import aside
-from kernelport_api.queueing.redis_errors import unreachable
+from kernelport_api.queueing.redis_errors import reached
 
 Value = TypeVar("Value")
 
@@ -261,14 +260,6 @@ def _there(value: Value | None, job_id: str) -> Value:
 
 def _no_job(job_id: str) -> JobNotFoundError:
     return JobNotFoundError(f'job_id: there is no job "{job_id}"')
-
-
-async def reached(answer: Awaitable[Any] | Any) -> Any:
-    """Redis's answer, or the error that a caller is told when there is none."""
-    try:
-        return await answer
-    except RedisError as error:
-        raise unreachable(error) from error
 
 
 def _read_token(token: str) -> tuple[int, str]:

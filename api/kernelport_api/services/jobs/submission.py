@@ -26,6 +26,7 @@ from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.live_workers import WorkerView
+from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.jobs.adding import (
     Adder,
     check_count,
@@ -36,7 +37,7 @@ from kernelport_api.services.jobs.adding import (
     tick,
     voices_of,
 )
-from kernelport_api.services.jobs.store import JobStore, reached
+from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import shared_violations, spec_violations
 
 # What a page may grow to when items of it are replaced; one large item is always taken.
