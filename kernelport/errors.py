@@ -25,6 +25,8 @@ _REFUSED = re.compile(
     r"(Failed to connect to remote host: )?(?P<reason>.+)"
 )
 _TOO_LARGE = "message larger than max"
+# How gRPC words that a call was cancelled on this side.
+_OWN_DOING = ("Locally cancelled", "Channel closed")
 # Of an object, as in `<_io.BytesIO object at 0x7f52>`.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 
@@ -211,7 +213,11 @@ def from_call(call: grpc.RpcError) -> KernelPortError:
     status = rpc_status.from_call(call)  # type: ignore[arg-type]
     if status is None:
         code: grpc.StatusCode = call.code()
-        status = status_pb2.Status(code=code.value[0], message=_of_connection(call.details() or code.name))
+        details = call.details() or code.name
+        if code is grpc.StatusCode.CANCELLED and not details.startswith(_OWN_DOING):
+            # What a server does to calls that come while it shuts down: the caller has cancelled nothing.
+            code, details = grpc.StatusCode.UNAVAILABLE, "the front door stopped; the request may still run"
+        status = status_pb2.Status(code=code.value[0], message=_of_connection(details))
     return from_status(status)
 
 

@@ -26,7 +26,7 @@ from kernelport.jobs.leftovers import Leftovers
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.jobs.webhooks.notifier import Notifier
-from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
+from kernelport.limits import MAX_CALLS, MAX_PENDING_CALLS, SHORTEST_PING_MS
 from kernelport.telemetry import metrics
 from kernelport.v1 import (
     dead_letter_pb2,
@@ -39,6 +39,7 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
+from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.inference import InferenceDoor
 from kernelport_api.doors.grpc.methods import Methods
 from kernelport_api.queueing.admission import Admission
@@ -102,9 +103,10 @@ async def serve(settings: Settings) -> None:
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
-    methods: Any = Methods(server)
+    infer_calls, calls_of_methods, watches = draining.Calls(), draining.Calls(MAX_CALLS), draining.Calls()
+    methods: Any = Methods(server, calls_of_methods)
     health_servicer = health.aio.HealthServicer()
-    server.add_generic_rpc_handlers((InferenceDoor(inference).handler(),))
+    server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls).handler(),))
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
     thread_redis = connect(settings.redis_url)
     patient = connect_async(settings.redis_url, WAITING_S)
@@ -122,7 +124,7 @@ async def serve(settings: Settings) -> None:
     jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
-    own_methods: Any = Methods(server)  # asking for its health is never one call too many
+    own_methods: Any = Methods(server, watches)  # asking for its health is never one call too many
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
@@ -174,7 +176,7 @@ async def serve(settings: Settings) -> None:
         for thread in threads:
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
-        await server.stop(settings.stop_s)
+        await draining.stop(server, (infer_calls, calls_of_methods), watches, settings.stop_s)
         await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
             await own.delete(replies.key)

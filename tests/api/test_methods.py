@@ -8,14 +8,13 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from kernelport_api.doors.grpc import methods
+from kernelport_api.doors.grpc.draining import Calls
 from kernelport_api.doors.grpc.methods import Methods
 
 
-async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods, "MAX_CALLS", 1)
+async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back() -> None:
     server = grpc.aio.server()
-    service: Any = Methods(server)
+    service: Any = Methods(server, Calls(1))
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
     port = server.add_insecure_port("127.0.0.1:0")

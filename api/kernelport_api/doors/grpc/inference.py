@@ -6,6 +6,7 @@ import grpc
 
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.doors.grpc.draining import Calls
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.parsing import parsed
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
@@ -15,10 +16,15 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class InferenceDoor:
-    """Answers `Infer`."""
+    """Answers `Infer`.
 
-    def __init__(self, inference: Inference) -> None:
+    Args:
+        calls: its own; how many there may be is for the inference service to say.
+    """
+
+    def __init__(self, inference: Inference, calls: Calls) -> None:
         self._inference = inference
+        self._calls = calls
         self._sending = Sending()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -32,11 +38,12 @@ class InferenceDoor:
         """Runs one serialized InferRequest; returns the serialized InferResponse."""
         arrived_at = time.monotonic()
         try:
-            request = await parsed(pb.InferRequest, body)
-            response = await self._inference.answer(request, body, context.time_remaining(), arrived_at)
-            if len(response) >= COUNTED_BYTES:
-                await self._sending.turn(context, len(response))
-            return response
+            with self._calls:
+                request = await parsed(pb.InferRequest, body)
+                response = await self._inference.answer(request, body, context.time_remaining(), arrived_at)
+                if len(response) >= COUNTED_BYTES:
+                    await self._sending.turn(context, len(response))
+                return response
         except Exception as error:
             await abort(context, error, "Infer")
 

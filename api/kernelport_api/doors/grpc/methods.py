@@ -3,7 +3,6 @@
 `Infer` has a way of its own, and limits by deployment: see kernelport_api.services.inference.
 """
 
-import contextlib
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,14 +10,14 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from kernelport.errors import FieldViolation, InvalidArgumentError, ResourceExhaustedError
-from kernelport.limits import MAX_CALLS, MAX_NAME, MAX_REASON, MAX_REQUEST_ID, MAX_TOKEN
+from kernelport.errors import FieldViolation, InvalidArgumentError
+from kernelport.limits import MAX_NAME, MAX_REASON, MAX_REQUEST_ID, MAX_TOKEN
+from kernelport_api.doors.grpc.draining import Calls
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.parsing import parsed
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-RETRY_AFTER_S = 1.0
 # By the name of the field, in characters.
 _LONGEST: Mapping[str, int] = {
     "deployment": MAX_NAME,
@@ -33,11 +32,15 @@ _LONGEST: Mapping[str, int] = {
 
 
 class Methods:
-    """Adds services to a server: pass it to generated code in the server's place."""
+    """Adds services to a server: pass it to generated code in the server's place.
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    Args:
+        calls: those of its methods.
+    """
+
+    def __init__(self, server: grpc.aio.Server, calls: Calls) -> None:
         self._server = server
-        self._calls = 0
+        self._calls = calls
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Adds the methods of a service."""
@@ -57,14 +60,14 @@ class Methods:
 
         async def unary(received: Any, context: Context) -> Any:
             try:
-                with self._entered():
+                with self._calls:
                     return await behavior(await take(kind, received), context)
             except Exception as error:
                 await abort(context, error, name)
 
         async def stream(received: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                with self._entered():
+                with self._calls:
                     async for answer in behavior(await take(kind, received), context):
                         yield answer
             except Exception as error:
@@ -72,17 +75,6 @@ class Methods:
 
         method = stream if inspect.isasyncgenfunction(behavior) else unary
         return handler._replace(request_deserializer=None, **{shape: method})
-
-    @contextlib.contextmanager
-    def _entered(self) -> Iterator[None]:
-        if self._calls >= MAX_CALLS:
-            found = f"the front door answers {MAX_CALLS:,} calls at once, which is the limit"
-            raise ResourceExhaustedError(found, retry_after_s=RETRY_AFTER_S)
-        self._calls += 1
-        try:
-            yield
-        finally:
-            self._calls -= 1
 
 
 class _Service(grpc.GenericRpcHandler):
