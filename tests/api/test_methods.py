@@ -1,5 +1,6 @@
 """What every method has in common, on a server of the test's own."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -31,3 +32,21 @@ async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back() -> No
         assert any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details)
         watch.cancel()
         await server.stop(None)
+
+
+async def test_callers_that_hang_up_do_not_count_for_ever() -> None:
+    server, calls = grpc.aio.server(), Calls(1)
+    service: Any = Methods(server, calls)
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        for _ in range(3):
+            watch = stub.Watch(health_pb2.HealthCheckRequest())
+            await watch.read()
+            watch.cancel()
+            await calls.finished(asyncio.get_running_loop().time() + 10)
+    await server.stop(None)

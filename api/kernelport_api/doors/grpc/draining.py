@@ -51,12 +51,16 @@ class Calls:
         if len(self._tasks) >= self._most:
             found = f"the front door answers {self._most:,} calls at once, which is the limit"
             raise ResourceExhaustedError(found, retry_after_s=CROWD_RETRY_AFTER_S)
-        self._tasks.add(_task())
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("expected to be called in the task in which gRPC handles a call")
+        self._tasks.add(task)
+        # Not on the way out: what is left of a stream whose caller has gone may be ended in another task.
+        task.add_done_callback(self._tasks.discard)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tasks.discard(_task())
         if self._is_over and isinstance(error, asyncio.CancelledError):
             raise _stopping("the front door has stopped; the request may still run") from None
 
@@ -101,13 +105,6 @@ async def stop(server: grpc.aio.Server, calls: Sequence[Calls], watches: Calls, 
     for each in (*calls, watches):
         each.end()
     await stopped
-
-
-def _task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("expected to be called in the task in which gRPC handles a call")
-    return task
 
 
 def _stopping(what: str) -> UnavailableError:
