@@ -6,7 +6,8 @@ trip (a second one goes on beside), until the queues have been empty for a while
 message is a task in `celery inspect` and in the events that Flower shows.
 
 While more messages wait, what is left of one when the model is done with it (its answer) is done by another thread,
-beside the next one's run.
+beside the next one's run. What is left of a slice of a job (its files) may take as long as storage does, and is done by
+a third. While two slices are kept there the worker takes calls alone.
 """
 
 import contextlib
@@ -29,11 +30,13 @@ from redis.exceptions import RedisError
 from kernelport.broker import scripts
 from kernelport.broker.connections import RETRY_S, outage, passes, until_done
 from kernelport.broker.queues import (
+    JOB_TASK_NAME,
     TASK_NAME,
     MessageError,
     QueuedTask,
     check_arguments,
     deployment_of,
+    job_queue_key,
     queue_keys,
     read_message,
 )
@@ -47,6 +50,8 @@ log = logging.getLogger(__name__)
 
 # The queues have been empty for so long when the worker goes back to waiting in Celery.
 LINGER_S = 1
+# Slices of jobs that may be on their way to storage: one that is written, and one that is made meanwhile.
+KEPT_SLICES = 2
 # What a record said of the rest of its list holds for so long: after a longer run the worker looks before it waits.
 EMPTY_FOR_S = 0.002
 
@@ -81,6 +86,8 @@ class MessageConsumer:
         self._stopping = False
         self._turns = itertools.count()
         self._overlap_thread = ThreadPoolExecutor(1, "finish")
+        self._keep_thread = ThreadPoolExecutor(1, "keep")
+        self._kept: list[Future[None]] = []
         self._alone = False
         self._left: Callable[[], None] | None = None
         self._finishing: Future[None] | None = None
@@ -131,8 +138,9 @@ class MessageConsumer:
             self._left = None
 
     def alone(self) -> None:
-        """Ends with what the last message left to do: nothing is beside the one in hand."""
+        """Ends with what earlier messages left to do: nothing is beside the one in hand."""
         self._finish_last()
+        self._finish_kept()
         self._alone = True
 
     def _session(self, app: Any, consumer: Any) -> None:
@@ -152,6 +160,7 @@ class MessageConsumer:
             if delivered.give_back is not None:
                 give_back.append(delivered)
         self._finish_last()
+        self._finish_kept()
         # Not before: Celery would fetch its next message at once, and keep it from other workers meanwhile.
         for delivered in give_back:
             if delivered.give_back is not None:
@@ -159,11 +168,15 @@ class MessageConsumer:
 
     def _next(self, app: Any) -> Delivered | None:
         """The next message, or None when the session is over."""
-        keys = [] if self._handed_over or self._stopping else self._queue_keys(app)
-        while keys:
+        while not self._handed_over and not self._stopping:
+            keys = self._queue_keys(app)
+            if not keys:
+                break
             waiting = self._take_next(keys) if time.monotonic() >= self._empty_until else None
             found = waiting or self._wait(keys)
             if found is None:
+                if self._is_keeping():
+                    continue  # Celery would take a job's message, too
                 break
             entry, read_state = found
             try:
@@ -213,13 +226,18 @@ class MessageConsumer:
         return Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
 
     def _queue_keys(self, app: Any) -> list[str]:
-        """The lists of the queues that are consumed now, most urgent first; each queue gets its turn at being first."""
+        """The lists of the queues that are consumed now, most urgent first; each queue gets its turn at being first.
+        While there is no room for what they leave, those of jobs are not among them."""
         deployments = [deployment_of(name) for name in app.amqp.queues.consume_from]
         if not deployments:
             return []
         turn = next(self._turns) % len(deployments)
         lists = [queue_keys(name) for name in deployments[turn:] + deployments[:turn] if name is not None]
-        return [key for step in zip(*lists, strict=True) for key in step]
+        keys = [key for step in zip(*lists, strict=True) for key in step]
+        if sum(not each.done() for each in self._kept) < KEPT_SLICES:
+            return keys
+        without = {job_queue_key(name) for name in deployments if name is not None}
+        return [key for key in keys if key not in without]
 
     def _run(self, delivered: Delivered, app: Any, consumer: Any) -> None:
         queued = delivered.queued
@@ -242,10 +260,25 @@ class MessageConsumer:
         if epilogue is None:
             return
         left = partial(_run_epilogue, delivered, active, epilogue)
-        if delivered.waited and not self._alone:
+        if self._alone:
+            left()
+        elif queued.name == JOB_TASK_NAME:
+            self._kept = [each for each in self._kept if not each.done()]
+            self._kept.append(self._keep_thread.submit(left))
+        elif delivered.waited:
             self._left = left
         else:
             left()
+
+    def _is_keeping(self) -> bool:
+        """Whether slices of jobs are on their way to storage."""
+        return any(not each.done() for each in self._kept)
+
+    def _finish_kept(self) -> None:
+        """Waits until nothing is left of slices of jobs."""
+        kept, self._kept = self._kept, []
+        for each in kept:
+            each.result()
 
     def _finish_last(self) -> None:
         """Waits until nothing is left of the last message."""

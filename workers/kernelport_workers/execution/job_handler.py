@@ -84,6 +84,12 @@ class JobHandler:
         client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
         return client
 
+    @cached_property
+    def _keeping_connection(self) -> Redis:
+        """The same for the thread that keeps what came of slices."""
+        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
+        return client
+
     def handle(self, deployment_name: str, ticket: str) -> Epilogue:
         """Runs the slice that is due, if any; then what is left is to keep what came of it, and to say so in a line.
 
@@ -200,7 +206,7 @@ class JobHandler:
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
 
         def is_ours() -> bool:
-            return until_done(lambda: piece.is_ours(self._connection, deployment.name, ticket))
+            return until_done(lambda: piece.is_ours(self._keeping_connection, deployment.name, ticket))
 
         # A worker that was paused, and taken for dead, finds others at work on the same files.
         if is_ours():
@@ -232,7 +238,7 @@ class JobHandler:
         batch = result.batch
         batch.finished_unix_us = round(time.time() * MICROSECONDS)
         state: bytes | None = scripts.run(
-            self._connection,
+            self._keeping_connection,
             "complete",
             deployment,
             ticket,
