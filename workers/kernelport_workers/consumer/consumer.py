@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 LINGER_S = 1
 # Slices of jobs that may be on their way to storage: one that is written, and one that is made meanwhile.
 KEPT_SLICES = 2
+# How long the worker waits for one of them to be done, and then for calls alone, before it looks again.
+SOON_S, CALLS_ALONE_S = 0.05, 0.1
 # What a record said of the rest of its list holds for so long: after a longer run the worker looks before it waits.
 EMPTY_FOR_S = 0.002
 
@@ -169,11 +171,12 @@ class MessageConsumer:
     def _next(self, app: Any) -> Delivered | None:
         """The next message, or None when the session is over."""
         while not self._handed_over and not self._stopping:
-            keys = self._queue_keys(app)
+            has_room = self._has_room()
+            keys = self._queue_keys(app, has_room)
             if not keys:
                 break
             waiting = self._take_next(keys) if time.monotonic() >= self._empty_until else None
-            found = waiting or self._wait(keys)
+            found = waiting or self._wait(keys, LINGER_S if has_room else CALLS_ALONE_S)
             if found is None:
                 if self._is_keeping():
                     continue  # Celery would take a job's message, too
@@ -196,10 +199,10 @@ class MessageConsumer:
         entry, state = found
         return entry, lambda: state
 
-    def _wait(self, keys: list[str]) -> tuple[bytes, ReadDeliveryState] | None:
+    def _wait(self, keys: list[str], timeout_s: float) -> tuple[bytes, ReadDeliveryState] | None:
         self.begin()
         try:
-            popped: Any = self._connection.brpop(keys, LINGER_S)
+            popped: Any = self._connection.brpop(keys, timeout_s)
         except RedisError as error:
             if not passes(error):
                 raise
@@ -225,16 +228,15 @@ class MessageConsumer:
     def _attempt(self) -> Attempt:
         return Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
 
-    def _queue_keys(self, app: Any) -> list[str]:
-        """The lists of the queues that are consumed now, most urgent first; each queue gets its turn at being first.
-        While there is no room for what they leave, those of jobs are not among them."""
+    def _queue_keys(self, app: Any, with_jobs: bool) -> list[str]:
+        """The lists of the queues that are consumed now, most urgent first; each queue gets its turn at being first."""
         deployments = [deployment_of(name) for name in app.amqp.queues.consume_from]
         if not deployments:
             return []
         turn = next(self._turns) % len(deployments)
         lists = [queue_keys(name) for name in deployments[turn:] + deployments[:turn] if name is not None]
         keys = [key for step in zip(*lists, strict=True) for key in step]
-        if sum(not each.done() for each in self._kept) < KEPT_SLICES:
+        if with_jobs:
             return keys
         without = {job_queue_key(name) for name in deployments if name is not None}
         return [key for key in keys if key not in without]
@@ -263,12 +265,16 @@ class MessageConsumer:
         if self._alone:
             left()
         elif queued.name == JOB_TASK_NAME:
-            self._kept = [each for each in self._kept if not each.done()]
             self._kept.append(self._keep_thread.submit(left))
         elif delivered.waited:
             self._left = left
         else:
             left()
+
+    def _has_room(self) -> bool:
+        """Whether another slice of a job can be kept, at once or soon."""
+        self._kept = [each for each in self._kept if not each.done()]
+        return len(self._kept) < KEPT_SLICES or bool(wait(self._kept, SOON_S, FIRST_COMPLETED).done)
 
     def _is_keeping(self) -> bool:
         """Whether slices of jobs are on their way to storage."""
