@@ -82,6 +82,20 @@ def test_an_open_job_is_counted_and_expires(
     assert counted("open_jobs") == 0
 
 
+def test_an_open_job_without_items_is_counted_and_expires(
+    plane: Callable[..., Plane], jobs_of: Callable[[Plane], JobCalls], tmp_path: Path
+) -> None:
+    running = plane(settings={"abandoned_s": 2.0})
+    jobs = jobs_of(running)
+    left = jobs.submit("journal", [], open=True)
+    late = jobs.submit("journal", [], open=True, deadline_unix_us=round((time.time() + 1) * 1e6))
+    artifacts = Artifacts(str(tmp_path / "outputs"))
+    Leftovers(running.redis, ["journal"], artifacts, SharedStorage(running.redis, artifacts), None, 2.0).run_once()
+    assert counted("open_jobs") == 2
+    assert "left open" in jobs.wait(left.id).reason
+    assert "deadline" in jobs.wait(late.id).reason
+
+
 def test_a_folder_in_memory_that_nobody_uses_goes_when_the_next_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """What a job's verbs promise: it ends whole, is deleted whole, and says what works when a verb does not."""
 
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,6 +54,23 @@ def cancelled(running: Plane, jobs: JobCalls, items: int = 6) -> pb.Job:
 
 def test_the_docs_show_the_table() -> None:
     assert markdown() in DOCS.read_text("utf-8")
+
+
+def test_a_job_without_items_is_not_sealed(running: Plane, jobs: JobCalls) -> None:
+    job = jobs.submit(MODEL, [], open=True)
+    call = refused(lambda: jobs.add(job.id, seal=True))
+    assert (call.code(), "no items" in call.details()) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+    jobs.add(job.id, [journal_item(1)], seal=True)
+    assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
+
+
+def test_what_a_deadline_keeps_from_running_is_not_counted_as_tried(running: Plane, jobs: JobCalls) -> None:
+    deadline_unix_us = round((time.time() + 1.5) * 1e6)
+    job = jobs.submit(MODEL, [journal_item(n, 0.4) for n in range(12)], deadline_unix_us=deadline_unix_us)
+    over = jobs.wait(job.id)
+    assert over.state == pb.JOB_STATE_EXPIRED
+    assert len(manifest(over)) == 12
+    assert max(item.attempts for item in jobs.items(job.id)) <= 2
 
 
 def test_what_is_missing_when_a_job_is_resumed_is_made_again(running: Plane, jobs: JobCalls) -> None:

@@ -131,6 +131,14 @@ local function begin_ending(job, ending, reason)
   return true
 end
 
+-- Ends a job whose deadline has passed; says whether it did.
+local function end_if_late(job, deadline)
+  deadline = tonumber(deadline) or 0
+  if deadline <= 0 or deadline > now_us() then return false end
+  begin_ending(job, 'expired', 'the deadline passed before all items were done')
+  return true
+end
+
 -- The job speaks no more: recordings that no other job has pinned go.
 local function release_voices(job)
   for _, pinned in ipairs(redis.call('HVALS', job_voices_key(job))) do

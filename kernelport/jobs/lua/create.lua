@@ -15,4 +15,6 @@ redis.call('HSET', job_key(job), 'state', 'pending', 'ending', '', 'reason', '',
   'log_length', 0, 'waiting_cost', 0, unpack(ARGV, 7))
 redis.call('SET', job_key(job, 'spec'), ARGV[6])
 redis.call('ZADD', JOBS, created, job)
+-- Before it has items, too: it may be left so, or be late.
+redis.call('ZADD', active_jobs_key(deployment), redis.call('GET', jobs_clock_key(deployment)) or 0, job)
 return {job}

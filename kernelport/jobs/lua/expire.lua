@@ -13,8 +13,7 @@ for _, job in ipairs(jobs) do
   local deadline, used = tonumber(found[1]), tonumber(found[4] or found[3])
   if not (deadline and used) then
     redis.call('ZREM', active_jobs_key(deployment), job)  -- no job of ours
-  elseif deadline > 0 and deadline <= now then
-    begin_ending(job, 'expired', 'the deadline passed before all items were done')
+  elseif end_if_late(job, deadline) then  -- it is not among the active any more
   elseif found[2] ~= '1' and used + (found[6] or found[5]) * 1000000 <= now then
     begin_ending(job, 'expired', 'it was left open: never sealed, and without new items')
   else

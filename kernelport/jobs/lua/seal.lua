@@ -1,12 +1,13 @@
 -- Lets a job take no further items. One that ended while it was open can be resumed from then on; it has succeeded when
 -- each of its items has, and there are some.
--- ARGV: job.  Returns {'ok'} or {'refused', stage}.
+-- ARGV: job.  Returns {'ok'}, {'refused', stage}, or {'empty'} when it goes on and has none.
 -- include common
 local job = ARGV[1]
 local allowed, stage = may(job, 'seal')
 if allowed == nil then return {'refused', stage} end
-redis.call('HSET', job_key(job), 'sealed', '1')
 local found = fields(job, 'items', 'succeeded')
+if found[1] == '0' and stage == 'open' then return {'empty'} end
+redis.call('HSET', job_key(job), 'sealed', '1')
 if stage == 'broken' and tonumber(found[1]) > 0 and found[1] == found[2] then
   redis.call('HSET', job_key(job), 'ending', '', 'reason', '', 'finished', 0, 'expires', 0, 'finish_tries', 0, 'remade', 0)
   keep(job)

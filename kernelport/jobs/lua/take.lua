@@ -3,14 +3,14 @@
 -- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over an item alone, the cost that
 --       the worker may take at once of a job that it knows nothing of, then jobs, each followed by what it may of that.
 -- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, the job's
--- deadline, and its edition.
+-- deadline, its edition, and the time now (microseconds), by which the worker knows how long the deadline is off.
 -- include common
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local function told(held, json)
   local states = redis.call('HGET', job_key(held.job, 'states'), held.slice[1])
   local part = string.sub(states, held.slice[2] + 1, held.slice[2] + held.slice[3])
   local found = fields(held.job, 'deadline', 'edition')
-  return {json, part, found[1], found[2]}
+  return {json, part, found[1], found[2], whole(now_us())}
 end
 
 if redis.call('SREM', queued_tickets_key(deployment), ticket) == 0 then
@@ -72,9 +72,10 @@ local function next_slice(job)
 end
 
 for job in active_jobs(deployment) do
-  local slice, running = next_slice(job)
+  local found = fields(job, 'weight', 'state', 'deadline')
+  local slice, running
+  if not end_if_late(job, found[3]) then slice, running = next_slice(job) end
   if slice then
-    local found = fields(job, 'weight', 'state')
     local share = redis.call('ZSCORE', active_jobs_key(deployment), job)
     redis.call('SET', jobs_clock_key(deployment), share, 'EX', JOBS_CLOCK_TTL_S)
     redis.call('ZINCRBY', active_jobs_key(deployment), math.max(1, slice[4]) / tonumber(found[1]), job)

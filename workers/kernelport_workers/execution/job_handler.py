@@ -201,7 +201,7 @@ class JobHandler:
         for item, came_of_it, warnings in zip(run.items, outcome.results, outcome.warnings, strict=True):
             if not isinstance(came_of_it, KernelPortError):
                 outputs.append(Output(item.id, item.position, came_of_it, warnings))
-            elif not run.stopped:
+            elif not (run.stopped and isinstance(came_of_it, (CancelledError, DeadlineExceededError))):
                 lasting = isinstance(came_of_it, InvalidArgumentError)
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
 

@@ -76,16 +76,20 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         record, existed = await self._submission.create(request)
         # Repeated, it is compared with what there is, and goes on where the one before stopped.
         if request.items or not existed:
+            is_submitted = False
             try:
                 adder = await self._submission.adder(record.id, repeated=existed)
                 await adder.add(request.items, offset=0, last=not request.open)
                 await adder.finish(seal=not request.open)
+                is_submitted = True
             except KernelPortError:
-                if not existed:
-                    await self._discard(record.id)
-                elif await self._is_deleted(record.id):  # just now: its request id is free
+                if existed and await self._is_deleted(record.id):  # just now: its request id is free
                     return await self._submit(request)
                 raise
+            finally:
+                # Its caller may have hung up, too.
+                if not existed and not is_submitted:
+                    await self._discard(record.id)
         return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
 
     @on_disk

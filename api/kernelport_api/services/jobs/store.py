@@ -8,7 +8,14 @@ from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.digests import NO_ITEMS, running_digests
-from kernelport.errors import AbortedError, FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
+from kernelport.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    FieldViolation,
+    InvalidArgumentError,
+    KernelPortError,
+    NotFoundError,
+)
 from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
@@ -63,12 +70,14 @@ class JobStore:
 
         Raises:
             JobNotFoundError: when there is none of that id.
-            FailedPreconditionError: when the job is where the verb is refused.
+            FailedPreconditionError: when the job is where the verb is refused, or has no items to be sealed with.
             AbortedError: when somebody else was faster.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
         if answer == b"refused":
             raise await self.refusal(verb, stage[0], job_id)
+        if answer == b"empty":
+            raise FailedPreconditionError(f'job_id: job "{job_id}" has no items: expected one at least before the seal')
         if answer == b"moved":
             raise AbortedError(f'job_id: somebody else changes job "{job_id}" at the same time; try again')
 
