@@ -112,9 +112,6 @@ class Node:
             raise Mixed("takes the number of a row for data")
         return value
 
-    def optional(self, index: int) -> Value | None:
-        return self.tensor(index) if self.has(index) else None
-
     def tensors(self, start: int = 0) -> list[Value]:
         """The inputs from `start` on; none of them may be left out."""
         return [self.tensor(index) for index in range(start, len(self._inputs))]
