@@ -260,9 +260,10 @@ class Artifacts:
     def _unlink(self, folder: str, name: str) -> OSError | None:
         path = self._path(folder) / name
         try:
-            path.unlink(missing_ok=True)
-        except IsADirectoryError:
-            shutil.rmtree(path)
+            try:
+                path.unlink(missing_ok=True)
+            except IsADirectoryError:
+                shutil.rmtree(path)
         except OSError as error:
             return error
         return None

@@ -131,10 +131,14 @@ local function begin_ending(job, ending, reason)
   return true
 end
 
+local function is_late(deadline)
+  deadline = tonumber(deadline) or 0
+  return deadline > 0 and deadline <= now_us()
+end
+
 -- Ends a job whose deadline has passed; says whether it did.
 local function end_if_late(job, deadline)
-  deadline = tonumber(deadline) or 0
-  if deadline <= 0 or deadline > now_us() then return false end
+  if not is_late(deadline) then return false end
   begin_ending(job, 'expired', 'the deadline passed before all items were done')
   return true
 end
@@ -206,11 +210,12 @@ local function put_back(deployment, ticket, held)
   local ending = fields(job, 'ending')[1]
   local _, running = string.gsub(string.sub(states, first + 1, first + count), 'r', '')
   if running == 1 then alone = alone + 1 end
+  local each = math.ceil(cost / math.max(1, running))
   for position = first + count - 1, first, -1 do
     if string.sub(states, position + 1, position + 1) == 'r' then
       if ending == '' then
-        local single = {page, position, 1, math.ceil(cost / count), workers, alone}
-        redis.call('LPUSH', job_key(job, 'ready'), cjson.encode(single))
+        redis.call('LPUSH', job_key(job, 'ready'), cjson.encode({page, position, 1, each, workers, alone}))
+        add(job, 'waiting_cost', each)
       end
     end
   end
@@ -218,6 +223,5 @@ local function put_back(deployment, ticket, held)
   redis.call('HSET', job_key(job, 'states'), page,
     string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
   add(job, 'running', -running)
-  add(job, 'waiting_cost', cost)
   settle(job)
 end

@@ -31,7 +31,7 @@ add(job, 'output_bytes', tonumber(ARGV[8]))
 add(job, 'useful_cost', tonumber(ARGV[9]))
 add(job, 'padded_cost', tonumber(ARGV[10]))
 if waiting > 0 then
-  held.slice[4] = math.ceil(held.slice[4] * waiting / count)
+  held.slice[4] = math.ceil(held.slice[4] * waiting / (succeeded + failed + waiting))
   add(job, 'waiting_cost', held.slice[4])
   -- Stopped before the job was known to end, as by its deadline: whoever looks next decides.
   if fields(job, 'ending')[1] == '' then redis.call('LPUSH', job_key(job, 'ready'), cjson.encode(held.slice)) end

@@ -71,10 +71,20 @@ local function next_slice(job)
   end
 end
 
+-- Jobs that are late end behind the look at all: it goes by their places among the active.
+local late = {}
+local function end_late()
+  for job, deadline in pairs(late) do end_if_late(job, deadline) end
+end
+
 for job in active_jobs(deployment) do
   local found = fields(job, 'weight', 'state', 'deadline')
   local slice, running
-  if not end_if_late(job, found[3]) then slice, running = next_slice(job) end
+  if is_late(found[3]) then
+    late[job] = found[3]
+  else
+    slice, running = next_slice(job)
+  end
   if slice then
     local share = redis.call('ZSCORE', active_jobs_key(deployment), job)
     redis.call('SET', jobs_clock_key(deployment), share, 'EX', JOBS_CLOCK_TTL_S)
@@ -88,7 +98,9 @@ for job in active_jobs(deployment) do
     local held = {job = job, slice = slice, worker = worker, attempt = attempt}
     local json = cjson.encode(held)
     redis.call('HSET', taken_slices_key(deployment), ticket, json)
+    end_late()
     return told(held, json)
   end
 end
+end_late()
 return false

@@ -29,8 +29,9 @@ def quantize(node: Node) -> Value:
 def dynamic_quantization(node: Node) -> list[Value]:
     if any(node.tensor(index).rows for index in range(node.count) if node.has(index)):
         raise Mixed("takes its scale from all rows")
-    value = constant(node.tensor(0).dims if node.operator == "DynamicQuantizeLinear" else None)
-    return [value, constant(()), constant(())]
+    if node.operator == "DynamicQuantizeLinear":
+        return [constant(node.tensor(0).dims), constant(()), constant(())]
+    return [constant() for _ in node.outputs]
 
 
 def _one_each(node: Node, indices: Sequence[int]) -> None:
