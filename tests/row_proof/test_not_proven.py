@@ -1,8 +1,9 @@
 """Models that seem to keep rows apart, and mix them in some runs: nothing is proven of them."""
 
+import numpy as np
 import onnx
 import pytest
-from onnx import parser
+from onnx import numpy_helper, parser
 
 from kernelport_workers.row_proof import Verdict, prove
 
@@ -206,3 +207,17 @@ def test_numbers_of_rows_that_have_no_room_in_32_bits(steps: str, verdict: Verdi
         n = Shape<end = 1>(x) s = Squeeze(n) r = Range(zero, s, one) t = Shape<start = 1>(x) start = Mul(r, t)
         place = ArgMax<axis = 1, keepdims = 0>(x) {steps} f = Reshape(x, flat) y = Gather(f, p) }}"""
     assert prove(_model(graph)).verdict is verdict
+
+
+def test_what_is_the_same_for_every_row_has_the_rank_that_its_operator_gives_it() -> None:
+    """Rows stand second where an LSTM's last states, of rank 3, are added to them."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 21, "com.microsoft" : 1]> g (float[N, 4] x) => (float[1, N, 4] y)
+        <float[1, 1, 3] steps = {1, 2, 3}, float[1] scale = {1}, int8[1] zero = {0}> {
+        a, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size = 4>
+            (steps, w, r, "", "", "", "", "", scale, zero, scale, zero)
+        y = Add(x, h) }"""
+    )
+    for name, shape in (("w", (1, 3, 16)), ("r", (1, 4, 16))):
+        model.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.int8), name))
+    assert prove(model).verdict is Verdict.UNKNOWN
