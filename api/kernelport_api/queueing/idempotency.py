@@ -96,15 +96,15 @@ class RequestIds:
         hold = scripts.IdempotencyHold(keys.result(request.request_id), os.urandom(8))
         poll_s = FIRST_POLL_S
         while True:
-            held: tuple[bytes, bytes | None] | None = await reached(
+            earlier: tuple[bytes, bytes | None] | None = await reached(
                 scripts.hold_request_id(self._redis, hold, digest, HOLD_S)
             )
-            if held is None:
+            if earlier is None:
                 return await self._run_held(hold, run)
-            if held[0] != digest:
+            if earlier[0] != digest:
                 raise AlreadyExistsError(f'request_id: "{request.request_id}" was used before, with another request')
-            if held[1] is not None:
-                return held[1]
+            if earlier[1] is not None:
+                return earlier[1]
             remaining_s = deadline - asyncio.get_running_loop().time()
             if remaining_s <= 0:
                 raise _still_in_flight(request)
