@@ -134,8 +134,8 @@ class Settings:
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
-        abandoned_s: seconds after which what was begun and left is swept: open jobs without new items, and outputs
-            without a manifest whose job is gone.
+        abandoned_s: seconds after which what was begun and left is swept: open jobs without new items, and what
+            is half written of outputs whose job is gone.
         log_format: text, for people, or json, one object a line.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
         roll: whether workers serve beside live ones of another revision of their deployments.

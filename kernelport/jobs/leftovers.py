@@ -1,7 +1,8 @@
 """What was begun and left by somebody who died or gave up: counted while it waits, and swept after a time.
 
 Open jobs end by the script `expire`, and messages in the shared folder carry their own end. What is left are folders of
-outputs: of a job that is gone from Redis, and without a manifest, nobody can ask for anything any more.
+outputs of jobs that are gone from Redis, and without a manifest. What is half written there goes; files that are whole
+stay, for `kernelport jobs prune`.
 """
 
 import itertools
@@ -31,7 +32,7 @@ class Leftovers(Background):
     Args:
         deployments: whose jobs are counted, as they are at the time.
         shared: the folder of large messages, if there is one.
-        abandoned_s: seconds after its last change at which a folder is deleted.
+        abandoned_s: seconds after its last change at which a folder without whole files is deleted.
     """
 
     def __init__(
@@ -93,10 +94,14 @@ class Leftovers(Background):
                 if not (is_known or self._artifacts.exists(f"{name}/{MANIFEST}")):
                     yield name
 
+    def _has_outputs(self, folder: str) -> bool:
+        """Whether there are files that were written whole. Somebody may have wanted to keep them."""
+        return any(not name.startswith(".") for some in self._artifacts.names(folder) for name in some)
+
     def _waits(self, folder: str) -> bool:
         """Whether a folder is left for now; else it is deleted."""
         try:
-            if time.time() - self._artifacts.changed_unix_s(folder) < self._abandoned_s:
+            if time.time() - self._artifacts.changed_unix_s(folder) < self._abandoned_s or self._has_outputs(folder):
                 return True
             log.warning("deleting %s: its job is gone, and no manifest was written", self._artifacts.url(folder))
             while self._artifacts.delete_some(folder):

@@ -20,6 +20,7 @@ from tests.data_plane.conftest import Plane
 from tests.jobs.calls import JobCalls, journal_item
 
 ABANDONED_S = 3600.0
+HALF = ".a.wav.1.part"
 
 
 def counted(kind: str) -> float:
@@ -30,21 +31,22 @@ def age(folder: Path, seconds: float) -> None:
     os.utime(folder, (time.time() - seconds,) * 2)
 
 
-def test_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_path: Path) -> None:
+def test_half_written_outputs_of_jobs_that_are_gone_go_and_others_stay(running: Plane, tmp_path: Path) -> None:
     artifacts = Artifacts(str(tmp_path))
-    left, waits, kept, known = (f"0190b8e0000-0000000{number}" for number in range(4))
+    left, waits, kept, known, whole = (f"0190b8e0000-0000000{number}" for number in range(5))
     for folder in (left, waits, kept, known, "of-somebody-else"):
-        artifacts.create(f"{folder}/a.wav", b"audio")
+        artifacts.create(f"{folder}/{HALF}", b"aud")
     artifacts.create(f"{kept}/{MANIFEST}", b"")
-    for folder in (left, kept, known, "of-somebody-else"):
+    artifacts.create(f"{whole}/a.wav", b"audio")  # deleted without its outputs, say, when no manifest could be written
+    for folder in (left, kept, known, whole, "of-somebody-else"):
         age(tmp_path / folder, 2 * ABANDONED_S)
     with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:
         redis.hset(keys.job(known), "state", "running")
         leftovers = Leftovers(redis, [], artifacts, SharedStorage(redis, artifacts), None, ABANDONED_S)
         leftovers.run_once()
         redis.delete(keys.job(known))
-    assert {path.name for path in tmp_path.iterdir()} == {waits, kept, known, "of-somebody-else"}
-    assert counted("output_folders") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {waits, kept, known, whole, "of-somebody-else"}
+    assert counted("output_folders") == 2
 
 
 def test_a_folder_that_cannot_be_deleted_keeps_none_behind_it(
@@ -52,9 +54,9 @@ def test_a_folder_that_cannot_be_deleted_keeps_none_behind_it(
 ) -> None:
     artifacts = Artifacts(str(tmp_path))
     for number in range(3):
-        artifacts.create(f"0190b8e0000-0000000{number}/a.wav", b"audio")
+        artifacts.create(f"0190b8e0000-0000000{number}/{HALF}", b"aud")
     first = next(artifacts.names(""))[0]
-    (tmp_path / first / "a.wav").unlink()
+    (tmp_path / first / HALF).unlink()
     (tmp_path / first).rmdir()
     (tmp_path / first).touch()  # not even root deletes it as a folder
     for path in tmp_path.iterdir():
