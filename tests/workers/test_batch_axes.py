@@ -134,6 +134,47 @@ def test_padded_requests_of_several_lengths_get_their_own_answers(tmp_path: Path
     assert answers(backend, *requests) == [answers(backend, inputs)[0] for inputs in requests]
 
 
+TWO_LENGTHS = {"inputs": {"x": {"axis": 1}, "z": {"axis": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("graph", "outputs"),
+    [
+        pytest.param(
+            "(float[N, A] y, float[N, B] w) { y = Neg(x) w = Neg(z) }",
+            {"y": {"axis": 1, "as": "z"}, "w": {"axis": 1, "as": "x"}},
+            id="outputs that follow each other's input",
+        ),
+        pytest.param(
+            """(float[N, 1] y) <int64[1] zero = {0}, int64[1] one = {1}> {
+            n = Shape<start = 1, end = 2>(x) c = Slice(z, zero, n, one, one) y = ReduceSum(c, one) }""",
+            {},
+            id="one input cut to the length of another",
+        ),
+    ],
+)
+def test_a_trial_has_inputs_of_different_lengths(graph: str, outputs: Any, tmp_path: Path) -> None:
+    text = f"g (float[N, T] x, float[N, U] z) => {graph}"
+    with pytest.raises(LoadError, match="a trial contradicts the manifest"):
+        load(tmp_path, text, pad={**TWO_LENGTHS, "outputs": outputs})
+
+
+def test_inputs_whose_lengths_may_differ_are_padded(tmp_path: Path) -> None:
+    text = "g (float[N, T] x, float[N, U] z) => (float[N, T] y, float[N, U] w) { y = Neg(x) w = Neg(z) }"
+    outputs = {"y": {"axis": 1, "as": "x"}, "w": {"axis": 1, "as": "z"}}
+    backend = load(tmp_path, text, pad={**TWO_LENGTHS, "outputs": outputs})
+    requests = [{"x": np.ones((1, a), np.float32), "z": np.ones((1, b), np.float32)} for a, b in [(1, 5), (5, 1)]]
+    assert runs_for(backend, *requests) == 1
+    assert answers(backend, *requests) == [answers(backend, inputs)[0] for inputs in requests]
+
+
+def test_inputs_that_a_model_takes_at_one_length_only_are_padded(tmp_path: Path) -> None:
+    """Exporters name dimensions of one length differently: what the model rejects is no verdict."""
+    text = "g (float[N, T] x, float[N, U] z) => (float[N, V] y) { y = Add(x, z) }"
+    backend = load(tmp_path, text, pad={**TWO_LENGTHS, "outputs": {"y": {"axis": 1, "as": "x"}}})
+    assert backend.signature.batchable
+
+
 def test_a_file_that_is_replaced_while_it_is_loaded_is_not_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +270,21 @@ def test_a_declaration_that_no_trial_could_contradict_says_so(warm_up: list[Any]
             "pad.inputs.tokens.value: .* I64, got 0.5",
         ),
         (MASKED, {"pad": {"inputs": {"word": {"axis": 1}}}}, "pad.inputs.word: the model has no such tensor"),
+        (
+            MASKED,
+            {"pad": {"inputs": {"tokens": {"axis": 1, "value": 2**53 + 2}, "mask": {"axis": 1}}}},
+            "tokens.value: .* I64, got",
+        ),
+        (
+            MASKED,
+            {"pad": {"inputs": {"tokens": {"axis": 1}, "mask": {"axis": 1, "value": 1e39}}}},
+            r"mask.value: .* F32, got 1e\+39",
+        ),
+        (
+            "g (float[N, T] x, float[N, U] z) => (float[N, T] y) { y = Neg(x) }",
+            {"pad": {**TWO_LENGTHS, "outputs": {"y": {"axis": 1, "as": "z"}}}},
+            "pad.outputs.y.as: expected x, whose padded axis has the name 'T', too",
+        ),
         (
             MASKED,
             {"pad": {"inputs": {"tokens": {"axis": 1}}}},

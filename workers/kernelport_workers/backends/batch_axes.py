@@ -183,7 +183,9 @@ def _set_pads(signature: Signature, pads: Pads | None) -> None:
             _check_pad_axis(field, each.axis, spec)
             if each.follows not in pads.inputs:
                 raise LoadError(f'{field}.as: expected one of {", ".join(pads.inputs)}, got "{each.follows}"')
-            spec.pads.append(Pad(axis=each.axis, follows=each.follows, follows_axis=_followed(field, each, pads)))
+            followed = _followed(field, each, pads)
+            _check_names(field, spec.shape[each.axis].symbol, inputs[each.follows].shape[followed].symbol, inputs)
+            spec.pads.append(Pad(axis=each.axis, follows=each.follows, follows_axis=followed))
     _check_alike(inputs.values())
 
 
@@ -198,6 +200,15 @@ def _followed(field: str, output_pad: OutputPad, pads: Pads) -> int:
         got = "nothing" if given is None else given
         raise LoadError(f"{field}.as_axis: expected {expected}, the padded axes of {output_pad.follows}; got {got}")
     return given
+
+
+def _check_names(field: str, name: str, followed: str, inputs: Mapping[str, TensorSpec]) -> None:
+    """An output's dimension that has the name of a padded one is as long as that."""
+    if not name or name == followed:
+        return
+    padded = [spec.name for spec in inputs.values() for pad in spec.pads if spec.shape[pad.axis].symbol == name]
+    if padded:
+        raise LoadError(f"{field}.as: expected {' or '.join(padded)}, whose padded axis has the name {name!r}, too")
 
 
 def _check_alike(inputs: Collection[TensorSpec]) -> None:
@@ -215,13 +226,16 @@ def _check_alike(inputs: Collection[TensorSpec]) -> None:
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether a number can stand in such a tensor; floats are rounded."""
+    """Whether a number can stand in such a tensor; floats are rounded, but not to infinity. Of integers, only those up
+    to 2**53 are surely what the manifest says."""
     if dtype.kind == "b":
         return value in (0, 1)
     if dtype.kind not in "iu":
-        return True
+        with np.errstate(over="ignore"):
+            return not math.isfinite(value) or math.isfinite(float(np.array(value).astype(dtype)))
     limits = np.iinfo(dtype)
-    return math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
+    most = min(int(limits.max), 2**53)
+    return math.isfinite(value) and value == int(value) and max(int(limits.min), -(2**53)) <= value <= most
 
 
 def _named(field: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec:

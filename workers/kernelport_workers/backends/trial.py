@@ -121,21 +121,28 @@ def _tried(specs: Sequence[TensorSpec], free: int, run: Run, together: Together)
     most_rows = max(rows for rows, _, _ in _REQUESTS)
     if any(math.prod(_shape(spec, most_rows, free)) > _MOST_ELEMENTS for spec in specs):
         return False, None
-    for largest in _LARGEST_INTEGERS:
-        try:
-            return True, _compare(_trial(specs, free, largest), run, together)
-        except KernelPortError:
-            continue  # inputs that the model rejects are no verdict
-    return False, None
+    is_taken = False
+    # Padded dimensions of several names may be of one length, or of any: what a model does with both counts.
+    for lengths in (_alike, _apart_by_name) if len(_padded_names(specs)) > 1 else (_alike,):
+        for largest in _LARGEST_INTEGERS:
+            try:
+                found = _compare(_trial(specs, free, largest, lengths), run, together)
+            except KernelPortError:
+                continue  # inputs that the model rejects are no verdict
+            if found is not None:
+                return True, found
+            is_taken = True
+            break
+    return is_taken, None
 
 
-def _trial(specs: Sequence[TensorSpec], free: int, largest: int) -> list[Inputs]:
+def _trial(specs: Sequence[TensorSpec], free: int, largest: int, lengths: "_Lengths") -> list[Inputs]:
     rng = np.random.default_rng(free)
     requests: list[Inputs] = []
-    for rows, scale, shorter in _REQUESTS:
+    for number, (rows, scale, _) in enumerate(_REQUESTS):
         request = {}
         for spec in specs:
-            sample = _sample(rng, spec, _shape(spec, rows, free, shorter, _lengths(specs, free, shorter)), largest)
+            sample = _sample(rng, spec, _shape(spec, rows, free, lengths(specs, free, number)), largest)
             if sample.dtype.kind not in "iubO":
                 sample = ((2 * sample - 1) * sample.dtype.type(scale)).astype(sample.dtype)
             request[spec.name] = sample
@@ -164,36 +171,55 @@ def _compare(requests: Sequence[Inputs], run: Run, together: Together) -> str | 
     return None
 
 
-def _lengths(specs: Sequence[TensorSpec], free: int, shorter: int) -> dict[str, int]:
-    """The sizes of padded dimensions, by name. A tensor's first padded axis and its second differ."""
-    lengths: dict[str, int] = {}
+# A padded axis, by its tensor and its place there.
+_Lengths = Callable[[Sequence[TensorSpec], int, int], Mapping[tuple[str, int], int]]
+
+
+def _padded_names(specs: Sequence[TensorSpec]) -> dict[str, int]:
+    """Numbers the padded dimensions by name; one without a name is a dimension of its own."""
+    names = [_name(spec, pad.axis) for spec in specs for pad in spec.pads]
+    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+
+
+def _name(spec: TensorSpec, axis: int) -> str:
+    return spec.shape[axis].symbol or f"{spec.name}.{axis}"
+
+
+def _alike(specs: Sequence[TensorSpec], free: int, number: int) -> dict[tuple[str, int], int]:
+    """The sizes of padded axes in a request of the trial: as if all first ones were one dimension. A tensor's first
+    padded axis and its second differ."""
+    shorter, most = _REQUESTS[number][2], max(rest for _, _, rest in _REQUESTS)
+    by_name: dict[str, int] = {}
     for spec in specs:
         for place, pad in enumerate(spec.pads):
-            lengths.setdefault(spec.shape[pad.axis].symbol, _length(free, shorter, place))
-    return lengths
+            by_name.setdefault(_name(spec, pad.axis), free - (shorter if place % 2 == 0 else most - shorter))
+    return {(spec.name, pad.axis): by_name[_name(spec, pad.axis)] for spec in specs for pad in spec.pads}
 
 
-def _length(free: int, shorter: int, place: int) -> int:
-    return free - (shorter if place % 2 == 0 else max(rest for _, _, rest in _REQUESTS) - shorter)
+def _apart_by_name(specs: Sequence[TensorSpec], free: int, number: int) -> dict[tuple[str, int], int]:
+    """The same, where dimensions of different names have different sizes (of the first five), in each request."""
+    numbers = _padded_names(specs)
+
+    def size(name: str) -> int:
+        return free - _REQUESTS[(number + 2 * numbers[name]) % len(_REQUESTS)][2]
+
+    return {(spec.name, pad.axis): size(_name(spec, pad.axis)) for spec in specs for pad in spec.pads}
 
 
-def _shape(
-    spec: TensorSpec, rows: int, free: int, shorter: int = 0, lengths: Mapping[str, int] | None = None
-) -> list[int]:
-    """A shape that fits the spec: `rows` along a free batch axis, `free` along other free ones, less where padded."""
-    places = {pad.axis: place for place, pad in enumerate(spec.pads)}
+def _shape(spec: TensorSpec, rows: int, free: int, lengths: Mapping[tuple[str, int], int] | None = None) -> list[int]:
+    """A shape that fits the spec: `rows` along a free batch axis, `free` along other free ones unless they are padded.
+
+    Args:
+        lengths: of padded axes, by their tensors.
+    """
     sizes = []
     for axis, dimension in enumerate(spec.shape):
         if dimension.size >= 0:
             sizes.append(dimension.size)
         elif axis == spec.batch_axis:
             sizes.append(rows)
-        elif axis not in places:
-            sizes.append(free)
-        elif lengths and dimension.symbol:
-            sizes.append(lengths[dimension.symbol])
         else:
-            sizes.append(_length(free, shorter, places[axis]))
+            sizes.append((lengths or {}).get((spec.name, axis), free))
     return sizes
 
 
