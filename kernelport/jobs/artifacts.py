@@ -188,6 +188,20 @@ class Artifacts:
             while some := list(islice(found, _NAMES_AT_ONCE)):
                 yield some
 
+    def sizes(self, folder: str) -> Iterator[dict[str, int]]:
+        """The files of a folder and their bytes, by name, some at a time; nothing when there is none."""
+        place = self._place(folder)
+        if not self.is_local:
+            yield from self._s3_entries(place) if "s3" in self._fs.protocol else [self._found(place)]
+            return
+        with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+            while some := list(islice(entries, _NAMES_AT_ONCE)):
+                found = {}
+                for entry in some:
+                    with contextlib.suppress(FileNotFoundError):
+                        found[entry.name] = entry.stat(follow_symlinks=False).st_size
+                yield found
+
     def _found(self, place: str) -> dict[str, int]:
         """The files of a folder and their bytes, by name."""
         found = self._fs.find(place, detail=True, **self._bound())
@@ -225,15 +239,8 @@ class Artifacts:
 
     def usage(self, folder: str) -> tuple[int, int]:
         """How many files a folder has, and their bytes."""
-        place, files, size = self._place(folder), 0, 0
-        if self.is_local:
-            with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
-                for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):
-                        size += entry.stat(follow_symlinks=False).st_size
-                        files += 1
-            return files, size
-        for some in self._s3_entries(place) if "s3" in self._fs.protocol else [self._found(place)]:
+        files, size = 0, 0
+        for some in self.sizes(folder):
             files += len(some)
             size += sum(some.values())
         return files, size

@@ -10,7 +10,7 @@ import logging
 import tempfile
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -118,16 +118,16 @@ class Finisher(Background):
         fields: Any = self._redis.hgetall(keys.job(job_id))
         return JobRecord(job_id, fields) if b"spec" in fields else None
 
-    def _files(self, job: JobRecord) -> "_Names":
-        """The names of a job's files."""
-        files = _Names()
-        for names in self._artifacts.names(job.id) if job.number("succeeded") else ():
-            files.add(names)
+    def _files(self, job: JobRecord) -> "_Files":
+        """A job's files."""
+        files = _Files()
+        for sizes in self._artifacts.sizes(job.id) if job.number("succeeded") else ():
+            files.add(sizes)
             self._renew(job.id, LEASE_S)
         files.sort()
         return files
 
-    def _write(self, job: JobRecord, files: "_Names") -> bool:
+    def _write(self, job: JobRecord, files: "_Files") -> bool:
         """Writes manifest and summary; returns False when files are missing, whose items wait again then."""
         inputs = Inputs(self._voices(job.id))
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
@@ -155,7 +155,7 @@ class Finisher(Background):
         value: Any = self._redis.get(keys.job(job_id, "spec"))
         return stored.message(JobSpec, value, keys.job(job_id, "spec"))
 
-    def _write_page(self, job: JobRecord, number: int, inputs: Inputs, file: IO[str], files: "_Names") -> int:
+    def _write_page(self, job: JobRecord, number: int, inputs: Inputs, file: IO[str], files: "_Files") -> int:
         """Writes a page's part of the manifest; returns how many of its files are missing."""
         page, states, attempts, results = self._page(job.id, number)
         missing: list[Item] = []
@@ -163,7 +163,7 @@ class Finisher(Background):
         items = items_of(job, page, states, attempts, results, inputs=True)
         for position, item in zip(in_order(page), items, strict=True):
             file.write(_to_json(item_dict(item, inputs)) + "\n")
-            if item.state == ITEM_STATE_SUCCEEDED and not self._is_there(job, item.file, files):
+            if item.state == ITEM_STATE_SUCCEEDED and not self._is_there(job, item, files):
                 missing.append(item)
                 left[position] = ord("w")
         if missing:
@@ -173,9 +173,16 @@ class Finisher(Background):
         self._renew(job.id, LEASE_S)
         return len(missing)
 
-    def _is_there(self, job: JobRecord, name: str, files: "_Names") -> bool:
-        # A directory on a network may be listed without what was written just now.
-        return name in files or (self._artifacts.is_local and self._artifacts.exists(f"{job.id}/{name}"))
+    def _is_there(self, job: JobRecord, item: Item, files: "_Files") -> bool:
+        """Whether an item's file is there, as long as it was made: one may be cut where a machine lost its power."""
+        if (item.file, item.file_bytes) in files:
+            return True
+        if not self._artifacts.is_local:
+            return False
+        try:  # a directory on a network may be listed without what was written just now
+            return self._artifacts.size(f"{job.id}/{item.file}") == item.file_bytes
+        except FileNotFoundError:
+            return False
 
     def _page(self, job_id: str, number: int) -> tuple[Page, bytes, bytes, Results]:
         """A page, its items' states and attempts, and what came of them."""
@@ -197,22 +204,22 @@ class Finisher(Background):
         scripts.run(self._redis, "renew", job_id, round(seconds * MICROSECONDS))
 
 
-class _Names:
-    """Some millions of names, of which it is asked whether one is among them: by their hashes, 8 bytes each."""
+class _Files:
+    """Some millions of files, of which it is asked whether one is among them: hashes of name and size, 8 bytes each."""
 
     def __init__(self) -> None:
         self._hashes = array("q")
 
-    def add(self, names: list[str]) -> None:
-        self._hashes.extend(map(hash, names))
+    def add(self, sizes: Mapping[str, int]) -> None:
+        self._hashes.extend(map(hash, sizes.items()))
 
     def sort(self) -> None:
         """To be called behind the last `add`."""
         self._hashes = array("q", sorted(self._hashes))
 
-    def __contains__(self, name: str) -> bool:
-        place = bisect_left(self._hashes, hash(name))
-        return place < len(self._hashes) and self._hashes[place] == hash(name)
+    def __contains__(self, file: tuple[str, int]) -> bool:
+        place = bisect_left(self._hashes, hash(file))
+        return place < len(self._hashes) and self._hashes[place] == hash(file)
 
 
 def _end_of(job: JobRecord) -> tuple[str, str]:

@@ -86,6 +86,16 @@ def test_what_is_missing_when_a_job_is_resumed_is_made_again(running: Plane, job
     assert item.attempts == 2
 
 
+def test_what_was_cut_short_when_a_job_is_resumed_is_made_again(running: Plane, jobs: JobCalls) -> None:
+    job = cancelled(running, jobs)
+    cut = Path(job.output_url) / min(outputs(job))
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:10])
+    jobs.resume(job.id)
+    assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
+    assert cut.read_bytes() == whole
+
+
 def test_files_that_are_missing_though_they_were_made_again_fail_the_job(running: Plane, jobs: JobCalls) -> None:
     items = [journal_item(number, HELD if number == 3 else 0.0) for number in (1, 2, 3)]
     job = jobs.submit(MODEL, items)  # in batches of two
