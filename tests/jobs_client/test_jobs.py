@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,15 @@ def test_a_request_id_goes_on_with_a_submission_that_broke_off(client: Client, m
     assert client.jobs.wait(job.id).progress.succeeded == 300
     with pytest.raises(AlreadyExistsError):
         client.jobs.submit("identity-onnx", tensors(300), request_id="goes-on", priority=7)
+
+
+def test_submissions_of_one_request_id_at_the_same_time_are_one(client: Client) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        submitted = [
+            pool.submit(client.jobs.submit, "identity-onnx", tensors(6_000), request_id="together") for _ in range(4)
+        ]
+    assert len({each.result().id for each in submitted}) == 1
+    assert client.jobs.wait(submitted[0].result().id).progress.succeeded == 6_000
 
 
 @pytest.mark.parametrize("broken", [False, True])

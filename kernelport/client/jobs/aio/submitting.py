@@ -42,7 +42,7 @@ async def submit(
     fits = fits_one_call(spec, first)
     request.open = second is not None or not fits
     request.items.extend(first if fits else [])
-    answer = await calls.call("SubmitJob", request, whole)
+    answer = await _created(calls, request, whole)
     job: pb.Job = answer.job
     if answer.existed and on_existing is not None:
         on_existing(job)
@@ -57,6 +57,17 @@ async def submit(
         elif isinstance(error, KernelPortError):
             error.request_id = request_id
         raise
+
+
+async def _created(calls: AsyncJobCalls, request: pb.SubmitJobRequest, whole: Deadline) -> pb.SubmitJobResponse:
+    """The job of a request. While another process submits under the same id, this one waits and looks again."""
+    patience = Patience(calls.patience_s)
+    while True:
+        try:
+            answer: pb.SubmitJobResponse = await calls.call("SubmitJob", request, whole)
+            return answer
+        except AbortedError as error:
+            await calls.pause(patience, error, whole, also=(AbortedError,))
 
 
 async def _add(

@@ -42,7 +42,7 @@ def submit(
     fits = fits_one_call(spec, first)
     request.open = second is not None or not fits
     request.items.extend(first if fits else [])
-    answer = calls.call("SubmitJob", request, whole)
+    answer = _created(calls, request, whole)
     job: pb.Job = answer.job
     if answer.existed and on_existing is not None:
         on_existing(job)
@@ -57,6 +57,17 @@ def submit(
         elif isinstance(error, KernelPortError):
             error.request_id = request_id
         raise
+
+
+def _created(calls: JobCalls, request: pb.SubmitJobRequest, whole: Deadline) -> pb.SubmitJobResponse:
+    """The job of a request. While another process submits under the same id, this one waits and looks again."""
+    patience = Patience(calls.patience_s)
+    while True:
+        try:
+            answer: pb.SubmitJobResponse = calls.call("SubmitJob", request, whole)
+            return answer
+        except AbortedError as error:
+            calls.pause(patience, error, whole, also=(AbortedError,))
 
 
 def _add(calls: JobCalls, job: pb.Job, begun: Sequence[_Items], coming: Iterator[_Items], whole: Deadline) -> pb.Job:
