@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -104,7 +105,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             offset = request.offset if request.HasField("offset") else None
             await adder.add(request.items, offset, digest=request.digest, last=request.seal)
             if request.seal:
-                await adder.finish(seal=True)
+                await adder.finish(seal=True, as_it_is=offset is None)
         if adder is None or job_id is None:
             raise InvalidArgumentError("job_id: expected a message that names the job")
         await adder.finish(seal=False)
@@ -191,10 +192,13 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
             raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
         yield pb.GetItemOutputResponse(item=item)
-        with _reading(record, f"item_id: the file {item.file}"):
+        what, digest = f"item_id: the file {item.file}", hashlib.sha256()
+        with _reading(record, what):
             chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
-            while chunk := await asyncio.to_thread(_next, chunks):
+            while chunk := await asyncio.to_thread(_hashed, chunks, digest):
                 yield pb.GetItemOutputResponse(chunk=chunk)
+        if digest.digest() != item.sha256:  # cut by a power failure, or somebody else's
+            raise OutputNotFoundError(f"{what} in {record.text('output_url')} is not the one that the job made")
 
     async def ListOrphans(
         self, request: pb.ListOrphansRequest, context: Context
@@ -257,6 +261,12 @@ def _reading(record: JobRecord, what: str) -> Iterator[None]:
 
 def _next(chunks: Iterator[bytes]) -> bytes:
     return next(chunks, b"")
+
+
+def _hashed(chunks: Iterator[bytes], digest: "hashlib._Hash") -> bytes:
+    chunk = _next(chunks)
+    digest.update(chunk)
+    return chunk
 
 
 def _size(asked: int, default: int, most: int) -> int:
