@@ -116,7 +116,7 @@ class HibariPipeline(SteppedBackend):
         left_out = f"; {clean.warning}" if clean.warning else ""
         coming = pieces(spoken_passages(clean, _locale(inputs, self._locale)))
         utterance = _Spoken(request, first, coming, speed, seed, self._tts.sample_rate)
-        if utterance.is_done:
+        if utterance.is_done and first == 0:
             raise _invalid("text", f"expected text with something to say, such as a word or a number{left_out}")
         return utterance
 
