@@ -83,7 +83,7 @@ def test_a_short_call_does_not_wait_for_a_long_stream(client: Client) -> None:
 
 
 def test_a_model_that_makes_no_pieces_answers_in_one_message(channel: grpc.Channel) -> None:
-    inputs = tensors.from_arrays({"x": np.ones((1, 4), np.float32)})
+    inputs = tensors.from_arrays({"x": np.ones((1, 1, 2, 2), np.float32)})
     request = pb.InferRequest(model="identity-onnx", inputs=inputs)
     stub = inference_pb2_grpc.InferenceServiceStub(channel)
     (answer,) = stub.InferStream(request, timeout=30)
