@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import io
+import struct
 import wave
 import zlib
 from pathlib import Path
@@ -58,8 +59,7 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
     audio = audio.astype(np.float32, copy=False)  # soxr and libsndfile know no half precision
     audio, sample_rate = _at_a_rate_of(kind, audio, sample_rate)
     if subtype == "PCM_16":
-        # To the nearest step. libsndfile's own conversion cuts to the lower one, and takes several times as long.
-        audio = np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype(np.int16)
+        audio = pcm16(audio)
     if kind == "WAV":
         return _wav(audio, sample_rate)
     check(ending)
@@ -72,6 +72,26 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         raise ValueError(error.error_string) from error  # its own text has the address of `file`
     encoded = file.getvalue()
     return _with_serial(encoded, hashlib.sha256(audio.tobytes()).digest()[:4]) if kind == "OGG" else encoded
+
+
+def pcm16(audio: Array) -> Array:
+    """Samples as WAV files have them: int16, of floating-point ones from -1 to 1."""
+    # To the nearest step. libsndfile's own conversion cuts to the lower one, and takes several times as long.
+    steps: Array = np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype(np.int16)
+    return steps
+
+
+def wav_header(sample_rate: int, size: int | None) -> bytes:
+    """What a mono WAV file of 16-bit samples begins with.
+
+    Args:
+        sample_rate: in Hz.
+        size: bytes of its samples; None while nobody knows: players then play to the end.
+    """
+    most = 2**32 - 1
+    data, riff = (most, most) if size is None else (size, size + 36)
+    layout = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    return struct.pack("<4sI4s", b"RIFF", riff, b"WAVE") + layout + struct.pack("<4sI", b"data", data)
 
 
 def _wav(audio: Array, sample_rate: int) -> bytes:

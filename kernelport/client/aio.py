@@ -1,7 +1,7 @@
 """The client of a front door. The synchronous one is generated from this file: `make sync`."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -118,7 +118,7 @@ class AsyncClient:
 
     async def stream(
         self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any
-    ) -> AsyncIterator[Speech]:
+    ) -> AsyncGenerator[Speech]:
         """Speaks a text, and gives the speech piece by piece as it is made: one behind the other, the pieces are what
         `speak` returns. When the front door goes away, the stream goes on where it was at the next one.
 

@@ -1,7 +1,7 @@
 """The synchronous twin of `aio.py`: generated, not to be edited; `make sync` writes it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -114,7 +114,7 @@ class Client:
         result = self.infer(model, spoken(text, inputs), timeout_s=timeout_s, request_id=request_id)
         return Speech.of(result)
 
-    def stream(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Iterator[Speech]:
+    def stream(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Generator[Speech]:
         """Speaks a text, and gives the speech piece by piece as it is made: one behind the other, the pieces are what
         `speak` returns. When the front door goes away, the stream goes on where it was at the next one.
 

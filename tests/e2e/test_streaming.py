@@ -1,8 +1,11 @@
 """Speech that is heard while it is made."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -105,6 +108,15 @@ def test_warnings_come_with_the_first_message(client: Client) -> None:
     first, *rest = client.stream("hibari-en", "Pizza 🍕 it is. And so on.")
     assert first.warnings == ("text: left out what cannot be spoken: 🍕",)
     assert all(not each.warnings for each in rest)
+
+
+def test_say_writes_what_it_hears_as_it_comes(client: Client, stack: Stack, tmp_path: Path) -> None:
+    whole = client.speak("hibari-en", TEXTS[1]).save(tmp_path / "whole.wav").read_bytes()
+    say = [sys.executable, "-m", "kernelport.cli", "say", "--stream", "--target", stack.target, TEXTS[1], "-o"]
+    subprocess.run([*say, tmp_path / "streamed.wav"], check=True)
+    assert (tmp_path / "streamed.wav").read_bytes() == whole
+    piped = subprocess.run([*say, "-"], check=True, stdout=subprocess.PIPE).stdout
+    assert piped[44:] == whole[44:]
 
 
 def test_streams_and_calls_share_a_worker(stack: Stack) -> None:
