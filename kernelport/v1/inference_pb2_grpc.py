@@ -73,8 +73,9 @@ class InferenceServiceServicer:
         """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
         message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
 
-        Errors are those of Infer. Limits of time are the deployment's request_s to the first message and stream_s for the
-        whole, and 30 seconds in which the caller takes nothing; or the caller's own deadline.
+        A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+        time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+        caller takes nothing; or the caller's own deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,8 +51,9 @@ class InferenceServiceStub:
     """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
     message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
 
-    Errors are those of Infer. Limits of time are the deployment's request_s to the first message and stream_s for the
-    whole, and 30 seconds in which the caller takes nothing; or the caller's own deadline.
+    A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+    time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+    caller takes nothing; or the caller's own deadline.
     """
 
 @_typing.type_check_only
@@ -78,8 +79,9 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
     message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
 
-    Errors are those of Infer. Limits of time are the deployment's request_s to the first message and stream_s for the
-    whole, and 30 seconds in which the caller takes nothing; or the caller's own deadline.
+    A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+    time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+    caller takes nothing; or the caller's own deadline.
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -114,8 +116,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
         message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
 
-        Errors are those of Infer. Limits of time are the deployment's request_s to the first message and stream_s for the
-        whole, and 30 seconds in which the caller takes nothing; or the caller's own deadline.
+        A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+        time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+        caller takes nothing; or the caller's own deadline.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,7 +5,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -114,7 +113,18 @@ def test_a_listener_who_takes_nothing_has_its_worker_pause(own: Stack, client: C
     wait_for(lambda: not redis.zcard(keys.PAUSED), 10)
 
 
-def test_what_it_keeps_of_a_request_is_gone_with_it(client: Client, redis: Redis, tmp_path: Path) -> None:
+def test_a_job_gives_way_between_pieces(client: Client) -> None:
+    job = client.jobs.submit("hibari-en", [f"Item {number}. {TEXT}" for number in range(12)])
+    wait_for(lambda: client.jobs.get(job.id).progress.running > 0, 30)
+    stream = client.stream("hibari-en", TEXT)
+    heard = [next(stream)]
+    client.speak("hibari-en", TEXT)
+    assert client.jobs.get(job.id).progress.succeeded < 12
+    assert is_whole([*heard, *stream], client)
+    assert client.jobs.wait(job.id).progress.succeeded == 12
+
+
+def test_what_it_keeps_of_a_request_is_gone_with_it(client: Client, redis: Redis) -> None:
     list(client.stream("hibari-en", TEXT))
     client.speak("hibari-en", TEXT)
     wait_for(lambda: not list(redis.scan_iter("kp:progress:*")), 10)

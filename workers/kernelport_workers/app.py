@@ -174,7 +174,8 @@ class Process:
             log.info("loaded %s on %s", name, self.backends[name].device)
         overlap = self.consumer
         self.batches = BatchHandler(self.redis, settings, self.id, deployments, self.backends, overlap, self.shared)
-        self.consumer.stepper = self.batches.stepper
+        if self.batches.stepper.deployments:
+            self.consumer.stepper = self.batches.stepper
         with contextlib.suppress(RedisError):  # the finisher looks again
             storage.compare()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)

@@ -81,7 +81,7 @@ class MessageConsumer:
     """The messages of one worker process: one at a time, but for those that are answered in pieces.
 
     Attributes:
-        stepper: what makes the pieces; None until the models are loaded.
+        stepper: what makes the pieces; None unless a model that makes some is loaded.
     """
 
     def __init__(self, redis: Redis, worker_id: str) -> None:
@@ -182,7 +182,7 @@ class MessageConsumer:
             if self._stopping:
                 self._step_or_hand_over()
                 continue
-            has_room = self._has_room()
+            has_room = not self._is_wanted and self._has_room()
             keys = self._queue_keys(app, has_room)
             if not keys and not self._is_stepping:
                 break
@@ -205,6 +205,11 @@ class MessageConsumer:
         with self._lock:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether somebody waits for a piece."""
+        return self.stepper is not None and self.stepper.is_wanted
 
     @property
     def _is_stepping(self) -> bool:
@@ -287,7 +292,6 @@ class MessageConsumer:
         full: set[str] = set()
         if self.stepper is not None:
             full = self.stepper.deployments - self.stepper.deployments_with_room()
-            with_jobs = with_jobs and not self.stepper.is_wanted
         in_turn = [name for name in deployments[turn:] + deployments[:turn] if name is not None and name not in full]
         keys = [key for step in zip(*map(queue_keys, in_turn), strict=True) for key in step]
         if with_jobs:

@@ -33,6 +33,8 @@ CAPACITY = 64
 MOST_KEPT_BYTES = 512 * 2**20
 # How often it is asked which callers have hung up, and which listeners are far behind.
 LOOK_S = 0.1
+# A front door that has not been heard of for so long has died: nobody takes the pieces of its streams.
+FRONT_DOOR_S = 10.0
 
 Answer = Callable[[Batch, BatchOutcome | list[Completion]], None]
 
@@ -65,6 +67,8 @@ class Stepper:
         self._answer = answer
         self._in_hand: list[InHand] = []
         self._looked_at = 0.0
+        # When front doors of streams in hand were heard of last.
+        self._heard_of: dict[str, float] = {}
 
     @property
     def has_work(self) -> bool:
@@ -83,8 +87,7 @@ class Stepper:
 
     def deployments_with_room(self) -> set[str]:
         """The stepped deployments of which another request can be taken in hand."""
-        kept = sum(sum(array.nbytes for array in f.outputs.values()) for each in self._in_hand for f in each.frames)
-        if kept > MOST_KEPT_BYTES:
+        if sum(each.kept_bytes for each in self._in_hand) > MOST_KEPT_BYTES:
             return set()
         counts = [each.batch.deployment for each in self._in_hand]
         return {name for name in self._backends if counts.count(name) < CAPACITY}
@@ -165,6 +168,7 @@ class Stepper:
             self._send(each, frame)
         else:
             each.frames.append(frame)
+            each.kept_bytes += sum(array.nbytes for array in frame.outputs.values())
             if frame.is_last:
                 self._answer_whole(each)
             else:
@@ -229,17 +233,27 @@ class Stepper:
         self._looked_at = time.monotonic()
         in_hand = list(self._in_hand)
         ids = [each.item.id for each in in_hand]
+        front_doors = list({each.batch.front_door for each in in_hand if each.item.stream})
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.zmscore(keys.CANCELLED, ids)  # type: ignore[arg-type]
                 pipeline.zmscore(keys.PAUSED, ids)  # type: ignore[arg-type]
-                cancelled, paused = pipeline.execute()
+                for name in front_doors:
+                    pipeline.exists(keys.front_door(name))
+                cancelled, paused, *alive = pipeline.execute()
         except RedisError:
             return  # nobody has said so
+        now = self._looked_at
+        self._heard_of = {
+            name: now if is_alive else self._heard_of.get(name, now)
+            for name, is_alive in zip(front_doors, alive, strict=True)
+        }
         for each, is_cancelled, is_paused in zip(in_hand, cancelled, paused, strict=True):
             each.is_paused = is_paused is not None
             if is_cancelled is not None:
                 self._fail(each, CancelledError("the caller hung up"))
+            elif now - self._heard_of.get(each.batch.front_door, now) > FRONT_DOOR_S:
+                self._fail(each, CancelledError("the front door has died"))
 
 
 def _message(sequence: int, frame: Frame | None = None, warnings: Sequence[str] = (), *, last: bool = False) -> bytes:

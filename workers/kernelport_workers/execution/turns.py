@@ -37,6 +37,7 @@ class InHand:
         started: when the worker took it, in seconds of the monotonic clock; so are the other times.
         is_suspect: workers have died over it: it runs alone.
         frames: pieces of a call, which are kept until the last one.
+        kept_bytes: of these.
         backend_s: seconds that its pieces have taken.
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
         stepped_at: when its last piece was made.
@@ -51,6 +52,7 @@ class InHand:
     started: float
     is_suspect: bool = False
     frames: list[Frame] = field(default_factory=list)
+    kept_bytes: int = 0
     backend_s: float = 0.0
     sent_s: float = 0.0
     listens_since: float | None = None
