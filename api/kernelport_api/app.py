@@ -39,6 +39,7 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
+from kernelport_api.calls import AccessLog
 from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.inference import InferenceDoor
 from kernelport_api.doors.grpc.methods import Methods
@@ -98,15 +99,16 @@ async def serve(settings: Settings) -> None:
     workers = WorkerView(own, deployments, settings.heartbeat_ttl_s)
     replies = ReplyReader(reply_connection, name)
     admission = Admission(own, name, settings.result_bytes)
+    access_log = AccessLog(name, settings.access_log, settings.log_inputs)
     shared = SharedFolder.open(settings.shared_dir)
     payloads = Payloads(queue, workers, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     infer_calls, calls_of_methods, watches = draining.Calls(), draining.Calls(MAX_CALLS), draining.Calls()
-    methods: Any = Methods(server, calls_of_methods)
+    methods: Any = Methods(server, calls_of_methods, access_log)
     health_servicer = health.aio.HealthServicer()
-    server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls).handler(),))
+    server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls, access_log).handler(),))
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
     thread_redis = connect(settings.redis_url)
     patient = connect_async(settings.redis_url, WAITING_S)
@@ -124,7 +126,7 @@ async def serve(settings: Settings) -> None:
     jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
-    own_methods: Any = Methods(server, watches)  # asking for its health is never one call too many
+    own_methods: Any = Methods(server, watches, access_log)  # asking for its health is never one call too many
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)

@@ -24,6 +24,7 @@ from kernelport import AsyncClient, UnavailableError
 from kernelport.errors import from_call
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
+from kernelport_api.calls import AccessLog
 from kernelport_api.doors.grpc.draining import Calls, stop
 from kernelport_api.doors.grpc.methods import Methods
 
@@ -41,9 +42,9 @@ class Slow:
         self.has_begun, self.may_answer = asyncio.Event(), asyncio.Event()
         answering = grpc.unary_unary_rpc_method_handler(self._answer, health_pb2.HealthCheckRequest.FromString)
         handler = grpc.method_handlers_generic_handler("test.Slow", {"Answer": answering})
-        Methods(self.server, self.calls).add_generic_rpc_handlers((handler,))
+        Methods(self.server, self.calls, AccessLog("test")).add_generic_rpc_handlers((handler,))
         self.health = health.aio.HealthServicer()
-        watched: Any = Methods(self.server, self.watches)
+        watched: Any = Methods(self.server, self.watches, AccessLog("test"))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, watched)
 
     async def _answer(self, _: object, __: object) -> bytes:

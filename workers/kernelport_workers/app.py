@@ -71,18 +71,15 @@ except SettingsError as error:
 
 # To root, whom containers often have, Celery would say that pickle is not safe: nothing here takes it.
 warnings.filterwarnings("ignore", category=SecurityWarning)
-# Two lines a task are two lines too many at thousands of tasks a second.
-for noisy in ("celery.worker.strategy", "celery.app.trace"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(**_: Any) -> None:
     """In place of Celery's own."""
-    logs.set_up(settings.log_level, settings.log_format)
+    logs.set_up(settings)
 
 
-if settings.log_format == "json":
+if settings.log_format == "json" or settings.log_file:
     _set_up_logging()  # for what is said before Celery asks
 
 # A front door and a Redis on the same machine need little, and everybody waits for them: they go first.

@@ -1,7 +1,6 @@
 """Inference: validate, admit, queue, answer."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable
 from itertools import islice
@@ -22,18 +21,17 @@ from kernelport.errors import (
 from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
-from kernelport.telemetry import logs, metrics
+from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import aside
+from kernelport_api.calls import Call
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
-
-log = logging.getLogger(__name__)
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
@@ -58,27 +56,23 @@ class Inference:
         self._admission = admission
         self._dispatcher = dispatcher
 
-    async def answer(
-        self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
-    ) -> bytes:
+    async def answer(self, call: Call, request: pb.InferRequest, body: bytes, remaining_s: float | None) -> bytes:
         """Runs one request, and counts it; returns the serialized InferResponse.
 
         Args:
+            call: that brought it; it is told what comes to be known.
             body: the request as it came in.
             remaining_s: seconds that its caller waits; None when that is not known.
-            arrived_at: seconds of the monotonic clock.
         """
         deployment = self._deployments.get(request.model)
         if deployment is None:
             raise _unknown(request.model, self._deployments)
-        logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
+        call.deployment = deployment.name
         status = "OK"
         try:
             response = await self.run(deployment, request, body, remaining_s)
         except KernelPortError as error:
             status = error.code.name
-            if status == "INTERNAL":
-                log.warning("a request failed: %s", error)
             raise
         except asyncio.CancelledError:
             status = "CANCELLED"  # the caller hung up, or its deadline passed
@@ -88,7 +82,7 @@ class Inference:
             raise
         finally:
             labelled(metrics.REQUESTS, deployment.name, status).inc()
-            labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
+            labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - call.arrived_at)
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response

@@ -247,4 +247,5 @@ def _now_us() -> int:
 
 def _ids(batch: Batch) -> dict[str, object]:
     """What the lines of the log are about while a batch is at work."""
-    return {"deployment": batch.deployment, "batch": batch.id, "requests": [item.id.decode() for item in batch.items]}
+    requests = [item.request_id or item.id.decode() for item in batch.items]
+    return {"deployment": batch.deployment, "batch": batch.id, "requests": requests}
