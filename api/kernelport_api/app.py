@@ -126,7 +126,8 @@ async def serve(settings: Settings) -> None:
     jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
-    own_methods: Any = Methods(server, watches, access_log)  # asking for its health is never one call too many
+    # Asking for its health is never one call too many, and of no interest.
+    own_methods: Any = Methods(server, watches, AccessLog(name))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)

@@ -100,19 +100,18 @@ class AccessLog:
     def answered(self, call: Call, status: str = "OK") -> None:
         """It went well, or its caller has hung up as one does who watches something."""
         if self._share and random.random() < self._share:  # noqa: S311 - nobody gains by guessing it
-            log.info("%s %s", call.method, status, extra=_fields(call, status))
+            log.info("answered", extra=_fields(call, status))
         elif log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %s", call.method, status, extra=_fields(call, status))
+            log.debug("answered", extra=_fields(call, status))
 
     def cancelled(self, call: Call) -> None:
         """Its caller hung up, or its deadline passed."""
-        log.warning("%s CANCELLED", call.method, extra=_fields(call, "CANCELLED"))
+        log.warning("cancelled", extra=_fields(call, "CANCELLED"))
 
     def failed(self, call: Call, error: KernelPortError) -> None:
         """Its caller is told so."""
-        status = error.code.name
         told = {"reason": error.reason, "error": error.message if self._inputs else ""}
-        log.warning("%s %s", call.method, status, extra=_fields(call, status, **told))
+        log.warning("failed", extra=_fields(call, error.code.name, **told))
 
     def _make_id(self) -> str:
         return f"{self._front_door}.{next(self._numbers)}"

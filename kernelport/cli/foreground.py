@@ -15,6 +15,7 @@ from kernelport.errors import StackError
 from kernelport.supervisor.monitor import Status
 from kernelport.supervisor.reloading import Reloader
 from kernelport.supervisor.stack import Stack
+from kernelport.telemetry import logs
 
 STATUS_INTERVAL_S = 1.0
 LOOK_INTERVAL_S = 0.1
@@ -28,6 +29,7 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
     Raises:
         StackError: when it does not start, or none of its deployments serves.
     """
+    logs.set_up(stack.settings)
     console = Console()
     stop = threading.Event()
 

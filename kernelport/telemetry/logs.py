@@ -179,6 +179,8 @@ def _shown(value: Any) -> str:
     """A field as a word of a line: in quotes where it would be none."""
     if isinstance(value, list | tuple):
         return ",".join(map(_shown, value))
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
     text = str(value)
     return text if text.isprintable() and not set(' ",[]').intersection(text) else json.dumps(text)
 

@@ -200,9 +200,11 @@ class Process:
         for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.start()
+        log.info("worker %s is ready", self.id)
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
+        log.info("stopping: what has begun has %g s to finish", settings.stop_s)
         _end_after(settings.stop_s, "stopping")
         self.consumer.stop()
         if self.heartbeat is not None:
@@ -309,6 +311,8 @@ def job(deployment: str, ticket: str) -> Epilogue:
 def _load(instance: Any, **_: Any) -> None:
     os.nice(NICENESS)
     instance.quiet = True  # Celery's banner tells of a broker and of tasks, and is no JSON
+    if not sys.stdout.isatty():
+        sys.__stdout__ = None  # type: ignore[misc]  # where Celery tells of signals, in a form of its own
     # It would say after each loss of its connection that Celery 6 may cancel tasks then.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     with _ended_by_failure():

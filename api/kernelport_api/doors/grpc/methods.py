@@ -137,9 +137,14 @@ def _note_names(call: Call, message: Message) -> None:
     """Notes what a request or an answer tells of what its call is about."""
     job = getattr(message, "job", None)
     spec = getattr(job or message, "spec", None)
-    call.request_id = getattr(message, "request_id", "")
-    call.job = call.job or getattr(message, "job_id", "") or getattr(job, "id", "")
-    call.deployment = call.deployment or getattr(message, "deployment", "") or getattr(spec, "deployment", "")
+    call.request_id = _text(message, "request_id")
+    call.job = call.job or _text(message, "job_id") or _text(job, "id")
+    call.deployment = call.deployment or _text(message, "deployment") or _text(spec, "deployment")
+
+
+def _text(message: Message | None, field: str) -> str:
+    value = getattr(message, field, "")
+    return value if isinstance(value, str) else ""
 
 
 def _long_texts(message: Message) -> Iterator[FieldViolation]:
