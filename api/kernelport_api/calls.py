@@ -19,6 +19,7 @@ MICROSECONDS = 1_000_000
 
 log = logging.getLogger("kernelport.access")
 log.addFilter(logs.RateLimit())
+_numbers = itertools.count()
 
 
 class Call:
@@ -87,7 +88,6 @@ class AccessLog:
         self._front_door = front_door
         self._share = share
         self._inputs = inputs
-        self._numbers = itertools.count()
         self.counts_bytes = share > 0 or log.isEnabledFor(logging.DEBUG)
 
     def begin(self, method: str) -> Call:
@@ -114,7 +114,7 @@ class AccessLog:
         log.warning("failed", extra=_fields(call, error.code.name, **told))
 
     def _make_id(self) -> str:
-        return f"{self._front_door}.{next(self._numbers)}"
+        return f"{self._front_door}.{next(_numbers)}"
 
 
 def _fields(call: Call, status: str, **more: str) -> dict[str, Any]:
