@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _STDOUT, _STDERR = 1, 2
+# Libraries write beside us: after so many bytes of our own it is looked how large the file is.
+_LOOK_AFTER_BYTES = 64 * 2**10
 
 
 def earlier(file: Path) -> Path:
@@ -40,15 +42,20 @@ class LogFile:
     def __init__(self, path: Path, most_bytes: int) -> None:
         self._path = path
         self._most_bytes = most_bytes
+        self._look_after = 0
         self._open()
 
-    def put_aside_if_full(self) -> None:
-        """To be called behind each line."""
-        if os.fstat(_STDERR).st_size < self._most_bytes:
+    def write(self, line: bytes) -> None:
+        """Writes a line, as a whole. By one thread at a time."""
+        os.write(_STDERR, line)
+        self._look_after -= len(line)
+        if self._look_after > 0:
             return
         with contextlib.suppress(OSError):  # tried again behind the next line, which goes where this one went
-            put_aside_if_full(self._path, self._most_bytes)
-            self._open()
+            if os.fstat(_STDERR).st_size >= self._most_bytes:
+                put_aside_if_full(self._path, self._most_bytes)
+                self._open()
+            self._look_after = min(_LOOK_AFTER_BYTES, self._most_bytes - os.fstat(_STDERR).st_size)
 
     def _open(self) -> None:
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

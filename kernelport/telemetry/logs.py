@@ -4,8 +4,10 @@ Both forms begin with the time in UTC, so that lines of several processes can be
 """
 
 import contextlib
+import functools
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +30,10 @@ _MOST_CAUSES = 8
 # For `extra`, beside `exc_info`: the text of the exception may show what a caller sent, and is left out unless
 # KERNELPORT_LOG_INPUTS says otherwise.
 WITHOUT_TEXT: Mapping[str, Any] = {"without_text": True}
+
+# A field of a line for people that needs no quotes.
+_WORD = re.compile(r"[!#-+\--Z\\^-~]+")
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode  # `json.dumps` makes an encoder for every line
 
 Ids = Callable[[], Mapping[str, Any]]
 _about: ContextVar[Ids] = ContextVar("about", default=dict)
@@ -66,20 +72,24 @@ def set_up(settings: Settings) -> None:
     handler.setFormatter(kind(settings.log_inputs))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # No form tells of them, and they are looked up for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for library in _LIBRARIES:
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-class _FileHandler(logging.StreamHandler[Any]):
-    """Writes to stderr, which is a file that does not grow for ever."""
+class _FileHandler(logging.Handler):
+    """Writes to a file that does not grow for ever."""
 
     def __init__(self, file: LogFile) -> None:
-        super().__init__(sys.stderr)
+        super().__init__()
         self._file = file
 
     def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
-        self._file.put_aside_if_full()
+        try:
+            self._file.write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        except Exception:
+            self.handleError(record)
 
 
 class _Formatter(logging.Formatter):
@@ -96,7 +106,7 @@ class _Formatter(logging.Formatter):
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """The ids of what a line is about, and its own fields; those that are empty are left out."""
         own = getattr(record, "fields", {})
-        return {name: value for name, value in {**_about.get()(), **own}.items() if value not in ("", None, [])}
+        return {name: value for name, value in {**_about.get()(), **own}.items() if value or value == 0}
 
     def _exception(self, record: logging.LogRecord) -> str:
         """The traceback of a line; empty when it has none."""
@@ -112,7 +122,7 @@ class TextFormatter(_Formatter):
     line is indented below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        ids = " ".join(f"{name}={_shown(value)}" for name, value in self._fields(record).items())
+        ids = " ".join([f"{name}={_shown(value)}" for name, value in self._fields(record).items()])
         line = f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}"
         if ids:
             line = f"{line} [{ids}]"
@@ -134,7 +144,7 @@ class JsonFormatter(_Formatter):
         }
         if exception := self._exception(record):
             line["exception"] = exception
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _to_json(line)
 
 
 class RateLimit(logging.Filter):
@@ -172,17 +182,20 @@ class RateLimit(logging.Filter):
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    second, milliseconds = divmod(int(record.created * 1000), 1000)
+    return f"{_second(second)}.{milliseconds:03d}+00:00"
+
+
+@functools.lru_cache(1)
+def _second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _shown(value: Any) -> str:
     """A field as a word of a line: in quotes where it would be none."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(_shown, value))
-    if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
-    text = str(value)
-    return text if text.isprintable() and not set(' ",[]').intersection(text) else json.dumps(text)
+    if isinstance(value, str):
+        return value if _WORD.fullmatch(value) else json.dumps(value)
+    return ",".join(map(_shown, value)) if isinstance(value, list) else str(value)
 
 
 def _without_text(error: BaseException) -> str:
