@@ -55,6 +55,7 @@ from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.gauges import keep_gauges
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.maintenance import keep_feeding
+from kernelport_api.services.jobs.room import Room
 from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
@@ -99,7 +100,7 @@ async def serve(settings: Settings) -> None:
     replies = ReplyReader(reply_connection, name)
     admission = Admission(own, name, settings.result_bytes)
     shared = SharedFolder.open(settings.shared_dir)
-    payloads = Payloads(queue, workers, shared, settings.claim_bytes)
+    payloads = Payloads(queue, workers, admission, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
@@ -117,11 +118,11 @@ async def serve(settings: Settings) -> None:
     storage = SharedStorage(thread_redis, artifacts, decides=True)
     finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
     sweeper = Sweeper(thread_redis, artifacts, storage)
-    leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings.abandoned_s)
-    submission = Submission(deployments, store, workers, settings, artifacts, storage)
+    leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings)
+    submission = Submission(deployments, store, workers, settings, artifacts, storage, Room(calls, deployments))
     stop = asyncio.Event()
     waiting = Waiting(deployments, workers)
-    jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
+    jobs = Jobs(deployments, store, submission, thread_redis, artifacts, durability, waiting, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
     own_methods: Any = Methods(server, watches)  # asking for its health is never one call too many

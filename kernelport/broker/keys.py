@@ -41,6 +41,7 @@
 | kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:deleting | sorted set of jobs whose files are being deleted | for good; an entry until they are gone |
+| kp:jobs:stack | hash: the id by which outputs name this stack, and how many jobs have ended | for good |
 | kp:jobs:storage | hash: id and URL of the storage that the front door keeps outputs in | for good |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
@@ -78,6 +79,7 @@ EXPIRING_JOBS = "kp:jobs:expiring"
 DELETING_JOBS = "kp:jobs:deleting"
 JOB_HOOKS = "kp:jobs:hooks"
 JOB_STORAGE = "kp:jobs:storage"
+JOB_STACK = "kp:jobs:stack"
 
 # What lives for good: a key that begins with one of these. Any other expires.
 PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, BINDING)

@@ -24,6 +24,8 @@ _MOST_S = 10 * 365 * 24 * 3600
 _LOG_FORMATS = ("text", "json")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SettingsError(ValueError):
@@ -40,6 +42,19 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError(f"expected a size such as 1048576 or 64MiB, got {text!r}")
     return int(match[1]) * _UNITS[(match[2] or "B").lower()]
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as `90s`, `30m`, `12h` or `7d`, up to ten years.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) * _SECONDS_OF[match[2]] if match else math.inf
+    if seconds > _MOST_S:
+        raise ValueError(f"expected a duration such as 90s, 30m, 12h or 7d, up to ten years, got {text!r}")
+    return seconds
 
 
 def parse_address(text: str) -> str:
@@ -133,7 +148,12 @@ class Settings:
         webhook_networks: networks that webhooks may go to beside public addresses, such as `10.0.0.0/8,fd00::/8`.
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
-        job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
+        retention: seconds for which what is over is kept at most: jobs that say nothing else themselves, dead letters,
+            results of requests with an id. Infinite for times of their own: `job_retention_s`, for ever,
+            `result_ttl_s`.
+        keep_outputs: seconds after the end of a job at which its outputs go, once the job itself is gone; infinite for
+            never.
+        job_retention_s: seconds for which a job that is over is kept, where `retention` does not say.
         abandoned_s: seconds after which what was begun and left is swept: open jobs without new items, and what
             is half written of outputs whose job is gone.
         log_format: text, for people, or json, one object a line.
@@ -160,6 +180,8 @@ class Settings:
     webhook_networks: str = ""
     artifacts: str = ""
     storage_patience_s: float = 30.0
+    retention: float = math.inf
+    keep_outputs: float = math.inf
     job_retention_s: float = 7 * 24 * 3600.0
     abandoned_s: float = 7 * 24 * 3600.0
     custom_ops: bool = False
@@ -169,6 +191,16 @@ class Settings:
     def artifacts_url(self) -> str:
         """`artifacts`, or what stands for it when it is empty."""
         return self.artifacts or str(default_state_dir() / "artifacts")
+
+    @property
+    def jobs_kept_s(self) -> float:
+        """Seconds for which jobs that are over are kept."""
+        return self.job_retention_s if math.isinf(self.retention) else self.retention
+
+    @property
+    def results_kept_s(self) -> float:
+        """Seconds for which results of requests with an id are kept."""
+        return min(self.result_ttl_s, self.retention)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -228,6 +260,16 @@ def _seconds_from(least: float) -> Callable[[str], float]:
     return parse
 
 
+def _time_kept(text: str) -> float:
+    """A duration, or seconds; `inf` for ever."""
+    if text == str(math.inf):
+        return math.inf
+    seconds = parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
+    if seconds < 1:
+        raise ValueError(f"expected at least 1s, got {text!r}")
+    return seconds
+
+
 def _switch(text: str) -> bool:
     known = {"1": True, "true": True, "0": False, "false": False}
     if text.lower() not in known:
@@ -249,6 +291,8 @@ _PARSERS: dict[str, Any] = {
     "result_bytes": parse_size,
     "stop_s": _seconds_from(0),
     "storage_patience_s": _seconds_from(0.1),
+    "retention": _time_kept,
+    "keep_outputs": _time_kept,
     "job_retention_s": _seconds_from(1),
     "abandoned_s": _seconds_from(1),
     "webhook_networks": _networks,

@@ -23,6 +23,7 @@ from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
 from kernelport.jobs.inputs import Inputs
 from kernelport.jobs.manifest import summary
+from kernelport.jobs.outputs import StackMark
 from kernelport.jobs.records import (
     MICROSECONDS,
     JobRecord,
@@ -141,7 +142,7 @@ class Finisher(Background):
             self._artifacts.replace(f"{job.id}/{MANIFEST}", manifest)
             short = Path(scratch) / SUMMARY
             shared = inputs.described(self._spec(job.id).shared_inputs)
-            told = summary(job, shared)
+            told = summary(job, shared, StackMark.next(self._redis))
             short.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._artifacts.replace(f"{job.id}/{SUMMARY}", short)
         self._artifacts.sweep(job.id)

@@ -29,6 +29,7 @@ Name = Literal[
     "lacking",
     "lost",
     "pin",
+    "refuse",
     "renew",
     "replace",
     "resume",

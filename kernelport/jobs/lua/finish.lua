@@ -20,6 +20,7 @@ if state == 'running' then
   run_again(job, tonumber(found[4] or 32))
   return 1
 end
+redis.call('HINCRBY', JOB_STACK, 'ended', 1)
 local expires = finished + ARGV[5] * 1000000
 redis.call('HSET', job_key(job), 'ending', '', 'reason', ARGV[4], 'finished', whole(finished), 'expires', whole(expires))
 set_state(job, state)

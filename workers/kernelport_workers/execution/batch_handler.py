@@ -226,7 +226,7 @@ class BatchHandler:
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
             lambda: scripts.complete(
-                self._connection, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s
+                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s
             )
         )
         if not first:

@@ -29,6 +29,7 @@ from kernelport_api.aside import aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
+from kernelport_api.services.jobs.room import Room
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import item_violations
 
@@ -56,6 +57,7 @@ class Adder:
     def __init__(
         self,
         store: JobStore,
+        room: Room,
         workers: WorkerView,
         job: JobRecord,
         deployment: Deployment,
@@ -65,6 +67,7 @@ class Adder:
         repeated: bool,
     ) -> None:
         self._store = store
+        self._room = room
         self._workers = workers
         self._job = job
         self._job_id = job.id
@@ -95,6 +98,7 @@ class Adder:
             InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id; or when items of the
                 job have been replaced, and these would have to be compared.
+            ResourceExhaustedError: when Redis has no room for them; those before them may be stored.
         """
         check_count(items)
         there = self._stored + len(self._items)
@@ -142,6 +146,7 @@ class Adder:
         packed = await aside(pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise duplicate(repeated_id(items))
+        await self._room.take(len(packed.page), len(items))
         answer, *details = await self._store.run(
             "append",
             self._job_id,
