@@ -7,6 +7,7 @@ from functools import cached_property
 from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
+from kernelport.jobs.shrinking import decompressed
 from kernelport.jobs.webhooks.addresses import masked
 from kernelport.names import file_name, is_job_id
 from kernelport.tensors import to_array
@@ -225,6 +226,11 @@ def page_of(value: bytes | None, job_id: str, number: int) -> Page:
     """
     where = f"{keys.job(job_id, 'pages')} {number}"
     page = stored.message(Page, value, where)
+    if page.compressed:
+        try:
+            page = stored.message(Page, decompressed(page, stored.MAX_DATA_BYTES), where)
+        except ValueError as error:
+            raise stored.StoredError(f"{where}: expected a compressed Page: {error}") from None
     if len(page.items) > PAGE_ITEMS or sorted(page.places) != list(range(len(page.items))):
         raise stored.StoredError(f"{where}: expected at most {PAGE_ITEMS} items, each in a place of its own")
     return page

@@ -34,6 +34,7 @@ Name = Literal[
     "replace",
     "resume",
     "seal",
+    "shrink",
     "stop",
     "sweeping",
     "swept",

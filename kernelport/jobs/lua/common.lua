@@ -14,7 +14,8 @@
 -- keys UNACKED UNACKED_INDEX JOBS JOB_STACK FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS VOICES VOICE_RECORDINGS
 -- keys JOBS_CLOCK_TTL_S DELETING_TTL_S
 
-local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'digests', 'ready', 'log', 'index', 'hook'}
+local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'places', 'digests', 'ready', 'log', 'index',
+  'hook'}
 -- For so long a job that is over is kept for its webhook: an event is given up after a day.
 local HOOK_PATIENCE_US = 86400 * 1000000
 -- What a script looks at in one go, of jobs that may be thousands.
@@ -95,7 +96,7 @@ end
 
 -- A job that is over goes on: it does not go with its retention.
 local function keep(job)
-  redis.call('ZREM', EXPIRING_JOBS, job)
+  for _, index in ipairs({EXPIRING_JOBS, FINISHING_JOBS}) do redis.call('ZREM', index, job) end
   redis.call('PERSIST', job_key(job))
   for _, part in ipairs(JOB_PARTS) do redis.call('PERSIST', job_key(job, part)) end
   local request = fields(job, 'request_key')[1]

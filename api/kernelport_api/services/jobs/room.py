@@ -16,9 +16,9 @@ from kernelport_api.queueing.redis_errors import reached
 # Redis is not asked more often than this; what is added meanwhile is counted here.
 LOOK_S = 0.25
 # What Redis needs for a page, beside its bytes: as a share of them, and for each item (its id's digest and its states).
-PAGE_SHARE, ITEM_BYTES = 1.1, 100
+PAGE_SHARE, ITEM_BYTES = 1.1, 80
 # What it will need for what comes of an item.
-RESULT_BYTES = 150
+RESULT_BYTES = 100
 
 
 class NoRoomError(ResourceExhaustedError):
