@@ -99,7 +99,10 @@ class Leftovers(Background):
                 left += self._waits(folder)
         for folder in self._old.look(ended):
             log.info("deleting %s: its time is over", self._artifacts.url(folder))
-            self._delete(folder)
+            try:
+                outputs.delete(self._artifacts, folder)
+            except storage_errors() as error:
+                log.warning("cannot delete %s: %s", self._artifacts.url(folder), error)
         metrics.OUTPUT_BYTES.labels("no_job").set(self._old.bytes())
         if self._artifacts.is_local:
             metrics.ABANDONED.labels("output_folders").set(left)
@@ -112,21 +115,12 @@ class Leftovers(Background):
     def _waits(self, folder: str) -> bool:
         """Whether a folder is left for now; else it is deleted."""
         try:
-            if time.time() - self._artifacts.changed_unix_s(folder) < self._settings.abandoned_s or self._has_outputs(
-                folder
-            ):
+            age_s = time.time() - self._artifacts.changed_unix_s(folder)
+            if age_s < self._settings.abandoned_s or self._has_outputs(folder):
                 return True
             log.warning("deleting %s: its job is gone, and no manifest was written", self._artifacts.url(folder))
-        except storage_errors() as error:
-            log.warning("cannot look at %s: %s", self._artifacts.url(folder), error)
-            return True
-        return not self._delete(folder)
-
-    def _delete(self, folder: str) -> bool:
-        """Whether a folder is gone."""
-        try:
             outputs.delete(self._artifacts, folder)
         except storage_errors() as error:
             log.warning("cannot delete %s: %s", self._artifacts.url(folder), error)
-            return False
-        return True
+            return True
+        return False

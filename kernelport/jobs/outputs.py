@@ -130,7 +130,8 @@ class OldOutputs:
             self._redis.hset(keys.JOB_STACK, "id", secrets.token_hex(8))
             log.warning("Redis knows less jobs than have ended: outputs of before stay until `kernelport jobs prune`")
             return []
-        before = (self._redis.time()[0] - self._keep_s) * MICROSECONDS
+        seconds, microseconds = self._redis.time()
+        before = (seconds - self._keep_s) * MICROSECONDS + microseconds
         return [folder for folder in own if self._made[folder].finished_unix_us <= before]
 
     def bytes(self) -> int:

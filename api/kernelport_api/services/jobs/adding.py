@@ -1,6 +1,7 @@
 """Takes the items of a job in: checks them, packs them into pages, and puts them into the job store."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -14,6 +15,7 @@ from kernelport.errors import (
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
+    ResourceExhaustedError,
 )
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
@@ -194,8 +196,9 @@ class Adder:
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
-    """Tops up the tickets of a deployment."""
-    await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
+    """Tops up the tickets of a deployment. Where Redis is full, whoever looks next does."""
+    with contextlib.suppress(ResourceExhaustedError):
+        await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
 
 
 def check_count(items: Sequence[pb.NewItem]) -> None:

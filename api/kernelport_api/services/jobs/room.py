@@ -57,7 +57,7 @@ class Room:
                 self._left = await self._look()
                 self._looked_at = time.monotonic()
         needed = PAGE_SHARE * size + (ITEM_BYTES + RESULT_BYTES) * items
-        if needed > self._left:
+        if needed + size > self._left:  # Redis holds what it is sent beside what it makes of it
             there = max(0, round(self._left))
             raise NoRoomError(f"the next {needed:,.0f} bytes of it do not fit: Redis has {there:,} left for jobs")
         self._left -= needed

@@ -237,7 +237,8 @@ class Submission:
 
 
 def _no_room(job_id: str, error: ResourceExhaustedError, so: str) -> KernelPortError:
-    return NoRoomError(f'job "{job_id}": {error.message}; {so}')
+    why = error.message if isinstance(error, NoRoomError) else "Redis is full, and has 0 left for jobs"
+    return NoRoomError(f'job "{job_id}": {why}; {so}')
 
 
 async def _checked(spec: pb.JobSpec, find: Callable[[], Iterator[FieldViolation]]) -> None:
