@@ -55,7 +55,7 @@ from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.gauges import keep_gauges
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.maintenance import keep_feeding
-from kernelport_api.services.jobs.room import Room
+from kernelport_api.services.jobs.memory import JobMemory
 from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
@@ -119,7 +119,7 @@ async def serve(settings: Settings) -> None:
     finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
     sweeper = Sweeper(thread_redis, artifacts, storage)
     leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings)
-    submission = Submission(deployments, store, workers, settings, artifacts, storage, Room(calls, deployments))
+    submission = Submission(deployments, store, workers, settings, artifacts, storage, JobMemory(calls, deployments))
     stop = asyncio.Event()
     waiting = Waiting(deployments, workers)
     jobs = Jobs(deployments, store, submission, thread_redis, artifacts, durability, waiting, sweeper.kick, stop)

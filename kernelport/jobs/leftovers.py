@@ -97,7 +97,7 @@ class Leftovers(Background):
                 ended.append(folder)
             else:
                 left += self._waits(folder)
-        for folder in self._old.look(ended):
+        for folder in self._old.due(ended):
             log.info("deleting %s: its time is over", self._artifacts.url(folder))
             try:
                 outputs.delete(self._artifacts, folder)

@@ -120,7 +120,7 @@ class OldOutputs:
         self._keep_s = keep_s
         self._made: dict[str, Made] = {}
 
-    def look(self, folders: list[str]) -> list[str]:
+    def due(self, folders: list[str]) -> list[str]:
         """Of the folders of jobs that are gone, those whose time has come."""
         found = ((folder, self._made.get(folder) or self._read(folder)) for folder in folders)
         self._made = {folder: made for folder, made in found if made is not None}

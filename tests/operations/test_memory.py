@@ -21,7 +21,7 @@ from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.queueing.admission import Admission
-from kernelport_api.services.jobs.room import LOOK_S
+from kernelport_api.services.jobs.memory import READ_INTERVAL_S
 from tests.broker.servers import serving_redis
 from tests.conftest import serving_stack, stack_settings
 from tests.data_plane.conftest import Plane, plane
@@ -60,12 +60,12 @@ def jobs(stack: Stack) -> Iterator[JobCalls]:
 def room_for(redis: Redis, size: int) -> Iterator[None]:
     """A limit of Redis that leaves jobs so many bytes."""
     redis.config_set("maxmemory", round((redis.info("memory")["used_memory"] + size) / 0.9))  # type: ignore[index]
-    time.sleep(LOOK_S)  # for so long the front door goes by what it has seen
+    time.sleep(READ_INTERVAL_S)  # for so long the front door goes by what it has seen
     try:
         yield
     finally:
         redis.config_set("maxmemory", 0)
-        time.sleep(LOOK_S)
+        time.sleep(READ_INTERVAL_S)
 
 
 def refused(call: Callable[[], object]) -> ResourceExhaustedError:
@@ -92,7 +92,7 @@ def test_a_job_that_does_not_fit_leaves_nothing_behind_and_calls_go_on(stack: St
             ResourceExhaustedError, match=r'job "\S+": .* left for jobs; nothing of it is kept'
         ) as error:
             client.jobs.submit(MODEL, items(MANY))
-        assert error.value.reason == "NO_ROOM"
+        assert error.value.reason == "NO_MEMORY"
         job_id = error.value.message.split('"')[1]
         for _ in range(20):
             client.infer(MODEL, X)

@@ -31,7 +31,7 @@ from kernelport_api.aside import aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
-from kernelport_api.services.jobs.room import Room
+from kernelport_api.services.jobs.memory import JobMemory
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import item_violations
 
@@ -59,7 +59,7 @@ class Adder:
     def __init__(
         self,
         store: JobStore,
-        room: Room,
+        memory: JobMemory,
         workers: WorkerView,
         job: JobRecord,
         deployment: Deployment,
@@ -69,7 +69,7 @@ class Adder:
         repeated: bool,
     ) -> None:
         self._store = store
-        self._room = room
+        self._memory = memory
         self._workers = workers
         self._job = job
         self._job_id = job.id
@@ -148,7 +148,7 @@ class Adder:
         packed = await aside(pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise duplicate(repeated_id(items))
-        await self._room.take(len(packed.page), len(items))
+        await self._memory.take(len(packed.page), len(items))
         answer, *details = await self._store.run(
             "append",
             self._job_id,

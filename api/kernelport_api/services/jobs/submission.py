@@ -38,7 +38,7 @@ from kernelport_api.services.jobs.adding import (
     tick,
     voices_of,
 )
-from kernelport_api.services.jobs.room import NoRoomError, Room
+from kernelport_api.services.jobs.memory import JobMemory, NoMemoryError
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import shared_violations, spec_violations
 
@@ -58,7 +58,7 @@ class Submission:
         settings: Settings,
         artifacts: Artifacts,
         storage: SharedStorage,
-        room: Room,
+        memory: JobMemory,
     ) -> None:
         self._deployments = deployments
         self._store = store
@@ -66,7 +66,7 @@ class Submission:
         self._settings = settings
         self._artifacts = artifacts
         self._storage = storage
-        self._room = room
+        self._memory = memory
 
     async def create(self, request: pb.SubmitJobRequest) -> tuple[JobRecord, bool]:
         """The job that the request makes, without its items, or made before; and whether it was made before.
@@ -103,10 +103,10 @@ class Submission:
             fields["traceparent"] = tracing.traceparent(deployment.name, job_id, "job")
         request_key = keys.job_request(request.request_id) if request.request_id else ""
         try:
-            await self._room.take(spec.ByteSize())
+            await self._memory.take(spec.ByteSize())
         except ResourceExhaustedError as error:
             if not (request_key and await reached(self._store.redis.exists(request_key))):  # else nothing is new
-                raise _no_room(job_id, error, _NOTHING_KEPT) from error
+                raise _no_memory(job_id, error, _NOTHING_KEPT) from error
         found, *known = await self._store.run(
             "create",
             job_id,
@@ -135,7 +135,7 @@ class Submission:
         digest = await self._store.digest(record, record.number("items"))
         return Adder(
             self._store,
-            self._room,
+            self._memory,
             self._workers,
             record,
             deployment,
@@ -160,12 +160,12 @@ class Submission:
         named = existed and record is not None and record.text("request_key") and not record.number("one_time")
         if record is None or not named:
             await self.discard(job_id)
-            return _no_room(job_id, error, _NOTHING_KEPT)
+            return _no_memory(job_id, error, _NOTHING_KEPT)
         so = (
             f"it has {record.number('items'):,} items: go on by the same request id once there is room, or seal it as "
             f"it is (kernelport jobs seal {job_id})"
         )
-        told = _no_room(job_id, error, so)
+        told = _no_memory(job_id, error, so)
         await self._store.run("refuse", job_id, told.message)
         return told
 
@@ -193,7 +193,6 @@ class Submission:
             raise duplicate(repeated_id(items))
         new = await aside(lambda: {item.id: item.SerializeToString() for item in items})
         pages: dict[int, tuple[Page, list[int]]] = {}
-        growth = 0
         for number, positions in (await self._store.locate(job, list(new))).items():
             states = await self._store.states(job.id, number)
             if done := next((item_id for item_id, position in positions.items() if states[position] == ord("s")), None):
@@ -201,7 +200,6 @@ class Submission:
             page = Page()
             page.CopyFrom(await self._store.page(job, number))
             for item_id, position in positions.items():
-                growth += len(new[item_id]) - len(page.items[position])
                 page.items[position] = new[item_id]
             if page.ByteSize() > MOST_PAGE_BYTES:
                 raise ResourceExhaustedError(
@@ -209,7 +207,7 @@ class Submission:
                     f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
                 )
             pages[number] = page, list(positions.values())
-        await self._room.take(max(0, growth))
+        await self._memory.take(sum(page.ByteSize() for page, _ in pages.values()))
         await pin_voices(self._store, job.id, names, signature)
         for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
             await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
@@ -236,9 +234,9 @@ class Submission:
         return self._deployments[name]
 
 
-def _no_room(job_id: str, error: ResourceExhaustedError, so: str) -> KernelPortError:
-    why = error.message if isinstance(error, NoRoomError) else "Redis is full, and has 0 left for jobs"
-    return NoRoomError(f'job "{job_id}": {why}; {so}')
+def _no_memory(job_id: str, error: ResourceExhaustedError, so: str) -> KernelPortError:
+    why = error.message if isinstance(error, NoMemoryError) else "Redis is full, and has 0 left for jobs"
+    return NoMemoryError(f'job "{job_id}": {why}; {so}')
 
 
 async def _checked(spec: pb.JobSpec, find: Callable[[], Iterator[FieldViolation]]) -> None:

@@ -14,20 +14,20 @@ from kernelport.jobs.backlog import Backlog
 from kernelport_api.queueing.redis_errors import reached
 
 # Redis is not asked more often than this; what is added meanwhile is counted here.
-LOOK_S = 0.25
+READ_INTERVAL_S = 0.25
 # What Redis needs for a page, beside its bytes: as a share of them, and for each item (its id's digest and its states).
 PAGE_SHARE, ITEM_BYTES = 1.1, 80
 # What it will need for what comes of an item.
 RESULT_BYTES = 100
 
 
-class NoRoomError(ResourceExhaustedError):
+class NoMemoryError(ResourceExhaustedError):
     """Redis has no room for what a job is to be given."""
 
-    reason = "NO_ROOM"
+    reason = "NO_MEMORY"
 
 
-class Room:
+class JobMemory:
     """The memory that is left for jobs, where Redis has a limit. What active jobs will still write counts as taken.
 
     Args:
@@ -38,8 +38,8 @@ class Room:
         self._redis = redis
         self._deployments = deployments
         self._left = 0.0
-        self._looked_at = -LOOK_S
-        self._looking = asyncio.Lock()
+        self._read_at = -READ_INTERVAL_S
+        self._reading = asyncio.Lock()
 
     async def take(self, size: int, items: int = 0) -> None:
         """Counts in what is about to be added to a job.
@@ -49,20 +49,20 @@ class Room:
             items: in the page.
 
         Raises:
-            NoRoomError: when it does not fit.
+            NoMemoryError: when it does not fit.
             UnavailableError: when Redis cannot be reached.
         """
-        async with self._looking:
-            if time.monotonic() - self._looked_at >= LOOK_S:
-                self._left = await self._look()
-                self._looked_at = time.monotonic()
+        async with self._reading:
+            if time.monotonic() - self._read_at >= READ_INTERVAL_S:
+                self._left = await self._read()
+                self._read_at = time.monotonic()
         needed = PAGE_SHARE * size + (ITEM_BYTES + RESULT_BYTES) * items
         if needed + size > self._left:  # Redis holds what it is sent beside what it makes of it
             there = max(0, round(self._left))
-            raise NoRoomError(f"the next {needed:,.0f} bytes of it do not fit: Redis has {there:,} left for jobs")
+            raise NoMemoryError(f"the next {needed:,.0f} bytes of it do not fit: Redis has {there:,} left for jobs")
         self._left -= needed
 
-    async def _look(self) -> float:
+    async def _read(self) -> float:
         there = left(await reached(self._redis.info("memory")), BULK_SHARE)
         if there <= 0 or there == float("inf"):
             return there
