@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from kernelport_workers.luxtts.errors import TextError
 from kernelport_workers.luxtts.normalise import upstream_english
 from kernelport_workers.luxtts.tokenizer import Tokenizer, map_punctuation, segments
 from tests.luxtts.conftest import GOLDEN, spell
+from tests.needs import PIPER_PHONEMIZE
 
 CASES: list[dict[str, Any]] = json.loads((GOLDEN / "tokenizer.json").read_text(encoding="utf-8"))
 TABLE = read_tokens(GOLDEN / "tokens.txt")
@@ -41,11 +43,13 @@ def test_upstream_segments_and_normalised_english(case: dict[str, Any]) -> None:
     assert english == case["english_normalised"]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"][:24])
+def _marks(case: dict[str, Any]) -> Sequence[pytest.MarkDecorator]:
+    return [PIPER_PHONEMIZE] if any(language == "en" for _, language in case["segments"]) else []
+
+
+@pytest.mark.parametrize("case", [pytest.param(each, id=each["text"][:24], marks=_marks(each)) for each in CASES])
 def test_upstream_token_ids(case: dict[str, Any]) -> None:
     languages = {language for _, language in case["segments"]}
-    if "en" in languages:
-        pytest.importorskip("piper_phonemize")
     if languages & {"zh", "pinyin"}:
         for package in ("jieba", "pypinyin", "cn2an"):
             pytest.importorskip(package)
