@@ -58,6 +58,7 @@ class JobHandler:
         revisions: Mapping[str, str],
         artifacts: Artifacts,
         storage: SharedStorage,
+        leases: Leases,
         overlap: Overlap,
         on_taken: Callable[[], None],
         on_over: Callable[[], None],
@@ -69,7 +70,7 @@ class JobHandler:
         self._revisions = revisions
         self._executions = {name: Execution(backend) for name, backend in backends.items()}
         self._paces = {name: Pace() for name in backends}
-        self._leases = Leases(redis, settings.lease_s)
+        self._leases = leases
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._storage = storage
