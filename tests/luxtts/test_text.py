@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernelport_workers.luxtts import number_words
 from kernelport_workers.luxtts.checkpoint import read_tokens
 from kernelport_workers.luxtts.chunking import (
     CLAUSE_PAUSE,
@@ -20,7 +19,7 @@ from kernelport_workers.luxtts.chunking import (
     join,
 )
 from kernelport_workers.luxtts.errors import TextError
-from kernelport_workers.luxtts.normalise import upstream_english
+from kernelport_workers.luxtts.normalise import cardinal, ordinal, upstream_english
 from kernelport_workers.luxtts.tokenizer import Tokenizer, map_punctuation, segments
 from tests.luxtts.conftest import GOLDEN, spell
 from tests.needs import PIPER_PHONEMIZE
@@ -96,9 +95,9 @@ def test_number_words_agree_with_inflect() -> None:
     generator = np.random.default_rng(0)
     for exponent in generator.uniform(0, 35.9, 300):
         number = int(10**exponent)
-        assert number_words.cardinal(number) == engine.number_to_words(number, andword="")
+        assert cardinal(number) == engine.number_to_words(number, andword="")
         small = number % 1_000_000
-        assert number_words.ordinal(small) == engine.ordinal(engine.number_to_words(small, andword=""))
+        assert ordinal(small) == engine.ordinal(engine.number_to_words(small, andword=""))
 
 
 @pytest.mark.parametrize("text", ["word " * 400, "One two three four five. " * 60, "a, b, c; d, " * 80, "x" * 3_000])
