@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from redis.exceptions import RedisError
+from starlette.types import ASGIApp
 
 from kernelport.broker.connections import connect, connect_async
 from kernelport.broker.shared_folder import SharedFolder
@@ -39,9 +40,12 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.inference import InferenceDoor
 from kernelport_api.doors.grpc.methods import Methods
+from kernelport_api.doors.http.door import Services, application
+from kernelport_api.doors.http.server import HttpServer, listener
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
@@ -103,7 +107,7 @@ async def serve(settings: Settings) -> None:
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
-    infer_calls, calls_of_methods, watches = draining.Calls(), draining.Calls(MAX_CALLS), draining.Calls()
+    infer_calls, calls_of_methods, watches = Calls(), Calls(MAX_CALLS), Calls()
     methods: Any = Methods(server, calls_of_methods)
     health_servicer = health.aio.HealthServicer()
     server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls).handler(),))
@@ -123,7 +127,8 @@ async def serve(settings: Settings) -> None:
     waiting = Waiting(deployments, workers)
     jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
+    voices = Voices(calls, durability)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(voices, methods)
     own_methods: Any = Methods(server, watches)  # asking for its health is never one call too many
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
@@ -132,6 +137,10 @@ async def serve(settings: Settings) -> None:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+    http = None
+    if settings.http_listen:
+        services = Services(deployments, inference, voices, infer_calls, calls_of_methods, watches)
+        http = _http_server(settings, application(services, settings))
     if settings.metrics_listen:
         try:
             metrics.serve(settings.metrics_listen)
@@ -163,6 +172,8 @@ async def serve(settings: Settings) -> None:
         thread.start()
     await durability.probe()
     await server.start()
+    if http is not None:
+        background.append(asyncio.create_task(http.run()))
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -177,6 +188,8 @@ async def serve(settings: Settings) -> None:
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await draining.stop(server, (infer_calls, calls_of_methods), watches, settings.stop_s)
+        if http is not None:
+            await http.stop()
         await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
             await own.delete(replies.key)
@@ -241,6 +254,16 @@ async def _keep_health(
             known = statuses.SERVING if name in served else statuses.NOT_SERVING
             await servicer.set(name, known if name in names else statuses.SERVICE_UNKNOWN)
         await asyncio.sleep(REFRESH_INTERVAL_S)
+
+
+def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
+    try:
+        server = HttpServer(app, listener(settings.http_listen))
+    except OSError as error:
+        other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
+        raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
+    log.info("listening on %s for HTTP", server.address)
+    return server
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -91,6 +91,7 @@ class Reader:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(home),
             "KERNELPORT_LISTEN": f"127.0.0.1:{free_port()}",
+            "KERNELPORT_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
             "KERNELPORT_FLOWER_LISTEN": f"127.0.0.1:{free_port()}",
             "KERNELPORT_DEPLOYMENTS": f"{NAME},hibari-en",
             "KERNELPORT_DEPLOYMENTS_FILE": str(_deployments_file(home)),

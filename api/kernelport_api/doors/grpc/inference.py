@@ -6,7 +6,7 @@ import grpc
 
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.doors.grpc.draining import Calls
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.parsing import parsed
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.limits import MAX_NAME, MAX_REASON, MAX_REQUEST_ID, MAX_TOKEN
-from kernelport_api.doors.grpc.draining import Calls
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.parsing import parsed
 
