@@ -22,6 +22,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "kernelport": {"kernelport.config"},
     "kernelport.v1": set(),
     "kernelport.internal": {"kernelport.v1"},
+    "kernelport.open_inference": set(),
     "kernelport.text": set(),
     "kernelport.config": {"kernelport", "kernelport.broker"},
     "kernelport.broker": {"kernelport", "kernelport.config"},
@@ -66,7 +67,7 @@ ALLOWED: Mapping[str, set[str]] = {
 }
 # The public face of the package gives out the clients.
 FACES = {"kernelport", "kernelport.aio"}
-CONTRACT = {"kernelport.v1", "kernelport.internal"}
+CONTRACT = {"kernelport.v1", "kernelport.internal", "kernelport.open_inference"}
 
 
 def test_a_module_imports_only_the_rooms_below_its_own() -> None:

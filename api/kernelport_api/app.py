@@ -28,6 +28,8 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.jobs.webhooks.notifier import Notifier
 from kernelport.limits import MAX_CALLS, MAX_PENDING_CALLS, SHORTEST_PING_MS
+from kernelport.open_inference import inference_pb2 as open_inference_pb2
+from kernelport.open_inference import inference_pb2_grpc
 from kernelport.telemetry import metrics
 from kernelport.v1 import (
     dead_letter_pb2,
@@ -44,8 +46,10 @@ from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.inference import InferenceDoor
 from kernelport_api.doors.grpc.methods import Methods
+from kernelport_api.doors.grpc.open_inference import OpenInferenceService
 from kernelport_api.doors.http.door import Services, application
 from kernelport_api.doors.http.server import HttpServer, listener
+from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
@@ -111,6 +115,9 @@ async def serve(settings: Settings) -> None:
     methods: Any = Methods(server, calls_of_methods)
     health_servicer = health.aio.HealthServicer()
     server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls).handler(),))
+    models = Models(deployments, inference)
+    running_methods: Any = Methods(server, infer_calls)
+    inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(models), running_methods)
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
     thread_redis = connect(settings.redis_url)
     patient = connect_async(settings.redis_url, WAITING_S)
@@ -139,7 +146,7 @@ async def serve(settings: Settings) -> None:
         raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
     http = None
     if settings.http_listen:
-        services = Services(deployments, inference, voices, infer_calls, calls_of_methods, watches)
+        services = Services(deployments, inference, models, voices, infer_calls, calls_of_methods, watches)
         http = _http_server(settings, application(services, settings))
     if settings.metrics_listen:
         try:
@@ -289,6 +296,7 @@ def _service_names() -> list[str]:
         dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
         job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
         voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
+        open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
         health.SERVICE_NAME,
         reflection.SERVICE_NAME,
     ]

@@ -105,6 +105,10 @@ class Inference:
         signature: Signature | None = await reached(self._workers.signature(name))
         return signature
 
+    async def is_served(self, name: str) -> bool:
+        """Whether a live worker serves the deployment."""
+        return bool(await reached(self._workers.is_served(name)))
+
     async def run(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
     ) -> bytes:

@@ -15,6 +15,7 @@ from kernelport_api.doors.http.bodies import read_body, read_form
 from kernelport_api.doors.http.errors import Refusal, answer_to
 
 FORM = "multipart/form-data"
+_OF_ANY_PAGE = frozenset({FORM, "application/x-www-form-urlencoded", "text/plain"})
 
 
 class _OverHttp:
@@ -117,10 +118,10 @@ class Endpoint:
 
 
 def _check_type(call: Call, expected: str) -> None:
-    """Raises Refusal for a body of another type: a page of any origin may send forms and plain text."""
+    """Raises Refusal for a body of another type; where any will do, for those that a page of any origin may send."""
     got = call.header(b"content-type").partition(";")[0].strip().lower()
-    if expected and got != expected:
-        raise Refusal(415, f"Content-Type: expected {expected}, got {got or 'none'}")
+    if got != expected if expected else got in _OF_ANY_PAGE:
+        raise Refusal(415, f"Content-Type: expected {expected or 'application/octet-stream'}, got {got or 'none'}")
 
 
 @contextlib.asynccontextmanager

@@ -22,7 +22,7 @@ _MICROSECONDS = 1_000_000
 _NO_OWNER = "not named: registered over /v1/audio/voices"
 
 
-class Models:
+class SpeechModels:
     """The deployments that speak, and their aliases."""
 
     def __init__(self, deployments: DeploymentTable, inference: Inference) -> None:
