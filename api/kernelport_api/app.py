@@ -115,10 +115,10 @@ async def serve(settings: Settings) -> None:
     methods: Any = Methods(server, calls_of_methods)
     health_servicer = health.aio.HealthServicer()
     server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls).handler(),))
-    models = Models(deployments, inference)
+    models, described = Models(deployments, inference), Deployments(deployments, workers)
     running_methods: Any = Methods(server, infer_calls)
     inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(models), running_methods)
-    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
+    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(described, methods)
     thread_redis = connect(settings.redis_url)
     patient = connect_async(settings.redis_url, WAITING_S)
     durability = Durability(calls, patient, thread_redis)
@@ -146,7 +146,19 @@ async def serve(settings: Settings) -> None:
         raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
     http = None
     if settings.http_listen:
-        services = Services(deployments, inference, models, voices, infer_calls, calls_of_methods, watches)
+        services = Services(
+            deployments=deployments,
+            inference=inference,
+            models=models,
+            voices=voices,
+            described=described,
+            letters=letters,
+            jobs=jobs,
+            stop=stop,
+            runs=infer_calls,
+            others=calls_of_methods,
+            watches=watches,
+        )
         http = _http_server(settings, application(services, settings))
     if settings.metrics_listen:
         try:

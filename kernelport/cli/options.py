@@ -1,6 +1,7 @@
 """Options that several commands share, and what all options have in common."""
 
 import contextlib
+import json
 import math
 import os
 import re
@@ -150,6 +151,7 @@ listen: Option = click.option(
     default=DEFAULT_LISTEN,
     help="host:port the front door listens on; port 0 takes a free one.",
 )
+as_json: Option = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
 http_listen: Option = click.option(
     "--http-listen",
     cls=_MayBeEmpty,
@@ -198,6 +200,12 @@ timeout: Option = click.option(
     default=None,
     help="Seconds a call may take; timeouts.request_s of the deployment holds as well.",
 )
+
+
+def echo_json(found: Iterable[dict[str, Any]]) -> None:
+    """Prints objects, one a line."""
+    for each in found:
+        click.echo(json.dumps(each, ensure_ascii=False))
 
 
 def note(text: str) -> None:

@@ -1,7 +1,10 @@
 """Answers of the HTTP door."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 JSON = "application/json"
@@ -45,3 +48,30 @@ def _pieces(parts: Iterable[Part]) -> Iterator[memoryview]:
         view = memoryview(part)
         for start in range(0, len(view), _PIECE_BYTES):
             yield view[start : start + _PIECE_BYTES]
+
+
+class Streamed:
+    """An answer that is sent as it is made. Its status line waits for the first piece; what goes wrong after that cuts
+    the connection, since an end would say that the answer is whole."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str]) -> None:
+        self._pieces = pieces
+        self._headers = [(b"content-type", media_type.encode())]
+        self._headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+
+    async def begin(self) -> None:
+        """Waits for the first piece; raises what goes wrong with it."""
+        self._first = await anext(self._pieces, b"")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        async with contextlib.aclosing(self._pieces):
+            await send({"type": "http.response.body", "body": self._first, "more_body": True})
+            async for piece in self._pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """A value as JSON."""
+    return Answer(msgspec.json.encode(value), status=status)

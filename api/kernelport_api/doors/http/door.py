@@ -1,23 +1,32 @@
 """All routes of the HTTP door."""
 
+import asyncio
 from dataclasses import dataclass
 
-import msgspec
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.config.deployments import DeploymentTable
 from kernelport.config.settings import Settings, parts_of
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.http.answers import JSON, Answer
+from kernelport_api.doors.http import voice_forms
+from kernelport_api.doors.http.answers import JSON, json_answer
+from kernelport_api.doors.http.api import submission
+from kernelport_api.doors.http.api.events import Events
+from kernelport_api.doors.http.api.jobs import JobRoutes
+from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, VoiceRoutes
+from kernelport_api.doors.http.api.submission import Submitting
 from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.guard import Guard
 from kernelport_api.doors.http.open_inference import OpenInferenceRoutes
 from kernelport_api.doors.http.openai import speech
-from kernelport_api.doors.http.openai.lists import MOST_VOICE_BYTES, AudioVoices, SpeechModels
+from kernelport_api.doors.http.openai.lists import AudioVoices, SpeechModels
 from kernelport_api.doors.open_inference.models import Models
+from kernelport_api.services.dead_letters import DeadLetters
+from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.inference import Inference
+from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.voices import Voices
 
 
@@ -40,6 +49,8 @@ class Services:
     """What can be asked for.
 
     Attributes:
+        described: tells of the deployments.
+        stop: set when the front door is to stop.
         runs: calls that run a model; how many there may be is for the inference service to say.
         others: calls that ask for something else.
         watches: calls that nobody waits for when the front door stops.
@@ -49,6 +60,10 @@ class Services:
     inference: Inference
     models: Models
     voices: Voices
+    described: Deployments
+    letters: DeadLetters
+    jobs: Jobs
+    stop: asyncio.Event
     runs: Calls
     others: Calls
     watches: Calls
@@ -61,22 +76,57 @@ def application(services: Services, settings: Settings) -> ASGIApp:
     models = SpeechModels(services.deployments, services.inference)
     voices = AudioVoices(services.deployments, services.voices)
     routes = [
-        _Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, JSON, speech.MOST_BYTES)),
-        _Route("GET", "/health", Endpoint(_health, services.watches)),
+        _Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
+        _Route("GET", "/health", Endpoint(_Health(services.stop).tell, services.watches)),
         _Route("GET", "/v1/models", Endpoint(models.all, others)),
         _Route("GET", "/v1/audio/models", Endpoint(models.all, others)),
         _Route("GET", "/v1/models/{model:path}", Endpoint(models.retrieve, others)),
         _Route("GET", "/v1/audio/voices", Endpoint(voices.all, others)),
-        _Route("POST", "/v1/audio/voices", Endpoint(voices.create, others, FORM, MOST_VOICE_BYTES)),
+        _Route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
         _Route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
     routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
+    routes += _plain(services, settings)
     router = Router(routes, redirect_slashes=False, default=_no_route)
     return Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins))
 
 
+def _plain(services: Services, settings: Settings) -> list[_Route]:
+    others, watches = services.others, services.watches
+    jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
+    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
+    letters, events = LetterRoutes(services.letters), Events(services.jobs, services.described, services.voices)
+    job, letter = "/api/jobs/{job}", "/api/dead-letters/{deployment}/{letter}"
+    gets = {
+        "/api/jobs": jobs.all,
+        job: jobs.one,
+        f"{job}/items": jobs.items,
+        f"{job}/outputs.zip": jobs.outputs,
+        f"{job}/outputs/{{item:path}}": jobs.output,
+        f"{job}/manifest": jobs.manifest,
+        "/api/deployments": deployments.all,
+        "/api/deployments/{deployment}": deployments.one,
+        "/api/workers": deployments.workers,
+        "/api/voices": voices.all,
+        "/api/voices/{voice}": voices.one,
+        "/api/dead-letters/{deployment}": letters.all,
+        letter: letters.one,
+    }
+    deletes = {job: jobs.delete, "/api/voices/{voice}": voices.delete, letter: letters.purge}
+    verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume}
+    return [
+        *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
+        *(_Route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
+        *(_Route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
+        _Route("POST", "/api/jobs", Endpoint(submitting.submit, others, (JSON, FORM), submission.MOST_BYTES)),
+        _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
+        _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
+        _Route("GET", "/api/events", Endpoint(events.stream, watches)),
+    ]
+
+
 def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_bytes: int) -> list[_Route]:
-    infer = Endpoint(door.infer, runs, "", most_bytes)
+    infer = Endpoint(door.infer, runs, (), most_bytes)
     model, versioned = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     gets = {
         "/v2": door.server,
@@ -96,12 +146,17 @@ def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_
     return [
         *(_Route("POST", f"{each}/infer", infer) for each in (model, versioned)),
         *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
-        *(_Route("POST", path, Endpoint(handle, others, "")) for path, handle in posts.items()),
+        *(_Route("POST", path, Endpoint(handle, others, ())) for path, handle in posts.items()),
     ]
 
 
-async def _health(call: Call) -> ASGIApp:
-    return Answer(msgspec.json.encode({"status": "serving"}))
+class _Health:
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    async def tell(self, call: Call) -> ASGIApp:
+        """Whether the front door takes calls."""
+        return json_answer({"status": "stopping"}, 503) if self._stop.is_set() else json_answer({"status": "serving"})
 
 
 async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -9,10 +10,13 @@ import msgspec
 from starlette.datastructures import FormData
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kernelport.errors import FieldViolation, InvalidArgumentError
+from kernelport.errors import FieldViolation, InvalidArgumentError, in_words
 from kernelport_api.doors.calls import Calls
+from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.bodies import read_body, read_form
 from kernelport_api.doors.http.errors import Refusal, answer_to
+
+log = logging.getLogger(__name__)
 
 FORM = "multipart/form-data"
 _OF_ANY_PAGE = frozenset({FORM, "application/x-www-form-urlencoded", "text/plain"})
@@ -32,8 +36,22 @@ class _OverHttp:
 OVER_HTTP: Any = _OverHttp()
 
 
+class CutOffError(Exception):
+    """An answer ends before it is whole: whoever reads it must not take it for that."""
+
+
 class HungUpError(Exception):
     """The caller has gone: nobody is left to be answered."""
+
+
+class _SaidAlready(logging.Filter):
+    """Keeps the server from telling again what the log has of an answer that is cut off."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], CutOffError))
+
+
+logging.getLogger("uvicorn.error").addFilter(_SaidAlready())
 
 
 class Call:
@@ -62,6 +80,10 @@ class Call:
         """A header; empty when it is not there."""
         return self.headers.get(name, b"").decode("latin-1")
 
+    def json_or(self, default: Any) -> Any:
+        """What the body says; the default when there is none."""
+        return self.json() if self.body else default
+
     def json(self) -> Any:
         """What the body says.
 
@@ -83,11 +105,13 @@ class Endpoint:
     Args:
         handle: gives the answer to a call.
         calls: those that it is one of.
-        takes: the media type of its bodies; empty for any, None when it takes none.
+        takes: the media types of its bodies; empty for any, None when it takes none.
         most_bytes: of a body, at most.
     """
 
-    def __init__(self, handle: Handle, calls: Calls, takes: str | None = None, most_bytes: int = 2**20) -> None:
+    def __init__(
+        self, handle: Handle, calls: Calls, takes: tuple[str, ...] | None = None, most_bytes: int = 2**20
+    ) -> None:
         self._handle = handle
         self._calls = calls
         self._takes = takes
@@ -98,30 +122,41 @@ class Endpoint:
         try:
             with self._calls:
                 if self._takes is not None:
-                    _check_type(call, self._takes)
-                    if self._takes == FORM:
+                    kind = _checked_type(call, self._takes)
+                    if kind == FORM:
                         call.form = await read_form(call.headers, receive, self._most_bytes)
                     else:
                         call.body = await read_body(call.headers, receive, self._most_bytes)
                 async with _connected(receive):
                     answer = await self._handle(call)
+                    if isinstance(answer, Streamed):
+                        await answer.begin()
                     has_begun = True
                     await answer(scope, receive, send)
         except HungUpError:
             pass
         except Exception as error:
-            if has_begun:  # an end of the answer would say that it is whole
-                raise
+            if has_begun:
+                log.warning("an answer to %s is cut off: %s", scope["path"], in_words(error))
+                raise CutOffError from error
             await answer_to(error, scope)(scope, receive, send)
         finally:
             await call.form.close()
 
 
-def _check_type(call: Call, expected: str) -> None:
-    """Raises Refusal for a body of another type; where any will do, for those that a page of any origin may send."""
+def _checked_type(call: Call, expected: tuple[str, ...]) -> str:
+    """The media type of a body.
+
+    Raises:
+        Refusal: it is another; where any will do, it is one that a page of any origin may send.
+    """
     got = call.header(b"content-type").partition(";")[0].strip().lower()
-    if got != expected if expected else got in _OF_ANY_PAGE:
-        raise Refusal(415, f"Content-Type: expected {expected or 'application/octet-stream'}, got {got or 'none'}")
+    if not got and call.header(b"content-length") in ("", "0") and b"transfer-encoding" not in call.headers:
+        return got  # there is no body
+    if got not in expected if expected else got in _OF_ANY_PAGE:
+        known = " or ".join(expected or ("application/octet-stream",))
+        raise Refusal(415, f"Content-Type: expected {known}, got {got or 'none'}")
+    return got
 
 
 @contextlib.asynccontextmanager

@@ -2,21 +2,19 @@
 
 from typing import Any
 
-import msgspec
-from starlette.datastructures import UploadFile
 from starlette.types import ASGIApp
 
 from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.config.deployments import DeploymentTable
-from kernelport.errors import FieldViolation, InvalidArgumentError, NotFoundError
+from kernelport.errors import NotFoundError
 from kernelport.signature import is_speech
 from kernelport.v1 import voice_pb2
-from kernelport_api.doors.http.answers import Answer
+from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.voice_forms import voice_request
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.voices import Voices
 
-MOST_VOICE_BYTES = 17 * 2**20
 _MICROSECONDS = 1_000_000
 # Whom a voice belongs to whose caller does not say, as stock clients do not.
 _NO_OWNER = "not named: registered over /v1/audio/voices"
@@ -32,14 +30,14 @@ class SpeechModels:
     async def all(self, call: Call) -> ASGIApp:
         """All of them."""
         models = [_model(name) for name in await self._names()]
-        return Answer(msgspec.json.encode({"object": "list", "data": models, "models": models}))
+        return json_answer({"object": "list", "data": models, "models": models})
 
     async def retrieve(self, call: Call) -> ASGIApp:
         """One."""
         name = call.path["model"]
         if name not in await self._names():
             raise NotFoundError(f"model: {self._deployments.unknown(name)}")
-        return Answer(msgspec.json.encode(_model(name)))
+        return json_answer(_model(name))
 
     async def _names(self) -> list[str]:
         """Of a deployment that nobody has ever loaded, nobody knows whether it speaks."""
@@ -62,21 +60,13 @@ class AudioVoices:
         aliases = self._deployments.aliases.voices
         named = [known[name] | {"id": alias, "name": alias} for alias, name in aliases.items() if name in known]
         voices = [*known.values(), *named]
-        return Answer(msgspec.json.encode({"object": "list", "data": voices, "voices": voices}))
+        return json_answer({"object": "list", "data": voices, "voices": voices})
 
     async def create(self, call: Call) -> ASGIApp:
         """Registers one from a form."""
-        sample = call.form.get("audio_sample")
-        if not isinstance(sample, UploadFile):
-            raise InvalidArgumentError.of([FieldViolation("audio_sample", "expected the file of a recording")])
-        request = voice_pb2.AddVoiceRequest(audio=await sample.read())
-        for field in ("name", "consent", "owner", "transcript"):
-            value = call.form.get(field, _NO_OWNER if field == "owner" else "")
-            if not isinstance(value, str):
-                raise InvalidArgumentError.of([FieldViolation(field, "expected a text, got a file")])
-            setattr(request, field, value)
+        request = await voice_request(call.form, "audio_sample", owner=_NO_OWNER)
         added = await self._voices.AddVoice(request, OVER_HTTP)
-        return Answer(msgspec.json.encode(_voice(added.voice)))
+        return json_answer(_voice(added.voice))
 
     async def delete(self, call: Call) -> ASGIApp:
         """Deletes one."""
@@ -84,7 +74,7 @@ class AudioVoices:
         deleted = await self._voices.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name), OVER_HTTP)
         if not deleted.removed:
             raise VoiceNotFoundError(name)
-        return Answer(msgspec.json.encode({"object": "audio.voice.deleted", "id": name, "deleted": True}))
+        return json_answer({"object": "audio.voice.deleted", "id": name, "deleted": True})
 
 
 def _model(name: str) -> dict[str, Any]:
