@@ -77,8 +77,10 @@ def encode_whole(response_format: str, samples: Array, sample_rate: int) -> byte
     """A whole file at once, which says in its header how long it is where the format can.
 
     Raises:
-        ValueError: when the rate is out of range.
+        ValueError: when the rate is out of range, or the samples have another shape.
     """
+    if samples.ndim != 1:
+        raise ValueError(f"expected samples [S], got {list(samples.shape)}")
     if response_format in ("wav", "flac"):
         return encode_audio(samples, sample_rate, f".{response_format}")
     chosen = encoder(response_format, sample_rate)

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
 
+from kernelport.broker import keys
 from kernelport.broker.connections import connect, connect_async
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment, DeploymentTable, load_deployments
@@ -60,6 +61,7 @@ from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.replies import ReplyReader
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.files import Files
 from kernelport_api.services.gauges import keep_gauges
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.maintenance import keep_feeding
@@ -67,6 +69,7 @@ from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.waiting import Waiting
+from kernelport_api.services.records import Records
 from kernelport_api.services.voices import Voices
 
 log = logging.getLogger(__name__)
@@ -154,6 +157,8 @@ async def serve(settings: Settings) -> None:
             described=described,
             letters=letters,
             jobs=jobs,
+            files=Files(calls, artifacts, settings.job_retention_s),
+            batches=Records(calls, keys.BATCHES),
             stop=stop,
             runs=infer_calls,
             others=calls_of_methods,

@@ -21,12 +21,18 @@ from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.guard import Guard
 from kernelport_api.doors.http.open_inference import OpenInferenceRoutes
 from kernelport_api.doors.http.openai import speech
+from kernelport_api.doors.http.openai.batch_outputs import BatchOutputs
+from kernelport_api.doors.http.openai.batches import Batches
+from kernelport_api.doors.http.openai.files import MOST_BYTES as MOST_FILE_BYTES
+from kernelport_api.doors.http.openai.files import FileRoutes
 from kernelport_api.doors.http.openai.lists import AudioVoices, SpeechModels
 from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.files import Files
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.service import Jobs
+from kernelport_api.services.records import Records
 from kernelport_api.services.voices import Voices
 
 
@@ -63,6 +69,8 @@ class Services:
     described: Deployments
     letters: DeadLetters
     jobs: Jobs
+    files: Files
+    batches: Records
     stop: asyncio.Event
     runs: Calls
     others: Calls
@@ -86,12 +94,12 @@ def application(services: Services, settings: Settings) -> ASGIApp:
         _Route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
     routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
-    routes += _plain(services, settings)
+    routes += _plain(services) + _files_and_batches(services, settings)
     router = Router(routes, redirect_slashes=False, default=_no_route)
     return Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins))
 
 
-def _plain(services: Services, settings: Settings) -> list[_Route]:
+def _plain(services: Services) -> list[_Route]:
     others, watches = services.others, services.watches
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
     deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
@@ -122,6 +130,33 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
         _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         _Route("GET", "/api/events", Endpoint(events.stream, watches)),
+    ]
+
+
+def _files_and_batches(services: Services, settings: Settings) -> list[_Route]:
+    others = services.others
+    outputs = BatchOutputs(services.jobs, services.batches, services.files)
+    files = FileRoutes(services.files, outputs)
+    batches = Batches(
+        services.deployments,
+        services.inference,
+        services.voices,
+        services.jobs,
+        Submitting(services.jobs, services.inference),
+        services.files,
+        services.batches,
+        settings.job_retention_s,
+    )
+    return [
+        _Route("POST", "/v1/files", Endpoint(files.create, others, (FORM,), MOST_FILE_BYTES)),
+        _Route("GET", "/v1/files", Endpoint(files.all, others)),
+        _Route("GET", "/v1/files/{file}", Endpoint(files.retrieve, others)),
+        _Route("GET", "/v1/files/{file}/content", Endpoint(files.content, others)),
+        _Route("DELETE", "/v1/files/{file}", Endpoint(files.delete, others)),
+        _Route("POST", "/v1/batches", Endpoint(batches.create, others, (JSON,))),
+        _Route("GET", "/v1/batches", Endpoint(batches.all, others)),
+        _Route("GET", "/v1/batches/{batch}", Endpoint(batches.retrieve, others)),
+        _Route("POST", "/v1/batches/{batch}/cancel", Endpoint(batches.cancel, others, (JSON,))),
     ]
 
 

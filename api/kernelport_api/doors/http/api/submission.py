@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path, PurePath
@@ -23,15 +22,15 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.api.queries import checked, field, invalid, known
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.uploads import copied
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.service import Jobs
 
 # Of a file of items; it lies on the disk while it is read.
 MOST_BYTES = 2**30
 _PORTION_ITEMS, _PORTION_BYTES = 5000, 2**20
-_FORMATS: Mapping[str, Any] = {word(name): value for name, value in pb.OutputFormat.items()} | {
-    "": pb.OUTPUT_FORMAT_UNSPECIFIED
-}
+# By their words.
+OUTPUT_FORMATS: Mapping[str, Any] = {word(name): value for name, value in pb.OutputFormat.items()[1:]}
 _SPEC_KEYS = (
     "deployment",
     "output_format",
@@ -91,7 +90,7 @@ class Submitting:
         with tempfile.TemporaryDirectory(prefix="kernelport-") as folder:
             path = Path(folder) / f"items{''.join(PurePath(file.filename or '').suffixes[-2:])}"
             try:
-                await asyncio.to_thread(_copy, file, path)
+                await asyncio.to_thread(copied, file, path)
                 kind: Any = given.pop("kind", None) or await asyncio.to_thread(detect, path)
                 split: Any = given.pop("split", None)
                 if kind not in get_args(Kind) or split not in (None, *SPLITS):
@@ -112,9 +111,9 @@ class Submitting:
 
 def _spec(given: Mapping[str, Any]) -> pb.JobSpec:
     wanted = field(dict(given), "output_format", str, "")
-    if wanted not in _FORMATS:
-        raise invalid("output_format", f"expected one of {', '.join(filter(None, _FORMATS))}, got {wanted[:64]!r}")
-    spec = pb.JobSpec(deployment=given.get("deployment", ""), output_format=_FORMATS[wanted])
+    if wanted and wanted not in OUTPUT_FORMATS:
+        raise invalid("output_format", f"expected one of {', '.join(OUTPUT_FORMATS)}, got {wanted[:64]!r}")
+    spec = pb.JobSpec(deployment=given.get("deployment", ""), output_format=OUTPUT_FORMATS.get(wanted, 0))
     for name in _NUMBERS:
         number = field(dict(given), name, int, 0)
         checked(lambda name=name, number=number: setattr(spec, name, number), name)  # type: ignore[misc]
@@ -157,11 +156,6 @@ def _texts(form: FormData) -> dict[str, Any]:
         else:
             found[name] = value == "true" if name == "delete_outputs" else value
     return found
-
-
-def _copy(file: UploadFile, path: Path) -> None:
-    with path.open("wb") as copied:
-        shutil.copyfileobj(file.file, copied)
 
 
 def _violation(problem: Problem) -> FieldViolation:
