@@ -1,6 +1,7 @@
 """Bodies of calls, within bounds of size and time."""
 
 import asyncio
+import logging
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 
@@ -16,6 +17,8 @@ PATIENCE_S, SLOWEST_BYTES_S = 20.0, 16 * 2**10
 MOST_FIELDS, MOST_FILES = 64, 4
 # zlib's word for gzip or zlib, whichever it is; and for deflate without a header, as some clients send it.
 _GZIP_OR_ZLIB, _BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+# What it says of a form is said to who sent it.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most_bytes: int) -> bytes:

@@ -26,6 +26,7 @@ from kernelport_api.doors.http.openai.batches import Batches
 from kernelport_api.doors.http.openai.files import MOST_BYTES as MOST_FILE_BYTES
 from kernelport_api.doors.http.openai.files import FileRoutes
 from kernelport_api.doors.http.openai.lists import AudioVoices, SpeechModels
+from kernelport_api.doors.http.openapi import Description, Known
 from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
@@ -39,6 +40,7 @@ from kernelport_api.services.voices import Voices
 class _Route(Route):
     def __init__(self, method: str, path: str, endpoint: Endpoint) -> None:
         super().__init__(path, endpoint, methods=[method])
+        self.known: Known = (method, path, endpoint)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self.methods or set()
@@ -95,6 +97,11 @@ def application(services: Services, settings: Settings) -> ASGIApp:
     ]
     routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
     routes += _plain(services) + _files_and_batches(services, settings)
+    description = Description(route.known for route in routes)
+    routes += [
+        _Route("GET", "/openapi.json", Endpoint(description.openapi, others)),
+        _Route("GET", "/docs", Endpoint(description.page, others)),
+    ]
     router = Router(routes, redirect_slashes=False, default=_no_route)
     return Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins))
 

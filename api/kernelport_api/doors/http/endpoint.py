@@ -102,10 +102,14 @@ Handle = Callable[[Call], Awaitable[ASGIApp]]
 class Endpoint:
     """A handler of calls as an ASGI application.
 
+    Attributes:
+        takes: the media types of its bodies; empty for any, None when it takes none.
+        summary: what it does.
+
     Args:
         handle: gives the answer to a call.
         calls: those that it is one of.
-        takes: the media types of its bodies; empty for any, None when it takes none.
+        takes: as the attribute.
         most_bytes: of a body, at most.
     """
 
@@ -114,15 +118,16 @@ class Endpoint:
     ) -> None:
         self._handle = handle
         self._calls = calls
-        self._takes = takes
+        self.summary: str = handle.__doc__ or ""
+        self.takes = takes
         self._most_bytes = most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call, has_begun = Call(scope), False
         try:
             with self._calls:
-                if self._takes is not None:
-                    kind = _checked_type(call, self._takes)
+                if self.takes is not None:
+                    kind = _checked_type(call, self.takes)
                     if kind == FORM:
                         call.form = await read_form(call.headers, receive, self._most_bytes)
                     else:

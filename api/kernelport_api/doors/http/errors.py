@@ -103,15 +103,21 @@ def plain_body(problem: Problem) -> dict[str, Any]:
     return {"error": {"reason": problem.reason, "message": problem.message, "violations": violations}}
 
 
-_SHAPES: tuple[tuple[str, Callable[[Problem], dict[str, Any]]], ...] = (
-    ("/v1/", openai_body),
-    ("/v2", open_inference_body),
-    ("/", plain_body),
+# By how paths begin, and what they are called in the description of the routes.
+_SHAPES: tuple[tuple[str, Callable[[Problem], dict[str, Any]], str], ...] = (
+    ("/v1/", openai_body, "OpenAIError"),
+    ("/v2", open_inference_body, "OpenInferenceError"),
+    ("", plain_body, "Error"),
 )
+
+
+def shape_name(path: str) -> str:
+    """The name of the shape that errors of a path have."""
+    return next(name for prefix, _, name in _SHAPES if path.startswith(prefix))
 
 
 def answer_to(error: Exception, scope: Scope) -> Answer:
     """The answer to a call that went wrong, in the shape of its path."""
     problem, path = Problem.of(error), scope["path"]
-    shape = next(shape for prefix, shape in _SHAPES if path.startswith(prefix) or prefix == "/")
+    shape = next(shape for prefix, shape, _ in _SHAPES if path.startswith(prefix))
     return Answer(msgspec.json.encode(shape(problem)), status=problem.status, headers=problem.headers)

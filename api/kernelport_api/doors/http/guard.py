@@ -50,7 +50,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, host: bytes, origin: bytes | None, fetched_from: bytes) -> Refusal | None:
         name = _name_of(host)
-        if not (name in self._hosts or is_loopback(name) or name == (scope["server"] or ("",))[0]):
+        if not (name in self._hosts or _is_loopback(name) or name == (scope["server"] or ("",))[0]):
             expected = "expected a loopback name, the address listened on, or one of KERNELPORT_HTTP_HOSTS"
             return Refusal(403, f"Host: {expected}; got {host.decode('latin-1')!r}")
         if scope["type"] == "http" and scope["method"] in _SAFE_METHODS:
@@ -95,6 +95,9 @@ class Guard:
             await send(message)
 
         return telling
+
+
+_is_loopback = functools.lru_cache(256)(is_loopback)
 
 
 @functools.lru_cache(256)
