@@ -19,6 +19,8 @@ from grpc_status import rpc_status
 ERROR_DOMAIN = "kernelport"
 # The exit code (EX_UNAVAILABLE) of a worker that may not serve beside those that live.
 REFUSED = 69
+# Why a NotFoundError is about the file of an item and not about the job or the item.
+OUTPUT_NOT_FOUND = "OUTPUT_NOT_FOUND"
 _LONGEST_WORDS = 1000
 _REFUSED = re.compile(
     r"failed to connect to all addresses.*: (ipv[46]:)?(?P<address>\S+): "

@@ -25,6 +25,7 @@ from kernelport.jobs.inputs import Inputs
 from kernelport.jobs.manifest import summary
 from kernelport.jobs.records import (
     MICROSECONDS,
+    WAITING,
     JobRecord,
     Results,
     in_order,
@@ -165,7 +166,7 @@ class Finisher(Background):
             file.write(_to_json(item_dict(item, inputs)) + "\n")
             if item.state == ITEM_STATE_SUCCEEDED and not self._is_there(job, item, files):
                 missing.append(item)
-                left[position] = ord("w")
+                left[position] = WAITING
         if missing:
             lost_us = round(MICROSECONDS * sum(item.audio_s for item in missing))
             lost_bytes = sum(item.file_bytes for item in missing)

@@ -30,14 +30,16 @@ STATES: dict[str, pb.JobState] = {
 MAX_TEXT_BYTES = 2**20
 # What the names of files end in, as formats of outputs say.
 _SUFFIX = re.compile(r"[a-z0-9]{0,8}")
+# The states of items: a page has a byte for each. UNCHANGED leaves what there is, in what came of a slice.
+WAITING, RUNNING, SUCCEEDED, FAILED, UNCHANGED = b"wrsf."
 _ITEM_STATES: dict[int, pb.ItemState] = {
-    ord("w"): pb.ITEM_STATE_WAITING,
-    ord("r"): pb.ITEM_STATE_RUNNING,
-    ord("s"): pb.ITEM_STATE_SUCCEEDED,
-    ord("f"): pb.ITEM_STATE_FAILED,
+    WAITING: pb.ITEM_STATE_WAITING,
+    RUNNING: pb.ITEM_STATE_RUNNING,
+    SUCCEEDED: pb.ITEM_STATE_SUCCEEDED,
+    FAILED: pb.ITEM_STATE_FAILED,
 }
 
-_STOPPED = {ord("w"): pb.ITEM_STATE_CANCELLED}
+_STOPPED = {WAITING: pb.ITEM_STATE_CANCELLED}
 
 Results = dict[int, tuple[BatchResult, ItemResult]]
 """What came of a page's items, by position."""

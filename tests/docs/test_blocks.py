@@ -73,7 +73,7 @@ READY = {STACK: "listens on", "celery ": "ready.", "kernelport autoscale": "want
 BECOMES = ("kernelport autoscale",)
 # What a reader has done by hand before a command, or the code that it ends with.
 BEFORE = {"kernelport jobs resume": f"sed -i 's/{UNSPEAKABLE}/Nine./' failed.csv"}
-CODES = {"kernelport jobs submit book.txt --deployment": 1}
+CODES = {"kernelport jobs submit book.txt --deployment": 1, "kernelport jobs submit book.txt --set": 1}
 DOUBLED = """<ir_version: 8, opset_import: ["" : 17]> doubled (float[N] x) => (float[N] y) { y = Add(x, x) }"""
 
 
@@ -221,7 +221,7 @@ def _page_folder(folder: Path) -> Path:
     """The files that a reader of the pages has."""
     folder.mkdir(parents=True)
     (folder / "chapter.txt").write_text("Down, down, down.\n")
-    (folder / "book.txt").write_text("Down, down, down.\n" + (UNSPEAKABLE + "\n") * (folder.name == "jobs"))
+    (folder / "book.txt").write_text("Down, down, down.\n" + (UNSPEAKABLE + "\n") * (folder.name in ("README", "jobs")))
     onnx.save(onnx.parser.parse_model(DOUBLED), folder / "model.onnx")
     npz.write(folder / "input.npz", {"x": np.ones(3, np.float32)})
     npz.write(folder / "out.npz", {"t": np.array([b"a", b"b"])})

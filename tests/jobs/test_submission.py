@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Iterator
 
 import grpc
 import numpy as np
@@ -11,6 +12,8 @@ from redis import Redis
 from kernelport import tensors
 from kernelport.broker import keys
 from kernelport.digests import running_digests
+from kernelport.jobs import scripts
+from kernelport.jobs.pages import PAGE_ITEMS
 from kernelport.limits import MAX_ITEMS, MAX_TENSORS
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
@@ -101,6 +104,35 @@ def test_a_request_id_with_other_items_is_refused_in_whatever_messages_they_come
     assert jobs.submit(MODEL, items, request_id=name).id == job.id, "when it is over, too"
     request = pb.SubmitJobRequest(items=other, **submit)  # type: ignore[arg-type]
     assert refused(lambda: jobs.stub.SubmitJob(request)).code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_a_submission_that_another_of_its_request_id_overtakes_is_told_to_look_again(jobs: JobCalls) -> None:
+    items = [tiny(f"{number}", number) for number in range(2 * PAGE_ITEMS)]
+    job = jobs.submit(MODEL, [], open=True, request_id="overtaken")
+
+    def messages() -> Iterator[pb.AddItemsRequest]:
+        digest = running_digests(b"", items)[-1]
+        yield pb.AddItemsRequest(job_id=job.id, offset=0, items=items, digest=digest)
+        wait_for(lambda: jobs.get(job.id).progress.items == PAGE_ITEMS, 10, "its first page")
+        jobs.add(job.id, seal=True)
+        yield pb.AddItemsRequest(offset=len(items), seal=True, digest=digest)
+
+    error = refused(lambda: jobs.stub.AddItems(messages()))
+    assert (error.code(), error.details()) == (
+        grpc.StatusCode.ABORTED,
+        f'job_id: somebody else adds items to "{job.id}"; try again',
+    )
+    again = refused(lambda: jobs.add(job.id, items, offset=0, digest=running_digests(b"", items)[-1]))
+    assert again.code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_a_job_is_sealed_with_the_items_that_its_submission_has(jobs: JobCalls, stack: Stack) -> None:
+    job = jobs.submit(MODEL, [tiny("a"), tiny("b")], open=True)
+    with Redis.from_url(stack.settings.redis_url) as redis:
+        assert scripts.run(redis, "seal", job.id, 1) == [b"moved", b"2"]
+        assert not jobs.get(job.id).sealed
+        assert scripts.run(redis, "seal", job.id, 2) == [b"ok"]
+    assert jobs.wait(job.id).progress.succeeded == 2
 
 
 def test_a_job_that_version_0_1_0_began_is_gone_on_with_and_ends(jobs: JobCalls, stack: Stack) -> None:

@@ -1,6 +1,8 @@
 """`client.jobs` and its asyncio twin, on the real stack."""
 
 import asyncio
+import contextlib
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +112,21 @@ def test_submissions_of_one_request_id_at_the_same_time_are_one(client: Client) 
         ]
     assert len({each.result().id for each in submitted}) == 1
     assert client.jobs.wait(submitted[0].result().id).progress.succeeded == 6_000
+
+
+def test_of_submissions_with_other_items_at_the_same_time_one_is_taken(client: Client) -> None:
+    def submit(count: int, request_id: str) -> pb.Job | None:
+        with contextlib.suppress(AlreadyExistsError):
+            return client.jobs.submit("identity-onnx", tensors(count), request_id=request_id)
+        return None
+
+    # All have their first items in common, and some go in portions.
+    counts = [6_000, 11_000, 6_001, 100, 99]
+    for request_id in ("others-1", "others-2", "others-3"):
+        with ThreadPoolExecutor(len(counts)) as pool:
+            jobs = list(pool.map(submit, counts, itertools.repeat(request_id)))
+        [(count, job)] = [(count, job) for count, job in zip(counts, jobs, strict=True) if job is not None]
+        assert client.jobs.wait(job.id).progress.succeeded == count
 
 
 @pytest.mark.parametrize("broken", [False, True])

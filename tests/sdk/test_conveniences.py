@@ -13,7 +13,16 @@ import pytest
 import soundfile
 
 import kernelport
-from kernelport import AsyncClient, Client, InternalError, InvalidArgumentError, Speech, load_outputs, npz
+from kernelport import (
+    AsyncClient,
+    Client,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    Speech,
+    load_outputs,
+    npz,
+)
 from kernelport.supervisor.stack import Stack
 from tests.sdk.servers import Echo, serving
 
@@ -139,6 +148,22 @@ async def test_all_outputs_of_a_job_are_fetched_with_its_manifest(stack: Stack, 
     async with AsyncClient(stack.target, timeout_s=30) as async_client:
         fetched = await async_client.jobs.fetch_all(job.id, tmp_path / "async")
     assert [path.read_bytes() for path in fetched] == [path.read_bytes() for path in paths]
+
+
+def test_files_that_the_server_lost_are_named_and_the_others_fetched(client: Client, tmp_path: Path) -> None:
+    job = client.jobs.wait(client.jobs.submit(ONNX, [x(number) for number in range(5)]).id, timeout_s=60)
+    gone, cut, other, *_ = (Path(job.output_url) / item.file for item in client.jobs.items(job.id))
+    gone.unlink()
+    cut.write_bytes(b"")
+    other.write_bytes(other.read_bytes()[::-1])
+    with pytest.raises(NotFoundError, match=r"000001: .* is gone from .* \(and 2 others") as error:
+        client.jobs.fetch_all(job.id, tmp_path / "out", timeout_s=60)
+    assert [each.field for each in error.value.violations] == ["000001", "000002", "000003"]
+    assert "is not the one that the job made" in error.value.violations[1].description
+    files = sorted(path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith("."))
+    assert files == ["000004.npz", "000005.npz", "manifest.jsonl", "summary.json"]
+    with pytest.raises(NotFoundError, match="there is no job"):
+        client.jobs.fetch_all("1a22-00000000", tmp_path / "none", timeout_s=60)
 
 
 def test_outputs_of_every_kind_are_loaded(tmp_path: Path) -> None:

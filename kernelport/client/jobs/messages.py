@@ -12,11 +12,13 @@ from kernelport.client.calling.messages import message, unix_us
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
+    OUTPUT_NOT_FOUND,
     CancelledError,
     DeadlineExceededError,
     FieldViolation,
     InvalidArgumentError,
     KernelPortError,
+    NotFoundError,
     UnavailableError,
 )
 from kernelport.signature import Signature
@@ -244,6 +246,13 @@ def check_deletion(job: pb.Job) -> None:
     """Raises UnavailableError when a job's files cannot be deleted now."""
     if job.state == pb.JOB_STATE_DELETING and job.reason:
         raise UnavailableError(f"{job.reason}; it is tried again until they are gone")
+
+
+def without_files(missing: Sequence[FieldViolation]) -> NotFoundError:
+    """The error that tells which items' files could not be fetched; it names the first in its message."""
+    first = f"{missing[0].field}: {missing[0].description}"
+    others = f" (and {len(missing) - 1:,} others, see violations)" if missing[1:] else ""
+    return NotFoundError(f"{first}{others}", violations=missing, reason=OUTPUT_NOT_FOUND)
 
 
 def is_over(job: pb.Job) -> bool:

@@ -157,20 +157,27 @@ class Adder:
         match answer:
             case b"duplicate":
                 raise duplicate(items[int(details[0])].id)
-            case b"refused":
+            case b"refused" if not (self._repeated and details[0] == b"sealed"):
                 raise await self._store.refusal("add", details[0], self._job_id)
-            case b"moved":
-                raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}": it has {int(details[0])}')
+            case b"refused" | b"moved":  # by a submission of the same id: the next try compares with its items
+                raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}"; try again')
         self._stored += len(items)
         if time.monotonic() - self._ticked_at > TICK_INTERVAL_S:
             self._ticked_at = time.monotonic()
             await tick(self._store, self._workers, self._deployment.name)
 
-    async def finish(self, seal: bool) -> None:
-        """Stores what has gathered; with `seal` the job takes no more items."""
+    async def finish(self, seal: bool, *, as_it_is: bool = False) -> None:
+        """Stores what has gathered; with `seal` the job takes no more items.
+
+        Args:
+            as_it_is: whether it is sealed with items that others have added meanwhile, too.
+
+        Raises:
+            AbortedError: when others have, and it is not.
+        """
         await self.flush()
         if seal:
-            await self._store.change("seal", "seal", self._job_id)
+            await self._store.change("seal", "seal", self._job_id, "" if as_it_is else self._stored)
         await tick(self._store, self._workers, self._deployment.name)
 
     async def _digests(self, place: int, items: Sequence[pb.NewItem], skipped: int) -> list[bytes]:

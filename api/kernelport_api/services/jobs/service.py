@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ from kernelport_api.services.jobs.watching import watch
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+# More submissions than this wait for their turn: a step of each of hundreds in between would be felt by every call.
+SUBMISSIONS_AT_ONCE = 4
 CHUNK_BYTES = 256 * 2**10
 # Stock clients refuse messages over 4 MiB.
 ANSWER_BYTES = 2 * 2**20
@@ -57,6 +60,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         stop: asyncio.Event,
     ) -> None:
         self.durability = durability
+        self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
         self._deployments = deployments
         self._store = store
         self._submission = submission
@@ -67,10 +71,11 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
-        if not tracing.is_on:
-            return await self._submit(request)
-        with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
-            return await self._submit(request)
+        async with self._turns:
+            if not tracing.is_on:
+                return await self._submit(request)
+            with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
+                return await self._submit(request)
 
     async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         record, existed = await self._submission.create(request)
@@ -96,15 +101,16 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
         adder = job_id = None
         async for request in requests:
-            if adder is None:
-                job_id = request.job_id
-                adder = await self._submission.adder(job_id, repeated=bool(request.digest))
-            elif request.job_id not in ("", job_id):
-                raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
-            offset = request.offset if request.HasField("offset") else None
-            await adder.add(request.items, offset, digest=request.digest, last=request.seal)
-            if request.seal:
-                await adder.finish(seal=True)
+            async with self._turns:
+                if adder is None:
+                    job_id = request.job_id
+                    adder = await self._submission.adder(job_id, repeated=bool(request.digest))
+                elif request.job_id not in ("", job_id):
+                    raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
+                offset = request.offset if request.HasField("offset") else None
+                await adder.add(request.items, offset, digest=request.digest, last=request.seal)
+                if request.seal:
+                    await adder.finish(seal=True, as_it_is=offset is None)
         if adder is None or job_id is None:
             raise InvalidArgumentError("job_id: expected a message that names the job")
         await adder.finish(seal=False)
@@ -191,10 +197,13 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
             raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
         yield pb.GetItemOutputResponse(item=item)
-        with _reading(record, f"item_id: the file {item.file}"):
+        what, digest = f"item_id: the file {item.file}", hashlib.sha256()
+        with _reading(record, what):
             chunks = self._artifacts.chunks(f"{record.id}/{item.file}", item.file_bytes, CHUNK_BYTES)
-            while chunk := await asyncio.to_thread(_next, chunks):
+            while chunk := await asyncio.to_thread(_hashed, chunks, digest):
                 yield pb.GetItemOutputResponse(chunk=chunk)
+        if digest.digest() != item.sha256:  # cut by a power failure, or somebody else's
+            raise OutputNotFoundError(f"{what} in {record.text('output_url')} is not the one that the job made")
 
     async def ListOrphans(
         self, request: pb.ListOrphansRequest, context: Context
@@ -257,6 +266,12 @@ def _reading(record: JobRecord, what: str) -> Iterator[None]:
 
 def _next(chunks: Iterator[bytes]) -> bytes:
     return next(chunks, b"")
+
+
+def _hashed(chunks: Iterator[bytes], digest: "hashlib._Hash") -> bytes:
+    chunk = _next(chunks)
+    digest.update(chunk)
+    return chunk
 
 
 def _size(asked: int, default: int, most: int) -> int:

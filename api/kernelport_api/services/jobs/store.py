@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from kernelport.broker import keys, stored
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
+    OUTPUT_NOT_FOUND,
     AbortedError,
     FailedPreconditionError,
     FieldViolation,
@@ -49,9 +50,9 @@ class ItemNotFoundError(NotFoundError):
 
 
 class OutputNotFoundError(NotFoundError):
-    """There is no such file, or a file that a job wrote is gone."""
+    """There is no such file, or a file that a job wrote is gone or is another one now."""
 
-    reason = "OUTPUT_NOT_FOUND"
+    reason = OUTPUT_NOT_FOUND
 
 
 class JobStore:

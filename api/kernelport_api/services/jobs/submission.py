@@ -18,7 +18,7 @@ from kernelport.errors import (
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.pages import PAGE_BYTES
-from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, JobRecord, shown
+from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, SUCCEEDED, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.webhooks.addresses import parse_networks, refusal
 from kernelport.names import new_job_id
@@ -150,7 +150,9 @@ class Submission:
         pages: dict[int, tuple[Page, list[int]]] = {}
         for number, positions in (await self._store.locate(job, list(new))).items():
             states = await self._store.states(job.id, number)
-            if done := next((item_id for item_id, position in positions.items() if states[position] == ord("s")), None):
+            if done := next(
+                (item_id for item_id, position in positions.items() if states[position] == SUCCEEDED), None
+            ):
                 raise FailedPreconditionError(f'items: item "{done}" has succeeded; expected items that did not')
             page = Page()
             page.CopyFrom(await self._store.page(job, number))

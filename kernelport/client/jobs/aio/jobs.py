@@ -22,9 +22,10 @@ from kernelport.client.jobs.messages import (
     is_over,
     job_spec,
     sealing,
+    without_files,
 )
 from kernelport.enums import item_states, job_states
-from kernelport.errors import KernelPortError
+from kernelport.errors import OUTPUT_NOT_FOUND, FieldViolation, KernelPortError, NotFoundError
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.job_pb2_grpc import JobServiceStub
@@ -267,17 +268,27 @@ class AsyncJobs:
 
         Raises:
             FileExistsError: when the folder holds outputs of another job.
-            InternalError: when what came is not what the job made.
+            NotFoundError: when files are gone from the server's storage, or are not what the job made; all others are
+                there then. Its violations name each item.
         """
         whole, folder, paths = Deadline(timeout_s), path_of("folder", folder), []
+        missing: list[FieldViolation] = []
         async for item in self.items(job_id, [pb.ITEM_STATE_SUCCEEDED]):
-            path = await outputs.fetch(self._calls, job_id, item, folder, whole)
+            try:
+                path = await outputs.fetch(self._calls, job_id, item, folder, whole)
+            except NotFoundError as error:
+                if error.reason != OUTPUT_NOT_FOUND:
+                    raise
+                missing.append(FieldViolation(item.id, error.message))
+                continue
             paths.append(path)
             if on_fetched is not None:
                 on_fetched(item, path)
         job = (await self._calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
         if is_over(job):
             await outputs.fetch_manifest(self._calls, job_id, folder, whole)
+        if missing:
+            raise without_files(missing)
         return paths
 
     async def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
