@@ -16,6 +16,9 @@ from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.stack import Stack
 
+# What `kernelport up` takes by default, one stack of several that run at the same time gets.
+os.environ.setdefault("KERNELPORT_HTTP_LISTEN", "127.0.0.1:0")
+
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
 BUNDLED = ("identity-onnx", "helion-demo", "hibari-en")
@@ -71,5 +74,11 @@ def discard(children: Iterable[Child]) -> None:
 
 
 def stack_settings(deployments_file: Path) -> Settings:
-    """Settings of a stack on a free port."""
-    return replace(Settings(), listen="127.0.0.1:0", deployments_file=deployments_file, webhook_networks="127.0.0.0/8")
+    """Settings of a stack on free ports."""
+    return replace(
+        Settings(),
+        listen="127.0.0.1:0",
+        http_listen="127.0.0.1:0",
+        deployments_file=deployments_file,
+        webhook_networks="127.0.0.0/8",
+    )

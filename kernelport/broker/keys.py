@@ -49,6 +49,8 @@
 | kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
 | kp:voices | hash of serialized Voice by name | for good: until deleted |
 | kp:voice-recordings | hash of recordings by name of voice | for good: until deleted |
+| kp:files | hash by id: JSON of an uploaded file | for good; an entry until it expires or is deleted |
+| kp:batches | hash by id: JSON of a batch of a file's requests | for good; an entry until some time after its end |
 | kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
 | kp:autoscale:<fleet>:fence | the last fencing token | 30 days after an autoscaler last started |
 | kp:autoscale:<fleet>:machines | hash by name: JSON of a machine | two days after the autoscaler last looked |
@@ -67,6 +69,8 @@ FRONT_DOORS = "kp:front-doors"
 ENCODED_VOICES = "kp:encoded-voices"
 VOICES = "kp:voices"
 VOICE_RECORDINGS = "kp:voice-recordings"
+FILES = "kp:files"
+BATCHES = "kp:batches"
 UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
@@ -83,7 +87,7 @@ JOB_STORAGE = "kp:jobs:storage"
 JOB_STACK = "kp:jobs:stack"
 
 # What lives for good: a key that begins with one of these. Any other expires.
-PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, BINDING)
+PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, FILES, BATCHES, BINDING)
 
 # Written behind what is acknowledged: when it is on the disk of Redis, so is that.
 ON_DISK = "kp:on-disk"

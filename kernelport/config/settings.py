@@ -15,12 +15,15 @@ PREFIX = "KERNELPORT_"
 # Celery and Flower read the environment by themselves; what it says to another program is not meant for ours.
 OTHERS_VARIABLES = ("CELERY_", "FLOWER_")
 DEFAULT_LISTEN = "127.0.0.1:50051"
+# What `kernelport up` listens on for HTTP; a front door by itself does so when it is told to.
+DEFAULT_HTTP_LISTEN = "127.0.0.1:8000"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _ADDRESS = re.compile(r"(\[[^\s\[\]]*\]|[^\s\[\]]*):(?P<port>[0-9]{1,5})")
 MAX_PORT = 65535
 # What counts as for ever: longer times overflow somewhere on their way.
 _MOST_S = 10 * 365 * 24 * 3600
+_ORIGIN = re.compile(r"https?://[^/\s,]+")
 _LOG_FORMATS = ("text", "json")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -67,6 +70,23 @@ def parse_address(text: str) -> str:
     if match is None or int(match["port"]) > MAX_PORT:
         raise ValueError(f"expected host:port with a port of at most {MAX_PORT}, got {text!r}")
     return text
+
+
+def parse_origins(text: str) -> str:
+    """Comma-separated origins, as they are.
+
+    Raises:
+        ValueError: when one is none.
+    """
+    for origin in parts_of(text):
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"expected origins such as https://app.example.com, comma-separated; got {origin!r}")
+    return text
+
+
+def parts_of(text: str) -> list[str]:
+    """The parts of a comma-separated text that are not empty."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def parse_redis_url(text: str) -> str:
@@ -131,6 +151,10 @@ class Settings:
     Attributes:
         redis_url: the Redis that holds queues, replies and state.
         listen: host:port of the front door.
+        http_listen: host:port on which it listens for HTTP, too; none when empty.
+        http_hosts: names, comma-separated, by which HTTP callers may call it beside those of loopback and its own
+            address.
+        http_origins: origins, comma-separated, such as `https://app.example.com`, whose pages may call it.
         deployments_file: the deployments file.
         max_message_bytes: largest request the front door takes, in bytes.
         max_answer_bytes: largest answer a worker gives, in bytes.
@@ -163,6 +187,9 @@ class Settings:
 
     redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
     listen: str = DEFAULT_LISTEN
+    http_listen: str = ""
+    http_hosts: str = ""
+    http_origins: str = ""
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20
     max_answer_bytes: int = MAX_MESSAGE_BYTES
@@ -280,6 +307,8 @@ def _switch(text: str) -> bool:
 _PARSERS: dict[str, Any] = {
     "redis_url": parse_redis_url,
     "listen": parse_address,
+    "http_listen": parse_address,
+    "http_origins": parse_origins,
     "metrics_listen": parse_address,
     "deployments_file": Path,
     "max_message_bytes": _message_size,

@@ -37,6 +37,8 @@ class OutputFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTPUT_FORMAT_OGG: _ClassVar[OutputFormat]
     OUTPUT_FORMAT_MP3: _ClassVar[OutputFormat]
     OUTPUT_FORMAT_NPZ: _ClassVar[OutputFormat]
+    OUTPUT_FORMAT_AAC: _ClassVar[OutputFormat]
+    OUTPUT_FORMAT_PCM: _ClassVar[OutputFormat]
 
 class WebhookEvent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -68,6 +70,8 @@ OUTPUT_FORMAT_FLAC: OutputFormat
 OUTPUT_FORMAT_OGG: OutputFormat
 OUTPUT_FORMAT_MP3: OutputFormat
 OUTPUT_FORMAT_NPZ: OutputFormat
+OUTPUT_FORMAT_AAC: OutputFormat
+OUTPUT_FORMAT_PCM: OutputFormat
 WEBHOOK_EVENT_UNSPECIFIED: WebhookEvent
 WEBHOOK_EVENT_STARTED: WebhookEvent
 WEBHOOK_EVENT_PROGRESS: WebhookEvent

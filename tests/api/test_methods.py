@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from kernelport_api.doors.grpc.draining import Calls
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.methods import Methods
 
 

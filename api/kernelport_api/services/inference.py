@@ -20,6 +20,7 @@ from kernelport.errors import (
     UnavailableError,
 )
 from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.signature import Signature
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
 from kernelport.telemetry import logs, metrics
@@ -30,7 +31,7 @@ from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
-from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
+from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,21 @@ class Inference:
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
+
+    async def signature(self, name: str) -> Signature | None:
+        """What a deployment's model takes and gives; None until a worker has loaded it once.
+
+        Raises:
+            NotFoundError: when no deployment has this name.
+        """
+        if name not in self._deployments:
+            raise _unknown(name, self._deployments)
+        signature: Signature | None = await reached(self._workers.signature(name))
+        return signature
+
+    async def is_served(self, name: str) -> bool:
+        """Whether a live worker serves the deployment."""
+        return bool(await reached(self._workers.is_served(name)))
 
     async def run(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None

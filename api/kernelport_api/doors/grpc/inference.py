@@ -6,10 +6,10 @@ import grpc
 
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.doors.grpc.draining import Calls
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
-from kernelport_api.doors.grpc.parsing import parsed
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
+from kernelport_api.doors.parsing import parsed
 from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
