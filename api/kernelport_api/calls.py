@@ -113,6 +113,10 @@ class AccessLog:
         told = {"reason": error.reason, "error": error.message if self._inputs else ""}
         log.warning("failed", extra=_fields(call, error.code.name, **told))
 
+    def refused(self, call: Call, status: int) -> None:
+        """Its caller is told so by a status of HTTP."""
+        log.warning("failed", extra=_fields(call, str(status)))
+
     def _make_id(self) -> str:
         return f"{self._front_door}.{next(_numbers)}"
 

@@ -46,7 +46,8 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
             for reason in failed.values():
                 console.print(reason, style="red", markup=False, soft_wrap=True)
             if not stop.is_set():
-                console.print(f"KernelPort listens on [bold]{stack.target}[/bold]. Ctrl-C stops it.")
+                over_http = f", and for HTTP on [bold]{stack.url}[/bold]" if stack.url else ""
+                console.print(f"KernelPort listens on [bold]{stack.target}[/bold]{over_http}. Ctrl-C stops it.")
             while not stop.is_set():
                 _show_status(stack, lambda: stop.is_set() or reloader.is_asked(), console)
                 if not stop.is_set():

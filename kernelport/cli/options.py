@@ -1,7 +1,9 @@
 """Options that several commands share, and what all options have in common."""
 
 import contextlib
+import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +13,14 @@ import click
 
 from kernelport import npz
 from kernelport.coercion import from_texts
-from kernelport.config.settings import DEFAULT_LISTEN, PREFIX, default_state_dir, parse_address, parse_redis_url
+from kernelport.config.settings import (
+    DEFAULT_HTTP_LISTEN,
+    DEFAULT_LISTEN,
+    PREFIX,
+    default_state_dir,
+    parse_address,
+    parse_redis_url,
+)
 from kernelport.signature import Signature
 from kernelport.supervisor.running_file import find_running
 
@@ -116,6 +125,14 @@ class Encoding(click.ParamType[str]):
         return str(value)
 
 
+class _MayBeEmpty(click.Option):
+    """An option whose variable may hold an empty value, which is one."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """What the variable holds; None when it is not set."""
+        return os.environ.get(str(self.envvar))
+
+
 def _default_target() -> str:
     running = find_running()
     return running.target if running else DEFAULT_LISTEN
@@ -133,6 +150,14 @@ listen: Option = click.option(
     type=ADDRESS,
     default=DEFAULT_LISTEN,
     help="host:port the front door listens on; port 0 takes a free one.",
+)
+as_json: Option = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
+http_listen: Option = click.option(
+    "--http-listen",
+    cls=_MayBeEmpty,
+    type=ADDRESS,
+    default=DEFAULT_HTTP_LISTEN,
+    help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none.",
 )
 state_dir: Option = click.option(
     "--state-dir",
@@ -175,6 +200,12 @@ timeout: Option = click.option(
     default=None,
     help="Seconds a call may take; timeouts.request_s of the deployment holds as well.",
 )
+
+
+def echo_json(found: Iterable[dict[str, Any]]) -> None:
+    """Prints objects, one a line."""
+    for each in found:
+        click.echo(json.dumps(each, ensure_ascii=False))
 
 
 def note(text: str) -> None:

@@ -23,7 +23,7 @@ from kernelport.telemetry.log_files import LogFile
 # What libraries say of their own work below a warning is of no use to whoever reads our logs.
 _LIBRARIES = (
     *("aiobotocore", "amqp", "asyncio", "botocore", "celery", "flower", "fsspec", "grpc", "kombu", "redis", "s3fs"),
-    *("tornado", "urllib3"),
+    *("multipart", "python_multipart", "tornado", "urllib3", "uvicorn"),
 )
 # How long a chain of exceptions is told of.
 _MOST_CAUSES = 8

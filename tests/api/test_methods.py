@@ -10,7 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from kernelport_api.calls import AccessLog
-from kernelport_api.doors.grpc.draining import Calls
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.methods import Methods
 
 

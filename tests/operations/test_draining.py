@@ -25,7 +25,8 @@ from kernelport.errors import from_call
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
 from kernelport_api.calls import AccessLog
-from kernelport_api.doors.grpc.draining import Calls, stop
+from kernelport_api.doors.calls import Calls
+from kernelport_api.doors.grpc.draining import stop
 from kernelport_api.doors.grpc.methods import Methods
 
 X = {"x": np.ones((1, 1, 2, 2), np.float32)}

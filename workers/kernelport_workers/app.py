@@ -57,6 +57,7 @@ from kernelport_workers.execution.batch_handler import BatchHandler
 from kernelport_workers.execution.execution import Epilogue
 from kernelport_workers.execution.job_feeder import Feeder
 from kernelport_workers.execution.job_handler import JobHandler
+from kernelport_workers.execution.lease import Leases
 
 log = logging.getLogger(__name__)
 
@@ -169,8 +170,10 @@ class Process:
                 if backends.revision(deployments[name]) != revisions[name]:
                     raise LoadError("its files were changed while it was loaded; start the worker again")
             log.info("loaded %s on %s", name, self.backends[name].device)
-        overlap = self.consumer
-        self.batches = BatchHandler(self.redis, settings, self.id, deployments, self.backends, overlap, self.shared)
+        overlap, leases = self.consumer, Leases(self.redis, settings.lease_s)
+        self.batches = BatchHandler(
+            self.redis, settings, self.id, deployments, self.backends, leases, overlap, self.shared
+        )
         with contextlib.suppress(RedisError):  # the finisher looks again
             storage.compare()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
@@ -183,6 +186,7 @@ class Process:
             revisions,
             artifacts,
             storage,
+            leases,
             overlap,
             on_taken=feeder.kick,
             on_over=finisher.kick,

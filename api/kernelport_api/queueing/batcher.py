@@ -54,16 +54,20 @@ class Flight:
 
     Attributes:
         unanswered: how many of its requests are still without an answer.
-        message: the queue entry as published, and its batch's id; empty until then.
-        suspected: it was nowhere when last looked for.
     """
 
     requests: list[Pending]
     unanswered: int
-    batch_id: str = ""
-    message: bytes = b""
-    checked_at: float = 0.0
-    suspected: bool = False
+
+    @property
+    def batch_id(self) -> str:
+        """The id of its batch."""
+        return self.requests[0].item.id.decode() + "b"
+
+    @property
+    def published_at(self) -> float:
+        """Seconds of the monotonic clock; 0 until then."""
+        return self.requests[0].published_at
 
 
 Publish = Callable[[str, Flight], Awaitable[None]]
@@ -204,7 +208,6 @@ class Batcher:
 
     async def _send(self, flight: Flight) -> None:
         now = time.monotonic()
-        flight.checked_at = now
         for pending in flight.requests:
             pending.published_at = now
         try:

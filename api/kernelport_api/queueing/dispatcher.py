@@ -37,7 +37,7 @@ from kernelport_api.queueing.replies import ReplyReader
 
 log = logging.getLogger(__name__)
 
-# A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
+# Batches without an answer are looked for this often; one is published again when it was nowhere twice in a row.
 LOOK_FOR_LOST_S = 3.0
 # The hold on a request id outlives its request by this: a worker that finishes late still finds it.
 HELD_PAST_DEADLINE_MS = 5000
@@ -163,43 +163,41 @@ class Dispatcher:
         Redis gives a message out a moment before kombu notes the delivery. A worker that dies in between takes the
         message with it, and nobody but the front door that published it can tell.
         """
+        suspects: set[Flight] = set()
         while True:
-            await asyncio.sleep(LOOK_FOR_LOST_S / 2)
+            await asyncio.sleep(LOOK_FOR_LOST_S)
             self._payloads.sweep()
+            began_by = time.monotonic() - LOOK_FOR_LOST_S
+            missing: set[Flight] = set()
             for name, batcher in list(self._batchers.items()):
                 for flight in batcher.flights:
-                    if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
-                        with logs.about(partial(_ids, name, flight)):
-                            await self._look_for(name, flight)
+                    if 0 < flight.published_at <= began_by and await self._is_missing(name, flight):
+                        missing.add(flight)
+                        if flight in suspects:
+                            with logs.about(partial(_ids, name, flight)):
+                                await self._publish_again(name, flight)
+            suspects = missing
 
-    async def _look_for(self, deployment: str, flight: Flight) -> None:
-        flight.checked_at = time.monotonic()
+    async def _is_missing(self, deployment: str, flight: Flight) -> bool:
+        message, queues = self._message(deployment, flight), queue_keys(deployment)
         try:
-            missing = await scripts.is_lost(
-                self._redis, flight.batch_id, len(flight.requests), flight.message, queue_keys(deployment)
-            )
-            if missing and flight.suspected:
-                log.warning(
-                    "batch %s of %s was lost on its way to a worker; publishing it again", flight.batch_id, deployment
-                )
-                labelled(metrics.REPUBLISHED, deployment).inc()
-                await self._push(deployment, flight)
-            flight.suspected = missing
+            return await scripts.is_lost(self._redis, flight.batch_id, len(flight.requests), message, queues)
+        except RedisError as error:
+            outage.tell(error)
+            return False
+
+    async def _publish_again(self, deployment: str, flight: Flight) -> None:
+        batch_id = flight.batch_id
+        log.warning("batch %s of %s was lost on its way to a worker; publishing it again", batch_id, deployment)
+        labelled(metrics.REPUBLISHED, deployment).inc()
+        try:
+            await self._push(deployment, flight)
         except RedisError as error:
             outage.tell(error)
         except KernelPortError as error:
-            log.warning("cannot publish batch %s again: %s", flight.batch_id, error)
+            log.warning("cannot publish batch %s again: %s", batch_id, error)
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
-        flight.batch_id = flight.requests[0].item.id.decode() + "b"
-        batch = Batch(
-            id=flight.batch_id,
-            deployment=deployment,
-            front_door=self._replies.front_door,
-            shared_folder=self._payloads.folder_id,
-            items=[pending.item for pending in flight.requests],
-        )
-        flight.message = celery_message(batch)
         try:
             await self._push(deployment, flight)
         except (NotSentError, ResponseError) as error:
@@ -209,6 +207,17 @@ class Dispatcher:
             self._withdraw([pending.item for pending in flight.requests if not pending.hold])
             raise unreachable(error, "the request may still run") from error
 
+    def _message(self, deployment: str, flight: Flight) -> bytes:
+        """The queue entry that carries a flight, the same each time."""
+        batch = Batch(
+            id=flight.batch_id,
+            deployment=deployment,
+            front_door=self._replies.front_door,
+            shared_folder=self._payloads.folder_id,
+            items=[pending.item for pending in flight.requests],
+        )
+        return celery_message(batch)
+
     async def _push(self, deployment: str, flight: Flight) -> None:
         """Queues a flight's message; with it, the holds on its request ids come to last as long as it may run.
 
@@ -216,6 +225,7 @@ class Dispatcher:
             RedisError: it is not certain to be queued.
             UnavailableError: it is not, since a hold is lost.
         """
+        message = self._message(deployment, flight)
         lasting = {
             pending.hold: pending.item.deadline_unix_us // 1000 + HELD_PAST_DEADLINE_MS
             for pending in flight.requests
@@ -224,8 +234,8 @@ class Dispatcher:
         # A batch that is published again may have requests that are long past their deadlines: they hold nothing.
         holds = {hold: ends_at_ms for hold, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
         if not holds:
-            await self._publisher.call("LPUSH", queue_name(deployment), flight.message)
-        elif not await scripts.publish_held(self._redis, queue_name(deployment), flight.message, holds):
+            await self._publisher.call("LPUSH", queue_name(deployment), message)
+        elif not await scripts.publish_held(self._redis, queue_name(deployment), message, holds):
             # Another call may run under the id by now.
             raise UnavailableError(
                 "the front door was held up for so long that a request_id was free again: nothing has run",

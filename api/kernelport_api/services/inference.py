@@ -19,18 +19,19 @@ from kernelport.errors import (
     UnavailableError,
 )
 from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.signature import Signature
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
 from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import aside
-from kernelport_api.calls import Call
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
-from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
+from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
 
 # More findings than this are not looked for.
@@ -56,14 +57,18 @@ class Inference:
         self._admission = admission
         self._dispatcher = dispatcher
 
-    async def answer(self, call: Call, request: pb.InferRequest, body: bytes, remaining_s: float | None) -> bytes:
-        """Runs one request, and counts it; returns the serialized InferResponse.
+    async def answer(
+        self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
+    ) -> bytes:
+        """Runs one request of the current call, and counts it; returns the serialized InferResponse.
 
         Args:
-            call: that brought it; it is told what comes to be known.
             body: the request as it came in.
             remaining_s: seconds that its caller waits; None when that is not known.
+            arrived_at: seconds of the monotonic clock.
         """
+        call = calls.current()
+        call.request_id = request.request_id
         deployment = self._deployments.get(request.model)
         if deployment is None:
             raise _unknown(request.model, self._deployments)
@@ -82,10 +87,25 @@ class Inference:
             raise
         finally:
             labelled(metrics.REQUESTS, deployment.name, status).inc()
-            labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - call.arrived_at)
+            labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
+
+    async def signature(self, name: str) -> Signature | None:
+        """What a deployment's model takes and gives; None until a worker has loaded it once.
+
+        Raises:
+            NotFoundError: when no deployment has this name.
+        """
+        if name not in self._deployments:
+            raise _unknown(name, self._deployments)
+        signature: Signature | None = await reached(self._workers.signature(name))
+        return signature
+
+    async def is_served(self, name: str) -> bool:
+        """Whether a live worker serves the deployment."""
+        return bool(await reached(self._workers.is_served(name)))
 
     async def run(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None

@@ -11,7 +11,7 @@ from kernelport.coercion import show
 
 URL = "/v1/audio/speech"
 # Their names for formats, and the names that jobs have for them.
-FORMATS = {"wav": "wav", "flac": "flac", "opus": "ogg", "mp3": "mp3"}
+FORMATS = {"wav": "wav", "flac": "flac", "opus": "ogg", "mp3": "mp3", "aac": "aac", "pcm": "pcm"}
 _KEYS = ("custom_id", "method", "url", "body")
 # What a deployment may have an input for. Where it has none, the request is spoken without it.
 _WISHES = ("voice", "instructions")

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from kernelport.broker.connections import connect
 from kernelport.cli import options
 from kernelport.config.deployments import Deployment, load_autoscale, load_deployments
-from kernelport.config.scaling import Autoscale
+from kernelport.config.scaling import Autoscale, LambdaCloud
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
 from kernelport.supervisor.running_file import joined_environment
@@ -86,15 +86,16 @@ def command(
 def _provider(
     autoscale: Autoscale, deployments: dict[str, Deployment], settings: Settings, redis: Redis, state_dir: Path
 ) -> Provider:
-    if autoscale.provider == "local" or autoscale.lambda_cloud is None:
-        return LocalProvider(autoscale.local, settings, state_dir / "logs")
-    secrets = secrets_from_environment()
-    if not secrets.redis_url:
-        raise click.ClickException(
-            f"{PREFIX}WORKER_REDIS_URL is not set: the address at which rented machines reach Redis, rediss://..."
-        )
-    client = Client.from_environment()
-    return LambdaProvider(client, autoscale.lambda_cloud, autoscale.fleet, deployments, redis, secrets)
+    match autoscale:
+        case Autoscale(provider="lambda", lambda_cloud=LambdaCloud() as cloud):
+            secrets = secrets_from_environment()
+            if not secrets.redis_url:
+                raise click.ClickException(
+                    f"{PREFIX}WORKER_REDIS_URL is not set: the address at which rented machines reach Redis, rediss://..."
+                )
+            return LambdaProvider(Client.from_environment(), cloud, autoscale.fleet, deployments, redis, secrets)
+        case _:
+            return LocalProvider(autoscale.local, settings, state_dir / "logs")
 
 
 def _run(controller: Controller, interval: float, once: bool) -> None:

@@ -47,6 +47,7 @@ class BatchHandler:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
+        leases: Leases,
         overlap: Overlap,
         shared: SharedFolder | None = None,
     ) -> None:
@@ -57,7 +58,7 @@ class BatchHandler:
         self._executions = {name: Execution(backend) for name, backend in backends.items()}
         self._overlap = overlap
         self._payloads = Payloads(redis, shared, worker_id, settings.claim_bytes)
-        self._leases = Leases(redis, settings.lease_s)
+        self._leases = leases
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
 
@@ -226,7 +227,7 @@ class BatchHandler:
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
             lambda: scripts.complete(
-                self._connection, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s
+                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s
             )
         )
         if not first:

@@ -20,7 +20,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, InvalidArgu
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts
-from kernelport.jobs.records import MICROSECONDS
+from kernelport.jobs.records import FAILED, MICROSECONDS, RUNNING, SUCCEEDED, UNCHANGED, WAITING
 from kernelport.jobs.storage import SharedStorage
 from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
@@ -58,6 +58,7 @@ class JobHandler:
         revisions: Mapping[str, str],
         artifacts: Artifacts,
         storage: SharedStorage,
+        leases: Leases,
         overlap: Overlap,
         on_taken: Callable[[], None],
         on_over: Callable[[], None],
@@ -69,7 +70,7 @@ class JobHandler:
         self._revisions = revisions
         self._executions = {name: Execution(backend) for name, backend in backends.items()}
         self._paces = {name: Pace() for name in backends}
-        self._leases = Leases(redis, settings.lease_s)
+        self._leases = leases
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._storage = storage
@@ -283,9 +284,9 @@ class _Result:
 
     def states(self, piece: SliceLease) -> bytes:
         """The new states of the slice's items, a byte each."""
-        states = bytearray(ord("w" if state == ord("r") else ".") for state in piece.states)
+        states = bytearray(WAITING if state == RUNNING else UNCHANGED for state in piece.states)
         for item in self.batch.items:
-            states[item.position - piece.first] = ord("f" if item.error else "s")
+            states[item.position - piece.first] = FAILED if item.error else SUCCEEDED
         return bytes(states)
 
 

@@ -13,7 +13,7 @@ from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
-from kernelport.jobs.records import MICROSECONDS, page_of
+from kernelport.jobs.records import MICROSECONDS, RUNNING, page_of
 from kernelport.tensors import to_array
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import JobSpec, NewItem
@@ -37,7 +37,7 @@ class SliceLease:
         attempt: names this taking of it, for ever.
         died: the workers that died over it, oldest first.
         died_alone: how many of those had no other item in hand; by these it is given up.
-        states: a byte an item; only those that are `r` are to be run.
+        states: a byte an item; only those that are RUNNING are to be run.
         deadline_unix_us: the job's, in microseconds of Unix time by this machine's clock.
         edition: how often items of the job have been replaced.
         request_id: of the call that submitted the job; empty for a job of an earlier version.
@@ -58,7 +58,7 @@ class SliceLease:
     @property
     def positions(self) -> list[int]:
         """The places in the page of the items to be run."""
-        return [self.first + offset for offset, state in enumerate(self.states) if state == ord("r")]
+        return [self.first + offset for offset, state in enumerate(self.states) if state == RUNNING]
 
     @classmethod
     def take(

@@ -7,10 +7,10 @@ import grpc
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.calls import AccessLog
-from kernelport_api.doors.grpc.draining import Calls
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
-from kernelport_api.doors.grpc.parsing import parsed
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
+from kernelport_api.doors.parsing import parsed
 from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -43,8 +43,7 @@ class InferenceDoor:
         try:
             with self._calls:
                 request = await parsed(pb.InferRequest, body)
-                call.request_id = request.request_id
-                response = await self._inference.answer(call, request, body, context.time_remaining())
+                response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
                 call.bytes_out = len(response)
                 if call.bytes_out >= COUNTED_BYTES:
                     await self._sending.turn(context, call.bytes_out)

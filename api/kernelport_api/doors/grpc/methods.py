@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.limits import MAX_NAME, MAX_REASON, MAX_REQUEST_ID, MAX_TOKEN
 from kernelport_api.calls import AccessLog, Call
-from kernelport_api.doors.grpc.draining import Calls
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
-from kernelport_api.doors.grpc.parsing import parsed
+from kernelport_api.doors.parsing import parsed
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
