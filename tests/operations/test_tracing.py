@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import unquote
 
 import grpc
@@ -147,7 +149,19 @@ def test_a_jobs_lines_carry_the_id_of_its_submission(stack: Stack) -> None:
     ran = about(stack, WORKER, "a-job")
     assert {line["job"] for line in ran} == {job.id}
     assert any("the model failed" in line["message"] for line in ran)
-    assert any("failed: 1 of 1 items failed" in line["message"] for line in about(stack, WORKER, "a-job"))
+    wait_for(lambda: any("1 of 1 items failed" in line["message"] for line in about(stack, WORKER, "a-job")))
+
+
+def test_a_call_over_http_is_told_its_id_and_logged(stack: Stack) -> None:
+    with urllib.request.urlopen(f"{stack.url}/v2/models/moody", timeout=30) as answer:
+        made = answer.headers["kernelport-request-id"]
+    line = access(stack, made)
+    assert (line["method"], line["status"]) == ("GET /v2/models/moody", "OK")
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.urlopen(f"{stack.url}/v2/models/none", timeout=30)
+    refused.value.close()
+    line = access(stack, refused.value.headers["kernelport-request-id"])
+    assert (line["level"], line["status"]) == ("WARNING", "404")
 
 
 def test_no_library_tells_of_its_own_work(stack: Stack) -> None:
