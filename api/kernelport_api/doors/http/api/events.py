@@ -64,7 +64,7 @@ class Events:
                 except TimeoutError:
                     event = b": still here\n\n"
                 yield event
-                if queue.full():
+                if queue.full() or self._looking is None or self._looking.done():
                     return
         finally:
             self._listeners.discard(queue)
