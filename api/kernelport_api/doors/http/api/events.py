@@ -64,7 +64,7 @@ class Events:
                 except TimeoutError:
                     event = b": still here\n\n"
                 yield event
-                if queue.full() or self._looking is None or self._looking.done():
+                if queue.full() or self._reading is None or self._reading.done():
                     return
         finally:
             self._listeners.discard(queue)
