@@ -74,8 +74,8 @@ def _show_status(stack: Stack, is_over: Callable[[], bool], console: Console) ->
             for line in current:
                 if line not in shown:
                     facts = f"pid {line.pid}, {line.restarts} restarts"
-                    text = f"{line.name}: {line.state} ({facts}) {line.reason}".rstrip()
-                    console.print(text, markup=False, soft_wrap=True)
+                    ended = f"; last, it {line.reason}" if line.reason else ""
+                    console.print(f"{line.name}: {line.state} ({facts}){ended}", markup=False, soft_wrap=True)
             shown = current
             _pause(is_over)
         return

@@ -98,7 +98,7 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
         _Route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
     routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
-    routes += _plain(services) + _files_and_batches(services, settings)
+    routes += _plain(services, settings) + _files_and_batches(services, settings)
     description = Description(route.known for route in routes)
     routes += [
         _Route("GET", "/openapi.json", Endpoint(description.openapi, others)),
@@ -108,7 +108,7 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
     return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
 
 
-def _plain(services: Services) -> list[_Route]:
+def _plain(services: Services, settings: Settings) -> list[_Route]:
     others, watches = services.others, services.watches
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
     deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
@@ -131,11 +131,12 @@ def _plain(services: Services) -> list[_Route]:
     }
     deletes = {job: jobs.delete, "/api/voices/{voice}": voices.delete, letter: letters.purge}
     verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume}
+    submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, submission.MOST_BYTES)
     return [
         *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
         *(_Route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
         *(_Route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
-        _Route("POST", "/api/jobs", Endpoint(submitting.submit, others, (JSON, FORM), submission.MOST_BYTES)),
+        _Route("POST", "/api/jobs", submit),
         _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
         _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         _Route("GET", "/api/events", Endpoint(events.stream, watches)),
