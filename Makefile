@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
+.PHONY: help demo test coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
 
 ## Every target, with what it does.
 help:
@@ -22,6 +22,15 @@ test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone' -n 3 --dist loadfile || \
 		$(BIN)/python -m pytest -m 'not alone' --last-failed --last-failed-no-failures none
 	$(BIN)/python -m pytest -m alone
+
+## How much of the code the suite runs, by branches and over all processes; each file's lines are in out/coverage/html.
+## Whether tests pass is for `make test`: here they are slowed down. OPTIONS=tests/text measures a part.
+coverage: .venv/installed-coverage
+	rm -rf out/coverage
+	-OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m 'not alone' -n 3 --dist loadfile $(OPTIONS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report --skip-covered --skip-empty
 
 ## Style, types, and whether the generated code is current.
 lint: .venv/installed-lint

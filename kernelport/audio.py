@@ -6,6 +6,7 @@ import io
 import struct
 import wave
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +58,12 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         raise ValueError(f"expected samples [S], got {list(audio.shape)}")
     kind, subtype = FORMATS[ending]
     audio = audio.astype(np.float32, copy=False)  # soxr and libsndfile know no half precision
-    audio, sample_rate = _at_a_rate_of(kind, audio, sample_rate)
+    if (nearest := at_a_rate_of(_RATES.get(kind, ()), sample_rate)) != sample_rate:
+        import soxr  # comes with soundfile
+
+        audio, sample_rate = soxr.resample(audio, sample_rate, nearest), nearest
     if subtype == "PCM_16":
-        audio = pcm16(audio)
+        audio = to_pcm(audio)
     if kind == "WAV":
         return _wav(audio, sample_rate)
     check(ending)
@@ -72,13 +76,6 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         raise ValueError(error.error_string) from error  # its own text has the address of `file`
     encoded = file.getvalue()
     return _with_serial(encoded, hashlib.sha256(audio.tobytes()).digest()[:4]) if kind == "OGG" else encoded
-
-
-def pcm16(audio: Array) -> Array:
-    """Samples as WAV files have them: int16, of floating-point ones from -1 to 1."""
-    # To the nearest step. libsndfile's own conversion cuts to the lower one, and takes several times as long.
-    steps: Array = np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype(np.int16)
-    return steps
 
 
 def wav_header(sample_rate: int, size: int | None) -> bytes:
@@ -102,22 +99,31 @@ def _wav(audio: Array, sample_rate: int) -> bytes:
         written.setnchannels(1)
         written.setsampwidth(2)
         written.setframerate(sample_rate)
-        written.writeframes(audio.astype("<i2", copy=False).tobytes())
+        written.writeframes(audio.tobytes())
     return file.getvalue()
 
 
-def _at_a_rate_of(kind: str, audio: Array, rate: int) -> tuple[Array, int]:
-    """The audio, at a sample rate that the format has."""
-    known = _RATES.get(kind, (rate,))
-    if rate in known:
-        return audio, rate
+def at_a_rate_of(known: Sequence[int], rate: int) -> int:
+    """The rate at which a format has audio of a rate, both in Hz.
+
+    Args:
+        known: those that it has, in ascending order; none when it has all.
+
+    Raises:
+        ValueError: when audio of this rate is not resampled.
+    """
+    if not known or rate in known:
+        return rate
     least, most = _RESAMPLED
     if not least <= rate <= most:
         raise ValueError(f"expected {least:,} to {most:,} Hz, got {rate:,}")
-    import soxr  # comes with soundfile
+    return next((each for each in known if each > rate), known[-1])
 
-    nearest = next((each for each in known if each > rate), known[-1])
-    return soxr.resample(audio, rate, nearest), nearest
+
+def to_pcm(audio: Array) -> Array:
+    """Samples, -1 to 1, as 16 bits, to the nearest step. libsndfile's own conversion cuts to the lower one, and takes
+    several times as long."""
+    return np.rint(np.clip(audio, -1, 1) * np.float32(32767)).astype("<i2")
 
 
 def _with_serial(ogg: bytes, serial: bytes) -> bytes:

@@ -8,6 +8,10 @@ from typing import Any, Self, TypeVar
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.v1 import job_pb2 as pb
 
+_PREFIXES = (
+    *("JOB_STATE_", "ITEM_STATE_", "OUTPUT_FORMAT_", "WEBHOOK_EVENT_"),
+    *("DEPLOYMENT_STATE_", "ROW_INDEPENDENCE_"),
+)
 State = TypeVar("State", bound=int | str)
 
 
@@ -60,7 +64,7 @@ def item_states(states: Sequence[pb.ItemState | str]) -> list[pb.ItemState | str
 
 def word(name: str) -> str:
     """A value of an enum without the enum's name before it."""
-    for prefix in ("JOB_STATE_", "ITEM_STATE_", "OUTPUT_FORMAT_", "WEBHOOK_EVENT_"):
+    for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
     return name.lower()
 

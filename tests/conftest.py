@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,7 +16,11 @@ from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.stack import Stack
 
+# What `kernelport up` takes by default, one stack of several that run at the same time gets.
+os.environ.setdefault("KERNELPORT_HTTP_LISTEN", "127.0.0.1:0")
+
 START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 20.0
 BUNDLED = ("identity-onnx", "helion-demo", "hibari-en")
 
 
@@ -55,14 +60,25 @@ def sync_each_write(stack: Stack) -> None:
 
 
 def discard(children: Iterable[Child]) -> None:
-    """Kills processes, for which a Celery worker would take more than a second."""
+    """Kills processes: a Celery worker would take more than a second to stop. `make coverage` lets them end, as what
+    is killed cannot tell which lines it ran."""
+    children = list(children)
     for child in children:
         child.terminate()
+    for child in children:
+        if "coverage" in sys.modules:
+            child.join(STOP_TIMEOUT_S)
         if (pid := child.pid) is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
 def stack_settings(deployments_file: Path) -> Settings:
-    """Settings of a stack on a free port."""
-    return replace(Settings(), listen="127.0.0.1:0", deployments_file=deployments_file, webhook_networks="127.0.0.0/8")
+    """Settings of a stack on free ports."""
+    return replace(
+        Settings(),
+        listen="127.0.0.1:0",
+        http_listen="127.0.0.1:0",
+        deployments_file=deployments_file,
+        webhook_networks="127.0.0.0/8",
+    )

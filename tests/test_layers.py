@@ -22,16 +22,24 @@ ALLOWED: Mapping[str, set[str]] = {
     "kernelport": {"kernelport.config"},
     "kernelport.v1": set(),
     "kernelport.internal": {"kernelport.v1"},
+    "kernelport.open_inference": set(),
     "kernelport.text": set(),
     "kernelport.config": {"kernelport", "kernelport.broker"},
     "kernelport.broker": {"kernelport", "kernelport.config"},
     "kernelport.telemetry": {"kernelport", "kernelport.config", "kernelport.broker"},
     "kernelport.jobs": {"kernelport", "kernelport.config", "kernelport.telemetry", "kernelport.broker"},
-    "kernelport.client": {"kernelport", "kernelport.config"},
-    "kernelport.supervisor": {"kernelport", "kernelport.config", "kernelport.broker", "kernelport.client"},
-    "kernelport.cli": SHARED | {"kernelport.client", "kernelport.supervisor"},
+    "kernelport.client": {"kernelport", "kernelport.config", "kernelport.client.item_files"},
+    "kernelport.client.item_files": {"kernelport"},
+    "kernelport.supervisor": {
+        "kernelport",
+        "kernelport.config",
+        "kernelport.telemetry",
+        "kernelport.broker",
+        "kernelport.client",
+    },
+    "kernelport.cli": SHARED | {"kernelport.client", "kernelport.client.item_files", "kernelport.supervisor"},
     "kernelport_api": SHARED | {"kernelport_api.doors", "kernelport_api.services", "kernelport_api.queueing"},
-    "kernelport_api.doors": SHARED | {"kernelport_api", "kernelport_api.services"},
+    "kernelport_api.doors": SHARED | {"kernelport_api", "kernelport_api.services", "kernelport.client.item_files"},
     "kernelport_api.services": SHARED | {"kernelport_api", "kernelport_api.queueing"},
     "kernelport_api.queueing": SHARED | {"kernelport_api"},
     "kernelport_workers": SHARED
@@ -66,7 +74,7 @@ ALLOWED: Mapping[str, set[str]] = {
 }
 # The public face of the package gives out the clients.
 FACES = {"kernelport", "kernelport.aio"}
-CONTRACT = {"kernelport.v1", "kernelport.internal"}
+CONTRACT = {"kernelport.v1", "kernelport.internal", "kernelport.open_inference"}
 
 
 def test_a_module_imports_only_the_rooms_below_its_own() -> None:

@@ -14,7 +14,9 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from redis.exceptions import RedisError
+from starlette.types import ASGIApp
 
+from kernelport.broker import keys
 from kernelport.broker.connections import connect, connect_async
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment, DeploymentTable, load_deployments
@@ -27,6 +29,8 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from kernelport.jobs.webhooks.notifier import Notifier
 from kernelport.limits import MAX_CALLS, MAX_PENDING_CALLS, SHORTEST_PING_MS
+from kernelport.open_inference import inference_pb2 as open_inference_pb2
+from kernelport.open_inference import inference_pb2_grpc
 from kernelport.telemetry import metrics
 from kernelport.v1 import (
     dead_letter_pb2,
@@ -39,9 +43,15 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
+from kernelport_api.calls import AccessLog
+from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.inference import InferenceDoor
 from kernelport_api.doors.grpc.methods import Methods
+from kernelport_api.doors.grpc.open_inference import OpenInferenceService
+from kernelport_api.doors.http.door import Services, application
+from kernelport_api.doors.http.server import HttpServer, listener
+from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
@@ -52,13 +62,16 @@ from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.replies import ReplyReader
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.files import Files
 from kernelport_api.services.gauges import keep_gauges
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.maintenance import keep_feeding
+from kernelport_api.services.jobs.memory import JobMemory
 from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.waiting import Waiting
+from kernelport_api.services.records import Records
 from kernelport_api.services.voices import Voices
 
 log = logging.getLogger(__name__)
@@ -98,16 +111,20 @@ async def serve(settings: Settings) -> None:
     workers = WorkerView(own, deployments, settings.heartbeat_ttl_s)
     replies = ReplyReader(reply_connection, name)
     admission = Admission(own, name, settings.result_bytes)
+    access_log = AccessLog(name, settings.access_log, settings.log_inputs)
     shared = SharedFolder.open(settings.shared_dir)
-    payloads = Payloads(queue, workers, shared, settings.claim_bytes)
+    payloads = Payloads(queue, workers, admission, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
-    infer_calls, calls_of_methods, watches = draining.Calls(), draining.Calls(MAX_CALLS), draining.Calls()
-    methods: Any = Methods(server, calls_of_methods)
+    infer_calls, calls_of_methods, watches = Calls(), Calls(MAX_CALLS), Calls()
+    methods: Any = Methods(server, calls_of_methods, access_log)
     health_servicer = health.aio.HealthServicer()
-    server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls).handler(),))
-    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(Deployments(deployments, workers), methods)
+    server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls, access_log).handler(),))
+    models, described = Models(deployments, inference), Deployments(deployments, workers)
+    running_methods: Any = Methods(server, infer_calls, access_log)
+    inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(models), running_methods)
+    deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(described, methods)
     thread_redis = connect(settings.redis_url)
     patient = connect_async(settings.redis_url, WAITING_S)
     durability = Durability(calls, patient, thread_redis)
@@ -117,14 +134,16 @@ async def serve(settings: Settings) -> None:
     storage = SharedStorage(thread_redis, artifacts, decides=True)
     finisher = Finisher(thread_redis, artifacts, storage, FINISHER_PATIENCE_S)
     sweeper = Sweeper(thread_redis, artifacts, storage)
-    leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings.abandoned_s)
-    submission = Submission(deployments, store, workers, settings, artifacts, storage)
+    leftovers = Leftovers(thread_redis, deployments, artifacts, storage, shared, settings)
+    submission = Submission(deployments, store, workers, settings, artifacts, storage, JobMemory(calls, deployments))
     stop = asyncio.Event()
     waiting = Waiting(deployments, workers)
-    jobs = Jobs(deployments, store, submission, artifacts, durability, waiting, sweeper.kick, stop)
+    jobs = Jobs(deployments, store, submission, thread_redis, artifacts, durability, waiting, sweeper.kick, stop)
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
-    voice_pb2_grpc.add_VoiceServiceServicer_to_server(Voices(calls, durability), methods)
-    own_methods: Any = Methods(server, watches)  # asking for its health is never one call too many
+    voices = Voices(calls, durability)
+    voice_pb2_grpc.add_VoiceServiceServicer_to_server(voices, methods)
+    # Asking for its health is never one call too many, and of no interest.
+    own_methods: Any = Methods(server, watches, AccessLog(name))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
@@ -132,6 +151,24 @@ async def serve(settings: Settings) -> None:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+    http = None
+    if settings.http_listen:
+        services = Services(
+            deployments=deployments,
+            inference=inference,
+            models=models,
+            voices=voices,
+            described=described,
+            letters=letters,
+            jobs=jobs,
+            files=Files(calls, artifacts, settings.job_retention_s),
+            batches=Records(calls, keys.BATCHES),
+            stop=stop,
+            runs=infer_calls,
+            others=calls_of_methods,
+            watches=watches,
+        )
+        http = _http_server(settings, application(services, settings, access_log))
     if settings.metrics_listen:
         try:
             metrics.serve(settings.metrics_listen)
@@ -163,6 +200,8 @@ async def serve(settings: Settings) -> None:
         thread.start()
     await durability.probe()
     await server.start()
+    if http is not None:
+        background.append(asyncio.create_task(http.run()))
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -177,6 +216,8 @@ async def serve(settings: Settings) -> None:
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await draining.stop(server, (infer_calls, calls_of_methods), watches, settings.stop_s)
+        if http is not None:
+            await http.stop()
         await end_all(background)
         with contextlib.suppress(RedisError):  # both keys expire by themselves
             await own.delete(replies.key)
@@ -243,6 +284,16 @@ async def _keep_health(
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
+def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
+    try:
+        server = HttpServer(app, listener(settings.http_listen))
+    except OSError as error:
+        other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
+        raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
+    log.info("listening on %s for HTTP", server.address)
+    return server
+
+
 def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -266,6 +317,7 @@ def _service_names() -> list[str]:
         dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
         job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
         voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
+        open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
         health.SERVICE_NAME,
         reflection.SERVICE_NAME,
     ]

@@ -1,11 +1,9 @@
 """`kernelport deployments`: what is deployed and what state it is in."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from google.protobuf.json_format import MessageToJson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
@@ -16,13 +14,12 @@ from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
 from kernelport.errors import StackError
 from kernelport.limits import about
+from kernelport.shapes import plain
 from kernelport.signature import TensorSpec, describe
 from kernelport.supervisor import own_file
 from kernelport.supervisor.runnable import rows_of_model
 from kernelport.supervisor.running_file import Running, find_running
 from kernelport.v1 import deployment_pb2 as pb
-
-as_json: options.Option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 @click.group()
@@ -32,13 +29,13 @@ def deployments() -> None:
 
 @deployments.command("list")
 @options.target
-@as_json
+@options.as_json
 def list_deployments(target: str, as_json: bool) -> None:
     """Every deployment, its state and its live workers."""
     with Client(target) as client:
         found = client.deployments()
     if as_json:
-        click.echo(MessageToJson(pb.ListDeploymentsResponse(deployments=found), preserving_proto_field_name=True))
+        options.echo_json(map(plain, found))
         return
     table = Table(Column("deployment", no_wrap=True), "backend", "state", "workers", "inputs", "outputs")
     for each in found:
@@ -55,13 +52,13 @@ def list_deployments(target: str, as_json: bool) -> None:
 @deployments.command()
 @click.argument("name")
 @options.target
-@as_json
+@options.as_json
 def show(name: str, target: str, as_json: bool) -> None:
     """One deployment: backend, state, revisions, live workers, inputs, outputs, policy."""
     with Client(target) as client:
         found = client.deployment(name)
     if as_json:
-        click.echo(MessageToJson(found, preserving_proto_field_name=True))
+        options.echo_json([plain(found)])
         return
     click.echo(f"{found.name}: {_state(found)}, backend {found.backend}, image {found.image}")
     click.echo(f"  manifest   {found.manifest or '-'}")
@@ -86,7 +83,7 @@ def show(name: str, target: str, as_json: bool) -> None:
 
 @deployments.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@as_json
+@options.as_json
 def check(model: Path, as_json: bool) -> None:
     """Whether requests to an ONNX file would be stacked, and along which axes; needs no front door.
 
@@ -94,7 +91,7 @@ def check(model: Path, as_json: bool) -> None:
     """
     found = rows_of_model(model)
     if as_json:
-        click.echo(json.dumps(found))
+        options.echo_json([found])
         return
     click.echo(f"{model.name}: {found['verdict']}: {found['reason']}")
     for kind in ("inputs", "outputs"):

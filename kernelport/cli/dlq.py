@@ -13,6 +13,7 @@ from kernelport.cli import options
 from kernelport.cli.each import of_each
 from kernelport.client import Client
 from kernelport.errors import NotFoundError
+from kernelport.shapes import letter_dict
 from kernelport.tensors import dtype_name
 from kernelport.v1.inference_pb2 import InferRequest
 
@@ -24,11 +25,15 @@ def dlq() -> None:
 
 @dlq.command("list")
 @click.argument("deployment")
+@options.as_json
 @options.target
-def list_letters(deployment: str, target: str) -> None:
+def list_letters(deployment: str, as_json: bool, target: str) -> None:
     """The dead letters of DEPLOYMENT, oldest first."""
     with Client(target) as client:
         letters = client.dead_letters(deployment)
+    if as_json:
+        options.echo_json(map(letter_dict, letters))
+        return
     table = Table("id", "since", "attempts", "bytes", "reason")
     for letter in letters:
         table.add_row(

@@ -15,6 +15,7 @@ from kernelport.errors import StackError
 from kernelport.supervisor.monitor import Status
 from kernelport.supervisor.reloading import Reloader
 from kernelport.supervisor.stack import Stack
+from kernelport.telemetry import logs
 
 STATUS_INTERVAL_S = 1.0
 LOOK_INTERVAL_S = 0.1
@@ -28,6 +29,7 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
     Raises:
         StackError: when it does not start, or none of its deployments serves.
     """
+    logs.set_up(stack.settings)
     console = Console()
     stop = threading.Event()
 
@@ -44,7 +46,8 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
             for reason in failed.values():
                 console.print(reason, style="red", markup=False, soft_wrap=True)
             if not stop.is_set():
-                console.print(f"KernelPort listens on [bold]{stack.target}[/bold]. Ctrl-C stops it.")
+                over_http = f", and for HTTP on [bold]{stack.url}[/bold]" if stack.url else ""
+                console.print(f"KernelPort listens on [bold]{stack.target}[/bold]{over_http}. Ctrl-C stops it.")
             while not stop.is_set():
                 _show_status(stack, lambda: stop.is_set() or reloader.is_asked(), console)
                 if not stop.is_set():
@@ -71,8 +74,8 @@ def _show_status(stack: Stack, is_over: Callable[[], bool], console: Console) ->
             for line in current:
                 if line not in shown:
                     facts = f"pid {line.pid}, {line.restarts} restarts"
-                    text = f"{line.name}: {line.state} ({facts}) {line.reason}".rstrip()
-                    console.print(text, markup=False, soft_wrap=True)
+                    ended = f"; last, it {line.reason}" if line.reason else ""
+                    console.print(f"{line.name}: {line.state} ({facts}){ended}", markup=False, soft_wrap=True)
             shown = current
             _pause(is_over)
         return

@@ -1,18 +1,30 @@
 """Options that several commands share, and what all options have in common."""
 
 import contextlib
+import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
+from click.core import ParameterSource
 
 from kernelport import npz
 from kernelport.coercion import from_texts
-from kernelport.config.settings import DEFAULT_LISTEN, PREFIX, default_state_dir, parse_address, parse_redis_url
+from kernelport.config.settings import (
+    DEFAULT_HTTP_LISTEN,
+    DEFAULT_LISTEN,
+    PREFIX,
+    default_state_dir,
+    parse_address,
+    parse_redis_url,
+)
+from kernelport.errors import StackError
 from kernelport.signature import Signature
+from kernelport.supervisor.ports import check_free
 from kernelport.supervisor.running_file import find_running
 
 # The exit code of a command that Ctrl-C has ended, as shells expect it.
@@ -116,6 +128,14 @@ class Encoding(click.ParamType[str]):
         return str(value)
 
 
+class _MayBeEmpty(click.Option):
+    """An option whose variable may hold an empty value, which is one."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """What the variable holds; None when it is not set."""
+        return os.environ.get(str(self.envvar))
+
+
 def _default_target() -> str:
     running = find_running()
     return running.target if running else DEFAULT_LISTEN
@@ -134,6 +154,28 @@ listen: Option = click.option(
     default=DEFAULT_LISTEN,
     help="host:port the front door listens on; port 0 takes a free one.",
 )
+as_json: Option = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
+http_listen: Option = click.option(
+    "--http-listen",
+    cls=_MayBeEmpty,
+    type=ADDRESS,
+    default=DEFAULT_HTTP_LISTEN,
+    help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none. There is no HTTP "
+    "where the default one is taken.",
+)
+
+
+def unless_taken(http_listen: str) -> str:
+    """The address for HTTP. Where nobody asked for one and the usual one is taken, none, which is said."""
+    if click.get_current_context().get_parameter_source("http_listen") is ParameterSource.DEFAULT:
+        try:
+            check_free({"--http-listen": http_listen})
+        except StackError as error:
+            click.echo(f"without HTTP: {error}", err=True)
+            return ""
+    return http_listen
+
+
 state_dir: Option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -175,6 +217,12 @@ timeout: Option = click.option(
     default=None,
     help="Seconds a call may take; timeouts.request_s of the deployment holds as well.",
 )
+
+
+def echo_json(found: Iterable[dict[str, Any]]) -> None:
+    """Prints objects, one a line."""
+    for each in found:
+        click.echo(json.dumps(each, ensure_ascii=False))
 
 
 def note(text: str) -> None:

@@ -38,6 +38,7 @@ _COUNT = click.IntRange(1, 2**31 - 1)
 @click.option("--max-batch", type=_COUNT, default=32, help="The most requests of a batch.")
 @click.option("--max-rows", type=_COUNT, default=8192, help="The most rows of requests that are stacked.")
 @options.listen
+@options.http_listen
 @options.state_dir
 @options.redis_url
 @options.custom_ops
@@ -52,6 +53,7 @@ def serve(
     max_batch: int,
     max_rows: int,
     listen: str,
+    http_listen: str,
     state_dir: Path,
     redis_url: str | None,
     custom_ops: bool,
@@ -78,7 +80,12 @@ def serve(
     table_file.parent.mkdir(exist_ok=True)
     table_file.write_text(as_yaml({"deployments": {name: entry}}))
     settings = replace(
-        Settings.from_environment(), listen=listen, deployments_file=table_file, custom_ops=custom_ops, roll=roll
+        Settings.from_environment(),
+        listen=listen,
+        http_listen=options.unless_taken(http_listen),
+        deployments_file=table_file,
+        custom_ops=custom_ops,
+        roll=roll,
     )
     table = load_deployments(table_file)
     click.echo(f"serving {name}")

@@ -35,6 +35,7 @@ MOST_WORKERS = 256
     help="How many workers a deployment gets that is started; one unless told.",
 )
 @options.listen
+@options.http_listen
 @options.state_dir
 @options.redis_url
 @options.custom_ops
@@ -49,6 +50,7 @@ def up(
     chosen: tuple[str, ...],
     counts: tuple[str, ...],
     listen: str,
+    http_listen: str,
     state_dir: Path,
     redis_url: str | None,
     custom_ops: bool,
@@ -60,7 +62,12 @@ def up(
 ) -> None:
     """Start Redis, the front door and a worker for each deployment on this machine."""
     settings = replace(
-        Settings.from_environment(), listen=listen, metrics_listen=metrics_listen, custom_ops=custom_ops, roll=roll
+        Settings.from_environment(),
+        listen=listen,
+        http_listen=options.unless_taken(http_listen),
+        metrics_listen=metrics_listen,
+        custom_ops=custom_ops,
+        roll=roll,
     )
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())

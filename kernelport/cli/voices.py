@@ -13,6 +13,7 @@ from kernelport.cli import options
 from kernelport.cli.each import of_each
 from kernelport.client import Client
 from kernelport.errors import NotFoundError
+from kernelport.shapes import plain
 from kernelport.v1.voice_pb2 import Voice
 
 
@@ -36,11 +37,15 @@ def add(name: str, recording: Path, consent: str, owner: str, transcript: str, t
 
 
 @voices.command("list")
+@options.as_json
 @options.target
-def list_voices(target: str) -> None:
+def list_voices(as_json: bool, target: str) -> None:
     """Every voice, by name."""
     with Client(target) as client:
         found = client.voices()
+    if as_json:
+        options.echo_json(map(plain, found))
+        return
     table = Table("name", "seconds", "owner", "since", "transcript")
     for voice in found:
         table.add_row(
@@ -51,11 +56,15 @@ def list_voices(target: str) -> None:
 
 @voices.command()
 @click.argument("name")
+@options.as_json
 @options.target
-def show(name: str, target: str) -> None:
+def show(name: str, as_json: bool, target: str) -> None:
     """All that is known of the voice NAME."""
     with Client(target) as client:
         voice = client.voice(name)
+    if as_json:
+        options.echo_json([plain(voice)])
+        return
     for label, value in (
         ("name", voice.name),
         ("transcript", voice.transcript or "none: workers transcribe the recording"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import IO
 
-from kernelport.audio import pcm16, wav_header
+from kernelport.audio import to_pcm, wav_header
 from kernelport.client import Speech
 
 
@@ -22,7 +22,7 @@ def write_wav(file: IO[bytes], pieces: Iterable[Speech]) -> int:
         if not sample_rate:
             sample_rate = piece.sample_rate
             file.write(wav_header(sample_rate, None))
-        file.write(pcm16(piece.audio).astype("<i2", copy=False).tobytes())
+        file.write(to_pcm(piece.audio).astype("<i2", copy=False).tobytes())
         file.flush()
         samples += piece.audio.size
     if file.seekable():

@@ -159,9 +159,22 @@ class _Entry(_Served):
     device: Device | None = None
 
 
+class Aliases(Strict):
+    """Further names by which clients of OpenAI's API may call.
+
+    Attributes:
+        models: deployments by alias, such as `tts-1: hibari-en`.
+        voices: registered voices by alias, such as `alloy: anna`; `default` stands for a voice that is not named.
+    """
+
+    models: dict[Text, _Name] = Field(default_factory=dict)
+    voices: dict[Text, Text] = Field(default_factory=dict)
+
+
 class _File(Strict):
     include: Text | None = None
     deployments: dict[_Name, _Entry]
+    aliases: Aliases = Aliases()
     autoscale: Autoscale = Autoscale()
 
 
@@ -170,18 +183,20 @@ class DeploymentTable(dict[str, Deployment]):
 
     Attributes:
         file: the deployments file; where it has no entries, the one that it includes.
+        aliases: of them and of voices.
     """
 
-    def __init__(self, file: Path, deployments: Mapping[str, Deployment]) -> None:
+    def __init__(self, file: Path, deployments: Mapping[str, Deployment], aliases: Aliases) -> None:
         super().__init__(deployments)
         self.file: Path = file
+        self.aliases: Aliases = aliases
 
     def become(self, other: "DeploymentTable") -> None:
         """Takes over what another table says, for all who hold this one. No name that both have is ever missing."""
         self.update(other)
         for name in self.keys() - other.keys():
             del self[name]
-        self.file = other.file
+        self.file, self.aliases = other.file, other.aliases
 
     def unknown(self, name: str) -> str:
         """What to say of a name that none of them has."""
@@ -210,7 +225,11 @@ def load_deployments(path: Path, names: Container[str] | None = None) -> Deploym
             problems += error.problems
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    return DeploymentTable(named, deployments)
+    aliases = _aliases(path)
+    for alias, name in aliases.models.items() if names is None else ():
+        if name not in deployments:
+            raise ConfigError([problem(str(path), f"aliases.models.{alias}", "the name of a deployment", name)])
+    return DeploymentTable(named, deployments, aliases)
 
 
 def deployment_names(path: Path) -> list[str]:
@@ -231,6 +250,14 @@ def load_autoscale(path: Path) -> Autoscale:
     """
     files = [_validated(file, read_yaml(file)) for file in _with_included(path)]
     return next((file.autoscale for file in files if "autoscale" in file.model_fields_set), Autoscale())
+
+
+def _aliases(path: Path) -> Aliases:
+    """Those of a deployments file and of the files that it includes; the file's own go first."""
+    found = [_validated(file, read_yaml(file)).aliases for file in reversed(_with_included(path))]
+    models = {alias: name for each in found for alias, name in each.models.items()}
+    voices = {alias: name for each in found for alias, name in each.voices.items()}
+    return Aliases(models=models, voices=voices)
 
 
 def _with_included(path: Path) -> list[Path]:

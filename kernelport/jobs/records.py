@@ -7,7 +7,9 @@ from functools import cached_property
 from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
+from kernelport.jobs.shrinking import decompressed
 from kernelport.jobs.webhooks.addresses import masked
+from kernelport.limits import MAX_NAME
 from kernelport.names import file_name, is_job_id
 from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
@@ -30,14 +32,16 @@ STATES: dict[str, pb.JobState] = {
 MAX_TEXT_BYTES = 2**20
 # What the names of files end in, as formats of outputs say.
 _SUFFIX = re.compile(r"[a-z0-9]{0,8}")
+# The states of items: a page has a byte for each. UNCHANGED leaves what there is, in what came of a slice.
+WAITING, RUNNING, SUCCEEDED, FAILED, UNCHANGED = b"wrsf."
 _ITEM_STATES: dict[int, pb.ItemState] = {
-    ord("w"): pb.ITEM_STATE_WAITING,
-    ord("r"): pb.ITEM_STATE_RUNNING,
-    ord("s"): pb.ITEM_STATE_SUCCEEDED,
-    ord("f"): pb.ITEM_STATE_FAILED,
+    WAITING: pb.ITEM_STATE_WAITING,
+    RUNNING: pb.ITEM_STATE_RUNNING,
+    SUCCEEDED: pb.ITEM_STATE_SUCCEEDED,
+    FAILED: pb.ITEM_STATE_FAILED,
 }
 
-_STOPPED = {ord("w"): pb.ITEM_STATE_CANCELLED}
+_STOPPED = {WAITING: pb.ITEM_STATE_CANCELLED}
 
 Results = dict[int, tuple[BatchResult, ItemResult]]
 """What came of a page's items, by position."""
@@ -64,6 +68,12 @@ class JobRecord:
 
     def _where(self, field: str) -> str:
         return f"{keys.job(self.id)} {field}"
+
+    def ids(self) -> dict[str, str]:
+        """What lines of the log about it carry. It is read as it is: who logs is at something else."""
+        values = (self._fields.get(name, b"")[:MAX_NAME] for name in (b"deployment", b"request_id"))
+        deployment, request_id = map(stored.name, values)
+        return {"deployment": deployment, "job": self.id, "request_id": request_id}
 
     @property
     def state(self) -> str:
@@ -225,6 +235,11 @@ def page_of(value: bytes | None, job_id: str, number: int) -> Page:
     """
     where = f"{keys.job(job_id, 'pages')} {number}"
     page = stored.message(Page, value, where)
+    if page.compressed:
+        try:
+            page = stored.message(Page, decompressed(page, stored.MAX_DATA_BYTES), where)
+        except ValueError as error:
+            raise stored.StoredError(f"{where}: expected a compressed Page: {error}") from None
     if len(page.items) > PAGE_ITEMS or sorted(page.places) != list(range(len(page.items))):
         raise stored.StoredError(f"{where}: expected at most {PAGE_ITEMS} items, each in a place of its own")
     return page

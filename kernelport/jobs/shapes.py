@@ -7,12 +7,10 @@ words, and hashes hex digits.
 import hashlib
 from typing import Any
 
-from google.protobuf.message import Message
-
-from kernelport.enums import ItemState, word
+from kernelport.enums import ItemState
 from kernelport.jobs.inputs import Inputs
 from kernelport.jobs.pages import TEXT_INPUT
-from kernelport.tensors import dtype_name
+from kernelport.shapes import plain
 from kernelport.v1 import job_pb2 as pb
 
 # Of an item, beside its id, index and state: left out where they are empty or 0.
@@ -24,7 +22,7 @@ _ITEM_FIELDS = (
 
 def job_dict(job: pb.Job) -> dict[str, Any]:
     """A job with all of its fields, for JSON."""
-    return _plain(job)
+    return plain(job)
 
 
 def item_dict(item: pb.Item, inputs: Inputs | None = None) -> dict[str, Any]:
@@ -46,26 +44,6 @@ def item_dict(item: pb.Item, inputs: Inputs | None = None) -> dict[str, Any]:
     if others:
         shown["inputs"] = (inputs or Inputs({})).described(others)
     return shown
-
-
-def _plain(message: Message) -> dict[str, Any]:
-    """A message as JSON has it. Of tensors there are dtype and shape, by name."""
-    found: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(message, field.name)
-        if field.message_type is not None and field.message_type.name == "Tensor":
-            found[field.name] = {t.name: {"dtype": dtype_name(t.dtype), "shape": list(t.shape)} for t in value}
-        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
-            found[field.name] = dict(value)
-        elif field.message_type is not None:
-            found[field.name] = _plain(value) if message.HasField(field.name) else None
-        elif field.enum_type is not None:
-            names = field.enum_type.values_by_number
-            words = [word(names[each].name) for each in (value if field.is_repeated else [value])]
-            found[field.name] = words if field.is_repeated else words[0]
-        else:
-            found[field.name] = value
-    return found
 
 
 def _digest(item: pb.Item) -> str:

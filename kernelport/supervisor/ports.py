@@ -15,6 +15,12 @@ def free_port() -> int:
         return port
 
 
+def with_port(listen: str) -> str:
+    """An address, with a port that is free now where it has none or 0; empty for none."""
+    host, _, port = listen.rpartition(":")
+    return f"{host}:{port if port not in ('', '0') else free_port()}" if listen else ""
+
+
 def port_after(listen: str, distance: int) -> str:
     """The address `distance` ports on, or a free port where the first is one; empty for none."""
     if not listen:

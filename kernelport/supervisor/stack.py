@@ -28,7 +28,7 @@ from kernelport.errors import StackError
 from kernelport.supervisor.flower import FLOWER_COMMAND
 from kernelport.supervisor.monitor import Monitor, Status
 from kernelport.supervisor.own_file import begin_own_file, own_file
-from kernelport.supervisor.ports import check_free, free_port, port_after
+from kernelport.supervisor.ports import check_free, free_port, port_after, with_port
 from kernelport.supervisor.processes import Child, module_command
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
 from kernelport.supervisor.running_file import Running, forget_running
@@ -38,6 +38,7 @@ from kernelport.supervisor.state_folder import (
     write_private,
 )
 from kernelport.supervisor.worker_command import worker_command
+from kernelport.telemetry.log_files import put_aside_if_full
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -79,10 +80,10 @@ class Stack:
         self._flower = flower
         self._embedded_redis = redis_url is None
         self._default_artifacts = state_dir.absolute() / "artifacts"
-        host, _, port = settings.listen.rpartition(":")
         self.settings: Settings = replace(
             settings,
-            listen=f"{host}:{port if port not in ('', '0') else free_port()}",
+            listen=with_port(settings.listen),
+            http_listen=with_port(settings.http_listen),
             # Loopback is open to every user of the machine.
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
@@ -105,6 +106,13 @@ class Stack:
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
 
     @property
+    def url(self) -> str:
+        """Where HTTP clients find it; empty when it does not listen for them."""
+        host, _, port = self.settings.http_listen.rpartition(":")
+        reached = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104
+        return f"http://{reached}:{port}" if port else ""
+
+    @property
     def deployments(self) -> list[str]:
         """The deployments that have workers."""
         return list(dict.fromkeys(self._workers.values()))
@@ -121,6 +129,8 @@ class Stack:
         private_folder(self._state_dir / "logs")
         try:
             addresses = {"--listen": self.settings.listen}
+            if self.settings.http_listen:
+                addresses["--http-listen"] = self.settings.http_listen
             if told := self._flower:
                 addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
             check_free(addresses)
@@ -354,9 +364,16 @@ class Stack:
         umask: int = -1,
     ) -> Child:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
-        told = {**inherited, **self._told(settings or self.settings), **(environment or {})}
+        log_file = (self._state_dir / "logs" / f"{name}.log").absolute()
+        put_aside_if_full(log_file, self.settings.log_bytes)
+        told = self._told(replace(settings or self.settings, log_file=str(log_file)))
         child = Child(
-            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit, umask
+            name,
+            command,
+            {**inherited, **told, **(environment or {}), "PYTHONUNBUFFERED": "1"},
+            log_file,
+            on_exit,
+            umask,
         )
         self.children[name] = child
         child.start()

@@ -11,7 +11,7 @@ _UNITS = (
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip
 _TENS = ("", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_SCALES = (
+SCALES = (
     "", "thousand", "million", "billion", "trillion", "quadrillion", "quintillion", "sextillion", "septillion",
     "octillion", "nonillion", "decillion",
 )  # fmt: skip
@@ -86,7 +86,7 @@ def cardinal(number: int, locale: Locale = "en-US") -> str:
             words = _below_thousand(group, joint)
             if not scale and rest and group < 100 and locale == "en-GB":
                 words = f"and {words}"
-            groups.append(f"{words} {_SCALES[scale]}".rstrip())
+            groups.append(f"{words} {SCALES[scale]}".rstrip())
         scale += 1
     return " ".join(reversed(groups)) or "zero"
 
@@ -99,7 +99,11 @@ def scientific(text: str, exponent: str, locale: Locale) -> str:
 
 def ordinal(number: int, locale: Locale = "en-US") -> str:
     """The words for a place in a row: "twenty-first", "one thousandth"."""
-    words = cardinal(number, locale)
+    return as_ordinal(cardinal(number, locale))
+
+
+def as_ordinal(words: str) -> str:
+    """The words of a number, made those of a place in a row."""
     cut = max(words.rfind(" "), words.rfind("-")) + 1
     last = words[cut:]
     if last in _ORDINALS:

@@ -9,7 +9,7 @@ from kernelport.errors import InvalidArgumentError
 from kernelport.limits import MAX_FIELDS, MAX_ITEMS
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import job_pb2
-from kernelport_api.doors.grpc.parsing import SMALL_BYTES, parsed
+from kernelport_api.doors.parsing import SMALL_BYTES, parsed
 
 EMPTY_TENSOR = b"\x12\x00"
 UNKNOWN_FIELD = b"\x78\x01"

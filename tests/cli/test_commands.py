@@ -85,7 +85,7 @@ def test_deployments_list_and_show(stack: Stack) -> None:
     as_json = json.loads(called("deployments", "show", "identity-onnx", "--json", "--target", stack.target).stdout)
     assert as_json["live_workers"] == 1
     assert as_json["signature"]["inputs"][0]["dtype"] == "F32"
-    assert as_json["signature"]["row_independence"] == "ROW_INDEPENDENCE_PROVEN"
+    assert as_json["signature"]["row_independence"] == "proven"
 
 
 def test_deployments_show_says_whether_requests_share_a_run_and_why(stack: Stack) -> None:

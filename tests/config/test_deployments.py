@@ -148,7 +148,7 @@ def test_a_mistake_in_an_entry(tmp_path: Path, entry: str, message: str) -> None
         (f"deployments: {{7: {{{PIPELINE}}}}}", 'line 1: expected a text as key (in quotes if need be), got "7"'),
         (
             "deployments: {}\ndeploymnts: {}",
-            'deploymnts: expected one of autoscale, deployments, include, got "deploymnts"; did you mean',
+            'deploymnts: expected one of aliases, autoscale, deployments, include, got "deploymnts"; did you mean',
         ),
         ("deployments:\n  x: {}\n  y: {}\n  x: {}\n", 'line 4: duplicate key "x"'),
         (

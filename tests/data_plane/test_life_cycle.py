@@ -26,6 +26,7 @@ from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.consumer.consumer import MessageConsumer
 from kernelport_workers.execution.batch_handler import BatchHandler
 from kernelport_workers.execution.execution import Epilogue
+from kernelport_workers.execution.lease import Leases
 from tests.data_plane.conftest import Plane
 from tests.stack.models import HELD, Journal
 from tests.waiting import is_running, wait_for
@@ -236,9 +237,8 @@ def test_a_worker_that_comes_too_late_leaves_the_requests_to_others(plane: Start
 
     deployments = load_deployments(settings.deployments_file)
     overtaken: dict[str, Backend] = {"journal": Overtaken()}
-    BatchHandler(
-        running.redis, settings, "late", deployments, overtaken, MessageConsumer(running.redis, "late")
-    ).handle(batch)()
+    leases, overlap = Leases(running.redis, settings.lease_s), MessageConsumer(running.redis, "late")
+    BatchHandler(running.redis, settings, "late", deployments, overtaken, leases, overlap).handle(batch)()
     assert running.entries() == [1]
     assert running.redis.exists("kp:claim:1")
     assert not running.redis.exists("kp:replies:f")
@@ -262,7 +262,8 @@ def test_a_batch_that_comes_back_to_the_worker_that_has_run_it_is_answered_and_r
             self.finish()
 
     left, deployments = Left(), load_deployments(settings.deployments_file)
-    delivery = BatchHandler(running.redis, settings, "late", deployments, {"journal": Journal()}, left)
+    leases = Leases(running.redis, settings.lease_s)
+    delivery = BatchHandler(running.redis, settings, "late", deployments, {"journal": Journal()}, leases, left)
     left.finish = delivery.handle(batch)
     delivery.handle(batch)()
     assert running.entries() == [1]

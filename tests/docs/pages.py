@@ -29,7 +29,8 @@ class Block(NamedTuple):
         """The lines of a shell's block without what they say to the reader; the whole of any other."""
         if self.language != "sh":
             return [self.text]
-        lines = (re.sub(r"(^|\s+)#.*", "", line) for line in self.text.splitlines())
+        whole = re.sub(r" \\\n\s*", " ", self.text)
+        lines = (re.sub(r"(^|\s+)#.*", "", line) for line in whole.splitlines())
         return [line for line in lines if line]
 
 

@@ -68,7 +68,7 @@ ELSEWHERE = {
 PROGRAMS = {"docs/python.md": "tests/docs/test_python_page.py"}
 # Commands that go on until they are stopped, and what they say when they are ready; a stack until another begins.
 STACK = "kernelport up"
-READY = {STACK: "listens on", "celery ": "ready.", "kernelport autoscale": "wanted"}
+READY = {STACK: "listens on", "celery ": "is ready", "kernelport autoscale": "wanted"}
 # Commands that become another program: called in this process, they would end it.
 BECOMES = ("kernelport autoscale",)
 # What a reader has done by hand before a command, or the code that it ends with.
@@ -91,6 +91,7 @@ class Reader:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(home),
             "KERNELPORT_LISTEN": f"127.0.0.1:{free_port()}",
+            "KERNELPORT_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
             "KERNELPORT_FLOWER_LISTEN": f"127.0.0.1:{free_port()}",
             "KERNELPORT_DEPLOYMENTS": f"{NAME},hibari-en",
             "KERNELPORT_DEPLOYMENTS_FILE": str(_deployments_file(home)),
@@ -144,6 +145,7 @@ class Reader:
         running = find_running(self._home / ".local" / "state" / "kernelport")
         if running is None:
             return command
+        command = command.replace("127.0.0.1:8000", self._environment["KERNELPORT_HTTP_LISTEN"])
         command = re.sub(r"\bNAME\b", NAME, command)
         command = command.replace("redis://host:6379/0", running.redis_url)
         command = command.replace("https://example.com/hook", f"http://127.0.0.1:{free_port()}/hook")
@@ -186,6 +188,7 @@ class Reader:
         """What the page leaves out of a program, and where the front door is."""
         target = self._environment["KERNELPORT_LISTEN"]
         code = re.sub(r'Client\(("127.0.0.1:50051")?\)', f'Client("{target}")', code)
+        code = code.replace("127.0.0.1:8000", self._environment["KERNELPORT_HTTP_LISTEN"])
         if "async with" in code:
             code = f"import asyncio\nasync def main():\n{textwrap.indent(code, '  ')}\nasyncio.run(main())"
         return f'import kernelport\ntexts = ["One.", "Two."]\n{code}'

@@ -6,7 +6,6 @@ import grpc
 import numpy as np
 import onnx
 import pytest
-import yaml
 
 from kernelport.supervisor.stack import Stack
 from kernelport.tensors import NUMPY_DTYPES, Array, from_array, from_arrays, to_arrays
@@ -14,6 +13,7 @@ from kernelport.v1 import inference_pb2 as pb
 from tests.conftest import stack_settings
 from tests.e2e.calls import response, start
 from tests.e2e.conftest import shared_worker
+from tests.models.deployed import deploy
 from tests.models.onnx_zoo import ZooModel, run_directly, zoo
 
 ZOO = {entry.name: entry for entry in zoo()}
@@ -24,24 +24,10 @@ CALLERS = 8
 def zoo_channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
     """A channel to a stack whose one worker serves every model, each deployed through a manifest of its own."""
     folder = tmp_path_factory.mktemp("zoo")
-    deployments = {}
-    for entry in ZOO.values():
-        name = deployment_name(entry)
-        onnx.save(entry.model, folder / f"{name}.onnx")
-        manifest = {
-            "id": name,
-            "source": {"kind": "local", "path": str(folder)},
-            "format": "onnx",
-            "backend": "onnx",
-            "files": {"model": f"{name}.onnx"},
-        }
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(manifest))
-        deployments[name] = {"manifest": f"{name}.yaml", "backend": "onnx", "image": "test", "device": "cpu"}
-    deployments_file = folder / "deployments.yaml"
-    deployments_file.write_text(yaml.safe_dump({"deployments": deployments}))
+    models = {deployment_name(entry): entry.model for entry in ZOO.values()}
     with (
-        Stack(stack_settings(deployments_file), [], folder / "state") as stack,
-        shared_worker(stack, list(deployments), folder),
+        Stack(stack_settings(deploy(models, folder)), [], folder / "state") as stack,
+        shared_worker(stack, list(models), folder),
         grpc.insecure_channel(stack.target) as channel,
     ):
         yield channel

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kernelport_workers.luxtts import number_words
 from kernelport_workers.luxtts.checkpoint import read_tokens
 from kernelport_workers.luxtts.chunking import (
     CLAUSE_PAUSE,
@@ -19,9 +19,10 @@ from kernelport_workers.luxtts.chunking import (
     join,
 )
 from kernelport_workers.luxtts.errors import TextError
-from kernelport_workers.luxtts.normalise import upstream_english
+from kernelport_workers.luxtts.normalise import cardinal, ordinal, upstream_english
 from kernelport_workers.luxtts.tokenizer import Tokenizer, map_punctuation, segments
 from tests.luxtts.conftest import GOLDEN, spell
+from tests.needs import PIPER_PHONEMIZE
 
 CASES: list[dict[str, Any]] = json.loads((GOLDEN / "tokenizer.json").read_text(encoding="utf-8"))
 TABLE = read_tokens(GOLDEN / "tokens.txt")
@@ -41,11 +42,13 @@ def test_upstream_segments_and_normalised_english(case: dict[str, Any]) -> None:
     assert english == case["english_normalised"]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"][:24])
+def _marks(case: dict[str, Any]) -> Sequence[pytest.MarkDecorator]:
+    return [PIPER_PHONEMIZE] if any(language == "en" for _, language in case["segments"]) else []
+
+
+@pytest.mark.parametrize("case", [pytest.param(each, id=each["text"][:24], marks=_marks(each)) for each in CASES])
 def test_upstream_token_ids(case: dict[str, Any]) -> None:
     languages = {language for _, language in case["segments"]}
-    if "en" in languages:
-        pytest.importorskip("piper_phonemize")
     if languages & {"zh", "pinyin"}:
         for package in ("jieba", "pypinyin", "cn2an"):
             pytest.importorskip(package)
@@ -92,9 +95,9 @@ def test_number_words_agree_with_inflect() -> None:
     generator = np.random.default_rng(0)
     for exponent in generator.uniform(0, 35.9, 300):
         number = int(10**exponent)
-        assert number_words.cardinal(number) == engine.number_to_words(number, andword="")
+        assert cardinal(number) == engine.number_to_words(number, andword="")
         small = number % 1_000_000
-        assert number_words.ordinal(small) == engine.ordinal(engine.number_to_words(small, andword=""))
+        assert ordinal(small) == engine.ordinal(engine.number_to_words(small, andword=""))
 
 
 @pytest.mark.parametrize("text", ["word " * 400, "One two three four five. " * 60, "a, b, c; d, " * 80, "x" * 3_000])

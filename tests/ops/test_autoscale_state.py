@@ -1,6 +1,6 @@
 """What keeps two autoscalers apart, machines from being forgotten, and money from being spent twice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from redis import Redis
@@ -9,6 +9,7 @@ from kernelport.broker import keys
 from kernelport.config.scaling import Budget
 from kernelport.supervisor.stack import Stack
 from kernelport_ops.autoscale.budget import Purse
+from kernelport_ops.autoscale.launching import Launching
 from kernelport_ops.autoscale.ledger import IN_DOUBT_S, Ledger
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock
 from kernelport_ops.autoscale.naming import belongs_to, epoch_of, machine_name
@@ -104,6 +105,58 @@ def test_no_launch_passes_the_hourly_sum_or_starts_what_the_day_cannot_pay() -> 
     assert Purse(budget, rate=1.2, spent=0, stop_s=30).refusal(1.2) == ("$1.20/h run, $1.20/h more would pass $2.00/h")
     assert Purse(budget, rate=0.0, spent=0, stop_s=30).refusal(1.2) is None
     assert "of $10.00 a day" in (Purse(budget, rate=0.0, spent=9.8, stop_s=30).refusal(1.2) or "")
+
+
+class Market:
+    """Machines that can always be had."""
+
+    boot_limit_s = 60.0
+
+    def __init__(self) -> None:
+        self.launched: list[str] = []
+
+    def offers(self) -> list[Offer]:
+        return [OFFER, Offer("gpu_8x_a100", "us-east-1", 8, 11.0)]
+
+    def machines(self) -> list[Machine]:
+        return []
+
+    def launch(self, order: Order, may_act: Callable[[], None]) -> None:
+        may_act()
+        self.launched.append(order.offer.kind)
+
+    def drain(self, machine: Machine) -> None: ...
+
+    def is_drained(self, machine: Machine) -> bool:
+        return True
+
+    def terminate(self, machines: Sequence[Machine]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_plan_says_what_is_launched_then_and_changes_nothing(redis: Redis) -> None:
+    lock, market = Lock(redis, FLEET), Market()
+    assert lock.hold()
+    ledger = Ledger(redis, FLEET, lock)
+    budget = Budget(per_hour=3.0, per_day=50.0)
+    launching = Launching(FLEET, market, ledger, lock, lambda: Purse.of(budget, ledger, 30, 1000), lambda: 1000.0)
+    planned = launching.plan("speech", workers=3)
+    assert not redis.exists(keys.autoscale_machines(FLEET))
+    assert planned.actions == [
+        "launch gpu_1x_a10 in us-west-1 at $1.20/h for 1 worker(s)",
+        "launch gpu_1x_a10 in us-west-1 at $1.20/h for 1 worker(s)",
+        "none: $2.40/h run, $1.20/h more would pass $3.00/h",
+    ]
+    assert launching.launch("speech", planned) == planned.actions
+    assert market.launched == ["gpu_1x_a10", "gpu_1x_a10"]
+
+
+def test_machines_that_a_dry_run_finds_are_not_noted(redis: Redis) -> None:
+    ledger = ledger_of(redis)
+    ledger.imagine([machine()], 4600)
+    assert [entry.name for entry in ledger.live] == [ORDER.name]
+    assert not redis.exists(keys.autoscale_machines(FLEET))
 
 
 def test_machines_go_while_there_is_money_for_them_to_finish() -> None:

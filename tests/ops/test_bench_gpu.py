@@ -16,6 +16,7 @@ from kernelport_ops.bench.gpu.__main__ import faults
 from kernelport_ops.bench.gpu.machine import checkpoints
 from kernelport_ops.bench.gpu.report import markdown
 from kernelport_ops.bench.gpu.setting import Record, Setting, attempt
+from tests.needs import PIPER_PHONEMIZE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -122,8 +123,8 @@ def test_samples_that_are_not_whole_are_left_out() -> None:
     assert "absent" in power.summary("")
 
 
+@PIPER_PHONEMIZE
 def test_the_tokens_are_those_of_the_sentences() -> None:
-    pytest.importorskip("piper_phonemize")
     assert json.loads(texts.TOKENS.read_text()) == texts.tokenized()
 
 

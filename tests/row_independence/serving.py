@@ -11,7 +11,6 @@ import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
-import yaml
 
 from kernelport import npz
 from kernelport.config.deployments import load_deployments
@@ -25,6 +24,7 @@ from tests.conftest import stack_settings, sync_each_write
 from tests.e2e.calls import response, start
 from tests.e2e.conftest import shared_worker
 from tests.jobs.calls import JobCalls
+from tests.models.deployed import deploy
 from tests.row_independence.cases import Alone, Answer, Case, first_difference
 
 JOB_TIMEOUT_S = 120.0
@@ -50,7 +50,7 @@ class Judgement:
 
 def judge_backend(cases: Sequence[Case], folder: Path) -> Iterator[Judgement]:
     """Each case as one batch of the ONNX backend, compared with its requests alone."""
-    deployments = load_deployments(_deploy(cases, folder))
+    deployments = load_deployments(deploy(_models(cases), folder))
     for (name, deployment), case in zip(deployments.items(), cases, strict=True):
         try:
             backend = OnnxBackend.load(deployment)
@@ -102,7 +102,7 @@ class ServedCases:
 @contextmanager
 def served(cases: Sequence[Case], folder: Path) -> Iterator[ServedCases]:
     """One Redis, one front door and one worker that serves all cases."""
-    deployments_file = _deploy(cases, folder)
+    deployments_file = deploy(_models(cases), folder)
     names = list(load_deployments(deployments_file))
     with (
         Stack(stack_settings(deployments_file), [], folder / "state") as stack,
@@ -113,24 +113,9 @@ def served(cases: Sequence[Case], folder: Path) -> Iterator[ServedCases]:
         yield ServedCases(channel, dict(zip((case.name for case in cases), names, strict=True)), folder)
 
 
-def _deploy(cases: Sequence[Case], folder: Path) -> Path:
-    """A deployments file of the cases in their order, with their models and manifests beside it."""
-    deployments = {}
-    for number, case in enumerate(cases):
-        name = f"case-{number}"
-        onnx.save(case.model, folder / f"{name}.onnx")
-        manifest = {
-            "id": name,
-            "source": {"kind": "local", "path": str(folder)},
-            "format": "onnx",
-            "backend": "onnx",
-            "files": {"model": f"{name}.onnx"},
-        }
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(manifest))
-        deployments[name] = {"manifest": f"{name}.yaml", "backend": "onnx", "image": "test", "device": "cpu"}
-    deployments_file = folder / "deployments.yaml"
-    deployments_file.write_text(yaml.safe_dump({"deployments": deployments}, sort_keys=False))
-    return deployments_file
+def _models(cases: Sequence[Case]) -> dict[str, onnx.ModelProto]:
+    """The models by the names of their deployments."""
+    return {f"case-{number}": case.model for number, case in enumerate(cases)}
 
 
 def _alone(case: Case) -> list[Answer]:

@@ -9,6 +9,7 @@ from kernelport.text import read
 from kernelport_workers.luxtts.tokenizer import Tokenizer, segments
 from kernelport_workers.pipelines.hibari import HibariPipeline
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
+from tests.needs import PIPER_PHONEMIZE
 
 Phonemise = Callable[[str], object]
 
@@ -27,13 +28,12 @@ def hibari() -> Phonemise:
 
 @pytest.fixture(scope="module")
 def espeak() -> Phonemise:
-    pytest.importorskip("piper_phonemize")
     tokenizer = Tokenizer({character: index for index, character in enumerate(map(chr, range(32, 1000)))})
     return lambda text: [tokenizer.encode(f"word {text}"), tokenizer.encode(f"word {text}", upstream=True)]
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("voice", ["hibari", "espeak"])
+@pytest.mark.parametrize("voice", ["hibari", pytest.param("espeak", marks=PIPER_PHONEMIZE)])
 def test_no_text_takes_a_voice_longer_than_its_length(voice: str, unit: str, request: pytest.FixtureRequest) -> None:
     phonemise: Phonemise = request.getfixturevalue(voice)
     began_s = time.process_time()

@@ -3,9 +3,11 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.workflows.steps import REPOSITORY, WORKFLOWS, steps
 
@@ -31,6 +33,14 @@ def test_every_action_is_pinned_to_a_commit(workflow: Path) -> None:
     uses = re.findall(r"uses: (\S+)", workflow.read_text())
     assert uses
     assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action) for action in uses)
+
+
+def test_the_suite_runs_on_every_python_that_the_package_names() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    named = [found[1] for each in project["classifiers"] if (found := re.fullmatch(r".*:: Python :: (3\.\d+)", each))]
+    jobs = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == named
+    assert project["requires-python"] == f">={named[0]}"
 
 
 def test_the_targets_and_scripts_that_ci_runs_exist() -> None:

@@ -6,6 +6,7 @@ its next batch waiting. A lone request never waits for a timer, and load makes b
 """
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import OrderedDict
@@ -51,16 +52,20 @@ class Flight:
 
     Attributes:
         unanswered: how many of its requests are still without an answer.
-        message: the queue entry as published, and its batch's id; empty until then.
-        suspected: it was nowhere when last looked for.
     """
 
     requests: list[Pending]
     unanswered: int
-    batch_id: str = ""
-    message: bytes = b""
-    checked_at: float = 0.0
-    suspected: bool = False
+
+    @property
+    def batch_id(self) -> str:
+        """The id of its batch."""
+        return self.requests[0].item.id.decode() + "b"
+
+    @property
+    def published_at(self) -> float:
+        """Seconds of the monotonic clock; 0 until then."""
+        return self.requests[0].published_at
 
 
 Publish = Callable[[str, Flight], Awaitable[None]]
@@ -94,6 +99,8 @@ class Batcher:
         self._waiting: OrderedDict[Hashable, BatchQueue[Pending]] = OrderedDict()
         self._flights: dict[Flight, None] = {}
         self._send_due_is_soon = False
+        # A batch is not the doing of the one request that happened to complete it: logs must not say so.
+        self._context = contextvars.Context()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
         self._publishing: set[asyncio.Task[None]] = set()
@@ -135,7 +142,7 @@ class Batcher:
     def _send_due_soon(self) -> None:
         if not self._send_due_is_soon:
             self._send_due_is_soon = True
-            asyncio.get_running_loop().call_soon(self._send_due)
+            asyncio.get_running_loop().call_soon(self._send_due, context=self._context)
 
     def _send_due(self, now: float | None = None) -> None:
         self._send_due_is_soon = False
@@ -206,7 +213,6 @@ class Batcher:
 
     async def _send(self, flight: Flight) -> None:
         now = time.monotonic()
-        flight.checked_at = now
         for pending in flight.requests:
             pending.published_at = now
         try:

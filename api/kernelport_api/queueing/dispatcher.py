@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterable
+from functools import partial
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
@@ -24,9 +25,10 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 from kernelport.stacking import Share
-from kernelport.telemetry import metrics, tracing
+from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.queueing.batcher import Batcher, Flight, Pending
 from kernelport_api.queueing.frames import Frames
 from kernelport_api.queueing.live_workers import WorkerView
@@ -37,7 +39,7 @@ from kernelport_api.queueing.replies import ReplyReader
 
 log = logging.getLogger(__name__)
 
-# A batch without an answer is looked for this often; it is published again when it was nowhere twice in a row.
+# Batches without an answer are looked for this often; one is published again when it was nowhere twice in a row.
 LOOK_FOR_LOST_S = 3.0
 # The hold on a request id outlives its request by this: a worker that finishes late still finds it.
 HELD_PAST_DEADLINE_MS = 5000
@@ -111,7 +113,13 @@ class Dispatcher:
         """
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         deadline_us = round((time.time() + timeout_s) * 1e6)
-        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=hold.key if hold else "")
+        call = calls.current()
+        item = BatchItem(
+            id=request_id,
+            deadline_unix_us=deadline_us,
+            result_key=hold.key if hold else "",
+            request_id=call.request_id,
+        )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._payloads.attach(item, deployment.name, body, timeout_s, anywhere)
@@ -121,6 +129,8 @@ class Dispatcher:
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
             completion = await pending.answer
+            call.model_us = completion.backend_us
+            call.queue_us = max(0, round((time.monotonic() - pending.published_at) * 1e6) - completion.worker_us)
             if completion.error:
                 raise from_status(status_pb2.Status.FromString(completion.error))
             if completion.out_of_reach:
@@ -176,8 +186,14 @@ class Dispatcher:
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         loop = asyncio.get_running_loop()
         began = loop.time()
-        item = BatchItem(id=request_id, deadline_unix_us=round((time.time() + whole_s) * 1e6))
-        item.stream, item.resume_from = True, resume_from
+        call = calls.current()
+        item = BatchItem(
+            id=request_id,
+            deadline_unix_us=round((time.time() + whole_s) * 1e6),
+            stream=True,
+            resume_from=resume_from,
+            request_id=call.request_id,
+        )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._payloads.attach(item, deployment.name, body, whole_s, anywhere)
@@ -196,6 +212,7 @@ class Dispatcher:
                     raise DeadlineExceededError(f"no more of the answer within {limit_s:g} s") from None
                 limit_s = whole_s
                 is_over = not completion.more
+                call.model_us += completion.backend_us
                 if completion.error:
                     raise from_status(status_pb2.Status.FromString(completion.error))
                 if completion.out_of_reach:
@@ -263,42 +280,41 @@ class Dispatcher:
         Redis gives a message out a moment before kombu notes the delivery. A worker that dies in between takes the
         message with it, and nobody but the front door that published it can tell.
         """
+        suspects: set[Flight] = set()
         while True:
-            await asyncio.sleep(LOOK_FOR_LOST_S / 2)
+            await asyncio.sleep(LOOK_FOR_LOST_S)
             self._payloads.sweep()
+            began_by = time.monotonic() - LOOK_FOR_LOST_S
+            missing: set[Flight] = set()
             for name, batcher in list(self._batchers.items()):
                 for flight in batcher.flights:
-                    if flight.message and time.monotonic() - flight.checked_at >= LOOK_FOR_LOST_S:
-                        await self._look_for(name, flight)
+                    if 0 < flight.published_at <= began_by and await self._is_missing(name, flight):
+                        missing.add(flight)
+                        if flight in suspects:
+                            with logs.about(partial(_ids, name, flight)):
+                                await self._publish_again(name, flight)
+            suspects = missing
 
-    async def _look_for(self, deployment: str, flight: Flight) -> None:
-        flight.checked_at = time.monotonic()
+    async def _is_missing(self, deployment: str, flight: Flight) -> bool:
+        message, queues = self._message(deployment, flight), queue_keys(deployment)
         try:
-            missing = await scripts.is_lost(
-                self._redis, flight.batch_id, len(flight.requests), flight.message, queue_keys(deployment)
-            )
-            if missing and flight.suspected:
-                log.warning(
-                    "batch %s of %s was lost on its way to a worker; publishing it again", flight.batch_id, deployment
-                )
-                labelled(metrics.REPUBLISHED, deployment).inc()
-                await self._push(deployment, flight)
-            flight.suspected = missing
+            return await scripts.is_lost(self._redis, flight.batch_id, len(flight.requests), message, queues)
+        except RedisError as error:
+            outage.tell(error)
+            return False
+
+    async def _publish_again(self, deployment: str, flight: Flight) -> None:
+        batch_id = flight.batch_id
+        log.warning("batch %s of %s was lost on its way to a worker; publishing it again", batch_id, deployment)
+        labelled(metrics.REPUBLISHED, deployment).inc()
+        try:
+            await self._push(deployment, flight)
         except RedisError as error:
             outage.tell(error)
         except KernelPortError as error:
-            log.warning("cannot publish batch %s again: %s", flight.batch_id, error)
+            log.warning("cannot publish batch %s again: %s", batch_id, error)
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
-        flight.batch_id = flight.requests[0].item.id.decode() + "b"
-        batch = Batch(
-            id=flight.batch_id,
-            deployment=deployment,
-            front_door=self._replies.front_door,
-            shared_folder=self._payloads.folder_id,
-            items=[pending.item for pending in flight.requests],
-        )
-        flight.message = celery_message(batch)
         try:
             await self._push(deployment, flight)
         except (NotSentError, ResponseError) as error:
@@ -308,6 +324,17 @@ class Dispatcher:
             self._withdraw([pending.item for pending in flight.requests if not pending.hold])
             raise unreachable(error, "the request may still run") from error
 
+    def _message(self, deployment: str, flight: Flight) -> bytes:
+        """The queue entry that carries a flight, the same each time."""
+        batch = Batch(
+            id=flight.batch_id,
+            deployment=deployment,
+            front_door=self._replies.front_door,
+            shared_folder=self._payloads.folder_id,
+            items=[pending.item for pending in flight.requests],
+        )
+        return celery_message(batch)
+
     async def _push(self, deployment: str, flight: Flight) -> None:
         """Queues a flight's message; with it, the holds on its request ids come to last as long as it may run.
 
@@ -315,6 +342,7 @@ class Dispatcher:
             RedisError: it is not certain to be queued.
             UnavailableError: it is not, since a hold is lost.
         """
+        message = self._message(deployment, flight)
         lasting = {
             pending.hold: pending.item.deadline_unix_us // 1000 + HELD_PAST_DEADLINE_MS
             for pending in flight.requests
@@ -323,8 +351,8 @@ class Dispatcher:
         # A batch that is published again may have requests that are long past their deadlines: they hold nothing.
         holds = {hold: ends_at_ms for hold, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
         if not holds:
-            await self._publisher.call("LPUSH", queue_name(deployment), flight.message)
-        elif not await scripts.publish_held(self._redis, queue_name(deployment), flight.message, holds):
+            await self._publisher.call("LPUSH", queue_name(deployment), message)
+        elif not await scripts.publish_held(self._redis, queue_name(deployment), message, holds):
             # Another call may run under the id by now.
             raise UnavailableError(
                 "the front door was held up for so long that a request_id was free again: nothing has run",
@@ -365,6 +393,12 @@ def _fail_with(frames: Frames, answer: "asyncio.Future[Completion]") -> None:
 def _expire(pending: Pending, timeout_s: float) -> None:
     if not pending.answer.done():
         pending.answer.set_exception(DeadlineExceededError(f"no answer within {timeout_s:g} s"))
+
+
+def _ids(deployment: str, flight: Flight) -> dict[str, object]:
+    """What lines of the log about a batch carry."""
+    requests = [pending.item.request_id for pending in flight.requests]
+    return {"deployment": deployment, "batch": flight.batch_id, "requests": requests}
 
 
 def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes:

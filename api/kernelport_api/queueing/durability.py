@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from redis import Redis as ThreadRedis
@@ -24,6 +25,8 @@ GATHER_S = 0.02
 WAITING_S = durability.WAIT_S + 3.0
 # How long what was found wanting is taken to be so.
 LOOK_AGAIN_S = 60.0
+# How long a Redis is taken to be the same one: a new one is not there that soon.
+SAME_S = 0.2
 
 Answer = TypeVar("Answer")
 Method = Callable[[Any, Any, Any], Awaitable[Answer]]
@@ -50,6 +53,7 @@ class Durability:
         self._why_not: str | None = None
         self._looked_at = 0.0
         self._next: asyncio.Task[str | None] | None = None
+        self._run_id, self._seen_at = "", -math.inf
 
     async def probe(self) -> None:
         """Finds out whether Redis can tell when a write is on its disk, and says so in the log when it cannot."""
@@ -75,13 +79,18 @@ class Durability:
         if self._why_not is not None:
             yield
             return
-        before = (await reached(self._redis.info("server")))["run_id"]
+        if time.monotonic() - self._seen_at > SAME_S:
+            self._see(await reached(self._redis.info("server")))
+        before = self._run_id
         yield
         if self._next is None:
             self._next = asyncio.create_task(self._wait())
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())  # its callers may be gone
         if await asyncio.shield(self._next) not in (before, None):
             raise _uncertain("Redis was started again meanwhile")
+
+    def _see(self, server: Mapping[str, Any]) -> None:
+        self._run_id, self._seen_at = str(server["run_id"]), time.monotonic()
 
     async def _wait(self) -> str | None:
         """The run id of the Redis that has on its disk what was written before this began; None when it cannot tell."""
@@ -101,7 +110,8 @@ class Durability:
         except RedisError as error:
             raise _uncertain(str(error)) from error
         if synced:
-            return str(server["run_id"])
+            self._see(server)
+            return self._run_id
         await self.probe()
         if self._why_not is None:
             raise _uncertain(f"Redis has not written to its disk for {durability.WAIT_S:g} s")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
@@ -22,20 +21,20 @@ from kernelport.errors import (
     UnavailableError,
 )
 from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.signature import Signature
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
-from kernelport.telemetry import logs, metrics
+from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import aside
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
-from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
+from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
-
-log = logging.getLogger(__name__)
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
@@ -63,7 +62,7 @@ class Inference:
     async def answer(
         self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
     ) -> bytes:
-        """Runs one request, and counts it; returns the serialized InferResponse.
+        """Runs one request of the current call, and counts it; returns the serialized InferResponse.
 
         Args:
             body: the request as it came in.
@@ -107,11 +106,29 @@ class Inference:
                 self._admission.leave(name, len(body))
 
     def _deployment(self, request: pb.InferRequest) -> Deployment:
+        """The deployment of a request; the current call is told of both."""
+        call = calls.current()
+        call.request_id = request.request_id
         deployment = self._deployments.get(request.model)
         if deployment is None:
             raise _unknown(request.model, self._deployments)
-        logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
+        call.deployment = deployment.name
         return deployment
+
+    async def signature(self, name: str) -> Signature | None:
+        """What a deployment's model takes and gives; None until a worker has loaded it once.
+
+        Raises:
+            NotFoundError: when no deployment has this name.
+        """
+        if name not in self._deployments:
+            raise _unknown(name, self._deployments)
+        signature: Signature | None = await reached(self._workers.signature(name))
+        return signature
+
+    async def is_served(self, name: str) -> bool:
+        """Whether a live worker serves the deployment."""
+        return bool(await reached(self._workers.is_served(name)))
 
     async def run(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
@@ -189,8 +206,6 @@ def _counted(deployment: str, size: int, arrived_at: float) -> Iterator[None]:
         yield
     except KernelPortError as error:
         status = error.code.name
-        if status == "INTERNAL":
-            log.warning("a request failed: %s", error)
         raise
     except (asyncio.CancelledError, GeneratorExit):
         status = "CANCELLED"  # the caller hung up, or its deadline passed

@@ -1,10 +1,7 @@
 """`kernelport jobs list`, `show` and `items`."""
 
 import itertools
-import json
 import textwrap
-from collections.abc import Iterable
-from typing import Any
 
 import click
 from rich.console import Console
@@ -21,7 +18,6 @@ from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.names import JOB_ID_LENGTH
 from kernelport.tensors import dtype_name
 
-as_json: options.Option = click.option("--json", "as_json", is_flag=True, help="As JSON, an object a line.")
 limit: options.Option = click.option("--limit", type=click.IntRange(1, 2**31 - 1), default=50, help="At most so many.")
 
 
@@ -29,14 +25,14 @@ limit: options.Option = click.option("--limit", type=click.IntRange(1, 2**31 - 1
 @click.option("--deployment", default="", help="Only of this deployment.")
 @formatting.in_states(JobState)
 @limit
-@as_json
+@options.as_json
 @options.target
 def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: bool, target: str) -> None:
     """Jobs, newest first."""
     with Client(target) as client:
         found = list(itertools.islice(client.jobs.list(deployment, states), limit))
     if as_json:
-        _echo_json(map(job_dict, found))
+        options.echo_json(map(job_dict, found))
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "succeeded", "others", "created")]
     # An id that is cut is of no use.
@@ -55,14 +51,14 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@as_json
+@options.as_json
 @options.target
 def show(job_id: str, as_json: bool, target: str) -> None:
     """One job: how it stands, what it runs and how, where its outputs are."""
     with Client(target) as client:
         job = client.jobs.get(job_id)
     if as_json:
-        _echo_json([job_dict(job)])
+        options.echo_json([job_dict(job)])
         return
     spec, progress = job.spec, job.progress
     reason = f": {job.reason}" if job.reason else ""
@@ -99,14 +95,14 @@ def show(job_id: str, as_json: bool, target: str) -> None:
 @click.argument("job_id", metavar="JOB")
 @formatting.in_states(ItemState)
 @limit
-@as_json
+@options.as_json
 @options.target
 def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, target: str) -> None:
     """The items of JOB in the order of submission, with their attempts, files, warnings, and why they failed."""
     with Client(target) as client:
         found = list(itertools.islice(client.jobs.items(job_id, states, inputs=as_json), limit))
     if as_json:
-        _echo_json(map(item_dict, found))
+        options.echo_json(map(item_dict, found))
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "attempts", "audio s")]
     table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text", "reason or warnings")
@@ -123,8 +119,3 @@ def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, targe
 
 def _fact(name: str, value: str) -> None:
     click.echo(f"  {name:<10} {value}")
-
-
-def _echo_json(found: Iterable[dict[str, Any]]) -> None:
-    for each in found:
-        click.echo(json.dumps(each, ensure_ascii=False))

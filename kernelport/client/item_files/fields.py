@@ -13,7 +13,7 @@ FILE = "output file"
 _FILE_NAMES = ("output_file", "audio_file")
 # What they tell of the speaker: left out where the deployment has no such input.
 _SPEAKER_NAMES = ("speaker_id", "speaker_name", "emotion_name")
-_AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+_AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aac", ".pcm")
 
 
 def id_of_file(name: str) -> str:

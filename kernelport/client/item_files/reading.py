@@ -52,7 +52,7 @@ class Report:
         sources: how the file calls the fields that it gives, such as `"text"` or `column 2`, by field.
         left_out: columns or keys of the file that are not read.
         notes: what else there is to say.
-        output_format: that the requests ask for (`wav`, `flac`, `ogg`, `mp3`); None when they do not.
+        output_format: that the requests ask for (`wav`, `flac`, `ogg`, `mp3`, `aac`, `pcm`); None when they do not.
     """
 
     items: int = 0

@@ -10,7 +10,7 @@ from typing import Any
 from kernelport.names import MANIFEST, SUMMARY
 
 MARK = ".kernelport-job"
-OUTPUTS = (".wav", ".flac", ".ogg", ".mp3", ".npz")
+OUTPUTS = (".wav", ".flac", ".ogg", ".mp3", ".npz", ".aac", ".pcm")
 
 
 def check(folder: Path, job_id: str = "", request_id: str = "") -> None:

@@ -15,11 +15,11 @@ from redis.exceptions import RedisError
 from kernelport.broker.connections import connect
 from kernelport.cli import options
 from kernelport.config.deployments import Deployment, load_autoscale, load_deployments
-from kernelport.config.scaling import Autoscale
+from kernelport.config.scaling import Autoscale, LambdaCloud
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
 from kernelport.supervisor.running_file import joined_environment
-from kernelport.telemetry import metrics
+from kernelport.telemetry import logs, metrics
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import FencedError, Lock
@@ -56,6 +56,7 @@ def command(
     It runs until it is stopped. Local workers stop with it; rented machines go on, and the next autoscaler finds them.
     """
     settings = Settings.from_environment(joined_environment(state_dir, redis_url))
+    logs.set_up(settings)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     deployments = load_deployments(settings.deployments_file)
@@ -85,15 +86,16 @@ def command(
 def _provider(
     autoscale: Autoscale, deployments: dict[str, Deployment], settings: Settings, redis: Redis, state_dir: Path
 ) -> Provider:
-    if autoscale.provider == "local" or autoscale.lambda_cloud is None:
-        return LocalProvider(autoscale.local, settings, state_dir / "logs")
-    secrets = secrets_from_environment()
-    if not secrets.redis_url:
-        raise click.ClickException(
-            f"{PREFIX}WORKER_REDIS_URL is not set: the address at which rented machines reach Redis, rediss://..."
-        )
-    client = Client.from_environment()
-    return LambdaProvider(client, autoscale.lambda_cloud, autoscale.fleet, deployments, redis, secrets)
+    match autoscale:
+        case Autoscale(provider="lambda", lambda_cloud=LambdaCloud() as cloud):
+            secrets = secrets_from_environment()
+            if not secrets.redis_url:
+                raise click.ClickException(
+                    f"{PREFIX}WORKER_REDIS_URL is not set: the address at which rented machines reach Redis, rediss://..."
+                )
+            return LambdaProvider(Client.from_environment(), cloud, autoscale.fleet, deployments, redis, secrets)
+        case _:
+            return LocalProvider(autoscale.local, settings, state_dir / "logs")
 
 
 def _run(controller: Controller, interval: float, once: bool) -> None:
@@ -152,7 +154,6 @@ def _print(plans: list[Plan]) -> None:
 
 def main() -> None:
     """Runs the command; what a user can mend is one line on stderr."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     options.name_variables(command)
     try:
         command(prog_name="kernelport autoscale")

@@ -4,7 +4,7 @@ A machine cannot be stopped in no time: it finishes its work first. So the money
 that runs, and machines go while there is still enough of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelport.config.scaling import Budget
 from kernelport_ops.autoscale.ledger import DAY_S, Ledger
@@ -39,6 +39,10 @@ class Purse:
         rate = sum(entry.price for entry in ledger.live)
         # A day ahead of the moment at which the money would be spent is a little less than a day ago.
         return cls(budget, rate, ledger.spent(now, now - DAY_S), stop_s)
+
+    def with_machine(self, price: float) -> "Purse":
+        """What can be spent beside one more machine, at `price` dollars an hour."""
+        return replace(self, rate=self.rate + price)
 
     def refusal(self, price: float) -> str | None:
         """Why no machine at `price` dollars an hour can be launched; None when one can."""

@@ -7,7 +7,7 @@ the one before it had begun, and goes on with it.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redis import Redis
 
@@ -17,12 +17,12 @@ from kernelport.config.scaling import Autoscale, Scaling
 from kernelport.telemetry import metrics
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.demand import DemandReader
-from kernelport_ops.autoscale.launching import Launching, describe
+from kernelport_ops.autoscale.launching import Launches, Launching
 from kernelport_ops.autoscale.ledger import Entry, Ledger
 from kernelport_ops.autoscale.lock import Lock
 from kernelport_ops.autoscale.maintenance import Maintenance
 from kernelport_ops.autoscale.policy import Decision, Observation, State, decide
-from kernelport_ops.autoscale.providers.provider import Offer, Provider
+from kernelport_ops.autoscale.providers.provider import Provider
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,15 @@ class Plan:
     Attributes:
         seen: what was there.
         decision: how many workers there should be, and why.
-        actions: what is done about it, in words for people.
+        launches, removals: what there is to do about it.
+        actions: the same, or what has become of it, in words for people.
     """
 
     deployment: str
     seen: Observation
     decision: Decision
+    launches: Launches
+    removals: Sequence[Entry]
     actions: tuple[str, ...]
 
 
@@ -96,31 +99,15 @@ class Controller:
         for finding in self.ledger.reconcile(listed, self._now()):
             log.info("%s", finding)
         self._maintenance.run_once(self._purse)
-        plans = [self._scale(name, scaling) for name, scaling in self._scaled.items()]
+        plans = [self._carry_out(self._plan(name, scaling)) for name, scaling in self._scaled.items()]
         self._show(plans)
         return plans
 
     def preview(self) -> list[Plan]:
         """What a look would decide and do. Changes nothing and needs no lock."""
         self.ledger.read()
-        known = self.ledger.entries
-        for machine in self._provider.machines():
-            if machine.name not in known:
-                known[machine.name] = Entry(
-                    machine.name, machine.deployment, machine.workers, machine.price, machine.launched_at, seen=True
-                )
-        plans = []
-        for name, scaling in self._scaled.items():
-            seen, decision = self._decide(name, scaling)
-            more = decision.workers - seen.workers
-            actions: list[str] = []
-            if more > 0:
-                actions += [describe(offer) for offer in self._affordable(self._provider.offers(), more)]
-                actions = actions or ["nothing: no machine can be had within the budget"]
-            elif more < 0:
-                actions += [f"drain {entry.name}" for entry in self._to_remove(name, -more)]
-            plans.append(Plan(name, seen, decision, tuple(actions)))
-        return plans
+        self.ledger.imagine(self._provider.machines(), self._now())
+        return [self._plan(name, scaling) for name, scaling in self._scaled.items()]
 
     def _show(self, plans: Sequence[Plan]) -> None:
         """Sets the metrics."""
@@ -134,18 +121,6 @@ class Controller:
 
     def _purse(self) -> Purse:
         return Purse.of(self._autoscale.budget, self.ledger, self._stop_s + DRAIN_MARGIN_S, self._now())
-
-    def _affordable(self, offers: Sequence[Offer], workers: int) -> list[Offer]:
-        """The cheapest offers that make up a number of workers, one a kind and place, within the budget."""
-        purse = self._purse()
-        chosen: list[Offer] = []
-        for offer in offers:
-            if workers <= 0:
-                break
-            if purse.refusal(offer.price + sum(each.price for each in chosen)) is None:
-                chosen.append(offer)
-                workers -= offer.workers
-        return chosen
 
     def _decide(self, name: str, scaling: Scaling) -> tuple[Observation, Decision]:
         now = self._now()
@@ -168,17 +143,21 @@ class Controller:
         decision, self._states[name] = decide(scaling, seen, self._states.get(name, State()), now)
         return seen, decision
 
-    def _scale(self, name: str, scaling: Scaling) -> Plan:
+    def _plan(self, name: str, scaling: Scaling) -> Plan:
         seen, decision = self._decide(name, scaling)
         more = decision.workers - seen.workers
-        actions: list[str] = []
-        if more > 0:
-            actions = self._launching.launch(name, more)
-        elif more < 0:
-            for entry in self._to_remove(name, -more):
-                self._maintenance.remove(entry, decision.reason)
-                actions.append(f"drain {entry.name}")
-        return Plan(name, seen, decision, tuple(actions))
+        launches = self._launching.plan(name, more) if more > 0 else Launches()
+        removals = self._to_remove(name, -more)
+        actions = [*launches.actions, *(f"drain {entry.name}" for entry in removals)]
+        return Plan(name, seen, decision, launches, removals, tuple(actions))
+
+    def _carry_out(self, plan: Plan) -> Plan:
+        """The plan with what has become of it."""
+        for entry in plan.removals:
+            self._maintenance.remove(entry, plan.decision.reason)
+        if not plan.launches.workers:
+            return plan
+        return replace(plan, actions=tuple(self._launching.launch(plan.deployment, plan.launches)))
 
     def _to_remove(self, name: str, workers: int) -> list[Entry]:
         """Machines with at most `workers` workers together: those that start first, then the dearest and youngest."""

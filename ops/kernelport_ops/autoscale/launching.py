@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernelport_ops.autoscale.budget import Purse
@@ -34,6 +34,28 @@ class _Trouble:
     pause_until: float = 0.0
 
 
+@dataclass(frozen=True)
+class Launches:
+    """What to launch for a deployment.
+
+    Attributes:
+        workers: how many are wanted.
+        offers: what there is to choose from.
+        chosen: the machines to launch, one after the other.
+        refusal: why these are not enough; empty when they are.
+    """
+
+    workers: int = 0
+    offers: Sequence[Offer] = ()
+    chosen: Sequence[Offer] = ()
+    refusal: str = ""
+
+    @property
+    def actions(self) -> list[str]:
+        """The same in words for people."""
+        return [*map(describe, self.chosen), *filter(None, [self.refusal])]
+
+
 class Launching:
     """Launches for one fleet.
 
@@ -59,35 +81,45 @@ class Launching:
         self._now = now
         self._trouble: dict[str, _Trouble] = {}
 
-    def launch(self, name: str, workers: int) -> list[str]:
-        """Launches machines for up to `workers` workers; says what was done."""
+    def plan(self, name: str, workers: int) -> Launches:
+        """What to launch for up to `workers` workers."""
         trouble = self._trouble.get(name, _Trouble())
         if self._now() < trouble.pause_until:
-            return [f"none yet: {trouble.count} machines in a row did not come up"]
+            return Launches(workers, refusal=f"none yet: {trouble.count} machines in a row did not come up")
+        return self._choose(workers, self._provider.offers())
+
+    def launch(self, name: str, planned: Launches) -> list[str]:
+        """Launches what was planned, or what can be had in its place; says what was done."""
         actions: list[str] = []
-        offers = self._provider.offers()
         for _ in range(LAUNCHES_A_LOOK):
-            if workers <= 0:
+            if not planned.chosen:
                 break
-            offer = next((o for o in offers if o.workers <= workers), offers[0] if offers else None)
-            if offer is None:
-                actions.append("none: no machine is to be had now")
-                break
-            refusal = self._purse().refusal(offer.price)
-            if refusal is not None:
-                log.warning("no machine for %s: %s", name, refusal)
-                actions.append(f"none: {refusal}")
-                break
+            offer, workers, offers = planned.chosen[0], planned.workers, planned.offers
             try:
                 self._launch_one(name, offer)
+                actions.append(describe(offer))
+                workers -= offer.workers
             except NoCapacityError as error:
                 log.info("no capacity for %s in %s: %s", offer.kind, offer.region or "here", error)
                 actions.append(f"no capacity: {offer.kind} {offer.region}".rstrip())
                 offers = [each for each in offers if each != offer]
-                continue
-            actions.append(describe(offer))
-            workers -= offer.workers
-        return actions
+            planned = self._choose(workers, offers)
+        return [*actions, *filter(None, [planned.refusal])]
+
+    def _choose(self, workers: int, offers: Sequence[Offer]) -> Launches:
+        """The cheapest machines that make up a number of workers, as far as there are any and they can be paid."""
+        chosen: list[Offer] = []
+        purse, missing = self._purse(), workers
+        while missing > 0 and len(chosen) < LAUNCHES_A_LOOK:
+            offer = next((o for o in offers if o.workers <= missing), offers[0] if offers else None)
+            if offer is None:
+                return Launches(workers, offers, chosen, "none: no machine is to be had now")
+            if (refusal := purse.refusal(offer.price)) is not None:
+                return Launches(workers, offers, chosen, f"none: {refusal}")
+            chosen.append(offer)
+            purse = purse.with_machine(offer.price)
+            missing -= offer.workers
+        return Launches(workers, offers, chosen)
 
     def _launch_one(self, name: str, offer: Offer) -> None:
         epoch = int(self._now())

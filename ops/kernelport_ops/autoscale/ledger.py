@@ -112,6 +112,17 @@ class Ledger:
         Returns:
             for people, what was found.
         """
+        found, changed, dropped = self._compared(listed, now)
+        self._put(changed, dropped)
+        return found
+
+    def imagine(self, listed: Iterable[Machine], now: float) -> None:
+        """The same in this process alone: Redis keeps what it has."""
+        _, changed, dropped = self._compared(listed, now)
+        self._take_over(changed, dropped)
+
+    def _compared(self, listed: Iterable[Machine], now: float) -> tuple[list[str], list[Entry], list[str]]:
+        """What the provider's list says of the records: in words for people, those that change, and those to drop."""
         found: list[str] = []
         changed: list[Entry] = []
         machines = {machine.name: machine for machine in listed}
@@ -132,8 +143,7 @@ class Ledger:
                 changed.append(replace(entry, ended_at=now))
             elif entry.ended_at is not None and now - entry.ended_at > DAY_S:
                 dropped.append(entry.name)
-        self._put(changed, dropped)
-        return found
+        return found, changed, dropped
 
     def spent(self, now: float, since: float) -> float:
         """Dollars that machines have cost between two times; every begun minute counts as one."""
@@ -149,6 +159,9 @@ class Ledger:
             if "FENCED" in str(error):
                 raise FencedError(str(error)) from error
             raise
+        self._take_over(entries, dropped)
+
+    def _take_over(self, entries: Sequence[Entry], dropped: Sequence[str]) -> None:
         self.entries.update((entry.name, entry) for entry in entries)
         for name in dropped:
             del self.entries[name]

@@ -48,6 +48,7 @@ class BatchHandler:
         worker_id: str,
         deployments: Mapping[str, Deployment],
         backends: Mapping[str, Backend],
+        leases: Leases,
         overlap: Overlap,
         shared: SharedFolder | None = None,
     ) -> None:
@@ -58,7 +59,7 @@ class BatchHandler:
         self._executions = {name: Execution(backend) for name, backend in backends.items()}
         self._overlap = overlap
         self._payloads = Payloads(redis, shared, worker_id, settings.claim_bytes)
-        self._leases = Leases(redis, settings.lease_s)
+        self._leases = leases
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
         self.stepper = Stepper(redis, worker_id, deployments, backends, self._executions, self._payloads, self._answer)
@@ -78,7 +79,8 @@ class BatchHandler:
             read_state: says what is known of it once this attempt has been counted; None when nobody counts it.
         """
         if self.stepper.takes(batch):
-            self._take_in_hand(batch, read_state)
+            with logs.about(lambda: _ids(batch)):
+                self._take_in_hand(batch, read_state)
             return lambda: "in hand: its pieces take turns with others"
         with contextlib.ExitStack() as stack:
             lease = stack.enter_context(self._leases.lease(batch.id))
@@ -254,7 +256,7 @@ class BatchHandler:
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
             lambda: scripts.complete(
-                self._connection, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s
+                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s
             )
         )
         if not first:
@@ -275,4 +277,5 @@ def _now_us() -> int:
 
 def _ids(batch: Batch) -> dict[str, object]:
     """What the lines of the log are about while a batch is at work."""
-    return {"deployment": batch.deployment, "batch": batch.id, "requests": [item.id.decode() for item in batch.items]}
+    requests = [item.request_id or item.id.decode() for item in batch.items]
+    return {"deployment": batch.deployment, "batch": batch.id, "requests": requests}

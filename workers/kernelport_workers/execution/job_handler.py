@@ -20,7 +20,7 @@ from kernelport.errors import CancelledError, DeadlineExceededError, InvalidArgu
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts
-from kernelport.jobs.records import MICROSECONDS
+from kernelport.jobs.records import FAILED, MICROSECONDS, RUNNING, SUCCEEDED, UNCHANGED, WAITING
 from kernelport.jobs.storage import SharedStorage
 from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
@@ -59,6 +59,7 @@ class JobHandler:
         revisions: Mapping[str, str],
         artifacts: Artifacts,
         storage: SharedStorage,
+        leases: Leases,
         overlap: Overlap,
         give_way: Callable[[Callable[[], None]], None],
         on_taken: Callable[[], None],
@@ -71,7 +72,7 @@ class JobHandler:
         self._revisions = revisions
         self._executions = {name: Execution(backend) for name, backend in backends.items()}
         self._paces = {name: Pace() for name in backends}
-        self._leases = Leases(redis, settings.lease_s)
+        self._leases = leases
         self._loader = Loader(redis)
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._storage = storage
@@ -113,13 +114,13 @@ class JobHandler:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
             self._on_taken()
-            job_id = piece.job
-            with logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
+            ids = {"deployment": deployment_name, "job": piece.job, "request_id": piece.request_id}
+            with logs.about(lambda: ids):
                 run = self._run(deployment, piece, lease)
             still_held = stack.pop_all()
 
         def epilogue() -> str:
-            with still_held, logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
+            with still_held, logs.about(lambda: ids):
                 return self._keep(deployment, ticket, piece, lease, run)
 
         return epilogue
@@ -286,9 +287,9 @@ class _Result:
 
     def states(self, piece: SliceLease) -> bytes:
         """The new states of the slice's items, a byte each."""
-        states = bytearray(ord("w" if state == ord("r") else ".") for state in piece.states)
+        states = bytearray(WAITING if state == RUNNING else UNCHANGED for state in piece.states)
         for item in self.batch.items:
-            states[item.position - piece.first] = ord("f" if item.error else "s")
+            states[item.position - piece.first] = FAILED if item.error else SUCCEEDED
         return bytes(states)
 
 

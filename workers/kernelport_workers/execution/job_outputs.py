@@ -13,6 +13,7 @@ import numpy as np
 
 from kernelport import npz, tensors
 from kernelport.audio import encode_audio
+from kernelport.audio_encoder import encode_whole
 from kernelport.errors import as_unicode
 from kernelport.internal.v1.job_store_pb2 import ItemResult
 from kernelport.jobs.artifacts import Artifacts, storage_errors
@@ -26,16 +27,20 @@ log = logging.getLogger(__name__)
 # Object storage answers in tens of milliseconds, and Opus takes longer to encode than speech to make: the files of a
 # batch go side by side. Those that are encoded and written in a millisecond would only be in each other's way.
 PARALLEL = 8
-_QUICK_SUFFIXES = {"wav", "flac", "npz"}
+_QUICK_SUFFIXES = {"wav", "flac", "npz", "pcm"}
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 8.0
 STORAGE_ERRORS = storage_errors()
 
+# Formats without a header that tells the length, which encoders of streams make.
+_STREAMS = {"aac", "pcm"}
 _SUFFIXES = {
     pb.OUTPUT_FORMAT_WAV: "wav",
     pb.OUTPUT_FORMAT_FLAC: "flac",
     pb.OUTPUT_FORMAT_OGG: "ogg",
     pb.OUTPUT_FORMAT_MP3: "mp3",
     pb.OUTPUT_FORMAT_NPZ: "npz",
+    pb.OUTPUT_FORMAT_AAC: "aac",
+    pb.OUTPUT_FORMAT_PCM: "pcm",
 }
 
 
@@ -75,7 +80,8 @@ def encode(outputs: Outputs, suffix: str) -> tuple[bytes, float]:
         raise ValueError(f"a {suffix} file needs the outputs audio and sample_rate; there are {', '.join(outputs)}")
     audio, rate = _speech(outputs)
     try:
-        return encode_audio(audio, rate, f".{suffix}"), _seconds(audio, rate)
+        encoded = encode_whole(suffix, audio, rate) if suffix in _STREAMS else encode_audio(audio, rate, f".{suffix}")
+        return encoded, _seconds(audio, rate)
     # A rate that no file can say, samples of another dtype or in a shape that is no sound.
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{rate} Hz audio cannot be written as {suffix}: {error}") from error

@@ -13,7 +13,7 @@ from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
-from kernelport.jobs.records import MICROSECONDS, page_of
+from kernelport.jobs.records import MICROSECONDS, RUNNING, page_of
 from kernelport.tensors import to_array
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import JobSpec, NewItem
@@ -37,9 +37,10 @@ class SliceLease:
         attempt: names this taking of it, for ever.
         died: the workers that died over it, oldest first.
         died_alone: how many of those had no other item in hand; by these it is given up.
-        states: a byte an item; only those that are `r` are to be run.
+        states: a byte an item; only those that are RUNNING are to be run.
         deadline_unix_us: the job's, in microseconds of Unix time by this machine's clock.
         edition: how often items of the job have been replaced.
+        request_id: of the call that submitted the job; empty for a job of an earlier version.
     """
 
     job: str
@@ -52,11 +53,12 @@ class SliceLease:
     states: bytes
     deadline_unix_us: int
     edition: int
+    request_id: str
 
     @property
     def positions(self) -> list[int]:
         """The places in the page of the items to be run."""
-        return [self.first + offset for offset, state in enumerate(self.states) if state == ord("r")]
+        return [self.first + offset for offset, state in enumerate(self.states) if state == RUNNING]
 
     @classmethod
     def take(
@@ -75,7 +77,8 @@ class SliceLease:
         deadline = deadline + round(time.time() * MICROSECONDS) - int(found[4]) if deadline else NEVER_UNIX_US
         edition = stored.number(found[3], f"{record} edition")
         where = int(page), int(first), int(count)
-        return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition)
+        request_id = stored.name(found[5] or b"")
+        return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition, request_id)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from kernelport_workers.luxtts import number_words as words
+from kernelport.text import numbers
 
 _UPSTREAM_ABBREVIATIONS = {
     "mrs": "misess", "mr": "mister", "dr": "doctor", "st": "saint", "co": "company", "jr": "junior", "maj": "major",
@@ -13,6 +13,22 @@ _UPSTREAM_ABBREVIATIONS = {
     "capt": "captain", "esq": "esquire", "ltd": "limited", "col": "colonel", "ft": "fort", "etc": "et cetera",
     "btw": "by the way",
 }  # fmt: skip
+_BEHIND_SCALE = re.compile(rf"({'|'.join(filter(None, numbers.SCALES))}) ")
+
+
+def cardinal(number: int) -> str:
+    """Spell 0 <= number < 10**36 without "and": "one million, two hundred thousand five".
+
+    Raises:
+        ValueError: The number is negative or has more than 36 digits.
+    """
+    words = _BEHIND_SCALE.sub(r"\1, ", numbers.cardinal(number))
+    return " ".join(words.rsplit(", ", 1)) if 0 < number % 1000 < 100 else words
+
+
+def ordinal(number: int) -> str:
+    """Spell an ordinal: "twenty-first", "one hundredth"."""
+    return numbers.as_ordinal(cardinal(number))
 
 
 def upstream_english(text: str) -> str:
@@ -25,7 +41,7 @@ def upstream_english(text: str) -> str:
     text = re.sub(r"([0-9]+)/([0-9]+)", _upstream_fraction, text)
     text = re.sub(r"([0-9]+)\.([0-9]+)", r"\1 point \2", text)
     text = re.sub(r"(?<=[0-9])%", " percent ", text)
-    text = re.sub(r"([0-9]+)(?:st|nd|rd|th)", lambda m: f" {words.ordinal(int(m[1]))} ", text)
+    text = re.sub(r"([0-9]+)(?:st|nd|rd|th)", lambda m: f" {ordinal(int(m[1]))} ", text)
     return re.sub(r"[0-9]+", lambda m: f" {_upstream_integer(int(m[0]))} ", text)
 
 
@@ -47,9 +63,19 @@ def _upstream_fraction(match: re.Match[str]) -> str:
     above, below = int(match[1]), int(match[2])
     if below in (2, 4):
         singular, plural = {2: ("half", "halves"), 4: ("quarter", "quarters")}[below]
-        return f" one {singular} " if above == 1 else f" {words.cardinal(above)} {plural} "
-    return f" {words.cardinal(above)} {words.ordinal(below)} "
+        return f" one {singular} " if above == 1 else f" {cardinal(above)} {plural} "
+    return f" {cardinal(above)} {ordinal(below)} "
 
 
 def _upstream_integer(number: int) -> str:
-    return words.year(number) if 1000 < number < 3000 else words.cardinal(number)
+    return _year(number) if 1000 < number < 3000 else cardinal(number)
+
+
+def _year(number: int) -> str:
+    """Read 1000 < number < 3000 as a year: "nineteen oh five", "twenty twenty-four", "two thousand nine"."""
+    century, rest = divmod(number, 100)
+    if century == 20 and rest < 10:
+        return cardinal(number)
+    if rest == 0:
+        return f"{cardinal(century)} hundred"
+    return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"

@@ -22,7 +22,7 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport_api.services.inputs import input_violations
 
-_AUDIO = {pb.OUTPUT_FORMAT_WAV, pb.OUTPUT_FORMAT_FLAC, pb.OUTPUT_FORMAT_OGG, pb.OUTPUT_FORMAT_MP3}
+_AUDIO = frozenset(pb.OutputFormat.values()) - {pb.OUTPUT_FORMAT_UNSPECIFIED, pb.OUTPUT_FORMAT_NPZ}
 
 
 def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[FieldViolation]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from kernelport.errors import FieldViolation, InvalidArgumentError, UnavailableError
 from kernelport.internal.v1.job_store_pb2 import BatchResult
-from kernelport.jobs.records import JobRecord, Results, item_of
+from kernelport.jobs.records import FAILED, SUCCEEDED, JobRecord, Results, item_of
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.waiting import Waiting
@@ -81,7 +81,7 @@ async def _add_items(store: JobStore, record: JobRecord, event: pb.WatchJobRespo
                 states, _, results = await store.results(record.id, batch.page)
                 standing[batch.page] = states, results
             for own in batch.items:
-                state = ord("f" if own.error else "s")
+                state = FAILED if own.error else SUCCEEDED
                 if may_be_old and not _stands(*standing[batch.page], own.position, state, batch):
                     continue
                 item = item_of(record, page, own.position, state, attempts[batch.page], (batch, own))

@@ -92,7 +92,7 @@ class Jobs:
             items: each a text, a mapping of inputs, or a tuple of an id and one of these. Items without an id get
                 their number, from 000001.
             shared: inputs that are the same for every item.
-            output_format: wav, flac, ogg, mp3 or npz; empty for what suits the deployment.
+            output_format: wav, flac, ogg, mp3, aac, pcm or npz; empty for what suits the deployment.
             priority: the job's share among the jobs of the deployment, 1 to 10000; 0 stands for 100.
             deadline: when the job expires.
             metadata: notes that are kept with the job.

@@ -34,23 +34,19 @@ class InstanceType:
     description: str
     gpu_description: str
     price: float
-    vcpus: int
-    memory_gib: int
     gpus: int
     regions: tuple[str, ...]
 
     @classmethod
     def of(cls, item: dict[str, Any]) -> Self:
         """Of an InstanceTypesItem."""
-        kind, specs = item["instance_type"], item["instance_type"]["specs"]
+        kind = item["instance_type"]
         return cls(
             kind["name"],
             kind["description"],
             kind.get("gpu_description", ""),
             kind["price_cents_per_hour"] / 100,
-            specs["vcpus"],
-            specs["memory_gib"],
-            specs["gpus"],
+            kind["specs"]["gpus"],
             tuple(region["name"] for region in item["regions_with_capacity_available"]),
         )
 

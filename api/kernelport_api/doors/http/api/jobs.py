@@ -1,0 +1,169 @@
+"""Jobs and their items, and the files that items became."""
+
+import contextlib
+import zipfile
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, cast
+from urllib.parse import quote
+
+from starlette.types import ASGIApp
+
+from kernelport.enums import ItemState, JobState
+from kernelport.errors import KernelPortError
+from kernelport.jobs.shapes import item_dict, job_dict
+from kernelport.names import MANIFEST
+from kernelport.v1 import job_pb2 as pb
+from kernelport_api.doors.http.answers import Streamed, json_answer
+from kernelport_api.doors.http.api.queries import Query, checked, field, invalid, known
+from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.services.jobs.service import Jobs
+
+MOST_PAGE = 2**32 - 1
+_BINARY = "application/octet-stream"
+# By the ending of a file.
+_MEDIA_TYPES = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mp3": "audio/mpeg",
+    "aac": "audio/aac",
+    "pcm": "audio/pcm",
+}
+_PAGE = 1000
+
+
+class JobRoutes:
+    """What is below /api/jobs, uploads aside."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    async def all(self, call: Call) -> ASGIApp:
+        """Jobs, newest first."""
+        query = Query(call)
+        request = pb.ListJobsRequest(
+            deployment=query.text("deployment"),
+            states=_states(query, JobState, "JOB_STATE_", pb.JobState),
+            page_size=query.number("limit", MOST_PAGE),
+            page_token=query.text("page_token"),
+        )
+        found = await self._jobs.ListJobs(request, OVER_HTTP)
+        return json_answer({"jobs": list(map(job_dict, found.jobs)), "next_page_token": found.next_page_token})
+
+    async def one(self, call: Call) -> ASGIApp:
+        """How a job stands."""
+        found = await self._jobs.GetJob(pb.GetJobRequest(job_id=call.path["job"]), OVER_HTTP)
+        return json_answer(job_dict(found.job))
+
+    async def cancel(self, call: Call) -> ASGIApp:
+        """Starts nothing more of a job."""
+        reason = field(known(await call.json_or({}), "reason"), "reason", str, "")
+        found = await self._jobs.CancelJob(pb.CancelJobRequest(job_id=call.path["job"], reason=reason), OVER_HTTP)
+        return json_answer(job_dict(found.job))
+
+    async def resume(self, call: Call) -> ASGIApp:
+        """Runs again what failed or did not run."""
+        deadline = field(known(await call.json_or({}), "deadline_unix_us"), "deadline_unix_us", int, 0)
+        request = checked(
+            lambda: pb.ResumeJobRequest(job_id=call.path["job"], deadline_unix_us=deadline), "deadline_unix_us"
+        )
+        return json_answer(job_dict((await self._jobs.ResumeJob(request, OVER_HTTP)).job))
+
+    async def delete(self, call: Call) -> ASGIApp:
+        """Forgets a job, with its outputs if that is asked for."""
+        request = pb.DeleteJobRequest(job_id=call.path["job"], delete_outputs=Query(call).flag("outputs"))
+        await self._jobs.DeleteJob(request, OVER_HTTP)
+        return json_answer({"id": call.path["job"], "deleted": True})
+
+    async def items(self, call: Call) -> ASGIApp:
+        """A job's items, in the order of submission."""
+        query = Query(call)
+        request = pb.ListItemsRequest(
+            job_id=call.path["job"],
+            states=_states(query, ItemState, "ITEM_STATE_", pb.ItemState),
+            page_size=query.number("limit", MOST_PAGE),
+            page_token=query.text("page_token"),
+            inputs=query.flag("inputs"),
+        )
+        found = await self._jobs.ListItems(request, OVER_HTTP)
+        return json_answer({"items": list(map(item_dict, found.items)), "next_page_token": found.next_page_token})
+
+    async def output(self, call: Call) -> ASGIApp:
+        """The file that an item became."""
+        request = pb.GetItemOutputRequest(job_id=call.path["job"], item_id=call.path["item"])
+        messages = self._jobs.GetItemOutput(request, OVER_HTTP)
+        item = (await anext(messages)).item
+        ending = item.file.rpartition(".")[2]
+        headers = {"content-disposition": attachment(item.file), "content-length": str(item.file_bytes)}
+        return Streamed((message.chunk async for message in messages), _MEDIA_TYPES.get(ending, _BINARY), headers)
+
+    async def manifest(self, call: Call) -> ASGIApp:
+        """A line of JSON for each item of a job that is over."""
+        messages = self._jobs.GetManifest(pb.GetManifestRequest(job_id=call.path["job"]), OVER_HTTP)
+        await anext(messages)
+        return Streamed((message.chunk async for message in messages), "application/jsonl", {})
+
+    async def outputs(self, call: Call) -> ASGIApp:
+        """The files of all items that have succeeded, as one zip, and the manifest of a job that is over."""
+        job = (await self._jobs.GetJob(pb.GetJobRequest(job_id=call.path["job"]), OVER_HTTP)).job
+        headers = {"content-disposition": attachment(f"{job.id}.zip")}
+        return Streamed(self._zipped(job), "application/zip", headers)
+
+    async def _zipped(self, job: pb.Job) -> AsyncGenerator[bytes, None]:
+        sink = _Sink()
+        with zipfile.ZipFile(cast("Any", sink), "w", zipfile.ZIP_STORED) as archive:
+            async for item in self._succeeded(job.id):
+                messages = self._jobs.GetItemOutput(pb.GetItemOutputRequest(job_id=job.id, item_id=item.id), OVER_HTTP)
+                with archive.open(item.file, "w", force_zip64=item.file_bytes >= zipfile.ZIP64_LIMIT) as file:
+                    async for message in messages:
+                        file.write(message.chunk)
+                        yield sink.taken()
+            if job.finished_unix_us:
+                with contextlib.suppress(KernelPortError), archive.open(MANIFEST, "w", force_zip64=True) as file:
+                    async for part in self._jobs.GetManifest(pb.GetManifestRequest(job_id=job.id), OVER_HTTP):
+                        file.write(part.chunk)
+                        yield sink.taken()
+        yield sink.taken()
+
+    async def _succeeded(self, job_id: str) -> AsyncIterator[pb.Item]:
+        request = pb.ListItemsRequest(job_id=job_id, states=[pb.ITEM_STATE_SUCCEEDED], page_size=_PAGE)
+        while True:
+            found = await self._jobs.ListItems(request, OVER_HTTP)
+            for item in found.items:
+                yield item
+            if not found.next_page_token:
+                return
+            request.page_token = found.next_page_token
+
+
+class _Sink:
+    """Where an archive is written; it cannot go back."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._bytes += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def taken(self) -> bytes:
+        """What was written since the last time."""
+        taken, self._bytes = bytes(self._bytes), bytearray()
+        return taken
+
+
+def attachment(name: str) -> str:
+    """The header that has browsers save a file under this name."""
+    return f"attachment; filename*=UTF-8''{quote(name)}"
+
+
+def _states(query: Query, words: Any, prefix: str, enum: Any) -> list[Any]:
+    """The states that are asked for, as the contract's enum has them."""
+    found = query.texts("state")
+    for state in found:
+        if state not in list(words):
+            raise invalid("state", f"expected one of {', '.join(words)}, got {state[:64]!r}")
+    return [enum.Value(f"{prefix}{state.upper()}") for state in found]

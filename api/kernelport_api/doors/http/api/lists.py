@@ -1,0 +1,106 @@
+"""Deployments, live workers, voices and dead letters."""
+
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from kernelport.broker.voices import VoiceNotFoundError
+from kernelport.shapes import letter_dict, plain
+from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
+from kernelport.v1.inference_pb2 import InferResponse
+from kernelport_api.doors.http.answers import json_answer
+from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.voice_forms import voice_request
+from kernelport_api.services.dead_letters import DeadLetterNotFoundError, DeadLetters
+from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.voices import Voices
+
+
+class DeploymentRoutes:
+    """What is below /api/deployments, and /api/workers."""
+
+    def __init__(self, deployments: Deployments) -> None:
+        self._deployments = deployments
+
+    async def all(self, call: Call) -> ASGIApp:
+        """Every deployment."""
+        return json_answer({"deployments": list(map(plain, await self._list()))})
+
+    async def one(self, call: Call) -> ASGIApp:
+        """One, with its signature and policy."""
+        request = deployment_pb2.GetDeploymentRequest(name=call.path["deployment"])
+        return json_answer(plain((await self._deployments.GetDeployment(request, OVER_HTTP)).deployment))
+
+    async def workers(self, call: Call) -> ASGIApp:
+        """Every live worker, with the deployments that it serves."""
+        found: dict[str, dict[str, Any]] = {}
+        for deployment in await self._list():
+            for worker in deployment.workers:
+                told = found.setdefault(worker.id, {**plain(worker), "deployments": []})
+                told["deployments"].append(deployment.name)
+        return json_answer({"workers": [found[worker_id] for worker_id in sorted(found)]})
+
+    async def _list(self) -> list[deployment_pb2.Deployment]:
+        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
+        return list(listed.deployments)
+
+
+class VoiceRoutes:
+    """What is below /api/voices."""
+
+    def __init__(self, voices: Voices) -> None:
+        self._voices = voices
+
+    async def all(self, call: Call) -> ASGIApp:
+        """Every registered voice."""
+        found = await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)
+        return json_answer({"voices": list(map(plain, found.voices))})
+
+    async def one(self, call: Call) -> ASGIApp:
+        """What is known of one."""
+        found = await self._voices.GetVoice(voice_pb2.GetVoiceRequest(name=call.path["voice"]), OVER_HTTP)
+        return json_answer(plain(found.voice))
+
+    async def add(self, call: Call) -> ASGIApp:
+        """Registers one from a form with `name`, `audio`, `consent`, `owner`, and maybe `transcript`."""
+        added = await self._voices.AddVoice(await voice_request(call.form, "audio"), OVER_HTTP)
+        return json_answer(plain(added.voice))
+
+    async def delete(self, call: Call) -> ASGIApp:
+        """Deletes one."""
+        name = call.path["voice"]
+        if not (await self._voices.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name), OVER_HTTP)).removed:
+            raise VoiceNotFoundError(name)
+        return json_answer({"name": name, "deleted": True})
+
+
+class LetterRoutes:
+    """What is below /api/dead-letters/NAME."""
+
+    def __init__(self, letters: DeadLetters) -> None:
+        self._letters = letters
+
+    async def all(self, call: Call) -> ASGIApp:
+        """Those of a deployment, oldest first."""
+        request = dead_letter_pb2.ListDeadLettersRequest(deployment=call.path["deployment"])
+        found = await self._letters.ListDeadLetters(request, OVER_HTTP)
+        return json_answer({"dead_letters": list(map(letter_dict, found.dead_letters))})
+
+    async def one(self, call: Call) -> ASGIApp:
+        """One, with what its inputs are."""
+        request = dead_letter_pb2.GetDeadLetterRequest(deployment=call.path["deployment"], id=call.path["letter"])
+        return json_answer(letter_dict((await self._letters.GetDeadLetter(request, OVER_HTTP)).dead_letter))
+
+    async def replay(self, call: Call) -> ASGIApp:
+        """Runs one again, and removes it when it succeeds; tells what its outputs are."""
+        request = dead_letter_pb2.ReplayDeadLetterRequest(deployment=call.path["deployment"], id=call.path["letter"])
+        answer = await self._letters.ReplayDeadLetter(request, OVER_HTTP)
+        return json_answer(plain(InferResponse.FromString(answer.response)))
+
+    async def purge(self, call: Call) -> ASGIApp:
+        """Throws one away."""
+        deployment, letter_id = call.path["deployment"], call.path["letter"]
+        request = dead_letter_pb2.PurgeDeadLetterRequest(deployment=deployment, id=letter_id)
+        if not (await self._letters.PurgeDeadLetter(request, OVER_HTTP)).removed:
+            raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
+        return json_answer({"id": letter_id, "deleted": True})

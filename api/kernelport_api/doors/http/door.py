@@ -1,0 +1,209 @@
+"""All routes of the HTTP door."""
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kernelport.config.deployments import DeploymentTable
+from kernelport.config.settings import Settings, parts_of
+from kernelport_api.calls import AccessLog
+from kernelport_api.doors.calls import Calls
+from kernelport_api.doors.http import voice_forms
+from kernelport_api.doors.http.answers import JSON, json_answer
+from kernelport_api.doors.http.api import submission
+from kernelport_api.doors.http.api.events import Events
+from kernelport_api.doors.http.api.jobs import JobRoutes
+from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, VoiceRoutes
+from kernelport_api.doors.http.api.submission import Submitting
+from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
+from kernelport_api.doors.http.errors import Refusal, answer_to
+from kernelport_api.doors.http.guard import Guard
+from kernelport_api.doors.http.logged import Logged
+from kernelport_api.doors.http.open_inference import OpenInferenceRoutes
+from kernelport_api.doors.http.openai import speech
+from kernelport_api.doors.http.openai.batch_outputs import BatchOutputs
+from kernelport_api.doors.http.openai.batches import Batches
+from kernelport_api.doors.http.openai.files import MOST_BYTES as MOST_FILE_BYTES
+from kernelport_api.doors.http.openai.files import FileRoutes
+from kernelport_api.doors.http.openai.lists import AudioVoices, SpeechModels
+from kernelport_api.doors.http.openapi import Description, Known
+from kernelport_api.doors.open_inference.models import Models
+from kernelport_api.services.dead_letters import DeadLetters
+from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.files import Files
+from kernelport_api.services.inference import Inference
+from kernelport_api.services.jobs.service import Jobs
+from kernelport_api.services.records import Records
+from kernelport_api.services.voices import Voices
+
+
+class _Route(Route):
+    def __init__(self, method: str, path: str, endpoint: Endpoint) -> None:
+        super().__init__(path, endpoint, methods=[method])
+        self.known: Known = (method, path, endpoint)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods = self.methods or set()
+        if scope["method"] in methods:
+            await self.app(scope, receive, send)
+        else:
+            allow = ", ".join(sorted(methods))
+            refusal = Refusal(405, f"expected {allow} at this path, got {scope['method']}", allow=allow)
+            await answer_to(refusal, scope)(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What can be asked for.
+
+    Attributes:
+        described: tells of the deployments.
+        stop: set when the front door is to stop.
+        runs: calls that run a model; how many there may be is for the inference service to say.
+        others: calls that ask for something else.
+        watches: calls that nobody waits for when the front door stops.
+    """
+
+    deployments: DeploymentTable
+    inference: Inference
+    models: Models
+    voices: Voices
+    described: Deployments
+    letters: DeadLetters
+    jobs: Jobs
+    files: Files
+    batches: Records
+    stop: asyncio.Event
+    runs: Calls
+    others: Calls
+    watches: Calls
+
+
+def application(services: Services, settings: Settings, access_log: AccessLog) -> ASGIApp:
+    """The whole door as an ASGI application."""
+    runs, others = services.runs, services.others
+    speaking = speech.Speech(services.deployments, services.inference)
+    models = SpeechModels(services.deployments, services.inference)
+    voices = AudioVoices(services.deployments, services.voices)
+    routes = [
+        _Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
+        _Route("GET", "/health", Endpoint(_Health(services.stop).tell, services.watches)),
+        _Route("GET", "/v1/models", Endpoint(models.all, others)),
+        _Route("GET", "/v1/audio/models", Endpoint(models.all, others)),
+        _Route("GET", "/v1/models/{model:path}", Endpoint(models.retrieve, others)),
+        _Route("GET", "/v1/audio/voices", Endpoint(voices.all, others)),
+        _Route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
+        _Route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
+    ]
+    routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
+    routes += _plain(services, settings) + _files_and_batches(services, settings)
+    description = Description(route.known for route in routes)
+    routes += [
+        _Route("GET", "/openapi.json", Endpoint(description.openapi, others)),
+        _Route("GET", "/docs", Endpoint(description.page, others)),
+    ]
+    router = Router(routes, redirect_slashes=False, default=_no_route)
+    return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
+
+
+def _plain(services: Services, settings: Settings) -> list[_Route]:
+    others, watches = services.others, services.watches
+    jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
+    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
+    letters, events = LetterRoutes(services.letters), Events(services.jobs, services.described, services.voices)
+    job, letter = "/api/jobs/{job}", "/api/dead-letters/{deployment}/{letter}"
+    gets = {
+        "/api/jobs": jobs.all,
+        job: jobs.one,
+        f"{job}/items": jobs.items,
+        f"{job}/outputs.zip": jobs.outputs,
+        f"{job}/outputs/{{item:path}}": jobs.output,
+        f"{job}/manifest": jobs.manifest,
+        "/api/deployments": deployments.all,
+        "/api/deployments/{deployment}": deployments.one,
+        "/api/workers": deployments.workers,
+        "/api/voices": voices.all,
+        "/api/voices/{voice}": voices.one,
+        "/api/dead-letters/{deployment}": letters.all,
+        letter: letters.one,
+    }
+    deletes = {job: jobs.delete, "/api/voices/{voice}": voices.delete, letter: letters.purge}
+    verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume}
+    submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, submission.MOST_BYTES)
+    return [
+        *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
+        *(_Route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
+        *(_Route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
+        _Route("POST", "/api/jobs", submit),
+        _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
+        _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
+        _Route("GET", "/api/events", Endpoint(events.stream, watches)),
+    ]
+
+
+def _files_and_batches(services: Services, settings: Settings) -> list[_Route]:
+    others = services.others
+    outputs = BatchOutputs(services.jobs, services.batches, services.files)
+    files = FileRoutes(services.files, outputs)
+    batches = Batches(
+        services.deployments,
+        services.inference,
+        services.voices,
+        services.jobs,
+        Submitting(services.jobs, services.inference),
+        services.files,
+        services.batches,
+        settings.job_retention_s,
+    )
+    return [
+        _Route("POST", "/v1/files", Endpoint(files.create, others, (FORM,), MOST_FILE_BYTES)),
+        _Route("GET", "/v1/files", Endpoint(files.all, others)),
+        _Route("GET", "/v1/files/{file}", Endpoint(files.retrieve, others)),
+        _Route("GET", "/v1/files/{file}/content", Endpoint(files.content, others)),
+        _Route("DELETE", "/v1/files/{file}", Endpoint(files.delete, others)),
+        _Route("POST", "/v1/batches", Endpoint(batches.create, others, (JSON,))),
+        _Route("GET", "/v1/batches", Endpoint(batches.all, others)),
+        _Route("GET", "/v1/batches/{batch}", Endpoint(batches.retrieve, others)),
+        _Route("POST", "/v1/batches/{batch}/cancel", Endpoint(batches.cancel, others, (JSON,))),
+    ]
+
+
+def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_bytes: int) -> list[_Route]:
+    infer = Endpoint(door.infer, runs, (), most_bytes)
+    model, versioned = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+    gets = {
+        "/v2": door.server,
+        "/v2/health/live": door.live,
+        "/v2/health/ready": door.ready,
+        "/v2/models/stats": door.statistics,
+        "/v2/systemsharedmemory/status": door.no_regions,
+        "/v2/cudasharedmemory/status": door.no_regions,
+    }
+    for each in (model, versioned):
+        gets |= {each: door.metadata, f"{each}/ready": door.model_ready}
+        gets |= {f"{each}/config": door.config, f"{each}/stats": door.statistics}
+    posts = {"/v2/repository/index": door.index, "/v2/repository/models/{model}/{verb}": door.not_here}
+    for kind in ("systemsharedmemory", "cudasharedmemory"):
+        posts |= {f"/v2/{kind}/unregister": door.let_go, f"/v2/{kind}/region/{{region}}/unregister": door.let_go}
+        posts |= {f"/v2/{kind}/region/{{region}}/register": door.not_here}
+    return [
+        *(_Route("POST", f"{each}/infer", infer) for each in (model, versioned)),
+        *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
+        *(_Route("POST", path, Endpoint(handle, others, ())) for path, handle in posts.items()),
+    ]
+
+
+class _Health:
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    async def tell(self, call: Call) -> ASGIApp:
+        """Whether the front door takes calls."""
+        return json_answer({"status": "stopping"}, 503) if self._stop.is_set() else json_answer({"status": "serving"})
+
+
+async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    refusal = Refusal(404, f"there is nothing at {scope['path'][:200]}")
+    await answer_to(refusal, scope)(scope, receive, send)

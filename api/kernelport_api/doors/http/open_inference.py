@@ -1,0 +1,210 @@
+"""The Open Inference Protocol over REST, with JSON or with elements as they are behind it (the binary extension)."""
+
+import gzip
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from google.protobuf.message import Message
+from starlette.types import ASGIApp
+
+from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.aside import SMALL_BYTES, aside
+from kernelport_api.doors.http.answers import JSON, Answer, Part
+from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.errors import Refusal
+from kernelport_api.doors.open_inference.models import VERSION, Asked, Models, parameter_s
+from kernelport_api.doors.open_inference.tensors import (
+    DATATYPES,
+    Input,
+    dtype_of,
+    from_values,
+    invalid,
+    to_values,
+)
+
+BINARY = "application/octet-stream"
+_HEAD_BYTES = b"inference-header-content-length"
+_SIZE, _WANTED, _ALL_WANTED = "binary_data_size", "binary_data", "binary_data_output"
+# Clients that send all that they know are not meant: packing takes longer than sending.
+_PACKERS = {"gzip": lambda body: gzip.compress(body, 1), "deflate": lambda body: zlib.compress(body, 1)}
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Tensor]
+    id: str = ""
+    outputs: list[_Output] = []
+    parameters: dict[str, Any] = {}
+
+
+_decoder = msgspec.json.Decoder(_Request)
+
+
+class OpenInferenceRoutes:
+    """What is below /v2."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    async def infer(self, call: Call) -> ASGIApp:
+        """Runs a request."""
+        arrived_at = time.monotonic()
+        is_large = len(call.body) > SMALL_BYTES
+        request, inputs = await aside(_read, call) if is_large else _read(call)
+        asked = Asked(
+            model=call.path["model"],
+            version=call.path.get("version", ""),
+            inputs=inputs,
+            outputs=[each.name for each in request.outputs],
+            remaining_s=parameter_s(request.parameters.get("timeout"), "parameters.timeout"),
+            idempotency_key=call.header(b"idempotency-key"),
+            arrived_at=arrived_at,
+        )
+        outputs = await self._models.infer(asked)
+        is_large = sum(len(tensor.data) for tensor in outputs) > SMALL_BYTES
+        parts = await aside(_parts, call, request, outputs) if is_large else _parts(call, request, outputs)
+        is_binary, headers = len(parts) > 1, {}
+        if is_binary:
+            headers["Inference-Header-Content-Length"] = str(len(parts[0]))
+        encoding = call.header(b"accept-encoding")
+        if encoding in _PACKERS:
+            parts, headers["Content-Encoding"] = [await aside(_PACKERS[encoding], b"".join(parts))], encoding
+        return Answer(parts, BINARY if is_binary else JSON, headers=headers)
+
+    async def live(self, call: Call) -> ASGIApp:
+        """Whether the server runs."""
+        return _json({"live": True})
+
+    async def ready(self, call: Call) -> ASGIApp:
+        """Whether it takes requests."""
+        return _json({"ready": True})
+
+    async def server(self, call: Call) -> ASGIApp:
+        """What answers here."""
+        return _json(plain(self._models.server()))
+
+    async def model_ready(self, call: Call) -> ASGIApp:
+        """Whether a deployment is served: its status is what clients look at."""
+        name, version = _named(call)
+        is_ready = await self._models.is_ready(name, version)
+        return _json({"name": name, "ready": is_ready}, status=200 if is_ready else 503)
+
+    async def metadata(self, call: Call) -> ASGIApp:
+        """What a deployment takes and gives."""
+        return _json(plain(await self._models.metadata(*_named(call))))
+
+    async def config(self, call: Call) -> ASGIApp:
+        """The same as Triton's model configuration."""
+        return _json(plain(await self._models.config(*_named(call))))
+
+    async def statistics(self, call: Call) -> ASGIApp:
+        """Of one deployment, or of all."""
+        return _json(plain(self._models.statistics(call.path.get("model", ""), call.path.get("version", ""))))
+
+    async def index(self, call: Call) -> ASGIApp:
+        """All deployments, with their states."""
+        asked = await call.json() if call.body else {}
+        ready = isinstance(asked, dict) and asked.get("ready") is True
+        return _json(plain(await self._models.index(ready))["models"])
+
+    async def no_regions(self, call: Call) -> ASGIApp:
+        """The status of shared memory: there is none."""
+        return _json([])
+
+    async def let_go(self, call: Call) -> ASGIApp:
+        """All regions of shared memory, which are none, are let go of."""
+        return _json({})
+
+    async def not_here(self, call: Call) -> ASGIApp:
+        """What this server does not do."""
+        raise Refusal(501, "expected something else: shared memory, and loading models on request, are not done here")
+
+
+def plain(message: Message) -> dict[str, Any]:
+    """A message as JSON has it, with every field."""
+    found: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.message_type is not None:
+            value = [plain(each) for each in value] if field.is_repeated else plain(value)
+        elif field.enum_type is not None:
+            value = field.enum_type.values_by_number[value].name
+        found[field.name] = list(value) if field.is_repeated else value
+    return found
+
+
+def _json(value: Any, status: int = 200) -> Answer:
+    return Answer(msgspec.json.encode(value), status=status)
+
+
+def _named(call: Call) -> tuple[str, str]:
+    return call.path["model"], call.path.get("version", "")
+
+
+def _read(call: Call) -> tuple[_Request, list[Input]]:
+    """A request, and its inputs."""
+    body, told = memoryview(call.body), call.header(_HEAD_BYTES)
+    if told and not (told.isdecimal() and int(told) <= len(body)):
+        expected = f"expected the bytes of the JSON, at most the {len(body):,} of the body"
+        raise invalid("Inference-Header-Content-Length", f"{expected}; got {told[:32]!r}")
+    head = int(told) if told else len(body)
+    try:
+        request = _decoder.decode(body[:head])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise invalid("body", str(error)) from error
+    inputs, at = [], head
+    for index, tensor in enumerate(request.inputs):
+        field = f"inputs[{index}]"
+        dtype = dtype_of(tensor.datatype, f"{field}.datatype")
+        size = tensor.parameters.get(_SIZE)
+        if size is None:
+            inputs.append(from_values(tensor.name, dtype, tensor.shape, _values(tensor, field), f"{field}.data"))
+            continue
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(body) - at:
+            expected = f"expected 0 to {len(body) - at}, the bytes that are left behind the JSON"
+            raise invalid(f"{field}.parameters.{_SIZE}", f"{expected}; got {size!r:.64}")
+        inputs.append(Input(tensor.name, dtype, tensor.shape, body[at : at + size]))
+        at += size
+    if at != len(body):
+        raise invalid("body", f"expected {at - head:,} bytes behind the JSON, got {len(body) - head:,}")
+    return request, inputs
+
+
+def _values(tensor: _Tensor, field: str) -> Any:
+    if not tensor.data:
+        raise invalid(f"{field}.data", f"required, or else the parameter {_SIZE}")
+    return msgspec.json.decode(tensor.data)
+
+
+def _parts(call: Call, request: _Request, outputs: Sequence[pb.Tensor]) -> list[Part]:
+    """The body of an answer: its JSON, then the outputs that are wanted as they are."""
+    by_default = request.parameters.get(_ALL_WANTED) is True
+    binary = {each.name: each.parameters.get(_WANTED, by_default) is True for each in request.outputs}
+    told: list[Mapping[str, Any]] = []
+    raw: list[Part] = []
+    for tensor in outputs:
+        known = {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": list(tensor.shape)}
+        if binary.get(tensor.name, by_default):
+            raw.append(tensor.data)
+            told.append({**known, "parameters": {_SIZE: len(raw[-1])}})
+        else:
+            told.append({**known, "data": to_values(tensor)})
+    answer: dict[str, Any] = {"model_name": call.path["model"], "model_version": VERSION, "outputs": told}
+    if request.id:
+        answer["id"] = request.id
+    return [msgspec.json.encode(answer), *raw]

@@ -1,0 +1,1 @@
+"""What clients of OpenAI's API call: speech, models and voices, files and batches."""
