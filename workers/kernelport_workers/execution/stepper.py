@@ -186,6 +186,8 @@ class Stepper:
     def _send(self, each: InHand, frame: Frame) -> None:
         response = _message(frame.index, frame, each.utterance.request.warnings if frame.index == 0 else ())
         completion = Completion(id=each.item.id, response=response, sequence=frame.index, more=not frame.is_last)
+        completion.backend_us = round(each.backend_s * 1e6)
+        each.backend_s = 0.0
         if each.listens_since is None or each.sent_s < time.monotonic() - each.listens_since:
             # It begins to play, or to play again after it has run dry.
             each.listens_since, each.sent_s = time.monotonic(), 0.0

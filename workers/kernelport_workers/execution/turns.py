@@ -38,7 +38,7 @@ class InHand:
         is_suspect: workers have died over it: it runs alone.
         frames: pieces of a call, which are kept until the last one.
         kept_bytes: of these.
-        backend_s: seconds that its pieces have taken.
+        backend_s: seconds that its pieces have taken; those of a stream, since the last one was sent.
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
         stepped_at: when its last piece was made.
         is_paused: its listener is far behind.
