@@ -33,7 +33,7 @@ class InHand:
     """A request that a worker answers in pieces.
 
     Attributes:
-        held: what is to be let go of with it.
+        cleanup: what is to be let go of with it.
         started: when the worker took it, in seconds of the monotonic clock; so are the other times.
         is_suspect: workers have died over it: it runs alone.
         frames: pieces of a call, which are kept until the last one.
@@ -48,7 +48,7 @@ class InHand:
     work: Work
     utterance: Utterance
     lease: BatchLease
-    held: ExitStack
+    cleanup: ExitStack
     started: float
     is_suspect: bool = False
     frames: list[Frame] = field(default_factory=list)
