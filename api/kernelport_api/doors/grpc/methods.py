@@ -4,31 +4,18 @@
 """
 
 import inspect
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
-from kernelport.errors import FieldViolation, InvalidArgumentError
-from kernelport.limits import MAX_NAME, MAX_REASON, MAX_REQUEST_ID, MAX_TOKEN
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.parsing import parsed
+from kernelport_api.doors.texts import with_short_texts
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-# By the name of the field, in characters.
-_LONGEST: Mapping[str, int] = {
-    "deployment": MAX_NAME,
-    "id": MAX_NAME,
-    "item_id": MAX_NAME,
-    "job_id": MAX_NAME,
-    "name": MAX_NAME,
-    "page_token": MAX_TOKEN,
-    "reason": MAX_REASON,
-    "request_id": MAX_REQUEST_ID,
-}
 
 
 class Methods:
@@ -94,10 +81,7 @@ class _Service(grpc.GenericRpcHandler):
 
 
 async def _message(kind: type[Message], body: bytes) -> Message:
-    message = await parsed(kind, body)
-    if violations := list(_long_texts(message)):
-        raise InvalidArgumentError.of(violations)
-    return message
+    return with_short_texts(await parsed(kind, body))
 
 
 async def _messages(kind: type[Message], bodies: AsyncIterator[bytes]) -> AsyncIterator[Message]:
@@ -106,13 +90,6 @@ async def _messages(kind: type[Message], bodies: AsyncIterator[bytes]) -> AsyncI
             yield await _message(kind, body)
 
     return each()
-
-
-def _long_texts(message: Message) -> Iterator[FieldViolation]:
-    for field, value in message.ListFields():
-        most = _LONGEST.get(field.name)
-        if most is not None and isinstance(value, str) and len(value) > most:
-            yield FieldViolation(field.name, f"expected at most {most} characters, got {len(value)}")
 
 
 def _arity(streaming: bool) -> str:
