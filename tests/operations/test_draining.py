@@ -118,7 +118,8 @@ async def test_who_watches_its_health_does_not_hold_it_up() -> None:
 @contextmanager
 def second_front_door(stack: Stack, folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """Another front door of a stack."""
-    settings = replace(stack.settings, listen=f"127.0.0.1:{free_port()}", metrics_listen="", stop_s=STOP_S)
+    listen = f"127.0.0.1:{free_port()}"
+    settings = replace(stack.settings, listen=listen, http_listen="", metrics_listen="", stop_s=STOP_S)
     with (folder / "front-door.log").open("wb") as log:
         command = [sys.executable, "-m", "kernelport_api"]
         process = subprocess.Popen(command, env={**os.environ, **settings.to_environment()}, stdout=log, stderr=log)

@@ -52,7 +52,7 @@ class Events:
     async def _told(self) -> AsyncGenerator[bytes, None]:
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         if self._looking is None:
-            self._state = {key: shown async for key, shown in self._look()}
+            self._state = {key: shown async for key, shown in self._snapshot()}
             self._looking = self._looking or asyncio.create_task(self._keep_looking())
         self._listeners.add(queue)
         try:
@@ -76,7 +76,7 @@ class Events:
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
-                found = {key: shown async for key, shown in self._look()}
+                found = {key: shown async for key, shown in self._snapshot()}
             except KernelPortError as error:  # as long as Redis is away; whoever listens sees nothing change
                 log.debug("cannot look for changes: %s", error)
                 continue
@@ -88,7 +88,7 @@ class Events:
                     self._tell(_event("gone", {"kind": kind, "name": name}))
             self._state = found
 
-    async def _look(self) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
+    async def _snapshot(self) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
         listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
         for deployment in listed.deployments:
             yield ("deployment", deployment.name), plain(deployment)
