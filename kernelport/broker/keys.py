@@ -24,6 +24,7 @@
 | kp:job:<job>:states | hash by page: a byte an item | as long as the job |
 | kp:job:<job>:attempts | hash by page: how often workers took its items, a byte an item | as long as the job |
 | kp:job:<job>:ids | hash: digests of item ids, and their pages | as long as the job |
+| kp:job:<job>:places | hash of buckets that take the place of ids | once the job is over, as long as it is kept |
 | kp:job:<job>:digests | sorted set by number of items: page, and the running digest behind it | as long as the job |
 | kp:job:<job>:ready | list of slices that no worker has taken | while the job is active |
 | kp:job:<job>:log | stream of serialized BatchResult and states | as long as the job |
@@ -38,9 +39,10 @@
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
 | kp:jobs:voices:<job> | hash by name: SHA-256 of a recording, transcript | for good: until it succeeds or is deleted |
 | kp:jobs:recording:<SHA-256> | hash: bytes of a recording, pins by jobs | for good: until no job has it pinned |
-| kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until it is written |
+| kp:jobs:finishing | sorted set of jobs whose manifest is due | for good; an entry until the job is shrunk |
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:deleting | sorted set of jobs whose files are being deleted | for good; an entry until they are gone |
+| kp:jobs:stack | hash: the id by which outputs name this stack, and how many jobs have ended | for good |
 | kp:jobs:storage | hash: id and URL of the storage that the front door keeps outputs in | for good |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
@@ -82,6 +84,7 @@ EXPIRING_JOBS = "kp:jobs:expiring"
 DELETING_JOBS = "kp:jobs:deleting"
 JOB_HOOKS = "kp:jobs:hooks"
 JOB_STORAGE = "kp:jobs:storage"
+JOB_STACK = "kp:jobs:stack"
 
 # What lives for good: a key that begins with one of these. Any other expires.
 PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, FILES, BATCHES, BINDING)
@@ -198,7 +201,8 @@ def dead_letters(deployment: str) -> str:
 
 
 def job(job_id: str, part: str = "") -> str:
-    """A job's own hash, or one of its parts: spec, pages, states, attempts, ids, digests, ready, log, index, hook."""
+    """A job's own hash, or one of its parts: spec, pages, states, attempts, ids, places, digests, ready, log, index,
+    hook."""
     return f"kp:job:{job_id}:{part}" if part else f"kp:job:{job_id}"
 
 

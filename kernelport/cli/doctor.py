@@ -24,6 +24,7 @@ from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import Settings
 from kernelport.errors import KernelPortError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
+from kernelport.jobs.outputs import bytes_of_jobs
 from kernelport.jobs.storage import different
 from kernelport.supervisor.redis_server import RedisNotFoundError, find_redis_server, redis_version
 from kernelport.supervisor.runnable import problems_by_deployment
@@ -119,7 +120,10 @@ def _redis_server() -> str:
 def _answer(redis: Redis) -> str:
     if why_not := problem(redis):
         return f"cannot be used: {why_not}; `kernelport up` starts its own"
-    return f"answers and takes writes, version {redis.info('server')['redis_version']}"
+    memory: Any = redis.info("memory")
+    limit = f"of {decimal(memory['maxmemory'])}" if memory["maxmemory"] else "and has no limit"
+    holds = f"holds {decimal(memory['used_memory'])} {limit}"
+    return f"answers and takes writes, version {redis.info('server')['redis_version']}, {holds}"
 
 
 def _durability(redis: Redis) -> str:
@@ -135,6 +139,8 @@ def _storage(redis: Redis, artifacts_url: str) -> str:
         artifacts = Artifacts(artifacts_url, timeout_s=5)
         own_id = artifacts.identity(create=False)
         known: Any = redis.hgetall(keys.JOB_STORAGE)
+        space = f"{decimal(bytes_of_jobs(redis))} of jobs"
+        space += f", {decimal(artifacts.free_bytes())} free" if artifacts.is_local else ""
     except FileNotFoundError:
         return f"{artifacts_url}: no process has kept any there"
     except storage_errors() as error:
@@ -142,7 +148,7 @@ def _storage(redis: Redis, artifacts_url: str) -> str:
     except RedisError as error:
         return f"{artifacts_url}: cannot be compared with the front door's ({error})"
     refusal = different(known, own_id, artifacts.url(""))
-    return f"workers here take no jobs: {refusal}" if refusal else f"{artifacts_url}, as at the front door"
+    return f"workers here take no jobs: {refusal}" if refusal else f"{artifacts_url}, as at the front door: {space}"
 
 
 def _openness(state_dir: Path, running: Running | None) -> str:

@@ -287,7 +287,7 @@ class AsyncClient:
             response = (await self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
             return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
-            error.request_id = request_id or error.request_id
+            error.request_id = error.request_id or request_id
             raise
 
     async def _call(self, stub: type[Any], method: str, request: Any, *, repeatable: bool = True) -> Any:

@@ -279,7 +279,7 @@ class Client:
             response = (self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
             return in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
-            error.request_id = request_id or error.request_id
+            error.request_id = error.request_id or request_id
             raise
 
     def _call(self, stub: type[Any], method: str, request: Any, *, repeatable: bool = True) -> Any:

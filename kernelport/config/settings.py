@@ -25,8 +25,11 @@ MAX_PORT = 65535
 _MOST_S = 10 * 365 * 24 * 3600
 _ORIGIN = re.compile(r"https?://[^/\s,]+")
 _LOG_FORMATS = ("text", "json")
+_LEAST_LOG_BYTES = 64 * 2**10
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class SettingsError(ValueError):
@@ -43,6 +46,19 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError(f"expected a size such as 1048576 or 64MiB, got {text!r}")
     return int(match[1]) * _UNITS[(match[2] or "B").lower()]
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as `90s`, `30m`, `12h` or `7d`, up to ten years.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) * _SECONDS_OF[match[2]] if match else math.inf
+    if seconds > _MOST_S:
+        raise ValueError(f"expected a duration such as 90s, 30m, 12h or 7d, up to ten years, got {text!r}")
+    return seconds
 
 
 def parse_address(text: str) -> str:
@@ -157,10 +173,19 @@ class Settings:
         webhook_networks: networks that webhooks may go to beside public addresses, such as `10.0.0.0/8,fd00::/8`.
         artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
-        job_retention_s: seconds for which a job that is over is kept, unless it says so itself.
+        retention: seconds for which what is over is kept at most: jobs that say nothing else themselves, dead letters,
+            results of requests with an id. Infinite for times of their own: `job_retention_s`, for ever,
+            `result_ttl_s`.
+        keep_outputs: seconds after the end of a job at which its outputs go, once the job itself is gone; infinite for
+            never.
+        job_retention_s: seconds for which a job that is over is kept, where `retention` does not say.
         abandoned_s: seconds after which what was begun and left is swept: open jobs without new items, and what
             is half written of outputs whose job is gone.
         log_format: text, for people, or json, one object a line.
+        log_file: where a process logs; to stderr when empty.
+        log_bytes: size of a log file at which the next one begins; one more is kept.
+        log_inputs: whether logs may show what callers sent: the texts of models' exceptions and of errors.
+        access_log: the share, from 0 to 1, of successful calls that front doors log a line of at INFO.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
         roll: whether workers serve beside live ones of another revision of their deployments.
     """
@@ -184,9 +209,15 @@ class Settings:
     worker_id: str = ""
     log_level: str = "INFO"
     log_format: str = "text"
+    log_file: str = ""
+    log_bytes: int = 64 * 2**20
+    log_inputs: bool = False
+    access_log: float = 0.0
     webhook_networks: str = ""
     artifacts: str = ""
     storage_patience_s: float = 30.0
+    retention: float = math.inf
+    keep_outputs: float = math.inf
     job_retention_s: float = 7 * 24 * 3600.0
     abandoned_s: float = 7 * 24 * 3600.0
     custom_ops: bool = False
@@ -196,6 +227,16 @@ class Settings:
     def artifacts_url(self) -> str:
         """`artifacts`, or what stands for it when it is empty."""
         return self.artifacts or str(default_state_dir() / "artifacts")
+
+    @property
+    def jobs_kept_s(self) -> float:
+        """Seconds for which jobs that are over are kept."""
+        return self.job_retention_s if math.isinf(self.retention) else self.retention
+
+    @property
+    def results_kept_s(self) -> float:
+        """Seconds for which results of requests with an id are kept."""
+        return min(self.result_ttl_s, self.retention)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -255,6 +296,33 @@ def _seconds_from(least: float) -> Callable[[str], float]:
     return parse
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise ValueError(f"expected a share from 0 to 1, got {text!r}")
+    return share
+
+
+def _log_size(text: str) -> int:
+    size = parse_size(text)
+    if size < _LEAST_LOG_BYTES:
+        raise ValueError(f"expected at least {_LEAST_LOG_BYTES} bytes, got {text!r}")
+    return size
+
+
+def _time_kept(text: str) -> float:
+    """A duration, or seconds; `inf` for ever."""
+    if text == str(math.inf):
+        return math.inf
+    seconds = parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
+    if seconds < 1:
+        raise ValueError(f"expected at least 1s, got {text!r}")
+    return seconds
+
+
 def _switch(text: str) -> bool:
     known = {"1": True, "true": True, "0": False, "false": False}
     if text.lower() not in known:
@@ -278,11 +346,16 @@ _PARSERS: dict[str, Any] = {
     "result_bytes": parse_size,
     "stop_s": _seconds_from(0),
     "storage_patience_s": _seconds_from(0.1),
+    "retention": _time_kept,
+    "keep_outputs": _time_kept,
     "job_retention_s": _seconds_from(1),
     "abandoned_s": _seconds_from(1),
     "webhook_networks": _networks,
     "log_level": _log_level,
     "log_format": _log_format,
+    "log_bytes": _log_size,
+    "log_inputs": _switch,
+    "access_log": _share,
     "custom_ops": _switch,
     "roll": _switch,
 }

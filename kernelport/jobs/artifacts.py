@@ -166,6 +166,11 @@ class Artifacts:
         """Whether there is such a file."""
         return bool(self._fs.exists(self._place(path), **self._bound()))
 
+    def free_bytes(self) -> int:
+        """What is free on the disk of a directory."""
+        os.makedirs(self._root, exist_ok=True)
+        return shutil.disk_usage(self._root).free
+
     def changed_unix_s(self, folder: str) -> float:
         """When something was last added to a folder of a directory, or taken out."""
         return self._path(folder).stat().st_mtime
@@ -194,7 +199,7 @@ class Artifacts:
         if not self.is_local:
             yield from self._s3_entries(place) if "s3" in self._fs.protocol else [self._found(place)]
             return
-        with contextlib.suppress(FileNotFoundError), os.scandir(place) as entries:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
             while some := list(islice(entries, _NAMES_AT_ONCE)):
                 found = {}
                 for entry in some:

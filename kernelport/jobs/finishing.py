@@ -1,5 +1,5 @@
 """Finishes jobs of which nothing runs any more: looks for the files of what succeeded, writes the manifest and the
-summary, and makes the state final.
+summary, makes the state final, and has the job take less room in Redis from then on.
 
 Every worker does this from a thread of its own, and a front door does when no worker has: so it needs neither the
 worker that ran the last item nor any other process in particular.
@@ -11,6 +11,8 @@ import tempfile
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextvars import Context
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +25,7 @@ from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
 from kernelport.jobs.inputs import Inputs
 from kernelport.jobs.manifest import summary
+from kernelport.jobs.outputs import StackMark
 from kernelport.jobs.records import (
     MICROSECONDS,
     WAITING,
@@ -35,10 +38,12 @@ from kernelport.jobs.records import (
     results_of,
 )
 from kernelport.jobs.shapes import item_dict
+from kernelport.jobs.shrinking import Places, compressed
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
 from kernelport.names import MANIFEST, SUMMARY
-from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec
+from kernelport.telemetry import logs
+from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec, NewItem
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -49,6 +54,8 @@ TRIES = 5
 FIRST_BACKOFF_S = 2.0
 # A job's keys outlive its retention by this, so that the sweeper finds them.
 GRACE_S = 24 * 3600
+
+_BUCKETS_AT_ONCE = 1000
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` makes an encoder for every row
 
@@ -78,7 +85,8 @@ class Finisher(Background):
         if found is None:
             return False
         try:
-            self._finish(job_id_of(found, keys.FINISHING_JOBS))
+            # A context of its own, in which logs carry the job's ids.
+            Context().run(self._finish, job_id_of(found, keys.FINISHING_JOBS))
         except stored.StoredError as error:
             stored.tell(error)
             self._redis.zrem(keys.FINISHING_JOBS, found)
@@ -88,6 +96,10 @@ class Finisher(Background):
         job = self._job(job_id)
         if job is None:
             self._redis.zrem(keys.FINISHING_JOBS, job_id)
+            return
+        logs.note(job.ids)
+        if job.is_final:
+            self._shrink(job)
             return
         state, reason = _end_of(job)
         try:
@@ -113,7 +125,25 @@ class Finisher(Background):
             state, reason = "failed", f"the job store cannot be read: {error}"
         retention_s, sealed = job.number("retention_s"), int(job.is_sealed)
         scripts.run(self._redis, "finish", job.id, job.round, state, reason, retention_s, GRACE_S, sealed)
-        log.info("job %s %s %s", job.id, state, reason)
+        log.info("job %s %s%s", job.id, state, f": {reason}" if reason else "")
+
+    def _shrink(self, job: JobRecord) -> None:
+        """Has a job that is over take less room, unless it goes on meanwhile."""
+        places = Places(job.number("items"))
+        for number in range(job.number("pages")):
+            value: Any = self._redis.hget(keys.job(job.id, "pages"), str(number))
+            page = page_of(value, job.id, number)
+            where = keys.job(job.id, "pages")
+            places.add((stored.message(NewItem, item, where).id for item in page.items), number)
+            if not scripts.run(self._redis, "shrink", job.id, job.edition, "pages", 0, number, compressed(page)):
+                return
+            self._renew(job.id, LEASE_S)
+        buckets = enumerate(places)
+        while some := list(islice(buckets, _BUCKETS_AT_ONCE)):
+            count = len(places) if some[-1][0] + 1 == len(places) else 0
+            values = (each for bucket in some for each in bucket)
+            if not scripts.run(self._redis, "shrink", job.id, job.edition, "places", count, *values):
+                return
 
     def _job(self, job_id: str) -> JobRecord | None:
         fields: Any = self._redis.hgetall(keys.job(job_id))
@@ -142,7 +172,7 @@ class Finisher(Background):
             self._artifacts.replace(f"{job.id}/{MANIFEST}", manifest)
             short = Path(scratch) / SUMMARY
             shared = inputs.described(self._spec(job.id).shared_inputs)
-            told = summary(job, shared)
+            told = summary(job, shared, StackMark.next(self._redis))
             short.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._artifacts.replace(f"{job.id}/{SUMMARY}", short)
         self._artifacts.sweep(job.id)

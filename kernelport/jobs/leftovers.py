@@ -1,38 +1,41 @@
-"""What was begun and left by somebody who died or gave up: counted while it waits, and swept after a time.
+"""What nobody comes for any more: counted while it waits, and swept after a time.
 
-Open jobs end by the script `expire`, and messages in the shared folder carry their own end. What is left are folders of
-outputs of jobs that are gone from Redis, and without a manifest. What is half written there goes; files that are whole
-stay, for `kernelport jobs prune`.
+Of what somebody began who died or gave up, open jobs end by the script `expire`, and messages in the shared folder
+carry their own end. What is left are folders of outputs of jobs that are gone from Redis, and without a manifest. What
+is half written there goes; files that are whole stay, for `kernelport jobs prune`. Of what is over, dead letters and
+outputs go where a time is set for them.
 """
 
-import itertools
 import logging
+import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from redis import Redis
 
 from kernelport.broker import keys
+from kernelport.broker.dead_letters import OldDeadLetters
 from kernelport.broker.shared_folder import SharedFolder
+from kernelport.config.settings import Settings
+from kernelport.jobs import outputs
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
 from kernelport.jobs.storage import SharedStorage
-from kernelport.names import MANIFEST, is_job_id
+from kernelport.names import MANIFEST
 from kernelport.telemetry import metrics
 
 log: logging.Logger = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
-_AT_ONCE = 500
 
 
 class Leftovers(Background):
-    """Looks every minute from `start` until `stop`, in every front door.
+    """Looks every minute from `start` until `stop`, in every front door; oftener where a time is shorter.
 
     Args:
         deployments: whose jobs are counted, as they are at the time.
         shared: the folder of large messages, if there is one.
-        abandoned_s: seconds after its last change at which a folder without whole files is deleted.
+        settings: for how long what is kept.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Leftovers(Background):
         artifacts: Artifacts,
         storage: SharedStorage,
         shared: SharedFolder | None,
-        abandoned_s: float,
+        settings: Settings,
     ) -> None:
         super().__init__("leftovers")
         self._redis = redis
@@ -50,11 +53,14 @@ class Leftovers(Background):
         self._artifacts = artifacts
         self._storage = storage
         self._shared = shared
-        self._abandoned_s = abandoned_s
+        self._settings = settings
+        self._old = outputs.OldOutputs(redis, artifacts, settings.keep_outputs)
+        self._letters = OldDeadLetters(redis, settings.retention)
+        self._every_s = min(INTERVAL_S, settings.abandoned_s, settings.keep_outputs, settings.retention)
         self._looked_at = -INTERVAL_S
 
     def _work(self) -> None:
-        if time.monotonic() - self._looked_at >= INTERVAL_S:
+        if time.monotonic() - self._looked_at >= self._every_s:
             self._looked_at = time.monotonic()
             self.run_once()
 
@@ -67,9 +73,11 @@ class Leftovers(Background):
         metrics.ABANDONED.labels("open_jobs").set(self._open_jobs())
         if self._shared is not None:
             metrics.ABANDONED.labels("shared_messages").set(self._shared.count())
-        if self._artifacts.is_local and not self._storage.refusal:
+        self._letters.sweep(self._deployments)
+        metrics.OUTPUT_BYTES.labels("jobs").set(outputs.bytes_of_jobs(self._redis))
+        if not self._storage.refusal and (self._artifacts.is_local or self._settings.keep_outputs < math.inf):
             try:
-                metrics.ABANDONED.labels("output_folders").set(sum(map(self._waits, self._ownerless())))
+                self._sweep_outputs()
             except storage_errors() as error:
                 log.warning("cannot look for outputs that were left: %s", error)
 
@@ -82,17 +90,23 @@ class Leftovers(Background):
                 pipeline.hget(keys.job(job), "sealed")
             return sum(sealed == b"0" for sealed in pipeline.execute())
 
-    def _ownerless(self) -> Iterator[str]:
-        """The folders of jobs that Redis does not know, and that have no manifest."""
-        names = (name for some in self._artifacts.names("") for name in some if is_job_id(name))
-        while some := list(itertools.islice(names, _AT_ONCE)):
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for name in some:
-                    pipeline.exists(keys.job(name))
-                known = pipeline.execute()
-            for name, is_known in zip(some, known, strict=True):
-                if not (is_known or self._artifacts.exists(f"{name}/{MANIFEST}")):
-                    yield name
+    def _sweep_outputs(self) -> None:
+        ended, left = [], 0
+        for folder in outputs.ownerless(self._redis, self._artifacts):
+            if not self._artifacts.is_local or self._artifacts.exists(f"{folder}/{MANIFEST}"):
+                ended.append(folder)
+            else:
+                left += self._waits(folder)
+        for folder in self._old.due(ended):
+            log.info("deleting %s: its time is over", self._artifacts.url(folder))
+            try:
+                outputs.delete(self._artifacts, folder)
+            except storage_errors() as error:
+                log.warning("cannot delete %s: %s", self._artifacts.url(folder), error)
+        metrics.OUTPUT_BYTES.labels("no_job").set(self._old.bytes())
+        if self._artifacts.is_local:
+            metrics.ABANDONED.labels("output_folders").set(left)
+            metrics.STORAGE_FREE.set(self._artifacts.free_bytes())
 
     def _has_outputs(self, folder: str) -> bool:
         """Whether there are files that were written whole. Somebody may have wanted to keep them."""
@@ -101,11 +115,11 @@ class Leftovers(Background):
     def _waits(self, folder: str) -> bool:
         """Whether a folder is left for now; else it is deleted."""
         try:
-            if time.time() - self._artifacts.changed_unix_s(folder) < self._abandoned_s or self._has_outputs(folder):
+            age_s = time.time() - self._artifacts.changed_unix_s(folder)
+            if age_s < self._settings.abandoned_s or self._has_outputs(folder):
                 return True
             log.warning("deleting %s: its job is gone, and no manifest was written", self._artifacts.url(folder))
-            while self._artifacts.delete_some(folder):
-                pass
+            outputs.delete(self._artifacts, folder)
         except storage_errors() as error:
             log.warning("cannot delete %s: %s", self._artifacts.url(folder), error)
             return True

@@ -7,7 +7,9 @@ from functools import cached_property
 from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
+from kernelport.jobs.shrinking import decompressed
 from kernelport.jobs.webhooks.addresses import masked
+from kernelport.limits import MAX_NAME
 from kernelport.names import file_name, is_job_id
 from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
@@ -66,6 +68,12 @@ class JobRecord:
 
     def _where(self, field: str) -> str:
         return f"{keys.job(self.id)} {field}"
+
+    def ids(self) -> dict[str, str]:
+        """What lines of the log about it carry. It is read as it is: who logs is at something else."""
+        values = (self._fields.get(name, b"")[:MAX_NAME] for name in (b"deployment", b"request_id"))
+        deployment, request_id = map(stored.name, values)
+        return {"deployment": deployment, "job": self.id, "request_id": request_id}
 
     @property
     def state(self) -> str:
@@ -227,6 +235,11 @@ def page_of(value: bytes | None, job_id: str, number: int) -> Page:
     """
     where = f"{keys.job(job_id, 'pages')} {number}"
     page = stored.message(Page, value, where)
+    if page.compressed:
+        try:
+            page = stored.message(Page, decompressed(page, stored.MAX_DATA_BYTES), where)
+        except ValueError as error:
+            raise stored.StoredError(f"{where}: expected a compressed Page: {error}") from None
     if len(page.items) > PAGE_ITEMS or sorted(page.places) != list(range(len(page.items))):
         raise stored.StoredError(f"{where}: expected at most {PAGE_ITEMS} items, each in a place of its own")
     return page

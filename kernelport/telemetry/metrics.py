@@ -1,7 +1,7 @@
 """Every Prometheus metric, and the endpoint that shows them.
 
 No label grows with machines or requests: `deployment` comes from the deployments file, `status` from gRPC's codes,
-`kind` from a list of three.
+`kind` from short lists.
 Times are in seconds, sizes in bytes.
 """
 
@@ -48,6 +48,12 @@ ABANDONED = Gauge(
     "What was begun and waits to be gone on with or swept: open_jobs, output_folders, shared_messages.",
     ("kind",),
 )
+OUTPUT_BYTES = Gauge(
+    "kernelport_output_bytes",
+    "What jobs have made and is kept: of jobs, of jobs that are gone (no_job).",
+    ("kind",),
+)
+STORAGE_FREE = Gauge("kernelport_storage_free_bytes", "What is free where outputs are kept, where that is a directory.")
 REDIS_MEMORY = Gauge("kernelport_redis_memory_bytes", "What Redis holds.")
 REDIS_MEMORY_LIMIT = Gauge("kernelport_redis_memory_limit_bytes", "What Redis may hold; 0 for no limit.")
 

@@ -228,16 +228,18 @@ class Item(_message.Message):
     def __init__(self, id: _Optional[str] = ..., index: _Optional[int] = ..., state: _Optional[_Union[ItemState, str]] = ..., attempts: _Optional[int] = ..., reason: _Optional[str] = ..., text: _Optional[str] = ..., file: _Optional[str] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., batch_size: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., revision: _Optional[str] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ..., lasting: _Optional[bool] = ..., compute_path: _Optional[str] = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
-    __slots__ = ("request_id", "spec", "items", "open")
+    __slots__ = ("request_id", "spec", "items", "open", "one_time_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
+    ONE_TIME_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     spec: JobSpec
     items: _containers.RepeatedCompositeFieldContainer[NewItem]
     open: bool
-    def __init__(self, request_id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping[str, _Any]]] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping[str, _Any]]]] = ..., open: _Optional[bool] = ...) -> None: ...
+    one_time_id: bool
+    def __init__(self, request_id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping[str, _Any]]] = ..., items: _Optional[_Iterable[_Union[NewItem, _Mapping[str, _Any]]]] = ..., open: _Optional[bool] = ..., one_time_id: _Optional[bool] = ...) -> None: ...
 
 class SubmitJobResponse(_message.Message):
     __slots__ = ("job", "existed")

@@ -38,7 +38,8 @@ class JobServiceStub:
     FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
     ABORTED              somebody else adds items to the same job at the same time
     UNAVAILABLE          the job store cannot be reached
-    RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items
+    RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items; or the job store has no room for
+    the job, of which nothing is kept then, unless it has a request_id: then its `reason` tells
     """
 
     def __init__(self, channel):
@@ -132,7 +133,8 @@ class JobServiceServicer:
     FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
     ABORTED              somebody else adds items to the same job at the same time
     UNAVAILABLE          the job store cannot be reached
-    RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items
+    RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items; or the job store has no room for
+    the job, of which nothing is kept then, unless it has a request_id: then its `reason` tells
     """
 
     def SubmitJob(self, request, context):
@@ -339,7 +341,8 @@ class JobService:
     FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
     ABORTED              somebody else adds items to the same job at the same time
     UNAVAILABLE          the job store cannot be reached
-    RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items
+    RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items; or the job store has no room for
+    the job, of which nothing is kept then, unless it has a request_id: then its `reason` tells
     """
 
     @staticmethod

@@ -39,7 +39,8 @@ class JobServiceStub:
       FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
       ABORTED              somebody else adds items to the same job at the same time
       UNAVAILABLE          the job store cannot be reached
-      RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items
+      RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items; or the job store has no room for
+                           the job, of which nothing is kept then, unless it has a request_id: then its `reason` tells
     """
 
     @_typing.overload
@@ -109,7 +110,8 @@ class JobServiceAsyncStub(JobServiceStub):
       FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
       ABORTED              somebody else adds items to the same job at the same time
       UNAVAILABLE          the job store cannot be reached
-      RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items
+      RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items; or the job store has no room for
+                           the job, of which nothing is kept then, unless it has a request_id: then its `reason` tells
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -175,7 +177,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
       FAILED_PRECONDITION  the job's state does not allow the call: adding to a sealed job, deleting a running one, ...
       ABORTED              somebody else adds items to the same job at the same time
       UNAVAILABLE          the job store cannot be reached
-      RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items
+      RESOURCE_EXHAUSTED   over a limit: the message, an item, or the number of items; or the job store has no room for
+                           the job, of which nothing is kept then, unless it has a request_id: then its `reason` tells
     """
 
     @_abc_1.abstractmethod

@@ -10,6 +10,7 @@ from redis import Redis
 
 from kernelport.broker import keys, shared_folder
 from kernelport.broker.shared_folder import SharedFolder
+from kernelport.config.settings import Settings
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.leftovers import Leftovers
 from kernelport.jobs.storage import SharedStorage
@@ -20,6 +21,7 @@ from tests.data_plane.conftest import Plane
 from tests.jobs.calls import JobCalls, journal_item
 
 ABANDONED_S = 3600.0
+SETTINGS = Settings(abandoned_s=ABANDONED_S)
 HALF = ".a.wav.1.part"
 
 
@@ -42,7 +44,7 @@ def test_half_written_outputs_of_jobs_that_are_gone_go_and_others_stay(running: 
         age(tmp_path / folder, 2 * ABANDONED_S)
     with Redis.from_url(running.stack.settings.redis_url.removesuffix("/0") + "/1") as redis:
         redis.hset(keys.job(known), "state", "running")
-        leftovers = Leftovers(redis, [], artifacts, SharedStorage(redis, artifacts), None, ABANDONED_S)
+        leftovers = Leftovers(redis, [], artifacts, SharedStorage(redis, artifacts), None, SETTINGS)
         leftovers.run_once()
         redis.delete(keys.job(known))
     assert {path.name for path in tmp_path.iterdir()} == {waits, kept, known, whole, "of-somebody-else"}
@@ -61,7 +63,7 @@ def test_a_folder_that_cannot_be_deleted_keeps_none_behind_it(
     (tmp_path / first).touch()  # not even root deletes it as a folder
     for path in tmp_path.iterdir():
         age(path, 2 * ABANDONED_S)
-    Leftovers(running.redis, [], artifacts, SharedStorage(running.redis, artifacts), None, ABANDONED_S).run_once()
+    Leftovers(running.redis, [], artifacts, SharedStorage(running.redis, artifacts), None, SETTINGS).run_once()
     assert [path.name for path in tmp_path.iterdir()] == [first]
     assert counted("output_folders") == 1
     assert f"cannot delete {tmp_path / first}" in caplog.text
@@ -74,7 +76,9 @@ def test_an_open_job_is_counted_and_expires(
     jobs = jobs_of(running)
     job = jobs.submit("journal", [journal_item(1)], open=True)
     artifacts = Artifacts(str(tmp_path / "outputs"))
-    leftovers = Leftovers(running.redis, ["journal"], artifacts, SharedStorage(running.redis, artifacts), None, 2.0)
+    leftovers = Leftovers(
+        running.redis, ["journal"], artifacts, SharedStorage(running.redis, artifacts), None, SETTINGS
+    )
     leftovers.run_once()
     assert counted("open_jobs") == 1
     over = jobs.wait(job.id)
@@ -92,7 +96,7 @@ def test_an_open_job_without_items_is_counted_and_expires(
     left = jobs.submit("journal", [], open=True)
     late = jobs.submit("journal", [], open=True, deadline_unix_us=round((time.time() + 1) * 1e6))
     artifacts = Artifacts(str(tmp_path / "outputs"))
-    Leftovers(running.redis, ["journal"], artifacts, SharedStorage(running.redis, artifacts), None, 2.0).run_once()
+    Leftovers(running.redis, ["journal"], artifacts, SharedStorage(running.redis, artifacts), None, SETTINGS).run_once()
     assert counted("open_jobs") == 2
     assert "left open" in jobs.wait(left.id).reason
     assert "deadline" in jobs.wait(late.id).reason

@@ -274,3 +274,4 @@ def test_a_job_pins_voices_as_long_as_it_may_be_resumed(
         job = open_job()
         redis.hset(keys.job(job), mapping={"state": state, "sealed": "1"})
         assert (JobVoices(redis, job).find("me") is not None) == pins
+        redis.hset(keys.job(job), mapping={"state": "pending", "sealed": "0"})

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from redis.exceptions import RedisError
 
 from kernelport.broker import keys, registry, stored
 from kernelport.broker.connections import outage
+from kernelport.broker.memory import BULK_SHARE, CALLS_SHARE, left
 from kernelport.config.deployments import Limits
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
@@ -25,11 +25,10 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.25
 HEARTBEAT_TTL_MS = 5000
-# Redis counts as full above this share of its memory limit.
-FULL_SHARE = 0.9
 # The drain rate is measured over this long.
 RATE_WINDOW_S = 5.0
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 60.0
+_NEAR_LIMIT = "Redis is near its memory limit"
 
 
 @dataclass
@@ -78,7 +77,7 @@ class Admission:
         self._here: dict[str, Load] = {}
         self._elsewhere: dict[str, _Waiting] = {}
         self._drain: defaultdict[str, Drain] = defaultdict(Drain)
-        self._redis_is_full = False
+        self._calls_are_full = self._bulk_is_full = False
 
     def enter(self, deployment: str, limits: Limits, size: int) -> None:
         """Counts a request of `size` bytes in.
@@ -95,8 +94,8 @@ class Admission:
             self._refuse(
                 deployment, f"{here.bytes + elsewhere.bytes} bytes wait, of at most {limits.max_waiting_bytes}"
             )
-        if self._redis_is_full:
-            self._refuse(deployment, "Redis is near its memory limit")
+        if self._calls_are_full:
+            self._refuse(deployment, _NEAR_LIMIT)
         here.requests += 1
         here.bytes += size
         here.accepted += 1
@@ -116,8 +115,15 @@ class Admission:
         here.answered += 1
         self._drain[deployment].note()
 
+    def check_payload(self, deployment: str) -> None:
+        """Raises ResourceExhaustedError when no request may travel through Redis that is too large for the queue."""
+        if self._bulk_is_full:
+            self._refuse(deployment, f"{_NEAR_LIMIT}, and takes small requests only")
+
     def check_kept(self, deployment: str) -> None:
         """Raises ResourceExhaustedError when one more result is not to be kept for a request id."""
+        if self._bulk_is_full:
+            self._refuse(deployment, f"{_NEAR_LIMIT}, and keeps no results for request ids")
         kept = self._kept.setdefault(deployment, {})
         bytes_ = sum(kept.values())
         if bytes_ >= self._result_bytes:
@@ -149,7 +155,7 @@ class Admission:
             pipeline.expire(keys.FRONT_DOORS, keys.INDEX_TTL_S)
             pipeline.info("memory")
             *_, memory = await pipeline.execute()
-        self._redis_is_full = _is_full(memory)
+        self._calls_are_full, self._bulk_is_full = (left(memory, share) < 0 for share in (CALLS_SHARE, BULK_SHARE))
         for name in list(self._kept):
             self._kept[name] = await self._kept_of(name)
         values = await registry.indexed(self._redis, keys.FRONT_DOORS, keys.front_door)
@@ -175,8 +181,3 @@ class Admission:
         rate = self._drain[deployment].rate()
         retry_after_s = min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, 1 / rate)) if rate else 1.0
         raise ResourceExhaustedError(f'"{deployment}" is full: {why}', retry_after_s=retry_after_s)
-
-
-def _is_full(memory: Mapping[str, Any]) -> bool:
-    limit = int(memory.get("maxmemory", 0))
-    return limit > 0 and int(memory["used_memory"]) > FULL_SHARE * limit

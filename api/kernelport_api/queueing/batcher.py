@@ -6,6 +6,7 @@ its next batch waiting. A lone request never waits for a timer, and load makes b
 """
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import OrderedDict
@@ -93,6 +94,8 @@ class Batcher:
         self._waiting: OrderedDict[Hashable, BatchQueue[Pending]] = OrderedDict()
         self._flights: dict[Flight, None] = {}
         self._send_due_is_soon = False
+        # A batch is not the doing of the one request that happened to complete it: logs must not say so.
+        self._context = contextvars.Context()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
         self._publishing: set[asyncio.Task[None]] = set()
@@ -134,7 +137,7 @@ class Batcher:
     def _send_due_soon(self) -> None:
         if not self._send_due_is_soon:
             self._send_due_is_soon = True
-            asyncio.get_running_loop().call_soon(self._send_due)
+            asyncio.get_running_loop().call_soon(self._send_due, context=self._context)
 
     def _send_due(self, now: float | None = None) -> None:
         self._send_due_is_soon = False

@@ -5,6 +5,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterable
+from functools import partial
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
@@ -23,9 +24,10 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 from kernelport.stacking import Share
-from kernelport.telemetry import metrics, tracing
+from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.queueing.batcher import Batcher, Flight, Pending
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.multiplexer import Multiplexer, NotSentError
@@ -104,7 +106,13 @@ class Dispatcher:
         """
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         deadline_us = round((time.time() + timeout_s) * 1e6)
-        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=hold.key if hold else "")
+        call = calls.current()
+        item = BatchItem(
+            id=request_id,
+            deadline_unix_us=deadline_us,
+            result_key=hold.key if hold else "",
+            request_id=call.request_id,
+        )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._payloads.attach(item, deployment.name, body, timeout_s, anywhere)
@@ -114,6 +122,8 @@ class Dispatcher:
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
             completion = await pending.answer
+            call.model_us = completion.backend_us
+            call.queue_us = max(0, round((time.monotonic() - pending.published_at) * 1e6) - completion.worker_us)
             if completion.error:
                 raise from_status(status_pb2.Status.FromString(completion.error))
             if completion.out_of_reach:
@@ -164,7 +174,8 @@ class Dispatcher:
                     if 0 < flight.published_at <= began_by and await self._is_missing(name, flight):
                         missing.add(flight)
                         if flight in suspects:
-                            await self._publish_again(name, flight)
+                            with logs.about(partial(_ids, name, flight)):
+                                await self._publish_again(name, flight)
             suspects = missing
 
     async def _is_missing(self, deployment: str, flight: Flight) -> bool:
@@ -259,6 +270,12 @@ class Dispatcher:
 def _expire(pending: Pending, timeout_s: float) -> None:
     if not pending.answer.done():
         pending.answer.set_exception(DeadlineExceededError(f"no answer within {timeout_s:g} s"))
+
+
+def _ids(deployment: str, flight: Flight) -> dict[str, object]:
+    """What lines of the log about a batch carry."""
+    requests = [pending.item.request_id for pending in flight.requests]
+    return {"deployment": deployment, "batch": flight.batch_id, "requests": requests}
 
 
 def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes:

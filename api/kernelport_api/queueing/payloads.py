@@ -8,6 +8,7 @@ from kernelport.broker import keys
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.errors import InternalError, ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
+from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 
@@ -20,9 +21,12 @@ class Payloads:
         claim_bytes: requests from this size on travel beside the queue.
     """
 
-    def __init__(self, redis: Redis, workers: WorkerView, shared: SharedFolder | None, claim_bytes: int) -> None:
+    def __init__(
+        self, redis: Redis, workers: WorkerView, admission: Admission, shared: SharedFolder | None, claim_bytes: int
+    ) -> None:
         self._redis = redis
         self._workers = workers
+        self._admission = admission
         self._shared = shared
         self._claim_bytes = claim_bytes
 
@@ -38,7 +42,7 @@ class Payloads:
             anywhere: it must be in reach of workers on other machines.
 
         Raises:
-            ResourceExhaustedError: when it must travel through Redis, and is larger than Redis takes.
+            ResourceExhaustedError: when it must travel through Redis, and is larger than Redis takes now.
             UnavailableError: when Redis cannot be reached.
         """
         if len(body) < self._claim_bytes:
@@ -52,6 +56,7 @@ class Payloads:
         if len(body) > keys.LARGEST_VALUE_BYTES:
             limit = f"{keys.LARGEST_VALUE_BYTES:,} bytes, which is all that Redis takes"
             raise ResourceExhaustedError(f"inputs: expected a request of at most {limit}; got {len(body):,}")
+        self._admission.check_payload(deployment)
         item.request_claim = keys.claim(item.id.decode())
         await reached(self._redis.set(item.request_claim, body, ex=round(ttl_s)))
 

@@ -1,7 +1,6 @@
 """Inference: validate, admit, queue, answer."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable
 from itertools import islice
@@ -23,9 +22,10 @@ from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.signature import Signature
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
-from kernelport.telemetry import logs, metrics
+from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import aside
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
@@ -33,8 +33,6 @@ from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
-
-log = logging.getLogger(__name__)
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
@@ -62,24 +60,24 @@ class Inference:
     async def answer(
         self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
     ) -> bytes:
-        """Runs one request, and counts it; returns the serialized InferResponse.
+        """Runs one request of the current call, and counts it; returns the serialized InferResponse.
 
         Args:
             body: the request as it came in.
             remaining_s: seconds that its caller waits; None when that is not known.
             arrived_at: seconds of the monotonic clock.
         """
+        call = calls.current()
+        call.request_id = request.request_id
         deployment = self._deployments.get(request.model)
         if deployment is None:
             raise _unknown(request.model, self._deployments)
-        logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
+        call.deployment = deployment.name
         status = "OK"
         try:
             response = await self.run(deployment, request, body, remaining_s)
         except KernelPortError as error:
             status = error.code.name
-            if status == "INTERNAL":
-                log.warning("a request failed: %s", error)
             raise
         except asyncio.CancelledError:
             status = "CANCELLED"  # the caller hung up, or its deadline passed

@@ -1,7 +1,6 @@
 """How the commands about jobs name states, times and durations, and read them."""
 
-import math
-import re
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kernelport.config.settings import parse_duration
 from kernelport.v1 import job_pb2 as pb
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,9 +21,6 @@ COLOURS = {
     "cancelled": "yellow",
     "deleting": "yellow",
 }
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_MOST_S = 10 * 365 * 86400
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 def others(job: pb.Job) -> dict[str, int]:
@@ -55,12 +52,6 @@ def clock(seconds: float | None) -> str:
     return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
-def _seconds(text: str) -> float | None:
-    match = _DURATION.fullmatch(text)
-    seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
-    return seconds if seconds <= _MOST_S else None
-
-
 def in_states(states: type[StrEnum]) -> Callable[[Command], Command]:
     """The option that narrows a command to jobs or items in some states."""
     choices = click.Choice([state.value for state in states])
@@ -74,10 +65,10 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The seconds of a text."""
-        seconds = _seconds(value)
-        if seconds is None:
-            self.fail(f"expected a duration such as 90s, 30m, 12h or 7d, up to ten years, got {value!r}", param, ctx)
-        return seconds
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Deadline(click.ParamType[datetime]):
@@ -87,9 +78,8 @@ class Deadline(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """The time of a text."""
-        seconds = _seconds(value)
-        if seconds is not None:
-            return datetime.now().astimezone() + timedelta(seconds=seconds)
+        with contextlib.suppress(ValueError):
+            return datetime.now().astimezone() + timedelta(seconds=parse_duration(value))
         try:
             return datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError):

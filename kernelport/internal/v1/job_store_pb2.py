@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&kernelport/internal/v1/job_store.proto\x12\x16kernelport.internal.v1\":\n\x04Page\x12\r\n\x05items\x18\x01 \x03(\x0c\x12\x0e\n\x06places\x18\x02 \x03(\r\x12\x13\n\x0b\x66irst_index\x18\x03 \x01(\x04\"\x81\x02\n\x0b\x42\x61tchResult\x12\x0c\n\x04page\x18\x01 \x01(\r\x12\x18\n\x10\x66inished_unix_us\x18\x02 \x01(\x03\x12\x11\n\tbackend_s\x18\x03 \x01(\x01\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x31\n\x05items\x18\x06 \x03(\x0b\x32\".kernelport.internal.v1.ItemResult\x12\x0e\n\x06suffix\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\t \x01(\t\x12\x14\n\x0c\x63ompute_path\x18\x0b \x01(\t\x12\x16\n\x0eportable_names\x18\n \x01(\x08\"\x85\x01\n\nItemResult\x12\x10\n\x08position\x18\x01 \x01(\r\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x12\n\nfile_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x0f\n\x07\x61udio_s\x18\x05 \x01(\x01\x12\x10\n\x08warnings\x18\x06 \x03(\t\x12\x0f\n\x07lasting\x18\x07 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&kernelport/internal/v1/job_store.proto\x12\x16kernelport.internal.v1\"N\n\x04Page\x12\r\n\x05items\x18\x01 \x03(\x0c\x12\x0e\n\x06places\x18\x02 \x03(\r\x12\x13\n\x0b\x66irst_index\x18\x03 \x01(\x04\x12\x12\n\ncompressed\x18\x04 \x01(\x0c\"\x81\x02\n\x0b\x42\x61tchResult\x12\x0c\n\x04page\x18\x01 \x01(\r\x12\x18\n\x10\x66inished_unix_us\x18\x02 \x01(\x03\x12\x11\n\tbackend_s\x18\x03 \x01(\x01\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x31\n\x05items\x18\x06 \x03(\x0b\x32\".kernelport.internal.v1.ItemResult\x12\x0e\n\x06suffix\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\t \x01(\t\x12\x14\n\x0c\x63ompute_path\x18\x0b \x01(\t\x12\x16\n\x0eportable_names\x18\n \x01(\x08\"\x85\x01\n\nItemResult\x12\x10\n\x08position\x18\x01 \x01(\r\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x12\n\nfile_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x0f\n\x07\x61udio_s\x18\x05 \x01(\x01\x12\x10\n\x08warnings\x18\x06 \x03(\t\x12\x0f\n\x07lasting\x18\x07 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kernelport.internal.v1.job_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PAGE']._serialized_start=66
-  _globals['_PAGE']._serialized_end=124
-  _globals['_BATCHRESULT']._serialized_start=127
-  _globals['_BATCHRESULT']._serialized_end=384
-  _globals['_ITEMRESULT']._serialized_start=387
-  _globals['_ITEMRESULT']._serialized_end=520
+  _globals['_PAGE']._serialized_end=144
+  _globals['_BATCHRESULT']._serialized_start=147
+  _globals['_BATCHRESULT']._serialized_end=404
+  _globals['_ITEMRESULT']._serialized_start=407
+  _globals['_ITEMRESULT']._serialized_end=540
 # @@protoc_insertion_point(module_scope)

@@ -7,14 +7,16 @@ from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Un
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Page(_message.Message):
-    __slots__ = ("items", "places", "first_index")
+    __slots__ = ("items", "places", "first_index", "compressed")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     FIRST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSED_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedScalarFieldContainer[bytes]
     places: _containers.RepeatedScalarFieldContainer[int]
     first_index: int
-    def __init__(self, items: _Optional[_Iterable[bytes]] = ..., places: _Optional[_Iterable[int]] = ..., first_index: _Optional[int] = ...) -> None: ...
+    compressed: bytes
+    def __init__(self, items: _Optional[_Iterable[bytes]] = ..., places: _Optional[_Iterable[int]] = ..., first_index: _Optional[int] = ..., compressed: _Optional[bytes] = ...) -> None: ...
 
 class BatchResult(_message.Message):
     __slots__ = ("page", "finished_unix_us", "backend_s", "batch_size", "attempts", "items", "suffix", "revision", "device", "compute_path", "portable_names")

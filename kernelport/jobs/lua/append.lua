@@ -32,5 +32,5 @@ add(job, 'pages', 1)
 add(job, 'items', count)
 add(job, 'waiting_cost', cost)
 add(job, 'total_cost', cost)
-redis.call('HSET', job_key(job), 'added', ARGV[7])
+redis.call('HSET', job_key(job), 'added', ARGV[7], 'reason', '')
 return {'ok'}

@@ -11,10 +11,11 @@
 
 -- include moves
 -- keys job active_jobs jobs_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
--- keys UNACKED UNACKED_INDEX JOBS FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS VOICES VOICE_RECORDINGS
+-- keys UNACKED UNACKED_INDEX JOBS JOB_STACK FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS VOICES VOICE_RECORDINGS
 -- keys JOBS_CLOCK_TTL_S DELETING_TTL_S
 
-local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'digests', 'ready', 'log', 'index', 'hook'}
+local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'places', 'digests', 'ready', 'log', 'index',
+  'hook'}
 -- For so long a job that is over is kept for its webhook: an event is given up after a day.
 local HOOK_PATIENCE_US = 86400 * 1000000
 -- What a script looks at in one go, of jobs that may be thousands.
@@ -95,16 +96,44 @@ end
 
 -- A job that is over goes on: it does not go with its retention.
 local function keep(job)
-  redis.call('ZREM', EXPIRING_JOBS, job)
+  for _, index in ipairs({EXPIRING_JOBS, FINISHING_JOBS}) do redis.call('ZREM', index, job) end
   redis.call('PERSIST', job_key(job))
   for _, part in ipairs(JOB_PARTS) do redis.call('PERSIST', job_key(job, part)) end
   local request = fields(job, 'request_key')[1]
   if request and request ~= '' then redis.call('PERSIST', request) end
 end
 
+-- The job speaks no more: recordings that no other job has pinned go.
+local function release_voices(job)
+  for _, pinned in ipairs(redis.call('HVALS', job_voices_key(job))) do
+    local recording = job_recording_key(string.sub(pinned, 1, 64))
+    if redis.call('HINCRBY', recording, 'pins', -1) <= 0 then redis.call('UNLINK', recording) end
+  end
+  redis.call('UNLINK', job_voices_key(job))
+end
+
+-- Deletes a job of which nothing runs: its items at once, its files after it; without files all of it at once.
+local function begin_deleting(job, with_files)
+  for _, part in ipairs(JOB_PARTS) do redis.call('UNLINK', job_key(job, part)) end
+  release_voices(job)
+  for _, index in ipairs({EXPIRING_JOBS, FINISHING_JOBS, JOB_HOOKS}) do redis.call('ZREM', index, job) end
+  local request = fields(job, 'request_key')[1]
+  if request and redis.call('HGET', request, 'job') == job then redis.call('UNLINK', request) end
+  if with_files then
+    redis.call('HSET', job_key(job), 'state', 'deleting', 'deleting_since', whole(now_us()), 'ending', '', 'reason', '')
+    redis.call('EXPIRE', job_key(job), DELETING_TTL_S)
+    redis.call('ZADD', DELETING_JOBS, whole(now_us()), job)
+  else
+    redis.call('UNLINK', job_key(job))
+    redis.call('ZREM', JOBS, job)
+  end
+end
+
 -- Hands a job over for its manifest to be written. The round tells a finisher that was held up that it is another time.
 local function hand_over(job)
-  redis.call('ZREM', active_jobs_key(fields(job, 'deployment')[1]), job)
+  local found = fields(job, 'deployment', 'discarded')
+  redis.call('ZREM', active_jobs_key(found[1]), job)
+  if found[2] then return begin_deleting(job, true) end
   redis.call('HSET', job_key(job), 'state', 'finishing')
   redis.call('HINCRBY', job_key(job), 'round', 1)
   redis.call('ZADD', FINISHING_JOBS, whole(now_us()), job)
@@ -123,9 +152,10 @@ local VERB_OF_ENDING = {cancelled = 'cancel', expired = 'deadline', failed = 'st
 -- From now on no slice of the job is given out. It is over once nothing of it runs.
 local function begin_ending(job, ending, reason)
   if not may(job, VERB_OF_ENDING[ending]) then return false end
-  redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason)
+  -- Behind a removal, a full Redis takes a write.
   redis.call('ZREM', active_jobs_key(fields(job, 'deployment')[1]), job)
   redis.call('UNLINK', job_key(job, 'ready'))
+  redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason)
   tell(job, 'state', ending)
   settle(job)
   return true
@@ -141,15 +171,6 @@ local function end_if_late(job, deadline)
   if not is_late(deadline) then return false end
   begin_ending(job, 'expired', 'the deadline passed before all items were done')
   return true
-end
-
--- The job speaks no more: recordings that no other job has pinned go.
-local function release_voices(job)
-  for _, pinned in ipairs(redis.call('HVALS', job_voices_key(job))) do
-    local recording = job_recording_key(string.sub(pinned, 1, 64))
-    if redis.call('HINCRBY', recording, 'pins', -1) <= 0 then redis.call('UNLINK', recording) end
-  end
-  redis.call('UNLINK', job_voices_key(job))
 end
 
 -- Gives out again what waits of a job, in slices of up to so many items.

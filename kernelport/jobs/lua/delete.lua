@@ -16,29 +16,18 @@ if not allowed then
   if verb == 'expire' then redis.call('ZREM', EXPIRING_JOBS, job) end
   return {verb == 'expire' and 'kept' or 'ok'}
 end
-local found = fields(job, 'request_key', 'expires', 'finished', 'telling')
 if verb == 'expire' then
-  local now, later = now_us(), tonumber(found[2] or 0)
+  local found = fields(job, 'expires', 'finished', 'telling')
+  local now, later = now_us(), tonumber(found[1] or 0)
   local next_try = redis.call('ZSCORE', JOB_HOOKS, job)
   -- It waits for its webhook to be told of its end, for as long as that is tried. A try that goes on ends soon.
-  if next_try and now < tonumber(found[3] or 0) + HOOK_PATIENCE_US then
-    later = math.max(found[4] and 0 or next_try, now) + 1000000
+  if next_try and now < tonumber(found[2] or 0) + HOOK_PATIENCE_US then
+    later = math.max(found[3] and 0 or next_try, now) + 1000000
   end
   if later > now then
     redis.call('ZADD', EXPIRING_JOBS, whole(later), job)
     return {'kept'}
   end
 end
-for _, part in ipairs(JOB_PARTS) do redis.call('UNLINK', job_key(job, part)) end
-release_voices(job)
-for _, index in ipairs({EXPIRING_JOBS, FINISHING_JOBS, JOB_HOOKS}) do redis.call('ZREM', index, job) end
-if found[1] and redis.call('HGET', found[1], 'job') == job then redis.call('UNLINK', found[1]) end
-if ARGV[3] == '1' then
-  redis.call('HSET', job_key(job), 'state', 'deleting', 'deleting_since', whole(now_us()), 'ending', '', 'reason', '')
-  redis.call('EXPIRE', job_key(job), DELETING_TTL_S)
-  redis.call('ZADD', DELETING_JOBS, whole(now_us()), job)
-else
-  redis.call('UNLINK', job_key(job))
-  redis.call('ZREM', JOBS, job)
-end
+begin_deleting(job, ARGV[3] == '1')
 return {'ok'}

@@ -1,11 +1,15 @@
--- Takes back a job that got no items.  ARGV: job.  Returns 1, or 0 when it has some.
+-- Takes an open job back: at once, or with its files when nothing of it runs any more.
+-- ARGV: job.  Returns 1, or 0 when it is not open.
 -- include common
 local job = ARGV[1]
-local found = fields(job, 'items', 'deployment', 'request_key')
-if found[1] ~= '0' then return 0 end
-redis.call('ZREM', active_jobs_key(found[2]), job)
-redis.call('ZREM', JOBS, job)
-redis.call('UNLINK', job_key(job), job_key(job, 'spec'), job_key(job, 'log'))
-release_voices(job)
+if stage_of(job) ~= 'open' then return 0 end
+local found = fields(job, 'deployment', 'running', 'request_key')
+redis.call('ZREM', active_jobs_key(found[1]), job)
 if found[3] ~= '' then redis.call('UNLINK', found[3]) end
+if found[2] == '0' then
+  begin_deleting(job, fields(job, 'started')[1])
+else
+  redis.call('HSET', job_key(job), 'discarded', 1)
+  begin_ending(job, 'cancelled', 'its submission was given up')
+end
 return 1

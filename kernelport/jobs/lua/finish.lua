@@ -1,4 +1,4 @@
--- Makes a job final whose manifest is written, or gives out again those items whose files were missing.
+-- Makes a job final whose manifest is written, for it to be shrunk, or gives out again those items whose files were missing.
 -- ARGV: job, its round, state ('running' to go on), reason, retention and grace (seconds), whether the finisher saw it
 --       sealed ('1' or '0').
 -- Returns 1, or 0 when somebody was first, or it has been sealed since.
@@ -14,12 +14,14 @@ if found[2] ~= ARGV[7] then
   redis.call('ZADD', FINISHING_JOBS, whole(now_us()), job)
   return 0
 end
-redis.call('ZREM', FINISHING_JOBS, job)
 if state == 'running' then
+  redis.call('ZREM', FINISHING_JOBS, job)
   redis.call('HSET', job_key(job), 'remade', 1)
   run_again(job, tonumber(found[4] or 32))
   return 1
 end
+redis.call('ZADD', FINISHING_JOBS, whole(finished), job)  -- once more, to be shrunk
+redis.call('HINCRBY', JOB_STACK, 'ended', 1)
 local expires = finished + ARGV[5] * 1000000
 redis.call('HSET', job_key(job), 'ending', '', 'reason', ARGV[4], 'finished', whole(finished), 'expires', whole(expires))
 set_state(job, state)

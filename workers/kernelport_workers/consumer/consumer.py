@@ -41,6 +41,7 @@ from kernelport.broker.queues import (
     read_message,
 )
 from kernelport.broker.scripts import ReadDeliveryState
+from kernelport.telemetry import logs
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.consumer.celery_events import ActiveTask
 from kernelport_workers.consumer.unacked import UnackedRecord
@@ -309,6 +310,6 @@ def _failing(delivered: Delivered, active: ActiveTask) -> Iterator[None]:
         raise
     # Whatever it is: it must not end the thread that runs messages.
     except BaseException as error:
-        log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments)
+        log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments, extra=logs.WITHOUT_TEXT)
         delivered.failed = True
         active.failed(error)

@@ -227,7 +227,7 @@ class BatchHandler:
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
             lambda: scripts.complete(
-                self._connection, batch, reply, results, self._done_ttl_s, self._settings.result_ttl_s
+                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s
             )
         )
         if not first:
@@ -248,4 +248,5 @@ def _now_us() -> int:
 
 def _ids(batch: Batch) -> dict[str, object]:
     """What the lines of the log are about while a batch is at work."""
-    return {"deployment": batch.deployment, "batch": batch.id, "requests": [item.id.decode() for item in batch.items]}
+    requests = [item.request_id or item.id.decode() for item in batch.items]
+    return {"deployment": batch.deployment, "batch": batch.id, "requests": requests}

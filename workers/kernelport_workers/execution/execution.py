@@ -24,12 +24,14 @@ from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.signature import Declared, is_speech
 from kernelport.speech_pace import letters
+from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
 from kernelport_workers.execution.results import Result, ResultCheck, travelling
 
 log = logging.getLogger(__name__)
+log.addFilter(logs.RateLimit())
 
 _GONE = (CancelledError, DeadlineExceededError)
 # What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
@@ -175,7 +177,7 @@ class Execution:
             return [self._alone(request) for request in requests]
         together = self._attempt(requests)
         if isinstance(together, KernelPortError):
-            log.warning("a batch of %d failed, its requests go on singly: %s", len(requests), together)
+            log.warning("a batch of %d failed, its requests go on singly: %s", len(requests), together.code.name)
             del together  # its traceback may hold memory of the device, which they need
             return [self._alone(request) for request in requests]
         return [
@@ -201,7 +203,7 @@ class Execution:
             return travelling(error)
         # A model is anybody's code. Its sys.exit, too, is a failure of its batch, and not the end of this thread.
         except BaseException as error:
-            log.exception("the model failed on a batch of %d", len(requests))
+            log.exception("the model failed on a batch of %d", len(requests), extra=logs.WITHOUT_TEXT)
             return InternalError(f"the model failed: {in_words(error)}")
         for request, copied in zip(requests, copies, strict=True):
             request.warnings[:] = copied.warnings

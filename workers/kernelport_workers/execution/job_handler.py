@@ -111,13 +111,13 @@ class JobHandler:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
             self._on_taken()
-            job_id = piece.job
-            with logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
+            ids = {"deployment": deployment_name, "job": piece.job, "request_id": piece.request_id}
+            with logs.about(lambda: ids):
                 run = self._run(deployment, piece, lease)
             still_held = stack.pop_all()
 
         def epilogue() -> str:
-            with still_held, logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
+            with still_held, logs.about(lambda: ids):
                 return self._keep(deployment, ticket, piece, lease, run)
 
         return epilogue

@@ -40,6 +40,7 @@ class SliceLease:
         states: a byte an item; only those that are RUNNING are to be run.
         deadline_unix_us: the job's, in microseconds of Unix time by this machine's clock.
         edition: how often items of the job have been replaced.
+        request_id: of the call that submitted the job; empty for a job of an earlier version.
     """
 
     job: str
@@ -52,6 +53,7 @@ class SliceLease:
     states: bytes
     deadline_unix_us: int
     edition: int
+    request_id: str
 
     @property
     def positions(self) -> list[int]:
@@ -75,7 +77,8 @@ class SliceLease:
         deadline = deadline + round(time.time() * MICROSECONDS) - int(found[4]) if deadline else NEVER_UNIX_US
         edition = stored.number(found[3], f"{record} edition")
         where = int(page), int(first), int(count)
-        return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition)
+        request_id = stored.name(found[5] or b"")
+        return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition, request_id)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.config.deployments import DeploymentTable
 from kernelport.config.settings import Settings, parts_of
+from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import voice_forms
 from kernelport_api.doors.http.answers import JSON, json_answer
@@ -19,6 +20,7 @@ from kernelport_api.doors.http.api.submission import Submitting
 from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.guard import Guard
+from kernelport_api.doors.http.logged import Logged
 from kernelport_api.doors.http.open_inference import OpenInferenceRoutes
 from kernelport_api.doors.http.openai import speech
 from kernelport_api.doors.http.openai.batch_outputs import BatchOutputs
@@ -79,7 +81,7 @@ class Services:
     watches: Calls
 
 
-def application(services: Services, settings: Settings) -> ASGIApp:
+def application(services: Services, settings: Settings, access_log: AccessLog) -> ASGIApp:
     """The whole door as an ASGI application."""
     runs, others = services.runs, services.others
     speaking = speech.Speech(services.deployments, services.inference)
@@ -103,7 +105,7 @@ def application(services: Services, settings: Settings) -> ASGIApp:
         _Route("GET", "/docs", Endpoint(description.page, others)),
     ]
     router = Router(routes, redirect_slashes=False, default=_no_route)
-    return Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins))
+    return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
 
 
 def _plain(services: Services, settings: Settings) -> list[_Route]:

@@ -1,6 +1,7 @@
 """Takes the items of a job in: checks them, packs them into pages, and puts them into the job store."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -14,6 +15,7 @@ from kernelport.errors import (
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
+    ResourceExhaustedError,
 )
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
@@ -29,6 +31,7 @@ from kernelport_api.aside import aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
+from kernelport_api.services.jobs.memory import JobMemory
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import item_violations
 
@@ -56,6 +59,7 @@ class Adder:
     def __init__(
         self,
         store: JobStore,
+        memory: JobMemory,
         workers: WorkerView,
         job: JobRecord,
         deployment: Deployment,
@@ -65,6 +69,7 @@ class Adder:
         repeated: bool,
     ) -> None:
         self._store = store
+        self._memory = memory
         self._workers = workers
         self._job = job
         self._job_id = job.id
@@ -95,6 +100,7 @@ class Adder:
             InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id; or when items of the
                 job have been replaced, and these would have to be compared.
+            ResourceExhaustedError: when Redis has no room for them; those before them may be stored.
         """
         check_count(items)
         there = self._stored + len(self._items)
@@ -142,6 +148,7 @@ class Adder:
         packed = await aside(pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise duplicate(repeated_id(items))
+        await self._memory.take(len(packed.page), len(items))
         answer, *details = await self._store.run(
             "append",
             self._job_id,
@@ -196,8 +203,9 @@ class Adder:
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
-    """Tops up the tickets of a deployment."""
-    await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
+    """Tops up the tickets of a deployment. Where Redis is full, whoever looks next does."""
+    with contextlib.suppress(ResourceExhaustedError):
+        await store.run("tick", *tick_arguments(deployment, len(workers.workers(deployment))))
 
 
 def check_count(items: Sequence[pb.NewItem]) -> None:

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import grpc
+from redis import Redis
 
 from kernelport.config.deployments import Deployment
 from kernelport.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     KernelPortError,
+    ResourceExhaustedError,
     UnavailableError,
 )
 from kernelport.jobs.artifacts import Artifacts, storage_errors
@@ -44,6 +46,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     """The jobs of every deployment.
 
     Args:
+        redis: for what is done in threads.
         on_delete: called when files are to be deleted.
         stop: set when the front door is to stop.
     """
@@ -53,6 +56,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         deployments: Mapping[str, Deployment],
         store: JobStore,
         submission: Submission,
+        redis: Redis,
         artifacts: Artifacts,
         durability: Durability,
         waiting: Waiting,
@@ -64,6 +68,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self._deployments = deployments
         self._store = store
         self._submission = submission
+        self._redis = redis
         self._artifacts = artifacts
         self._waiting = waiting
         self._on_delete = on_delete
@@ -87,6 +92,8 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 await adder.add(request.items, offset=0, last=not request.open)
                 await adder.finish(seal=not request.open)
                 is_submitted = True
+            except ResourceExhaustedError as error:
+                raise await self._submission.refused(record.id, error, existed=existed) from error
             except KernelPortError:
                 if existed and await self._is_deleted(record.id):  # just now: its request id is free
                     return await self._submit(request)
@@ -94,26 +101,29 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             finally:
                 # Its caller may have hung up, too.
                 if not existed and not is_submitted:
-                    await self._discard(record.id)
+                    await self._submission.discard(record.id)
         return pb.SubmitJobResponse(job=await self._job(record.id), existed=existed)
 
     @on_disk
     async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
-        adder = job_id = None
-        async for request in requests:
-            async with self._turns:
-                if adder is None:
-                    job_id = request.job_id
-                    adder = await self._submission.adder(job_id, repeated=bool(request.digest))
-                elif request.job_id not in ("", job_id):
-                    raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
-                offset = request.offset if request.HasField("offset") else None
-                await adder.add(request.items, offset, digest=request.digest, last=request.seal)
-                if request.seal:
-                    await adder.finish(seal=True, as_it_is=offset is None)
-        if adder is None or job_id is None:
-            raise InvalidArgumentError("job_id: expected a message that names the job")
-        await adder.finish(seal=False)
+        adder, job_id = None, ""
+        try:
+            async for request in requests:
+                async with self._turns:
+                    if adder is None:
+                        job_id = request.job_id
+                        adder = await self._submission.adder(job_id, repeated=bool(request.digest))
+                    elif request.job_id not in ("", job_id):
+                        raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
+                    offset = request.offset if request.HasField("offset") else None
+                    await adder.add(request.items, offset, digest=request.digest, last=request.seal)
+                    if request.seal:
+                        await adder.finish(seal=True, as_it_is=offset is None)
+            if adder is None:
+                raise InvalidArgumentError("job_id: expected a message that names the job")
+            await adder.finish(seal=False)
+        except ResourceExhaustedError as error:
+            raise await self._submission.refused(job_id, error, existed=True) from error
         return pb.AddItemsResponse(job=await self._job(job_id))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
@@ -209,7 +219,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self, request: pb.ListOrphansRequest, context: Context
     ) -> AsyncIterator[pb.ListOrphansResponse]:
         with _storage_trouble():
-            async for orphan in orphans(self._store, self._artifacts):
+            async for orphan in orphans(self._redis, self._artifacts):
                 yield pb.ListOrphansResponse(orphan=orphan)
 
     async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
@@ -238,10 +248,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     async def _is_deleted(self, job_id: str) -> bool:
         record = await self._store.find(job_id)
         return record is None or record.is_deleting
-
-    async def _discard(self, job_id: str) -> None:
-        """A job whose items are no good was never made."""
-        await self._store.run("discard", job_id)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
+from kernelport.jobs.shrinking import bucket_of, pages_in
 from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.names import is_job_id
 from kernelport.v1 import job_pb2 as pb
@@ -233,12 +234,11 @@ class JobStore:
         Raises:
             ItemNotFoundError: when the job has no such item.
         """
-        where = keys.job(record.id, "ids")
-        numbers = await reached(self.redis.hmget(where, [id_digest(item_id) for item_id in item_ids]))
         wanted: dict[int, set[str]] = {}
-        for item_id, number in zip(item_ids, numbers, strict=True):
-            if number is not None:
-                wanted.setdefault(stored.number(number, where), set()).add(item_id)
+        digests = [id_digest(item_id) for item_id in item_ids]
+        for item_id, numbers in zip(item_ids, await self._pages_of(record.id, digests), strict=True):
+            for number in numbers:
+                wanted.setdefault(number, set()).add(item_id)
         found = {
             number: await aside(_positions, await self.page(record, number), ids, keys.job(record.id, "pages"))
             for number, ids in wanted.items()
@@ -247,6 +247,22 @@ class JobStore:
         if missing := next((item_id for item_id in item_ids if item_id not in known), None):
             raise ItemNotFoundError(f'item_id: job "{record.id}" has no item "{missing}"')
         return found
+
+    async def _pages_of(self, job_id: str, digests: Sequence[bytes]) -> list[list[int]]:
+        """The pages that may have items, by the digests of their ids."""
+        ids, places = keys.job(job_id, "ids"), keys.job(job_id, "places")
+        async with self.redis.pipeline() as pipeline:
+            pipeline.hmget(ids, digests)
+            pipeline.hget(keys.job(job_id), "buckets")
+            numbers, value = await reached(pipeline.execute())
+        buckets = stored.number(value, f"{keys.job(job_id)} buckets")
+        if buckets <= 0:
+            return [[] if number is None else [stored.number(number, ids)] for number in numbers]
+        found = await reached(self.redis.hmget(places, [str(bucket_of(digest, buckets)) for digest in digests]))
+        try:
+            return [pages_in(bucket or b"", digest) for bucket, digest in zip(found, digests, strict=True)]
+        except ValueError as error:
+            raise stored.StoredError(f"{places}: expected places of items: {error}") from None
 
 
 def _positions(page: Page, item_ids: set[str], where: str) -> dict[str, int]:

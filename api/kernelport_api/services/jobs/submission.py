@@ -12,6 +12,7 @@ from kernelport.errors import (
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
+    KernelPortError,
     NotFoundError,
     ResourceExhaustedError,
 )
@@ -24,6 +25,7 @@ from kernelport.jobs.webhooks.addresses import parse_networks, refusal
 from kernelport.names import new_job_id
 from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
@@ -37,11 +39,13 @@ from kernelport_api.services.jobs.adding import (
     tick,
     voices_of,
 )
+from kernelport_api.services.jobs.memory import JobMemory, NoMemoryError
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import shared_violations, spec_violations
 
 # What a page may grow to when items of it are replaced; one large item is always taken.
 MOST_PAGE_BYTES = 16 * PAGE_BYTES
+_NOTHING_KEPT = "nothing of it is kept; jobs that are over make room when they are deleted (kernelport jobs delete)"
 
 
 class Submission:
@@ -55,6 +59,7 @@ class Submission:
         settings: Settings,
         artifacts: Artifacts,
         storage: SharedStorage,
+        memory: JobMemory,
     ) -> None:
         self._deployments = deployments
         self._store = store
@@ -62,6 +67,7 @@ class Submission:
         self._settings = settings
         self._artifacts = artifacts
         self._storage = storage
+        self._memory = memory
 
     async def create(self, request: pb.SubmitJobRequest) -> tuple[JobRecord, bool]:
         """The job that the request makes, without its items, or made before; and whether it was made before.
@@ -86,20 +92,29 @@ class Submission:
             "weight": spec.priority or DEFAULT_PRIORITY,
             "max_batch": self.max_batch(deployment),
             "deadline": spec.deadline_unix_us,
-            "retention_s": (retention_s := spec.retention_s or round(self._settings.job_retention_s)),
+            "retention_s": (retention_s := spec.retention_s or round(self._settings.jobs_kept_s)),
             "open_s": min(retention_s, round(self._settings.abandoned_s)),
             "output_url": self._artifacts.url(job_id),
+            "request_id": calls.current().request_id,
         }
         if spec.HasField("webhook"):
             fields["has_webhook"] = 1
+        if request.one_time_id:
+            fields["one_time"] = 1
         if tracing.is_on:
             fields["traceparent"] = tracing.traceparent(deployment.name, job_id, "job")
+        request_key = keys.job_request(request.request_id) if request.request_id else ""
+        try:
+            await self._memory.take(spec.ByteSize())
+        except ResourceExhaustedError as error:
+            if not (request_key and await reached(self._store.redis.exists(request_key))):  # else nothing is new
+                raise _no_memory(job_id, error, _NOTHING_KEPT) from error
         found, *known = await self._store.run(
             "create",
             job_id,
             deployment.name,
             round(time.time() * MICROSECONDS),
-            keys.job_request(request.request_id) if request.request_id else "",
+            request_key,
             digest,
             spec.SerializeToString(),
             *(value for pair in fields.items() for value in pair),
@@ -121,8 +136,40 @@ class Submission:
         await _checked(spec, lambda: shared_violations(spec, signature))  # what it takes may be known by now
         digest = await self._store.digest(record, record.number("items"))
         return Adder(
-            self._store, self._workers, record, deployment, list(spec.shared_inputs), signature, digest, repeated
+            self._store,
+            self._memory,
+            self._workers,
+            record,
+            deployment,
+            list(spec.shared_inputs),
+            signature,
+            digest,
+            repeated,
         )
+
+    async def discard(self, job_id: str) -> None:
+        """Takes an open job back, and what it has made: it was never there."""
+        await self._store.run("discard", job_id)
+
+    async def refused(self, job_id: str, error: ResourceExhaustedError, *, existed: bool) -> KernelPortError:
+        """What a caller is told whose items do not fit. Where nobody could go on with their job it is discarded, else
+        it says what became of it.
+
+        Args:
+            existed: whether the job was there before this call.
+        """
+        record = await self._store.find(job_id)
+        named = existed and record is not None and record.text("request_key") and not record.number("one_time")
+        if record is None or not named:
+            await self.discard(job_id)
+            return _no_memory(job_id, error, _NOTHING_KEPT)
+        so = (
+            f"it has {record.number('items'):,} items: go on by the same request id once there is room, or seal it as "
+            f"it is (kernelport jobs seal {job_id})"
+        )
+        told = _no_memory(job_id, error, so)
+        await self._store.run("refuse", job_id, told.message)
+        return told
 
     def max_batch(self, deployment: Deployment) -> int:
         """How many items a slice may have, as things are now."""
@@ -137,7 +184,7 @@ class Submission:
             InvalidArgumentError: when an item is not what the deployment takes.
             ItemExistsError: when an id comes twice.
             ItemNotFoundError: when the job has no item of an id.
-            ResourceExhaustedError: when a page of the job would become too large.
+            ResourceExhaustedError: when a page of the job would become too large, or Redis has no room.
         """
         if not items:
             raise_any([FieldViolation("items", "expected at least one item")])
@@ -164,6 +211,7 @@ class Submission:
                     f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
                 )
             pages[number] = page, list(positions.values())
+        await self._memory.take(sum(page.ByteSize() for page, _ in pages.values()))
         await pin_voices(self._store, job.id, names, signature)
         for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
             await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
@@ -188,6 +236,11 @@ class Submission:
         if name not in self._deployments:
             raise NotFoundError(f"spec.deployment: {self._deployments.unknown(name)}")
         return self._deployments[name]
+
+
+def _no_memory(job_id: str, error: ResourceExhaustedError, so: str) -> KernelPortError:
+    why = error.message if isinstance(error, NoMemoryError) else "Redis is full, and has 0 left for jobs"
+    return NoMemoryError(f'job "{job_id}": {why}; {so}')
 
 
 async def _checked(spec: pb.JobSpec, find: Callable[[], Iterator[FieldViolation]]) -> None:

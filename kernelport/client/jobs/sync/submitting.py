@@ -39,6 +39,7 @@ def submit(
     first = next(coming)
     second = next(coming, None)
     request = message(pb.SubmitJobRequest, request_id=request_id or secrets.token_hex(16), spec=spec)
+    request.one_time_id = not request_id
     fits = fits_one_call(spec, first)
     request.open = second is not None or not fits
     request.items.extend(first if fits else [])

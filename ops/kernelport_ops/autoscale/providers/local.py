@@ -68,12 +68,14 @@ class LocalProvider:
         machine = Machine(
             order.name, order.deployment, 1, order.offer.price, float(order.epoch), Status.RUNNING, order.name
         )
-        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen="", roll=True)
+        log_file = private_folder(self._folder).absolute() / f"{order.name}.log"
+        settings = replace(
+            self._settings, worker_id=machine.worker_ids[0], metrics_listen="", roll=True, log_file=str(log_file)
+        )
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)
-        private_folder(self._folder)
-        child = Child(order.name, worker_command([order.deployment]), environment, self._folder / f"{order.name}.log")
+        child = Child(order.name, worker_command([order.deployment]), environment, log_file)
         self._running[order.name] = _Running(machine, child, free[0])
         child.start()
 
