@@ -174,6 +174,8 @@ class Process:
         self.batches = BatchHandler(
             self.redis, settings, self.id, deployments, self.backends, leases, overlap, self.shared
         )
+        if self.batches.stepper.deployments:
+            self.consumer.stepper = self.batches.stepper
         with contextlib.suppress(RedisError):  # the finisher looks again
             storage.compare()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
@@ -188,6 +190,7 @@ class Process:
             storage,
             leases,
             overlap,
+            self.consumer.give_way,
             on_taken=feeder.kick,
             on_over=finisher.kick,
         )

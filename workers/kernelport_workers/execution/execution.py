@@ -137,7 +137,7 @@ class Execution:
         requests: dict[int, Request] = {}
         for index, each in enumerate(work):
             try:
-                requests[index] = self._prepared(each)
+                requests[index] = self.prepared(each)
             except KernelPortError as error:
                 results[index] = error
         # Not before: both would want the interpreter, and the model would wait.
@@ -145,13 +145,23 @@ class Execution:
         prepared = time.monotonic()
         results.update(zip(requests, self._run(list(requests.values())), strict=True))
         backend_us = _microseconds(time.monotonic() - prepared)
-        if self._pace is not None and not any(isinstance(each, KernelPortError) for each in results.values()):
-            self._pace.note(_letters(requests.values()), backend_us / 1e6)
+        if not any(isinstance(each, KernelPortError) for each in results.values()):
+            self.note_pace(requests.values(), backend_us / 1e6)
         ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
         return BatchOutcome(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
 
-    def _prepared(self, work: Work) -> Request:
+    def note_pace(self, requests: Collection[Request], seconds: float) -> None:
+        """So long a voice took over some requests."""
+        if self._pace is not None:
+            self._pace.note(_letters(requests), seconds)
+
+    def prepared(self, work: Work) -> Request:
+        """What the backend is given of a request.
+
+        Raises:
+            KernelPortError: it must not run, or is not as the backend declares.
+        """
         if work.failure is not None:
             raise work.failure
         raise_if_expired(work.deadline_unix_us)

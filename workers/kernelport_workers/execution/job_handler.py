@@ -44,6 +44,7 @@ class JobHandler:
     Args:
         revisions: of the deployments.
         overlap: what the message before has left to do.
+        give_way: runs what callers want before the slice goes on; it is given what to call after each step.
         on_taken: called when a ticket has been used.
         on_over: called when nothing of a job is left to run: its manifest is due.
     """
@@ -60,6 +61,7 @@ class JobHandler:
         storage: SharedStorage,
         leases: Leases,
         overlap: Overlap,
+        give_way: Callable[[Callable[[], None]], None],
         on_taken: Callable[[], None],
         on_over: Callable[[], None],
     ) -> None:
@@ -75,6 +77,7 @@ class JobHandler:
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._storage = storage
         self._overlap = overlap
+        self._give_way = give_way
         self._traces = SliceTraces(redis, worker_id)
         self._on_taken = on_taken
         self._on_over = on_over
@@ -136,7 +139,7 @@ class JobHandler:
             return _Run(items)
         if piece.died or deployment.limits.max_attempts == 1:
             self._overlap.alone()
-        check = _Check(self._redis, piece, lease.step)
+        check = _Check(self._redis, piece, lease.step, self._give_way)
         shared = shared_inputs(spec)
         work = [
             Work(str(item.position).encode(), item.inputs, piece.deadline_unix_us, check, shared=shared)
@@ -293,10 +296,17 @@ class _Result:
 class _Check:
     """Raises when a slice is of no use any more: its job is cancelled or over, or the deadline has passed."""
 
-    def __init__(self, redis: Redis, piece: SliceLease, step: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        piece: SliceLease,
+        step: Callable[[], None],
+        give_way: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._redis = redis
         self._piece = piece
         self._step = step
+        self._give_way = give_way
         self._looked_at = time.monotonic()  # a slice is only given out of a job that goes on
         self.failure: CancelledError | None = None
 
@@ -307,6 +317,7 @@ class _Check:
 
     def __call__(self) -> None:
         self._step()
+        self._give_way(self._step)
         if self.has_expired:
             raise DeadlineExceededError("the job's deadline has passed")
         if time.monotonic() - self._looked_at >= CANCEL_CHECK_S:

@@ -21,9 +21,8 @@ from kernelport_workers.execution.execution import Shared
 from kernelport_workers.execution.pace import Pace
 
 NEVER_UNIX_US = 2**63 - 1
-# Of specs, and of pages, that a worker keeps at hand; what one takes beside its content.
-RECENT_BYTES = 32 * 2**20
-ENTRY_BYTES = 2**10
+# Of specs, and of pages, that a worker keeps at hand.
+RECENT, RECENT_BYTES = 256, 32 * 2**20
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value", Page, JobSpec)
@@ -140,7 +139,7 @@ class Loader:
 
 
 class _Recent(Generic[Key, Value]):
-    """The values used last, up to RECENT_BYTES of them, or the one used last."""
+    """The values used last, up to RECENT of them and RECENT_BYTES, or the one used last."""
 
     def __init__(self) -> None:
         self._values: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
@@ -149,11 +148,11 @@ class _Recent(Generic[Key, Value]):
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         if key not in self._values:
             value = make()
-            size = value.ByteSize() + ENTRY_BYTES
+            size = value.ByteSize()
             self._values[key] = value, size
             self._bytes += size
         self._values.move_to_end(key)
-        while self._bytes > RECENT_BYTES and len(self._values) > 1:
+        while len(self._values) > RECENT or (self._bytes > RECENT_BYTES and len(self._values) > 1):
             _, (_, size) = self._values.popitem(last=False)
             self._bytes -= size
         return self._values[key][0]
