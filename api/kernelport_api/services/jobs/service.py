@@ -33,8 +33,6 @@ from kernelport_api.services.jobs.watching import watch
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# More submissions than this wait for their turn: a step of each of hundreds in between would be felt by every call.
-SUBMISSIONS_AT_ONCE = 4
 CHUNK_BYTES = 256 * 2**10
 # Stock clients refuse messages over 4 MiB.
 ANSWER_BYTES = 2 * 2**20
@@ -64,7 +62,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         stop: asyncio.Event,
     ) -> None:
         self.durability = durability
-        self._turns = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
         self._deployments = deployments
         self._store = store
         self._submission = submission
@@ -76,11 +73,10 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
-        async with self._turns:
-            if not tracing.is_on:
-                return await self._submit(request)
-            with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
-                return await self._submit(request)
+        if not tracing.is_on:
+            return await self._submit(request)
+        with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
+            return await self._submit(request)
 
     async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         record, existed = await self._submission.create(request)
@@ -109,16 +105,15 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         adder, job_id = None, ""
         try:
             async for request in requests:
-                async with self._turns:
-                    if adder is None:
-                        job_id = request.job_id
-                        adder = await self._submission.adder(job_id, repeated=bool(request.digest))
-                    elif request.job_id not in ("", job_id):
-                        raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
-                    offset = request.offset if request.HasField("offset") else None
-                    await adder.add(request.items, offset, digest=request.digest, last=request.seal)
-                    if request.seal:
-                        await adder.finish(seal=True, as_it_is=offset is None)
+                if adder is None:
+                    job_id = request.job_id
+                    adder = await self._submission.adder(job_id, repeated=bool(request.digest))
+                elif request.job_id not in ("", job_id):
+                    raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
+                offset = request.offset if request.HasField("offset") else None
+                await adder.add(request.items, offset, digest=request.digest, last=request.seal)
+                if request.seal:
+                    await adder.finish(seal=True, as_it_is=offset is None)
             if adder is None:
                 raise InvalidArgumentError("job_id: expected a message that names the job")
             await adder.finish(seal=False)
