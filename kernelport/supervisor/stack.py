@@ -18,6 +18,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from redis.exceptions import RedisError
 
+from kernelport.broker import keys, tallies
 from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.broker.leases import end_leases
 from kernelport.broker.registry import forget, holds_revision, read_workers
@@ -365,7 +366,13 @@ class Stack:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
         told = {**inherited, **self._told(settings or self.settings), **(environment or {})}
         child = Child(
-            name, command, {**told, "PYTHONUNBUFFERED": "1"}, self._state_dir / "logs" / f"{name}.log", on_exit, umask
+            name,
+            command,
+            {**told, "PYTHONUNBUFFERED": "1"},
+            self._state_dir / "logs" / f"{name}.log",
+            on_exit,
+            umask,
+            self._workers.get(name, ""),
         )
         self.children[name] = child
         child.start()
@@ -402,6 +409,8 @@ class Stack:
         try:
             worker_id = self._worker_ids[name]
             was_in = forget(self._redis, worker_id, [self._workers[name]])
+            if was_in:
+                tallies.count(self._redis, keys.WORKER_DEATHS, [self._workers[name]])
             end_leases(self._redis, worker_id.__eq__)
             return was_in
         except RedisError:

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 MOST_TOLD = 100
 # A text is refused beforehand when it would take so many times as long as it may.
 CERTAIN_FACTOR = 2
+_OUTCOMES = {"OK": "ok", "CANCELLED": "cancelled"}
 
 
 class Inference:
@@ -71,7 +72,9 @@ class Inference:
         """
         deployment = self._deployments.get(request.model)
         if deployment is None:
-            raise _unknown(request.model, self._deployments)
+            unknown = _unknown(request.model, self._deployments)
+            labelled(metrics.REQUESTS, metrics.UNKNOWN, unknown.code.name).inc()
+            raise unknown
         logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
         status = "OK"
         try:
@@ -89,7 +92,9 @@ class Inference:
             raise
         finally:
             labelled(metrics.REQUESTS, deployment.name, status).inc()
-            labelled(metrics.TOTAL_SECONDS, deployment.name).observe(time.monotonic() - arrived_at)
+            labelled(metrics.TOTAL_SECONDS, deployment.name, _OUTCOMES.get(status, "failed")).observe(
+                time.monotonic() - arrived_at
+            )
             labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
@@ -185,7 +190,7 @@ def _limit(deployment: Deployment) -> str:
     )
 
 
-def _unknown(model: str, deployments: DeploymentTable) -> Exception:
+def _unknown(model: str, deployments: DeploymentTable) -> KernelPortError:
     if not model:
         return InvalidArgumentError.of([FieldViolation("model", "expected the name of a deployment, got nothing")])
     return NotFoundError(f"model: {deployments.unknown(model)}")

@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker import keys, scripts
+from kernelport.broker import keys, scripts, tallies
 from kernelport.broker.connections import until_done
 from kernelport.broker.queues import celery_message
 from kernelport.broker.scripts import DeliveryState, ReadDeliveryState
@@ -101,7 +101,7 @@ class BatchHandler:
             return None
         earlier = state.attempts[:-1]
         if earlier:
-            metrics.REDELIVERIES.labels(batch.deployment).inc()
+            until_done(lambda: tallies.count(self._redis, keys.REDELIVERIES, [batch.deployment]))
         if earlier and len(batch.items) > 1:
             self._split(batch, earlier)
             return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kernelport.config.scaling import Local
 from kernelport.config.settings import Settings
+from kernelport.supervisor.ports import port_after
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.state_folder import private_folder
 from kernelport.supervisor.worker_command import worker_command
@@ -30,7 +31,7 @@ class LocalProvider:
     """Starts and stops worker processes.
 
     Args:
-        settings: what the workers are told.
+        settings: what the workers are told. The one on each slot shows its metrics at a port after `metrics_listen`.
         folder: for their logs.
     """
 
@@ -68,12 +69,19 @@ class LocalProvider:
         machine = Machine(
             order.name, order.deployment, 1, order.offer.price, float(order.epoch), Status.RUNNING, order.name
         )
-        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen="", roll=True)
+        metrics_listen = port_after(self._settings.metrics_listen, 1 + free[0])
+        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen=metrics_listen, roll=True)
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)
         private_folder(self._folder)
-        child = Child(order.name, worker_command([order.deployment]), environment, self._folder / f"{order.name}.log")
+        child = Child(
+            order.name,
+            worker_command([order.deployment]),
+            environment,
+            self._folder / f"{order.name}.log",
+            deployment=order.deployment,
+        )
         self._running[order.name] = _Running(machine, child, free[0])
         child.start()
 
