@@ -10,10 +10,12 @@ from prometheus_client.registry import Collector
 class KnownGauge(Collector):
     """A gauge of what was read somewhere: nothing is shown until it is, nor once it cannot be read any more.
 
+    Attributes:
+        labels: their names.
+
     Args:
         name: of the metric.
         documentation: what it tells.
-        labels: their names.
     """
 
     _family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
@@ -21,7 +23,7 @@ class KnownGauge(Collector):
     def __init__(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> None:
         self._name = name
         self._documentation = documentation
-        self._labels = labels
+        self.labels: tuple[str, ...] = labels
         self._values: Mapping[tuple[str, ...], float] = {}
         self._zeros: Iterable[str] = ()
         REGISTRY.register(self)
@@ -48,11 +50,11 @@ class KnownGauge(Collector):
 
     def describe(self) -> list[Metric]:
         """The metric without values: names are registered by it."""
-        return [self._family(self._name, self._documentation, labels=self._labels)]
+        return [self._family(self._name, self._documentation, labels=self.labels)]
 
     def collect(self) -> list[Metric]:
         """The metric as it is now."""
-        family = self._family(self._name, self._documentation, labels=self._labels)
+        family = self._family(self._name, self._documentation, labels=self.labels)
         values = self._values
         for name in list(self._zeros):  # of thousands, most are 0 most of the time: they cost a look at them only
             if (name,) not in values:
