@@ -43,10 +43,10 @@ class RedisWatch:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._look()
+            self._ask()
             self._stopped.wait(self._interval_s)
 
-    def _look(self) -> None:
+    def _ask(self) -> None:
         began = time.monotonic()
         if why_not := problem(self._redis):
             self._reason = why_not
