@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import io
+import struct
 import wave
 import zlib
 from collections.abc import Sequence
@@ -75,6 +76,19 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
         raise ValueError(error.error_string) from error  # its own text has the address of `file`
     encoded = file.getvalue()
     return _with_serial(encoded, hashlib.sha256(audio.tobytes()).digest()[:4]) if kind == "OGG" else encoded
+
+
+def wav_header(sample_rate: int, size: int | None) -> bytes:
+    """What a mono WAV file of 16-bit samples begins with.
+
+    Args:
+        sample_rate: in Hz.
+        size: bytes of its samples; None while nobody knows: players then play to the end.
+    """
+    most = 2**32 - 1
+    data, riff = (most, most) if size is None else (size, size + 36)
+    layout = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    return struct.pack("<4sI4s", b"RIFF", riff, b"WAVE") + layout + struct.pack("<4sI", b"data", data)
 
 
 def _wav(audio: Array, sample_rate: int) -> bytes:

@@ -51,7 +51,8 @@ class KernelPortError(Exception):
         reason: the situation, in a word of the contract (ErrorInfo); by default, the class's.
 
     Attributes:
-        request_id: of the request that the caller gave one; empty when it has none.
+        request_id: what the call goes by in logs: the caller's own id, or one that the front door made; empty where no
+            front door has answered.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
@@ -174,7 +175,10 @@ _CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 def to_status(error: KernelPortError) -> status_pb2.Status:
     """The google.rpc.Status of an error, with its details."""
     status = status_pb2.Status(code=error.code.value[0], message=error.message)
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN))
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)
+    if error.request_id:
+        info.metadata["request_id"] = error.request_id
+    status.details.add().Pack(info)
     if error.violations:
         bad_request = error_details_pb2.BadRequest(
             field_violations=[
@@ -194,7 +198,7 @@ def from_status(status: status_pb2.Status) -> KernelPortError:
     """The error that `to_status` was given; an unknown code becomes an InternalError that says so."""
     code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
     violations: list[FieldViolation] = []
-    retry_after_s, reason = None, ""
+    retry_after_s, reason, request_id = None, "", ""
     for detail in status.details:
         bad_request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         info = error_details_pb2.ErrorInfo()
@@ -203,11 +207,13 @@ def from_status(status: status_pb2.Status) -> KernelPortError:
         elif detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
         elif detail.Unpack(info) and info.domain == ERROR_DOMAIN:
-            reason = info.reason
-    error = _BY_CODE.get(code)
-    if error is None:
+            reason, request_id = info.reason, info.metadata.get("request_id", "")
+    kind = _BY_CODE.get(code)
+    if kind is None:
         return InternalError(f"{code.name}: {status.message}")
-    return error(status.message, violations=violations, retry_after_s=retry_after_s, reason=reason)
+    error = kind(status.message, violations=violations, retry_after_s=retry_after_s, reason=reason)
+    error.request_id = request_id
+    return error
 
 
 def from_call(call: grpc.RpcError) -> KernelPortError:

@@ -28,7 +28,7 @@ def main() -> None:
     """Runs until SIGTERM; exits with 1 and one line when it cannot start."""
     try:
         settings = Settings.from_environment()
-        logs.set_up(settings.log_level, settings.log_format)
+        logs.set_up(settings)
         tracing.set_up("kernelport-front-door")
         _relax_garbage_collection()
         _take_all_files()

@@ -44,6 +44,7 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
+from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.health import Health
@@ -114,20 +115,19 @@ async def serve(settings: Settings) -> None:
     workers = WorkerView(own, deployments, settings.heartbeat_ttl_s)
     replies = ReplyReader(reply_connection, name)
     admission = Admission(own, name, settings.result_bytes)
+    access_log = AccessLog(name, settings.access_log, settings.log_inputs)
     shared = SharedFolder.open(settings.shared_dir)
     payloads = Payloads(queue, workers, admission, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
     server = grpc.aio.server(options=_options(settings))
     infer_calls, calls_of_methods, watches = Calls(), Calls(MAX_CALLS), Calls()
-    methods: Any = Methods(server, calls_of_methods)
+    methods: Any = Methods(server, calls_of_methods, access_log)
     health_servicer, watch = Health(), RedisWatch(settings.redis_url, REDIS_LOOK_INTERVAL_S)
-    server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls).handler(),))
-    models, described = (
-        Models(deployments, inference, lambda: health_servicer.reason),
-        Deployments(deployments, workers),
-    )
-    running_methods: Any = Methods(server, infer_calls)
+    server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls, access_log).handler(),))
+    models = Models(deployments, inference, lambda: health_servicer.reason)
+    described = Deployments(deployments, workers)
+    running_methods: Any = Methods(server, infer_calls, access_log)
     inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(models), running_methods)
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(described, methods)
     thread_redis = connect(settings.redis_url)
@@ -147,7 +147,8 @@ async def serve(settings: Settings) -> None:
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs, methods)
     voices = Voices(calls, durability)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(voices, methods)
-    own_methods: Any = Methods(server, watches)  # asking for its health is never one call too many
+    # Asking for its health is never one call too many, and of no interest.
+    own_methods: Any = Methods(server, watches, AccessLog(name))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
@@ -173,7 +174,7 @@ async def serve(settings: Settings) -> None:
             others=calls_of_methods,
             watches=watches,
         )
-        http = _http_server(settings, application(services, settings))
+        http = _http_server(settings, application(services, settings, access_log))
     if settings.metrics_listen:
         try:
             metrics.serve(settings.metrics_listen)

@@ -13,6 +13,8 @@
 | kp:on-disk | empty | a minute after work was last acknowledged |
 | kp:probe | empty | a minute after somebody last asked whether Redis takes writes |
 | kp:cancelled | sorted set of request ids by time | ten minutes after the last cancellation |
+| kp:paused | sorted set of request ids by time | ten minutes after the last pause |
+| kp:progress:<batch> | hash: the next piece to send, those begun | until the batch is done, or an hour after a step |
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
@@ -101,9 +103,14 @@ PROBE = "kp:probe"
 # The requests whose callers hung up, by Unix time.
 CANCELLED = "kp:cancelled"
 
+# The streams whose listeners are far behind, by Unix time.
+PAUSED = "kp:paused"
+
 INDEX_TTL_S = 60
 REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
+PAUSED_TTL_S = 600
+FRAME_TTL_S = 600
 ON_DISK_TTL_S = 60
 PROBE_TTL_S = 60
 ATTEMPTS_TTL_S = 3600
@@ -182,6 +189,11 @@ def claim(request_id: str) -> str:
 def attempts(batch_id: str) -> str:
     """Who took a batch, oldest first."""
     return f"kp:attempts:{batch_id}"
+
+
+def progress(batch_id: str) -> str:
+    """How far a request that is answered in pieces has come, and which pieces workers have died over."""
+    return f"kp:progress:{batch_id}"
 
 
 def done(batch_id: str) -> str:

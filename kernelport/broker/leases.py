@@ -65,6 +65,13 @@ def end_leases(redis: Redis, is_dead: Callable[[str], bool]) -> int:
     return ended
 
 
+def hand_over(redis: Redis, batch_id: str, worker: str) -> bool:
+    """Queues again a batch that a worker has in hand and will not finish; False when it is not the worker's."""
+    value: Any = redis.lindex(keys.attempts(batch_id), -1)
+    holder = None if value is None else _batch_holder(batch_id, value)
+    return holder is not None and holder.worker == worker and _queue_again(redis, batch_id, holder)
+
+
 def _unacked(redis: Redis) -> Iterator[tuple[str, _Holder]]:
     """The messages that workers have begun with, by delivery tag."""
     found: Any = redis.zrange(keys.UNACKED_INDEX, 0, -1)

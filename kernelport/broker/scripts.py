@@ -131,6 +131,55 @@ def complete(
     )
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a request that is answered in pieces has come.
+
+    Attributes:
+        next_index: of the first piece that has not been sent.
+        deaths: how often the piece that most workers died over was begun and not finished.
+    """
+
+    next_index: int
+    deaths: int
+
+
+def read_progress(redis: Redis, batch_id: str) -> Progress:
+    """What workers that had a request before have made of it."""
+    found: Any = redis.hgetall(keys.progress(batch_id))
+    begun = [stored.number(value, keys.progress(batch_id)) for field, value in found.items() if field != b"next"]
+    return Progress(stored.number(found.get(b"next", b"0"), keys.progress(batch_id)), max(begun, default=0))
+
+
+def begin_pieces(redis: Redis, pieces: Mapping[str, int]) -> None:
+    """Notes which piece of each batch is about to be made: should the worker die, it may have been that one's doing."""
+    with redis.pipeline(transaction=False) as pipeline:
+        for batch_id, index in pieces.items():
+            pipeline.hincrby(keys.progress(batch_id), str(index), 1)
+            pipeline.expire(keys.progress(batch_id), keys.ATTEMPTS_TTL_S)
+        pipeline.execute()
+
+
+def end_piece(redis: Redis, batch_id: str, index: int) -> None:
+    """A piece has been made, and is kept until the others are."""
+    redis.hdel(keys.progress(batch_id), str(index))
+
+
+def send_piece(redis: Redis, batch: Batch, index: int, reply: bytes) -> bool:
+    """Hands a piece to the front door that asked, and notes that it has it; False when the batch is done."""
+    return bool(
+        script(redis, "send_piece")(
+            keys=[keys.done(batch.id), keys.progress(batch.id), keys.replies(batch.front_door)],
+            args=[index, reply, keys.ATTEMPTS_TTL_S, keys.REPLIES_TTL_S],
+        )
+    )
+
+
+def forget_progress(redis: Redis, batch_id: str) -> None:
+    """A batch is done: how far it had come is of no use any more."""
+    redis.delete(keys.progress(batch_id))
+
+
 def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: float) -> bool:
     """Queues Celery messages in a batch's place; False when the batch was done before. Acknowledges the batch."""
     return bool(

@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, Where] = {
     "dlq": Where("dlq", "dlq"),
     "model-fetch": Where("model_fetch", "model_fetch", "local"),
     "doctor": Where("doctor", "doctor", "server"),
+    "trace": Where("trace", "trace"),
     "health": Where("health", "health", "server"),
     "flower": Where("flower", "flower", "flower"),
     "autoscale": Where("autoscale", "autoscale", "server"),

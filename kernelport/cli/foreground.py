@@ -15,6 +15,7 @@ from kernelport.errors import StackError
 from kernelport.supervisor.monitor import Status
 from kernelport.supervisor.reloading import Reloader
 from kernelport.supervisor.stack import Stack
+from kernelport.telemetry import logs
 
 STATUS_INTERVAL_S = 1.0
 LOOK_INTERVAL_S = 0.1
@@ -28,6 +29,7 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
     Raises:
         StackError: when it does not start, or none of its deployments serves.
     """
+    logs.set_up(stack.settings)
     console = Console()
     stop = threading.Event()
 
@@ -72,8 +74,8 @@ def _show_status(stack: Stack, is_over: Callable[[], bool], console: Console) ->
             for line in current:
                 if line not in shown:
                     facts = f"pid {line.pid}, {line.restarts} restarts"
-                    text = f"{line.name}: {line.state} ({facts}) {line.reason}".rstrip()
-                    console.print(text, markup=False, soft_wrap=True)
+                    ended = f"; last, it {line.reason}" if line.reason else ""
+                    console.print(f"{line.name}: {line.state} ({facts}){ended}", markup=False, soft_wrap=True)
             shown = current
             _pause(is_over)
         return

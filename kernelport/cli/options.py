@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
+from click.core import ParameterSource
 
 from kernelport import npz
 from kernelport.coercion import from_texts
@@ -21,7 +22,9 @@ from kernelport.config.settings import (
     parse_address,
     parse_redis_url,
 )
+from kernelport.errors import StackError
 from kernelport.signature import Signature
+from kernelport.supervisor.ports import check_free
 from kernelport.supervisor.running_file import find_running
 
 # The exit code of a command that Ctrl-C has ended, as shells expect it.
@@ -157,8 +160,22 @@ http_listen: Option = click.option(
     cls=_MayBeEmpty,
     type=ADDRESS,
     default=DEFAULT_HTTP_LISTEN,
-    help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none.",
+    help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none. There is no HTTP "
+    "where the default one is taken.",
 )
+
+
+def unless_taken(http_listen: str) -> str:
+    """The address for HTTP. Where nobody asked for one and the usual one is taken, none, which is said."""
+    if click.get_current_context().get_parameter_source("http_listen") is ParameterSource.DEFAULT:
+        try:
+            check_free({"--http-listen": http_listen})
+        except StackError as error:
+            click.echo(f"without HTTP: {error}", err=True)
+            return ""
+    return http_listen
+
+
 state_dir: Option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),

@@ -1,11 +1,12 @@
 """`kernelport say`: text in, audio files out."""
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport import audio
 from kernelport.audio import FORMATS, write_audio
 from kernelport.cli import options
+from kernelport.cli.wav_stream import write_wav
 from kernelport.client import Client, Speech
 from kernelport.client.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
 from kernelport.client.item_files.lines import read_lines
@@ -41,6 +43,7 @@ from kernelport.signature import Declared, Signature
 @click.option(
     "--format", "ending", type=click.Choice([n[1:] for n in FORMATS]), default="wav", help="Of files in a folder."
 )
+@click.option("--stream", "is_stream", is_flag=True, help="Write the WAV file as it is spoken; -o - is stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--append", is_flag=True, help="Go on behind the files that the folder has.")
 @click.option("--skip-bad", is_flag=True, help="Leave out what cannot be spoken instead of refusing the text.")
@@ -61,6 +64,7 @@ def say(
     out: str | None,
     split: Split | None,
     ending: str,
+    is_stream: bool,
     overwrite: bool,
     append: bool,
     skip_bad: bool,
@@ -72,8 +76,14 @@ def say(
     """Speak TEXTS, a file, or stdin.
 
     The text becomes one file (speech.wav unless -o says otherwise) with pauses between its paragraphs. With a folder
-    as -o, or with --split, every line, paragraph or sentence becomes a numbered file.
+    as -o, or with --split, every line, paragraph or sentence becomes a numbered file. With --stream the text is spoken
+    as a whole, and can be heard from its first words on: `kernelport say --stream -o - TEXT | aplay`.
     """
+    if is_stream:
+        if split is not None or append or skip_bad:
+            raise click.UsageError("--stream: expected no --split, --append or --skip-bad, as the text is spoken whole")
+        _stream(list(_lines(texts, file)), deployment, out or "speech.wav", overwrite, assignments, target, timeout)
+        return
     path, is_folder = _place(out, split, ending)
     audio.check(f".{ending}" if is_folder else path.suffix.lower())
     lines, source = list(_lines(texts, file)), str(file or "TEXTS")
@@ -109,6 +119,48 @@ def say(
     click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
     if done < len(passages):
         sys.exit(1)
+
+
+def _stream(
+    lines: Sequence[Line | Problem],
+    deployment: str,
+    out: str,
+    overwrite: bool,
+    assignments: tuple[str, ...],
+    target: str,
+    timeout: float | None,
+) -> None:
+    """Speaks a text into a WAV file, or to stdout, while it is made."""
+    if problems := [each for each in lines if isinstance(each, Problem)]:
+        raise click.UsageError(str(problems[0]))
+    text = "\n".join(each.text for each in lines if isinstance(each, Line))
+    path = Path(out)
+    if out != "-":
+        if path.suffix.lower() != ".wav":
+            raise click.UsageError(f"--out: expected - or a name that ends in .wav with --stream; got {path}")
+        _check_place(path, False, overwrite, False)
+    with Client(target, timeout_s=timeout) as client:
+        inputs = _inputs(client.deployment(deployment).signature, deployment, assignments)
+        with contextlib.closing(client.stream(deployment, text, **inputs)) as pieces:
+            first = next(pieces)  # what is wrong with the text is told before there is a file
+            with _opened(path, out) as file:
+                samples = write_wav(file, _told(itertools.chain([first], pieces)))
+    click.echo(f"{samples / first.sample_rate:.1f} s of audio: {'stdout' if out == '-' else path}", err=out == "-")
+
+
+def _told(pieces: Iterable[Speech]) -> Iterator[Speech]:
+    """The pieces; what was done that nobody asked for is shown."""
+    for piece in pieces:
+        for warning in piece.warnings:
+            click.echo(warning, err=True)
+        yield piece
+
+
+def _opened(path: Path, out: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    if out == "-":
+        return contextlib.nullcontext(sys.stdout.buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
 
 
 def _speak(

@@ -82,7 +82,7 @@ def serve(
     settings = replace(
         Settings.from_environment(),
         listen=listen,
-        http_listen=http_listen,
+        http_listen=options.unless_taken(http_listen),
         deployments_file=table_file,
         custom_ops=custom_ops,
         roll=roll,

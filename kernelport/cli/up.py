@@ -67,7 +67,7 @@ def up(
     settings = replace(
         Settings.from_environment(),
         listen=listen,
-        http_listen=http_listen,
+        http_listen=options.unless_taken(http_listen),
         metrics_listen=metrics_listen,
         custom_ops=custom_ops,
         roll=roll,

@@ -49,6 +49,14 @@ class SerializedInferenceStub:
             _registered_method=True,  # as in the generated stubs: the channel looks it up once
         )
 
+        self._stream = channel.unary_stream(
+            "/kernelport.v1.InferenceService/InferStream", request_serializer=None, _registered_method=True
+        )
+
+    def InferStream(self, request: bytes, timeout: float | None) -> Any:
+        """A call; its answers are messages."""
+        return self._stream(request, timeout=timeout)
+
     def Infer(self, request: bytes, timeout: float | None) -> Any:
         """A call; its answer is a list, of which the message is to be taken."""
         return self._infer([request], timeout=timeout)
@@ -106,6 +114,24 @@ def decode(response: bytes) -> InferResult:
         return replace(InferResult.of(pb.InferResponse.FromString(bytes(rest))), outputs=outputs)
     except (DecodeError, ValueError, LookupError) as error:
         raise InternalError(f"expected an InferResponse from the front door: {error}") from error
+
+
+def decode_message(message: bytes) -> tuple[InferResult, bool]:
+    """The result that a message of a stream carries, and whether it is the last.
+
+    Raises:
+        InternalError: when it is none.
+    """
+    try:
+        response = pb.InferResponse.FromString(message)
+        return InferResult.of(response), response.last
+    except (DecodeError, ValueError, LookupError) as error:
+        raise InternalError(f"expected an InferResponse from the front door: {error}") from error
+
+
+def resume_from(sequence: int) -> bytes:
+    """Appended to a serialized InferRequest it says which message of the stream is wanted first."""
+    return pb.InferRequest(resume_from=sequence).SerializeToString()
 
 
 def _serialized(model: str, inputs: Mapping[str, Any], request_id: str) -> bytes:

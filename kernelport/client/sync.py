@@ -1,7 +1,7 @@
 """The synchronous twin of `aio.py`: generated, not to be edited; `make sync` writes it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -9,13 +9,21 @@ from typing import IO, Any, Protocol, Self
 from kernelport.client.calling.limits import MAX_RETRIES, Deadline
 from kernelport.client.calling.messages import message
 from kernelport.client.calling.sync import Channel, as_completed, in_order, in_thread, in_thread_if
-from kernelport.client.coding import INLINE_BYTES, SerializedInferenceStub, decode, encode, size
+from kernelport.client.coding import (
+    INLINE_BYTES,
+    SerializedInferenceStub,
+    decode,
+    decode_message,
+    encode,
+    resume_from,
+    size,
+)
 from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
 from kernelport.client.jobs.sync.jobs import Jobs
 from kernelport.client.results import InferResult, Speech
 from kernelport.coercion import are_arrays
 from kernelport.config.settings import DEFAULT_LISTEN
-from kernelport.errors import InvalidArgumentError, KernelPortError
+from kernelport.errors import InvalidArgumentError, KernelPortError, UnavailableError
 from kernelport.signature import Signature
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
@@ -105,6 +113,39 @@ class Client:
         """
         result = self.infer(model, spoken(text, inputs), timeout_s=timeout_s, request_id=request_id)
         return Speech.of(result)
+
+    def stream(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Generator[Speech]:
+        """Speaks a text, and gives the speech piece by piece as it is made: one behind the other, the pieces are what
+        `speak` returns. When the front door goes away, the stream goes on where it was at the next one.
+
+        Args:
+            model: the deployment's name.
+            text: what to say.
+            timeout_s: seconds until DeadlineExceededError, for the whole; None leaves it to the deployment.
+            inputs: by name, as `speak` takes them.
+        """
+        deadline = self._channel.deadline(timeout_s)
+        signature = self._signature(model, deadline)
+        request = encode(model, spoken(text, inputs), signature, "")
+        sequence = failures = 0
+        while True:
+            resuming = request + resume_from(sequence)
+            try:
+                with contextlib.closing(
+                    self._channel.stream(SerializedInferenceStub, "InferStream", resuming, deadline)
+                ) as answers:
+                    for answer in answers:
+                        sequence, failures = sequence + 1, 0
+                        result, is_last = in_thread_if(len(answer) > INLINE_BYTES, decode_message, answer)
+                        if result.outputs:
+                            yield Speech.of(result)
+                        if is_last:
+                            return
+                failure: KernelPortError = UnavailableError("the stream ended before its last message")
+            except KernelPortError as error:
+                failure = error
+            failures += 1
+            self._channel.pause_to_repeat(failure, failures, deadline)
 
     def map(
         self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
@@ -279,7 +320,7 @@ class Client:
             response = (self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
             return in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
-            error.request_id = request_id or error.request_id
+            error.request_id = error.request_id or request_id
             raise
 
     def _call(self, stub: type[Any], method: str, request: Any, *, repeatable: bool = True) -> Any:

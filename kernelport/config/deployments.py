@@ -61,11 +61,13 @@ class Timeouts(Strict):
 
     Attributes:
         request_s: of one request, whatever its caller allows.
+        stream_s: of a whole answer that is taken piece by piece; to its first piece it is `request_s`.
         step_s: of one step of the model; a worker that passes it is taken to hang, and ends itself.
         load_s: of loading the model.
     """
 
     request_s: Seconds = 60.0
+    stream_s: Seconds = 3600.0
     step_s: Seconds = 120.0
     load_s: Seconds = 300.0
 

@@ -25,6 +25,7 @@ MAX_PORT = 65535
 _MOST_S = 10 * 365 * 24 * 3600
 _ORIGIN = re.compile(r"https?://[^/\s,]+")
 _LOG_FORMATS = ("text", "json")
+_LEAST_LOG_BYTES = 64 * 2**10
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -181,6 +182,10 @@ class Settings:
         abandoned_s: seconds after which what was begun and left is swept: open jobs without new items, and what
             is half written of outputs whose job is gone.
         log_format: text, for people, or json, one object a line.
+        log_file: where a process logs; to stderr when empty.
+        log_bytes: size of a log file at which the next one begins; one more is kept.
+        log_inputs: whether logs may show what callers sent: the texts of models' exceptions and of errors.
+        access_log: the share, from 0 to 1, of successful calls that front doors log a line of at INFO.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
         roll: whether workers serve beside live ones of another revision of their deployments.
     """
@@ -204,6 +209,10 @@ class Settings:
     worker_id: str = ""
     log_level: str = "INFO"
     log_format: str = "text"
+    log_file: str = ""
+    log_bytes: int = 64 * 2**20
+    log_inputs: bool = False
+    access_log: float = 0.0
     webhook_networks: str = ""
     artifacts: str = ""
     storage_patience_s: float = 30.0
@@ -287,6 +296,23 @@ def _seconds_from(least: float) -> Callable[[str], float]:
     return parse
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise ValueError(f"expected a share from 0 to 1, got {text!r}")
+    return share
+
+
+def _log_size(text: str) -> int:
+    size = parse_size(text)
+    if size < _LEAST_LOG_BYTES:
+        raise ValueError(f"expected at least {_LEAST_LOG_BYTES} bytes, got {text!r}")
+    return size
+
+
 def _time_kept(text: str) -> float:
     """A duration, or seconds; `inf` for ever."""
     if text == str(math.inf):
@@ -327,6 +353,9 @@ _PARSERS: dict[str, Any] = {
     "webhook_networks": _networks,
     "log_level": _log_level,
     "log_format": _log_format,
+    "log_bytes": _log_size,
+    "log_inputs": _switch,
+    "access_log": _share,
     "custom_ops": _switch,
     "roll": _switch,
 }

@@ -11,6 +11,7 @@ import tempfile
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextvars import Context
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -41,6 +42,7 @@ from kernelport.jobs.shrinking import Places, compressed
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
 from kernelport.names import MANIFEST, SUMMARY
+from kernelport.telemetry import logs
 from kernelport.v1.job_pb2 import ITEM_STATE_SUCCEEDED, Item, JobSpec, NewItem
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -83,7 +85,8 @@ class Finisher(Background):
         if found is None:
             return False
         try:
-            self._finish(job_id_of(found, keys.FINISHING_JOBS))
+            # A context of its own, in which logs carry the job's ids.
+            Context().run(self._finish, job_id_of(found, keys.FINISHING_JOBS))
         except stored.StoredError as error:
             stored.tell(error)
             self._redis.zrem(keys.FINISHING_JOBS, found)
@@ -94,6 +97,7 @@ class Finisher(Background):
         if job is None:
             self._redis.zrem(keys.FINISHING_JOBS, job_id)
             return
+        logs.note(job.ids)
         if job.is_final:
             self._shrink(job)
             return
@@ -121,7 +125,7 @@ class Finisher(Background):
             state, reason = "failed", f"the job store cannot be read: {error}"
         retention_s, sealed = job.number("retention_s"), int(job.is_sealed)
         scripts.run(self._redis, "finish", job.id, job.round, state, reason, retention_s, GRACE_S, sealed)
-        log.info("job %s %s %s", job.id, state, reason)
+        log.info("job %s %s%s", job.id, state, f": {reason}" if reason else "")
 
     def _shrink(self, job: JobRecord) -> None:
         """Has a job that is over take less room, unless it goes on meanwhile."""

@@ -9,6 +9,7 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
 from kernelport.jobs.shrinking import decompressed
 from kernelport.jobs.webhooks.addresses import masked
+from kernelport.limits import MAX_NAME
 from kernelport.names import file_name, is_job_id
 from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
@@ -67,6 +68,12 @@ class JobRecord:
 
     def _where(self, field: str) -> str:
         return f"{keys.job(self.id)} {field}"
+
+    def ids(self) -> dict[str, str]:
+        """What lines of the log about it carry. It is read as it is: who logs is at something else."""
+        values = (self._fields.get(name, b"")[:MAX_NAME] for name in (b"deployment", b"request_id"))
+        deployment, request_id = map(stored.name, values)
+        return {"deployment": deployment, "job": self.id, "request_id": request_id}
 
     @property
     def state(self) -> str:

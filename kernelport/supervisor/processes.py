@@ -117,12 +117,13 @@ class Child:
         return "\n".join(self._log_since(0)[-lines:])
 
     def _log_since(self, position: int) -> list[str]:
-        """The lines from a position in the log on, as far as they are among its last."""
+        """The lines from a position in the log on, as far as they are among its last; all that are there, when it has
+        begun anew since."""
         if not self.log_file.exists():
             return []
         with self.log_file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(position, size - _TAIL_BYTES))
+            file.seek(max(position if position <= size else 0, size - _TAIL_BYTES))
             return file.read().decode(errors="replace").splitlines()
 
     def _supervise(self) -> None:

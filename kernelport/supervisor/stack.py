@@ -39,6 +39,7 @@ from kernelport.supervisor.state_folder import (
     write_private,
 )
 from kernelport.supervisor.worker_command import worker_command
+from kernelport.telemetry.log_files import put_aside_if_full
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -364,12 +365,14 @@ class Stack:
         umask: int = -1,
     ) -> Child:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
-        told = {**inherited, **self._told(settings or self.settings), **(environment or {})}
+        log_file = (self._state_dir / "logs" / f"{name}.log").absolute()
+        put_aside_if_full(log_file, self.settings.log_bytes)
+        told = self._told(replace(settings or self.settings, log_file=str(log_file)))
         child = Child(
             name,
             command,
-            {**told, "PYTHONUNBUFFERED": "1"},
-            self._state_dir / "logs" / f"{name}.log",
+            {**inherited, **told, **(environment or {}), "PYTHONUNBUFFERED": "1"},
+            log_file,
             on_exit,
             umask,
             self._workers.get(name, ""),

@@ -1,22 +1,46 @@
-"""How processes log: lines for people, or one JSON object a line for machines, with the ids of what they are at."""
+"""How processes log: lines for people, or one JSON object a line for machines, with the ids of what they are at.
+
+Both forms begin with the time in UTC, so that lines of several processes can be put in order.
+"""
 
 import contextlib
+import functools
 import json
 import logging
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
+from traceback import format_tb
 from typing import Any
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+from kernelport.config.settings import Settings
+from kernelport.telemetry.log_files import LogFile
+
+# What libraries say of their own work below a warning is of no use to whoever reads our logs.
+_LIBRARIES = (
+    *("aiobotocore", "amqp", "asyncio", "botocore", "celery", "flower", "fsspec", "grpc", "kombu", "redis", "s3fs"),
+    *("multipart", "python_multipart", "tornado", "urllib3", "uvicorn"),
+)
+# How long a chain of exceptions is told of.
+_MOST_CAUSES = 8
+# For `extra`, beside `exc_info`: the text of the exception may show what a caller sent, and is left out unless
+# KERNELPORT_LOG_INPUTS says otherwise.
+WITHOUT_TEXT: Mapping[str, Any] = {"without_text": True}
+
+# A field of a line for people that needs no quotes.
+_WORD = re.compile(r"[!#-+\--Z\\^-~]+")
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode  # `json.dumps` makes an encoder for every line
 
 Ids = Callable[[], Mapping[str, Any]]
 _about: ContextVar[Ids] = ContextVar("about", default=dict)
 
 
 def note(ids: Ids) -> None:
-    """Gives the JSON lines that this task logs from now on further fields, such as deployment and request.
+    """Gives the lines that this task logs from now on further fields, such as deployment and request.
 
     Args:
         ids: makes them; called for each line, so that it costs next to nothing while there are none.
@@ -34,29 +58,151 @@ def about(ids: Ids) -> Iterator[None]:
         _about.reset(token)
 
 
-def set_up(level: str, form: str) -> None:
-    """Makes this process log to stderr.
+def fields(**values: Any) -> dict[str, Any]:
+    """Further fields of one line, for `extra`."""
+    return {"fields": values}
+
+
+def set_up(settings: Settings) -> None:
+    """Makes this process log to stderr, or to its file."""
+    kind = JsonFormatter if settings.log_format == "json" else TextFormatter
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if settings.log_file:
+        handler = _FileHandler(LogFile(Path(settings.log_file), settings.log_bytes))
+    handler.setFormatter(kind(settings.log_inputs))
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    # No form tells of them, and they are looked up for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    for library in _LIBRARIES:
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+class _FileHandler(logging.Handler):
+    """Writes to a file that does not grow for ever."""
+
+    def __init__(self, file: LogFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._file.write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+
+class _Formatter(logging.Formatter):
+    """What both forms have in common.
 
     Args:
-        form: `text` or `json`.
+        inputs: whether texts that may show what callers sent are told.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(_TEXT))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.captureWarnings(True)
+
+    def __init__(self, inputs: bool = False) -> None:
+        super().__init__()
+        self._inputs = inputs
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """The ids of what a line is about, and its own fields; those that are empty are left out."""
+        own = getattr(record, "fields", {})
+        return {name: value for name, value in {**_about.get()(), **own}.items() if value or value == 0}
+
+    def _exception(self, record: logging.LogRecord) -> str:
+        """The traceback of a line; empty when it has none."""
+        if not record.exc_info or record.exc_info[1] is None:
+            return ""
+        if self._inputs or not hasattr(record, "without_text"):
+            return self.formatException(record.exc_info)
+        return _without_text(record.exc_info[1])
 
 
-class JsonFormatter(logging.Formatter):
+class TextFormatter(_Formatter):
+    """For people: `2026-01-31T12:00:00.000+00:00 INFO kernelport.cli: message [request_id=a-1]`. What else belongs to a
+    line is indented below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        ids = " ".join([f"{name}={_shown(value)}" for name, value in self._fields(record).items()])
+        line = f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}"
+        if ids:
+            line = f"{line} [{ids}]"
+        if exception := self._exception(record):
+            line = f"{line}\n{exception}"
+        return line.replace("\n", "\n    ")
+
+
+class JsonFormatter(_Formatter):
     """One JSON object a line: time (RFC 3339), level, logger, message, the ids, and an exception's traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: value for name, value in _about.get()().items() if value},
+            **self._fields(record),
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        if exception := self._exception(record):
+            line["exception"] = exception
+        return _to_json(line)
+
+
+class RateLimit(logging.Filter):
+    """Of a logger, lets so many warnings and errors pass; a storm of them fills no disk. The next one to pass says in
+    `left_out` how many did not.
+
+    Args:
+        lines_a_s: that may go on for ever.
+        burst: lines that may come at once.
+    """
+
+    def __init__(self, lines_a_s: float = 20.0, burst: int = 200) -> None:
+        super().__init__()
+        self._lines_a_s = lines_a_s
+        self._burst = burst
+        self._left = float(burst)
+        self._asked_at = time.monotonic()
+        self._left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line may pass."""
+        if record.levelno < logging.WARNING:
+            return True
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._asked_at) * self._lines_a_s)
+        self._asked_at = now
+        if self._left < 1:
+            self._left_out += 1
+            return False
+        self._left -= 1
+        if self._left_out:
+            record.__dict__.update(fields(**getattr(record, "fields", {}), left_out=self._left_out))
+            self._left_out = 0
+        return True
+
+
+def _time(record: logging.LogRecord) -> str:
+    second, milliseconds = divmod(int(record.created * 1000), 1000)
+    return f"{_second(second)}.{milliseconds:03d}+00:00"
+
+
+@functools.lru_cache(1)
+def _second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _shown(value: Any) -> str:
+    """A field as a word of a line: in quotes where it would be none."""
+    if isinstance(value, str):
+        return value if _WORD.fullmatch(value) else json.dumps(value)
+    return ",".join(map(_shown, value)) if isinstance(value, list) else str(value)
+
+
+def _without_text(error: BaseException) -> str:
+    """A traceback that names exceptions by their kinds alone."""
+    told: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(told) < _MOST_CAUSES:
+        told.append(f"{''.join(format_tb(cause.__traceback__))}{type(cause).__name__}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "\nwhich came of:\n".join(told)

@@ -31,7 +31,9 @@ REDIS_MEMORY_USED = KnownGauge(
 )
 
 # At the front door.
-CALLS = Counter("kernelport_calls", "Calls of all methods answered, by gRPC status.", ("method", "status"))
+CALLS = Counter(
+    "kernelport_calls", "Calls of all methods and routes answered, by the status of gRPC or HTTP.", ("method", "status")
+)
 REQUESTS = Counter("kernelport_requests", "Requests answered, by gRPC status.", ("deployment", "status"))
 REQUEST_BYTES = Counter("kernelport_request_bytes", "Bytes of requests taken in.", _DEPLOYMENT)
 RESPONSE_BYTES = Counter("kernelport_response_bytes", "Bytes of responses given.", _DEPLOYMENT)

@@ -2,7 +2,21 @@
 
 from kernelport.text.aligned import Aligned
 from kernelport.text.numbers import Locale
-from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read
+from kernelport.text.pieces import Piece, pieces
+from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read, spoken_passages
 from kernelport.text.verbaliser import verbalised
 
-__all__ = ["LOCALES", "Aligned", "Locale", "Passage", "Reading", "locale_named", "passages_of", "read", "verbalised"]
+__all__ = [
+    "LOCALES",
+    "Aligned",
+    "Locale",
+    "Passage",
+    "Piece",
+    "Reading",
+    "locale_named",
+    "passages_of",
+    "pieces",
+    "read",
+    "spoken_passages",
+    "verbalised",
+]

@@ -1,5 +1,6 @@
 """A text as it is read aloud: from the caller's characters to paragraphs of words."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -97,5 +98,17 @@ def read(text: str, locale: Locale = "en-US") -> Reading:
         locale: how dates are written and numbers said.
     """
     clean = passages_of(text)
-    spoken = [Passage(verbalised(each.text, locale), each.pause_s, each.ends_paragraph) for each in clean.passages]
-    return Reading([each for each in spoken if each.text.text or each.pause_s], clean.unsayable, clean.tags)
+    return Reading(list(spoken_passages(clean, locale)), clean.unsayable, clean.tags)
+
+
+def spoken_passages(clean: Reading, locale: Locale) -> Iterator[Passage]:
+    """The passages of a reading in words, each as it is asked for; empty ones are left out.
+
+    Args:
+        clean: as `passages_of` gives it.
+        locale: how dates are written and numbers said.
+    """
+    for each in clean.passages:
+        spoken = Passage(verbalised(each.text, locale), each.pause_s, each.ends_paragraph)
+        if spoken.text.text or spoken.pause_s:
+            yield spoken

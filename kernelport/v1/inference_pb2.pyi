@@ -53,25 +53,31 @@ class Tensor(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class InferRequest(_message.Message):
-    __slots__ = ("model", "inputs", "request_id")
+    __slots__ = ("model", "inputs", "request_id", "resume_from")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
     model: str
     inputs: _containers.RepeatedCompositeFieldContainer[Tensor]
     request_id: str
-    def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[Tensor, _Mapping[str, _Any]]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    resume_from: int
+    def __init__(self, model: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[Tensor, _Mapping[str, _Any]]]] = ..., request_id: _Optional[str] = ..., resume_from: _Optional[int] = ...) -> None: ...
 
 class InferResponse(_message.Message):
-    __slots__ = ("outputs", "queued_us", "batched_us", "backend_us", "warnings")
+    __slots__ = ("outputs", "queued_us", "batched_us", "backend_us", "warnings", "sequence", "last")
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     QUEUED_US_FIELD_NUMBER: _ClassVar[int]
     BATCHED_US_FIELD_NUMBER: _ClassVar[int]
     BACKEND_US_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
     outputs: _containers.RepeatedCompositeFieldContainer[Tensor]
     queued_us: int
     batched_us: int
     backend_us: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping[str, _Any]]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    sequence: int
+    last: bool
+    def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping[str, _Any]]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., sequence: _Optional[int] = ..., last: _Optional[bool] = ...) -> None: ...

@@ -40,6 +40,11 @@ class InferenceServiceStub:
                 request_serializer=kernelport_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_inference__pb2.InferResponse.FromString,
                 _registered_method=True)
+        self.InferStream = channel.unary_stream(
+                '/kernelport.v1.InferenceService/InferStream',
+                request_serializer=kernelport_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_inference__pb2.InferResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -64,11 +69,28 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InferStream(self, request, context):
+        """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
+        message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
+
+        A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+        time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+        caller takes nothing; or the caller's own deadline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Infer': grpc.unary_unary_rpc_method_handler(
                     servicer.Infer,
+                    request_deserializer=kernelport_dot_v1_dot_inference__pb2.InferRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_inference__pb2.InferResponse.SerializeToString,
+            ),
+            'InferStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.InferStream,
                     request_deserializer=kernelport_dot_v1_dot_inference__pb2.InferRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_inference__pb2.InferResponse.SerializeToString,
             ),
@@ -99,6 +121,33 @@ class InferenceService:
             request,
             target,
             '/kernelport.v1.InferenceService/Infer',
+            kernelport_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
+            kernelport_dot_v1_dot_inference__pb2.InferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InferStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kernelport.v1.InferenceService/InferStream',
             kernelport_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
             kernelport_dot_v1_dot_inference__pb2.InferResponse.FromString,
             options,

@@ -47,6 +47,14 @@ class InferenceServiceStub:
       CANCELLED           the caller hung up
       INTERNAL            the model failed, or the request outlived every worker that tried it
     """
+    InferStream: _grpc.UnaryStreamMultiCallable[_inference_pb2.InferRequest, _inference_pb2.InferResponse]
+    """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
+    message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
+
+    A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+    time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+    caller takes nothing; or the caller's own deadline.
+    """
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -66,6 +74,14 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
       DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
       CANCELLED           the caller hung up
       INTERNAL            the model failed, or the request outlived every worker that tried it
+    """
+    InferStream: _aio.UnaryStreamMultiCallable[_inference_pb2.InferRequest, _inference_pb2.InferResponse]  # type: ignore[assignment]
+    """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
+    message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
+
+    A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+    time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+    caller takes nothing; or the caller's own deadline.
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,6 +105,20 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
           DEADLINE_EXCEEDED   the caller's deadline, or the deployment's own limit, has passed
           CANCELLED           the caller hung up
           INTERNAL            the model failed, or the request outlived every worker that tried it
+        """
+
+    @_abc_1.abstractmethod
+    def InferStream(
+        self,
+        request: _inference_pb2.InferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.InferResponse], _abc.AsyncIterator[_inference_pb2.InferResponse]]:
+        """The same answer in messages, as it is made: a voice's piece by piece, another model's as one. Outputs that go on from
+        message to message, such as `audio`, are to be put one behind the other; the others are the same in all.
+
+        A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
+        time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
+        caller takes nothing; or the caller's own deadline.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,7 +12,8 @@ from kernelport.config.deployments import Batching
 from kernelport.errors import UnavailableError
 from kernelport.internal.v1.queue_pb2 import BatchItem
 from kernelport.stacking import Share
-from kernelport_api.queueing.batcher import BATCHES_PER_WORKER, IDLE_QUEUES_KEPT, Batcher, Flight, Pending
+from kernelport_api.queueing.batcher import IDLE_QUEUES_KEPT, Batcher, Flight, Pending
+from kernelport_api.queueing.live_workers import BATCHES_PER_WORKER
 
 
 class Bench:
@@ -21,7 +22,9 @@ class Bench:
     def __init__(self, workers: int = 1, **batching: int) -> None:
         self.limits = Batching(**batching)
         self.sent: list[list[bytes]] = []
-        self.batcher = Batcher("d", self._publish, lambda: workers, lambda: self.limits)
+        self.batcher = Batcher(
+            "d", self._publish, lambda: workers, lambda: self.limits, lambda: BATCHES_PER_WORKER * workers
+        )
         self._count = 0
 
     async def _publish(self, deployment: str, flight: Flight) -> None:
@@ -261,7 +264,7 @@ async def test_a_failed_publication_fails_its_requests() -> None:
     async def refuse(deployment: str, flight: Flight) -> None:
         raise UnavailableError("no queue")
 
-    bench.batcher = Batcher("d", refuse, lambda: 1, Batching)
+    bench.batcher = Batcher("d", refuse, lambda: 1, Batching, lambda: 2)
     pending = bench.submit()
     with pytest.raises(UnavailableError, match="no queue"):
         await pending.answer

@@ -9,13 +9,14 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
+from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.methods import Methods
 
 
 async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back() -> None:
     server = grpc.aio.server()
-    service: Any = Methods(server, Calls(1))
+    service: Any = Methods(server, Calls(1), AccessLog("test"))
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -36,7 +37,7 @@ async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back() -> No
 
 async def test_callers_that_hang_up_do_not_count_for_ever() -> None:
     server, calls = grpc.aio.server(), Calls(1)
-    service: Any = Methods(server, calls)
+    service: Any = Methods(server, calls, AccessLog("test"))
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -27,6 +27,9 @@ def test_what_is_written_for_a_child_is_what_it_reads() -> None:
         ("LISTEN", "127.0.0.1:99999", "expected host:port with a port of at most 65535"),
         ("METRICS_LISTEN", "9464", "expected host:port"),
         ("REDIS_URL", "redis://:pa:secret/0", "expected a URL such as redis://127.0.0.1:6379/0"),
+        ("ACCESS_LOG", "all", "expected a share from 0 to 1, got 'all'"),
+        ("ACCESS_LOG", "1.5", "expected a share from 0 to 1, got '1.5'"),
+        ("LOG_BYTES", "1KiB", "expected at least 65536 bytes, got '1KiB'"),
         ("CUSTOM_OPS", "yes", "expected 1 or 0, got 'yes'"),
     ],
 )

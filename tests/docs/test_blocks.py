@@ -68,7 +68,7 @@ ELSEWHERE = {
 PROGRAMS = {"docs/python.md": "tests/docs/test_python_page.py"}
 # Commands that go on until they are stopped, and what they say when they are ready; a stack until another begins.
 STACK = "kernelport up"
-READY = {STACK: "listens on", "celery ": "ready.", "kernelport autoscale": "wanted"}
+READY = {STACK: "listens on", "celery ": "is ready", "kernelport autoscale": "wanted"}
 # Commands that become another program: called in this process, they would end it.
 BECOMES = ("kernelport autoscale",)
 # What a reader has done by hand before a command, or the code that it ends with.

@@ -22,8 +22,8 @@ def test_sounds_like_speech(text: str, client: Client) -> None:
     speech = client.speak("hibari-en", text)
     assert speech.sample_rate == 24000
     assert (speech.audio.dtype, speech.audio.ndim) == (np.float32, 1)
-    # People read 150 to 200 words a minute; a short text has its pauses.
-    assert 80 < 60 * len(text.split()) / speech.seconds < 260
+    # People read 150 to 200 words a minute, with pauses that a short text has none of.
+    assert 80 < 60 * len(text.split()) / speech.seconds < 300
     assert 0.1 < np.abs(speech.audio).max() <= 1
     assert loudness(speech.audio) > 0.02
     assert share_of_voice(speech) > 0.8

@@ -1,5 +1,6 @@
 """The HTTP port by itself: who may call, what a body may be, and how it starts and stops."""
 
+import contextlib
 import gzip
 import os
 import socket
@@ -9,8 +10,11 @@ import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from kernelport.cli import options
 from kernelport.errors import StackError
 from kernelport.supervisor.stack import Stack
 from tests.conftest import stack_settings
@@ -41,6 +45,22 @@ def test_a_taken_port_is_an_error_that_says_how_to_choose_another(tmp_path: Path
     )
     assert alone.returncode == 1
     assert "KERNELPORT_HTTP_LISTEN" in alone.stderr.splitlines()[-1]
+
+
+def test_the_usual_port_is_left_to_whoever_has_it() -> None:
+    @click.command()
+    @options.http_listen
+    def command(http_listen: str) -> None:
+        click.echo(f"listens on: {options.unless_taken(http_listen)}")
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # somebody else may have it already
+            stack.enter_context(socket.create_server(("127.0.0.1", 8000)))
+        said = CliRunner().invoke(command, [])
+        assert "without HTTP: cannot listen on 127.0.0.1:8000" in said.stderr
+        assert said.stdout == "listens on: \n"
+        asked = CliRunner().invoke(command, ["--http-listen", "127.0.0.1:8000"])
+        assert asked.stdout == "listens on: 127.0.0.1:8000\n"
 
 
 @pytest.mark.parametrize(

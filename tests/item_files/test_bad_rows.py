@@ -102,15 +102,14 @@ OPENAI = [
     ("another model", request() + "\n" + request("b", model="tts-1"), 2, "body.model", 'expected "speaker"'),
     ("no input", request() + "\n" + request("b", input=None), 2, "body.input", "required"),
     ("a list as input", request() + "\n" + request("b", input=["Hi."]), 2, "body.input", "expected a text"),
-    ("a text as speed", request() + "\n" + request("b", speed="fast"), 2, "body.speed", "F32[1]"),
+    ("a text as speed", request() + "\n" + request("b", speed="fast"), 2, "body.speed", "from 0.25 to 4"),
     (
         "a format nobody writes",
-        request() + "\n" + request("b", response_format="aac"),
+        request() + "\n" + request("b", response_format="avi"),
         2,
         "body.response_format",
         "mp3",
     ),
-    ("an unknown key", request() + "\n" + request("b", pitch=2), 2, "body.pitch", "expected one of model, input"),
     ("a stream", request() + "\n" + request("b", stream_format="sse"), 2, "body.stream_format", "audio"),
     ("no body", request() + '\n{"custom_id": "b", "method": "POST", "url": "/v1/audio/speech"}', 2, "body", "object"),
     (

@@ -126,6 +126,17 @@ def test_requests_of_the_openai_batch_api(tmp_path: Path) -> None:
     assert report.notes == ["1 requests name voice, which speaker does not take: left out"]
 
 
+def test_requests_as_real_clients_send_them(tmp_path: Path) -> None:
+    path = tmp_path / "batch.jsonl"
+    body = {"model": "speaker", "input": "Hi.", "voice": {"id": "nova"}, "speed": None, "user": "u", "stream": False}
+    path.write_text(json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/audio/speech", "body": body}))
+    assert read(path, "openai") == {"a": {"text": "Hi.", "voice": "nova"}}
+    told = ItemFile(path, "openai", "speaker", SPEECH).check().notes
+    assert sorted(told) == [
+        f"1 requests name {key}, which speaker does not take: left out" for key in ("stream", "user")
+    ]
+
+
 def test_the_kind_of_a_file_is_in_its_name(tmp_path: Path) -> None:
     for name, kind in (("a.txt", "text"), ("a", "text"), ("a.CSV", "csv"), ("a.tsv", "csv"), ("a.ndjson", "jsonl")):
         (tmp_path / name).write_text('{"text": "Hi."}\n')

@@ -289,7 +289,7 @@ def _targets(text: str, at: Stage) -> list[Stage]:
 def pairs(folder: Path) -> Iterator[Pairs]:
     """Runs on a stack of its own."""
     with serving_plane(folder, batching={"max_batch": 4}) as plane:
-        second = replace(plane.stack.settings, listen=f"127.0.0.1:{free_port()}", metrics_listen="")
+        second = replace(plane.stack.settings, listen=f"127.0.0.1:{free_port()}", http_listen="", metrics_listen="")
         with (folder / "second-front-door.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "kernelport_api"],

@@ -24,6 +24,7 @@ from kernelport import AsyncClient, UnavailableError
 from kernelport.errors import from_call
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
+from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.draining import stop
 from kernelport_api.doors.grpc.methods import Methods
@@ -42,9 +43,9 @@ class Slow:
         self.has_begun, self.may_answer = asyncio.Event(), asyncio.Event()
         answering = grpc.unary_unary_rpc_method_handler(self._answer, health_pb2.HealthCheckRequest.FromString)
         handler = grpc.method_handlers_generic_handler("test.Slow", {"Answer": answering})
-        Methods(self.server, self.calls).add_generic_rpc_handlers((handler,))
+        Methods(self.server, self.calls, AccessLog("test")).add_generic_rpc_handlers((handler,))
         self.health = health.aio.HealthServicer()
-        watched: Any = Methods(self.server, self.watches)
+        watched: Any = Methods(self.server, self.watches, AccessLog("test"))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, watched)
 
     async def _answer(self, _: object, __: object) -> bytes:
@@ -118,7 +119,9 @@ async def test_who_watches_its_health_does_not_hold_it_up() -> None:
 @contextmanager
 def second_front_door(stack: Stack, folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """Another front door of a stack."""
-    settings = replace(stack.settings, listen=f"127.0.0.1:{free_port()}", metrics_listen="", stop_s=STOP_S)
+    settings = replace(
+        stack.settings, listen=f"127.0.0.1:{free_port()}", http_listen="", metrics_listen="", stop_s=STOP_S
+    )
     with (folder / "front-door.log").open("wb") as log:
         command = [sys.executable, "-m", "kernelport_api"]
         process = subprocess.Popen(command, env={**os.environ, **settings.to_environment()}, stdout=log, stderr=log)

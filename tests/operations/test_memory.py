@@ -115,6 +115,8 @@ def test_under_a_request_id_a_job_says_what_became_of_it_and_goes_on(
         with room_for(redis, ROOM_BYTES):
             with pytest.raises(ResourceExhaustedError, match="go on by the same request id") as error:
                 client.jobs.submit(MODEL, items(MANY), request_id="in portions")
+            memory = redis.info("memory")
+            assert memory["used_memory"] < 0.95 * memory["maxmemory"], "what is left is for calls"  # type: ignore[index]
             assert error.value.request_id == "in portions"
             job = jobs.get(error.value.message.split('"')[1])
             assert (job.state, job.sealed, job.reason) == (pb.JOB_STATE_RUNNING, False, error.value.message)

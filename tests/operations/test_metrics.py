@@ -1,9 +1,12 @@
 """What an operator asks, answered by the metrics of processes that die, wait and lose their Redis."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from kernelport import Client, InternalError
+from kernelport import Client, InternalError, NotFoundError
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -69,6 +72,28 @@ def test_deaths_and_redeliveries_are_known_though_the_workers_are_gone(shown: tu
     kill_workers(stack.target)
     wait_for(lambda: value(port, "redeliveries_total", "journal") == ATTEMPTS)
     wait_for(lambda: value(port, "worker_deaths_total", "journal") == ATTEMPTS)
+
+
+def test_calls_are_counted_by_method_and_status_whatever_is_asked_for(shown: tuple[Stack, int]) -> None:
+    stack, port = shown
+    with Client(stack.target, timeout_s=60) as client:
+        for name in ("gone", "gone-too"):
+            with pytest.raises(NotFoundError):
+                client.infer(name, {})
+    for path in (
+        "/health",
+        "/api/jobs/0123456789ab-01234567",
+        "/api/jobs/0123456789ab-89abcdef",
+        "/nowhere",
+        "/no/where",
+    ):
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{stack.url}{path}", timeout=10).close()
+    assert value(port, "requests_total", "(unknown)", "NOT_FOUND") == 2
+    assert value(port, "calls_total", "InferenceService/Infer", "NOT_FOUND") == 2
+    assert value(port, "calls_total", "GET /health", "OK") == 1
+    assert value(port, "calls_total", "GET /api/jobs/{job}", "404") == 2
+    assert value(port, "calls_total", "(unknown)", "404") == 2
 
 
 def test_jobs_are_shown_by_state_and_age_and_items_by_what_went_wrong(shown: tuple[Stack, int], folder: Path) -> None:

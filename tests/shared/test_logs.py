@@ -1,4 +1,4 @@
-"""Lines of the log as JSON."""
+"""Lines of the log, in both forms."""
 
 import io
 import json
@@ -9,6 +9,7 @@ import pytest
 
 from kernelport.config.settings import Settings, SettingsError
 from kernelport.telemetry import logs
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -41,6 +42,22 @@ def test_a_line_tells_what_it_is_about(lines: Any) -> None:
     assert "deployment" not in second
 
 
+def test_a_line_for_people_ends_with_its_ids_and_is_one_entry_whatever_it_says() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.TextFormatter())
+    log = logging.Logger("test")
+    log.addHandler(handler)
+    with logs.about(lambda: {"request_id": "two words", "requests": ["a", 'b"'], "job": ""}):
+        log.warning(
+            "slow\n2026-01-31T12:00:00.000+00:00 INFO test: forged", extra=logs.fields(seconds=0.5, queue_s=0.0)
+        )
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith(" WARNING test: slow")
+    assert second.startswith("    2026-01-31")
+    assert second.endswith('forged [request_id="two words" requests=a,"b\\"" seconds=0.5 queue_s=0.0]')
+
+
 def test_a_traceback_is_part_of_its_line(lines: Any) -> None:
     log, read = lines
     try:
@@ -49,6 +66,43 @@ def test_a_traceback_is_part_of_its_line(lines: Any) -> None:
         log.exception("failed")
     (line,) = read()
     assert "ValueError: of this" in line["exception"]
+
+
+@pytest.mark.parametrize("inputs", [False, True])
+def test_the_text_of_an_exception_is_shown_where_inputs_may_be(inputs: bool) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonFormatter(inputs))
+    log = logging.Logger("test")
+    log.addHandler(handler)
+    try:
+        try:
+            int("secret")
+        except ValueError as error:
+            raise RuntimeError("no secret number") from error
+    except RuntimeError:
+        log.exception("the model failed", extra=logs.WITHOUT_TEXT)
+    told = json.loads(stream.getvalue())["exception"]
+    assert ("no secret number" in told.splitlines()[-1]) == inputs
+    assert ("invalid literal" in told) == inputs
+    assert "RuntimeError" in told
+    assert "ValueError" in told
+    assert "test_logs.py" in told
+
+
+def test_a_storm_of_failures_is_bounded_and_counted(lines: Any) -> None:
+    log, read = lines
+    log.addFilter(logs.RateLimit(lines_a_s=10, burst=5))
+    for number in range(1000):
+        log.warning("failed", extra=logs.fields(number=number))
+    log.info("well")
+    assert 5 <= len(read()) < 50
+    wait_for(lambda: log.warning("again") or read()[-1].get("left_out"))
+    told = read()
+    assert told[0]["number"] == 0
+    assert [line for line in told if line["message"] == "well"]
+    missing = 1000 - sum(line["message"] == "failed" for line in told)
+    assert sum(line.get("left_out", 0) for line in told) >= missing
 
 
 def test_ids_are_made_only_for_a_line(lines: Any) -> None:

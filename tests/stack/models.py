@@ -13,6 +13,7 @@ import yaml
 from kernelport.config.deployments import Deployment
 from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, tensor_spec
+from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
 
@@ -80,6 +81,28 @@ class Journal(Backend):
         except KernelPortError as error:
             return error
         return {"number": number}
+
+
+class Moody(Backend):
+    """Answers with its input `x` F32[1], and fails on a negative one, which it names."""
+
+    device = "cpu"
+    signature = Signature(inputs=[tensor_spec("x", pb.F32, [1])], outputs=[tensor_spec("y", pb.F32, [1])])
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        return cls()
+
+    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
+        return [{"y": self._answer(request.inputs["x"])} for request in requests]
+
+    def _answer(self, x: Array) -> Array:
+        try:
+            if x[0] < 0:
+                raise ValueError(f"{x[0]} is below 0")
+        except ValueError as error:
+            raise RuntimeError(f"{x[0]} is no number for today") from error
+        return x
 
 
 class Hung(Backend):

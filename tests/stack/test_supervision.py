@@ -218,7 +218,7 @@ def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Pat
         up.send_signal(signal.SIGTERM)
         assert up.wait(60) == 0
     why = "ended with code 1: kernelport worker: cannot load broken: the weights are missing: run the download"
-    assert f"worker-broken: failed (pid None, {MOST_STARTS - 1} restarts) {why}\n" in said
+    assert f"worker-broken: failed (pid None, {MOST_STARTS - 1} restarts); last, it {why}\n" in said
     assert any(
         line.startswith("leaving out absent of ") and ": cannot import 'no_such_module:Model'" in line for line in said
     )

@@ -11,8 +11,11 @@ from kernelport.config.deployments import Deployment
 from kernelport.config.manifests import load_manifest
 from kernelport.errors import DeadlineExceededError, InvalidArgumentError, KernelPortError
 from kernelport.tensors import Array
+from kernelport.text.pieces import PARAGRAPH_S, SENTENCE_S
 from kernelport_workers.backends.base import LoadError, Outputs, Request
+from kernelport_workers.backends.stepped import Frame
 from kernelport_workers.pipelines.hibari import HibariPipeline
+from kernelport_workers.speech.joins import AUDIBLE
 
 MANIFEST = """
 id: hibari-heart
@@ -78,11 +81,39 @@ def test_speed_changes_the_length(pipeline: HibariPipeline) -> None:
     assert slow > 2 * fast
 
 
-def test_it_says_what_the_package_says(pipeline: HibariPipeline) -> None:
-    from hibari import Hibari
+TEXT = (
+    "Yes. The train to the coast leaves at half past seven, and nobody on the stairs looked up. It was late.\n\n"
+    'A new paragraph begins here; it goes on. <break time="1s"/>Why? Nobody knows, for 25 km or more.'
+)
 
-    text = "One sentence. And, after it, another one!"
-    np.testing.assert_array_equal(audio(say(pipeline, text, seed=np.array([3]))), Hibari(threads=1)(text, seed=3))
+
+def test_the_whole_is_its_pieces_whoever_makes_them(pipeline: HibariPipeline) -> None:
+    request = Request({"text": utf8(TEXT), "seed": np.array([3])})
+    pieces = []
+    while not pieces or not pieces[-1].is_last:
+        (frame,) = pipeline.step([pipeline.open(request, len(pieces))])  # each by somebody who has made no other
+        assert isinstance(frame, Frame)
+        assert frame.index == len(pieces)
+        pieces.append(frame)
+    assert len(pieces) == 5
+    np.testing.assert_array_equal(pipeline.whole(pieces)["audio"], audio(say(pipeline, TEXT, seed=np.array([3]))))
+
+
+def test_pieces_take_turns(pipeline: HibariPipeline) -> None:
+    texts = ["One. Two.", "Three. Four."]
+    utterances = [pipeline.open(Request({"text": utf8(text)})) for text in texts]
+    frames = [pipeline.step([each])[0] for _ in range(2) for each in utterances]
+    for text, mine in zip(texts, (frames[::2], frames[1::2]), strict=True):
+        spoken = pipeline.whole([frame for frame in mine if isinstance(frame, Frame)])
+        np.testing.assert_array_equal(spoken["audio"], audio(say(pipeline, text)))
+
+
+def test_speech_begins_at_once_and_pauses_are_as_the_table_says(pipeline: HibariPipeline) -> None:
+    samples = audio(say(pipeline, "One. Two.\n\nThree."))
+    heard = np.flatnonzero(np.abs(samples) > AUDIBLE)
+    assert heard[0] <= 0.02 * 24000
+    gaps = np.diff(heard) / 24000
+    assert gaps[gaps > 0.15].tolist() == pytest.approx([SENTENCE_S, PARAGRAPH_S], abs=0.01)
 
 
 def test_a_sentence_without_end_is_spoken_in_pieces(pipeline: HibariPipeline) -> None:
@@ -150,7 +181,7 @@ def test_it_says_the_words_of_numbers_and_letters(pipeline: HibariPipeline) -> N
 
 def test_a_pause_that_is_asked_for_is_silence(pipeline: HibariPipeline) -> None:
     without, paused = (audio(say(pipeline, f"One.{mark}Two.")) for mark in (" ", '<break time="2s"/>'))
-    assert len(paused) == len(without) + 2 * 24000
+    assert len(paused) - len(without) == round((2 - SENTENCE_S) * 24000)
 
 
 def test_it_stops_between_sentences_when_nobody_waits(pipeline: HibariPipeline) -> None:

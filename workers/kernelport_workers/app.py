@@ -73,18 +73,15 @@ except SettingsError as error:
 
 # To root, whom containers often have, Celery would say that pickle is not safe: nothing here takes it.
 warnings.filterwarnings("ignore", category=SecurityWarning)
-# Two lines a task are two lines too many at thousands of tasks a second.
-for noisy in ("celery.worker.strategy", "celery.app.trace"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(**_: Any) -> None:
     """In place of Celery's own."""
-    logs.set_up(settings.log_level, settings.log_format)
+    logs.set_up(settings)
 
 
-if settings.log_format == "json":
+if settings.log_format == "json" or settings.log_file:
     _set_up_logging()  # for what is said before Celery asks
 
 # A front door and a Redis on the same machine need little, and everybody waits for them: they go first.
@@ -179,6 +176,8 @@ class Process:
         self.batches = BatchHandler(
             self.redis, settings, self.id, deployments, self.backends, leases, overlap, self.shared
         )
+        if self.batches.stepper.deployments:
+            self.consumer.stepper = self.batches.stepper
         with contextlib.suppress(RedisError):  # the finisher looks again
             storage.compare()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
@@ -193,6 +192,7 @@ class Process:
             storage,
             leases,
             overlap,
+            self.consumer.give_way,
             on_taken=feeder.kick,
             on_over=finisher.kick,
         )
@@ -209,9 +209,11 @@ class Process:
         for each in (self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.start()
+        log.info("worker %s is ready", self.id)
 
     def stop(self) -> None:
         """The worker takes no more work, and has some time to finish what it has begun."""
+        log.info("stopping: what has begun has %g s to finish", settings.stop_s)
         _end_after(settings.stop_s, "stopping")
         self.consumer.stop()
         if self.heartbeat is not None:
@@ -318,6 +320,8 @@ def job(deployment: str, ticket: str) -> Epilogue:
 def _load(instance: Any, **_: Any) -> None:
     os.nice(NICENESS)
     instance.quiet = True  # Celery's banner tells of a broker and of tasks, and is no JSON
+    if not sys.stdout.isatty():
+        sys.__stdout__ = None  # type: ignore[misc]  # where Celery tells of signals, in a form of its own
     # It would say after each loss of its connection that Celery 6 may cancel tasks then.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     with _ended_by_failure():

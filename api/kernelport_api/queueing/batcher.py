@@ -6,6 +6,7 @@ its next batch waiting. A lone request never waits for a timer, and load makes b
 """
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import OrderedDict
@@ -19,8 +20,6 @@ from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport.stacking import RunSize, Share
 from kernelport_api.queueing.batch_queue import BatchQueue
 
-# One batch runs while the next is on its way.
-BATCHES_PER_WORKER = 2
 # Groups whose callers all have their answers, and may be back with the next request: they are remembered.
 IDLE_QUEUES_KEPT = 256
 
@@ -76,23 +75,32 @@ class Batcher:
     """Forms the batches of one deployment."""
 
     def __init__(
-        self, deployment: str, publish: Publish, live_workers: Callable[[], int], limits: Callable[[], Batching]
+        self,
+        deployment: str,
+        publish: Publish,
+        live_workers: Callable[[], int],
+        limits: Callable[[], Batching],
+        capacity: Callable[[], int],
     ) -> None:
         """
         Args:
             publish: puts a flight on the deployment's queue.
             live_workers: how many workers serve the deployment now.
             limits: what may share a batch now.
+            capacity: how many batches may be in flight now.
         """
         self._deployment = deployment
         self._publish = publish
         self._live_workers = live_workers
         self._limits = limits
+        self._capacity = capacity
         self._queues: dict[Hashable, BatchQueue[Pending]] = {}
         self._idle_queues: OrderedDict[Hashable, BatchQueue[Pending]] = OrderedDict()
         self._waiting: OrderedDict[Hashable, BatchQueue[Pending]] = OrderedDict()
         self._flights: dict[Flight, None] = {}
         self._send_due_is_soon = False
+        # A batch is not the doing of the one request that happened to complete it: logs must not say so.
+        self._context = contextvars.Context()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
         self._publishing: set[asyncio.Task[None]] = set()
@@ -134,7 +142,7 @@ class Batcher:
     def _send_due_soon(self) -> None:
         if not self._send_due_is_soon:
             self._send_due_is_soon = True
-            asyncio.get_running_loop().call_soon(self._send_due)
+            asyncio.get_running_loop().call_soon(self._send_due, context=self._context)
 
     def _send_due(self, now: float | None = None) -> None:
         self._send_due_is_soon = False
@@ -157,7 +165,7 @@ class Batcher:
         Args:
             begun: groups of which a batch leaves this very moment: what one worker leaves is for the other idle ones.
         """
-        if len(self._flights) >= BATCHES_PER_WORKER * workers:
+        if len(self._flights) >= self._capacity():
             return None
         due_at, most = math.inf, self._limits().max_batch
         for group in self._waiting.values():

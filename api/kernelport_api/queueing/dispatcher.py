@@ -1,10 +1,12 @@
 """Carries requests to the queue and their answers back, and looks after what is under way."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from functools import partial
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
@@ -23,10 +25,12 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 from kernelport.stacking import Share
-from kernelport.telemetry import metrics, tracing
+from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.queueing.batcher import Batcher, Flight, Pending
+from kernelport_api.queueing.frames import Frames
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.multiplexer import Multiplexer, NotSentError
 from kernelport_api.queueing.payloads import Payloads
@@ -42,6 +46,8 @@ HELD_PAST_DEADLINE_MS = 5000
 # While Redis is away, it is tried this often to tell of requests that nobody waits for.
 WITHDRAW_AGAIN_S = 0.1
 MICROSECONDS = 1_000_000
+# Appended to the last message of a stream; an older worker has answered in one, and does not say so.
+_LAST = pb.InferResponse(last=True).SerializeToString()
 
 
 class Dispatcher:
@@ -67,6 +73,9 @@ class Dispatcher:
         self._ids = itertools.count()
         self._withdrawn: dict[bytes, int] = {}
         self._withdrawal: asyncio.Task[None] | None = None
+        # By request, whether workers are still to be told that its listener is far behind, or no longer so.
+        self._pauses: dict[bytes, bool] = {}
+        self._pausing: asyncio.Task[None] | None = None
 
     async def run(
         self, deployment: Deployment, share: Share, body: bytes, timeout_s: float, hold: IdempotencyHold | None = None
@@ -104,7 +113,13 @@ class Dispatcher:
         """
         request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
         deadline_us = round((time.time() + timeout_s) * 1e6)
-        item = BatchItem(id=request_id, deadline_unix_us=deadline_us, result_key=hold.key if hold else "")
+        call = calls.current()
+        item = BatchItem(
+            id=request_id,
+            deadline_unix_us=deadline_us,
+            result_key=hold.key if hold else "",
+            request_id=call.request_id,
+        )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._payloads.attach(item, deployment.name, body, timeout_s, anywhere)
@@ -114,6 +129,8 @@ class Dispatcher:
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
             completion = await pending.answer
+            call.model_us = completion.backend_us
+            call.queue_us = max(0, round((time.monotonic() - pending.published_at) * 1e6) - completion.worker_us)
             if completion.error:
                 raise from_status(status_pb2.Status.FromString(completion.error))
             if completion.out_of_reach:
@@ -130,6 +147,115 @@ class Dispatcher:
             self._replies.abandon(request_id)
             batcher.release(pending)
 
+    async def stream(
+        self, deployment: Deployment, share: Share, body: bytes, resume_from: int, first_s: float, whole_s: float
+    ) -> AsyncGenerator[bytes]:
+        """Queues a serialized InferRequest; gives the messages of its answer as they come.
+
+        Args:
+            share: what the request asks of the run that it shares.
+            resume_from: the sequence of the first message that is wanted.
+            first_s, whole_s: seconds to the first message, and for all of them.
+
+        Raises:
+            KernelPortError: what the worker answered, or why there is no more of the answer.
+        """
+        ends_at = time.monotonic() + whole_s
+        for anywhere in (False, True):
+            left_s = ends_at - time.monotonic()
+            async with contextlib.aclosing(
+                self._stream(deployment, share, body, resume_from, min(first_s, left_s), left_s, anywhere)
+            ) as messages:
+                async for message in messages:
+                    yield message
+                    anywhere = True
+            if anywhere:
+                return
+
+    async def _stream(
+        self,
+        deployment: Deployment,
+        share: Share,
+        body: bytes,
+        resume_from: int,
+        first_s: float,
+        whole_s: float,
+        anywhere: bool,
+    ) -> AsyncGenerator[bytes]:
+        """One run; nothing comes of it when the worker that took the request could not get at it."""
+        request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        call = calls.current()
+        item = BatchItem(
+            id=request_id,
+            deadline_unix_us=round((time.time() + whole_s) * 1e6),
+            stream=True,
+            resume_from=resume_from,
+            request_id=call.request_id,
+        )
+        if tracing.is_on:
+            item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
+        await self._payloads.attach(item, deployment.name, body, whole_s, anywhere)
+        frames = Frames(resume_from, lambda is_paused: self._set_paused(request_id, is_paused))
+        pending = Pending(item, share, len(body), self._replies.expect_frames(request_id, frames))
+        pending.answer.add_done_callback(lambda answer: _fail_with(frames, answer))
+        batcher = self._batcher(deployment)
+        batcher.submit(pending)
+        is_over, limit_s = False, first_s
+        try:
+            while not is_over:
+                try:
+                    async with asyncio.timeout_at(began + limit_s):
+                        completion = await frames.take()
+                except TimeoutError:
+                    raise DeadlineExceededError(f"no more of the answer within {limit_s:g} s") from None
+                limit_s = whole_s
+                is_over = not completion.more
+                call.model_us += completion.backend_us
+                if completion.error:
+                    raise from_status(status_pb2.Status.FromString(completion.error))
+                if completion.out_of_reach:
+                    self._payloads.release(item)
+                    return
+                response = await self._payloads.response(completion)
+                yield response + _timings(deployment.name, pending, completion) + _LAST if is_over else response
+        finally:
+            frames.close()
+            if not pending.answer.done():
+                self._withdraw([item])
+            self._replies.abandon(request_id)
+            batcher.release(pending)
+
+    def _set_paused(self, request_id: bytes, is_paused: bool) -> None:
+        """Tells workers whether a listener is far behind, as soon as Redis can be reached."""
+        self._pauses[request_id] = is_paused
+        if self._pausing is None:
+            self._pausing = asyncio.create_task(self._tell_of_pauses())
+
+    async def _tell_of_pauses(self) -> None:
+        while self._pauses:
+            told = dict(self._pauses)
+            begun = {each: time.time() for each, is_paused in told.items() if is_paused}
+            over = [each for each, is_paused in told.items() if not is_paused]
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    if begun:
+                        pipeline.zadd(keys.PAUSED, begun)
+                        pipeline.expire(keys.PAUSED, keys.PAUSED_TTL_S)
+                    if over:
+                        pipeline.zrem(keys.PAUSED, *over)
+                    pipeline.zremrangebyscore(keys.PAUSED, 0, time.time() - keys.PAUSED_TTL_S)
+                    await pipeline.execute()
+            except RedisError as error:
+                outage.tell(error)
+                await asyncio.sleep(WITHDRAW_AGAIN_S)
+                continue
+            for each, is_paused in told.items():
+                if self._pauses.get(each) is is_paused:
+                    del self._pauses[each]
+        self._pausing = None
+
     def _batcher(self, deployment: Deployment) -> Batcher:
         """What forms the batches of a deployment, by the policy that it has now."""
         name = deployment.name
@@ -140,6 +266,7 @@ class Dispatcher:
                 self._publish,
                 lambda: len(self._workers.workers(name)),
                 lambda: self._workers.batching(self._policies[name]),
+                lambda: self._workers.capacity(name),
             )
         return self._batchers[name]
 
@@ -164,7 +291,8 @@ class Dispatcher:
                     if 0 < flight.published_at <= began_by and await self._is_missing(name, flight):
                         missing.add(flight)
                         if flight in suspects:
-                            await self._publish_again(name, flight)
+                            with logs.about(partial(_ids, name, flight)):
+                                await self._publish_again(name, flight)
             suspects = missing
 
     async def _is_missing(self, deployment: str, flight: Flight) -> bool:
@@ -256,9 +384,21 @@ class Dispatcher:
         self._withdrawal = None
 
 
+def _fail_with(frames: Frames, answer: "asyncio.Future[Completion]") -> None:
+    """An answer that failed here, and not at a worker, ends its stream."""
+    if not answer.cancelled() and isinstance(error := answer.exception(), KernelPortError):
+        frames.fail(error)
+
+
 def _expire(pending: Pending, timeout_s: float) -> None:
     if not pending.answer.done():
         pending.answer.set_exception(DeadlineExceededError(f"no answer within {timeout_s:g} s"))
+
+
+def _ids(deployment: str, flight: Flight) -> dict[str, object]:
+    """What lines of the log about a batch carry."""
+    requests = [pending.item.request_id for pending in flight.requests]
+    return {"deployment": deployment, "batch": flight.batch_id, "requests": requests}
 
 
 def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes:

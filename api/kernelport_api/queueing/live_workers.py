@@ -24,6 +24,10 @@ REFRESH_INTERVAL_S = 0.25
 RECHECK_INTERVAL_S = 0.05
 
 
+# Of a worker that runs one after the other: one batch runs while the next is on its way.
+BATCHES_PER_WORKER = 2
+
+
 @dataclass(frozen=True)
 class Model:
     """What a deployment's model takes and gives, and what follows from it.
@@ -58,6 +62,7 @@ class WorkerView:
         self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
         self._of_0_1_0: set[str] = set()
+        self._capacities: dict[str, list[int]] = {}
         self._refreshed_at = 0.0
         self._lock = asyncio.Lock()
 
@@ -80,10 +85,18 @@ class WorkerView:
 
     def batching(self, deployment: Deployment) -> Batching:
         """What may share a batch now. A worker of version 0.1.0 stacks the requests to an ONNX model as a trial at load
-        suggested, whatever batch they are in: while one serves, each request travels alone."""
+        suggested, whatever batch they are in: while one serves, each request travels alone. So it does to a worker
+        that answers in pieces, and takes many requests in hand."""
+        if any(self._capacities.get(deployment.name, ())):
+            return deployment.batching.model_copy(update={"max_batch": 1})
         if deployment.name in self._of_0_1_0 and deployment.backend == "onnx" and deployment.pipeline is None:
             return deployment.batching.model_copy(update={"max_batch": 1})
         return deployment.batching
+
+    def capacity(self, deployment: str) -> int:
+        """How many batches may be in flight: as many as the live workers take in hand, and at least one worker's."""
+        capacities = self._capacities.get(deployment) or [0]
+        return sum(capacity or BATCHES_PER_WORKER for capacity in capacities)
 
     async def signature(self, deployment: str) -> Signature | None:
         """What the deployment's model takes and gives; None until a worker has loaded it once.
@@ -155,6 +168,7 @@ class WorkerView:
         shared_folders: dict[str, set[str]] = {}
         signatures: dict[str, Signature] = {}
         of_0_1_0: set[str] = set()
+        capacities: dict[str, list[int]] = {}
         # Of two revisions side by side the newer one, which is to stay, says what the model takes.
         for record in sorted(records, key=lambda record: (record.worker.ready_unix_s, record.worker.id)):
             for served in record.deployments:
@@ -164,6 +178,7 @@ class WorkerView:
                 worker.MergeFrom(record.worker)
                 workers.setdefault(served.name, []).append(worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)
+                capacities.setdefault(served.name, []).append(served.capacity)
                 paces.setdefault(served.name, []).append(served.seconds_a_letter)
                 signatures[served.name] = served.signature
                 if not served.revision:
@@ -171,6 +186,7 @@ class WorkerView:
         for name, signature in signatures.items():
             self._know(name, signature)
         self._workers, self._paces, self._shared_folders, self._of_0_1_0 = workers, paces, shared_folders, of_0_1_0
+        self._capacities = capacities
 
     def _know(self, deployment: str, signature: Signature) -> None:
         known = self._models.get(deployment)

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys, stored
 from kernelport.broker.connections import RETRY_S, outage
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
+from kernelport_api.queueing.frames import Frames
 from kernelport_api.queueing.multiplexer import Multiplexer
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class ReplyReader:
         self.key = keys.replies(front_door)
         self._connection = connection
         self._waiting: dict[bytes, asyncio.Future[Completion]] = {}
+        self._streams: dict[bytes, Frames] = {}
 
     def expect(self, request_id: bytes) -> "asyncio.Future[Completion]":
         """A future of the request's completion. Call `abandon` when done with it."""
@@ -31,9 +33,15 @@ class ReplyReader:
         self._waiting[request_id] = future
         return future
 
+    def expect_frames(self, request_id: bytes, frames: Frames) -> "asyncio.Future[Completion]":
+        """The same of a request that is answered in pieces, which go to `frames`; the future is of the last one."""
+        self._streams[request_id] = frames
+        return self.expect(request_id)
+
     def abandon(self, request_id: bytes) -> None:
         """Stops waiting; a completion that still comes is dropped."""
         self._waiting.pop(request_id, None)
+        self._streams.pop(request_id, None)
 
     async def run(self) -> None:
         """Reads for ever; waits for Redis while it is out of reach."""
@@ -52,6 +60,10 @@ class ReplyReader:
 
     def _deliver(self, reply: Reply) -> None:
         for completion in reply.completions:
+            if self._streams and (frames := self._streams.get(completion.id)) is not None:
+                frames.deliver(completion)
+                if completion.more:
+                    continue
             future = self._waiting.get(completion.id)
             if future is not None and not future.done():
                 future.set_result(completion)

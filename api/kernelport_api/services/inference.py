@@ -1,9 +1,10 @@
 """Inference: validate, admit, queue, answer."""
 
 import asyncio
-import logging
+import contextlib
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from itertools import islice
 
 from redis.asyncio import Redis
@@ -23,9 +24,10 @@ from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.signature import Signature
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY
-from kernelport.telemetry import logs, metrics
+from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import aside
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
@@ -33,8 +35,6 @@ from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
-
-log = logging.getLogger(__name__)
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
@@ -63,41 +63,60 @@ class Inference:
     async def answer(
         self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
     ) -> bytes:
-        """Runs one request, and counts it; returns the serialized InferResponse.
+        """Runs one request of the current call, and counts it; returns the serialized InferResponse.
 
         Args:
             body: the request as it came in.
             remaining_s: seconds that its caller waits; None when that is not known.
             arrived_at: seconds of the monotonic clock.
         """
+        deployment = self._deployment(request)
+        with _counted(deployment.name, len(body), arrived_at):
+            response = await self.run(deployment, request, body, remaining_s)
+        labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
+        return response
+
+    async def stream(
+        self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
+    ) -> AsyncGenerator[bytes]:
+        """Runs one request, and counts it; gives the serialized messages of its answer as they come.
+
+        Args:
+            body, remaining_s, arrived_at: as `answer` takes them.
+        """
+        deployment = self._deployment(request)
+        name, limits = deployment.name, deployment.timeouts
+        with _counted(name, len(body), arrived_at):
+            self._admission.enter(name, deployment.limits, len(body))
+            try:
+                model = await self._fitting(deployment, request, body)
+            except BaseException:
+                self._admission.turn_away(name, len(body))
+                raise
+            share = model.stacking.share(request.inputs) if model and model.stacking else ANY
+            left_s = math.inf if remaining_s is None else max(0.0, remaining_s)
+            first_s, whole_s = min(limits.request_s, left_s), min(limits.stream_s, left_s)
+            try:
+                async with contextlib.aclosing(
+                    self._dispatcher.stream(deployment, share, body, request.resume_from, first_s, whole_s)
+                ) as messages:
+                    async for message in messages:
+                        labelled(metrics.RESPONSE_BYTES, name).inc(len(message))
+                        yield message
+            finally:
+                self._admission.leave(name, len(body))
+
+    def _deployment(self, request: pb.InferRequest) -> Deployment:
+        """The deployment of a request; the current call is told of both."""
+        call = calls.current()
+        call.request_id = request.request_id
         deployment = self._deployments.get(request.model)
         if deployment is None:
             unknown = _unknown(request.model, self._deployments)
             labelled(metrics.REQUESTS, metrics.UNKNOWN, unknown.code.name).inc()
             raise unknown
-        logs.note(lambda: {"deployment": deployment.name, "request_id": request.request_id})
-        status = "OK"
-        try:
-            response = await self.run(deployment, request, body, remaining_s)
-        except KernelPortError as error:
-            status = error.code.name
-            if status == "INTERNAL":
-                log.warning("a request failed: %s", error)
-            raise
-        except asyncio.CancelledError:
-            status = "CANCELLED"  # the caller hung up, or its deadline passed
-            raise
-        except BaseException:
-            status = "INTERNAL"
-            raise
-        finally:
-            labelled(metrics.REQUESTS, deployment.name, status).inc()
-            labelled(metrics.TOTAL_SECONDS, deployment.name, _OUTCOMES.get(status, "failed")).observe(
-                time.monotonic() - arrived_at
-            )
-            labelled(metrics.REQUEST_BYTES, deployment.name).inc(len(body))
-        labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
-        return response
+        call.deployment = deployment.name
+        return deployment
 
     async def signature(self, name: str) -> Signature | None:
         """What a deployment's model takes and gives; None until a worker has loaded it once.
@@ -180,6 +199,28 @@ class Inference:
         except RedisError as error:
             raise unreachable(error) from error
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
+
+
+@contextlib.contextmanager
+def _counted(deployment: str, size: int, arrived_at: float) -> Iterator[None]:
+    """Counts a request of `size` bytes, and what becomes of it in the block."""
+    status = "OK"
+    try:
+        yield
+    except KernelPortError as error:
+        status = error.code.name
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        status = "CANCELLED"  # the caller hung up, or its deadline passed
+        raise
+    except BaseException:
+        status = "INTERNAL"
+        raise
+    finally:
+        labelled(metrics.REQUESTS, deployment, status).inc()
+        outcome = _OUTCOMES.get(status, "failed")
+        labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(time.monotonic() - arrived_at)
+        labelled(metrics.REQUEST_BYTES, deployment).inc(size)
 
 
 def _limit(deployment: Deployment) -> str:

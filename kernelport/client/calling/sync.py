@@ -13,7 +13,7 @@ import grpc
 from kernelport.client.calling.address import CLOSED, channel_options, check_target
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
-from kernelport.errors import FailedPreconditionError, from_call
+from kernelport.errors import FailedPreconditionError, KernelPortError, from_call
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,6 +71,14 @@ class Channel:
             raise deadline.named(from_call(error)) from None
         finally:
             call.cancel()
+
+    def pause_to_repeat(self, failure: KernelPortError, failures: int, deadline: Deadline) -> None:
+        """Waits before a call that is safe to repeat is tried again.
+
+        Raises:
+            KernelPortError: the failure itself, when there is to be no other try.
+        """
+        pause(retry_pause_s(failure, failures, self._max_retries, deadline))
 
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "Begun":
         """Sends a stream of requests, without waiting for the answer."""

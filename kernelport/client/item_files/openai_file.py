@@ -8,14 +8,13 @@ from kernelport.client.item_files.jsonl_file import read_objects
 from kernelport.client.item_files.lines import Line
 from kernelport.client.item_files.rows import Problem, Row
 from kernelport.coercion import show
+from kernelport.errors import InvalidArgumentError
+from kernelport.speech_request import SpeechRequest
 
 URL = "/v1/audio/speech"
 # Their names for formats, and the names that jobs have for them.
 FORMATS = {"wav": "wav", "flac": "flac", "opus": "ogg", "mp3": "mp3", "aac": "aac", "pcm": "pcm"}
 _KEYS = ("custom_id", "method", "url", "body")
-# What a deployment may have an input for. Where it has none, the request is spoken without it.
-_WISHES = ("voice", "instructions")
-_BODY_KEYS = ("model", "input", *_WISHES, "response_format", "stream_format")
 
 
 class OpenAIRows:
@@ -23,7 +22,7 @@ class OpenAIRows:
 
     Attributes:
         output_format: the `response_format` of the requests, in a job's words; None when none names one.
-        left_out: how many requests name a voice or instructions that the deployment takes none of, by key.
+        left_out: how many requests have a key that the deployment has no input for, by key.
 
     Args:
         fields: of the deployment.
@@ -38,7 +37,6 @@ class OpenAIRows:
         self._deployment = deployment
         self._own_format = own_format
         self._format_line = 0
-        self._body_keys = dict.fromkeys((*_BODY_KEYS, *(name for name in fields.inputs if name != "text")))
         self._shown = {name: f"body.{name}" for name in fields.inputs} | {"text": "body.input", "id": "custom_id"}
 
     def read(self, lines: Iterable[Line | Problem]) -> Iterator[Row | Problem]:
@@ -68,35 +66,35 @@ class OpenAIRows:
             return
         if body.get("model") != self._deployment:
             yield Problem(line, "body.model", f'expected "{self._deployment}", got {show(body.get("model"))}')
-        if body.get("stream_format", "audio") != "audio":
+        try:
+            asked = self._request(body)
+        except InvalidArgumentError as error:
+            for found in error.violations:
+                yield Problem(line, f"body.{found.field}", found.description)
+            return
+        if asked.stream_format != "audio":
             yield Problem(line, "body.stream_format", 'expected "audio": a job has nobody to stream to')
-        voice = body.get("voice")
-        if voice is not None and not isinstance(voice, str):
-            yield Problem(line, "body.voice", f"expected a voice's name, got {show(voice)}")
         yield from self._format_problems(line, body.get("response_format"))
-        for key in body:
-            if key not in self._body_keys:
-                yield Problem(line, f"body.{key}", f"expected one of {', '.join(self._body_keys)}")
 
     def _format_problems(self, line: int, wanted: Any) -> Iterator[Problem]:
         if wanted is None or self._own_format:
             return
-        if not isinstance(wanted, str) or wanted not in FORMATS:
-            yield Problem(line, "body.response_format", f"expected one of {', '.join(FORMATS)}, got {show(wanted)}")
-        elif self.output_format is None:
+        if self.output_format is None:
             self.output_format, self._format_line = FORMATS[wanted], line
         elif FORMATS[wanted] != self.output_format:
             expected = f"expected the format of line {self._format_line}: a job has one"
             yield Problem(line, "body.response_format", f"{expected}; got {show(wanted)}")
 
+    def _request(self, body: dict[str, Any]) -> SpeechRequest:
+        """The request that a body is; a format that does not matter is not looked at."""
+        return SpeechRequest.of({**body, "response_format": None} if self._own_format else body)
+
     def _values(self, body: dict[str, Any]) -> dict[str, Any]:
-        values = {name: body[name] for name in self._fields.inputs if body.get(name) is not None}
-        if body.get("input") is not None:
-            values["text"] = body["input"]
-        for key in _WISHES:
-            if body.get(key) is not None and key not in self._fields.inputs:
-                self.left_out[key] = self.left_out.get(key, 0) + 1
-        return values
+        request = self._request(body)
+        given = {**request.others, **({"voice": request.voice} if request.voice else {})}
+        for key in given.keys() - set(self._fields.inputs):
+            self.left_out[key] = self.left_out.get(key, 0) + 1
+        return {"text": request.text, **{name: given[name] for name in self._fields.inputs if name in given}}
 
 
 def first_model(lines: Iterable[Line | Problem]) -> str | None:

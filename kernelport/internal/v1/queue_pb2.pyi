@@ -23,7 +23,7 @@ class Batch(_message.Message):
     def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping[str, _Any]]]] = ..., id: _Optional[str] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class BatchItem(_message.Message):
-    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent")
+    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent", "request_id", "stream", "resume_from")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_CLAIM_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,9 @@ class BatchItem(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     RESULT_KEY_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     request: bytes
     request_claim: str
@@ -40,7 +43,10 @@ class BatchItem(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[_dead_letter_pb2.Attempt]
     result_key: str
     traceparent: str
-    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping[str, _Any]]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    request_id: str
+    stream: bool
+    resume_from: int
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping[str, _Any]]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., request_id: _Optional[str] = ..., stream: _Optional[bool] = ..., resume_from: _Optional[int] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("completions",)
@@ -49,7 +55,7 @@ class Reply(_message.Message):
     def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Completion(_message.Message):
-    __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us")
+    __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us", "sequence", "more")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +65,8 @@ class Completion(_message.Message):
     WORKER_US_FIELD_NUMBER: _ClassVar[int]
     PREPARE_US_FIELD_NUMBER: _ClassVar[int]
     BACKEND_US_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     response: bytes
     error: bytes
@@ -68,7 +76,9 @@ class Completion(_message.Message):
     worker_us: int
     prepare_us: int
     backend_us: int
-    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ...) -> None: ...
+    sequence: int
+    more: bool
+    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., sequence: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class FrontDoorRecord(_message.Message):
     __slots__ = ("name", "loads")
@@ -105,15 +115,17 @@ class WorkerRecord(_message.Message):
     def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping[str, _Any]]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping[str, _Any]]]] = ..., shared_folder: _Optional[str] = ..., redis_client: _Optional[int] = ...) -> None: ...
 
 class ServedDeployment(_message.Message):
-    __slots__ = ("name", "signature", "revision", "compute_path", "seconds_a_letter")
+    __slots__ = ("name", "signature", "revision", "compute_path", "seconds_a_letter", "capacity")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
     SECONDS_A_LETTER_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
     name: str
     signature: _deployment_pb2.Signature
     revision: str
     compute_path: str
     seconds_a_letter: float
-    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping[str, _Any]]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., seconds_a_letter: _Optional[float] = ...) -> None: ...
+    capacity: int
+    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping[str, _Any]]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., seconds_a_letter: _Optional[float] = ..., capacity: _Optional[int] = ...) -> None: ...

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import asdict, fields
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from kernelport.jobs.webhooks.endpoints import Endpoints
 from kernelport.jobs.webhooks.events import Pending, Told, body_of, due, next_progress_us, waits_for_progress
 from kernelport.jobs.webhooks.posting import PostError, post
 from kernelport.jobs.webhooks.signing import headers
+from kernelport.telemetry import logs
 from kernelport.v1 import job_pb2 as pb
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -88,7 +90,8 @@ class Notifier:
         try:
             found = None if self._stopped.is_set() else scripts.run(self._redis, "hook", round(LEASE_S * MICROSECONDS))
             if found is not None:
-                self._pool.submit(self._tell, found)
+                # A context of its own, in which logs carry the job's ids.
+                self._pool.submit(Context().run, self._tell, found)
                 begun = True
         except RuntimeError:  # stopped in between: another process takes the job when its minute is over
             log.debug("stopped with a webhook in hand")
@@ -123,6 +126,7 @@ class Notifier:
             known: Any = self._redis.hgetall(keys.job(job_id))
             hook: Any = self._redis.hgetall(keys.job(job_id, "hook"))
             record = JobRecord(job_id, known)
+            logs.note(record.ids)
             if b"has_webhook" not in known or record.is_deleting:
                 self._redis.zrem(keys.JOB_HOOKS, job_id)
                 return

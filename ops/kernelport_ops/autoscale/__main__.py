@@ -19,7 +19,7 @@ from kernelport.config.scaling import Autoscale, LambdaCloud
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
 from kernelport.supervisor.running_file import joined_environment
-from kernelport.telemetry import metrics
+from kernelport.telemetry import logs, metrics
 from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
@@ -59,6 +59,7 @@ def command(
     settings = replace(
         Settings.from_environment(joined_environment(state_dir, redis_url)), metrics_listen=metrics_listen
     )
+    logs.set_up(settings)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     deployments = load_deployments(settings.deployments_file)
@@ -159,7 +160,6 @@ def _print(plans: list[Plan]) -> None:
 
 def main() -> None:
     """Runs the command; what a user can mend is one line on stderr."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     options.name_variables(command)
     try:
         command(prog_name="kernelport autoscale")

@@ -5,6 +5,7 @@ python -m kernelport_ops.bench.echo_server PORT
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -21,6 +22,10 @@ class Echo(inference_pb2_grpc.InferenceServiceServicer):
     async def Infer(self, request: pb.InferRequest, context: Any) -> pb.InferResponse:
         """Parsed and serialized by gRPC, as any service's messages are."""
         return pb.InferResponse(outputs=request.inputs)
+
+    async def InferStream(self, request: pb.InferRequest, context: Any) -> AsyncIterator[pb.InferResponse]:
+        """The same in one message."""
+        yield pb.InferResponse(outputs=request.inputs, last=True)
 
 
 async def serve(port: int) -> None:

@@ -6,6 +6,7 @@ NAIVE_REDIS_URL=... python -m kernelport_ops.bench.naive_server PORT
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,6 +28,10 @@ class Front(inference_pb2_grpc.InferenceServiceServicer):
         """The result backend is Celery's own, on the same Redis."""
         body: bytes = infer.apply_async((request.SerializeToString(),)).get(timeout=TIMEOUT_S)
         return pb.InferResponse.FromString(body)
+
+    def InferStream(self, request: pb.InferRequest, context: Any) -> Iterator[pb.InferResponse]:
+        """The same in one message."""
+        yield self.Infer(request, context)
 
 
 def main() -> None:

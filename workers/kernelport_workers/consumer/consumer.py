@@ -41,10 +41,12 @@ from kernelport.broker.queues import (
     read_message,
 )
 from kernelport.broker.scripts import ReadDeliveryState
+from kernelport.telemetry import logs
 from kernelport.v1.dead_letter_pb2 import Attempt
 from kernelport_workers.consumer.celery_events import ActiveTask
 from kernelport_workers.consumer.unacked import UnackedRecord
 from kernelport_workers.execution.execution import Epilogue
+from kernelport_workers.execution.stepper import Stepper
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,11 @@ class Delivered:
 
 
 class MessageConsumer:
-    """The messages of one worker process, one at a time."""
+    """The messages of one worker process: one at a time, but for those that are answered in pieces.
+
+    Attributes:
+        stepper: what makes the pieces; None unless a model that makes some is loaded.
+    """
 
     def __init__(self, redis: Redis, worker_id: str) -> None:
         self._redis = redis
@@ -95,6 +101,8 @@ class MessageConsumer:
         self._finishing: Future[None] | None = None
         self._unacked: UnackedRecord | None = None
         self._empty_until = 0.0
+        self._session_of: tuple[Any, Any] | None = None
+        self.stepper: Stepper | None = None
 
     @cached_property
     def _connection(self) -> Redis:
@@ -156,6 +164,7 @@ class MessageConsumer:
             os._exit(1)
 
     def _run_until_empty(self, app: Any, consumer: Any) -> None:
+        self._session_of = app, consumer
         give_back: list[Delivered] = []
         while (delivered := self._next(app)) is not None:
             self._run(delivered, app, consumer)
@@ -170,12 +179,19 @@ class MessageConsumer:
 
     def _next(self, app: Any) -> Delivered | None:
         """The next message, or None when the session is over."""
-        while not self._handed_over and not self._stopping:
-            has_room = self._has_room()
+        while not self._handed_over and (self._is_stepping or not self._stopping):
+            if self._stopping:
+                self._step_or_hand_over()
+                continue
+            has_room = not self._is_wanted and self._has_room()
             keys = self._queue_keys(app, has_room)
-            if not keys:
+            if not keys and not self._is_stepping:
                 break
-            waiting = self._take_next(keys) if time.monotonic() >= self._empty_until else None
+            waiting = self._take_next(keys) if keys and time.monotonic() >= self._empty_until else None
+            if waiting is None and self._is_stepping:
+                if not self._step():
+                    time.sleep(SOON_S)  # every listener is far behind
+                continue
             found = waiting or self._wait(keys, LINGER_S if has_room else CALLS_ALONE_S)
             if found is None:
                 if self._is_keeping():
@@ -190,6 +206,46 @@ class MessageConsumer:
         with self._lock:
             self._in_session = bool(self._handed_over)
             return self._handed_over.popleft() if self._in_session else None
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether somebody waits for a piece."""
+        return self.stepper is not None and self.stepper.is_wanted
+
+    @property
+    def _is_stepping(self) -> bool:
+        """Whether there are requests in hand that are answered in pieces."""
+        return self.stepper is not None and self.stepper.has_work
+
+    def _step(self) -> bool:
+        return self.stepper is not None and self.stepper.step()
+
+    def _step_or_hand_over(self) -> None:
+        """The worker stops: others go on with what it has in hand; where there are none, it goes on itself."""
+        if self.stepper is not None and not self.stepper.hand_over() and not self.stepper.step():
+            time.sleep(SOON_S)
+
+    def give_way(self, on_step: Callable[[], None]) -> None:
+        """Runs what callers want before the slice of a job goes on.
+
+        Args:
+            on_step: called after each step.
+        """
+        if self.stepper is None or self._session_of is None or self._alone or self._stopping:
+            return
+        app, consumer = self._session_of
+        while True:
+            keys = [queue_keys(name)[0] for name in self.stepper.deployments_with_room()]
+            found = self._take_next(keys) if keys else None
+            if found is not None:
+                entry, read_state = found
+                with contextlib.suppress(MessageError):
+                    self._run(Delivered(read_message(entry), waited=True, read_state=read_state), app, consumer)
+            elif self.stepper.is_wanted:
+                self.stepper.step()
+                on_step()
+            else:
+                return
 
     def _take_next(self, keys: list[str]) -> tuple[bytes, ReadDeliveryState] | None:
         attempt = self._attempt()
@@ -234,8 +290,11 @@ class MessageConsumer:
         if not deployments:
             return []
         turn = next(self._turns) % len(deployments)
-        lists = [queue_keys(name) for name in deployments[turn:] + deployments[:turn] if name is not None]
-        keys = [key for step in zip(*lists, strict=True) for key in step]
+        full: set[str] = set()
+        if self.stepper is not None:
+            full = self.stepper.deployments - self.stepper.deployments_with_room()
+        in_turn = [name for name in deployments[turn:] + deployments[:turn] if name is not None and name not in full]
+        keys = [key for step in zip(*map(queue_keys, in_turn), strict=True) for key in step]
         if with_jobs:
             return keys
         without = {job_queue_key(name) for name in deployments if name is not None}
@@ -309,6 +368,6 @@ def _failing(delivered: Delivered, active: ActiveTask) -> Iterator[None]:
         raise
     # Whatever it is: it must not end the thread that runs messages.
     except BaseException as error:
-        log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments)
+        log.exception("%s%s failed", delivered.queued.name, delivered.queued.arguments, extra=logs.WITHOUT_TEXT)
         delivered.failed = True
         active.failed(error)

@@ -17,6 +17,8 @@ from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.jobs.storage import SharedStorage
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
+from kernelport_workers.backends.stepped import SteppedBackend
+from kernelport_workers.execution.stepper import CAPACITY
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,7 @@ class Heartbeat:
                 signature=backend.signature,
                 revision=self._revisions[name],
                 compute_path=backend.compute_path or backend.device,
+                capacity=CAPACITY if isinstance(backend, SteppedBackend) else 0,
             )
             for name, backend in backends.items()
         ]

@@ -26,6 +26,7 @@ from kernelport_workers.backends.base import Backend
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
 from kernelport_workers.execution.lease import BatchLease, Leases
 from kernelport_workers.execution.payloads import Payloads
+from kernelport_workers.execution.stepper import Stepper
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class BatchHandler:
         self._leases = leases
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
+        self.stepper = Stepper(redis, worker_id, deployments, backends, self._executions, self._payloads, self._answer)
 
     @cached_property
     def _connection(self) -> Redis:
@@ -76,6 +78,10 @@ class BatchHandler:
         Args:
             read_state: says what is known of it once this attempt has been counted; None when nobody counts it.
         """
+        if self.stepper.takes(batch):
+            with logs.about(lambda: _ids(batch)):
+                self._take_in_hand(batch, read_state)
+            return lambda: "in hand: its pieces take turns with others"
         with contextlib.ExitStack() as stack:
             lease = stack.enter_context(self._leases.lease(batch.id))
             with logs.about(lambda: _ids(batch)):
@@ -89,6 +95,27 @@ class BatchHandler:
 
         return epilogue
 
+    def _take_in_hand(self, batch: Batch, read_state: ReadDeliveryState | None) -> None:
+        """Leaves a request whose answer is made in pieces to the stepper, unless it must not run."""
+        state = self._read_state(batch, read_state)
+        if not state.attempts:
+            metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
+            until_done(lambda: scripts.acknowledge(self._redis, batch.id))
+            return
+        (request,) = self._payloads.requests(batch)
+        if not self._payloads.are_in_reach(batch):
+            self._answer(batch, [Completion(id=batch.items[0].id, out_of_reach=True)])
+            return
+        progress = until_done(lambda: scripts.read_progress(self._redis, batch.id))
+        if progress.deaths >= self._deployments[batch.deployment].limits.max_attempts:
+            self._answer(batch, [self._bury(batch, request, [], state.attempts[:-1])])
+            return
+        (cancelled,) = self._cancelled(batch) if state.some_cancelled else [False]
+        with contextlib.ExitStack() as stack:
+            lease = stack.enter_context(self._leases.lease(batch.id))
+            work = self._work(batch, batch.items[0], request, cancelled, lease)
+            self.stepper.admit(batch, work, progress, lease, stack.pop_all())
+
     def _outcome(
         self, batch: Batch, read_state: ReadDeliveryState | None, lease: BatchLease
     ) -> BatchOutcome | list[Completion] | None:
@@ -100,8 +127,6 @@ class BatchHandler:
             until_done(lambda: scripts.acknowledge(self._redis, batch.id))
             return None
         earlier = state.attempts[:-1]
-        if earlier:
-            until_done(lambda: tallies.count(self._redis, keys.REDELIVERIES, [batch.deployment]))
         if earlier and len(batch.items) > 1:
             self._split(batch, earlier)
             return None
@@ -126,6 +151,7 @@ class BatchHandler:
             attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
             state = until_done(lambda: scripts.count_attempt(self._redis, batch.id, attempt))
         if len(state.attempts) > 1:
+            until_done(lambda: tallies.count(self._redis, keys.REDELIVERIES, [batch.deployment]))
             # This worker may have run it, and not answered yet: its lease can run out while Redis refuses.
             self._overlap.alone()
             same = state.attempts[-1]
@@ -248,4 +274,5 @@ def _now_us() -> int:
 
 def _ids(batch: Batch) -> dict[str, object]:
     """What the lines of the log are about while a batch is at work."""
-    return {"deployment": batch.deployment, "batch": batch.id, "requests": [item.id.decode() for item in batch.items]}
+    requests = [item.request_id or item.id.decode() for item in batch.items]
+    return {"deployment": batch.deployment, "batch": batch.id, "requests": requests}

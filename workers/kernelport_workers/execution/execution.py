@@ -24,12 +24,14 @@ from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.signature import Declared, is_speech
 from kernelport.speech_pace import letters
+from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
 from kernelport_workers.execution.results import Result, ResultCheck, travelling
 
 log = logging.getLogger(__name__)
+log.addFilter(logs.RateLimit())
 
 _GONE = (CancelledError, DeadlineExceededError)
 # What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
@@ -135,7 +137,7 @@ class Execution:
         requests: dict[int, Request] = {}
         for index, each in enumerate(work):
             try:
-                requests[index] = self._prepared(each)
+                requests[index] = self.prepared(each)
             except KernelPortError as error:
                 results[index] = error
         # Not before: both would want the interpreter, and the model would wait.
@@ -143,13 +145,23 @@ class Execution:
         prepared = time.monotonic()
         results.update(zip(requests, self._run(list(requests.values())), strict=True))
         backend_us = _microseconds(time.monotonic() - prepared)
-        if self._pace is not None and not any(isinstance(each, KernelPortError) for each in results.values()):
-            self._pace.note(_letters(requests.values()), backend_us / 1e6)
+        if not any(isinstance(each, KernelPortError) for each in results.values()):
+            self.note_pace(requests.values(), backend_us / 1e6)
         ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
         return BatchOutcome(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
 
-    def _prepared(self, work: Work) -> Request:
+    def note_pace(self, requests: Collection[Request], seconds: float) -> None:
+        """So long a voice took over some requests."""
+        if self._pace is not None:
+            self._pace.note(_letters(requests), seconds)
+
+    def prepared(self, work: Work) -> Request:
+        """What the backend is given of a request.
+
+        Raises:
+            KernelPortError: it must not run, or is not as the backend declares.
+        """
         if work.failure is not None:
             raise work.failure
         raise_if_expired(work.deadline_unix_us)
@@ -175,7 +187,7 @@ class Execution:
             return [self._alone(request) for request in requests]
         together = self._attempt(requests)
         if isinstance(together, KernelPortError):
-            log.warning("a batch of %d failed, its requests go on singly: %s", len(requests), together)
+            log.warning("a batch of %d failed, its requests go on singly: %s", len(requests), together.code.name)
             del together  # its traceback may hold memory of the device, which they need
             return [self._alone(request) for request in requests]
         return [
@@ -201,7 +213,7 @@ class Execution:
             return travelling(error)
         # A model is anybody's code. Its sys.exit, too, is a failure of its batch, and not the end of this thread.
         except BaseException as error:
-            log.exception("the model failed on a batch of %d", len(requests))
+            log.exception("the model failed on a batch of %d", len(requests), extra=logs.WITHOUT_TEXT)
             return InternalError(f"the model failed: {in_words(error)}")
         for request, copied in zip(requests, copies, strict=True):
             request.warnings[:] = copied.warnings

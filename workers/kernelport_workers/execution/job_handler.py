@@ -46,6 +46,7 @@ class JobHandler:
     Args:
         revisions: of the deployments.
         overlap: what the message before has left to do.
+        give_way: runs what callers want before the slice goes on; it is given what to call after each step.
         on_taken: called when a ticket has been used.
         on_over: called when nothing of a job is left to run: its manifest is due.
     """
@@ -62,6 +63,7 @@ class JobHandler:
         storage: SharedStorage,
         leases: Leases,
         overlap: Overlap,
+        give_way: Callable[[Callable[[], None]], None],
         on_taken: Callable[[], None],
         on_over: Callable[[], None],
     ) -> None:
@@ -77,6 +79,7 @@ class JobHandler:
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._storage = storage
         self._overlap = overlap
+        self._give_way = give_way
         self._traces = SliceTraces(redis, worker_id)
         self._on_taken = on_taken
         self._on_over = on_over
@@ -113,13 +116,13 @@ class JobHandler:
                 until_done(lambda: acknowledge(self._redis, ticket))
                 return lambda: "nothing to do"
             self._on_taken()
-            job_id = piece.job
-            with logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
+            ids = {"deployment": deployment_name, "job": piece.job, "request_id": piece.request_id}
+            with logs.about(lambda: ids):
                 run = self._run(deployment, piece, lease)
             still_held = stack.pop_all()
 
         def epilogue() -> str:
-            with still_held, logs.about(lambda: {"deployment": deployment_name, "job": job_id}):
+            with still_held, logs.about(lambda: ids):
                 return self._keep(deployment, ticket, piece, lease, run)
 
         return epilogue
@@ -138,7 +141,7 @@ class JobHandler:
             return _Run(items)
         if piece.died or deployment.limits.max_attempts == 1:
             self._overlap.alone()
-        check = _Check(self._redis, piece, lease.step)
+        check = _Check(self._redis, piece, lease.step, self._give_way)
         shared = shared_inputs(spec)
         work = [
             Work(str(item.position).encode(), item.inputs, piece.deadline_unix_us, check, shared=shared)
@@ -303,10 +306,17 @@ class _Result:
 class _Check:
     """Raises when a slice is of no use any more: its job is cancelled or over, or the deadline has passed."""
 
-    def __init__(self, redis: Redis, piece: SliceLease, step: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        piece: SliceLease,
+        step: Callable[[], None],
+        give_way: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._redis = redis
         self._piece = piece
         self._step = step
+        self._give_way = give_way
         self._looked_at = time.monotonic()  # a slice is only given out of a job that goes on
         self.failure: CancelledError | None = None
 
@@ -317,6 +327,7 @@ class _Check:
 
     def __call__(self) -> None:
         self._step()
+        self._give_way(self._step)
         if self.has_expired:
             raise DeadlineExceededError("the job's deadline has passed")
         if time.monotonic() - self._looked_at >= CANCEL_CHECK_S:

@@ -21,9 +21,8 @@ from kernelport_workers.execution.execution import Shared
 from kernelport_workers.execution.pace import Pace
 
 NEVER_UNIX_US = 2**63 - 1
-# Of specs, and of pages, that a worker keeps at hand; what one takes beside its content.
-RECENT_BYTES = 32 * 2**20
-ENTRY_BYTES = 2**10
+# Of specs, and of pages, that a worker keeps at hand.
+RECENT, RECENT_BYTES = 256, 32 * 2**20
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value", Page, JobSpec)
@@ -40,6 +39,7 @@ class SliceLease:
         states: a byte an item; only those that are RUNNING are to be run.
         deadline_unix_us: the job's, in microseconds of Unix time by this machine's clock.
         edition: how often items of the job have been replaced.
+        request_id: of the call that submitted the job; empty for a job of an earlier version.
     """
 
     job: str
@@ -52,6 +52,7 @@ class SliceLease:
     states: bytes
     deadline_unix_us: int
     edition: int
+    request_id: str
 
     @property
     def positions(self) -> list[int]:
@@ -75,7 +76,8 @@ class SliceLease:
         deadline = deadline + round(time.time() * MICROSECONDS) - int(found[4]) if deadline else NEVER_UNIX_US
         edition = stored.number(found[3], f"{record} edition")
         where = int(page), int(first), int(count)
-        return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition)
+        request_id = stored.name(found[5] or b"")
+        return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition, request_id)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:
         """Whether nobody else has been given it since."""
@@ -137,7 +139,7 @@ class Loader:
 
 
 class _Recent(Generic[Key, Value]):
-    """The values used last, up to RECENT_BYTES of them, or the one used last."""
+    """The values used last, up to RECENT of them and RECENT_BYTES, or the one used last."""
 
     def __init__(self) -> None:
         self._values: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
@@ -146,11 +148,11 @@ class _Recent(Generic[Key, Value]):
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         if key not in self._values:
             value = make()
-            size = value.ByteSize() + ENTRY_BYTES
+            size = value.ByteSize()
             self._values[key] = value, size
             self._bytes += size
         self._values.move_to_end(key)
-        while self._bytes > RECENT_BYTES and len(self._values) > 1:
+        while len(self._values) > RECENT or (self._bytes > RECENT_BYTES and len(self._values) > 1):
             _, (_, size) = self._values.popitem(last=False)
             self._bytes -= size
         return self._values[key][0]

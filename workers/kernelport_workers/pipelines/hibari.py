@@ -2,34 +2,29 @@
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from kernelport.config.deployments import Deployment
 from kernelport.config.manifests import ModelFilesError
-from kernelport.errors import (
-    FieldViolation,
-    InternalError,
-    InvalidArgumentError,
-    KernelPortError,
-    in_words,
-    install_hint,
-)
+from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, in_words, install_hint
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
-from kernelport.text import LOCALES, Locale, Reading, locale_named, read
+from kernelport.text import LOCALES, Locale, Piece, locale_named, passages_of, pieces, spoken_passages
+from kernelport.text.pieces import CUT_S
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
+from kernelport_workers.backends.base import LoadError, Request
+from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance
+from kernelport_workers.speech.joins import joinable, silence
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
 
 MAX_CHARACTERS = 100_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
-# What the model speaks in one piece. Its time and memory grow with the square of the length.
+# What the model speaks at once. Its time and memory grow with the square of the length.
 MAX_PHONEMES = 400
-# Of a sentence that is made into phonemes at once. Longer ones than people write are cut between words.
-MAX_SENTENCE = 1_000
 # Of one answer: as much as the longest text takes at the slowest speed, and no text of signs that sound like words.
 MAX_HOURS = 4
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_WORD + 1}}}")
@@ -38,7 +33,7 @@ _CLAUSE = re.compile(r"(?<=[,;:—])\s+")
 _LETTERS = re.compile(r"\b(?:AM|[A-Z](?: [A-Z]){1,9})\b")
 
 
-class HibariPipeline(Backend):
+class HibariPipeline(SteppedBackend):
     """Speaks UTF-8 text: the voice in the manifest's file of role `model`, or without a manifest the packaged one.
 
     Inputs:
@@ -47,7 +42,7 @@ class HibariPipeline(Backend):
         locale: U8[N], en-US or en-GB: how dates are read and numbers said; by default the manifest's option `locale`,
             or else en-US.
         seed: I64[1], at least 0, default 0. It picks the noise in the voice: the same text, speed and seed give the
-            same bytes.
+            same bytes, whole or in pieces.
 
     Outputs:
         audio: F32[S], mono, -1 to 1.
@@ -107,69 +102,80 @@ class HibariPipeline(Backend):
             raise LoadError(f"hibari cannot load its voice: {in_words(error)}") from error
         return cls(tts, locale)
 
-    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
-        """Speaks one text after the other, asking between sentences whether the answer is still wanted. An item whose
-        inputs are out of range yields InvalidArgumentError, with a violation that names the tensor."""
-        return [self._answer(request) for request in requests]
+    def open(self, request: Request, first: int = 0) -> Utterance:
+        """Reads a text, of which the pieces are cut and phonemised as they are due.
 
-    def _answer(self, request: Request) -> Outputs | KernelPortError:
-        try:
-            return self._speak(request)
-        except KernelPortError as error:
-            return error
-        # One text that the voice cannot speak must not fail its mates; ONNX Runtime's exceptions have no other base.
-        except Exception as error:
-            return InternalError(f"hibari failed: {in_words(error)}")
-
-    def _speak(self, request: Request) -> Outputs:
+        Raises:
+            InvalidArgumentError: when an input is out of range, with a violation that names the tensor.
+        """
         inputs = request.inputs
-        text, speed, seed = _text(inputs), _speed(inputs), _seed(inputs)
-        reading = read(text, _locale(inputs, self._locale))
-        rng = np.random.default_rng(seed)
-        audio: list[Array] = []
-        left = MAX_HOURS * 3600 * self._tts.sample_rate
-        for piece in self._pieces(reading, request.check):
-            request.check()
-            audio.append(self._silence(piece) if isinstance(piece, float) else self._sound(piece, speed, rng))
-            left -= audio[-1].size
-            if left < 0:
-                raise _invalid("text", f"expected at most {MAX_HOURS} hours of speech")
-        if reading.warning:
-            request.warn(f"text: {reading.warning}")
-        return {"audio": np.concatenate(audio), "sample_rate": np.array([self._tts.sample_rate], np.int32)}
-
-    def _sound(self, phonemes: str, speed: float, rng: np.random.Generator) -> Array:
-        sound: Array = self._tts.from_ids(self._tts.ids(phonemes), speed, rng)
-        return sound
-
-    def _silence(self, pause_s: float) -> Array:
-        return np.zeros(round(pause_s * self._tts.sample_rate), np.float32)
-
-    def _pieces(self, reading: Reading, check: Callable[[], None]) -> Iterator[str | float]:
-        """The phonemes of the sentences, made as they are needed, and the seconds of silence that were asked for. What
-        is too long for the model is cut between words."""
-        has_words = False
-        for passage in reading.passages:
-            text = _LETTERS.sub(lambda letters: ".".join(letters[0].replace(" ", "")), passage.text.text)
-            for sentence in self._tts.split_sentences(cut_words(text)):
-                for part in _parts(sentence):
-                    check()
-                    # Its own normaliser would read "He said no." as "He said number."
-                    phonemes = self._tts.g2p(part, normalize_text=False)
-                    has_words |= any(map(str.isalpha, phonemes))
-                    yield from _fitting(phonemes)
-            if passage.pause_s:
-                yield passage.pause_s
-        if not has_words:
-            left_out = f"; {reading.warning}" if reading.warning else ""
+        speed, seed = _speed(inputs), _seed(inputs)
+        clean = passages_of(_text(inputs))
+        if clean.warning:
+            request.warn(f"text: {clean.warning}")
+        left_out = f"; {clean.warning}" if clean.warning else ""
+        coming = pieces(spoken_passages(clean, _locale(inputs, self._locale)))
+        utterance = _Spoken(request, first, coming, speed, seed, self._tts.sample_rate)
+        if utterance.is_done and first == 0:
             raise _invalid("text", f"expected text with something to say, such as a word or a number{left_out}")
+        return utterance
+
+    def step(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
+        """Speaks the next piece of each, one after the other."""
+        return [self._speak(utterance) for utterance in utterances if isinstance(utterance, _Spoken)]
+
+    def _speak(self, utterance: "_Spoken") -> Frame | KernelPortError:
+        index = utterance.next_index
+        rng = np.random.default_rng((utterance.seed, index))
+        rate = self._tts.sample_rate
+        sounds = [
+            self._tts.from_ids(self._tts.ids(part), utterance.speed, rng)
+            for part in _fitting(self._phonemes(utterance.piece.text.text))
+        ]
+        pauses = [CUT_S] * (len(sounds) - 1) + [utterance.piece.pause_s]
+        spoken = [joinable(sound, pause_s, rate) for sound, pause_s in zip(sounds, pauses, strict=True)]
+        audio = np.concatenate(spoken) if spoken else silence(utterance.piece.pause_s, rate)
+        if not utterance.take(audio.size):
+            return _invalid("text", f"expected at most {MAX_HOURS} hours of speech")
+        outputs = {"audio": audio, "sample_rate": np.array([rate], np.int32)}
+        return Frame(index, outputs, audio.size / rate, utterance.is_done)
+
+    def _phonemes(self, text: str) -> str:
+        text = _LETTERS.sub(lambda letters: ".".join(letters[0].replace(" ", "")), cut_words(text))
+        # Its own normaliser would read "He said no." as "He said number."
+        phonemes: str = self._tts.g2p(text, normalize_text=False)
+        return phonemes
 
 
-def _parts(sentence: str) -> list[str]:
-    """A sentence, or what can be phonemised of one at a time."""
-    if len(sentence) <= MAX_SENTENCE:
-        return [sentence]
-    return textwrap.wrap(sentence, MAX_SENTENCE, break_on_hyphens=False)
+class _Spoken(Utterance):
+    """A text on its way to speech.
+
+    Attributes:
+        piece: the next one.
+    """
+
+    def __init__(
+        self, request: Request, first: int, coming: Iterator[Piece], speed: float, seed: int, sample_rate: int
+    ) -> None:
+        super().__init__(request, first)
+        self.speed = speed
+        self.seed = seed
+        self._coming = islice(coming, first, None)
+        self._left = MAX_HOURS * 3600 * sample_rate
+        self._advance()
+
+    def take(self, samples: int) -> bool:
+        """The next piece has been spoken; False when that makes it more than may be."""
+        self._left -= samples
+        self.next_index += 1
+        self._advance()
+        return self._left >= 0
+
+    def _advance(self) -> None:
+        following = next(self._coming, None)
+        self.is_done = following is None
+        if following is not None:
+            self.piece = following
 
 
 def _fitting(phonemes: str) -> list[str]:

@@ -3,6 +3,8 @@
 `Infer` has a way of its own, and limits by deployment: see kernelport_api.services.inference.
 """
 
+import asyncio
+import contextlib
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +14,7 @@ from google.protobuf.message import Message
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.limits import MAX_NAME, MAX_REASON, MAX_REQUEST_ID, MAX_TOKEN
+from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.parsing import parsed
@@ -38,9 +41,10 @@ class Methods:
         calls: those of its methods.
     """
 
-    def __init__(self, server: grpc.aio.Server, calls: Calls) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: Calls, access_log: AccessLog) -> None:
         self._server = server
         self._calls = calls
+        self._access_log = access_log
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Adds the methods of a service."""
@@ -53,28 +57,64 @@ class Methods:
 
     def taking_bytes(self, name: str, handler: Any) -> Any:
         """A method's handler, made so that it is given bytes and parses them itself."""
+        name = name.lstrip("/").removeprefix("kernelport.v1.")
         kind: type[Message] = handler.request_deserializer.__self__
-        take = _messages if handler.request_streaming else _message
+        take = self._messages if handler.request_streaming else self._message
         shape = f"{_arity(handler.request_streaming)}_{_arity(handler.response_streaming)}"
         behavior = getattr(handler, shape)
 
         async def unary(received: Any, context: Context) -> Any:
-            try:
-                with self._calls:
-                    return await behavior(await take(kind, received), context)
-            except Exception as error:
-                await abort(context, error, name)
+            async with self._handling(name, context) as call:
+                answer = await behavior(await take(kind, received, call), context)
+                self._note_answer(call, answer)
+                return answer
 
         async def stream(received: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                with self._calls:
-                    async for answer in behavior(await take(kind, received), context):
-                        yield answer
-            except Exception as error:
-                await abort(context, error, name)
+            async with self._handling(name, context, streams=True) as call:
+                async for answer in behavior(await take(kind, received, call), context):
+                    self._note_answer(call, answer)
+                    yield answer
 
         method = stream if inspect.isasyncgenfunction(behavior) else unary
         return handler._replace(request_deserializer=None, **{shape: method})
+
+    @contextlib.asynccontextmanager
+    async def _handling(self, method: str, context: Context, streams: bool = False) -> AsyncIterator[Call]:
+        """Stands around the handling of a call, whatever comes of it."""
+        call = self._access_log.begin(method)
+        try:
+            with self._calls:
+                yield call
+            context.set_trailing_metadata((call.metadata(),))
+            self._access_log.answered(call)
+        except asyncio.CancelledError:
+            if streams:
+                self._access_log.answered(call, "CANCELLED")
+            else:
+                self._access_log.cancelled(call)
+            raise
+        except Exception as error:
+            await abort(context, error, call, self._access_log)
+
+    async def _message(self, kind: type[Message], body: bytes, call: Call) -> Message:
+        call.bytes_in += len(body)
+        message = await parsed(kind, body)
+        if violations := list(_long_texts(message)):
+            raise InvalidArgumentError.of(violations)
+        _note_names(call, message)
+        return message
+
+    async def _messages(self, kind: type[Message], bodies: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
+        async def each() -> AsyncIterator[Message]:
+            async for body in bodies:
+                yield await self._message(kind, body, call)
+
+        return each()
+
+    def _note_answer(self, call: Call, answer: Message) -> None:
+        _note_names(call, answer)
+        if self._access_log.counts_bytes:
+            call.bytes_out += answer.ByteSize()
 
 
 class _Service(grpc.GenericRpcHandler):
@@ -93,19 +133,18 @@ class _Service(grpc.GenericRpcHandler):
         return handler
 
 
-async def _message(kind: type[Message], body: bytes) -> Message:
-    message = await parsed(kind, body)
-    if violations := list(_long_texts(message)):
-        raise InvalidArgumentError.of(violations)
-    return message
+def _note_names(call: Call, message: Message) -> None:
+    """Notes what a request or an answer tells of what its call is about."""
+    job = getattr(message, "job", None)
+    spec = getattr(job or message, "spec", None)
+    call.request_id = _text(message, "request_id")
+    call.job = call.job or _text(message, "job_id") or _text(job, "id")
+    call.deployment = call.deployment or _text(message, "deployment") or _text(spec, "deployment")
 
 
-async def _messages(kind: type[Message], bodies: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-    async def each() -> AsyncIterator[Message]:
-        async for body in bodies:
-            yield await _message(kind, body)
-
-    return each()
+def _text(message: Message | None, field: str) -> str:
+    value = getattr(message, field, "")
+    return value if isinstance(value, str) else ""
 
 
 def _long_texts(message: Message) -> Iterator[FieldViolation]:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.config.deployments import DeploymentTable
 from kernelport.config.settings import Settings, parts_of
+from kernelport_api.calls import AccessLog, current
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import voice_forms
 from kernelport_api.doors.http.answers import JSON, json_answer
@@ -20,6 +21,7 @@ from kernelport_api.doors.http.api.submission import Submitting
 from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.guard import Guard
+from kernelport_api.doors.http.logged import Logged
 from kernelport_api.doors.http.open_inference import OpenInferenceRoutes
 from kernelport_api.doors.http.openai import speech
 from kernelport_api.doors.http.openai.batch_outputs import BatchOutputs
@@ -46,6 +48,7 @@ class _Route(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self.methods or set()
         if scope["method"] in methods:
+            current().route = f"{scope['method']} {self.path}"
             await self.app(scope, receive, send)
         else:
             allow = ", ".join(sorted(methods))
@@ -82,7 +85,7 @@ class Services:
     watches: Calls
 
 
-def application(services: Services, settings: Settings) -> ASGIApp:
+def application(services: Services, settings: Settings, access_log: AccessLog) -> ASGIApp:
     """The whole door as an ASGI application."""
     runs, others = services.runs, services.others
     speaking = speech.Speech(services.deployments, services.inference)
@@ -99,17 +102,17 @@ def application(services: Services, settings: Settings) -> ASGIApp:
         _Route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
     routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
-    routes += _plain(services) + _files_and_batches(services, settings)
+    routes += _plain(services, settings) + _files_and_batches(services, settings)
     description = Description(route.known for route in routes)
     routes += [
         _Route("GET", "/openapi.json", Endpoint(description.openapi, others)),
         _Route("GET", "/docs", Endpoint(description.page, others)),
     ]
     router = Router(routes, redirect_slashes=False, default=_no_route)
-    return Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins))
+    return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
 
 
-def _plain(services: Services) -> list[_Route]:
+def _plain(services: Services, settings: Settings) -> list[_Route]:
     others, watches = services.others, services.watches
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
     deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
@@ -132,11 +135,12 @@ def _plain(services: Services) -> list[_Route]:
     }
     deletes = {job: jobs.delete, "/api/voices/{voice}": voices.delete, letter: letters.purge}
     verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume}
+    submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, submission.MOST_BYTES)
     return [
         *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
         *(_Route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
         *(_Route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
-        _Route("POST", "/api/jobs", Endpoint(submitting.submit, others, (JSON, FORM), submission.MOST_BYTES)),
+        _Route("POST", "/api/jobs", submit),
         _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
         _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         _Route("GET", "/api/events", Endpoint(events.stream, watches)),

@@ -11,6 +11,7 @@ from starlette.datastructures import FormData
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.errors import FieldViolation, InvalidArgumentError, in_words
+from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.bodies import read_body, read_form
@@ -80,18 +81,19 @@ class Call:
         """A header; empty when it is not there."""
         return self.headers.get(name, b"").decode("latin-1")
 
-    def json_or(self, default: Any) -> Any:
+    async def json_or(self, default: Any) -> Any:
         """What the body says; the default when there is none."""
-        return self.json() if self.body else default
+        return await self.json() if self.body else default
 
-    def json(self) -> Any:
-        """What the body says.
+    async def json(self) -> Any:
+        """What the body says; a large one is read aside from the event loop.
 
         Raises:
             InvalidArgumentError: it is no JSON.
         """
         try:
-            return msgspec.json.decode(self.body)
+            is_large = len(self.body) > SMALL_BYTES
+            return await aside(msgspec.json.decode, self.body) if is_large else msgspec.json.decode(self.body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise InvalidArgumentError.of([FieldViolation("body", f"expected JSON: {error}")]) from error
 
@@ -111,16 +113,23 @@ class Endpoint:
         calls: those that it is one of.
         takes: as the attribute.
         most_bytes: of a body, at most.
+        most_form_bytes: of a form, which is kept on the disk; 0 for the same.
     """
 
     def __init__(
-        self, handle: Handle, calls: Calls, takes: tuple[str, ...] | None = None, most_bytes: int = 2**20
+        self,
+        handle: Handle,
+        calls: Calls,
+        takes: tuple[str, ...] | None = None,
+        most_bytes: int = 2**20,
+        most_form_bytes: int = 0,
     ) -> None:
         self._handle = handle
         self._calls = calls
         self.summary: str = handle.__doc__ or ""
         self.takes = takes
         self._most_bytes = most_bytes
+        self._most_form_bytes = most_form_bytes or most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call, has_begun = Call(scope), False
@@ -129,7 +138,7 @@ class Endpoint:
                 if self.takes is not None:
                     kind = _checked_type(call, self.takes)
                     if kind == FORM:
-                        call.form = await read_form(call.headers, receive, self._most_bytes)
+                        call.form = await read_form(call.headers, receive, self._most_form_bytes)
                     else:
                         call.body = await read_body(call.headers, receive, self._most_bytes)
                 async with _connected(receive):

@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from kernelport.broker.stored import StoredError, tell
 from kernelport.errors import FieldViolation, InternalError, KernelPortError
+from kernelport.telemetry import logs
 from kernelport_api.doors.http.answers import Answer
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Problem:
             tell(error)
             error = InternalError(f"what Redis holds cannot be read: {error}")
         if not isinstance(error, KernelPortError):
-            log.error("a call over HTTP failed", exc_info=error)
+            log.error("a call over HTTP failed", exc_info=error, extra=logs.WITHOUT_TEXT)
             error = InternalError("the front door failed; its log has the details")
         status, may_try = _STATUSES[error.code], error.retry_after_s is not None or error.code in _PASSING
         headers = {"x-should-retry": "true" if may_try else "false"}

@@ -119,7 +119,7 @@ class OpenInferenceRoutes:
 
     async def index(self, call: Call) -> ASGIApp:
         """All deployments, with their states."""
-        asked = call.json() if call.body else {}
+        asked = await call.json() if call.body else {}
         ready = isinstance(asked, dict) and asked.get("ready") is True
         return _json(plain(await self._models.index(ready))["models"])
 

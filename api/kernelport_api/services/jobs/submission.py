@@ -25,6 +25,7 @@ from kernelport.jobs.webhooks.addresses import parse_networks, refusal
 from kernelport.names import new_job_id
 from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
@@ -94,6 +95,7 @@ class Submission:
             "retention_s": (retention_s := spec.retention_s or round(self._settings.jobs_kept_s)),
             "open_s": min(retention_s, round(self._settings.abandoned_s)),
             "output_url": self._artifacts.url(job_id),
+            "request_id": calls.current().request_id,
         }
         if spec.HasField("webhook"):
             fields["has_webhook"] = 1

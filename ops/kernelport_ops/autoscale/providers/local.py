@@ -69,19 +69,19 @@ class LocalProvider:
         machine = Machine(
             order.name, order.deployment, 1, order.offer.price, float(order.epoch), Status.RUNNING, order.name
         )
-        metrics_listen = port_after(self._settings.metrics_listen, 1 + free[0])
-        settings = replace(self._settings, worker_id=machine.worker_ids[0], metrics_listen=metrics_listen, roll=True)
+        log_file = private_folder(self._folder).absolute() / f"{order.name}.log"
+        settings = replace(
+            self._settings,
+            worker_id=machine.worker_ids[0],
+            metrics_listen=port_after(self._settings.metrics_listen, 1 + free[0]),
+            roll=True,
+            log_file=str(log_file),
+        )
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)
-        private_folder(self._folder)
-        child = Child(
-            order.name,
-            worker_command([order.deployment]),
-            environment,
-            self._folder / f"{order.name}.log",
-            deployment=order.deployment,
-        )
+        command = worker_command([order.deployment])
+        child = Child(order.name, command, environment, log_file, deployment=order.deployment)
         self._running[order.name] = _Running(machine, child, free[0])
         child.start()
 

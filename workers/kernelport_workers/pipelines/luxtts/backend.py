@@ -16,6 +16,7 @@ from kernelport.config.deployments import Deployment
 from kernelport.config.manifests import ModelFilesError
 from kernelport.config.settings import Settings
 from kernelport.errors import InternalError, KernelPortError, in_words, install_hint
+from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.text import Locale, locale_named
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
@@ -129,7 +130,7 @@ class LuxTTSPipeline(Backend):
                 answers[index] = error
             except Exception as error:
                 # A phonemizer or transcriber may raise anything, and only over one request.
-                log.exception("a request cannot be prepared")
+                log.exception("a request cannot be prepared", extra=logs.WITHOUT_TEXT)
                 answers[index] = InternalError(f"luxtts failed: {in_words(error)}")
         gone: dict[int, KernelPortError] = {}
 

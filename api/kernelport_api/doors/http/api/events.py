@@ -42,7 +42,7 @@ class Events:
         self._voices = voices
         self._state: dict[Key, dict[str, Any]] = {}
         self._listeners: set[asyncio.Queue[bytes]] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     async def stream(self, call: Call) -> ASGIApp:
         """How everything stands, then what changes: an event `deployment`, `voice` or `job` with the whole of it, or
@@ -51,9 +51,9 @@ class Events:
 
     async def _told(self) -> AsyncGenerator[bytes, None]:
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
-        if self._looking is None:
-            self._state = {key: shown async for key, shown in self._look()}
-            self._looking = self._looking or asyncio.create_task(self._keep_looking())
+        if self._reading is None:
+            self._state = {key: shown async for key, shown in self._standing()}
+            self._reading = self._reading or asyncio.create_task(self._keep_reading())
         self._listeners.add(queue)
         try:
             yield b"".join(_event(kind, shown) for (kind, _), shown in self._state.items()) + b": now\n\n"
@@ -64,19 +64,19 @@ class Events:
                 except TimeoutError:
                     event = b": still here\n\n"
                 yield event
-                if queue.full():
+                if queue.full() or self._reading is None or self._reading.done():
                     return
         finally:
             self._listeners.discard(queue)
-            if not self._listeners and self._looking is not None:
-                self._looking.cancel()
-                self._looking = None
+            if not self._listeners and self._reading is not None:
+                self._reading.cancel()
+                self._reading = None
 
-    async def _keep_looking(self) -> None:
+    async def _keep_reading(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
-                found = {key: shown async for key, shown in self._look()}
+                found = {key: shown async for key, shown in self._standing()}
             except KernelPortError as error:  # as long as Redis is away; whoever listens sees nothing change
                 log.debug("cannot look for changes: %s", error)
                 continue
@@ -88,7 +88,7 @@ class Events:
                     self._tell(_event("gone", {"kind": kind, "name": name}))
             self._state = found
 
-    async def _look(self) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
+    async def _standing(self) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
         listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
         for deployment in listed.deployments:
             yield ("deployment", deployment.name), plain(deployment)

@@ -57,13 +57,13 @@ class JobRoutes:
 
     async def cancel(self, call: Call) -> ASGIApp:
         """Starts nothing more of a job."""
-        reason = field(known(call.json_or({}), "reason"), "reason", str, "")
+        reason = field(known(await call.json_or({}), "reason"), "reason", str, "")
         found = await self._jobs.CancelJob(pb.CancelJobRequest(job_id=call.path["job"], reason=reason), OVER_HTTP)
         return json_answer(job_dict(found.job))
 
     async def resume(self, call: Call) -> ASGIApp:
         """Runs again what failed or did not run."""
-        deadline = field(known(call.json_or({}), "deadline_unix_us"), "deadline_unix_us", int, 0)
+        deadline = field(known(await call.json_or({}), "deadline_unix_us"), "deadline_unix_us", int, 0)
         request = checked(
             lambda: pb.ResumeJobRequest(job_id=call.path["job"], deadline_unix_us=deadline), "deadline_unix_us"
         )

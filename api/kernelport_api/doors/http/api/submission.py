@@ -53,7 +53,7 @@ class Submitting:
 
     async def submit(self, call: Call) -> ASGIApp:
         """Makes a job of a JSON object, or of a form with a file of items."""
-        job = await (self._of_form(call.form) if call.form else self._of_json(call.json()))
+        job = await self._of_form(call.form) if call.form else await self._of_json(await call.json())
         return json_answer(job_dict(job), status=201)
 
     async def run(self, spec: pb.JobSpec, items: Iterator[pb.NewItem], request_id: str) -> pb.Job:

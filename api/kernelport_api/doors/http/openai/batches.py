@@ -83,7 +83,7 @@ class Batches:
 
     async def create(self, call: Call) -> ASGIApp:
         """Checks a file, and makes a job of what is good in it."""
-        given = known(call.json(), *_KEYS)
+        given = known(await call.json(), *_KEYS)
         endpoint, window = field(given, "endpoint", str, ""), field(given, "completion_window", str, WINDOW)
         if endpoint != URL:
             raise invalid("endpoint", f"expected {URL}, got {endpoint[:64]!r}")

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from starlette.types import ASGIApp
@@ -15,7 +15,7 @@ from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import Signature, is_speech
 from kernelport.speech_request import FORMATS, SpeechRequest, by_key
-from kernelport.tensors import Array, to_array
+from kernelport.tensors import to_array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.doors.http.answers import Answer
 from kernelport_api.doors.http.endpoint import Call
@@ -25,13 +25,8 @@ MOST_BYTES = 4 * 2**20
 # Of an encoded answer in one event.
 _DELTA_BYTES = 48 * 2**10
 
-
-@dataclass(frozen=True)
-class _Spoken:
-    """Samples F32[S], and their rate in Hz."""
-
-    samples: Array
-    rate: int
+# Threads of their own: encoding takes longer than what else is done aside from the event loop.
+_encoders = ThreadPoolExecutor(thread_name_prefix="encode")
 
 
 class Speech:
@@ -44,9 +39,11 @@ class Speech:
     async def create(self, call: Call) -> ASGIApp:
         """The file that a request asks for, or the events that it is in pieces of."""
         arrived_at = time.monotonic()
-        request = SpeechRequest.of(call.json())
-        spoken = await self._speak(request, call.header(b"idempotency-key"), arrived_at)
-        encoded = await asyncio.to_thread(_encoded, request.response_format, spoken)
+        request = SpeechRequest.of(await call.json())
+        response = await self._speak(request, call.header(b"idempotency-key"), arrived_at)
+        encoded = await asyncio.get_running_loop().run_in_executor(
+            _encoders, _encoded, request.response_format, response
+        )
         headers = {
             "x-request-id": f"req_{os.urandom(12).hex()}",
             "openai-processing-ms": str(round(1000 * (time.monotonic() - arrived_at))),
@@ -57,8 +54,9 @@ class Speech:
             return Answer(_events(encoded, len(request.text)), "text/event-stream", headers=headers)
         return Answer(encoded, FORMATS[request.response_format][1], headers=headers)
 
-    async def _speak(self, request: SpeechRequest, request_id: str, arrived_at: float) -> _Spoken:
-        """Runs a request; the place where frames of an answer that is still being made will come from."""
+    async def _speak(self, request: SpeechRequest, request_id: str, arrived_at: float) -> bytes:
+        """Runs a request; gives the serialized InferResponse. Frames of an answer that is still being made will come
+        from here, each for `AudioEncoder.encode`."""
         name = self._deployment(request.model)
         signature = await self._inference.signature(name)
         if signature is not None and not is_speech(signature):
@@ -67,23 +65,24 @@ class Speech:
         inputs = request.inputs(signature or Signature(), self._deployments.aliases.voices)
         infer = pb.InferRequest(model=name, inputs=to_tensors(inputs), request_id=request_id)
         try:
-            response = await self._inference.answer(infer, infer.SerializeToString(), None, arrived_at)
+            return await self._inference.answer(infer, infer.SerializeToString(), None, arrived_at)
         except InvalidArgumentError as error:
             raise by_key(error) from error
-        return await asyncio.to_thread(_of, response)
 
     def _deployment(self, model: str) -> str:
         """The deployment that a model's name stands for; the name itself where it stands for none."""
         return model if model in self._deployments else self._deployments.aliases.models.get(model, model)
 
 
-def _of(response: bytes) -> _Spoken:
+def _encoded(response_format: str, response: bytes) -> bytes:
+    """The file that a response becomes; it computes for a while."""
     outputs = {tensor.name: tensor for tensor in pb.InferResponse.FromString(response).outputs}
-    return _Spoken(to_array(outputs["audio"]).ravel(), int(to_array(outputs["sample_rate"]).item()))
-
-
-def _encoded(response_format: str, spoken: _Spoken) -> bytes:
-    return encode_whole(response_format, spoken.samples, spoken.rate)
+    samples, rate = to_array(outputs["audio"]).ravel(), int(to_array(outputs["sample_rate"]).item())
+    try:
+        return encode_whole(response_format, samples, rate)
+    except ValueError as error:
+        found = f"speech at {rate} Hz cannot be {response_format}: {error}"
+        raise InvalidArgumentError.of([FieldViolation("response_format", found)]) from error
 
 
 def _events(encoded: bytes, characters: int) -> list[bytes]:

@@ -18,6 +18,7 @@ from kernelport.broker import keys
 from kernelport.broker.connections import connect
 from kernelport.broker.registry import is_drained
 from kernelport.config.settings import Settings
+from kernelport.telemetry import logs
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client, KeyMissingError
 from kernelport_ops.autoscale.providers.provider import ProviderError, worker_ids
@@ -80,12 +81,12 @@ def give_back(client: Client, machine: str) -> None:
 @click.option("--now", "at_once", is_flag=True, help="Give it back at once.")
 def main(machine: str, deployment: str, workers: int, fleet: str, idle_s: float, at_once: bool) -> None:
     """The command."""
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s")
     try:
         client = Client.from_environment()
     except KeyMissingError as error:
         sys.exit(f"error: {error}")
     settings = Settings.from_environment()
+    logs.set_up(settings)
     with connect(settings.redis_url, timeout_s=5) as redis:
         ids = worker_ids(machine, workers)
         reason = "it was asked to" if at_once else watch(redis, ids, deployment, fleet, idle_s)

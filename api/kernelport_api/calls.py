@@ -1,0 +1,141 @@
+"""The calls that a front door answers: what each goes by in logs and answers, and its line of the access log."""
+
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import quote
+
+from kernelport.errors import KernelPortError
+from kernelport.limits import MAX_REQUEST_ID
+from kernelport.telemetry import logs, metrics
+from kernelport.telemetry.metrics import labelled
+
+# Where callers find the id that a call went by.
+REQUEST_ID_KEY = "kernelport-request-id"
+MICROSECONDS = 1_000_000
+
+log = logging.getLogger("kernelport.access")
+log.addFilter(logs.RateLimit())
+_numbers = itertools.count()
+
+
+class Call:
+    """One call, from its arrival on. What logs say while it is handled carries its ids.
+
+    Attributes:
+        method: such as `InferenceService/Infer`.
+        route: by which it is counted: the method, or for HTTP that with the path of the route as it is declared.
+        deployment, job: empty where there is none, or it is not known.
+        queue_us, model_us: microseconds in the queue, and in the model.
+        bytes_in, bytes_out: of its messages, as far as they are counted.
+    """
+
+    __slots__ = (
+        *("method", "route", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
+        *("arrived_at", "_request_id", "_make_id"),
+    )
+
+    def __init__(self, method: str, make_id: Callable[[], str]) -> None:
+        self.method = self.route = method
+        self.deployment = self.job = self._request_id = ""
+        self.queue_us = self.model_us = self.bytes_in = self.bytes_out = 0
+        self.arrived_at = time.monotonic()
+        self._make_id = make_id
+
+    @property
+    def request_id(self) -> str:
+        """The caller's own id of it; one that is made here where it has none, or none that is short enough."""
+        if not self._request_id:
+            self._request_id = self._make_id()
+        return self._request_id
+
+    @request_id.setter
+    def request_id(self, given: str) -> None:
+        if 0 < len(given) <= MAX_REQUEST_ID:
+            self._request_id = given
+
+    def metadata(self) -> tuple[str, str]:
+        """What tells the caller its id, percent-encoded where it is no printable ASCII, which metadata has to be."""
+        request_id = self.request_id
+        plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
+        return REQUEST_ID_KEY, request_id if plain else quote(request_id, safe="")
+
+    def ids(self) -> dict[str, Any]:
+        """What its lines are about."""
+        return {"deployment": self.deployment, "request_id": self.request_id, "job": self.job}
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def current() -> Call:
+    """The call that is handled in this task."""
+    return _current.get()
+
+
+class AccessLog:
+    """Counts every call, and logs a line for each that failed, as far as its rate allows, and for a share of the
+    others; at DEBUG, for all.
+
+    Args:
+        front_door: the name that the ids which are made here begin with.
+        share: from 0 to 1, of the calls that went well.
+        inputs: whether an error is told with its text, which may show what the caller sent.
+    """
+
+    def __init__(self, front_door: str, share: float = 0.0, inputs: bool = False) -> None:
+        self._front_door = front_door
+        self._share = share
+        self._inputs = inputs
+        self.counts_bytes = share > 0 or log.isEnabledFor(logging.DEBUG)
+
+    def begin(self, method: str) -> Call:
+        """A call that has come in, in a task of its own."""
+        call = Call(method, self._make_id)
+        _current.set(call)
+        logs.note(call.ids)
+        return call
+
+    def answered(self, call: Call, status: str = "OK") -> None:
+        """It went well, or its caller has hung up as one does who watches something."""
+        labelled(metrics.CALLS, call.route, status).inc()
+        if self._share and random.random() < self._share:  # noqa: S311 - nobody gains by guessing it
+            log.info("answered", extra=_fields(call, status))
+        elif log.isEnabledFor(logging.DEBUG):
+            log.debug("answered", extra=_fields(call, status))
+
+    def cancelled(self, call: Call) -> None:
+        """Its caller hung up, or its deadline passed."""
+        labelled(metrics.CALLS, call.route, "CANCELLED").inc()
+        log.warning("cancelled", extra=_fields(call, "CANCELLED"))
+
+    def failed(self, call: Call, error: KernelPortError) -> None:
+        """Its caller is told so."""
+        labelled(metrics.CALLS, call.route, error.code.name).inc()
+        told = {"reason": error.reason, "error": error.message if self._inputs else ""}
+        log.warning("failed", extra=_fields(call, error.code.name, **told))
+
+    def refused(self, call: Call, status: int) -> None:
+        """Its caller is told so by a status of HTTP."""
+        labelled(metrics.CALLS, call.route, str(status)).inc()
+        log.warning("failed", extra=_fields(call, str(status)))
+
+    def _make_id(self) -> str:
+        return f"{self._front_door}.{next(_numbers)}"
+
+
+def _fields(call: Call, status: str, **more: str) -> dict[str, Any]:
+    return logs.fields(
+        method=call.method,
+        status=status,
+        **more,
+        seconds=round(time.monotonic() - call.arrived_at, 6),
+        queue_s=call.queue_us / MICROSECONDS,
+        model_s=call.model_us / MICROSECONDS,
+        bytes_in=call.bytes_in,
+        bytes_out=call.bytes_out,
+    )

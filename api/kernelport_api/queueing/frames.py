@@ -1,0 +1,78 @@
+"""The pieces of one answer on their way to its caller: in order, each once, and never many."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from kernelport.errors import InvalidArgumentError, KernelPortError, UnavailableError
+from kernelport.internal.v1.queue_pb2 import Completion
+
+# So many are kept for a caller who does not take them; then its worker pauses, until there are no more than the others.
+MOST_KEPT, FEW_KEPT = 8, 4
+RETRY_AFTER_S = 0.2
+
+
+class Frames:
+    """What workers have sent of one answer, and its caller has not taken.
+
+    Args:
+        first: the index of the first piece that is wanted.
+        set_paused: tells workers whether to make more.
+    """
+
+    def __init__(self, first: int, set_paused: Callable[[bool], None]) -> None:
+        self._expected = first
+        self._set_paused = set_paused
+        self._kept: deque[Completion] = deque()
+        self._arrived = asyncio.Event()
+        self._error: KernelPortError | None = None
+        self._is_paused = False
+
+    def deliver(self, completion: Completion) -> None:
+        """Takes what came from a worker. A piece that is there already is dropped: after the death of a worker, another
+        one may make it again."""
+        if completion.error or completion.out_of_reach:
+            self._keep(completion)
+        elif completion.sequence == self._expected:
+            self._expected += 1
+            self._keep(completion)
+        elif completion.sequence > self._expected:
+            self.fail(UnavailableError("a part of the answer was lost on its way", retry_after_s=RETRY_AFTER_S))
+        elif not completion.more:
+            self.fail(InvalidArgumentError("resume_from: expected 0, since the model answers in one message"))
+
+    def fail(self, error: KernelPortError) -> None:
+        """Ends the answer behind what has come of it."""
+        self._error = self._error or error
+        self._arrived.set()
+
+    async def take(self) -> Completion:
+        """The next piece, once it is there.
+
+        Raises:
+            KernelPortError: why there is none.
+        """
+        while not self._kept:
+            if self._error is not None:
+                raise self._error
+            self._arrived.clear()
+            await self._arrived.wait()
+        completion = self._kept.popleft()
+        if self._is_paused and len(self._kept) <= FEW_KEPT:
+            self._pause(False)
+        return completion
+
+    def close(self) -> None:
+        """The caller takes no more."""
+        if self._is_paused:
+            self._pause(False)
+
+    def _keep(self, completion: Completion) -> None:
+        self._kept.append(completion)
+        self._arrived.set()
+        if not self._is_paused and completion.more and len(self._kept) >= MOST_KEPT:
+            self._pause(True)
+
+    def _pause(self, is_paused: bool) -> None:
+        self._is_paused = is_paused
+        self._set_paused(is_paused)

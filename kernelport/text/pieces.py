@@ -1,0 +1,99 @@
+"""Where a spoken text is cut: each piece is spoken by itself, and heard as soon as it is made.
+
+The cuts follow from the text alone, so that whoever cuts it, and whenever, cuts at the same places.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from kernelport.text.aligned import Aligned
+from kernelport.text.reading import Passage
+
+CLAUSE_S, SENTENCE_S, PARAGRAPH_S, CUT_S = 0.12, 0.25, 0.45, 0.04
+"""Seconds of silence behind a piece, by what it ends with; a forced cut is one between two words."""
+
+# Characters of the first piece, of the second, and of those that follow: from where a clause may end it, and at most.
+_BOUNDS = ((40, 120), (80, 240), (80, 240))
+# Two sentences are one piece below this.
+_PAIR = 160
+_CLOSING = "\"')\\]"
+_SENTENCE_END = re.compile(rf"[.!?…][.!?…{_CLOSING}]*(?= +[\"'(\[]*[^\Wa-z_])")
+_INITIAL = re.compile(r"(?:^|[\s.(\"'])[A-HJ-Z]\.$")
+_CLAUSE_END = re.compile(rf"(?:[,;:][{_CLOSING}]*|[—–]| -)(?= )|[—–](?=\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is spoken at a time.
+
+    Attributes:
+        text: without white space around it; empty for silence alone.
+        pause_s: seconds of silence behind it.
+    """
+
+    text: Aligned
+    pause_s: float
+
+
+def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
+    """The pieces of a text, cut as they are asked for. What has neither letter nor digit is in none.
+
+    The first piece ends with the first sentence within 120 characters, or else at the last clause mark from 40 on, or
+    else at the last space; the second likewise within 240 and from 80 on. Each of the others is a sentence, or two that
+    have less than 160 characters together; one of more than 240 is cut as the second piece is. No piece goes over the
+    end of a paragraph, or over a pause that was asked for. Behind the last piece there is only such a pause.
+    """
+    last: Piece | None = None
+    count = 0
+    asked_s = 0.0
+    for passage in passages:
+        text, position = passage.text, 0
+        while position < len(text.text):
+            end, pause_s = _cut(text.text, position, *_BOUNDS[min(count, 2)], pairs=count >= 2)
+            part = text[position:end].stripped()
+            position = end
+            if not any(map(str.isalnum, part.text)):
+                continue
+            if last is not None:
+                yield last
+            elif asked_s:
+                yield Piece(part[:0], asked_s)
+            last, asked_s = Piece(part, pause_s), 0.0
+            count += 1
+        if passage.pause_s is not None:
+            asked_s += passage.pause_s
+        if last is not None:
+            silence_s = PARAGRAPH_S if passage.pause_s is None and not asked_s else asked_s
+            last = replace(last, pause_s=silence_s)
+    if last is not None:
+        yield replace(last, pause_s=asked_s)
+
+
+def _cut(text: str, start: int, least: int, most: int, *, pairs: bool) -> tuple[int, float]:
+    """Where the piece that begins at `start` ends, and the pause behind it; that of a passage's end is not known."""
+    while text[start : start + 1] == " ":
+        start += 1
+    limit = min(start + most, len(text))
+    ends = _sentence_ends(text, start, limit)
+    first = next(ends, None)
+    if first is not None:
+        second = next(ends, None) if pairs else None
+        return (second if second is not None and second - start < _PAIR else first), SENTENCE_S
+    clauses = [match.end() for match in _CLAUSE_END.finditer(text, start + least - 1, min(limit + 1, len(text)))]
+    within = [end for end in clauses if start + least <= end <= limit]
+    if within:
+        return within[-1], CLAUSE_S
+    space = text.rfind(" ", start, limit + 1)
+    return (space if space > start else limit), CUT_S
+
+
+def _sentence_ends(text: str, start: int, limit: int) -> Iterator[int]:
+    """Where sentences end, up to a limit; the end of a text ends one."""
+    for match in _SENTENCE_END.finditer(text, start, min(limit + 8, len(text))):
+        if match.end() > limit:
+            return
+        if not _INITIAL.search(text, start, match.start() + 1):
+            yield match.end()
+    if limit == len(text):
+        yield limit

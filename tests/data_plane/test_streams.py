@@ -1,0 +1,130 @@
+"""What becomes of a stream when a worker dies or stops, or its listener does not listen."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+import numpy as np
+import pytest
+from redis import Redis
+
+from kernelport import Client, Speech, tensors
+from kernelport.broker import keys
+from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.stack import Stack
+from kernelport.supervisor.worker_command import worker_command
+from kernelport.v1 import inference_pb2 as pb
+from kernelport.v1 import inference_pb2_grpc
+from tests.conftest import serving_stack, stack_settings
+from tests.waiting import wait_for
+
+TEXT = "The clocks were striking thirteen, and nobody on the stairs looked up at them. " * 12
+LONG_TEXT = "The clocks were striking thirteen, and nobody on the stairs looked up at them. " * 600
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose workers may die."""
+    with serving_stack(stack_settings(bundled_deployments()), ["hibari-en"], tmp_path_factory.mktemp("own")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(own: Stack) -> Iterator[Client]:
+    with Client(own.target, timeout_s=100) as connected:
+        yield connected
+
+
+@pytest.fixture
+def redis(own: Stack) -> Iterator[Redis]:
+    with Redis.from_url(own.settings.redis_url) as connected:
+        yield connected
+
+
+@contextmanager
+def another_worker(own: Stack, client: Client) -> Iterator["subprocess.Popen[bytes]"]:
+    before = client.deployment("hibari-en").live_workers
+    environment = {**os.environ, **own.settings.to_environment()}
+    worker = subprocess.Popen(
+        worker_command(["hibari-en"]), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: client.deployment("hibari-en").live_workers > before, 60)
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait(30)
+
+
+def in_hand(redis: Redis, worker: int | None = None) -> list[str]:
+    """The batches that workers have in hand; or the one whose process this is."""
+    found = []
+    for tag in redis.zrange(keys.UNACKED_INDEX, 0, -1):  # type: ignore[union-attr]
+        last = redis.lindex(keys.attempts(tag.decode()), -1)
+        if last is not None and (worker is None or f"-{worker}".encode() in last):  # type: ignore[operator]
+            found.append(tag.decode())
+    return found
+
+
+def is_whole(pieces: list[Speech], client: Client) -> bool:
+    return bool(np.array_equal(np.concatenate([each.audio for each in pieces]), client.speak("hibari-en", TEXT).audio))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stream_outlives_its_worker(own: Stack, client: Client, redis: Redis, number: signal.Signals) -> None:
+    with another_worker(own, client) as worker:
+        streams = [client.stream("hibari-en", TEXT) for _ in range(8)]
+        heard = [[next(stream)] for stream in streams]
+        wait_for(lambda: bool(in_hand(redis, worker.pid)), 30)
+        worker.send_signal(number)
+        for pieces, stream in zip(heard, streams, strict=True):
+            pieces += stream
+        assert all(is_whole(pieces, client) for pieces in heard)
+        wait_for(lambda: worker.poll() is not None, 30)
+    assert not in_hand(redis)
+
+
+def test_nothing_is_made_for_a_listener_who_has_gone(client: Client, redis: Redis) -> None:
+    stream = client.stream("hibari-en", LONG_TEXT)
+    next(stream)
+    assert in_hand(redis)
+    stream.close()
+    wait_for(lambda: not in_hand(redis), 10)
+
+
+def test_a_listener_who_takes_nothing_has_its_worker_pause(own: Stack, client: Client, redis: Redis) -> None:
+    inputs = tensors.from_arrays({"text": np.frombuffer(LONG_TEXT.encode(), np.uint8)})
+    with grpc.insecure_channel(own.target) as channel:
+        stub = inference_pb2_grpc.InferenceServiceStub(channel)
+        call = stub.InferStream(pb.InferRequest(model="hibari-en", inputs=inputs), timeout=100)
+        next(call)
+        wait_for(lambda: bool(redis.zcard(keys.PAUSED)), 60)
+        assert client.speak("hibari-en", "Others are served meanwhile.").seconds > 1
+        (batch,) = in_hand(redis)
+        made = int(redis.hget(keys.progress(batch), "next") or 0)  # type: ignore[arg-type]
+        assert made < 100, "of 600"
+        for _ in range(2 * made):
+            next(call)
+        assert int(redis.hget(keys.progress(batch), "next") or 0) > made  # type: ignore[arg-type]
+        call.cancel()
+    wait_for(lambda: not redis.zcard(keys.PAUSED), 10)
+
+
+def test_a_job_gives_way_between_pieces(client: Client) -> None:
+    job = client.jobs.submit("hibari-en", [f"Item {number}. {TEXT}" for number in range(12)])
+    wait_for(lambda: client.jobs.get(job.id).progress.running > 0, 30)
+    stream = client.stream("hibari-en", TEXT)
+    heard = [next(stream)]
+    client.speak("hibari-en", TEXT)
+    assert client.jobs.get(job.id).progress.succeeded < 12
+    assert is_whole([*heard, *stream], client)
+    assert client.jobs.wait(job.id).progress.succeeded == 12
+
+
+def test_what_it_keeps_of_a_request_is_gone_with_it(client: Client, redis: Redis) -> None:
+    list(client.stream("hibari-en", TEXT))
+    client.speak("hibari-en", TEXT)
+    wait_for(lambda: not list(redis.scan_iter("kp:progress:*")), 10)

@@ -1,0 +1,137 @@
+"""Speech that is heard while it is made."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from kernelport import AsyncClient, Client, InvalidArgumentError, Speech, tensors
+from kernelport.supervisor.stack import Stack
+from kernelport.tensors import Array
+from kernelport.v1 import inference_pb2 as pb
+from kernelport.v1 import inference_pb2_grpc
+
+TEXTS = [
+    "Good morning.",
+    "Yes. The train to the coast leaves at half past seven, and nobody looked up; it was late, and the sea was calm.",
+    'One paragraph.\n\nAnother one. <break time="1s"/>Why? Nobody knows. ' + "The clocks were striking thirteen. " * 12,
+]
+
+
+def joined(pieces: list[Speech]) -> Array:
+    return np.concatenate([piece.audio for piece in pieces])
+
+
+def messages(stub: inference_pb2_grpc.InferenceServiceStub, text: str, first: int = 0) -> Iterator[pb.InferResponse]:
+    inputs = tensors.from_arrays({"text": np.frombuffer(text.encode(), np.uint8)})
+    request = pb.InferRequest(model="hibari-en", inputs=inputs, resume_from=first)
+    yield from stub.InferStream(request, timeout=60)
+
+
+@pytest.fixture
+def stub(channel: grpc.Channel) -> inference_pb2_grpc.InferenceServiceStub:
+    return inference_pb2_grpc.InferenceServiceStub(channel)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_stream_is_what_a_call_returns(text: str, client: Client) -> None:
+    pieces = list(client.stream("hibari-en", text, seed=5))
+    whole = client.speak("hibari-en", text, seed=5)
+    assert {piece.sample_rate for piece in pieces} == {whole.sample_rate}
+    np.testing.assert_array_equal(joined(pieces), whole.audio)
+
+
+def test_messages_are_numbered_and_the_last_says_so(stub: inference_pb2_grpc.InferenceServiceStub) -> None:
+    answers = list(messages(stub, TEXTS[2]))
+    assert [answer.sequence for answer in answers] == list(range(len(answers)))
+    assert [answer.last for answer in answers] == [False] * (len(answers) - 1) + [True]
+    assert len(answers) > 4
+
+
+def test_a_stream_goes_on_where_it_broke(stub: inference_pb2_grpc.InferenceServiceStub) -> None:
+    whole = list(messages(stub, TEXTS[2]))
+    rest = list(messages(stub, TEXTS[2], first=3))
+    assert [each.sequence for each in rest] == [each.sequence for each in whole[3:]]
+    assert [each.outputs for each in rest] == [each.outputs for each in whole[3:]]
+    (end,) = messages(stub, TEXTS[2], first=len(whole))
+    assert end.last
+    assert not end.outputs
+
+
+def test_the_first_piece_comes_before_the_last_is_made(client: Client) -> None:
+    text = "The clocks were striking thirteen, and nobody on the stairs looked up at them. " * 24
+    began = time.monotonic()
+    stream = client.stream("hibari-en", text)
+    next(stream)
+    first_s = time.monotonic() - began
+    list(stream)
+    assert first_s < (time.monotonic() - began) / 3
+
+
+def test_a_short_call_does_not_wait_for_a_long_stream(client: Client) -> None:
+    text = "The clocks were striking thirteen, and nobody on the stairs looked up at them. " * 24
+    stream = client.stream("hibari-en", text)
+    next(stream)
+    began = time.monotonic()
+    client.speak("hibari-en", "Good morning.")
+    call_s = time.monotonic() - began
+    list(stream)
+    assert call_s < (time.monotonic() - began) / 2
+
+
+def test_a_model_that_makes_no_pieces_answers_in_one_message(channel: grpc.Channel) -> None:
+    inputs = tensors.from_arrays({"x": np.ones((1, 1, 2, 2), np.float32)})
+    request = pb.InferRequest(model="identity-onnx", inputs=inputs)
+    stub = inference_pb2_grpc.InferenceServiceStub(channel)
+    (answer,) = stub.InferStream(request, timeout=30)
+    assert (answer.sequence, answer.last) == (0, True)
+    assert answer.outputs[0].data == inputs[0].data
+    request.resume_from = 1
+    with pytest.raises(grpc.RpcError, match="one message"):
+        list(stub.InferStream(request, timeout=30))
+
+
+def test_what_is_wrong_is_told_before_the_first_message(client: Client) -> None:
+    with pytest.raises(InvalidArgumentError, match="something to say"):
+        list(client.stream("hibari-en", "?!"))
+    with pytest.raises(InvalidArgumentError, match="speed"):
+        list(client.stream("hibari-en", "Hello.", speed=3.0))
+
+
+def test_warnings_come_with_the_first_message(client: Client) -> None:
+    first, *rest = client.stream("hibari-en", "Pizza 🍕 it is. And so on.")
+    assert first.warnings == ("text: left out what cannot be spoken: 🍕",)
+    assert all(not each.warnings for each in rest)
+
+
+def test_say_writes_what_it_hears_as_it_comes(client: Client, stack: Stack, tmp_path: Path) -> None:
+    whole = client.speak("hibari-en", TEXTS[1]).save(tmp_path / "whole.wav").read_bytes()
+    say = [sys.executable, "-m", "kernelport.cli", "say", "--stream", "--target", stack.target, TEXTS[1], "-o"]
+    subprocess.run([*say, tmp_path / "streamed.wav"], check=True)
+    assert (tmp_path / "streamed.wav").read_bytes() == whole
+    piped = subprocess.run([*say, "-"], check=True, stdout=subprocess.PIPE).stdout
+    assert piped[44:] == whole[44:]
+
+
+def test_streams_and_calls_share_a_worker(stack: Stack) -> None:
+    async def run() -> None:
+        async with AsyncClient(stack.target, timeout_s=60) as client:
+
+            async def heard(seed: int) -> Array:
+                return joined([piece async for piece in client.stream("hibari-en", TEXTS[2], seed=seed)])
+
+            async def spoken(seed: int) -> Array:
+                return (await client.speak("hibari-en", TEXTS[2], seed=seed)).audio
+
+            answers = await asyncio.gather(*(each(seed) for each in (heard, spoken) for seed in range(8)))
+            streams, calls = answers[:8], answers[8:]
+            for stream, call in zip(streams, calls, strict=True):
+                np.testing.assert_array_equal(stream, call)
+
+    asyncio.run(run())

@@ -1,0 +1,95 @@
+"""Whose piece a worker makes next."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
+from kernelport_workers.backends.base import Request
+from kernelport_workers.backends.stepped import Utterance
+from kernelport_workers.execution.execution import Work
+from kernelport_workers.execution.lease import BatchLease
+from kernelport_workers.execution.turns import AHEAD_S, InHand, chosen
+
+NOW = 1000.0
+
+
+def request(name: str, *, started: float = NOW - 1, deployment: str = "voice") -> InHand:
+    batch = Batch(id=name, deployment=deployment, items=[BatchItem(id=name.encode())])
+    work, utterance = Work(name.encode(), (), 0, lambda: None), Utterance(Request({}), 0)
+    return InHand(batch, work, utterance, BatchLease(name, 60), ExitStack(), started)
+
+
+def listener(name: str, ahead_s: float) -> InHand:
+    """One who began to listen ten seconds ago."""
+    each = request(name)
+    each.listens_since, each.sent_s = NOW - 10, 10 + ahead_s
+    return each
+
+
+def call(name: str, *, age_s: float, since_last_piece_s: float = 0.1) -> InHand:
+    each = request(name, started=NOW - age_s)
+    each.stepped_at = NOW - since_last_piece_s
+    return each
+
+
+def order(*in_hand: InHand) -> list[str]:
+    left, found = list(in_hand), []
+    while step := chosen(left, NOW, {"voice": 1}):
+        found.append(step[0].batch.id)
+        left.remove(step[0])
+    return found
+
+
+def test_who_is_about_to_hear_nothing_goes_first_and_who_has_much_last() -> None:
+    assert order(
+        listener("far ahead", AHEAD_S + 1),
+        call("younger call", age_s=2),
+        call("older call", age_s=3),
+        listener("has some", 2.0),
+        listener("has little", 1.0),
+        request("new"),
+        request("newer", started=NOW - 0.5),
+        listener("runs dry", 0.1),
+        listener("is dry", -0.1),
+    ) == [
+        "is dry",
+        "runs dry",
+        "new",
+        "newer",
+        "has little",
+        "has some",
+        "older call",
+        "younger call",
+        "far ahead",
+    ]
+
+
+def test_listeners_cannot_starve_a_call() -> None:
+    waiting = call("waits for long", age_s=5, since_last_piece_s=2)
+    assert order(listener("has some", 1.0), waiting)[0] == "waits for long"
+
+
+def test_who_is_far_behind_gets_nothing() -> None:
+    paused = listener("paused", -3.0)
+    paused.is_paused = True
+    assert order(paused) == []
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_as_many_share_a_step_as_the_model_takes(most: int) -> None:
+    requests = [request(str(number), started=NOW - number) for number in range(5)]
+    assert [each.batch.id for each in chosen(requests, NOW, {"voice": most})] == ["4", "3", "2"][:most]
+
+
+def test_a_suspect_runs_alone_and_others_without_it() -> None:
+    suspect, other, another = (request(name, started=NOW - age) for name, age in (("s", 3), ("o", 2), ("a", 1)))
+    suspect.is_suspect = True
+    assert chosen([other, suspect, another], NOW, {"voice": 3}) == [suspect]
+    suspect.started = NOW
+    assert chosen([other, suspect, another], NOW, {"voice": 3}) == [other, another]
+
+
+def test_a_step_is_of_one_deployment() -> None:
+    requests = [request("one"), request("two", deployment="other")]
+    assert [each.batch.id for each in chosen(requests, NOW, {"voice": 3, "other": 3})] == ["one"]

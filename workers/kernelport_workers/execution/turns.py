@@ -1,0 +1,93 @@
+"""Whose turn it is: which of the requests in a worker's hands gets its next piece first."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
+from kernelport_workers.backends.stepped import Frame, Utterance
+from kernelport_workers.execution.execution import Work
+from kernelport_workers.execution.lease import BatchLease
+
+# A step of a model on a CPU takes about so long at most.
+STEP_S = 0.1
+# A listener that has so much more than it has heard can wait.
+AHEAD_S = 4.0
+# A call that has waited so long for its next piece goes before listeners that are not about to run dry.
+PATIENT_S = 1.0
+
+
+class Turn(IntEnum):
+    """Why a request should get its next piece; the most urgent first."""
+
+    RUNS_DRY = 0
+    FIRST_PIECE = 1
+    LISTENS = 2
+    CALL = 3
+    AHEAD = 4
+
+
+@dataclass(eq=False)
+class InHand:
+    """A request that a worker answers in pieces.
+
+    Attributes:
+        held: what is to be let go of with it.
+        started: when the worker took it, in seconds of the monotonic clock; so are the other times.
+        is_suspect: workers have died over it: it runs alone.
+        frames: pieces of a call, which are kept until the last one.
+        kept_bytes: of these.
+        backend_s: seconds that its pieces have taken.
+        sent_s: seconds of sound that its listener was sent, from `listens_since` on.
+        stepped_at: when its last piece was made.
+        is_paused: its listener is far behind.
+    """
+
+    batch: Batch
+    work: Work
+    utterance: Utterance
+    lease: BatchLease
+    held: ExitStack
+    started: float
+    is_suspect: bool = False
+    frames: list[Frame] = field(default_factory=list)
+    kept_bytes: int = 0
+    backend_s: float = 0.0
+    sent_s: float = 0.0
+    listens_since: float | None = None
+    stepped_at: float | None = None
+    is_paused: bool = False
+
+    @property
+    def item(self) -> BatchItem:
+        """The request as it was queued."""
+        return self.batch.items[0]
+
+    def turn(self, now: float) -> tuple[Turn, float]:
+        """How urgent its next piece is, and among equals when that was due: the least first."""
+        if self.listens_since is not None:
+            ahead_s = self.sent_s - (now - self.listens_since)
+            if ahead_s < 2 * STEP_S:
+                return Turn.RUNS_DRY, ahead_s
+            return (Turn.LISTENS if ahead_s < AHEAD_S else Turn.AHEAD), ahead_s
+        if self.stepped_at is None or now - self.stepped_at > PATIENT_S:
+            return Turn.FIRST_PIECE, self.started
+        return Turn.CALL, self.started
+
+
+def chosen(in_hand: Iterable[InHand], now: float, most: dict[str, int]) -> list[InHand]:
+    """The requests whose pieces make up the next step; none when every listener is far behind.
+
+    Args:
+        most: how many pieces may share a step, by deployment.
+    """
+    waiting = sorted((each for each in in_hand if not each.is_paused), key=lambda each: each.turn(now))
+    if not waiting:
+        return []
+    first = waiting[0]
+    if first.is_suspect:
+        return [first]
+    name = first.batch.deployment
+    company = [each for each in waiting if each.batch.deployment == name and not each.is_suspect]
+    return company[: most[name]]

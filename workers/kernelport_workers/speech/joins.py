@@ -1,0 +1,42 @@
+"""What a voice makes of a piece, cut to its sound and followed by its pause: so pieces are joined without a click."""
+
+import numpy as np
+
+from kernelport.tensors import Array
+
+AUDIBLE = 10 ** (-50 / 20)
+"""Amplitude above which a sample is heard: -50 dBFS."""
+# What is left before the first audible sample and behind the last: soft beginnings and ends of sounds are in there.
+KEPT_S = 0.02
+_FADE_S = 0.005
+
+
+def joinable(sound: Array, pause_s: float, sample_rate: int) -> Array:
+    """A sound without the silence around it, faded in and out, and the pause behind it.
+
+    Pieces made so follow each other without anything between them: from the last audible sample of one to the first of
+    the next it is `pause_s`, or twice KEPT_S where that is longer.
+
+    Args:
+        sound: F32[S], -1 to 1.
+        pause_s: seconds from 0; at 0 nothing follows.
+        sample_rate: in Hz.
+
+    Returns:
+        F32[T]; nothing but the pause where nothing can be heard.
+    """
+    audible = np.flatnonzero(np.abs(sound) > AUDIBLE)
+    if not audible.size:
+        return silence(pause_s, sample_rate)
+    kept = round(KEPT_S * sample_rate)
+    head, tail = max(0, kept - int(audible[0])), max(0, int(audible[-1]) + 1 + kept - sound.size)
+    cut = np.pad(sound, (head, tail))[audible[0] - kept + head : audible[-1] + 1 + kept + head].astype(np.float32)
+    fade = np.linspace(0, 1, round(_FADE_S * sample_rate), dtype=np.float32)
+    cut[: fade.size] *= fade
+    cut[cut.size - fade.size :] *= fade[::-1]
+    return np.concatenate([cut, silence(pause_s - 2 * KEPT_S, sample_rate)])
+
+
+def silence(seconds: float, sample_rate: int) -> Array:
+    """So much of nothing; of a negative time none. F32[T]."""
+    return np.zeros(max(0, round(seconds * sample_rate)), np.float32)
