@@ -22,8 +22,8 @@ from kernelport_api.queueing.live_workers import WorkerView
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
-# Jobs are counted by looking at each: that may be thousands.
-CENSUS_INTERVAL_S = 5.0
+# Jobs are counted by looking at each, which may be many: that takes no more than a hundredth of the time.
+CENSUS_INTERVAL_S, CENSUS_PAUSES = 5.0, 100
 
 _OWN = (metrics.WAITING, metrics.OLDEST_WAITING)
 _IN_REDIS = (
@@ -42,7 +42,7 @@ async def keep_gauges(deployments: Collection[str], redis: Redis, workers: Worke
     names = frozenset(deployments)
     queue_of = {key: name for name in names for key in queue_keys(name)}
     letters_of = {keys.dead_letters(name): name for name in names}
-    counted_at = -CENSUS_INTERVAL_S
+    census_at = 0.0
     try:
         while True:
             now, pending = time.monotonic(), dispatcher.waiting()
@@ -54,13 +54,15 @@ async def keep_gauges(deployments: Collection[str], redis: Redis, workers: Worke
                 kept = await lengths(redis, "HLEN", list(letters_of))
                 redeliveries = await tallies.read(redis, keys.REDELIVERIES)
                 deaths = await tallies.read(redis, keys.WORKER_DEATHS)
-                if now - counted_at >= CENSUS_INTERVAL_S:
-                    counted_at = now
+                if now >= census_at:
+                    began = time.monotonic()
                     _show_jobs(await Census.take(redis, names))
+                    took_s = time.monotonic() - began
+                    census_at = now + max(CENSUS_INTERVAL_S, CENSUS_PAUSES * took_s)
             except RedisError as error:
                 outage.tell(error)
                 _forget(_IN_REDIS)
-                counted_at = -CENSUS_INTERVAL_S
+                census_at = now
             else:
                 depths: Counter[str] = Counter()
                 for key, length in queued.items():
