@@ -4,14 +4,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from redis import Redis
 
-from kernelport import Client, Speech, tensors
+from kernelport import Client, InternalError, Speech, tensors
 from kernelport.broker import keys
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
@@ -19,6 +21,7 @@ from kernelport.supervisor.worker_command import worker_command
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc
 from tests.conftest import serving_stack, stack_settings
+from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
 TEXT = "The clocks were striking thirteen, and nobody on the stairs looked up at them. " * 12
@@ -128,3 +131,24 @@ def test_what_it_keeps_of_a_request_is_gone_with_it(client: Client, redis: Redis
     list(client.stream("hibari-en", TEXT))
     client.speak("hibari-en", TEXT)
     wait_for(lambda: not list(redis.scan_iter("kp:progress:*")), 10)
+
+
+def test_who_kills_workers_takes_nobody_along(tmp_path: Path) -> None:
+    file = write_deployments(tmp_path, counting=pipeline("Counting", limits={"max_attempts": 2}))
+    with (
+        serving_stack(stack_settings(file), ["counting"], tmp_path / "state") as stack,
+        Client(stack.target, timeout_s=100) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+
+        def count(fatal: int) -> list[int]:
+            inputs = {"count": np.array([60]), "fatal": np.array([fatal])}
+            numbers: list[int] = client.infer("counting", inputs)["numbers"].tolist()
+            return numbers
+
+        counts = [pool.submit(count, fatal) for fatal in (-1, -1, 10, -1, -1)]
+        with pytest.raises(InternalError, match="dead letter"):
+            counts.pop(2).result()
+        assert [each.result() for each in counts] == [list(range(60))] * 4
+        (letter,) = client.dead_letters("counting")
+        assert len(letter.attempts) == 2

@@ -149,6 +149,7 @@ def test_a_request_id_names_one_job(stack: Stack) -> None:
         ({"deployment": "hibari-en", "items": ["a"], "output_format": "avi"}, "output_format"),
         ({"deployment": "hibari-en", "items": ["a"], "metadata": {"a": 1}}, "metadata"),
         ({"deployment": "hibari-en", "items": ["a"], "colour": 1}, "colour"),
+        ({"deployment": "hibari-en", "items": ["a"], "request_id": "r" * 200}, "request_id"),
     ],
 )
 def test_a_malformed_submission_names_the_field_and_leaves_no_job(stack: Stack, body: Any, field: str) -> None:

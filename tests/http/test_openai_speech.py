@@ -98,6 +98,41 @@ def test_events_carry_the_same_bytes(stack: Stack, openai_client: openai.OpenAI)
     assert set(done["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
 
 
+LONG = "The harbour was quiet. The boats lay still. A bell rang twice. Nobody came. The tide went out. It was dark."
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_long_text_is_sent_as_it_is_spoken_by_one_encoder(
+    stack: Stack, openai_client: openai.OpenAI, name: Any
+) -> None:
+    with Client(stack.target, timeout_s=30) as client:
+        expected = client.speak("hibari-en", LONG).audio
+    with openai_client.audio.speech.with_streaming_response.create(
+        model="hibari-en", voice="alloy", input=LONG, response_format=name
+    ) as streamed:
+        assert "content-length" not in streamed.headers
+        data = b"".join(streamed.iter_bytes())
+    pcm = np.rint(np.clip(expected, -1, 1) * np.float32(32767)).astype("<i2")
+    if name == "pcm":
+        assert data == pcm.tobytes()
+        return
+    found, rate = decoded(data)
+    assert expected.size * rate // RATE <= found.size <= expected.size * rate // RATE + PADDING[name]
+    if name in ("wav", "flac"):
+        assert np.array_equal(found, decoded(encode_audio(expected, RATE, ".wav"))[0])
+    if name == "wav":
+        with wave.open(io.BytesIO(data[:4096])) as file:
+            assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
+        assert data[44:] == pcm.tobytes(), "nothing stands behind the samples"
+
+
+def test_an_idempotency_key_gets_one_whole_answer(stack: Stack) -> None:
+    body, headers = {"model": "hibari-en", "input": LONG}, {"Idempotency-Key": "speech-over-http"}
+    first, again = (ask(stack.url, "POST", SPEECH, body, headers) for _ in range(2))
+    assert (first.status, first.body) == (200, again.body)
+    assert ask(stack.url, "POST", SPEECH, {**body, "input": "Other."}, headers).status == 409
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -16,6 +16,7 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
+from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance
 
 HELD = float("inf")
 
@@ -40,6 +41,39 @@ class Sleeper(Backend):
             os._exit(3)
         time.sleep(seconds)
         return {"pid": np.array([os.getpid()], np.int64)}
+
+
+class Counting(SteppedBackend):
+    """Counts up to input `count` I64[1], a number and 20 ms a piece; ends its process at the number `fatal` I64[1]."""
+
+    device = "cpu"
+    joined = frozenset({"numbers"})
+    signature = Signature(
+        inputs=[tensor_spec("count", pb.I64, [1]), tensor_spec("fatal", pb.I64, [1])],
+        outputs=[tensor_spec("numbers", pb.I64, ["count"])],
+        batchable=False,
+    )
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        return cls()
+
+    def open(self, request: Request, first: int = 0) -> Utterance:
+        utterance = Utterance(request, first)
+        utterance.is_done = first >= int(request.inputs["count"][0])
+        return utterance
+
+    def step(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
+        return [self._count(each) for each in utterances]
+
+    def _count(self, utterance: Utterance) -> Frame:
+        index, inputs = utterance.next_index, utterance.request.inputs
+        if index == int(inputs["fatal"][0]):
+            os._exit(3)
+        time.sleep(0.02)
+        utterance.next_index += 1
+        utterance.is_done = utterance.next_index >= int(inputs["count"][0])
+        return Frame(index, {"numbers": np.array([index], np.int64)}, 0.02, utterance.is_done)
 
 
 class Journal(Backend):

@@ -32,7 +32,7 @@ CAPACITY = 64
 # Of pieces of calls that wait for their last: nothing more is taken meanwhile.
 MOST_KEPT_BYTES = 512 * 2**20
 # How often it is asked which callers have hung up, and which listeners are far behind.
-LOOK_S = 0.1
+REFRESH_S = 0.1
 # A front door that has not been heard of for so long has died: nobody takes the pieces of its streams.
 FRONT_DOOR_S = 10.0
 
@@ -66,7 +66,7 @@ class Stepper:
         self._payloads = payloads
         self._answer = answer
         self._in_hand: list[InHand] = []
-        self._looked_at = 0.0
+        self._refreshed_at = 0.0
         # When front doors of streams in hand were heard of last.
         self._heard_of: dict[str, float] = {}
 
@@ -97,12 +97,12 @@ class Stepper:
         """The stepped deployments."""
         return set(self._backends)
 
-    def admit(self, batch: Batch, work: Work, progress: Progress, lease: BatchLease, held: ExitStack) -> None:
+    def admit(self, batch: Batch, work: Work, progress: Progress, lease: BatchLease, cleanup: ExitStack) -> None:
         """Takes a request in hand; one that cannot be answered is told so.
 
         Args:
             progress: what other workers have made of it.
-            held: is closed when it has been answered.
+            cleanup: is closed when it has been answered.
         """
         started = time.monotonic()
         item = batch.items[0]
@@ -111,12 +111,12 @@ class Stepper:
             request = self._executions[batch.deployment].prepared(work)
             utterance = self._backends[batch.deployment].open(request, first)
         except KernelPortError as error:
-            self._end(batch, held, [_failed(batch, error)])
+            self._end(batch, cleanup, [_failed(batch, error)])
             return
         if utterance.is_done:  # all of it has been sent
-            self._end(batch, held, [Completion(id=item.id, response=_message(first, last=True), sequence=first)])
+            self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, last=True), sequence=first)])
             return
-        self._in_hand.append(InHand(batch, work, utterance, lease, held, started, progress.deaths > 0))
+        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, started, progress.deaths > 0))
 
     def step(self) -> bool:
         """Makes a piece, or as many as the model makes at a time; False when nobody can take one."""
@@ -186,6 +186,8 @@ class Stepper:
     def _send(self, each: InHand, frame: Frame) -> None:
         response = _message(frame.index, frame, each.utterance.request.warnings if frame.index == 0 else ())
         completion = Completion(id=each.item.id, response=response, sequence=frame.index, more=not frame.is_last)
+        completion.backend_us = round(each.backend_s * 1e6)
+        each.backend_s = 0.0
         if each.listens_since is None or each.sent_s < time.monotonic() - each.listens_since:
             # It begins to play, or to play again after it has run dry.
             each.listens_since, each.sent_s = time.monotonic(), 0.0
@@ -209,28 +211,28 @@ class Stepper:
         """
         self._in_hand.remove(each)
         if answer is None:
-            each.held.close()
+            each.cleanup.close()
         else:
-            self._end(each.batch, each.held, answer)
+            self._end(each.batch, each.cleanup, answer)
 
-    def _end(self, batch: Batch, held: ExitStack, answer: BatchOutcome | list[Completion]) -> None:
-        with held:
+    def _end(self, batch: Batch, cleanup: ExitStack, answer: BatchOutcome | list[Completion]) -> None:
+        with cleanup:
             self._answer(batch, answer)
             until_done(lambda: scripts.forget_progress(self._redis, batch.id))
 
     def _drop(self) -> None:
         """Drops what nobody waits for any more, and notes which listeners are far behind."""
-        self._look()
+        self._refresh()
         for each in list(self._in_hand):
             try:
                 raise_if_expired(each.item.deadline_unix_us)
             except KernelPortError as error:
                 self._fail(each, error)
 
-    def _look(self) -> None:
-        if not self._in_hand or time.monotonic() - self._looked_at < LOOK_S:
+    def _refresh(self) -> None:
+        if not self._in_hand or time.monotonic() - self._refreshed_at < REFRESH_S:
             return
-        self._looked_at = time.monotonic()
+        self._refreshed_at = time.monotonic()
         in_hand = list(self._in_hand)
         ids = [each.item.id for each in in_hand]
         front_doors = list({each.batch.front_door for each in in_hand if each.item.stream})
@@ -243,7 +245,7 @@ class Stepper:
                 cancelled, paused, *alive = pipeline.execute()
         except RedisError:
             return  # nobody has said so
-        now = self._looked_at
+        now = self._refreshed_at
         self._heard_of = {
             name: now if is_alive else self._heard_of.get(name, now)
             for name, is_alive in zip(front_doors, alive, strict=True)

@@ -33,12 +33,12 @@ class InHand:
     """A request that a worker answers in pieces.
 
     Attributes:
-        held: what is to be let go of with it.
+        cleanup: what is to be let go of with it.
         started: when the worker took it, in seconds of the monotonic clock; so are the other times.
         is_suspect: workers have died over it: it runs alone.
         frames: pieces of a call, which are kept until the last one.
         kept_bytes: of these.
-        backend_s: seconds that its pieces have taken.
+        backend_s: seconds that its pieces have taken; those of a stream, since the last one was sent.
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
         stepped_at: when its last piece was made.
         is_paused: its listener is far behind.
@@ -48,7 +48,7 @@ class InHand:
     work: Work
     utterance: Utterance
     lease: BatchLease
-    held: ExitStack
+    cleanup: ExitStack
     started: float
     is_suspect: bool = False
     frames: list[Frame] = field(default_factory=list)

@@ -6,32 +6,19 @@
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
-from kernelport.errors import FieldViolation, InvalidArgumentError
-from kernelport.limits import MAX_NAME, MAX_REASON, MAX_REQUEST_ID, MAX_TOKEN
 from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.parsing import parsed
+from kernelport_api.doors.texts import with_short_texts
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-# By the name of the field, in characters.
-_LONGEST: Mapping[str, int] = {
-    "deployment": MAX_NAME,
-    "id": MAX_NAME,
-    "item_id": MAX_NAME,
-    "job_id": MAX_NAME,
-    "name": MAX_NAME,
-    "page_token": MAX_TOKEN,
-    "reason": MAX_REASON,
-    "request_id": MAX_REQUEST_ID,
-}
 
 
 class Methods:
@@ -98,9 +85,7 @@ class Methods:
 
     async def _message(self, kind: type[Message], body: bytes, call: Call) -> Message:
         call.bytes_in += len(body)
-        message = await parsed(kind, body)
-        if violations := list(_long_texts(message)):
-            raise InvalidArgumentError.of(violations)
+        message = with_short_texts(await parsed(kind, body))
         _note_names(call, message)
         return message
 
@@ -145,13 +130,6 @@ def _note_names(call: Call, message: Message) -> None:
 def _text(message: Message | None, field: str) -> str:
     value = getattr(message, field, "")
     return value if isinstance(value, str) else ""
-
-
-def _long_texts(message: Message) -> Iterator[FieldViolation]:
-    for field, value in message.ListFields():
-        most = _LONGEST.get(field.name)
-        if most is not None and isinstance(value, str) and len(value) > most:
-            yield FieldViolation(field.name, f"expected at most {most} characters, got {len(value)}")
 
 
 def _arity(streaming: bool) -> str:

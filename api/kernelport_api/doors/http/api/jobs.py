@@ -16,6 +16,7 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import Streamed, json_answer
 from kernelport_api.doors.http.api.queries import Query, checked, field, invalid, known
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.texts import with_short_texts
 from kernelport_api.services.jobs.service import Jobs
 
 MOST_PAGE = 2**32 - 1
@@ -47,7 +48,7 @@ class JobRoutes:
             page_size=query.number("limit", MOST_PAGE),
             page_token=query.text("page_token"),
         )
-        found = await self._jobs.ListJobs(request, OVER_HTTP)
+        found = await self._jobs.ListJobs(with_short_texts(request), OVER_HTTP)
         return json_answer({"jobs": list(map(job_dict, found.jobs)), "next_page_token": found.next_page_token})
 
     async def one(self, call: Call) -> ASGIApp:
@@ -58,7 +59,8 @@ class JobRoutes:
     async def cancel(self, call: Call) -> ASGIApp:
         """Starts nothing more of a job."""
         reason = field(known(await call.json_or({}), "reason"), "reason", str, "")
-        found = await self._jobs.CancelJob(pb.CancelJobRequest(job_id=call.path["job"], reason=reason), OVER_HTTP)
+        request = with_short_texts(pb.CancelJobRequest(job_id=call.path["job"], reason=reason))
+        found = await self._jobs.CancelJob(request, OVER_HTTP)
         return json_answer(job_dict(found.job))
 
     async def resume(self, call: Call) -> ASGIApp:
@@ -85,7 +87,7 @@ class JobRoutes:
             page_token=query.text("page_token"),
             inputs=query.flag("inputs"),
         )
-        found = await self._jobs.ListItems(request, OVER_HTTP)
+        found = await self._jobs.ListItems(with_short_texts(request), OVER_HTTP)
         return json_answer({"items": list(map(item_dict, found.items)), "next_page_token": found.next_page_token})
 
     async def output(self, call: Call) -> ASGIApp:

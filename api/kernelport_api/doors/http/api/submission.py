@@ -23,6 +23,7 @@ from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.api.queries import checked, field, invalid, known
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
 from kernelport_api.doors.http.uploads import copied
+from kernelport_api.doors.texts import with_short_texts
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.service import Jobs
 
@@ -58,7 +59,7 @@ class Submitting:
 
     async def run(self, spec: pb.JobSpec, items: Iterator[pb.NewItem], request_id: str) -> pb.Job:
         """Makes a job of items and seals it. A job that cannot have all of them is not left behind."""
-        request = pb.SubmitJobRequest(spec=spec, open=True, request_id=request_id)
+        request = with_short_texts(pb.SubmitJobRequest(spec=spec, open=True, request_id=request_id))
         made = await self._jobs.SubmitJob(request, OVER_HTTP)
         try:
             added = await self._jobs.AddItems(_portions(made.job.id, items), OVER_HTTP)

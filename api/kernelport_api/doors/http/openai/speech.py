@@ -2,24 +2,30 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 import time
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 from starlette.types import ASGIApp
 
-from kernelport.audio_encoder import encode_whole
+from kernelport.audio_encoder import encode_whole, encoder
 from kernelport.coercion import to_tensors
 from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import Signature, is_speech
 from kernelport.speech_request import FORMATS, SpeechRequest, by_key
-from kernelport.tensors import to_array
+from kernelport.tensors import Array, to_array
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.doors.http.answers import Answer
+from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.endpoint import Call
 from kernelport_api.services.inference import Inference
+
+Made = TypeVar("Made")
 
 MOST_BYTES = 4 * 2**20
 # Of an encoded answer in one event.
@@ -37,13 +43,13 @@ class Speech:
         self._inference = inference
 
     async def create(self, call: Call) -> ASGIApp:
-        """The file that a request asks for, or the events that it is in pieces of."""
+        """The file that a request asks for, or the events that it is in pieces of, sent as it is spoken."""
         arrived_at = time.monotonic()
         request = SpeechRequest.of(await call.json())
-        response = await self._speak(request, call.header(b"idempotency-key"), arrived_at)
-        encoded = await asyncio.get_running_loop().run_in_executor(
-            _encoders, _encoded, request.response_format, response
-        )
+        infer = await self._infer(request, call.header(b"idempotency-key"))
+        messages = self._messages(infer, arrived_at)
+        first = await anext(messages)
+        pieces = _encoded(request.response_format, first, messages)
         headers = {
             "x-request-id": f"req_{os.urandom(12).hex()}",
             "openai-processing-ms": str(round(1000 * (time.monotonic() - arrived_at))),
@@ -51,21 +57,31 @@ class Speech:
             "x-accel-buffering": "no",
         }
         if request.stream_format == "sse":
-            return Answer(_events(encoded, len(request.text)), "text/event-stream", headers=headers)
-        return Answer(encoded, FORMATS[request.response_format][1], headers=headers)
+            return Streamed(_events(pieces, len(request.text)), "text/event-stream", headers)
+        return Streamed(pieces, FORMATS[request.response_format][1], headers)
 
-    async def _speak(self, request: SpeechRequest, request_id: str, arrived_at: float) -> bytes:
-        """Runs a request; gives the serialized InferResponse. Frames of an answer that is still being made will come
-        from here, each for `AudioEncoder.encode`."""
+    async def _infer(self, request: SpeechRequest, request_id: str) -> pb.InferRequest:
+        """What a request asks of its deployment."""
         name = self._deployment(request.model)
         signature = await self._inference.signature(name)
         if signature is not None and not is_speech(signature):
             found = f'expected a deployment that speaks; "{request.model}" gives no audio'
             raise InvalidArgumentError.of([FieldViolation("model", found)])
         inputs = request.inputs(signature or Signature(), self._deployments.aliases.voices)
-        infer = pb.InferRequest(model=name, inputs=to_tensors(inputs), request_id=request_id)
+        return pb.InferRequest(model=name, inputs=to_tensors(inputs), request_id=request_id)
+
+    async def _messages(self, infer: pb.InferRequest, arrived_at: float) -> AsyncGenerator[pb.InferResponse, None]:
+        """The answer as it is made; what is kept for a request id is a whole one."""
+        body = infer.SerializeToString()
         try:
-            return await self._inference.answer(infer, infer.SerializeToString(), None, arrived_at)
+            if infer.request_id:
+                response = pb.InferResponse.FromString(await self._inference.answer(infer, body, None, arrived_at))
+                response.last = True
+                yield response
+                return
+            async with contextlib.aclosing(self._inference.stream(infer, body, None, arrived_at)) as messages:
+                async for message in messages:
+                    yield pb.InferResponse.FromString(message)
         except InvalidArgumentError as error:
             raise by_key(error) from error
 
@@ -74,22 +90,48 @@ class Speech:
         return model if model in self._deployments else self._deployments.aliases.models.get(model, model)
 
 
-def _encoded(response_format: str, response: bytes) -> bytes:
-    """The file that a response becomes; it computes for a while."""
-    outputs = {tensor.name: tensor for tensor in pb.InferResponse.FromString(response).outputs}
-    samples, rate = to_array(outputs["audio"]).ravel(), int(to_array(outputs["sample_rate"]).item())
-    try:
-        return encode_whole(response_format, samples, rate)
-    except ValueError as error:
-        found = f"speech at {rate} Hz cannot be {response_format}: {error}"
-        raise InvalidArgumentError.of([FieldViolation("response_format", found)]) from error
+async def _encoded(
+    response_format: str, first: pb.InferResponse, messages: AsyncGenerator[pb.InferResponse, None]
+) -> AsyncGenerator[bytes, None]:
+    """The file that messages become, in pieces. One that is whole says in its header how long it is."""
+    async with contextlib.aclosing(messages):
+        samples, rate = _speech(first)
+        try:
+            if first.last:
+                yield await _aside(encode_whole, response_format, samples, rate)
+                return
+            making = await _aside(encoder, response_format, rate)
+            yield await _aside(making.encode, samples)
+            async for message in messages:
+                yield await _aside(making.encode, _speech(message)[0])
+            yield await _aside(making.finish)
+        except ValueError as error:
+            found = f"speech at {rate} Hz cannot be {response_format}: {error}"
+            raise InvalidArgumentError.of([FieldViolation("response_format", found)]) from error
 
 
-def _events(encoded: bytes, characters: int) -> list[bytes]:
-    """Server-sent events: an encoded file in pieces, and its end. There are no tokens here: the usage tells the
-    characters of the text."""
-    pieces = (encoded[start : start + _DELTA_BYTES] for start in range(0, len(encoded), _DELTA_BYTES))
-    deltas = [{"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()} for piece in pieces]
+def _speech(message: pb.InferResponse) -> tuple[Array, int]:
+    """The samples of a message, and their rate in Hz; 0 when it does not say."""
+    outputs = {tensor.name: to_array(tensor) for tensor in message.outputs}
+    samples, rate = outputs.get("audio", np.empty(0, np.float32)), outputs.get("sample_rate")
+    return samples.ravel(), int(rate.ravel()[0]) if rate is not None and rate.size else 0
+
+
+async def _aside(work: Callable[..., Made], *arguments: Any) -> Made:
+    return await asyncio.get_running_loop().run_in_executor(_encoders, lambda: work(*arguments))
+
+
+async def _events(pieces: AsyncGenerator[bytes, None], characters: int) -> AsyncGenerator[bytes, None]:
+    """Server-sent events: a file in pieces, and its end. There are no tokens here: the usage tells the characters of
+    the text."""
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            for start in range(0, len(piece), _DELTA_BYTES):
+                audio = base64.b64encode(piece[start : start + _DELTA_BYTES]).decode()
+                yield _event({"type": "speech.audio.delta", "audio": audio})
     usage = {"input_tokens": characters, "output_tokens": 0, "total_tokens": characters}
-    done = {"type": "speech.audio.done", "usage": usage}
-    return [b"data: " + msgspec.json.encode(event) + b"\n\n" for event in (*deltas, done)]
+    yield _event({"type": "speech.audio.done", "usage": usage})
+
+
+def _event(told: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(told) + b"\n\n"
