@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
@@ -32,6 +32,7 @@ from kernelport.limits import MAX_CALLS, MAX_PENDING_CALLS, SHORTEST_PING_MS
 from kernelport.open_inference import inference_pb2 as open_inference_pb2
 from kernelport.open_inference import inference_pb2_grpc
 from kernelport.telemetry import metrics
+from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport.v1 import (
     dead_letter_pb2,
     dead_letter_pb2_grpc,
@@ -46,6 +47,7 @@ from kernelport.v1 import (
 from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import draining
+from kernelport_api.doors.grpc.health import Health
 from kernelport_api.doors.grpc.inference import InferenceDoor
 from kernelport_api.doors.grpc.methods import Methods
 from kernelport_api.doors.grpc.open_inference import OpenInferenceService
@@ -78,6 +80,8 @@ log = logging.getLogger(__name__)
 
 # A caller is told that the queue cannot be reached rather than kept waiting for it.
 REDIS_TIMEOUT_S = 3.0
+# How often Redis is looked at, and after how long without it the front door takes no calls.
+REDIS_LOOK_INTERVAL_S, REDIS_PATIENCE_S = 1.0, 3.0
 # Redis answers a reader of replies every second, whether there are any or not.
 REPLY_PATIENCE_S = 5.0
 # Workers finish jobs, and at once; where there is none, a front door does.
@@ -119,9 +123,10 @@ async def serve(settings: Settings) -> None:
     server = grpc.aio.server(options=_options(settings))
     infer_calls, calls_of_methods, watches = Calls(), Calls(MAX_CALLS), Calls()
     methods: Any = Methods(server, calls_of_methods, access_log)
-    health_servicer = health.aio.HealthServicer()
+    health_servicer, watch = Health(), RedisWatch(settings.redis_url, REDIS_LOOK_INTERVAL_S)
     server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls, access_log).handler(),))
-    models, described = Models(deployments, inference), Deployments(deployments, workers)
+    models = Models(deployments, inference, lambda: health_servicer.reason)
+    described = Deployments(deployments, workers)
     running_methods: Any = Methods(server, infer_calls, access_log)
     inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(models), running_methods)
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(described, methods)
@@ -164,6 +169,7 @@ async def serve(settings: Settings) -> None:
             files=Files(calls, artifacts, settings.job_retention_s),
             batches=Records(calls, keys.BATCHES),
             stop=stop,
+            not_serving=lambda: health_servicer.reason,
             runs=infer_calls,
             others=calls_of_methods,
             watches=watches,
@@ -191,12 +197,12 @@ async def serve(settings: Settings) -> None:
         asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
         asyncio.create_task(_keep_current(deployments, settings.deployments_file, read_again, by_name)),
-        asyncio.create_task(_keep_health(health_servicer, deployments, workers)),
+        asyncio.create_task(_keep_health(health_servicer, deployments, workers, watch)),
         asyncio.create_task(stop.wait()),
     ]
     notifier = Notifier(thread_redis, settings.webhook_networks)
     threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
-    for thread in threads:
+    for thread in (watch, *threads):
         thread.start()
     await durability.probe()
     await server.start()
@@ -212,7 +218,7 @@ async def serve(settings: Settings) -> None:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
         # Whatever hangs then, a thread or a connection, is shown in the log, and the process ends all the same.
         faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
-        for thread in threads:
+        for thread in (watch, *threads):
             thread.stop()
         await health_servicer.enter_graceful_shutdown()
         await draining.stop(server, (infer_calls, calls_of_methods), watches, settings.stop_s)
@@ -268,19 +274,16 @@ async def _keep_current(
 
 
 async def _keep_health(
-    servicer: health.aio.HealthServicer, deployments: Mapping[str, Deployment], workers: WorkerView
+    health_servicer: Health, deployments: Mapping[str, Deployment], workers: WorkerView, watch: RedisWatch
 ) -> None:
-    """Reports the front door as serving, and each deployment as its live workers say."""
-    statuses = health_pb2.HealthCheckResponse
-    await servicer.set("", statuses.SERVING)
-    names: set[str] = set()
-    served: set[str] = set()
+    """Reports the front door as serving unless Redis has been away for a while, and each deployment as its live workers
+    say."""
+    await health_servicer.begin()
     while True:
-        names_before, names = names, set(deployments)
-        served_before, served = served, names & workers.counts().keys()
-        for name in (names_before ^ names) | (served_before ^ served):
-            known = statuses.SERVING if name in served else statuses.NOT_SERVING
-            await servicer.set(name, known if name in names else statuses.SERVICE_UNKNOWN)
+        why_not = watch.down(REDIS_PATIENCE_S)
+        names = set(deployments)
+        reason = f"waiting for Redis: {why_not}" if why_not else ""
+        await health_servicer.tell(names, names & workers.counts().keys(), reason)
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 

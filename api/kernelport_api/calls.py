@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from kernelport.errors import KernelPortError
 from kernelport.limits import MAX_REQUEST_ID
-from kernelport.telemetry import logs
+from kernelport.telemetry import logs, metrics
+from kernelport.telemetry.metrics import labelled
 
 # Where callers find the id that a call went by.
 REQUEST_ID_KEY = "kernelport-request-id"
@@ -27,18 +28,19 @@ class Call:
 
     Attributes:
         method: such as `InferenceService/Infer`.
+        route: by which it is counted: the method, or for HTTP that with the path of the route as it is declared.
         deployment, job: empty where there is none, or it is not known.
         queue_us, model_us: microseconds in the queue, and in the model.
         bytes_in, bytes_out: of its messages, as far as they are counted.
     """
 
     __slots__ = (
-        *("method", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
+        *("method", "route", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
         *("arrived_at", "_request_id", "_make_id"),
     )
 
     def __init__(self, method: str, make_id: Callable[[], str]) -> None:
-        self.method = method
+        self.method = self.route = method
         self.deployment = self.job = self._request_id = ""
         self.queue_us = self.model_us = self.bytes_in = self.bytes_out = 0
         self.arrived_at = time.monotonic()
@@ -76,7 +78,8 @@ def current() -> Call:
 
 
 class AccessLog:
-    """A line for every call that failed, as far as its rate allows, and for a share of the others. At DEBUG, for all.
+    """Counts every call, and logs a line for each that failed, as far as its rate allows, and for a share of the
+    others; at DEBUG, for all.
 
     Args:
         front_door: the name that the ids which are made here begin with.
@@ -99,6 +102,7 @@ class AccessLog:
 
     def answered(self, call: Call, status: str = "OK") -> None:
         """It went well, or its caller has hung up as one does who watches something."""
+        labelled(metrics.CALLS, call.route, status).inc()
         if self._share and random.random() < self._share:  # noqa: S311 - nobody gains by guessing it
             log.info("answered", extra=_fields(call, status))
         elif log.isEnabledFor(logging.DEBUG):
@@ -106,15 +110,18 @@ class AccessLog:
 
     def cancelled(self, call: Call) -> None:
         """Its caller hung up, or its deadline passed."""
+        labelled(metrics.CALLS, call.route, "CANCELLED").inc()
         log.warning("cancelled", extra=_fields(call, "CANCELLED"))
 
     def failed(self, call: Call, error: KernelPortError) -> None:
         """Its caller is told so."""
+        labelled(metrics.CALLS, call.route, error.code.name).inc()
         told = {"reason": error.reason, "error": error.message if self._inputs else ""}
         log.warning("failed", extra=_fields(call, error.code.name, **told))
 
     def refused(self, call: Call, status: int) -> None:
         """Its caller is told so by a status of HTTP."""
+        labelled(metrics.CALLS, call.route, str(status)).inc()
         log.warning("failed", extra=_fields(call, str(status)))
 
     def _make_id(self) -> str:

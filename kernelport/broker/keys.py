@@ -19,6 +19,7 @@
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
 | kp:result:<request id> | hash: digest, response | while in flight, then as long as results are kept |
+| kp:redeliveries, kp:worker-deaths | hash by deployment: how many there have been | 30 days after the last one |
 | kp:kept:<deployment> | hash by Unix second: bytes of the results that are kept until then | as long as these results |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |
 | kp:job:<job>:spec | serialized JobSpec with shared inputs and secrets | as long as the job |
@@ -77,6 +78,8 @@ UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
 BINDING = "kp:binding"
+REDELIVERIES = "kp:redeliveries"
+WORKER_DEATHS = "kp:worker-deaths"
 CLAIM = "kp:claim:"
 RESULT = "kp:result:"
 
@@ -116,6 +119,7 @@ FENCE_TTL_S = 30 * 24 * 3600
 # What machines cost is counted over 24 hours.
 MACHINES_TTL_S = 48 * 3600
 RATES_TTL_S = 30 * 24 * 3600
+TALLIES_TTL_S = 30 * 24 * 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
 HOOK_TTL_S = 30 * 24 * 3600
 DELETING_TTL_S = 30 * 24 * 3600

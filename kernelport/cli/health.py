@@ -15,6 +15,7 @@ from kernelport.cli import options
 from kernelport.client import channel_options
 from kernelport.config.settings import DEFAULT_REDIS_URL
 from kernelport.errors import from_call
+from kernelport.health import LIVE, told_reason
 from kernelport.supervisor.running_file import find_running
 
 TIMEOUT_S = 5.0
@@ -25,13 +26,21 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 @options.target
 @click.option("--worker", is_flag=True, help="Ask for a worker on this host, by its heartbeat in Redis.")
 @click.option("--deployment", default="", help="Ask whether this deployment is served, not just any.")
+@click.option("--live", is_flag=True, help="Ask whether the front door runs, whatever it can do now.")
 @options.redis_url
 @options.state_dir
-def health(target: str, worker: bool, deployment: str, redis_url: str | None, state_dir: Path) -> None:
+def health(target: str, worker: bool, deployment: str, live: bool, redis_url: str | None, state_dir: Path) -> None:
     """Exit with 0 when the front door, or a worker on this host, is serving; with 1 and the reason when not.
 
     Where its Redis is known, by --redis-url or the state folder, it has to take writes, too.
     """
+    if live:
+        if worker or deployment:
+            raise click.UsageError("--live asks for the front door, and for nothing else")
+        if problem := _front_door_problem(target, LIVE):
+            raise click.ClickException(problem)
+        click.echo("live")
+        return
     running = find_running(state_dir)
     url = redis_url or (running.redis_url if running else None)
     problem = "" if worker else _front_door_problem(target, deployment)
@@ -51,12 +60,13 @@ def _front_door_problem(target: str, deployment: str) -> str:
     with grpc.insecure_channel(target, channel_options(target)) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
         try:
-            answer = check(health_pb2.HealthCheckRequest(service=deployment), timeout=TIMEOUT_S)
+            answer, call = check.with_call(health_pb2.HealthCheckRequest(service=deployment), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             reason = from_call(error).message if error.details() else f"it has no deployment {deployment}"
             return f"{target}: {error.code().name}: {reason}"
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    return "" if answer.status == _SERVING else f"{deployment or target}: {name}"
+    reason = told_reason(call.initial_metadata())
+    return "" if answer.status == _SERVING else f"{deployment or target}: {name}: {reason}".removesuffix(": ")
 
 
 def _worker_problem(redis: Redis, host: str, deployment: str) -> str:

@@ -12,9 +12,12 @@ from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import Settings
 from kernelport.errors import StackError
 from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, flower_environment
+from kernelport.supervisor.ports import port_after
 from kernelport.supervisor.reloading import Reloader
 from kernelport.supervisor.runnable import problems_by_deployment
 from kernelport.supervisor.stack import Stack
+from kernelport.telemetry import metrics
+from kernelport.telemetry.redis_watch import RedisWatch
 
 MOST_WORKERS = 256
 
@@ -77,7 +80,18 @@ def up(
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     repeated = [name for name in names for _ in range(workers.get(name, 1))]
     stack = Stack(settings, repeated, state_dir, redis_url, watching)
+    if metrics_listen:
+        _show_metrics(port_after(metrics_listen, -1), stack)
     run_until_stopped(stack, Reloader(stack, state_dir, table, lambda name: not chosen or name in names, workers))
+
+
+def _show_metrics(listen: str, stack: Stack) -> None:
+    """Shows what this process knows beside what the others show: which of them died."""
+    try:
+        metrics.serve(listen)
+    except OSError as error:
+        raise StackError(f"cannot show metrics at {listen}: {error}; --metrics-listen names the next port") from error
+    RedisWatch(stack.settings.redis_url).start()
 
 
 def _counts(names: list[str], counts: Iterable[str]) -> dict[str, int]:

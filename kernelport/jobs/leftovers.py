@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from kernelport.broker import keys
 from kernelport.broker.dead_letters import OldDeadLetters
@@ -62,7 +63,12 @@ class Leftovers(Background):
     def _work(self) -> None:
         if time.monotonic() - self._looked_at >= self._every_s:
             self._looked_at = time.monotonic()
-            self.run_once()
+            try:
+                self.run_once()
+            except RedisError:
+                for gauge in (metrics.ABANDONED, metrics.OUTPUT_BYTES, metrics.STORAGE_FREE):
+                    gauge.forget()
+                raise
 
     def run_once(self) -> None:
         """Counts what there is, and sweeps what has waited long enough.
@@ -70,16 +76,17 @@ class Leftovers(Background):
         Raises:
             RedisError: it cannot be asked which jobs there are.
         """
-        metrics.ABANDONED.labels("open_jobs").set(self._open_jobs())
+        metrics.ABANDONED.set(self._open_jobs(), "open_jobs")
         if self._shared is not None:
-            metrics.ABANDONED.labels("shared_messages").set(self._shared.count())
+            metrics.ABANDONED.set(self._shared.count(), "shared_messages")
         self._letters.sweep(self._deployments)
-        metrics.OUTPUT_BYTES.labels("jobs").set(outputs.bytes_of_jobs(self._redis))
+        metrics.OUTPUT_BYTES.set(outputs.bytes_of_jobs(self._redis), "jobs")
         if not self._storage.refusal and (self._artifacts.is_local or self._settings.keep_outputs < math.inf):
             try:
                 self._sweep_outputs()
             except storage_errors() as error:
                 log.warning("cannot look for outputs that were left: %s", error)
+                metrics.STORAGE_FREE.forget()
 
     def _open_jobs(self) -> int:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -103,9 +110,9 @@ class Leftovers(Background):
                 outputs.delete(self._artifacts, folder)
             except storage_errors() as error:
                 log.warning("cannot delete %s: %s", self._artifacts.url(folder), error)
-        metrics.OUTPUT_BYTES.labels("no_job").set(self._old.bytes())
+        metrics.OUTPUT_BYTES.set(self._old.bytes(), "no_job")
         if self._artifacts.is_local:
-            metrics.ABANDONED.labels("output_folders").set(left)
+            metrics.ABANDONED.set(left, "output_folders")
             metrics.STORAGE_FREE.set(self._artifacts.free_bytes())
 
     def _has_outputs(self, folder: str) -> bool:

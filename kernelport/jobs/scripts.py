@@ -15,6 +15,7 @@ from kernelport.jobs.states import lua_moves
 Name = Literal[
     "append",
     "backlog",
+    "census",
     "complete",
     "create",
     "decline",

@@ -16,7 +16,7 @@ from kernelport.supervisor.processes import module_command
 from kernelport.supervisor.state_folder import make_state_folder, private_folder, write_private
 
 DEFAULT_FLOWER_LISTEN = "127.0.0.1:5555"
-FLOWER_COMMAND = module_command("kernelport_workers", "-A", "kernelport_workers.app", "flower")
+FLOWER_COMMAND = module_command("kernelport_workers.guarded_flower", "-A", "kernelport_workers.app", "flower")
 USER = "kernelport"
 PASSWORD_VARIABLE = f"{PREFIX}FLOWER_PASSWORD"
 # A worker that has been gone for so many seconds is no longer shown.

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError
 
 from kernelport.broker.connections import problem
 from kernelport.broker.registry import is_live
+from kernelport.health import LIVE, told_reason
 from kernelport.supervisor.processes import Child
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -22,8 +24,9 @@ class Status:
 
     Attributes:
         state: `starting`, `serving`, `restarting`, `failed` for a worker that never got to work, or `failing` for a
-            Redis that cannot be reached or refuses writes.
-        reason: how the process ended last, or what Redis says; empty when it has served since, or has never ended.
+            Redis that cannot be reached or refuses writes, and a front door that takes no calls.
+        reason: how the process ended last, or what Redis or the front door says; empty when it has served since, or has
+            never ended.
     """
 
     name: str
@@ -56,12 +59,12 @@ class Monitor:
         self._served_after.pop(name, None)
 
     def serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
-        """Whether the front door serves, and where it is a worker's name, its deployment by that worker."""
+        """Whether the front door runs, and where it is a worker's name, whether that worker serves its deployment."""
         try:
             ours = name not in self._workers or is_live(self._redis, self._worker_ids[name])
         except RedisError:
             return False
-        return ours and _is_serving(health, self._workers.get(name, ""))
+        return ours and _asked(health, self._workers.get(name, LIVE)) == (True, "")
 
     def status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
         """The state of a process."""
@@ -76,6 +79,10 @@ class Monitor:
             state = "serving" if self._flower_answers() else "starting"
         else:
             state = "serving" if self.serves(child.name, health) else "starting"
+        if state == "serving" and child.name == "front-door":
+            is_ready, why_not = _asked(health, "")
+            if not is_ready and why_not:
+                return Status(child.name, "failing", child.pid, child.restarts, why_not)
         if state == "serving":
             self._served_after[child.name] = starts
         is_new = child.has_failed or child.restarts > self._served_after.get(child.name, 0)
@@ -97,11 +104,11 @@ class Monitor:
         return True
 
 
-def _is_serving(health: health_pb2_grpc.HealthStub, service: str) -> bool:
+def _asked(health: health_pb2_grpc.HealthStub, service: str) -> tuple[bool, str]:
+    """Whether a service of the front door is served; if it says so, why not."""
+    check: Any = health.Check  # type: ignore[attr-defined]
     try:
-        answer: health_pb2.HealthCheckResponse = health.Check(  # type: ignore[attr-defined]
-            health_pb2.HealthCheckRequest(service=service), timeout=2
-        )
-        return answer.status == _SERVING
+        answer, call = check.with_call(health_pb2.HealthCheckRequest(service=service), timeout=2)
     except grpc.RpcError:
-        return False
+        return False, ""
+    return answer.status == _SERVING, told_reason(call.initial_metadata())

@@ -22,7 +22,7 @@ def with_port(listen: str) -> str:
 
 
 def port_after(listen: str, distance: int) -> str:
-    """The address `distance` ports on, or a free port where the first is one; empty for none."""
+    """The address `distance` ports on, or before; a free port where the first is one; empty for none."""
     if not listen:
         return ""
     host, _, port = listen.rpartition(":")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from kernelport.errors import REFUSED
 from kernelport.supervisor.state_folder import open_private
+from kernelport.telemetry import metrics
+from kernelport.telemetry.metrics import labelled
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -58,12 +60,18 @@ class Child:
         log_file: Path,
         on_exit: Callable[[], bool] = lambda: True,
         umask: int = -1,
+        deployment: str = "",
     ) -> None:
         """
         Args:
             on_exit: called each time the process has ended without being asked to; says whether it had got to work.
             umask: of the process; this one's own when negative.
+            deployment: of a worker.
         """
+        labels = ("worker", deployment) if deployment else (name, "")
+        self._deaths, self._restarts = (
+            labelled(counter, *labels) for counter in (metrics.PROCESS_DEATHS, metrics.PROCESS_RESTARTS)
+        )
         self.name = name
         self.log_file = log_file
         self.restarts: int = 0
@@ -137,6 +145,7 @@ class Child:
             code = self._process.wait()
             if self._stopping.is_set():
                 return
+            self._deaths.inc()
             has_worked |= self._on_exit() or code == 0
             self.reason = f"{_how(code)}: {_last_words(self._log_since(log_begins), code)}".removesuffix(": ")
             if code == REFUSED:
@@ -148,6 +157,7 @@ class Child:
                 log.error("%s %s; given up after %d starts", self.name, self.reason, MOST_STARTS)
                 return
             self.restarts += 1
+            self._restarts.inc()
             if time.monotonic() - started_at > STEADY_AFTER_S:
                 backoff_s = FIRST_BACKOFF_S
             log.warning("%s %s; starting it again in %g s", self.name, self.reason, backoff_s)

@@ -18,6 +18,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from redis.exceptions import RedisError
 
+from kernelport.broker import keys, tallies
 from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.broker.leases import end_leases
 from kernelport.broker.registry import forget, holds_revision, read_workers
@@ -374,6 +375,7 @@ class Stack:
             log_file,
             on_exit,
             umask,
+            self._workers.get(name, ""),
         )
         self.children[name] = child
         child.start()
@@ -410,6 +412,8 @@ class Stack:
         try:
             worker_id = self._worker_ids[name]
             was_in = forget(self._redis, worker_id, [self._workers[name]])
+            if was_in:
+                tallies.count(self._redis, keys.WORKER_DEATHS, [self._workers[name]])
             end_leases(self._redis, worker_id.__eq__)
             return was_in
         except RedisError:

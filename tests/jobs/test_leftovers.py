@@ -26,7 +26,7 @@ HALF = ".a.wav.1.part"
 
 
 def counted(kind: str) -> float:
-    return metrics.ABANDONED.labels(kind)._value.get()
+    return metrics.ABANDONED.value(kind) or 0
 
 
 def age(folder: Path, seconds: float) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import promql_parser
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from kernelport.telemetry import metrics
+from kernelport.telemetry.known import KnownCounter, KnownGauge
 
 OPS = Path(__file__).resolve().parents[2] / "ops"
 RULES = OPS / "prometheus" / "rules.yml"
@@ -18,7 +19,8 @@ DASHBOARDS = sorted((OPS / "grafana" / "dashboards").glob("*.json"))
 OF_PROCESSES = {"process_resident_memory_bytes", "process_cpu_seconds_total", "up"}
 _SUFFIXES: dict[type, tuple[str, ...]] = {
     Counter: ("_total",),
-    Gauge: ("",),
+    KnownCounter: ("_total",),
+    KnownGauge: ("",),
     Histogram: ("_bucket", "_sum", "_count"),
 }
 
@@ -58,10 +60,10 @@ def _names(node: Any) -> Iterator[str]:
 
 
 def existing_metrics() -> set[str]:
-    """The series that front doors and workers show."""
+    """The series that the processes show."""
     names = set(OF_PROCESSES)
     for metric in vars(metrics).values():
-        if isinstance(metric, Counter | Gauge | Histogram):
+        if isinstance(metric, Counter | Histogram | KnownGauge):
             (family,) = metric.describe()
             names |= {family.name + suffix for suffix in _SUFFIXES[type(metric)]}
     return names

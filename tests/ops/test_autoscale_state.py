@@ -148,7 +148,7 @@ def test_a_plan_says_what_is_launched_then_and_changes_nothing(redis: Redis) -> 
         "launch gpu_1x_a10 in us-west-1 at $1.20/h for 1 worker(s)",
         "none: $2.40/h run, $1.20/h more would pass $3.00/h",
     ]
-    assert launching.launch("speech", planned) == planned.actions
+    assert launching.launch("speech", planned) == (planned.actions, "budget")
     assert market.launched == ["gpu_1x_a10", "gpu_1x_a10"]
 
 

@@ -36,8 +36,18 @@ def test_flower_shows_tasks_to_those_who_know_the_password_and_keeps_them(tmp_pa
 
         tasks = wait_for(one_more_task)
         wait_for(lambda: {line.state for line in stack.status()} == {"serving"}, what="flower shown as serving")
-        for path in ("/", "/tasks", "/api/tasks", "/api/workers"):
+        for path in (
+            "/",
+            "/tasks",
+            "/api/tasks",
+            "/metrics",
+            "/healthcheck",
+            "/static/js/flower.js",
+            "/login",
+            "/none",
+        ):
             assert _status(url + path, "wrong") == 401
+        assert _status(f"{url}/metrics", password) == 200
         (worker,) = {task["worker"] for task in tasks.values()}
         assert worker.startswith("identity-onnx-")
         assert _status(f"{url}/api/worker/shutdown/{worker}", password, method="POST") == 403

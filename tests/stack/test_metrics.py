@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernelport import Client, DeadlineExceededError, InvalidArgumentError
+from kernelport import Client, DeadlineExceededError, InvalidArgumentError, NotFoundError
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import StackError
 from kernelport.supervisor.ports import free_port
@@ -23,6 +23,11 @@ LABELS = {
     "kind",
     "deployment",
     "status",
+    "outcome",
+    "reason",
+    "state",
+    "method",
+    "process",
     "le",
     "implementation",
     "major",
@@ -45,6 +50,9 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
             client.infer("sleeper", {"seconds": np.array([0], np.float32)})
         with pytest.raises(InvalidArgumentError):
             client.infer("sleeper", {})
+        for name in ("gone", "gone-too"):
+            with pytest.raises(NotFoundError):
+                client.infer(name, {})
         served = '{deployment="sleeper"'
         front_door = wait_for(lambda: _scrape(port, f"kernelport_live_workers{served}}} 1.0"))
         worker = wait_for(lambda: _scrape(port + 1, "kernelport_batch_requests_sum"))
@@ -54,8 +62,11 @@ def test_front_door_and_workers_show_what_they_did(tmp_path: Path) -> None:
         counts = wait_for(lambda: found if sum((found := _requests_by_status(port)).values()) == 7 else None)
     assert f'kernelport_requests_total{served},status="OK"}} 3.0' in front_door
     assert f'kernelport_requests_total{served},status="INVALID_ARGUMENT"}} 1.0' in front_door
-    for name in ("request_seconds", "queue_seconds", "batching_seconds"):
+    for name in ("queue_seconds", "batching_seconds"):
         assert f"kernelport_{name}_count{served}}} " in front_door
+    assert f'kernelport_request_seconds_count{served},outcome="ok"}} 3.0' in front_door
+    assert f'kernelport_request_seconds_count{served},outcome="failed"}} 1.0' in front_door
+    assert 'kernelport_requests_total{deployment="(unknown)",status="NOT_FOUND"} 2.0' in front_door
     assert f"kernelport_batch_requests_sum{served}}} 3.0" in worker
     assert f"kernelport_backend_seconds_count{served}}} " in worker
     assert _label_names(front_door) | _label_names(worker) <= LABELS
@@ -91,10 +102,8 @@ def _scrape(port: int, expected: str) -> str | None:
 
 def _requests_by_status(port: int) -> dict[str, float]:
     text = _scrape(port, "kernelport_requests_total") or ""
-    return {
-        status: float(count)
-        for status, count in re.findall(r'^kernelport_requests_total{.*status="(\w+)"} (\S+)$', text, re.MULTILINE)
-    }
+    served = r'^kernelport_requests_total{deployment="sleeper",status="(\w+)"} (\S+)$'
+    return {status: float(count) for status, count in re.findall(served, text, re.MULTILINE)}
 
 
 def _label_names(text: str) -> set[str]:

@@ -9,9 +9,15 @@ import sys
 
 from kernelport.config.settings import drop_variables
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Runs Celery's command."""
     drop_variables("CELERY_")  # before Celery looks at them
-    from celery.__main__ import main
+    from celery.__main__ import main as celery_main
 
     sys.path.append(os.getcwd())
+    celery_main()
+
+
+if __name__ == "__main__":
     main()

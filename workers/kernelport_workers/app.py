@@ -49,6 +49,7 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.webhooks.notifier import Notifier
 from kernelport.supervisor.running_file import joined_environment
 from kernelport.telemetry import logs, metrics, tracing
+from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport_workers import backends
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consumer.consumer import MessageConsumer
@@ -146,6 +147,7 @@ class Process:
                 metrics.serve(settings.metrics_listen)
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
+            RedisWatch(settings.redis_url).start()
         tracing.set_up("kernelport-worker")
         names = {queue: deployment_of(queue) or "" for queue in queues}
         deployments = load_deployments(settings.deployments_file, names.values())

@@ -9,7 +9,7 @@ import time
 
 from redis import Redis
 
-from kernelport.broker import keys
+from kernelport.broker import keys, tallies
 from kernelport.broker.leases import end_leases
 from kernelport.broker.registry import BEATS_PER_TTL, closed, forget, read_workers
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
@@ -64,5 +64,7 @@ class Losses(Background):
             self._missed[known] = missed.get(known, 0) + 1
             if self._missed[known] >= self._looks_to_be_sure:
                 killed.add(record.worker.id)
-                forget(self._redis, record.worker.id, [served.name for served in record.deployments])
+                names = [served.name for served in record.deployments]
+                if forget(self._redis, record.worker.id, names):
+                    tallies.count(self._redis, keys.WORKER_DEATHS, names)
         return killed

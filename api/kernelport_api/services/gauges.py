@@ -1,4 +1,4 @@
-"""Keeps the gauges true: what waits, how old it is, what is queued, who serves, what Redis holds."""
+"""Keeps the gauges true: what waits, how old it is, what is queued, who serves, which jobs there are."""
 
 import asyncio
 import logging
@@ -9,50 +9,79 @@ from collections.abc import Collection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker import keys
+from kernelport.broker import keys, tallies
 from kernelport.broker.connections import outage
 from kernelport.broker.queues import queue_keys
 from kernelport.broker.scripts import lengths
+from kernelport.jobs.census import Census
 from kernelport.telemetry import metrics
-from kernelport.telemetry.metrics import SparseGauge
+from kernelport.telemetry.known import KnownGauge
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.live_workers import WorkerView
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
+# Jobs are counted by looking at each, which may be many: that takes no more than a hundredth of the time.
+CENSUS_INTERVAL_S, CENSUS_PAUSES = 5.0, 100
+
+_OWN = (metrics.WAITING, metrics.OLDEST_WAITING)
+_IN_REDIS = (
+    metrics.LIVE_WORKERS,
+    metrics.QUEUE_DEPTH,
+    metrics.KEPT_DEAD_LETTERS,
+    metrics.REDELIVERIES,
+    metrics.WORKER_DEATHS,
+    metrics.JOBS,
+    metrics.OLDEST_JOB,
+)
 
 
 async def keep_gauges(deployments: Collection[str], redis: Redis, workers: WorkerView, dispatcher: Dispatcher) -> None:
     """Sets the gauges until it is cancelled; then none is left at what it was."""
-    waiting, oldest = (SparseGauge(gauge, deployments) for gauge in (metrics.WAITING, metrics.OLDEST_WAITING))
-    live_workers = SparseGauge(metrics.LIVE_WORKERS, deployments)
-    queue_depth, dead_letters = (
-        SparseGauge(gauge, deployments) for gauge in (metrics.QUEUE_DEPTH, metrics.KEPT_DEAD_LETTERS)
-    )
-    queue_of = {key: name for name in deployments for key in queue_keys(name)}
-    letters_of = {keys.dead_letters(name): name for name in deployments}
+    names = frozenset(deployments)
+    queue_of = {key: name for name in names for key in queue_keys(name)}
+    letters_of = {keys.dead_letters(name): name for name in names}
+    census_at = 0.0
     try:
         while True:
             now, pending = time.monotonic(), dispatcher.waiting()
-            waiting.show({name: len(requests) for name, requests in pending.items()})
-            oldest.show({name: now - min(each.submitted_at for each in requests) for name, requests in pending.items()})
-            live_workers.show(workers.counts())
+            oldest = {name: now - min(each.submitted_at for each in requests) for name, requests in pending.items()}
+            metrics.WAITING.show_by_name({name: len(requests) for name, requests in pending.items()}, names)
+            metrics.OLDEST_WAITING.show_by_name(oldest, names)
             try:
-                memory = await redis.info("memory")
                 queued = await lengths(redis, "LLEN", list(queue_of))
                 kept = await lengths(redis, "HLEN", list(letters_of))
+                redeliveries = await tallies.read(redis, keys.REDELIVERIES)
+                deaths = await tallies.read(redis, keys.WORKER_DEATHS)
+                if now >= census_at:
+                    began = time.monotonic()
+                    _show_jobs(await Census.take(redis, names))
+                    took_s = time.monotonic() - began
+                    census_at = now + max(CENSUS_INTERVAL_S, CENSUS_PAUSES * took_s)
             except RedisError as error:
                 outage.tell(error)
+                _forget(_IN_REDIS)
+                census_at = now
             else:
-                metrics.REDIS_MEMORY.set(memory["used_memory"])
-                metrics.REDIS_MEMORY_LIMIT.set(memory["maxmemory"])
                 depths: Counter[str] = Counter()
                 for key, length in queued.items():
                     depths[queue_of[key]] += length
-                queue_depth.show(depths)
-                dead_letters.show({letters_of[key]: length for key, length in kept.items()})
+                metrics.LIVE_WORKERS.show_by_name(workers.counts(), names)
+                metrics.QUEUE_DEPTH.show_by_name(depths, names)
+                metrics.KEPT_DEAD_LETTERS.show_by_name({letters_of[key]: count for key, count in kept.items()}, names)
+                metrics.REDELIVERIES.show_by_name(redeliveries, names)
+                metrics.WORKER_DEATHS.show_by_name(deaths, names)
             await asyncio.sleep(INTERVAL_S)
     finally:
-        for gauge in (waiting, oldest, live_workers, queue_depth, dead_letters):
-            gauge.show({})
+        _forget((*_OWN, *_IN_REDIS))
+
+
+def _show_jobs(census: Census) -> None:
+    metrics.JOBS.show(census.jobs)
+    metrics.OLDEST_JOB.show(census.oldest_s)
+
+
+def _forget(gauges: Collection[KnownGauge]) -> None:
+    for gauge in gauges:
+        gauge.forget()

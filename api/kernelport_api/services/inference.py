@@ -40,6 +40,7 @@ from kernelport_api.services.inputs import are_slow_to_check, input_violations
 MOST_TOLD = 100
 # A text is refused beforehand when it would take so many times as long as it may.
 CERTAIN_FACTOR = 2
+_OUTCOMES = {"OK": "ok", "CANCELLED": "cancelled"}
 
 
 class Inference:
@@ -111,7 +112,9 @@ class Inference:
         call.request_id = request.request_id
         deployment = self._deployments.get(request.model)
         if deployment is None:
-            raise _unknown(request.model, self._deployments)
+            unknown = _unknown(request.model, self._deployments)
+            labelled(metrics.REQUESTS, metrics.UNKNOWN, unknown.code.name).inc()
+            raise unknown
         call.deployment = deployment.name
         return deployment
 
@@ -215,7 +218,8 @@ def _counted(deployment: str, size: int, arrived_at: float) -> Iterator[None]:
         raise
     finally:
         labelled(metrics.REQUESTS, deployment, status).inc()
-        labelled(metrics.TOTAL_SECONDS, deployment).observe(time.monotonic() - arrived_at)
+        outcome = _OUTCOMES.get(status, "failed")
+        labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(time.monotonic() - arrived_at)
         labelled(metrics.REQUEST_BYTES, deployment).inc(size)
 
 
@@ -227,7 +231,7 @@ def _limit(deployment: Deployment) -> str:
     )
 
 
-def _unknown(model: str, deployments: DeploymentTable) -> Exception:
+def _unknown(model: str, deployments: DeploymentTable) -> KernelPortError:
     if not model:
         return InvalidArgumentError.of([FieldViolation("model", "expected the name of a deployment, got nothing")])
     return NotFoundError(f"model: {deployments.unknown(model)}")

@@ -20,6 +20,7 @@ from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
 from kernelport.supervisor.running_file import joined_environment
 from kernelport.telemetry import logs, metrics
+from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import FencedError, Lock
@@ -55,7 +56,9 @@ def command(
 
     It runs until it is stopped. Local workers stop with it; rented machines go on, and the next autoscaler finds them.
     """
-    settings = Settings.from_environment(joined_environment(state_dir, redis_url))
+    settings = replace(
+        Settings.from_environment(joined_environment(state_dir, redis_url)), metrics_listen=metrics_listen
+    )
     logs.set_up(settings)
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
@@ -73,6 +76,7 @@ def command(
             return
         if metrics_listen:
             metrics.serve(metrics_listen)
+            RedisWatch(settings.redis_url).start()
         try:
             _run(controller, interval, once)
         finally:
@@ -112,6 +116,8 @@ def _run(controller: Controller, interval: float, once: bool) -> None:
             plans = controller.run_once()
         except (ProviderError, RedisError, FencedError) as error:
             log.warning("nothing done this time: %s", error)
+            metrics.AUTOSCALE_FAILURES.inc()
+            controller.forget_metrics()
             plans = []
         if plans is None and "" not in told:
             log.info("another autoscaler is at work; standing by")

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from redis import Redis
 
@@ -17,7 +18,7 @@ from kernelport.config.scaling import Autoscale, Scaling
 from kernelport.telemetry import metrics
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.demand import DemandReader
-from kernelport_ops.autoscale.launching import Launches, Launching
+from kernelport_ops.autoscale.launching import HeldBack, Launches, Launching
 from kernelport_ops.autoscale.ledger import Entry, Ledger
 from kernelport_ops.autoscale.lock import Lock
 from kernelport_ops.autoscale.maintenance import Maintenance
@@ -28,6 +29,13 @@ log = logging.getLogger(__name__)
 
 # How long a machine has, beyond its workers' own limit, to finish its work before it is ended all the same.
 DRAIN_MARGIN_S = 30.0
+_METRICS = (
+    metrics.AUTOSCALE_WORKERS,
+    metrics.AUTOSCALE_HELD_BACK,
+    metrics.AUTOSCALE_RATE,
+    metrics.AUTOSCALE_SPENT,
+    metrics.AUTOSCALE_BUDGET,
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class Controller:
             FencedError: when another autoscaler took over in the middle.
         """
         if not self._lock.hold():
+            self.forget_metrics()
             return None
         self.ledger.read()
         listed = self._provider.machines()
@@ -109,15 +118,26 @@ class Controller:
         self.ledger.imagine(self._provider.machines(), self._now())
         return [self._plan(name, scaling) for name, scaling in self._scaled.items()]
 
+    def forget_metrics(self) -> None:
+        """Nothing is known of the fleet, or it is for another autoscaler to say."""
+        for gauge in _METRICS:
+            gauge.forget()
+
     def _show(self, plans: Sequence[Plan]) -> None:
         """Sets the metrics."""
+        workers: dict[tuple[str, ...], float] = {}
+        held_back: dict[tuple[str, ...], float] = {}
         for plan in plans:
             counts = {"ready": plan.seen.ready, "starting": len(plan.seen.starting), "wanted": plan.decision.workers}
-            for state, count in counts.items():
-                metrics.AUTOSCALE_WORKERS.labels(plan.deployment, state).set(count)
+            workers |= {(plan.deployment, state): count for state, count in counts.items()}
+            held_back |= {(plan.deployment, reason): reason == plan.launches.held_back for reason in get_args(HeldBack)}
         purse = self._purse()
+        metrics.AUTOSCALE_WORKERS.show(workers)
+        metrics.AUTOSCALE_HELD_BACK.show(held_back)
         metrics.AUTOSCALE_RATE.set(purse.rate)
         metrics.AUTOSCALE_SPENT.set(purse.spent)
+        if purse.budget is not None:
+            metrics.AUTOSCALE_BUDGET.show({("hour",): purse.budget.per_hour, ("day",): purse.budget.per_day})
 
     def _purse(self) -> Purse:
         return Purse.of(self._autoscale.budget, self.ledger, self._stop_s + DRAIN_MARGIN_S, self._now())
@@ -157,7 +177,8 @@ class Controller:
             self._maintenance.remove(entry, plan.decision.reason)
         if not plan.launches.workers:
             return plan
-        return replace(plan, actions=tuple(self._launching.launch(plan.deployment, plan.launches)))
+        actions, held_back = self._launching.launch(plan.deployment, plan.launches)
+        return replace(plan, actions=tuple(actions), launches=replace(plan.launches, held_back=held_back))
 
     def _to_remove(self, name: str, workers: int) -> list[Entry]:
         """Machines with at most `workers` workers together: those that start first, then the dearest and youngest."""

@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.ledger import Ledger
@@ -26,6 +27,9 @@ LAUNCHES_A_LOOK = 3
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 900.0
 
 
+HeldBack = Literal["budget", "no_capacity", "failing"]
+
+
 @dataclass
 class _Trouble:
     """Launches for a deployment that came to nothing, one after the other."""
@@ -43,12 +47,14 @@ class Launches:
         offers: what there is to choose from.
         chosen: the machines to launch, one after the other.
         refusal: why these are not enough; empty when they are.
+        held_back: the same in a word; None when they are.
     """
 
     workers: int = 0
     offers: Sequence[Offer] = ()
     chosen: Sequence[Offer] = ()
     refusal: str = ""
+    held_back: HeldBack | None = None
 
     @property
     def actions(self) -> list[str]:
@@ -85,11 +91,12 @@ class Launching:
         """What to launch for up to `workers` workers."""
         trouble = self._trouble.get(name, _Trouble())
         if self._now() < trouble.pause_until:
-            return Launches(workers, refusal=f"none yet: {trouble.count} machines in a row did not come up")
+            refusal = f"none yet: {trouble.count} machines in a row did not come up"
+            return Launches(workers, refusal=refusal, held_back="failing")
         return self._choose(workers, self._provider.offers())
 
-    def launch(self, name: str, planned: Launches) -> list[str]:
-        """Launches what was planned, or what can be had in its place; says what was done."""
+    def launch(self, name: str, planned: Launches) -> tuple[list[str], HeldBack | None]:
+        """Launches what was planned, or what can be had in its place; says what was done, and why that is less."""
         actions: list[str] = []
         for _ in range(LAUNCHES_A_LOOK):
             if not planned.chosen:
@@ -104,7 +111,7 @@ class Launching:
                 actions.append(f"no capacity: {offer.kind} {offer.region}".rstrip())
                 offers = [each for each in offers if each != offer]
             planned = self._choose(workers, offers)
-        return [*actions, *filter(None, [planned.refusal])]
+        return [*actions, *filter(None, [planned.refusal])], planned.held_back
 
     def _choose(self, workers: int, offers: Sequence[Offer]) -> Launches:
         """The cheapest machines that make up a number of workers, as far as there are any and they can be paid."""
@@ -113,9 +120,9 @@ class Launching:
         while missing > 0 and len(chosen) < LAUNCHES_A_LOOK:
             offer = next((o for o in offers if o.workers <= missing), offers[0] if offers else None)
             if offer is None:
-                return Launches(workers, offers, chosen, "none: no machine is to be had now")
+                return Launches(workers, offers, chosen, "none: no machine is to be had now", "no_capacity")
             if (refusal := purse.refusal(offer.price)) is not None:
-                return Launches(workers, offers, chosen, f"none: {refusal}")
+                return Launches(workers, offers, chosen, f"none: {refusal}", "budget")
             chosen.append(offer)
             purse = purse.with_machine(offer.price)
             missing -= offer.workers

@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker import keys, scripts
+from kernelport.broker import keys, scripts, tallies
 from kernelport.broker.connections import until_done
 from kernelport.broker.queues import celery_message
 from kernelport.broker.scripts import DeliveryState, ReadDeliveryState
@@ -102,8 +102,6 @@ class BatchHandler:
             metrics.DUPLICATES_DROPPED.labels(batch.deployment).inc()
             until_done(lambda: scripts.acknowledge(self._redis, batch.id))
             return
-        if len(state.attempts) > 1:
-            metrics.REDELIVERIES.labels(batch.deployment).inc()
         (request,) = self._payloads.requests(batch)
         if not self._payloads.are_in_reach(batch):
             self._answer(batch, [Completion(id=batch.items[0].id, out_of_reach=True)])
@@ -129,8 +127,6 @@ class BatchHandler:
             until_done(lambda: scripts.acknowledge(self._redis, batch.id))
             return None
         earlier = state.attempts[:-1]
-        if earlier:
-            metrics.REDELIVERIES.labels(batch.deployment).inc()
         if earlier and len(batch.items) > 1:
             self._split(batch, earlier)
             return None
@@ -155,6 +151,7 @@ class BatchHandler:
             attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
             state = until_done(lambda: scripts.count_attempt(self._redis, batch.id, attempt))
         if len(state.attempts) > 1:
+            until_done(lambda: tallies.count(self._redis, keys.REDELIVERIES, [batch.deployment]))
             # This worker may have run it, and not answered yet: its lease can run out while Redis refuses.
             self._overlap.alone()
             same = state.attempts[-1]

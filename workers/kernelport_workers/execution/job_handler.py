@@ -4,6 +4,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from functools import cached_property
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker import keys, stored
+from kernelport.broker import keys, stored, tallies
 from kernelport.broker.connections import until_done
 from kernelport.broker.scripts import acknowledge
 from kernelport.config.deployments import Deployment
@@ -24,6 +25,7 @@ from kernelport.jobs.records import FAILED, MICROSECONDS, RUNNING, SUCCEEDED, UN
 from kernelport.jobs.storage import SharedStorage
 from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
+from kernelport.telemetry.metrics import labelled
 from kernelport.v1.job_pb2 import OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
@@ -134,7 +136,7 @@ class JobHandler:
             self._stop(piece.job, f"the job store cannot be read: {error}")
             return _Run([], stopped=True)
         if piece.died:
-            metrics.REDELIVERIES.labels(deployment.name).inc()
+            until_done(lambda: tallies.count(self._redis, keys.REDELIVERIES, [deployment.name]))
         if piece.died_alone >= deployment.limits.max_attempts:
             return _Run(items)
         if piece.died or deployment.limits.max_attempts == 1:
@@ -161,7 +163,7 @@ class JobHandler:
     def _keep(self, deployment: Deployment, ticket: str, piece: SliceLease, lease: BatchLease, run: "_Run") -> str:
         keeping_s = time.monotonic()
         if run.outcome is None and run.stopped:
-            result = _Result(BatchResult(page=piece.page), [])
+            result = _Result(BatchResult(page=piece.page), [], {})
         elif run.outcome is None:
             result = self._given_up(piece, run)
         else:
@@ -182,7 +184,7 @@ class JobHandler:
         log.error("given up %s of job %s: %s", ", ".join(item.id for item in run.items), piece.job, reason)
         batch = BatchResult(page=piece.page, batch_size=len(run.items), attempts=len(piece.died))
         batch.items.extend(ItemResult(position=item.position, error=reason) for item in run.items)
-        return _Result(batch, [])
+        return _Result(batch, [], Counter(workers_died=len(run.items)))
 
     def _result(
         self,
@@ -201,12 +203,13 @@ class JobHandler:
         batch.backend_s = outcome.backend_us / MICROSECONDS
         batch.revision, batch.device = self._revisions[deployment.name], backend.device
         batch.compute_path = backend.compute_path or backend.device
-        outputs = []
+        outputs, reasons = [], Counter[str]()
         for item, came_of_it, warnings in zip(run.items, outcome.results, outcome.warnings, strict=True):
             if not isinstance(came_of_it, KernelPortError):
                 outputs.append(Output(item.id, item.position, came_of_it, warnings))
             elif not (run.stopped and isinstance(came_of_it, (CancelledError, DeadlineExceededError))):
                 lasting = isinstance(came_of_it, InvalidArgumentError)
+                reasons["inputs" if lasting else "model"] += 1
                 batch.items.append(ItemResult(position=item.position, error=came_of_it.message, lasting=lasting))
 
         def is_ours() -> bool:
@@ -216,7 +219,8 @@ class JobHandler:
         if is_ours():
             with lease.steps_of(deployment.timeouts.step_s):
                 self._publish(piece, batch, outputs, is_ours, lease.step)
-        return _Result(batch, [item.cost for item in run.items])
+        reasons["format"] = sum(bool(item.error) for item in batch.items) - reasons.total()
+        return _Result(batch, [item.cost for item in run.items], reasons)
 
     def _publish(
         self,
@@ -258,8 +262,9 @@ class JobHandler:
         if state is None:
             return None
         failed = sum(bool(item.error) for item in batch.items)
-        metrics.JOB_ITEMS.labels(deployment, "failed").inc(failed)
-        metrics.JOB_ITEMS.labels(deployment, "succeeded").inc(len(batch.items) - failed)
+        labelled(metrics.JOB_ITEMS, deployment, "succeeded", "").inc(len(batch.items) - failed)
+        for reason, count in result.reasons.items():
+            labelled(metrics.JOB_ITEMS, deployment, "failed", reason).inc(count)
         return state
 
 
@@ -279,11 +284,16 @@ class _Run:
 
 
 class _Result:
-    """What came of a slice: items that are in no result go on waiting."""
+    """What came of a slice: items that are in no result go on waiting.
 
-    def __init__(self, batch: BatchResult, costs: list[int]) -> None:
+    Attributes:
+        reasons: how many items failed for which, as metrics class them.
+    """
+
+    def __init__(self, batch: BatchResult, costs: list[int], reasons: Mapping[str, int]) -> None:
         self.batch = batch
         self.costs = costs
+        self.reasons = reasons
 
     def states(self, piece: SliceLease) -> bytes:
         """The new states of the slice's items, a byte each."""

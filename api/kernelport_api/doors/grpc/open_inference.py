@@ -91,7 +91,7 @@ class OpenInferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         return oip.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: oip.ServerReadyRequest, context: Context) -> oip.ServerReadyResponse:
-        return oip.ServerReadyResponse(ready=True)
+        return oip.ServerReadyResponse(ready=self._models.are_taken())
 
     async def ServerMetadata(self, request: oip.ServerMetadataRequest, context: Context) -> oip.ServerMetadataResponse:
         return self._models.server()

@@ -1,6 +1,7 @@
 """All routes of the HTTP door."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.routing import Route, Router
@@ -8,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.config.deployments import DeploymentTable
 from kernelport.config.settings import Settings, parts_of
-from kernelport_api.calls import AccessLog
+from kernelport_api.calls import AccessLog, current
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import voice_forms
 from kernelport_api.doors.http.answers import JSON, json_answer
@@ -47,6 +48,7 @@ class _Route(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self.methods or set()
         if scope["method"] in methods:
+            current().route = f"{scope['method']} {self.path}"
             await self.app(scope, receive, send)
         else:
             allow = ", ".join(sorted(methods))
@@ -61,6 +63,7 @@ class Services:
     Attributes:
         described: tells of the deployments.
         stop: set when the front door is to stop.
+        not_serving: says why no calls can be taken; empty when they can.
         runs: calls that run a model; how many there may be is for the inference service to say.
         others: calls that ask for something else.
         watches: calls that nobody waits for when the front door stops.
@@ -76,6 +79,7 @@ class Services:
     files: Files
     batches: Records
     stop: asyncio.Event
+    not_serving: Callable[[], str]
     runs: Calls
     others: Calls
     watches: Calls
@@ -89,7 +93,7 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
     voices = AudioVoices(services.deployments, services.voices)
     routes = [
         _Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
-        _Route("GET", "/health", Endpoint(_Health(services.stop).tell, services.watches)),
+        _Route("GET", "/health", Endpoint(_Health(services.stop, services.not_serving).tell, services.watches)),
         _Route("GET", "/v1/models", Endpoint(models.all, others)),
         _Route("GET", "/v1/audio/models", Endpoint(models.all, others)),
         _Route("GET", "/v1/models/{model:path}", Endpoint(models.retrieve, others)),
@@ -196,12 +200,17 @@ def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_
 
 
 class _Health:
-    def __init__(self, stop: asyncio.Event) -> None:
+    def __init__(self, stop: asyncio.Event, not_serving: Callable[[], str]) -> None:
         self._stop = stop
+        self._not_serving = not_serving
 
     async def tell(self, call: Call) -> ASGIApp:
         """Whether the front door takes calls."""
-        return json_answer({"status": "stopping"}, 503) if self._stop.is_set() else json_answer({"status": "serving"})
+        if self._stop.is_set():
+            return json_answer({"status": "stopping"}, 503)
+        if reason := self._not_serving():
+            return json_answer({"status": "not serving", "reason": reason}, 503)
+        return json_answer({"status": "serving"})
 
 
 async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kernelport.telemetry.metrics import UNKNOWN
 from kernelport_api.calls import AccessLog
 
 _MAX_PATH = 200
@@ -19,6 +20,7 @@ class Logged:
             await self._app(scope, receive, send)
             return
         call = self._access_log.begin(f"{scope['method']} {scope['path'][:_MAX_PATH]}")
+        call.route = UNKNOWN  # until one is found
         status = 0
 
         async def counted_receive() -> Message:

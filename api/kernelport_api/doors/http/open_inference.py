@@ -92,7 +92,8 @@ class OpenInferenceRoutes:
 
     async def ready(self, call: Call) -> ASGIApp:
         """Whether it takes requests."""
-        return _json({"ready": True})
+        is_ready = self._models.are_taken()
+        return _json({"ready": is_ready}, status=200 if is_ready else 503)
 
     async def server(self, call: Call) -> ASGIApp:
         """What answers here."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kernelport import __version__
@@ -57,10 +57,15 @@ class _Tally:
 
 
 class Models:
-    """The deployments as models."""
+    """The deployments as models.
 
-    def __init__(self, deployments: DeploymentTable, inference: Inference) -> None:
+    Args:
+        not_serving: says why no calls can be taken; empty when they can.
+    """
+
+    def __init__(self, deployments: DeploymentTable, inference: Inference, not_serving: Callable[[], str]) -> None:
         self._deployments = deployments
+        self._not_serving = not_serving
         self._inference = inference
         self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
 
@@ -92,6 +97,10 @@ class Models:
         tally.backend_ns += 1000 * response.backend_us
         tally.last_unix_ms = round(1000 * time.time())
         return _wanted(response, asked.outputs)
+
+    def are_taken(self) -> bool:
+        """Whether calls can be taken, of whatever model."""
+        return not self._not_serving()
 
     async def is_ready(self, name: str, version: str) -> bool:
         """Whether a live worker serves it."""

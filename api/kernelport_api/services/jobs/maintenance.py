@@ -12,7 +12,6 @@ from kernelport.broker.scripts import lengths
 from kernelport.errors import KernelPortError
 from kernelport.jobs.backlog import Backlog
 from kernelport.telemetry import metrics
-from kernelport.telemetry.metrics import SparseGauge
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.services.jobs.adding import tick
 from kernelport_api.services.jobs.store import JobStore
@@ -25,19 +24,20 @@ TICK_INTERVAL_S = 1.0
 async def keep_feeding(deployments: Iterable[str], store: JobStore, workers: WorkerView) -> None:
     """Expires jobs though no worker lives, and sets the gauge of what waits, until it is cancelled."""
     deployment_of = {keys.active_jobs(name): name for name in deployments}
-    backlog = SparseGauge(metrics.JOB_BACKLOG, deployment_of.values())
     try:
         while True:
             try:
                 active = [deployment_of[key] for key in await lengths(store.redis, "ZCARD", list(deployment_of))]
                 for name in active:
                     await _look_after(store, workers, name)
-                backlog.show({name: (await Backlog.read_async(store.redis, name)).items for name in active})
+                backlogs = {name: (await Backlog.read_async(store.redis, name)).items for name in active}
+                metrics.JOB_BACKLOG.show_by_name(backlogs, deployment_of.values())
             except RedisError as error:
                 outage.tell(error)
+                metrics.JOB_BACKLOG.forget()
             await asyncio.sleep(TICK_INTERVAL_S)
     finally:
-        backlog.show({})
+        metrics.JOB_BACKLOG.forget()
 
 
 async def _look_after(store: JobStore, workers: WorkerView, deployment: str) -> None:

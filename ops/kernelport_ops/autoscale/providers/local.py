@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kernelport.config.scaling import Local
 from kernelport.config.settings import Settings
+from kernelport.supervisor.ports import port_after
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.state_folder import private_folder
 from kernelport.supervisor.worker_command import worker_command
@@ -30,7 +31,7 @@ class LocalProvider:
     """Starts and stops worker processes.
 
     Args:
-        settings: what the workers are told.
+        settings: what the workers are told. The one on each slot shows its metrics at a port after `metrics_listen`.
         folder: for their logs.
     """
 
@@ -70,12 +71,17 @@ class LocalProvider:
         )
         log_file = private_folder(self._folder).absolute() / f"{order.name}.log"
         settings = replace(
-            self._settings, worker_id=machine.worker_ids[0], metrics_listen="", roll=True, log_file=str(log_file)
+            self._settings,
+            worker_id=machine.worker_ids[0],
+            metrics_listen=port_after(self._settings.metrics_listen, 1 + free[0]),
+            roll=True,
+            log_file=str(log_file),
         )
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)
-        child = Child(order.name, worker_command([order.deployment]), environment, log_file)
+        command = worker_command([order.deployment])
+        child = Child(order.name, command, environment, log_file, deployment=order.deployment)
         self._running[order.name] = _Running(machine, child, free[0])
         child.start()
 

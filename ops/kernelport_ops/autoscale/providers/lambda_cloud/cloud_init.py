@@ -16,6 +16,8 @@ from kernelport_ops.autoscale.providers.provider import worker_ids
 FOLDER = "/opt/kernelport"
 LARGEST_BYTES = 1_000_000
 FRONT_DOOR_PORT = 50051
+# Of the first worker on a machine; the next ones have the ports after it.
+METRICS_PORT = 9464
 FRONT_DOOR_IMAGE = "kernelport-front-door:cpu"
 _MODELS = "models:/home/kernelport/.cache"
 # Where images keep the outputs of jobs.
@@ -102,7 +104,12 @@ def compose(boot: Boot) -> dict[str, Any]:
             "image": image,
             "command": ["kernelport", "worker", boot.deployment.name, "--roll"],
             "env_file": [f"{FOLDER}/worker.env"],
-            "environment": {"KERNELPORT_WORKER_ID": worker_id},
+            "environment": {
+                "KERNELPORT_WORKER_ID": worker_id,
+                "KERNELPORT_METRICS_LISTEN": f"0.0.0.0:{METRICS_PORT}",
+            },
+            # On the machine itself only: it has a public address.
+            "ports": [f"127.0.0.1:{METRICS_PORT + index}:{METRICS_PORT}"],
             # A worker that was asked to finish and go ends with 0, and stays away.
             "restart": "on-failure",
             "stop_grace_period": "60s",

@@ -1,0 +1,76 @@
+"""Whether Redis does its work, as one process sees it: for its metrics, and for the health of a front door."""
+
+import threading
+import time
+
+from redis.exceptions import RedisError
+
+from kernelport.broker.connections import connect, problem
+from kernelport.telemetry import metrics
+
+# Beside what waits for Redis longer: a look is to end soon.
+TIMEOUT_S = 2.0
+INTERVAL_S = 5.0
+
+
+class RedisWatch:
+    """Looks from `start` on, from a thread of its own, and sets the metrics.
+
+    Args:
+        interval_s: seconds between two looks.
+    """
+
+    def __init__(self, url: str, interval_s: float = INTERVAL_S) -> None:
+        self._redis = connect(url, TIMEOUT_S)
+        self._interval_s = interval_s
+        self._stopped = threading.Event()
+        self._down_since: float | None = None
+        self._reason = ""
+        self._thread = threading.Thread(target=self._run, name="redis-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it after the look that it is at."""
+        self._stopped.set()
+
+    def down(self, longer_than_s: float) -> str:
+        """Why Redis does not take writes, when it has not for so many seconds; empty when it does."""
+        since = self._down_since
+        return self._reason if since is not None and time.monotonic() - since >= longer_than_s else ""
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._ask()
+            self._stopped.wait(self._interval_s)
+
+    def _ask(self) -> None:
+        began = time.monotonic()
+        if why_not := problem(self._redis):
+            self._reason = why_not
+            self._down_since = self._down_since or began
+        else:
+            self._down_since = None
+        metrics.REDIS_UP.set(0 if why_not else 1)
+        if why_not:
+            metrics.REDIS_SECONDS.forget()
+        else:
+            metrics.REDIS_SECONDS.set(time.monotonic() - began)
+        self._show_memory()
+
+    def _show_memory(self) -> None:
+        try:
+            memory = self._redis.info("memory")  # also of one that refuses writes, perhaps because it is full
+        except RedisError:
+            for gauge in (metrics.REDIS_MEMORY, metrics.REDIS_MEMORY_LIMIT, metrics.REDIS_MEMORY_USED):
+                gauge.forget()
+            return
+        used, limit = memory["used_memory"], memory["maxmemory"]
+        metrics.REDIS_MEMORY.set(used)
+        metrics.REDIS_MEMORY_LIMIT.set(limit)
+        if limit:
+            metrics.REDIS_MEMORY_USED.set(used / limit)
+        else:
+            metrics.REDIS_MEMORY_USED.forget()
