@@ -51,11 +51,11 @@ class Payloads:
         """Takes large responses out of completions."""
         folder = self._folder(batch)
         large = [each for each in completions if len(each.response) >= self._claim_bytes]
+        # A listener may take its time.
+        ttl_s = keys.FRAME_TTL_S if any(item.stream for item in batch.items) else keys.REPLIES_TTL_S
         for index, completion in enumerate(large):
             response = completion.response
             name = f"{self._worker_id}:{batch.id}:{index}.{completion.sequence}"
-            # A listener may take its time.
-            ttl_s = keys.FRAME_TTL_S if batch.items[0].stream else keys.REPLIES_TTL_S
             file = folder.put(name, response, ttl_s) if folder else None
             if file is not None:
                 completion.response_file = file
@@ -66,7 +66,7 @@ class Payloads:
                 completion.error = to_status(error).SerializeToString()
                 continue
             key = keys.claim(name)
-            until_done(lambda key=key, response=response, ttl_s=ttl_s: self._redis.set(key, response, ex=ttl_s))  # type: ignore[misc]
+            until_done(lambda key=key, response=response: self._redis.set(key, response, ex=ttl_s))  # type: ignore[misc]
             completion.response_claim = key
 
     def release(self, batch: Batch) -> None:
