@@ -73,7 +73,11 @@ READY = {STACK: "listens on", "celery ": "is ready", "kernelport autoscale": "wa
 BECOMES = ("kernelport autoscale",)
 # What a reader has done by hand before a command, or the code that it ends with.
 BEFORE = {"kernelport jobs resume": f"sed -i 's/{UNSPEAKABLE}/Nine./' failed.csv"}
-CODES = {"kernelport jobs submit book.txt --deployment": 1, "kernelport jobs submit book.txt --set": 1}
+CODES = {
+    "kernelport jobs submit book.txt --deployment": 1,
+    "kernelport jobs submit book.txt --set": 1,
+    "kernelport trace ID": 2,  # no request has that id
+}
 DOUBLED = """<ir_version: 8, opset_import: ["" : 17]> doubled (float[N] x) => (float[N] y) { y = Add(x, x) }"""
 
 

@@ -54,11 +54,11 @@ def test_the_simulated_backend_tells_the_size_of_its_batches(tmp_path: Path) -> 
     assert 0 < point["of_ideal"] <= 1
 
 
-def test_bulk_speaks_the_same_through_the_stack_and_in_a_plain_loop(tmp_path: Path) -> None:
+def test_bulk_speaks_as_much_through_the_stack_as_a_plain_loop_but_for_its_silence(tmp_path: Path) -> None:
     bench("kernelport_ops.bench.bulk", tmp_path, "--items", "4", "--workers", "1")
     stack, plain = json.loads((tmp_path / "bulk.json").read_text())["runs"]
     assert stack["items"] == plain["items"] == 4
-    assert stack["audio_s"] == pytest.approx(plain["audio_s"])
+    assert 0.6 < stack["audio_s"] / plain["audio_s"] < 1
 
 
 def test_a_payload_is_a_square_of_floats() -> None:
