@@ -85,13 +85,16 @@ class AccessLog:
         front_door: the name that the ids which are made here begin with.
         share: from 0 to 1, of the calls that went well.
         inputs: whether an error is told with its text, which may show what the caller sent.
+
+    Attributes:
+        tells_all: whether calls that went well are logged, too, or a share of them.
     """
 
     def __init__(self, front_door: str, share: float = 0.0, inputs: bool = False) -> None:
         self._front_door = front_door
         self._share = share
         self._inputs = inputs
-        self.counts_bytes = share > 0 or log.isEnabledFor(logging.DEBUG)
+        self.tells_all = share > 0 or log.isEnabledFor(logging.DEBUG)
 
     def begin(self, method: str) -> Call:
         """A call that has come in, in a task of its own."""

@@ -98,7 +98,7 @@ class Methods:
 
     def _note_answer(self, call: Call, answer: Message) -> None:
         _note_names(call, answer)
-        if self._access_log.counts_bytes:
+        if self._access_log.tells_all:
             call.bytes_out += answer.ByteSize()
 
 
