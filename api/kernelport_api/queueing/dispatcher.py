@@ -30,7 +30,7 @@ from kernelport.telemetry.metrics import labelled
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.queueing.batcher import Batcher, Flight, Pending
-from kernelport_api.queueing.frames import Frames
+from kernelport_api.queueing.frames import Frames, Pauses
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.multiplexer import Multiplexer, NotSentError
 from kernelport_api.queueing.payloads import Payloads
@@ -73,9 +73,7 @@ class Dispatcher:
         self._ids = itertools.count()
         self._withdrawn: dict[bytes, int] = {}
         self._withdrawal: asyncio.Task[None] | None = None
-        # By request, whether workers are still to be told that its listener is far behind, or no longer so.
-        self._pauses: dict[bytes, bool] = {}
-        self._pausing: asyncio.Task[None] | None = None
+        self._pauses = Pauses(redis)
 
     async def run(
         self, deployment: Deployment, share: Share, body: bytes, timeout_s: float, hold: IdempotencyHold | None = None
@@ -197,7 +195,7 @@ class Dispatcher:
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
         await self._payloads.attach(item, deployment.name, body, whole_s, anywhere)
-        frames = Frames(resume_from, lambda is_paused: self._set_paused(request_id, is_paused))
+        frames = Frames(resume_from, partial(self._pauses.set, request_id))
         pending = Pending(item, share, len(body), self._replies.expect_frames(request_id, frames))
         pending.answer.add_done_callback(lambda answer: _fail_with(frames, answer))
         batcher = self._batcher(deployment)
@@ -226,35 +224,6 @@ class Dispatcher:
                 self._withdraw([item])
             self._replies.abandon(request_id)
             batcher.release(pending)
-
-    def _set_paused(self, request_id: bytes, is_paused: bool) -> None:
-        """Tells workers whether a listener is far behind, as soon as Redis can be reached."""
-        self._pauses[request_id] = is_paused
-        if self._pausing is None:
-            self._pausing = asyncio.create_task(self._tell_of_pauses())
-
-    async def _tell_of_pauses(self) -> None:
-        while self._pauses:
-            told = dict(self._pauses)
-            begun = {each: time.time() for each, is_paused in told.items() if is_paused}
-            over = [each for each, is_paused in told.items() if not is_paused]
-            try:
-                async with self._redis.pipeline(transaction=False) as pipeline:
-                    if begun:
-                        pipeline.zadd(keys.PAUSED, begun)
-                        pipeline.expire(keys.PAUSED, keys.PAUSED_TTL_S)
-                    if over:
-                        pipeline.zrem(keys.PAUSED, *over)
-                    pipeline.zremrangebyscore(keys.PAUSED, 0, time.time() - keys.PAUSED_TTL_S)
-                    await pipeline.execute()
-            except RedisError as error:
-                outage.tell(error)
-                await asyncio.sleep(WITHDRAW_AGAIN_S)
-                continue
-            for each, is_paused in told.items():
-                if self._pauses.get(each) is is_paused:
-                    del self._pauses[each]
-        self._pausing = None
 
     def _batcher(self, deployment: Deployment) -> Batcher:
         """What forms the batches of a deployment, by the policy that it has now."""

@@ -1,15 +1,23 @@
 """The pieces of one answer on their way to its caller: in order, each once, and never many."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from kernelport.broker import keys
+from kernelport.broker.connections import outage
 from kernelport.errors import InvalidArgumentError, KernelPortError, UnavailableError
 from kernelport.internal.v1.queue_pb2 import Completion
 
 # So many are kept for a caller who does not take them; then its worker pauses, until there are no more than the others.
 MOST_KEPT, FEW_KEPT = 8, 4
 RETRY_AFTER_S = 0.2
+# While Redis is away, it is tried this often to tell workers.
+TELL_AGAIN_S = 0.1
 
 
 class Frames:
@@ -76,3 +84,42 @@ class Frames:
     def _pause(self, is_paused: bool) -> None:
         self._is_paused = is_paused
         self._set_paused(is_paused)
+
+
+class Pauses:
+    """Tells workers whose listeners are far behind, as soon as Redis can be reached."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        # What workers are still to be told, by request.
+        self._untold: dict[bytes, bool] = {}
+        self._telling: asyncio.Task[None] | None = None
+
+    def set(self, request_id: bytes, is_paused: bool) -> None:
+        """The listener of a request is far behind, or no longer so."""
+        self._untold[request_id] = is_paused
+        if self._telling is None:
+            self._telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while self._untold:
+            told = dict(self._untold)
+            begun = {each: time.time() for each, is_paused in told.items() if is_paused}
+            over = [each for each, is_paused in told.items() if not is_paused]
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    if begun:
+                        pipeline.zadd(keys.PAUSED, begun)
+                        pipeline.expire(keys.PAUSED, keys.PAUSED_TTL_S)
+                    if over:
+                        pipeline.zrem(keys.PAUSED, *over)
+                    pipeline.zremrangebyscore(keys.PAUSED, 0, time.time() - keys.PAUSED_TTL_S)
+                    await pipeline.execute()
+            except RedisError as error:
+                outage.tell(error)
+                await asyncio.sleep(TELL_AGAIN_S)
+                continue
+            for each, is_paused in told.items():
+                if self._untold.get(each) is is_paused:
+                    del self._untold[each]
+        self._telling = None
