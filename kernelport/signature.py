@@ -6,13 +6,16 @@ from typing import Self
 
 from kernelport.errors import FieldViolation
 from kernelport.limits import Limits
-from kernelport.tensors import Array, dtype_name, wire_dtype
+from kernelport.tensors import Array, Shapes, dtype_name, wire_dtype
 from kernelport.v1 import deployment_pb2
 from kernelport.v1 import inference_pb2 as pb
 
 Signature = deployment_pb2.Signature
 TensorSpec = deployment_pb2.TensorSpec
 Pad = deployment_pb2.Pad
+
+# Callers ask with the same shapes again and again: so many are remembered.
+_FITTING_KEPT = 1024
 
 
 def tensor_spec(
@@ -76,6 +79,8 @@ class Declared:
         specs = list(specs)
         self._inputs = {spec.name: _Expected.of(spec) for spec in specs}
         self._limits = {spec.name: limits for spec in specs if (limits := Limits.of(spec))}
+        # Shapes that were seen to fit, where values do not matter.
+        self._fitting: set[Shapes] = set()
 
     def violations(
         self, tensors: Iterable[pb.Tensor], field: str = "inputs", elsewhere: Collection[str] = ()
@@ -106,6 +111,19 @@ class Declared:
         for name, declared in missing.items():
             if not declared.spec.optional and name not in elsewhere:
                 yield FieldViolation(field, f'input "{name}" is missing; expected {describe(declared.spec)}')
+
+    def misfits(self, tensors: Iterable[pb.Tensor], shapes: Shapes) -> Iterable[FieldViolation]:
+        """The same; at once when tensors of these shapes, which are theirs, were seen to fit before."""
+        if shapes in self._fitting:
+            return
+        fits = True
+        for violation in self.violations(tensors):
+            fits = False
+            yield violation
+        if fits and not self._limits:
+            if len(self._fitting) >= _FITTING_KEPT:
+                self._fitting.clear()
+            self._fitting.add(shapes)
 
 
 class DeclaredOutputs:

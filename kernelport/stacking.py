@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 from kernelport.config.deployments import Batching
 from kernelport.signature import Signature, TensorSpec
-from kernelport.tensors import ITEMSIZES
+from kernelport.tensors import ITEMSIZES, Shapes, shapes_of
 from kernelport.v1 import inference_pb2 as pb
 
 # A proof takes sizes that a model computes as float32 to be exact.
@@ -20,9 +20,6 @@ _LONGEST_AXIS = 2**24
 _STRING_BYTES = 8
 # Callers ask with the same shapes again and again: what so many of them ask for is remembered.
 _SHARES_KEPT = 1024
-
-Shapes = tuple[tuple[str, int, tuple[int, ...]], ...]
-"""Name, dtype and shape of each input of a request."""
 
 
 class Share(NamedTuple):
@@ -79,7 +76,7 @@ class Stacking:
 
     def share(self, tensors: Iterable[pb.Tensor]) -> Share:
         """What sound tensors that fit the signature ask of a run."""
-        return self.share_of_shapes(tuple([(tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in tensors]))
+        return self.share_of_shapes(shapes_of(tensors))
 
     def _share(self, inputs: Shapes) -> Share:
         """The same, of names, dtypes and shapes.

@@ -18,6 +18,8 @@ from kernelport.errors import FieldViolation
 from kernelport.v1 import inference_pb2 as pb
 
 Array = NDArray[Any]
+# Name, dtype and shape of each of some tensors.
+Shapes = tuple[tuple[str, int, tuple[int, ...]], ...]
 
 NUMPY_DTYPES: dict[pb.DType, np.dtype[Any]] = {
     pb.F32: np.dtype(np.float32),
@@ -171,6 +173,11 @@ def travelled(name: str, array: Array) -> Array:
 def is_plain(array: Array) -> bool:
     """Whether an array's elements, in row-major order, are what the wire holds on this machine."""
     return not _SWAP and type(array) is np.ndarray and array.dtype in WIRE_DTYPES and not array.dtype.hasobject
+
+
+def shapes_of(tensors: Iterable[pb.Tensor]) -> Shapes:
+    """Names, dtypes and shapes."""
+    return tuple([(tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in tensors])
 
 
 def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:

@@ -58,6 +58,13 @@ class Call:
         if 0 < len(given) <= MAX_REQUEST_ID:
             self._request_id = given
 
+    def adopt(self, request_id: str) -> str:
+        """Makes an id that stands for it elsewhere its own, unless it has one: that one; else empty."""
+        if own := self._request_id:
+            return own
+        self._request_id = request_id
+        return ""
+
     def metadata(self) -> tuple[str, str]:
         """What tells the caller its id, percent-encoded where it is no printable ASCII, which metadata has to be."""
         request_id = self.request_id
@@ -106,6 +113,8 @@ class AccessLog:
     def answered(self, call: Call, status: str = "OK") -> None:
         """It went well, or its caller has hung up as one does who watches something."""
         labelled(metrics.CALLS, call.route, status).inc()
+        if not self.tells_all:
+            return
         if self._share and random.random() < self._share:  # noqa: S311 - nobody gains by guessing it
             log.info("answered", extra=_fields(call, status))
         elif log.isEnabledFor(logging.DEBUG):

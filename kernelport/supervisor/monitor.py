@@ -77,12 +77,13 @@ class Monitor:
             return self.status_of_redis(child)
         elif child.name == "flower":
             state = "serving" if self._flower_answers() else "starting"
-        else:
-            state = "serving" if self.serves(child.name, health) else "starting"
-        if state == "serving" and child.name == "front-door":
+        elif child.name == "front-door":
             is_ready, why_not = _asked(health, "")
             if not is_ready and why_not:
                 return Status(child.name, "failing", child.pid, child.restarts, why_not)
+            state = "serving" if is_ready or self.serves(child.name, health) else "starting"
+        else:
+            state = "serving" if self.serves(child.name, health) else "starting"
         if state == "serving":
             self._served_after[child.name] = starts
         is_new = child.has_failed or child.restarts > self._served_after.get(child.name, 0)

@@ -28,6 +28,7 @@ class BatchQueue(Generic[Request]):
         unanswered: how many are without an answer, those in batches included.
         expected_concurrency: how many are without an answer when the most are, of late.
         sent_at: when the last batch left, in seconds of the monotonic clock.
+        worth_sending_from: how many requests were worth a batch at once when last asked.
     """
 
     key: Hashable
@@ -35,6 +36,7 @@ class BatchQueue(Generic[Request]):
     unanswered: int = 0
     expected_concurrency: float = 0.0
     sent_at: float = 0.0
+    worth_sending_from: float = 0.0
 
     def add(self, request: Request) -> None:
         """Takes a request in."""
@@ -59,4 +61,5 @@ class BatchQueue(Generic[Request]):
         Args:
             most: how many requests a batch can have.
         """
-        return len(self.waiting) >= min(most, ENOUGH_OF_EXPECTED * self.expected_concurrency / workers)
+        self.worth_sending_from = min(most, ENOUGH_OF_EXPECTED * self.expected_concurrency / workers)
+        return len(self.waiting) >= self.worth_sending_from

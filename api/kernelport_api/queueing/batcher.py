@@ -117,8 +117,11 @@ class Batcher:
             key = pending.share.group
             group = self._queues[key] = self._idle_queues.pop(key, BatchQueue(key))
         group.add(pending)
-        self._waiting.setdefault(group.key, group)
-        self._send_due_soon()
+        if group.key not in self._waiting:
+            self._waiting[group.key] = group
+            self._send_due_soon()
+        elif self._alarm is None or len(group.waiting) >= group.worth_sending_from:
+            self._send_due_soon()  # else the alarm is early enough: a request more only makes its group's pause longer
 
     def release(self, pending: Pending) -> None:
         """Notes that a request is done with: answered, expired or given up by its caller."""

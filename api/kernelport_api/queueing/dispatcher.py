@@ -109,17 +109,17 @@ class Dispatcher:
         Args:
             anywhere: the request must be in reach of workers on other machines.
         """
-        request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
-        deadline_us = round((time.time() + timeout_s) * 1e6)
+        name = f"{self._replies.front_door}-{next(self._ids)}"
+        request_id = name.encode()
         call = calls.current()
         item = BatchItem(
             id=request_id,
-            deadline_unix_us=deadline_us,
+            deadline_unix_us=round((time.time() + timeout_s) * 1e6),
             result_key=hold.key if hold else "",
-            request_id=call.request_id,
+            request_id=call.adopt(name),
         )
         if tracing.is_on:
-            item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
+            item.traceparent = tracing.traceparent(deployment.name, name)
         await self._payloads.attach(item, deployment.name, body, timeout_s, anywhere)
         pending = Pending(item, share, len(body), self._replies.expect(request_id), hold)
         batcher = self._batcher(deployment)
@@ -127,15 +127,14 @@ class Dispatcher:
         timer = asyncio.get_running_loop().call_later(timeout_s, _expire, pending, timeout_s)
         try:
             completion = await pending.answer
-            call.model_us = completion.backend_us
-            call.queue_us = max(0, round((time.monotonic() - pending.published_at) * 1e6) - completion.worker_us)
+            call.model_us, call.queue_us = completion.backend_us, _queued_us(pending, completion)
             if completion.error:
                 raise from_status(status_pb2.Status.FromString(completion.error))
             if completion.out_of_reach:
                 self._payloads.release(item)
                 return None
             response = await self._payloads.response(completion)
-            return response + _timings(deployment.name, pending, completion)
+            return response + _timings(deployment.name, pending, completion, call.queue_us)
         except asyncio.CancelledError:
             if hold is None:
                 self._withdraw([item])
@@ -181,7 +180,8 @@ class Dispatcher:
         anywhere: bool,
     ) -> AsyncGenerator[bytes]:
         """One run; nothing comes of it when the worker that took the request could not get at it."""
-        request_id = f"{self._replies.front_door}-{next(self._ids)}".encode()
+        name = f"{self._replies.front_door}-{next(self._ids)}"
+        request_id = name.encode()
         loop = asyncio.get_running_loop()
         began = loop.time()
         call = calls.current()
@@ -190,10 +190,10 @@ class Dispatcher:
             deadline_unix_us=round((time.time() + whole_s) * 1e6),
             stream=True,
             resume_from=resume_from,
-            request_id=call.request_id,
+            request_id=call.adopt(name),
         )
         if tracing.is_on:
-            item.traceparent = tracing.traceparent(deployment.name, request_id.decode())
+            item.traceparent = tracing.traceparent(deployment.name, name)
         await self._payloads.attach(item, deployment.name, body, whole_s, anywhere)
         frames = Frames(resume_from, partial(self._pauses.set, request_id))
         pending = Pending(item, share, len(body), self._replies.expect_frames(request_id, frames))
@@ -217,7 +217,10 @@ class Dispatcher:
                     self._payloads.release(item)
                     return
                 response = await self._payloads.response(completion)
-                yield response + _timings(deployment.name, pending, completion) + _LAST if is_over else response
+                if is_over:
+                    call.queue_us = _queued_us(pending, completion)
+                    response += _timings(deployment.name, pending, completion, call.queue_us) + _LAST
+                yield response
         finally:
             frames.close()
             if not pending.answer.done():
@@ -366,21 +369,22 @@ def _expire(pending: Pending, timeout_s: float) -> None:
 
 def _ids(deployment: str, flight: Flight) -> dict[str, object]:
     """What lines of the log about a batch carry."""
-    requests = [pending.item.request_id for pending in flight.requests]
+    requests = [pending.item.request_id or pending.item.id.decode() for pending in flight.requests]
     return {"deployment": deployment, "batch": flight.batch_id, "requests": requests}
 
 
-def _timings(deployment: str, pending: Pending, completion: Completion) -> bytes:
+def _queued_us(pending: Pending, completion: Completion) -> int:
+    """Microseconds from its batch's publication until now, without what the worker took."""
+    return max(0, round((time.monotonic() - pending.published_at) * 1e6) - completion.worker_us)
+
+
+def _timings(deployment: str, pending: Pending, completion: Completion, queued_us: int) -> bytes:
     """The timing fields as serialized protobuf; appended to a serialized InferResponse they become part of it."""
-    out_and_back_us = (time.monotonic() - pending.published_at) * 1e6
-    forming_us = (pending.published_at - pending.submitted_at) * 1e6
-    timings = pb.InferResponse(
-        queued_us=max(0, round(out_and_back_us - completion.worker_us)),
-        batched_us=round(forming_us) + completion.prepare_us,
-        backend_us=completion.backend_us,
-    )
+    forming_us = round((pending.published_at - pending.submitted_at) * 1e6)
+    batched_us = forming_us + completion.prepare_us
     if tracing.is_on:
-        tracing.record_way(deployment, time.time_ns(), round(forming_us), round(out_and_back_us), completion)
-    labelled(metrics.QUEUE_SECONDS, deployment).observe(timings.queued_us / 1e6)
-    labelled(metrics.BATCHING_SECONDS, deployment).observe(timings.batched_us / 1e6)
+        tracing.record_way(deployment, time.time_ns(), forming_us, queued_us + completion.worker_us, completion)
+    labelled(metrics.QUEUE_SECONDS, deployment).observe(queued_us / 1e6)
+    labelled(metrics.BATCHING_SECONDS, deployment).observe(batched_us / 1e6)
+    timings = pb.InferResponse(queued_us=queued_us, batched_us=batched_us, backend_us=completion.backend_us)
     return timings.SerializeToString()

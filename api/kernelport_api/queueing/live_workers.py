@@ -98,6 +98,10 @@ class WorkerView:
         capacities = self._capacities.get(deployment) or [0]
         return sum(capacity or BATCHES_PER_WORKER for capacity in capacities)
 
+    def served_model(self, deployment: str) -> Model | None:
+        """What is known of a model that live workers serve, as of the last refresh."""
+        return self._models.get(deployment) if deployment in self._workers else None
+
     async def signature(self, deployment: str) -> Signature | None:
         """What the deployment's model takes and gives; None until a worker has loaded it once.
 

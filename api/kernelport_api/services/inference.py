@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from itertools import islice
 
 from redis.asyncio import Redis
@@ -23,9 +23,10 @@ from kernelport.errors import (
 from kernelport.jobs.pages import TEXT_INPUT
 from kernelport.signature import Signature
 from kernelport.speech_pace import letters
-from kernelport.stacking import ANY
+from kernelport.stacking import ANY, Share
 from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
+from kernelport.tensors import shapes_of
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.aside import aside
@@ -71,8 +72,12 @@ class Inference:
             arrived_at: seconds of the monotonic clock.
         """
         deployment = self._deployment(request)
-        with _counted(deployment.name, len(body), arrived_at):
+        try:
             response = await self.run(deployment, request, body, remaining_s)
+        except BaseException as error:
+            _count(deployment.name, len(body), arrived_at, _status(error))
+            raise
+        _count(deployment.name, len(body), arrived_at)
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
 
@@ -85,26 +90,36 @@ class Inference:
             body, remaining_s, arrived_at: as `answer` takes them.
         """
         deployment = self._deployment(request)
+        try:
+            async with contextlib.aclosing(self._messages(deployment, request, body, remaining_s)) as messages:
+                async for message in messages:
+                    labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(message))
+                    yield message
+        except BaseException as error:
+            _count(deployment.name, len(body), arrived_at, _status(error))
+            raise
+        _count(deployment.name, len(body), arrived_at)
+
+    async def _messages(
+        self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
+    ) -> AsyncGenerator[bytes]:
         name, limits = deployment.name, deployment.timeouts
-        with _counted(name, len(body), arrived_at):
-            self._admission.enter(name, deployment.limits, len(body))
-            try:
-                model = await self._fitting(deployment, request, body)
-            except BaseException:
-                self._admission.turn_away(name, len(body))
-                raise
-            share = model.stacking.share(request.inputs) if model and model.stacking else ANY
-            left_s = math.inf if remaining_s is None else max(0.0, remaining_s)
-            first_s, whole_s = min(limits.request_s, left_s), min(limits.stream_s, left_s)
-            try:
-                async with contextlib.aclosing(
-                    self._dispatcher.stream(deployment, share, body, request.resume_from, first_s, whole_s)
-                ) as messages:
-                    async for message in messages:
-                        labelled(metrics.RESPONSE_BYTES, name).inc(len(message))
-                        yield message
-            finally:
-                self._admission.leave(name, len(body))
+        self._admission.enter(name, deployment.limits, len(body))
+        try:
+            share = await self._share(deployment, request, body)
+        except BaseException:
+            self._admission.turn_away(name, len(body))
+            raise
+        left_s = math.inf if remaining_s is None else max(0.0, remaining_s)
+        first_s, whole_s = min(limits.request_s, left_s), min(limits.stream_s, left_s)
+        try:
+            async with contextlib.aclosing(
+                self._dispatcher.stream(deployment, share, body, request.resume_from, first_s, whole_s)
+            ) as messages:
+                async for message in messages:
+                    yield message
+        finally:
+            self._admission.leave(name, len(body))
 
     def _deployment(self, request: pb.InferRequest) -> Deployment:
         """The deployment of a request; the current call is told of both."""
@@ -140,14 +155,13 @@ class Inference:
         limit_s = deployment.timeouts.request_s
         self._admission.enter(deployment.name, deployment.limits, len(body))
         try:
-            model = await self._fitting(deployment, request, body)
+            share = await self._share(deployment, request, body)
             if remaining_s is None or remaining_s > limit_s:  # else it is for the caller to know
                 self._check_time(deployment, request)
         except BaseException:
             self._admission.turn_away(deployment.name, len(body))
             raise
         timeout_s = limit_s if remaining_s is None else min(limit_s, max(0.0, remaining_s))
-        share = model.stacking.share(request.inputs) if model and model.stacking else ANY
         try:
             if not request.request_id:
                 return await self._dispatcher.run(deployment, share, body, timeout_s)
@@ -178,18 +192,24 @@ class Inference:
         if takes_s > CERTAIN_FACTOR * deployment.timeouts.request_s:
             raise DeadlineExceededError(f"text: it would take about {takes_s:.0f} s; {_limit(deployment)}")
 
-    async def _fitting(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Model | None:
-        """The model that takes the request; None when no worker has ever said what it takes."""
+    async def _share(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Share:
+        """What a request asks of the run that it shares.
+
+        Raises:
+            InvalidArgumentError: it is not sound, or does not fit the model, as far as a worker has ever said so.
+        """
         inputs = request.inputs
         if are_slow_to_check(inputs, len(body)):
             await aside(_raise_any, input_violations(inputs, len(body)))
         else:
             _raise_any(input_violations(inputs, len(body)))
         check(request)
-        model = await self._model(deployment)
-        if model is not None:
-            _raise_any(model.declared.violations(inputs))
-        return model
+        model = self._workers.served_model(deployment.name) or await self._model(deployment)
+        if model is None:
+            return ANY
+        shapes = shapes_of(inputs)
+        _raise_any(model.declared.misfits(inputs, shapes))
+        return model.stacking.share_of_shapes(shapes) if model.stacking else ANY
 
     async def _model(self, deployment: Deployment) -> Model | None:
         """What is known of the model; None when no worker has ever said so and the deployment waits for one."""
@@ -201,26 +221,19 @@ class Inference:
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
 
 
-@contextlib.contextmanager
-def _counted(deployment: str, size: int, arrived_at: float) -> Iterator[None]:
-    """Counts a request of `size` bytes, and what becomes of it in the block."""
-    status = "OK"
-    try:
-        yield
-    except KernelPortError as error:
-        status = error.code.name
-        raise
-    except (asyncio.CancelledError, GeneratorExit):
-        status = "CANCELLED"  # the caller hung up, or its deadline passed
-        raise
-    except BaseException:
-        status = "INTERNAL"
-        raise
-    finally:
-        labelled(metrics.REQUESTS, deployment, status).inc()
-        outcome = _OUTCOMES.get(status, "failed")
-        labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(time.monotonic() - arrived_at)
-        labelled(metrics.REQUEST_BYTES, deployment).inc(size)
+def _count(deployment: str, size: int, arrived_at: float, status: str = "OK") -> None:
+    """Counts a request of `size` bytes, and what became of it."""
+    labelled(metrics.REQUESTS, deployment, status).inc()
+    outcome = _OUTCOMES.get(status, "failed")
+    labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(time.monotonic() - arrived_at)
+    labelled(metrics.REQUEST_BYTES, deployment).inc(size)
+
+
+def _status(error: BaseException) -> str:
+    if isinstance(error, KernelPortError):
+        return error.code.name
+    # Its caller hung up, or its deadline passed.
+    return "CANCELLED" if isinstance(error, asyncio.CancelledError | GeneratorExit) else "INTERNAL"
 
 
 def _limit(deployment: Deployment) -> str:

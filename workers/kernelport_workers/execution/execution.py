@@ -169,7 +169,8 @@ class Execution:
         names = {tensor.name for tensor in own} if work.shared else ()
         shared = [each for name, each in work.shared.items() if name not in names]
         # The front door has checked against what another worker loaded; this worker may have loaded something newer.
-        violations = list(self._declared.violations([*own, *(tensor for tensor, _ in shared)] if shared else own))
+        given = [*own, *(tensor for tensor, _ in shared)] if shared else own
+        violations = list(self._declared.misfits(given, tensors.shapes_of(given)))
         if violations:
             raise InvalidArgumentError.of(violations)
         arrays = tensors.to_arrays(own)

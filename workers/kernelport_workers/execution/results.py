@@ -1,7 +1,7 @@
 """Whether what a backend gave back is what it declares: nothing else reaches a caller."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ from kernelport_workers.backends.base import Backend, Outputs
 Result = Outputs | KernelPortError
 
 MOST_FINDINGS = 5
+FITTING_KEPT = 1024
 _FLOATS = "fV"  # numpy's kinds of dtypes; V: bfloat16
 
 
@@ -24,6 +25,8 @@ class ResultCheck:
     def __init__(self, backend: Backend) -> None:
         self._declared = DeclaredOutputs(backend.signature.outputs, shapes=backend.checks_output_shapes)
         self._is_speech = is_speech(backend.signature)
+        # Names, dtypes and shapes that were seen to fit, where values do not matter.
+        self._fitting: set[Hashable] = set()
 
     def checked(self, given: Any, count: int) -> list[Result]:
         """The results of `count` requests; an InternalError in the place of each that is not as declared.
@@ -54,8 +57,15 @@ class ResultCheck:
             # A value is anybody's object, and numpy asks it to make an array of itself.
             except Exception as error:
                 return InternalError(f'output "{name}": expected an array: {in_words(error)}')
+        alike = tuple([(name, array.dtype, array.shape) for name, array in outputs.items()])
+        if alike in self._fitting:
+            return outputs
         findings = list(islice(self._findings(outputs), MOST_FINDINGS))
-        return InternalError(f"the model's result is not as declared: {'; '.join(findings)}") if findings else outputs
+        if findings:
+            return InternalError(f"the model's result is not as declared: {'; '.join(findings)}")
+        if not self._is_speech and len(self._fitting) < FITTING_KEPT:
+            self._fitting.add(alike)
+        return outputs
 
     def _findings(self, outputs: Mapping[str, Array]) -> Iterator[str]:
         misfit = False
