@@ -26,15 +26,19 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def listener(address: str) -> socket.socket:
+def listener(address: str, shared: bool) -> socket.socket:
     """A socket that listens on host:port.
+
+    Args:
+        shared: other processes of this user may listen there, too.
 
     Raises:
         OSError: the address is taken, or none of this machine.
     """
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
+    where = host.strip("[]"), int(port)
+    return socket.create_server(where, family=family, backlog=_BACKLOG, reuse_port=shared)
 
 
 class HttpServer:
