@@ -1,6 +1,7 @@
 """English made speakable: one front end for every voice, which knows no model."""
 
 from kernelport.text.aligned import Aligned
+from kernelport.text.arriving import complete
 from kernelport.text.numbers import Locale
 from kernelport.text.pieces import Piece, pieces
 from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read, spoken_passages
@@ -13,6 +14,7 @@ __all__ = [
     "Passage",
     "Piece",
     "Reading",
+    "complete",
     "locale_named",
     "passages_of",
     "pieces",
