@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from kernelport.client import channel_options
 from kernelport.config.settings import Settings
-from kernelport.supervisor.ports import free_port, hold
+from kernelport.supervisor.ports import free_port, reserve
 
 
 class FrontDoors:
@@ -33,7 +33,7 @@ class FrontDoors:
             name: f"127.0.0.1:{free_port()}" if count > 1 else target for name in names
         }
         self._target = target
-        self._held: list[socket.socket] = []
+        self._reserved: list[socket.socket] = []
 
     def told(self, name: str, settings: Settings) -> Settings:
         """What one of them is told of the settings of all."""
@@ -41,7 +41,7 @@ class FrontDoors:
             return settings
         return replace(settings, share_ports=True, own_listen=self.addresses[name])
 
-    def hold_addresses(self, settings: Settings) -> None:
+    def reserve(self, settings: Settings) -> None:
         """Keeps others away from the addresses that several share, whichever of them runs at the time.
 
         Raises:
@@ -49,12 +49,12 @@ class FrontDoors:
         """
         if len(self.addresses) > 1:
             for address in filter(None, (settings.listen, settings.http_listen)):
-                self._held.append(hold(address))
+                self._reserved.append(reserve(address))
 
     def close(self) -> None:
         """Lets others have the addresses."""
-        for held in self._held:
-            held.close()
+        for each in self._reserved:
+            each.close()
 
     @contextlib.contextmanager
     def health(self) -> Iterator[Callable[[str], health_pb2_grpc.HealthStub]]:

@@ -48,25 +48,25 @@ def check_free(addresses: Mapping[str, str]) -> None:
             raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
 
 
-def hold(address: str) -> socket.socket:
+def reserve(address: str) -> socket.socket:
     """Keeps a free address for processes of this user that share it (SO_REUSEPORT): nobody else can listen there, even
     while none of them does.
 
     Returns:
-        What holds it until it is closed.
+        What keeps it until it is closed.
 
     Raises:
         StackError: when it is not free.
     """
     host, _, port = address.rpartition(":")
-    held = socket.socket(_family(host))
+    reserved = socket.socket(_family(host))
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host.strip("[]"), int(port)))
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host.strip("[]"), int(port)))
     except OSError as error:
-        held.close()
+        reserved.close()
         raise StackError(f"cannot listen on {address}: {error}") from error
-    return held
+    return reserved
 
 
 def _family(host: str) -> socket.AddressFamily:

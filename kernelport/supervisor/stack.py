@@ -135,7 +135,7 @@ class Stack:
             if told := self._flower:
                 addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
             check_free(addresses)
-            self._front_doors.hold_addresses(self.settings)
+            self._front_doors.reserve(self.settings)
             begin_own_file(self._state_dir, self.settings.deployments_file)
             if self.settings.artifacts == str(self._default_artifacts):
                 private_folder(self._default_artifacts)

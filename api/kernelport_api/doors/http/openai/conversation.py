@@ -108,7 +108,7 @@ class Conversations:
                 request = await _greeting(receive)
                 await self._speech.infer_request(request)  # so that what is wrong with it is told before any text comes
                 await _tell(send, {"type": "session.updated"})
-                await _Conversation(self._speech, self._runs, request, send).hold(receive)
+                await _Conversation(self._speech, self._runs, request, send).run(receive)
             await send({"type": "websocket.close", "code": _NORMAL})
         except (HungUpError, OSError):  # an OSError: what is sent to somebody who has gone
             pass
@@ -138,7 +138,7 @@ class _Conversation:
         self._encoder: AudioEncoder | None = None
         self._rate = 0
 
-    async def hold(self, receive: Receive) -> None:
+    async def run(self, receive: Receive) -> None:
         """Returns when everything has been spoken; raises what goes wrong.
 
         Raises:
