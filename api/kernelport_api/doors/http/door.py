@@ -195,6 +195,9 @@ def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_
     for kind in ("systemsharedmemory", "cudasharedmemory"):
         posts |= {f"/v2/{kind}/unregister": door.let_go, f"/v2/{kind}/region/{{region}}/unregister": door.let_go}
         posts |= {f"/v2/{kind}/region/{{region}}/register": door.not_here}
+    for settings in ("/v2/logging", "/v2/trace/setting", f"{model}/trace/setting"):
+        gets |= {settings: door.not_here}
+        posts |= {settings: door.not_here}
     return [
         *(_Route("POST", f"{each}/infer", infer) for each in (model, versioned)),
         *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
