@@ -26,7 +26,7 @@ def bench(module: str, out: Path, *options: str) -> str:
 
 
 def test_a_tiny_comparison_measures_each_system_in_each_cell(tmp_path: Path) -> None:
-    systems = ["echo", "celery", "kernelport"]
+    systems = ["echo", "celery", "kernelport", "kernelport-http"]
     options = ("--systems", ",".join(systems), "--payloads", "16B", "--concurrency", "1,4", "--requests", "12")
     output = bench("kernelport_ops.bench", tmp_path, *options)
     document = json.loads((tmp_path / "bench.json").read_text())
