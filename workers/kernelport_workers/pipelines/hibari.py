@@ -20,6 +20,7 @@ from kernelport_workers.backends.base import LoadError, Request
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance
 from kernelport_workers.speech.joins import joinable, silence
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
+from kernelport_workers.speech.spans import SPANS, SPECS, SPOKEN, Spans
 
 MAX_CHARACTERS = 100_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
@@ -47,9 +48,13 @@ class HibariPipeline(SteppedBackend):
     Outputs:
         audio: F32[S], mono, -1 to 1.
         sample_rate: I32[1], 24000 Hz.
+        spoken: U8[N], if it is asked for: the words as read, UTF-8, a line for each paragraph.
+        spans: I32[P, 4], if they are asked for: of each piece the characters of `text` from which to which it goes,
+            its first sample and the one behind its last, of the whole utterance. A pause belongs to the piece before.
     """
 
     requirements: ClassVar[Mapping[str, str]] = {"hibari": install_hint("hibari")}
+    joined = frozenset({"audio", SPOKEN, SPANS})
     device = "cpu"
     signature = Signature(
         inputs=[
@@ -65,6 +70,7 @@ class HibariPipeline(SteppedBackend):
         outputs=[
             tensor_spec("audio", pb.F32, ["samples"], description="mono"),
             tensor_spec("sample_rate", pb.I32, [1], description="in Hz"),
+            *SPECS,
         ],
     )
 
@@ -135,9 +141,12 @@ class HibariPipeline(SteppedBackend):
         pauses = [CUT_S] * (len(sounds) - 1) + [utterance.piece.pause_s]
         spoken = [joinable(sound, pause_s, rate) for sound, pause_s in zip(sounds, pauses, strict=True)]
         audio = np.concatenate(spoken) if spoken else silence(utterance.piece.pause_s, rate)
+        piece = utterance.piece
         if not utterance.take(audio.size):
             return _invalid("text", f"expected at most {MAX_HOURS} hours of speech")
-        outputs = {"audio": audio, "sample_rate": np.array([rate], np.int32)}
+        behind = "" if utterance.is_done else "\n" if piece.ends_paragraph else " "
+        told = utterance.spans.of(piece.text, behind, audio.size)
+        outputs = {"audio": audio, "sample_rate": np.array([rate], np.int32), **told}
         return Frame(index, outputs, audio.size / rate, utterance.is_done)
 
     def _phonemes(self, text: str) -> str:
@@ -152,12 +161,16 @@ class _Spoken(Utterance):
 
     Attributes:
         piece: the next one.
+        spans: of its pieces.
     """
 
     def __init__(
         self, request: Request, first: int, coming: Iterator[Piece], speed: float, seed: int, sample_rate: int
     ) -> None:
+        # Where a piece lies in the whole follows from those before it, which are made again: callers get none twice.
+        first = 0 if SPANS in request.outputs else first
         super().__init__(request, first)
+        self.spans = Spans(request.outputs)
         self.speed = speed
         self.seed = seed
         self._coming = islice(coming, first, None)
