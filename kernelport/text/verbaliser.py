@@ -30,7 +30,7 @@ _WORDS = re.compile(r"[A-Za-z ,;:!?'\"()—-]*[.]?")
 _OPENING, _CLOSING = " (\"'—–-", " )\"'—–-,.;:!?"
 _SPACES = re.compile(r"\s{2,}|[^\S ]")
 _BEFORE_MARKS = re.compile(r" +(?=[,.;:!?)])")
-_DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+")
+_DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+|\.(?=,)")
 
 
 def verbalised(text: Aligned, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Aligned:
