@@ -36,6 +36,7 @@ class Where(NamedTuple):
 COMMANDS: Mapping[str, Where] = {
     "up": Where("up", "up", "local"),
     "serve": Where("serve", "serve", "local"),
+    "front-door": Where("front_door", "front_door", "server"),
     "worker": Where("worker", "worker", "local"),
     "infer": Where("infer", "infer"),
     "say": Where("say", "say"),
