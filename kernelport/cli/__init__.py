@@ -46,6 +46,8 @@ COMMANDS: Mapping[str, Where] = {
     "dlq": Where("dlq", "dlq"),
     "model-fetch": Where("model_fetch", "model_fetch", "local"),
     "doctor": Where("doctor", "doctor", "server"),
+    "backup": Where("backup", "backup", "server"),
+    "restore": Where("backup", "restore", "server"),
     "trace": Where("trace", "trace"),
     "health": Where("health", "health", "server"),
     "flower": Where("flower", "flower", "flower"),

@@ -23,7 +23,7 @@ from kernelport.telemetry.timed import timed
 
 PART_SUFFIX = ".part"
 # Tells one storage from another.
-_ID_FILE = ".kernelport-storage"
+ID_FILE = ".kernelport-storage"
 _ID = re.compile(rb"[0-9a-f]{32}")
 # Whoever writes here tries again by itself, and for as long as it has been told to.
 _S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
@@ -91,14 +91,14 @@ class Artifacts:
             FileNotFoundError: there is none, and none is to be made.
         """
         try:
-            found = self.read(_ID_FILE)
+            found = self.read(ID_FILE)
         except FileNotFoundError:
             if not create:
                 raise
-            self.create(_ID_FILE, secrets.token_hex(16).encode())
-            found = self.read(_ID_FILE)
+            self.create(ID_FILE, secrets.token_hex(16).encode())
+            found = self.read(ID_FILE)
         if not _ID.fullmatch(found):
-            raise OSError(f"{self.url(_ID_FILE)}: expected 32 hexadecimal digits")
+            raise OSError(f"{self.url(ID_FILE)}: expected 32 hexadecimal digits")
         return found.decode()
 
     def url(self, path: str) -> str:
@@ -341,6 +341,11 @@ class Artifacts:
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in path.split("/")):
             raise UnsafePathError(f"expected names below {self._root}, got {path!r}")
         return f"{self._root}/{path}"
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is one that is being written, or was left half written."""
+    return name.startswith(".") and name.endswith(PART_SUFFIX)
 
 
 @contextlib.contextmanager
