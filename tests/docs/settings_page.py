@@ -11,12 +11,12 @@ PAGE = REPOSITORY / "docs" / "settings.md"
 OF_CONTAINERS = (
     "listen",
     "http_listen",
-    "share_ports",
-    "own_listen",
     "metrics_listen",
     "deployments_file",
     "worker_id",
     "shared_dir",
+    "share_ports",
+    "own_listen",
     "log_file",
     "roll",
 )
