@@ -29,6 +29,10 @@ REDIS_MEMORY_LIMIT = KnownGauge("kernelport_redis_memory_limit_bytes", "What Red
 REDIS_MEMORY_USED = KnownGauge(
     "kernelport_redis_memory_used_ratio", "Share of its limit that Redis holds; nothing where it has none."
 )
+CLOCK_AHEAD = KnownGauge(
+    "kernelport_clock_ahead_seconds",
+    "How far its machine's clock is ahead of that of Redis; behind, where it is negative. Only times in logs go by it.",
+)
 
 # At the front door.
 CALLS = Counter(

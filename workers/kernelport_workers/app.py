@@ -25,6 +25,7 @@ from celery.worker.state import maybe_shutdown
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import RETRY_S, connect, outage, until_done
 from kernelport.broker.leases import end_leases
 from kernelport.broker.queues import (
@@ -110,6 +111,7 @@ class PromptConsumer(Consumer):  # type: ignore[misc]
 def _probe() -> None:
     maybe_shutdown()
     process.redis.set(keys.PROBE, "", ex=keys.PROBE_TTL_S)
+    clock.measure(process.redis)
 
 
 app = Celery("kernelport")
@@ -147,7 +149,7 @@ class Process:
                 metrics.serve(settings.metrics_listen)
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
-            RedisWatch(settings.redis_url).start()
+        RedisWatch(settings.redis_url).start()
         tracing.set_up("kernelport-worker")
         names = {queue: deployment_of(queue) or "" for queue in queues}
         deployments = load_deployments(settings.deployments_file, names.values())

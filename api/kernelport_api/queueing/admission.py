@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, registry, stored
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.broker.memory import BULK_SHARE, CALLS_SHARE, left
 from kernelport.config.deployments import Limits
@@ -130,7 +131,7 @@ class Admission:
             raise ResourceExhaustedError(
                 f'request_id: results of "{deployment}" that are kept have {bytes_} bytes, of at most '
                 f"{self._result_bytes} (KERNELPORT_RESULT_BYTES)",
-                retry_after_s=min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(kept) - time.time())),
+                retry_after_s=min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(kept) - clock.now())),
             )
 
     async def keep_sharing(self) -> None:
@@ -175,7 +176,7 @@ class Admission:
         except stored.StoredError as error:
             stored.tell(error)
             return {}
-        return {ends: value for ends, value in kept.items() if ends > time.time()}
+        return {ends: value for ends, value in kept.items() if ends > clock.now()}
 
     def _refuse(self, deployment: str, why: str) -> None:
         rate = self._drain[deployment].rate()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import RETRY_S, outage, passes, until_done
 from kernelport.broker.registry import BEATS_PER_TTL, RevisionHold, beat, connection_id, forget, hold_revisions, release
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
@@ -90,7 +91,7 @@ class Heartbeat:
         """
         until_done(self._hold)
         self._worker.device = ", ".join(sorted({backend.device for backend in backends.values()}))
-        self._worker.ready_unix_s = int(time.time())
+        self._worker.ready_unix_s = int(clock.now())
         served = [
             ServedDeployment(
                 name=name,
