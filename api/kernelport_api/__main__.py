@@ -23,6 +23,9 @@ from kernelport.jobs.artifacts import ArtifactsError
 from kernelport.telemetry import logs, tracing
 from kernelport_api.app import ListenError, serve
 
+# The argument by which it takes the place of another front door.
+BESIDE = "--beside"
+
 
 def main() -> None:
     """Runs until SIGTERM; exits with 1 and one line when it cannot start."""
@@ -33,7 +36,7 @@ def main() -> None:
         _relax_garbage_collection()
         _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, beside=BESIDE in sys.argv[1:]))
     except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")
 

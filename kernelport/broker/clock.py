@@ -17,11 +17,16 @@ TOLD_FROM_S = 1.0
 
 
 class Clock:
-    """The clock of Redis; this machine's until it has been measured."""
+    """The clock of Redis; this machine's until it has been measured.
+
+    Attributes:
+        told_ahead_s: how far this machine's clock is ahead of it, in seconds, as the log was told last; negative when
+            it is behind, 0 as long as they agree.
+    """
 
     def __init__(self) -> None:
         self._ahead_of_steady_s = time.time() - time.monotonic()
-        self._told_s = 0.0
+        self.told_ahead_s: float = 0.0
 
     def now(self) -> float:
         """Seconds of Unix time."""
@@ -48,8 +53,8 @@ class Clock:
         # It was so at some moment in between: an answer that took long tells little, and so it changes little.
         self._ahead_of_steady_s = min(max(self._ahead_of_steady_s, told - after), told - before)
         ahead_s = self.machine_ahead_s()
-        if abs(ahead_s - self._told_s) >= TOLD_FROM_S:
-            self._told_s = ahead_s
+        if abs(ahead_s - self.told_ahead_s) >= TOLD_FROM_S:
+            self.told_ahead_s = ahead_s
             log.warning(
                 "this machine's clock %s that of Redis, by which all go; times in logs are its own", off(ahead_s)
             )

@@ -24,7 +24,7 @@ from kernelport.broker.queues import MessageError, check_entry, check_message, d
 log: logging.Logger = logging.getLogger(__name__)
 
 # kombu notes when it delivers a message, and compares what other workers have noted with the time that it is.
-kombu_redis.time = clock.now
+kombu_redis.time = clock.now  # type: ignore[attr-defined]
 # What kombu raises over a record that is not as it should be.
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 # People, and Flower, are shown a Redis URL.

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Where] = {
     "up": Where("up", "up", "local"),
     "serve": Where("serve", "serve", "local"),
     "worker": Where("worker", "worker", "local"),
+    "restart": Where("restart", "restart", "local"),
     "infer": Where("infer", "infer"),
     "say": Where("say", "say"),
     "jobs": Where("jobs", "jobs"),

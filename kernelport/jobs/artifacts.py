@@ -173,8 +173,8 @@ class Artifacts:
         return shutil.disk_usage(self._root).free
 
     def unchanged_s(self, folder: str) -> float:
-        """For how many seconds nothing has been added to a folder of a directory, or taken out: by the clock of its file
-        system, which may be that of another machine."""
+        """For how many seconds nothing has been added to a folder of a directory, or taken out, by the clock of its
+        file system: that may be on another machine."""
         with tempfile.TemporaryFile(dir=self._root) as new:
             return os.fstat(new.fileno()).st_mtime - self._path(folder).stat().st_mtime
 

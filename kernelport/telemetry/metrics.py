@@ -10,6 +10,7 @@ import functools
 from typing import TypeVar
 
 from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from kernelport.telemetry.known import KnownCounter, KnownGauge
 
@@ -140,11 +141,15 @@ def labelled(metric: Counted, *labels: str) -> Counted:
     return metric.labels(*labels)
 
 
-def serve(listen: str) -> None:
+def serve(listen: str, *, beside: bool = False) -> None:
     """Shows the metrics at http://`listen`/metrics from a thread of its own.
+
+    Args:
+        beside: whether another process may, too, if it lets this one.
 
     Raises:
         OSError: when the address cannot be listened on.
     """
     host, _, port = listen.rpartition(":")
+    ThreadingWSGIServer.allow_reuse_port = beside  # of the only one in this process
     start_http_server(int(port), addr=host or "127.0.0.1")

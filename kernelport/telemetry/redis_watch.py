@@ -1,5 +1,4 @@
-"""What one process sees of Redis: whether it does its work, for metrics and the health of a front door, and what time it
-is there."""
+"""What one process sees of Redis: whether it does its work, for metrics and the health of a front door; its time."""
 
 import threading
 import time

@@ -26,15 +26,18 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def listener(address: str) -> socket.socket:
+def listener(address: str, *, beside: bool = False) -> socket.socket:
     """A socket that listens on host:port.
+
+    Args:
+        beside: whether another process may, too, if it lets this one.
 
     Raises:
         OSError: the address is taken, or none of this machine.
     """
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG, reuse_port=beside)
 
 
 class HttpServer:
