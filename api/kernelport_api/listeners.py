@@ -17,12 +17,17 @@ OLD, NEW = 0, 1
 # Linux's, which Python has no name for: a program that says which of the sockets on an address gets a connection.
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _RETURN = 0x06
+# An address of this machine that hardly anybody listens on.
+_OTHER_LOOPBACK = "127.123.45.67"
 
 
 def open_up(ports: Collection[int], *, is_open: bool) -> None:
     """Lets another process of this user listen on these ports beside this one, or no longer."""
     for each in _listeners(ports):
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(is_open))
+    if not is_open:
+        for port in ports:
+            _forget_sharing(port)
 
 
 def steer(ports: Collection[int], to: int) -> None:
@@ -33,6 +38,14 @@ def steer(ports: Collection[int], to: int) -> None:
     for each in _listeners(ports):
         with contextlib.suppress(OSError):  # no Linux: both get some until the other one goes
             each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+def _forget_sharing(port: int) -> None:
+    """Has the kernel look at the sockets on a port again. Once one of them was shared, it lets others of this user in
+    without a look, until it has bound one that is not shared: at an address of its own, which there is none of beside a
+    front door that listens on all."""
+    with contextlib.suppress(OSError), socket.socket() as other:
+        other.bind((_OTHER_LOOPBACK, port))
 
 
 def _listeners(ports: Collection[int]) -> Iterator[socket.socket]:

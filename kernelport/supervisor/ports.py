@@ -72,7 +72,8 @@ def wait_until_shared(addresses: Iterable[str], timeout_s: float) -> None:
 def _is_shared(address: str) -> bool:
     host, _, port = address.rpartition(":")
     with socket.socket(_family(host)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # the former for the connections that there are
+            probe.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
             probe.bind((host.strip("[]"), int(port)))
         except OSError:

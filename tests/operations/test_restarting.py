@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from kernelport import Client
-from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings, sync_each_write
 from tests.operations.scraping import value
 from tests.stack.models import pipeline, write_deployments
+from tests.stack.test_metrics import free_ports
 from tests.waiting import is_running, wait_for
 
 CALLERS = 4
@@ -38,7 +38,7 @@ def never() -> bool:
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     file = write_deployments(tmp_path, sleeper=pipeline("Sleeper"))
-    settings = replace(stack_settings(file), metrics_listen=f"127.0.0.1:{free_port()}", stop_s=STOP_S)
+    settings = replace(stack_settings(file), metrics_listen=f"127.0.0.1:{free_ports(2)}", stop_s=STOP_S)
     with Stack(settings, ["sleeper"], tmp_path / "state") as running:
         try:
             running.wait_ready(START_TIMEOUT_S)
