@@ -86,9 +86,9 @@ def test_limits_hold_at_once_and_a_model_takes_another_worker(stack: Stack, file
         assert client.infer("sleeper", {"seconds": np.zeros(1, np.float32)})["pid"] == before.pid
 
 
-def test_a_limit_of_attempts_holds_for_the_worker_that_has_read_it(stack: Stack, file: Path) -> None:
+def test_a_time_limit_holds_for_the_worker_that_has_read_it(stack: Stack, file: Path) -> None:
     with Client(stack.target, timeout_s=20) as client:
-        write(file.parent, limits={"max_attempts": 3}, timeouts={"step_s": 0.5})
+        write(file.parent, limits={"max_attempts": 1}, timeouts={"step_s": 0.5})
         before = worker_of(client)
         tell(client)
         wait_for(lambda: worker_of(client).settings != before.settings)
