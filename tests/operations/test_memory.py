@@ -20,6 +20,7 @@ from kernelport.jobs.records import JobRecord
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
+from kernelport.v1.deployment_pb2 import FrontDoor
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.services.jobs.memory import READ_INTERVAL_S
 from tests.broker.servers import serving_redis
@@ -144,7 +145,7 @@ async def test_bulk_of_calls_stops_before_calls_do(tmp_path: Path) -> None:
     with serving_redis(tmp_path) as serving, Redis.from_url(serving.url) as redis:
         redis.set("filling", bytes(2**26))
         async with AsyncRedis.from_url(serving.url) as asked:
-            admission = Admission(asked, "front-door", 2**30)
+            admission = Admission(asked, lambda: FrontDoor(name="front-door"), 2**30)
 
             async def fill(share: float) -> None:
                 redis.config_set("maxmemory", round(redis.info("memory")["used_memory"] / share))  # type: ignore[index]
