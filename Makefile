@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test test-thorough coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
+.PHONY: help demo test test-thorough coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
 
 ## Every target, with what it does.
 help:
@@ -147,6 +147,11 @@ check-rows: .venv/installed-test
 ## A client over outages of up to four minutes, and over ten thousand calls: it comes back, and grows nothing. 8 minutes.
 check-client: .venv/installed-test
 	$(BIN)/python -m tests.sdk.trials
+
+## Clients of other protocols, each of its newest version in an environment of its own: Triton's, KServe's, and OpenAI's
+## of npm. Needs npm.
+check-clients: .venv/installed-test
+	$(BIN)/python -m pytest tests/http/check_clients.py
 
 ## The shell steps of the workflows: those of CI in a fresh clone, those of the deployment on a fake cloud.
 check-ci: .venv/installed-test
