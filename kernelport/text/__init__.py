@@ -4,7 +4,7 @@ from kernelport.text.aligned import Aligned
 from kernelport.text.numbers import Locale
 from kernelport.text.pieces import Piece, pieces
 from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read, spoken_passages
-from kernelport.text.verbaliser import verbalised
+from kernelport.text.verbaliser import verbalised, verbalised_parts
 
 __all__ = [
     "LOCALES",
@@ -19,4 +19,5 @@ __all__ = [
     "read",
     "spoken_passages",
     "verbalised",
+    "verbalised_parts",
 ]
