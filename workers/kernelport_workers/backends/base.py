@@ -28,12 +28,14 @@ class Request:
     Attributes:
         inputs: the arrays, which fit the backend's signature. They are read-only.
         check: raises when the answer is of no use any more (deadline passed, caller gone). A backend that works in
-            steps calls it between them.
+            steps calls it between them; others may get the model meanwhile.
+        tick: tells that the model is at work. A backend whose steps take long calls it within them.
         warnings: what `warn` was told.
     """
 
     inputs: Mapping[str, Array]
     check: Callable[[], None] = _never
+    tick: Callable[[], None] = _never
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, what: str) -> None:

@@ -63,6 +63,7 @@ class Work:
         check: raises when the answer is of no use any more.
         failure: why it must not run at all, if so.
         shared: inputs that it has unless it has some of those names itself.
+        tick: tells that the model is at work.
     """
 
     id: bytes
@@ -71,6 +72,7 @@ class Work:
     check: Callable[[], None]
     failure: KernelPortError | None = None
     shared: Shared = field(default_factory=dict)
+    tick: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class Execution:
         arrays = tensors.to_arrays(own)
         for tensor, array in shared:
             arrays[tensor.name] = array
-        return Request(arrays, work.check)
+        return Request(arrays, work.check, tick=work.tick)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
         """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates.
@@ -207,7 +209,7 @@ class Execution:
     def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
         """The result of each request; what failed them as a whole, if something did."""
         # A model may change what it is given; what is tried again must stay as it came.
-        copies = [Request(dict(request.inputs), request.check) for request in requests]
+        copies = [Request(dict(request.inputs), request.check, tick=request.tick) for request in requests]
         try:
             results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:

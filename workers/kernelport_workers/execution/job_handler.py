@@ -144,7 +144,9 @@ class JobHandler:
         check = _Check(self._redis, piece, lease.step, self._give_way)
         shared = shared_inputs(spec)
         work = [
-            Work(str(item.position).encode(), item.inputs, piece.deadline_unix_us, check, shared=shared)
+            Work(
+                str(item.position).encode(), item.inputs, piece.deadline_unix_us, check, shared=shared, tick=lease.step
+            )
             for item in items
         ]
         with lease.steps_of(deployment.timeouts.step_s):
