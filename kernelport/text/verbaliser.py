@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from kernelport.text import abbreviations, addresses, counts, dates, money, romans, symbols, times, units
 from kernelport.text.aligned import Aligned
+from kernelport.text.lexicon import NO_LEXICON, Lexicon
 from kernelport.text.numbers import Locale
 
 # Of matches that begin at one place the earlier rule's is tried first.
@@ -30,7 +31,7 @@ _WORDS = re.compile(r"[A-Za-z ,;:!?'\"()—-]*[.]?")
 _OPENING, _CLOSING = " (\"'—–-", " )\"'—–-,.;:!?"
 _SPACES = re.compile(r"\s{2,}|[^\S ]")
 _BEFORE_MARKS = re.compile(r" +(?=[,.;:!?)])")
-_DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+")
+_DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+|\.(?=,)")
 
 # A long line is put into words in parts of so many characters.
 _PART = 1000
@@ -44,12 +45,16 @@ Change = tuple[int, int, str]
 """What a rule makes of a text: `start`, `end` and the words for what stands there."""
 
 
-def verbalised(text: Aligned, locale: Locale) -> Aligned:
-    """A line in words, letters and punctuation. Time is linear in its length: every rule looks at it once."""
-    return _tidied(text.rewritten(_changes(text.text, locale)))
+def verbalised(text: Aligned, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Aligned:
+    """A line in words, letters and punctuation. Time is linear in its length: every rule looks at it once.
+
+    Args:
+        lexicon: goes before every rule.
+    """
+    return _tidied(text.rewritten(_changes(text.text, locale, lexicon)))
 
 
-def verbalised_parts(text: Aligned, locale: Locale) -> Iterator[Aligned]:
+def verbalised_parts(text: Aligned, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Iterator[Aligned]:
     """The same in parts of about a thousand characters, each put into words as it is asked for.
 
     Between two parts there is a space that no rule has anything to do with. So the words are those of the whole line.
@@ -59,7 +64,7 @@ def verbalised_parts(text: Aligned, locale: Locale) -> Iterator[Aligned]:
         behind = max(0, start - _AROUND)
         window = text[behind : start + size + _AROUND]
         limit = start - behind + size
-        changes = _changes(window.text, locale, start - behind)
+        changes = _changes(window.text, locale, lexicon, start - behind)
         found = list(takewhile(lambda change: change[0] <= limit, changes))  # noqa: B023 - it is used up here
         end = _part_end(window.text, start - behind, limit, found)
         if end is None:
@@ -70,7 +75,8 @@ def verbalised_parts(text: Aligned, locale: Locale) -> Iterator[Aligned]:
         start, size = behind + end + 1, _PART
     behind = max(0, start - _AROUND)
     rest = text[behind:]
-    yield _tidied(_rewritten(rest, start - behind, len(rest.text), _changes(rest.text, locale, start - behind)))
+    changes = _changes(rest.text, locale, lexicon, start - behind)
+    yield _tidied(_rewritten(rest, start - behind, len(rest.text), changes))
 
 
 def _rewritten(text: Aligned, start: int, end: int, changes: Iterable[Change]) -> Aligned:
@@ -96,9 +102,11 @@ def _tidied(spoken: Aligned) -> Aligned:
     return spoken.sub(_SPACES, " ").sub(_BEFORE_MARKS, "").sub(_DOUBLED, "").stripped()
 
 
-def _changes(text: str, locale: Locale, position: int = 0) -> Iterator[Change]:
+def _changes(text: str, locale: Locale, lexicon: Lexicon, position: int = 0) -> Iterator[Change]:
     """What the rules make of a text from a position on, in order."""
     rules = _RULES_OF_WORDS if _WORDS.fullmatch(text) else _RULES
+    if lexicon:
+        rules = [lexicon.rule, *rules]
     upcoming = [
         (match.start(), order, match)
         for order, rule in enumerate(rules)

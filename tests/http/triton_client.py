@@ -58,7 +58,12 @@ class User:
         speech = self.client.get_model_config("hibari-en", **as_json)
         speech = speech.get("config", speech)
         assert speech.get("max_batch_size", 0) == 0
-        assert {each["name"] for each in speech["input"] if each.get("optional")} == {"speed", "locale", "seed"}
+        assert {each["name"] for each in speech["input"] if each.get("optional")} == {
+            "speed",
+            "locale",
+            "seed",
+            "lexicon",
+        }
 
     def infers_with_raw_contents(self) -> None:
         result = self.client.infer(NAME, [self.input("x", X, "FP32")], request_id="7")

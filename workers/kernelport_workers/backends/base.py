@@ -30,12 +30,14 @@ class Request:
         check: raises when the answer is of no use any more (deadline passed, caller gone). A backend that works in
             steps calls it between them; others may get the model meanwhile.
         tick: tells that the model is at work. A backend whose steps take long calls it within them.
+        outputs: the names of those that the caller wants; empty for the usual ones. What else is given is left out.
         warnings: what `warn` was told.
     """
 
     inputs: Mapping[str, Array]
     check: Callable[[], None] = _never
     tick: Callable[[], None] = _never
+    outputs: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, what: str) -> None:
