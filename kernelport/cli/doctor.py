@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from kernelport.broker import durability, keys
+from kernelport.broker.clock import clock, off
 from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.cli import options
 from kernelport.client import Client
@@ -62,6 +63,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
     url = redis_url or (running.redis_url if running else settings.redis_url)
     with connect(url, timeout_s=2) as redis:
         facts["Redis"] = f"{shown(url)} {_answer(redis)}"
+        facts["clock"] = _clock(redis)
         facts["acknowledged work"] = _durability(redis)
         facts["outputs of jobs"] = _storage(redis, settings.artifacts_url)
     facts["outputs without a job"] = _orphans(target)
@@ -134,6 +136,14 @@ def _answer(redis: Redis) -> str:
     limit = f"of {decimal(memory['maxmemory'])}" if memory["maxmemory"] else "and has no limit"
     holds = f"holds {decimal(memory['used_memory'])} {limit}"
     return f"answers and takes writes, version {redis.info('server')['redis_version']}, {holds}"
+
+
+def _clock(redis: Redis) -> str:
+    try:
+        clock.measure(redis)
+    except RedisError:
+        return "unknown: Redis cannot be reached"
+    return f"{off(clock.machine_ahead_s())} that of Redis"
 
 
 def _durability(redis: Redis) -> str:

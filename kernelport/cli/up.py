@@ -14,6 +14,7 @@ from kernelport.errors import StackError
 from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 from kernelport.supervisor.ports import port_after
 from kernelport.supervisor.reloading import Reloader
+from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.runnable import problems_by_deployment
 from kernelport.supervisor.stack import Stack
 from kernelport.telemetry import metrics
@@ -90,7 +91,8 @@ def up(
     stack = Stack(settings, repeated, state_dir, redis_url, watching, front_doors)
     if metrics_listen:
         _show_metrics(port_after(metrics_listen, -1), stack)
-    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda name: not chosen or name in names, workers))
+    reloader = Reloader(stack, state_dir, table, lambda name: not chosen or name in names, workers)
+    run_until_stopped(stack, reloader, Restarter(stack, state_dir))
 
 
 def _show_metrics(listen: str, stack: Stack) -> None:

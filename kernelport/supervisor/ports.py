@@ -1,10 +1,13 @@
 """TCP ports of this machine."""
 
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 
 from kernelport.config.settings import MAX_PORT
 from kernelport.errors import StackError
+
+LOOK_INTERVAL_S = 0.02
 
 
 def free_port() -> int:
@@ -71,3 +74,29 @@ def reserve(address: str) -> socket.socket:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def wait_until_shared(addresses: Iterable[str], timeout_s: float) -> None:
+    """Waits until whoever listens on these addresses lets another process of this user do so, too.
+
+    Raises:
+        StackError: it does not.
+    """
+    deadline = time.monotonic() + timeout_s
+    for address in filter(None, addresses):
+        while not _is_shared(address):
+            if time.monotonic() > deadline:
+                raise StackError(f"the front door does not let another one in at {address}")
+            time.sleep(LOOK_INTERVAL_S)
+
+
+def _is_shared(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket(_family(host)) as probe:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # the former for the connections that there are
+            probe.setsockopt(socket.SOL_SOCKET, option, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError:
+            return False
+    return True

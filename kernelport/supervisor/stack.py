@@ -23,6 +23,7 @@ from kernelport.broker.registry import forget, holds_revision, read_workers
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.settings import OTHERS_VARIABLES, Settings
 from kernelport.errors import StackError
+from kernelport.internal.v1.queue_pb2 import ServedDeployment
 from kernelport.supervisor.flower import FLOWER_COMMAND
 from kernelport.supervisor.front_doors import FrontDoors
 from kernelport.supervisor.monitor import Monitor, Status
@@ -44,6 +45,9 @@ log: logging.Logger = logging.getLogger(__name__)
 READY_POLL_S = 0.05
 # Beyond `stop_s`, which front doors and workers have for what they have begun.
 STOP_MARGIN_S = 5.0
+FRONT_DOOR_COMMAND = module_command("kernelport_api")
+# By this argument one takes the place of another.
+BESIDE = "--beside"
 REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
 # A status line waits no longer for Redis.
@@ -226,14 +230,14 @@ class Stack:
         """The deployments of the worker processes, by their names."""
         return dict(self._workers)
 
-    def revisions(self) -> dict[str, str]:
-        """Of its deployment, what each worker process serves that does, by name; none while Redis is out of reach."""
+    def served(self) -> dict[str, ServedDeployment]:
+        """What each worker process serves that does, by name; none while Redis is out of reach."""
         try:
             records = {record.worker.id: record for record in read_workers(self._redis)}
         except RedisError:
             return {}
         return {
-            name: served.revision
+            name: served
             for name, worker_id in self._worker_ids.items()
             if worker_id in records
             for served in records[worker_id].deployments
@@ -259,11 +263,31 @@ class Stack:
             self._monitor.forget(name)
             del self.children[name], self._workers[name], self._worker_ids[name]
 
-    def read_again(self) -> None:
-        """Has the front doors read their deployments file again."""
-        for name in self._front_doors.addresses:
-            if (pid := self.children[name].pid) is not None:  # one that is started just now reads what there is
-                os.kill(pid, signal.SIGHUP)
+    @property
+    def front_doors(self) -> list[str]:
+        """The names of the front doors' processes."""
+        return list(self._front_doors.addresses)
+
+    def second_front_door(self) -> Child:
+        """Starts another front door, to take the place of the one that runs, on the same addresses: that one has to let
+        it in."""
+        log_name = "front-door-2" if self.children["front-door"].log_file.stem == "front-door" else "front-door"
+        child = self._child("front-door", FRONT_DOOR_COMMAND, log_name=log_name, at_first=[BESIDE])
+        child.start()
+        return child
+
+    def change_front_door(self, new: Child) -> None:
+        """Lets the front door that ran so far finish what it has; returns when it is gone."""
+        old, self.children["front-door"] = self.children["front-door"], new
+        self._monitor.forget("front-door")
+        old.terminate()
+        old.join(self.settings.stop_s + STOP_MARGIN_S)
+
+    def read_again(self, name: str) -> None:
+        """Has a front door, or a worker, read its deployments file again."""
+        pid = self.children[name].pid
+        if pid is not None:  # one that is started just now reads what there is
+            os.kill(pid, signal.SIGHUP)
 
     def status(self) -> list[Status]:
         """The state of every process now.
@@ -339,11 +363,10 @@ class Stack:
 
     def _start_front_doors(self) -> None:
         first, *others = self._front_doors.addresses
-        command = module_command("kernelport_api")
-        self._start(first, command, self._front_doors.told(first, self.settings))
+        self._start(first, FRONT_DOOR_COMMAND, self._front_doors.told(first, self.settings))
         for name in others:
             settings = replace(self.settings, metrics_listen=self._next_endpoint())
-            self._start(name, command, self._front_doors.told(name, settings))
+            self._start(name, FRONT_DOOR_COMMAND, self._front_doors.told(name, settings))
 
     def _start_redis(self) -> None:
         data, config = private_folder(self._state_dir / "redis"), self._state_dir / "redis.conf"
@@ -372,11 +395,27 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         umask: int = -1,
     ) -> Child:
+        child = self._child(name, command, settings, on_exit, environment, umask)
+        self.children[name] = child
+        child.start()
+        return child
+
+    def _child(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Settings | None = None,
+        on_exit: Callable[[], bool] = lambda: True,
+        environment: Mapping[str, str] | None = None,
+        umask: int = -1,
+        log_name: str = "",
+        at_first: Sequence[str] = (),
+    ) -> Child:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
-        log_file = (self._state_dir / "logs" / f"{name}.log").absolute()
+        log_file = (self._state_dir / "logs" / f"{log_name or name}.log").absolute()
         put_aside_if_full(log_file, self.settings.log_bytes)
         told = self._told(replace(settings or self.settings, log_file=str(log_file)))
-        child = Child(
+        return Child(
             name,
             command,
             {**inherited, **told, **(environment or {}), "PYTHONUNBUFFERED": "1"},
@@ -384,10 +423,8 @@ class Stack:
             on_exit,
             umask,
             self._workers.get(name, ""),
+            at_first,
         )
-        self.children[name] = child
-        child.start()
-        return child
 
     def _told(self, settings: Settings) -> dict[str, str]:
         """The variables of a process. All read the deployments file of the state folder, which can be added to."""

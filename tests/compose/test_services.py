@@ -17,6 +17,7 @@ from tests.http.calls import ask
 from tests.waiting import wait_for
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # six processes on a machine that may have other things to do
 def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> None:
     gpu, cpu = (resolve.resolve(files)["services"] for files in (resolve.DEFAULT, resolve.CPU))

@@ -1,7 +1,6 @@
 """The pieces of one answer on their way to its caller: in order, each once, and never many."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -9,8 +8,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
-from kernelport.errors import InvalidArgumentError, KernelPortError, UnavailableError
+from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, UnavailableError
 from kernelport.internal.v1.queue_pb2 import Completion
 
 # So many are kept for a caller who does not take them; then its worker pauses, until there are no more than the others.
@@ -47,7 +47,8 @@ class Frames:
         elif completion.sequence > self._expected:
             self.fail(UnavailableError("a part of the answer was lost on its way", retry_after_s=RETRY_AFTER_S))
         elif not completion.more:
-            self.fail(InvalidArgumentError("resume_from: expected 0, since the model answers in one message"))
+            last = f"expected at most {completion.sequence}, the answer's last message, got {self._expected}"
+            self.fail(InvalidArgumentError.of([FieldViolation("resume_from", last)]))
 
     def fail(self, error: KernelPortError) -> None:
         """Ends the answer behind what has come of it."""
@@ -104,7 +105,7 @@ class Pauses:
     async def _tell(self) -> None:
         while self._untold:
             told = dict(self._untold)
-            begun = {each: time.time() for each, is_paused in told.items() if is_paused}
+            begun = {each: clock.now() for each, is_paused in told.items() if is_paused}
             over = [each for each, is_paused in told.items() if not is_paused]
             try:
                 async with self._redis.pipeline(transaction=False) as pipeline:
@@ -113,7 +114,7 @@ class Pauses:
                         pipeline.expire(keys.PAUSED, keys.PAUSED_TTL_S)
                     if over:
                         pipeline.zrem(keys.PAUSED, *over)
-                    pipeline.zremrangebyscore(keys.PAUSED, 0, time.time() - keys.PAUSED_TTL_S)
+                    pipeline.zremrangebyscore(keys.PAUSED, 0, clock.now() - keys.PAUSED_TTL_S)
                     await pipeline.execute()
             except RedisError as error:
                 outage.tell(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from kernelport.config.deployments import Deployment
+from kernelport.config.deployments import Batching, Deployment
 from kernelport.errors import KernelPortError, as_unicode
 from kernelport.signature import Signature
 from kernelport.speech_pace import SpeechPace
@@ -28,13 +28,15 @@ class Request:
     Attributes:
         inputs: the arrays, which fit the backend's signature. They are read-only.
         check: raises when the answer is of no use any more (deadline passed, caller gone). A backend that works in
-            steps calls it between them.
+            steps calls it between them; others may get the model meanwhile.
+        tick: tells that the model is at work. A backend whose steps take long calls it within them.
         outputs: the names of those that the caller wants; empty for the usual ones. What else is given is left out.
         warnings: what `warn` was told.
     """
 
     inputs: Mapping[str, Array]
     check: Callable[[], None] = _never
+    tick: Callable[[], None] = _never
     outputs: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
 
@@ -99,6 +101,9 @@ class Backend(ABC):
     def for_job(self, job: str) -> Self:
         """The backend that runs the items of a job: this one, unless what a request means is settled by its job."""
         return self
+
+    def take_limits(self, batching: Batching) -> None:  # noqa: B027 - most do not part a batch any further
+        """The deployments file has been read again, and says this of a batch. What comes is no larger."""
 
     @abstractmethod
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:

@@ -29,11 +29,11 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def listener(address: str, shared: bool) -> socket.socket:
+def listener(address: str, *, shared: bool = False) -> socket.socket:
     """A socket that listens on host:port.
 
     Args:
-        shared: other processes of this user may listen there, too.
+        shared: whether other processes of this user may listen there, too, if they let each other.
 
     Raises:
         OSError: the address is taken, or none of this machine.
