@@ -152,10 +152,9 @@ async def serve(settings: Settings) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
-    try:
-        port = server.add_insecure_port(settings.listen)
-    except RuntimeError as error:
-        raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+    port = _listen(server, settings.listen)
+    if settings.own_listen:
+        _listen(server, settings.own_listen)
     http = None
     if settings.http_listen:
         services = Services(
@@ -287,9 +286,16 @@ async def _keep_health(
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
+def _listen(server: grpc.aio.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {address}: {error}") from error
+
+
 def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
     try:
-        server = HttpServer(app, listener(settings.http_listen))
+        server = HttpServer(app, listener(settings.http_listen, settings.share_ports))
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
@@ -301,8 +307,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
-        # Two front doors on one port would share its connections silently; a taken port must be an error.
-        ("grpc.so_reuseport", 0),
+        # Unless that is wanted, two front doors must not share connections silently: a taken port is an error.
+        ("grpc.so_reuseport", int(settings.share_ports)),
         # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
         # nobody did. A crowd is told that it is one by kernelport_api.queueing.admission.
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),

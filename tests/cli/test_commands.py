@@ -159,12 +159,40 @@ def test_doctor_says_what_runs_here_and_why_not(tmp_path: Path) -> None:
         "deployments: {here: {backend: onnx, image: i, pipeline: 'tests.stack.models:Sleeper'},"
         " elsewhere: {backend: onnx, image: i, pipeline: 'nowhere:Model'}}"
     )
-    report = kernelport("doctor", "--deployments-file", file, "--redis-url", f"redis://127.0.0.1:{free_port()}").stdout
+    command = ["doctor", "--deployments-file", file, "--redis-url", f"redis://127.0.0.1:{free_port()}"]
+    report = kernelport(*command).stdout
     assert "cannot be reached" in report
     rows = {line.split()[1]: line for line in report.splitlines() if "here" in line or "elsewhere" in line}
     assert " yes " in rows["here"]
     assert " no " in rows["elsewhere"]
     assert "nowhere" in rows["elsewhere"]
+    told = json.loads(called(*command, "--json").stdout)
+    assert told["packages"]["kernelport"]
+    assert "cannot be reached" in told["acknowledged_work"]
+    elsewhere, here = told["deployments"]
+    assert here == {"name": "here", "runs_here": True, "why_not": None}
+    assert "nowhere" in elsewhere["why_not"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed", "completed"),
+    [
+        ("bash", "deploy", "plain,deployments"),
+        ("bash", "deployments sh", "plain,show"),
+        ("bash", "jobs list --js", "plain,--json"),
+        ("zsh", "heal", "plain\nhealth\n"),
+        ("fish", "heal", "plain,health"),
+    ],
+)
+def test_the_shell_completes_commands_and_options(shell: str, typed: str, completed: str) -> None:
+    words = f"kernelport {typed}"
+    place = {"COMP_WORDS": words, "COMP_CWORD": words.split()[-1] if shell == "fish" else str(len(words.split()) - 1)}
+    command = Path(sys.executable).with_name("kernelport")
+    for asked in ("source", "complete"):
+        environment = {**os.environ, **place, "_KERNELPORT_COMPLETE": f"{shell}_{asked}"}
+        said = subprocess.run([command], env=environment, capture_output=True, text=True, check=True, timeout=60)
+        assert said.stdout
+    assert said.stdout.startswith(completed)
 
 
 def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
