@@ -44,9 +44,8 @@ from kernelport.telemetry.log_files import put_aside_if_full
 log: logging.Logger = logging.getLogger(__name__)
 
 READY_POLL_S = 0.05
-# Beyond `stop_s`, which it has for the calls in flight.
-FRONT_DOOR_MARGIN_S = 5.0
-WORKER_STOP_S = 30.0
+# Beyond `stop_s`, which front doors and workers have for what they have begun.
+STOP_MARGIN_S = 5.0
 REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
 # A status line waits no longer for Redis.
@@ -254,7 +253,7 @@ class Stack:
         for name in names:
             self.children[name].terminate()
         for name in names:
-            self.children[name].join(WORKER_STOP_S)
+            self.children[name].join(self.settings.stop_s + STOP_MARGIN_S)
             self._forget(name)
             self._monitor.forget(name)
             del self.children[name], self._workers[name], self._worker_ids[name]
@@ -284,8 +283,8 @@ class Stack:
         workers = [child for name, child in self.children.items() if name.startswith("worker-")]
         doors = [self.children.get("front-door"), self.children.get("flower")]
         for group, timeout_s in (
-            (doors, self.settings.stop_s + FRONT_DOOR_MARGIN_S),
-            (workers, WORKER_STOP_S),
+            (doors, self.settings.stop_s + STOP_MARGIN_S),
+            (workers, self.settings.stop_s + STOP_MARGIN_S),
             ([self.children.get("redis")], REDIS_STOP_S),
         ):
             running = [child for child in group if child is not None]

@@ -30,6 +30,19 @@ REDIS_MEMORY_USED = KnownGauge(
     "kernelport_redis_memory_used_ratio", "Share of its limit that Redis holds; nothing where it has none."
 )
 
+# In front doors and workers.
+STORAGE_FAILURES = Counter(
+    "kernelport_storage_failures",
+    "Calls to the storage of outputs that it refused or did not answer, by operation: read, write, delete.",
+    ("operation",),
+)
+STORAGE_SECONDS = Histogram(
+    "kernelport_storage_seconds",
+    "A call to the storage of outputs that went well, by operation.",
+    ("operation",),
+    buckets=_SECONDS,
+)
+
 # At the front door.
 CALLS = Counter(
     "kernelport_calls", "Calls of all methods and routes answered, by the status of gRPC or HTTP.", ("method", "status")

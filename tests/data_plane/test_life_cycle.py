@@ -19,7 +19,6 @@ from kernelport.broker import keys, scripts
 from kernelport.broker.queues import celery_message, queue_keys
 from kernelport.config.deployments import load_deployments
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport.supervisor.stack import WORKER_STOP_S
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_api.queueing.idempotency import HOLD_S
 from kernelport_workers.backends.base import Backend, Outputs, Request
@@ -34,6 +33,7 @@ from tests.waiting import is_running, wait_for
 Start = Callable[..., Plane]
 TOLD_WITHIN_S = 5.0
 PAUSE_S = 5.5
+WORKER_STOP_S = 30.0
 
 
 def test_a_worker_told_to_stop_hands_on_what_it_has_not_begun(plane: Start) -> None:
