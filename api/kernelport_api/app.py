@@ -221,7 +221,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     ]
     notifier = Notifier(thread_redis, settings.webhook_networks)
     threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
-    await asyncio.to_thread(watch.look)  # what time it is, before the first deadline
+    await asyncio.to_thread(watch.ask)  # what time it is, before the first deadline
     for thread in (watch, *threads):
         thread.start()
     await durability.probe()
