@@ -16,6 +16,8 @@ Pad = deployment_pb2.Pad
 
 # Callers ask with the same shapes again and again: so many are remembered.
 _FITTING_KEPT = 1024
+# Of a name that nobody knows.
+_SHOWN = 64
 
 
 def tensor_spec(
@@ -152,6 +154,20 @@ class DeclaredOutputs:
             if name not in self._outputs:
                 expected = ", ".join(f'"{known}"' for known in self._outputs) or "none"
                 yield f'output "{name}" is not declared; expected {expected}'
+
+
+def output_violations(names: Sequence[str], signature: Signature, field: str = "outputs") -> Iterator[FieldViolation]:
+    """How names of wanted outputs miss what a model gives: unknown, or given twice. Of too many names only as many are
+    looked at as tell that."""
+    known = dict.fromkeys(spec.name for spec in signature.outputs)
+    seen: set[str] = set()
+    for index, name in enumerate(names[: len(known) + 1]):
+        if name not in known:
+            found = f'the model has no output "{name[:_SHOWN]}"; expected {", ".join(known) or "none"}'
+            yield FieldViolation(f"{field}[{index}]", found)
+        elif name in seen:
+            yield FieldViolation(f"{field}[{index}]", f'expected each name once, got "{name}" again')
+        seen.add(name)
 
 
 def is_speech(signature: Signature) -> bool:

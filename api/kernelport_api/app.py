@@ -116,6 +116,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         ListenError: when the address is taken or no address.
     """
     deployments = load_deployments(settings.deployments_file)
+    shares_ports = beside or settings.share_ports
     name = os.urandom(6).hex()  # no other front door has it, now or later
     # Pools of their own: what is asked of jobs and voices keeps no request from the queue, and neither keeps this front
     # door from saying that it lives.
@@ -130,7 +131,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     payloads = Payloads(queue, workers, admission, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
-    server = grpc.aio.server(options=_options(settings, beside))
+    server = grpc.aio.server(options=_options(settings, shares_ports))
     infer_calls, calls_of_methods, watches = Calls(), Calls(MAX_CALLS), Calls()
     methods: Any = Methods(server, calls_of_methods, access_log)
     health_servicer, watch = Health(), RedisWatch(settings.redis_url, REDIS_LOOK_INTERVAL_S)
@@ -162,10 +163,9 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
-    try:
-        port = server.add_insecure_port(settings.listen)
-    except RuntimeError as error:
-        raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+    port = _listen(server, settings.listen)
+    if settings.own_listen:
+        _listen(server, settings.own_listen)
     http = None
     if settings.http_listen:
         services = Services(
@@ -184,7 +184,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
             others=calls_of_methods,
             watches=watches,
         )
-        http = _http_server(settings, beside, application(services, settings, access_log))
+        http = _http_server(settings, shares_ports, application(services, settings, access_log))
     if settings.metrics_listen:
         try:
             metrics.serve(settings.metrics_listen, beside=beside)
@@ -311,6 +311,13 @@ async def _keep_health(
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
+def _listen(server: grpc.aio.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {address}: {error}") from error
+
+
 def _about(name: str, deployments: DeploymentTable) -> FrontDoor:
     """What others are told of this front door."""
     return FrontDoor(
@@ -324,9 +331,9 @@ def _about(name: str, deployments: DeploymentTable) -> FrontDoor:
     )
 
 
-def _http_server(settings: Settings, beside: bool, app: ASGIApp) -> HttpServer:
+def _http_server(settings: Settings, shares_ports: bool, app: ASGIApp) -> HttpServer:
     try:
-        server = HttpServer(app, listener(settings.http_listen, beside=beside))
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports))
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
@@ -334,12 +341,12 @@ def _http_server(settings: Settings, beside: bool, app: ASGIApp) -> HttpServer:
     return server
 
 
-def _options(settings: Settings, beside: bool) -> list[tuple[str, int]]:
+def _options(settings: Settings, shares_ports: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
-        # Two front doors on one port would share its connections silently; a taken port must be an error.
-        ("grpc.so_reuseport", int(beside)),
+        # Unless that is wanted, two front doors must not share connections silently: a taken port is an error.
+        ("grpc.so_reuseport", int(shares_ports)),
         # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
         # nobody did. A crowd is told that it is one by kernelport_api.queueing.admission.
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),

@@ -12,8 +12,9 @@ Result = TypeVar("Result")
 _thread = ThreadPoolExecutor(1, "aside")
 # How long the event loop waits until the thread gives way. Python's own 5 ms would be felt at each step of each call.
 GIVES_WAY_S = 0.000_5
-# Whatever is in so many bytes is parsed or looked at within two milliseconds: it need not go aside.
-SMALL_BYTES = 64 * 2**10
+# Whatever is in so many bytes, as a tensor of 64 KiB is, is parsed or looked at within two milliseconds: it need not go
+# aside.
+SMALL_BYTES = 65 * 2**10
 
 
 async def aside(work: Callable[..., Result], *arguments: object) -> Result:

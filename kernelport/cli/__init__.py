@@ -36,6 +36,7 @@ class Where(NamedTuple):
 COMMANDS: Mapping[str, Where] = {
     "up": Where("up", "up", "local"),
     "serve": Where("serve", "serve", "local"),
+    "front-door": Where("front_door", "front_door", "server"),
     "worker": Where("worker", "worker", "local"),
     "restart": Where("restart", "restart", "local"),
     "infer": Where("infer", "infer"),
@@ -46,6 +47,8 @@ COMMANDS: Mapping[str, Where] = {
     "dlq": Where("dlq", "dlq"),
     "model-fetch": Where("model_fetch", "model_fetch", "local"),
     "doctor": Where("doctor", "doctor", "server"),
+    "backup": Where("backup", "backup", "server"),
+    "restore": Where("backup", "restore", "server"),
     "trace": Where("trace", "trace"),
     "health": Where("health", "health", "server"),
     "flower": Where("flower", "flower", "flower"),

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
+from kernelport.cli.process_command import ProcessCommand
+from kernelport.config import described
 from kernelport.config.settings import OTHERS_VARIABLES, drop_variables
 from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, FLOWER_COMMAND, flower_environment
 from kernelport.supervisor.joining import run_beside
@@ -15,7 +17,7 @@ from kernelport.supervisor.joining import run_beside
 STOP_S = 5.0
 
 
-@click.command()
+@click.command(cls=ProcessCommand, settings=described.FLOWER)
 @click.option(
     "--flower-listen",
     "--listen",  # as it was called before

@@ -24,11 +24,20 @@ from kernelport.tensors import Array
     metavar="NAME=VALUE",
     help="One input: a value, or @file (an .npy array, or bytes).",
 )
+@click.option(
+    "--output", "outputs", multiple=True, metavar="NAME", help="An output that is wanted; all usual ones by default."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="An .npz or .json file; JSON on stdout by default.")
 @options.target
 @options.timeout
 def infer(
-    model: str, source: Path | None, assignments: tuple[str, ...], out: Path | None, target: str, timeout: float | None
+    model: str,
+    source: Path | None,
+    assignments: tuple[str, ...],
+    outputs: tuple[str, ...],
+    out: Path | None,
+    target: str,
+    timeout: float | None,
 ) -> None:
     """Run MODEL on the tensors in SOURCE: an .npz file, a JSON file (or - for stdin) of the form {"x": [[1, 2]]}, or
     an .npy file for a model with one input. In JSON that is printed, what is no number is "NaN", "Infinity" or
@@ -39,7 +48,7 @@ def infer(
         signature = client.deployment(model).signature
         inputs = _read(source, [spec.name for spec in signature.inputs])
         inputs |= options.read_assignments(assignments, signature)
-        result = client.infer(model, inputs)
+        result = client.infer(model, inputs, outputs=outputs)
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)
     _write(result.outputs, out)

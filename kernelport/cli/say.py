@@ -44,6 +44,7 @@ from kernelport.signature import Declared, Signature
     "--format", "ending", type=click.Choice([n[1:] for n in FORMATS]), default="wav", help="Of files in a folder."
 )
 @click.option("--stream", "is_stream", is_flag=True, help="Write the WAV file as it is spoken; -o - is stdout.")
+@click.option("--spoken", "shows_words", is_flag=True, help="Print the words as they are read.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--append", is_flag=True, help="Go on behind the files that the folder has.")
 @click.option("--skip-bad", is_flag=True, help="Leave out what cannot be spoken instead of refusing the text.")
@@ -65,6 +66,7 @@ def say(
     split: Split | None,
     ending: str,
     is_stream: bool,
+    shows_words: bool,
     overwrite: bool,
     append: bool,
     skip_bad: bool,
@@ -82,7 +84,8 @@ def say(
     if is_stream:
         if split is not None or append or skip_bad:
             raise click.UsageError("--stream: expected no --split, --append or --skip-bad, as the text is spoken whole")
-        _stream(list(_lines(texts, file)), deployment, out or "speech.wav", overwrite, assignments, target, timeout)
+        lines = list(_lines(texts, file))
+        _stream(lines, deployment, out or "speech.wav", overwrite, assignments, _outputs(shows_words), target, timeout)
         return
     path, is_folder = _place(out, split, ending)
     audio.check(f".{ending}" if is_folder else path.suffix.lower())
@@ -92,6 +95,8 @@ def say(
         options.note(chosen(lines))
     _check_place(path, is_folder, overwrite, append)
     spoken: dict[int, Speech] = {}
+    words: dict[int, str] = {}
+    outputs = _outputs(shows_words)
     first = _next_number(path) if append else 1
     seconds, done = 0.0, 0
     with Client(target, timeout_s=timeout) as client:
@@ -99,10 +104,12 @@ def say(
         inputs = _inputs(signature, deployment, assignments)
         passages = _good(_checked(passages, signature), source, skip_bad)
         patience_s = timeout or client.jobs.patience_s
-        with contextlib.closing(_speak(client, deployment, passages, inputs, parallel, patience_s)) as coming:
+        with contextlib.closing(_speak(client, deployment, passages, inputs, outputs, parallel, patience_s)) as coming:
             for index, speech in coming:
                 done += 1
                 seconds += speech.seconds
+                if speech.spoken is not None:
+                    words[index] = speech.spoken
                 if is_folder:
                     path.mkdir(parents=True, exist_ok=True)
                     write_audio(
@@ -115,6 +122,8 @@ def say(
         seconds = whole.seconds
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, whole.audio, whole.sample_rate)
+    for index in sorted(words):
+        click.echo(words[index])
     where = path if is_folder or done == len(passages) else "no file was written"
     click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
     if done < len(passages):
@@ -127,6 +136,7 @@ def _stream(
     out: str,
     overwrite: bool,
     assignments: tuple[str, ...],
+    outputs: Sequence[str],
     target: str,
     timeout: float | None,
 ) -> None:
@@ -141,19 +151,25 @@ def _stream(
         _check_place(path, False, overwrite, False)
     with Client(target, timeout_s=timeout) as client:
         inputs = _inputs(client.deployment(deployment).signature, deployment, assignments)
-        with contextlib.closing(client.stream(deployment, text, **inputs)) as pieces:
+        with contextlib.closing(client.stream(deployment, text, outputs=outputs, **inputs)) as pieces:
             first = next(pieces)  # what is wrong with the text is told before there is a file
             with _opened(path, out) as file:
-                samples = write_wav(file, _told(itertools.chain([first], pieces)))
+                samples = write_wav(file, _told(itertools.chain([first], pieces), to_stderr=out == "-"))
     click.echo(f"{samples / first.sample_rate:.1f} s of audio: {'stdout' if out == '-' else path}", err=out == "-")
 
 
-def _told(pieces: Iterable[Speech]) -> Iterator[Speech]:
-    """The pieces; what was done that nobody asked for is shown."""
+def _told(pieces: Iterable[Speech], to_stderr: bool) -> Iterator[Speech]:
+    """The pieces; what was done that nobody asked for is shown, and the words, if they come."""
+    ends_line = True
     for piece in pieces:
         for warning in piece.warnings:
             click.echo(warning, err=True)
+        if piece.spoken is not None:
+            click.echo(piece.spoken, nl=False, err=to_stderr)
+            ends_line = False
         yield piece
+    if not ends_line:
+        click.echo(err=to_stderr)
 
 
 def _opened(path: Path, out: str) -> contextlib.AbstractContextManager[IO[bytes]]:
@@ -168,6 +184,7 @@ def _speak(
     deployment: str,
     passages: Sequence[Passage],
     inputs: Mapping[str, Any],
+    outputs: Sequence[str],
     parallel: int,
     patience_s: float,
 ) -> Generator[tuple[int, Speech]]:
@@ -187,7 +204,9 @@ def _speak(
                 in_the_way = error.message
                 progress.print(f"trying again: {in_the_way}", markup=False, soft_wrap=True)
 
-        with contextlib.closing(speak(client, deployment, texts, inputs, parallel, patience_s, on_retry)) as coming:
+        with contextlib.closing(
+            speak(client, deployment, texts, inputs, outputs, parallel, patience_s, on_retry)
+        ) as coming:
             for index, speech in coming:
                 if isinstance(speech, (NotFoundError, UnavailableError)):
                     raise speech
@@ -198,6 +217,11 @@ def _speak(
                     in_the_way = ""
                     progress.advance(bar)
                     yield index, speech
+
+
+def _outputs(shows_words: bool) -> Sequence[str]:
+    """What is wanted beside the sound."""
+    return ("spoken",) if shows_words else ()
 
 
 def _inputs(signature: Signature, deployment: str, assignments: tuple[str, ...]) -> dict[str, Any]:

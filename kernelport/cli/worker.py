@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
+from kernelport.cli.process_command import ProcessCommand
+from kernelport.config import described
 from kernelport.config.deployments import deployment_names
 from kernelport.config.settings import PREFIX, Settings
 from kernelport.supervisor.joining import run_beside
@@ -17,7 +19,7 @@ from kernelport.supervisor.worker_command import worker_command
 STOP_MARGIN_S = 5.0
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(cls=ProcessCommand, settings=described.WORKER, context_settings={"ignore_unknown_options": True})
 @click.argument("deployments", nargs=-1, required=True)
 @click.option("--celery", "extra", multiple=True, metavar="ARGUMENT", help="A further argument for `celery worker`.")
 @options.state_dir

@@ -1,7 +1,7 @@
 """The client of a front door. The synchronous one is generated from this file: `make sync`."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -18,7 +18,15 @@ from kernelport.client.coding import (
     resume_from,
     size,
 )
-from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
+from kernelport.client.inputs import (
+    checked_concurrency,
+    checked_outputs,
+    checked_values,
+    only_input,
+    recording,
+    speech_outputs,
+    spoken,
+)
 from kernelport.client.jobs.aio.jobs import AsyncJobs
 from kernelport.client.results import InferResult, Speech
 from kernelport.coercion import are_arrays
@@ -73,7 +81,13 @@ class AsyncClient:
         self.jobs: AsyncJobs = AsyncJobs(self._channel, self._fetch_signature)
 
     async def infer(
-        self, model: str, inputs: Any, *, timeout_s: float | None = None, request_id: str = ""
+        self,
+        model: str,
+        inputs: Any,
+        *,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
+        request_id: str = "",
     ) -> InferResult:
         """Runs one request.
 
@@ -84,40 +98,53 @@ class AsyncClient:
             model: the deployment's name.
             inputs: by name, anything numpy makes an array of; None for one that is not given. A single value, such as a
                 text or a list, is for the one input that the model asks for.
+            outputs: the names of those that are wanted; by default the usual ones.
             timeout_s: seconds until DeadlineExceededError.
             request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
         """
         deadline = self._channel.deadline(timeout_s)
+        names = checked_outputs(outputs)
         if not isinstance(inputs, Mapping):
             inputs = only_input(inputs, await self._signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else await self._signature(model, deadline)
         try:
-            return await self._infer(model, inputs, signature, deadline, request_id)
+            return await self._infer(model, inputs, signature, names, deadline, request_id)
         except InvalidArgumentError as error:  # the signature may have changed
             if signature is None and not _is_about_dtypes(error):
                 raise
             fresh = await self._fetch_signature(model, deadline)
             if fresh == signature:
                 raise
-        return await self._infer(model, inputs, fresh, deadline, request_id)
+        return await self._infer(model, inputs, fresh, names, deadline, request_id)
 
     async def speak(
-        self, model: str, text: str, *, timeout_s: float | None = None, request_id: str = "", **inputs: Any
+        self,
+        model: str,
+        text: str,
+        *,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
+        request_id: str = "",
+        **inputs: Any,
     ) -> Speech:
         """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`.
 
         Args:
             model: the deployment's name.
             text: what to say.
+            outputs: what is wanted beside the sound: `spoken`, `spans`, where the deployment has them.
             timeout_s: seconds until DeadlineExceededError.
             request_id: makes the call safe to repeat, as of `infer`.
             inputs: by name, as `infer` takes them.
         """
-        result = await self.infer(model, spoken(text, inputs), timeout_s=timeout_s, request_id=request_id)
+        names = speech_outputs(outputs, inputs)
+        result = await self.infer(
+            model, spoken(text, inputs), outputs=names, timeout_s=timeout_s, request_id=request_id
+        )
         return Speech.of(result)
 
     async def stream(
-        self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any
+        self, model: str, text: str, *, outputs: Sequence[str] = (), timeout_s: float | None = None, **inputs: Any
     ) -> AsyncGenerator[Speech]:
         """Speaks a text, and gives the speech piece by piece as it is made: one behind the other, the pieces are what
         `speak` returns. When the front door goes away, the stream goes on where it was at the next one.
@@ -125,12 +152,13 @@ class AsyncClient:
         Args:
             model: the deployment's name.
             text: what to say.
+            outputs: what is wanted beside the sound, as of `speak`.
             timeout_s: seconds until DeadlineExceededError, for the whole; None leaves it to the deployment.
             inputs: by name, as `speak` takes them.
         """
         deadline = self._channel.deadline(timeout_s)
         signature = await self._signature(model, deadline)
-        request = encode(model, spoken(text, inputs), signature, "")
+        request = encode(model, spoken(text, inputs), signature, "", speech_outputs(outputs, inputs))
         sequence = failures = 0
         while True:
             resuming = request + resume_from(sequence)
@@ -152,7 +180,13 @@ class AsyncClient:
             await self._channel.pause_to_repeat(failure, failures, deadline)
 
     async def map(
-        self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
+        self,
+        model: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = 64,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> AsyncIterator[InferResult]:
         """Runs many requests, so many at a time, and gives their results in the order of the inputs.
 
@@ -160,12 +194,13 @@ class AsyncClient:
             model: the deployment's name.
             inputs: of each request, as `infer` takes them; read as results are taken, so there may be any number.
             concurrency: how many requests are on their way at a time, at most.
+            outputs: of each request, as of `infer`.
             timeout_s: the limit of each request, in seconds.
 
         Raises:
             KernelPortError: of the first request that fails; those on their way are given up.
         """
-        run = self._run(model, timeout_s)
+        run = self._run(model, outputs, timeout_s)
         async with contextlib.aclosing(
             in_order(run, checked_values(inputs), checked_concurrency(concurrency))
         ) as results:
@@ -173,7 +208,13 @@ class AsyncClient:
                 yield result
 
     async def map_unordered(
-        self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
+        self,
+        model: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = 64,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> AsyncIterator[tuple[int, InferResult]]:
         """The same as results come: each with the index of its inputs, from 0.
 
@@ -181,9 +222,10 @@ class AsyncClient:
             model: the deployment's name.
             inputs: of each request, as `map` takes them.
             concurrency: how many requests are on their way at a time, at most.
+            outputs: of each request, as of `infer`.
             timeout_s: the limit of each request, in seconds.
         """
-        run = self._run(model, timeout_s)
+        run = self._run(model, outputs, timeout_s)
         async with contextlib.aclosing(
             as_completed(run, checked_values(inputs), checked_concurrency(concurrency))
         ) as results:
@@ -315,18 +357,24 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _run(self, model: str, timeout_s: float | None) -> "_Run":
+    def _run(self, model: str, outputs: Sequence[str], timeout_s: float | None) -> "_Run":
         async def run(inputs: Any) -> InferResult:
-            return await self.infer(model, inputs, timeout_s=timeout_s)
+            return await self.infer(model, inputs, outputs=outputs, timeout_s=timeout_s)
 
         return run
 
     async def _infer(
-        self, model: str, inputs: Mapping[str, Any], signature: Signature | None, deadline: Deadline, request_id: str
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        signature: Signature | None,
+        outputs: Sequence[str],
+        deadline: Deadline,
+        request_id: str,
     ) -> InferResult:
         try:
             large = size(inputs) > INLINE_BYTES
-            request = await in_thread_if(large, encode, model, inputs, signature, request_id)
+            request = await in_thread_if(large, encode, model, inputs, signature, request_id, outputs)
             response = (await self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
             return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:

@@ -6,7 +6,7 @@ event loop stands still even when another thread does it. Here it is copied once
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,11 +67,14 @@ def size(inputs: Mapping[str, Any]) -> int:
     return sum(_size(value, _MAX_LEVELS) for value in inputs.values())
 
 
-def encode(model: str, inputs: Mapping[str, Any], signature: Signature | None, request_id: str) -> bytes:
+def encode(
+    model: str, inputs: Mapping[str, Any], signature: Signature | None, request_id: str, outputs: Sequence[str] = ()
+) -> bytes:
     """The InferRequest of a request.
 
     Args:
         inputs: what becomes what the signature declares; without one, arrays.
+        outputs: the names of those that are wanted; empty for the usual ones.
 
     Raises:
         InvalidArgumentError: when an input cannot travel, or a name is no text; it names the field.
@@ -80,10 +83,11 @@ def encode(model: str, inputs: Mapping[str, Any], signature: Signature | None, r
     arrays = inputs if signature is None else coerce(inputs, signature)
     large = {name: value for name, value in arrays.items() if _is_large(value)}
     if not large:
-        return _serialized(model, arrays, request_id)
+        return _serialized(model, arrays, request_id, outputs)
     check_message(arrays)
     request = io.BytesIO()
-    request.write(_serialized(model, {name: arrays[name] for name in arrays if name not in large}, request_id))
+    small = {name: arrays[name] for name in arrays if name not in large}
+    request.write(_serialized(model, small, request_id, outputs))
     for name, tensor in each(large, _without_data).items():
         described = tensor.SerializeToString()
         start = _key(pb.Tensor.DATA_FIELD_NUMBER) + _varint(large[name].nbytes)
@@ -134,8 +138,9 @@ def resume_from(sequence: int) -> bytes:
     return pb.InferRequest(resume_from=sequence).SerializeToString()
 
 
-def _serialized(model: str, inputs: Mapping[str, Any], request_id: str) -> bytes:
-    return message(pb.InferRequest, model=model, inputs=to_tensors(inputs), request_id=request_id).SerializeToString()
+def _serialized(model: str, inputs: Mapping[str, Any], request_id: str, outputs: Sequence[str]) -> bytes:
+    request = message(pb.InferRequest, model=model, inputs=to_tensors(inputs), request_id=request_id, outputs=outputs)
+    return request.SerializeToString()
 
 
 def _in_list(response: bytes) -> list[bytes]:

@@ -1,7 +1,7 @@
 """Turns what people pass into requests."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +35,26 @@ def spoken(text: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if text is None:
         raise InvalidArgumentError.of([FieldViolation('inputs["text"]', "expected a text, got None")])
     return coerce({"text": text}, _SPOKEN) | {name: value for name, value in inputs.items() if value is not None}
+
+
+def checked_outputs(outputs: Sequence[str]) -> Sequence[str]:
+    """Names of wanted outputs.
+
+    Raises:
+        InvalidArgumentError: when they are no list of texts.
+    """
+    is_list = isinstance(outputs, Sequence) and not isinstance(outputs, (str, bytes))
+    if not is_list or not all(isinstance(name, str) for name in outputs):
+        raise InvalidArgumentError.of([FieldViolation("outputs", f"expected a list of names, got {show(outputs)}")])
+    return outputs
+
+
+def speech_outputs(outputs: Sequence[str], inputs: Mapping[str, Any]) -> Sequence[str]:
+    """Names of wanted outputs with those that speech consists of; none when only the usual ones are wanted."""
+    if not checked_outputs(outputs):
+        return ()
+    sound = ["audio", "sample_rate", *(["audio_file"] if "audio_format" in inputs else ())]
+    return [*sound, *(name for name in outputs if name not in sound)]
 
 
 def recording(audio: bytes | str | PathLike[str] | IO[bytes] | Speech) -> bytes:

@@ -54,11 +54,16 @@ class Speech:
 
     Attributes:
         warnings: what was done that nobody asked for, such as text left out that cannot be said.
+        spoken: the words as they were read, a line for each paragraph; None unless the output `spoken` was asked for.
+        spans: int32, shape (P, 4), for each piece the characters of the text from which to which it goes, and its first
+            sample and the one behind its last, of the whole speech; None unless `spans` was asked for.
     """
 
     audio: Array
     sample_rate: int
     warnings: tuple[str, ...] = ()
+    spoken: str | None = None
+    spans: Array | None = None
 
     @classmethod
     def of(cls, result: InferResult) -> "Speech":
@@ -75,7 +80,8 @@ class Speech:
             import soundfile  # here, because it loads a library that few callers need
 
             audio, rate = soundfile.read(io.BytesIO(result["audio_file"].tobytes()), dtype="float32")
-        return cls(audio, rate, result.warnings)
+        words = result["spoken"].tobytes().decode() if "spoken" in result.outputs else None
+        return cls(audio, rate, result.warnings, words, result.outputs.get("spans"))
 
     @property
     def seconds(self) -> float:

@@ -22,6 +22,7 @@ def speak(
     deployment: str,
     texts: Sequence[str],
     inputs: Mapping[str, Any],
+    outputs: Sequence[str],
     parallel: int,
     patience_s: float,
     on_retry: Callable[[KernelPortError], None],
@@ -33,6 +34,7 @@ def speak(
 
     Args:
         inputs: the deployment's optional inputs, the same for every text.
+        outputs: what is wanted beside the sound.
         parallel: calls in flight at a time.
         patience_s: seconds for which nothing need be in reach.
         on_retry: called with what is in the way, in any thread.
@@ -43,7 +45,7 @@ def speak(
         away_since = None
         while True:
             try:
-                speech = client.speak(deployment, text, **inputs)
+                speech = client.speak(deployment, text, outputs=outputs, **inputs)
                 has_spoken.set()
                 return speech
             except UnavailableError as error:

@@ -1,7 +1,7 @@
 """The synchronous twin of `aio.py`: generated, not to be edited; `make sync` writes it."""
 
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -18,7 +18,15 @@ from kernelport.client.coding import (
     resume_from,
     size,
 )
-from kernelport.client.inputs import checked_concurrency, checked_values, only_input, recording, spoken
+from kernelport.client.inputs import (
+    checked_concurrency,
+    checked_outputs,
+    checked_values,
+    only_input,
+    recording,
+    speech_outputs,
+    spoken,
+)
 from kernelport.client.jobs.sync.jobs import Jobs
 from kernelport.client.results import InferResult, Speech
 from kernelport.coercion import are_arrays
@@ -72,7 +80,15 @@ class Client:
         self._signatures: dict[str, Signature] = {}
         self.jobs: Jobs = Jobs(self._channel, self._fetch_signature)
 
-    def infer(self, model: str, inputs: Any, *, timeout_s: float | None = None, request_id: str = "") -> InferResult:
+    def infer(
+        self,
+        model: str,
+        inputs: Any,
+        *,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
+        request_id: str = "",
+    ) -> InferResult:
         """Runs one request.
 
         Arrays travel as they are. Numbers, texts, lists and arrays of other dtypes than the deployment declares become
@@ -82,51 +98,65 @@ class Client:
             model: the deployment's name.
             inputs: by name, anything numpy makes an array of; None for one that is not given. A single value, such as a
                 text or a list, is for the one input that the model asks for.
+            outputs: the names of those that are wanted; by default the usual ones.
             timeout_s: seconds until DeadlineExceededError.
             request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
         """
         deadline = self._channel.deadline(timeout_s)
+        names = checked_outputs(outputs)
         if not isinstance(inputs, Mapping):
             inputs = only_input(inputs, self._signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else self._signature(model, deadline)
         try:
-            return self._infer(model, inputs, signature, deadline, request_id)
+            return self._infer(model, inputs, signature, names, deadline, request_id)
         except InvalidArgumentError as error:  # the signature may have changed
             if signature is None and not _is_about_dtypes(error):
                 raise
             fresh = self._fetch_signature(model, deadline)
             if fresh == signature:
                 raise
-        return self._infer(model, inputs, fresh, deadline, request_id)
+        return self._infer(model, inputs, fresh, names, deadline, request_id)
 
     def speak(
-        self, model: str, text: str, *, timeout_s: float | None = None, request_id: str = "", **inputs: Any
+        self,
+        model: str,
+        text: str,
+        *,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
+        request_id: str = "",
+        **inputs: Any,
     ) -> Speech:
         """Speaks a text; further keyword arguments are the deployment's optional inputs, such as `seed=7`.
 
         Args:
             model: the deployment's name.
             text: what to say.
+            outputs: what is wanted beside the sound: `spoken`, `spans`, where the deployment has them.
             timeout_s: seconds until DeadlineExceededError.
             request_id: makes the call safe to repeat, as of `infer`.
             inputs: by name, as `infer` takes them.
         """
-        result = self.infer(model, spoken(text, inputs), timeout_s=timeout_s, request_id=request_id)
+        names = speech_outputs(outputs, inputs)
+        result = self.infer(model, spoken(text, inputs), outputs=names, timeout_s=timeout_s, request_id=request_id)
         return Speech.of(result)
 
-    def stream(self, model: str, text: str, *, timeout_s: float | None = None, **inputs: Any) -> Generator[Speech]:
+    def stream(
+        self, model: str, text: str, *, outputs: Sequence[str] = (), timeout_s: float | None = None, **inputs: Any
+    ) -> Generator[Speech]:
         """Speaks a text, and gives the speech piece by piece as it is made: one behind the other, the pieces are what
         `speak` returns. When the front door goes away, the stream goes on where it was at the next one.
 
         Args:
             model: the deployment's name.
             text: what to say.
+            outputs: what is wanted beside the sound, as of `speak`.
             timeout_s: seconds until DeadlineExceededError, for the whole; None leaves it to the deployment.
             inputs: by name, as `speak` takes them.
         """
         deadline = self._channel.deadline(timeout_s)
         signature = self._signature(model, deadline)
-        request = encode(model, spoken(text, inputs), signature, "")
+        request = encode(model, spoken(text, inputs), signature, "", speech_outputs(outputs, inputs))
         sequence = failures = 0
         while True:
             resuming = request + resume_from(sequence)
@@ -148,7 +178,13 @@ class Client:
             self._channel.pause_to_repeat(failure, failures, deadline)
 
     def map(
-        self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
+        self,
+        model: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = 64,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> Iterator[InferResult]:
         """Runs many requests, so many at a time, and gives their results in the order of the inputs.
 
@@ -156,18 +192,25 @@ class Client:
             model: the deployment's name.
             inputs: of each request, as `infer` takes them; read as results are taken, so there may be any number.
             concurrency: how many requests are on their way at a time, at most.
+            outputs: of each request, as of `infer`.
             timeout_s: the limit of each request, in seconds.
 
         Raises:
             KernelPortError: of the first request that fails; those on their way are given up.
         """
-        run = self._run(model, timeout_s)
+        run = self._run(model, outputs, timeout_s)
         with contextlib.closing(in_order(run, checked_values(inputs), checked_concurrency(concurrency))) as results:
             for result in results:
                 yield result
 
     def map_unordered(
-        self, model: str, inputs: Iterable[Any], *, concurrency: int = 64, timeout_s: float | None = None
+        self,
+        model: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = 64,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> Iterator[tuple[int, InferResult]]:
         """The same as results come: each with the index of its inputs, from 0.
 
@@ -175,9 +218,10 @@ class Client:
             model: the deployment's name.
             inputs: of each request, as `map` takes them.
             concurrency: how many requests are on their way at a time, at most.
+            outputs: of each request, as of `infer`.
             timeout_s: the limit of each request, in seconds.
         """
-        run = self._run(model, timeout_s)
+        run = self._run(model, outputs, timeout_s)
         with contextlib.closing(as_completed(run, checked_values(inputs), checked_concurrency(concurrency))) as results:
             for index, result in results:
                 yield index, result
@@ -305,18 +349,24 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, model: str, timeout_s: float | None) -> "_Run":
+    def _run(self, model: str, outputs: Sequence[str], timeout_s: float | None) -> "_Run":
         def run(inputs: Any) -> InferResult:
-            return self.infer(model, inputs, timeout_s=timeout_s)
+            return self.infer(model, inputs, outputs=outputs, timeout_s=timeout_s)
 
         return run
 
     def _infer(
-        self, model: str, inputs: Mapping[str, Any], signature: Signature | None, deadline: Deadline, request_id: str
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        signature: Signature | None,
+        outputs: Sequence[str],
+        deadline: Deadline,
+        request_id: str,
     ) -> InferResult:
         try:
             large = size(inputs) > INLINE_BYTES
-            request = in_thread_if(large, encode, model, inputs, signature, request_id)
+            request = in_thread_if(large, encode, model, inputs, signature, request_id, outputs)
             response = (self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
             return in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:

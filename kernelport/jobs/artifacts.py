@@ -6,6 +6,7 @@ may, puts its own in its place.
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
@@ -18,9 +19,12 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from kernelport.telemetry import metrics
+from kernelport.telemetry.timed import timed
+
 PART_SUFFIX = ".part"
 # Tells one storage from another.
-_ID_FILE = ".kernelport-storage"
+ID_FILE = ".kernelport-storage"
 _ID = re.compile(rb"[0-9a-f]{32}")
 # Whoever writes here tries again by itself, and for as long as it has been told to.
 _S3_OPTIONS = {"config_kwargs": {"retries": {"max_attempts": 0}}}
@@ -38,6 +42,14 @@ class ArtifactsError(ValueError):
 
 class UnsafePathError(OSError):
     """A path that would lead elsewhere than below the root."""
+
+
+_timed = functools.partial(
+    timed,
+    seconds=metrics.STORAGE_SECONDS,
+    failures=metrics.STORAGE_FAILURES,
+    answers=(FileNotFoundError, UnsafePathError),
+)
 
 
 class Artifacts:
@@ -80,14 +92,14 @@ class Artifacts:
             FileNotFoundError: there is none, and none is to be made.
         """
         try:
-            found = self.read(_ID_FILE)
+            found = self.read(ID_FILE)
         except FileNotFoundError:
             if not create:
                 raise
-            self.create(_ID_FILE, secrets.token_hex(16).encode())
-            found = self.read(_ID_FILE)
+            self.create(ID_FILE, secrets.token_hex(16).encode())
+            found = self.read(ID_FILE)
         if not _ID.fullmatch(found):
-            raise OSError(f"{self.url(_ID_FILE)}: expected 32 hexadecimal digits")
+            raise OSError(f"{self.url(ID_FILE)}: expected 32 hexadecimal digits")
         return found.decode()
 
     def url(self, path: str) -> str:
@@ -95,6 +107,7 @@ class Artifacts:
         place = self._place(path) if path else str(self._root)
         return place if self.is_local else str(self._fs.unstrip_protocol(place))
 
+    @_timed("write")
     def create(self, path: str, data: bytes) -> bool:
         """Writes a file unless there is one; whether it has.
 
@@ -117,14 +130,19 @@ class Artifacts:
         """
         if self.create(path, data) or self.read(path) == data or not may_replace():
             return
+        with _timed("write"):
+            self._overwrite(path, data)
+
+    def _overwrite(self, path: str, data: bytes) -> None:
+        place = self._place(path)
         if self.is_local:
-            place = self._place(path)
             with _part(place) as part:
                 _write(part, data)
                 os.replace(part, place)
         else:
-            self._fs.pipe_file(self._place(path), data, **self._bound(len(data)))
+            self._fs.pipe_file(place, data, **self._bound(len(data)))
 
+    @_timed("write")
     def replace(self, path: str, source: Path) -> None:
         """Puts a local file in a path's place, whether there is one or not."""
         place = self._place(path)
@@ -136,6 +154,7 @@ class Artifacts:
         else:
             self._fs.put_file(str(source), place, **self._bound(source.stat().st_size))
 
+    @_timed("read")
     def read(self, path: str) -> bytes:
         """The whole file.
 
@@ -161,7 +180,9 @@ class Artifacts:
         """
         for start in range(0, total, size):
             end = min(total, start + size)
-            yield self._fs.cat_file(self._place(path), start=start, end=end, **self._bound())
+            with _timed("read"):
+                chunk = self._fs.cat_file(self._place(path), start=start, end=end, **self._bound())
+            yield chunk
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
@@ -253,6 +274,7 @@ class Artifacts:
             size += sum(some.values())
         return files, size
 
+    @_timed("delete")
     def delete_some(self, folder: str) -> int:
         """Deletes up to a thousand files of a folder, and the folder itself when it has none.
 
@@ -322,6 +344,11 @@ class Artifacts:
         if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in path.split("/")):
             raise UnsafePathError(f"expected names below {self._root}, got {path!r}")
         return f"{self._root}/{path}"
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is one that is being written, or was left half written."""
+    return name.startswith(".") and name.endswith(PART_SUFFIX)
 
 
 @contextlib.contextmanager

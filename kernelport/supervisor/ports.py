@@ -51,6 +51,27 @@ def check_free(addresses: Mapping[str, str]) -> None:
             raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
 
 
+def reserve(address: str) -> socket.socket:
+    """Keeps a free address for processes of this user that share it (SO_REUSEPORT): nobody else can listen there, even
+    while none of them does.
+
+    Returns:
+        What keeps it until it is closed.
+
+    Raises:
+        StackError: when it is not free.
+    """
+    host, _, port = address.rpartition(":")
+    reserved = socket.socket(_family(host))
+    try:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        reserved.close()
+        raise StackError(f"cannot listen on {address}: {error}") from error
+    return reserved
+
+
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 

@@ -100,7 +100,8 @@ class Reloader:
         serves before the old one finishes what it has and goes. One whose deployment is gone goes once nothing waits
         for it."""
         stack, old, failed = self._stack, self._stack.workers, dict[str, str]()
-        stack.read_again("front-door")
+        for name in stack.front_doors:
+            stack.read_again(name)
         coming: dict[str, list[str]] = {}
         going: dict[str, list[str]] = {}
         staying: dict[str, Deployment] = {}

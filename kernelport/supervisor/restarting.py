@@ -49,6 +49,8 @@ class Restarter:
 
     def _replace(self, stopped: Callable[[], bool]) -> None:
         pid, settings = self._stack.children["front-door"].pid, self._stack.settings
+        if len(self._stack.front_doors) > 1:
+            raise StackError("one of several that share their addresses cannot be replaced: start the stack again")
         if pid is None:
             raise StackError("it is just being started again")
         os.kill(pid, signal.SIGUSR1)

@@ -35,6 +35,19 @@ CLOCK_AHEAD = KnownGauge(
     "How far its machine's clock is ahead of that of Redis; behind, where it is negative. Only times in logs go by it.",
 )
 
+# In front doors and workers.
+STORAGE_FAILURES = Counter(
+    "kernelport_storage_failures",
+    "Calls to the storage of outputs that it refused or did not answer, by operation: read, write, delete.",
+    ("operation",),
+)
+STORAGE_SECONDS = Histogram(
+    "kernelport_storage_seconds",
+    "A call to the storage of outputs that went well, by operation.",
+    ("operation",),
+    buckets=_SECONDS,
+)
+
 # At the front door.
 CALLS = Counter(
     "kernelport_calls", "Calls of all methods and routes answered, by the status of gRPC or HTTP.", ("method", "status")

@@ -47,7 +47,8 @@ _WORDS = {
     "yrs": "years", "wks": "weeks", "pkg": "package", "avg": "average", "Avg": "Average", "temp": "temperature",
     "Temp": "Temperature",
     "pron": "pronounced", "orig": "originally", "ca": "circa", "esp": "especially", "usu": "usually",
-    "abbr": "abbreviation",
+    "abbr": "abbreviation", "ref": "reference", "Ref": "Reference", "ea": "each", "mtg": "meeting", "pls": "please",
+    "pers": "persons",
 }  # fmt: skip
 # With a full stop and before a number.
 _NUMBERED = {
@@ -59,6 +60,7 @@ _NUMBERED = {
     "tab": "table", "Tab": "Table", "ex": "example", "Ex": "Example", "ver": "version", "v": "version", "c": "circa",
     "bk": "book", "Bk": "Book", "l": "line", "ll": "lines", "n": "note", "par": "paragraph", "rm": "room", "Rm": "Room",
     "min": "minimum", "op": "opus", "Op": "Opus", "app": "appendix", "App": "Appendix", "pg": "page", "Pg": "Page",
+    "apt": "apartment",
 }  # fmt: skip
 _PHRASES = {
     "e.g.": "for example", "i.e.": "that is", "a.k.a.": "also known as", "w/o": "without", "w/": "with",
@@ -68,6 +70,7 @@ _PHRASES = {
     "btw": "by the way", "BTW": "by the way", "FYI": "for your information", "aka": "also known as",
     "approx": "approximately",
     "etc": "et cetera", "ASAP": "as soon as possible", "DIY": "D I Y", "dept": "department", "govt": "government",
+    "qty": "quantity", "pls": "please", "plz": "please", "thx": "thanks", "mtg": "meeting",
     "thru": "through", "&c.": "et cetera", "Ltd": "Limited", "Inc": "Incorporated",
 }  # fmt: skip
 _STREETS = {
@@ -174,13 +177,14 @@ def _letters(match: Match, locale: Locale) -> str:
 _TITLE_NAMES = either(name for name in _TITLES if name not in _STREETS)
 RULES: list[Rule] = [
     rule(rf"(?<![\w/])(?:{either(_PHRASES)})(?:(?<=\.)|(?<=/)|(?![\w.]))(?!['-]\w),?", _phrase, re.IGNORECASE),
-    rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\(?\d|[IVXLC]{{1,6}}\b|of\b)", _numbered),
+    rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\(?\d|[IVXLC]{{1,6}}\b|of\b|[A-Z]{{2,4}} ?\d)", _numbered),
     rule(r"(?<![\w.'-])(St|Dr|Ct|Pl|Sq|Ter|Cir)\b(\.?)(?![\w'-])", _street),
     rule(rf"(?<![\w.'-])({_TITLE_NAMES})\b(\.?)(?![\w'-](?<![A-Z]))", _title),
     rule(rf"(?<![\w.'-])({either(_WORDS)})(?:\.(?!\w)|(?=:))", _word),
     rule(r"(?<=\d )(N|S|E|W|N\.E|N\.W|S\.E|S\.W)\.(?= [A-Z\d])", _side),
     rule(r"(?:(?<=Ave )|(?<=Ave\. )|(?<=St )|(?<=St\. )|(?<=\dst )|(?<=\dth ))(NE|NW|SE|SW)\b", _side),
     rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
+    rule(r"(?<=\d )p\.p\.(?!\w)", "per person"),
     rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}+(?![A-Za-z])", _letters),
     rule(
         r"(?<![\w.'-])(?:[A-Za-z]\.){1,10}+[A-Za-z](?![\w.'-])", lambda match, locale: match[0].replace(".", "").upper()

@@ -101,6 +101,7 @@ RULES: list[Rule] = [
         rf"(?<![\w@/.-])(?:[\w.-]{{1,64}}/){{0,20}}[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,4}}\.(?:{either(_EXTENSIONS)})(?![\w-])(?!\.\w)",
         _file,
     ),
+    rule(rf"(?<![\w.])\.(?:{either(_EXTENSIONS)})(?![\w-])(?!\.\w)", _file),
     rule(r"(?<![\w@/.])@([A-Za-z_][\w]{0,40})", _handle),
     rule(r"(?<![\w&#/])#([A-Za-z_][\w]{0,60})", _hashtag),
     rule(r"(?<![\w])[A-Za-z]\w{0,40}?_\w{1,60}\b", _identifier),

@@ -62,7 +62,8 @@ def _score(match: Match, locale: Locale) -> str:
 
 def _range(match: Match, locale: Locale) -> str | None:
     low, high = amount(match["low"]), amount(match["high"])
-    if word_before(match).lower() in _NAMED_BY_DIGITS and not low.fraction + high.fraction:
+    is_code = word_before(match).lower() in _NAMED_BY_DIGITS or before(match).endswith("#")
+    if is_code and not low.fraction + high.fraction:
         return f"{code(low.whole)} {code(high.whole)}"
     spaced = match["dash"] == " - "
     if spaced and re.match(r" ?=", behind(match)):
@@ -152,6 +153,7 @@ def _name_with_digits(match: Match, locale: Locale) -> str | None:
 
 
 PHONES: list[Rule] = [
+    rule(r"(?<=ending in )\d{4}(?![\w,.-]\w)(?!\w)", lambda match, locale: digits(match[0])),
     # +1 (555) 123-4567, +44 20 7946 0958
     rule(r"(?<![\w+])\+\d{1,3}(?:[ .-]?(?:\(\d{1,5}\)|\d{1,5})){2,6}(?!\w)(?![.,-]\d)", _grouped),
     rule(r"(?<![\w.,-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])(?![.,]\d)", _grouped),

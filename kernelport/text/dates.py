@@ -3,7 +3,7 @@
 import re
 
 from kernelport.text.numbers import Locale, cardinal, ordinal, plural, two_digits, year
-from kernelport.text.rules import Match, Rule, either, names, rule, stopped, word_before, word_behind
+from kernelport.text.rules import Match, Rule, before, either, names, rule, stopped, word_before, word_behind
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -20,6 +20,7 @@ _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _DASH = r" ?[-–—] ?"
 _SUFFIX = r"(?:st|nd|rd|th)"
 _WEEKDAY = either(_DAYS)
+_WEEKDAY_BEFORE = re.compile(rf"\b(?:{_WEEKDAY}|{either(_DAYS.values())})\.?,? \Z")
 
 # Before a number of four digits these say that it is a year.
 _YEAR_BEFORE = frozenset(names(
@@ -70,6 +71,7 @@ def _day_and_month(match: Match, locale: Locale) -> str | None:
     """`12/25` without a year is a date where something says so; else it is a fraction."""
     first, second = int(match[1]), int(match[2])
     asked_for = word_before(match).lower() in _DATE_BEFORE and match[0] != "9/11"
+    asked_for = asked_for or _WEEKDAY_BEFORE.search(before(match)) is not None
     day_by_itself = first if locale == "en-GB" else second
     if not asked_for and (day_by_itself not in _DAYS_OF_NO_FRACTION or min(first, second) > 12):
         return None
@@ -196,6 +198,7 @@ RULES: list[Rule] = [
         rf"(?:st|nd|rd|th|am|pm)|at |\d{{4}}-))",
         _weekday,
     ),
+    rule(rf"\A({_WEEKDAY})(?=:)", _weekday),
     rule(r"(?<![\w-])(Mon|Tues?|Wed|Thurs?|Thu|Fri)\.(?!\w)", lambda match, locale: stopped(_DAYS[match[1]], match)),
     rule(r"(?<![\w.,])(1[1-9]|20)(\d0)'?s\b", _decade),
     rule(r"(?<![\w.,])'?()([2-9]0)'?s\b", _decade),

@@ -96,7 +96,8 @@ def without_markdown(text: Aligned) -> Aligned:
     text = text.sub(_QUOTE, "").sub(_HEADING, lambda match: f"\n{_ended(match[1].rstrip('# '))}\n")
     text = text.sub(_TASK, r"\1").sub(_BULLET, "\n\n")
     if "[" in text.text:
-        text = text.sub(_IMAGE_OR_LINK, r"\1").sub(_FOOTNOTE, "")
+        # Twice: a link may be of an image.
+        text = text.sub(_IMAGE_OR_LINK, r"\1").sub(_IMAGE_OR_LINK, r"\1").sub(_FOOTNOTE, "")
     text = text.sub(_CODE, r"\2")
     # Twice: emphasis may stand within emphasis.
     for pattern in _EMPHASIS * 2:

@@ -30,10 +30,12 @@ class Piece:
     Attributes:
         text: without white space around it; empty for silence alone.
         pause_s: seconds of silence behind it.
+        ends_paragraph: whether a paragraph ends with it.
     """
 
     text: Aligned
     pause_s: float
+    ends_paragraph: bool = False
 
 
 def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
@@ -65,7 +67,8 @@ def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
             asked_s += passage.pause_s
         if last is not None:
             silence_s = PARAGRAPH_S if passage.pause_s is None and not asked_s else asked_s
-            last = replace(last, pause_s=silence_s)
+            ends_paragraph = last.ends_paragraph or passage.ends_paragraph
+            last = replace(last, pause_s=silence_s, ends_paragraph=ends_paragraph)
     if last is not None:
         yield replace(last, pause_s=asked_s)
 

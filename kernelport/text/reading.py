@@ -6,6 +6,7 @@ from typing import get_args
 
 from kernelport.text.aligned import Aligned
 from kernelport.text.characters import cleaned, without_unsayable
+from kernelport.text.lexicon import NO_LEXICON, Lexicon
 from kernelport.text.markup import PAUSE_PATTERN, without_html, without_markdown
 from kernelport.text.numbers import Locale
 from kernelport.text.verbaliser import verbalised
@@ -90,25 +91,27 @@ def passages_of(text: str, chinese: bool = False) -> Reading:
     return Reading(found, unsayable, tags)
 
 
-def read(text: str, locale: Locale = "en-US") -> Reading:
+def read(text: str, locale: Locale = "en-US", lexicon: Lexicon = NO_LEXICON) -> Reading:
     """What is read of an English text.
 
     Args:
         text: any text; it may be marked up in HTML, SSML or Markdown.
         locale: how dates are written and numbers said.
+        lexicon: words that are read otherwise.
     """
     clean = passages_of(text)
-    return Reading(list(spoken_passages(clean, locale)), clean.unsayable, clean.tags)
+    return Reading(list(spoken_passages(clean, locale, lexicon)), clean.unsayable, clean.tags)
 
 
-def spoken_passages(clean: Reading, locale: Locale) -> Iterator[Passage]:
+def spoken_passages(clean: Reading, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Iterator[Passage]:
     """The passages of a reading in words, each as it is asked for; empty ones are left out.
 
     Args:
         clean: as `passages_of` gives it.
         locale: how dates are written and numbers said.
+        lexicon: words that are read otherwise.
     """
     for each in clean.passages:
-        spoken = Passage(verbalised(each.text, locale), each.pause_s, each.ends_paragraph)
+        spoken = Passage(verbalised(each.text, locale, lexicon), each.pause_s, each.ends_paragraph)
         if spoken.text.text or spoken.pause_s:
             yield spoken

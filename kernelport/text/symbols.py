@@ -47,6 +47,8 @@ def _dash(match: Match, locale: Locale) -> str:
 
 
 RULES: list[Rule] = [
+    # A heart.
+    rule(r"(?<=[A-Za-z!.] )<3(?!\S)", ""),
     rule(rf"(?<![\w])(?:{either(_NAMES)})(?![\w+#])", lambda match, locale: _NAMES[match[0]]),
     rule(r"\b([A-Z]) ?& ?([A-Z])\b", lambda match, locale: f"{match[1]} and {match[2]}"),
     rule(r"~ ?(?=[$€£¥]?\d)", "about "),
@@ -65,6 +67,7 @@ RULES: list[Rule] = [
     rule(r"(?<=\d) ?\* ?(?=\d)", " times "),
     rule(r"(?<=[a-z]{2})/(?=[a-z]{2})|(?<=[a-z]) / (?=[a-z])", " slash "),
     rule(r"(?<=[A-Za-z])/(?=[A-Za-z])", " "),
+    rule(r"(?<=\S) / (?=\S)", ", "),
     rule(f"[{re.escape(''.join(SYMBOLS))}]", _symbol),
     rule(r"[Α-Ωα-ωϑϕϵ]{1,2}", _greek),
     # Smileys.

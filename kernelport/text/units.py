@@ -52,7 +52,7 @@ _RATES = {
     "each": "each", "dozen": "dozen", "pound": "pound", "kilo": "kilo", "gallon": "gallon", "mile": "mile",
     "unit": "unit", "pack": "pack", "box": "box", "cup": "cup", "pp": "person", "annum": "annum", "min": "minute",
     "ticket": "ticket", "page": "page", "word": "word", "share": "share", "barrel": "barrel", "bbl": "barrel",
-    "ton": "ton",
+    "ton": "ton", "serving": "serving", "portion": "portion",
     "tonne": "tonne", "game": "game", "child": "child", "adult": "adult", "kid": "kid", "bottle": "bottle",
     "sheet": "sheet", "student": "student", "room": "room", "call": "call", "request": "request",
 }  # fmt: skip

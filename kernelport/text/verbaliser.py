@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kernelport.text import abbreviations, addresses, counts, dates, money, romans, symbols, times, units
 from kernelport.text.aligned import Aligned
+from kernelport.text.lexicon import NO_LEXICON, Lexicon
 from kernelport.text.numbers import Locale
 
 # Of matches that begin at one place the earlier rule's is tried first.
@@ -29,18 +30,24 @@ _WORDS = re.compile(r"[A-Za-z ,;:!?'\"()—-]*[.]?")
 _OPENING, _CLOSING = " (\"'—–-", " )\"'—–-,.;:!?"
 _SPACES = re.compile(r"\s{2,}|[^\S ]")
 _BEFORE_MARKS = re.compile(r" +(?=[,.;:!?)])")
-_DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+")
+_DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+|\.(?=,)")
 
 
-def verbalised(text: Aligned, locale: Locale) -> Aligned:
-    """A line in words, letters and punctuation. Time is linear in its length: every rule looks at it once."""
-    spoken = text.rewritten(_changes(text.text, locale))
+def verbalised(text: Aligned, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Aligned:
+    """A line in words, letters and punctuation. Time is linear in its length: every rule looks at it once.
+
+    Args:
+        lexicon: goes before every rule.
+    """
+    spoken = text.rewritten(_changes(text.text, locale, lexicon))
     return spoken.sub(_SPACES, " ").sub(_BEFORE_MARKS, "").sub(_DOUBLED, "").stripped()
 
 
-def _changes(text: str, locale: Locale) -> Iterator[tuple[int, int, str]]:
+def _changes(text: str, locale: Locale, lexicon: Lexicon) -> Iterator[tuple[int, int, str]]:
     """What the rules make of a text: `start`, `end` and the words for what stands there."""
     rules = _RULES_OF_WORDS if _WORDS.fullmatch(text) else _RULES
+    if lexicon:
+        rules = [lexicon.rule, *rules]
     upcoming = [
         (match.start(), order, match) for order, rule in enumerate(rules) if (match := rule.pattern.search(text))
     ]

@@ -14,7 +14,7 @@ _BLANK = re.compile(r"\n[ \n]*\n")
 _LINE = re.compile(r"\n")
 _NUMBERED = re.compile(r"(?:\d{1,3}[.)]|\([a-z\d]{1,3}\)|[a-zA-Z]\)) ")
 _OWN_LINE = re.compile(r"\[|\d{1,2}:\d\d\b|<\w")
-_SPEAKER = re.compile(r"[A-Z][\w .'-]{0,30}: ")
+_SPEAKER = re.compile(r"[A-Z][\w .'-]{0,30}(?: \([^()\n]{1,40}\))?: ")
 _CUT_WORD = re.compile(r"[^\W\d_]{2}-\Z")
 # With these a hyphen belongs to the word, wherever its line ends.
 _KEEPS_HYPHEN = re.compile(

@@ -81,7 +81,7 @@ WEBHOOK_EVENT_CANCELLED: WebhookEvent
 WEBHOOK_EVENT_EXPIRED: WebhookEvent
 
 class JobSpec(_message.Message):
-    __slots__ = ("deployment", "shared_inputs", "priority", "deadline_unix_us", "output_format", "metadata", "webhook", "retention_s", "delete_outputs")
+    __slots__ = ("deployment", "shared_inputs", "priority", "deadline_unix_us", "output_format", "metadata", "webhook", "retention_s", "delete_outputs", "outputs")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class JobSpec(_message.Message):
     WEBHOOK_FIELD_NUMBER: _ClassVar[int]
     RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     DELETE_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     deployment: str
     shared_inputs: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Tensor]
     priority: int
@@ -107,7 +108,8 @@ class JobSpec(_message.Message):
     webhook: Webhook
     retention_s: int
     delete_outputs: bool
-    def __init__(self, deployment: _Optional[str] = ..., shared_inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ..., priority: _Optional[int] = ..., deadline_unix_us: _Optional[int] = ..., output_format: _Optional[_Union[OutputFormat, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., webhook: _Optional[_Union[Webhook, _Mapping[str, _Any]]] = ..., retention_s: _Optional[int] = ..., delete_outputs: _Optional[bool] = ...) -> None: ...
+    outputs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, deployment: _Optional[str] = ..., shared_inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ..., priority: _Optional[int] = ..., deadline_unix_us: _Optional[int] = ..., output_format: _Optional[_Union[OutputFormat, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., webhook: _Optional[_Union[Webhook, _Mapping[str, _Any]]] = ..., retention_s: _Optional[int] = ..., delete_outputs: _Optional[bool] = ..., outputs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Webhook(_message.Message):
     __slots__ = ("url", "secret", "events", "progress_interval_s")

@@ -36,7 +36,7 @@ class Host:
     binaries: Callable[[str], Path] = lambda image: HERE
 
     def __post_init__(self) -> None:
-        self.redis_port, self.front_door_port, self.flower_port = free_port(), free_port(), free_port()
+        self.redis_port, self.front_door_port, self.http_port, self.flower_port = (free_port() for _ in range(4))
 
     @contextlib.contextmanager
     def running(self, services: Mapping[str, Any]) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
@@ -110,6 +110,7 @@ class Host:
         for there, here in (
             ("redis:6379", f"127.0.0.1:{self.redis_port}"),
             ("0.0.0.0:50051", f"127.0.0.1:{self.front_door_port}"),
+            ("0.0.0.0:8000", f"127.0.0.1:{self.http_port}"),
             ("0.0.0.0:5555", f"127.0.0.1:{self.flower_port}"),
             ("127.0.0.1:5555", f"127.0.0.1:{self.flower_port}"),
             ("/var/lib/kernelport", str(self.scratch / "state")),

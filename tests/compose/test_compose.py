@@ -1,20 +1,35 @@
 """The compose files say what the code understands."""
 
+import re
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import compose_spec
 import pytest
 import yaml
 
 from kernelport.cli import cli
+from kernelport.config import described
 from kernelport.config.deployments import load_deployments
-from kernelport.config.settings import DEFAULT_LISTEN, PREFIX, Settings, bundled_deployments
+from kernelport.config.settings import (
+    DEFAULT_HTTP_LISTEN,
+    DEFAULT_LISTEN,
+    PREFIX,
+    Settings,
+    bundled_deployments,
+    parts_of,
+)
 from kernelport.supervisor.redis_server import redis_command
 from tests.cli.tree import below
 from tests.compose import resolve
 from tests.compose.dockerfile import stages, target_of
+from tests.docs.pages import PAGES, REPOSITORY
+from tests.docs.settings_page import OF_CONTAINERS
 
+# What the pages name of the variables that libraries read.
+OTHERS_VARIABLES = re.compile(r"\b(?:AWS|OTEL)_[A-Z_]*[A-Z]\b")
 DEPLOYMENTS = load_deployments(bundled_deployments())
 each_combination = pytest.mark.parametrize("files", resolve.ALL, ids=" ".join)
 
@@ -73,17 +88,51 @@ def test_our_images_run_on_a_root_that_cannot_be_written(files: tuple[str, ...])
 
 @each_combination
 def test_a_process_has_the_time_to_finish_what_it_has_begun(files: tuple[str, ...]) -> None:
-    for name, service in resolve.resolve(files)["services"].items():
-        if name == "front-door" or service in resolve.workers(resolve.resolve(files)).values():
-            assert int(service["stop_grace_period"].removesuffix("s")) > Settings().stop_s
+    for told, seconds in (({}, Settings().stop_s), ({"KERNELPORT_STOP_S": "600"}, 600)):
+        for name, settings in settings_of(resolve.resolve(files)).items():
+            if "stop_s" in settings and name != "flower":
+                service = resolve.resolve(files, told)["services"][name]
+                assert service["stop_grace_period"] == f"{seconds:g}s15000ms", "their sum"
+
+
+@each_combination
+def test_every_setting_and_variable_of_the_docs_reaches_the_containers(files: tuple[str, ...]) -> None:
+    others = {variable for page in PAGES for variable in OTHERS_VARIABLES.findall((REPOSITORY / page).read_text())}
+    assert others
+    for name, settings in settings_of(resolve.resolve(files)).items():
+        free = {described.variable(each) for each in settings} - {described.variable(each) for each in OF_CONTAINERS}
+        free |= others if name != "flower" else {"KERNELPORT_FLOWER_PASSWORD"}
+        told = {variable: f"a {variable}" for variable in free}
+        environment = resolve.resolve(files, told)["services"][name]["environment"]
+        assert {each for each in free if told[each] not in (environment.get(each) or "")} == set()
+
+
+def settings_of(model: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """The settings that the services of ours read, by the services' names."""
+    commands = {"front-door": "front door", "flower": "Flower", "worker": "worker"}
+    return {
+        name: described.PROCESSES[commands[words[1]]]
+        for name, service in model["services"].items()
+        if (words := str(service.get("command", "")).split())[:1] == ["kernelport"] and words[1] in commands
+    }
 
 
 def test_a_client_finds_the_front_door_where_it_looks_by_default() -> None:
     front_door = resolve.resolve(resolve.DEFAULT)["services"]["front-door"]
-    port = front_door["environment"]["KERNELPORT_LISTEN"].rpartition(":")[2]
-    assert front_door["ports"] == [f"{DEFAULT_LISTEN}:{port}"]
-    moved = resolve.resolve(resolve.DEFAULT, {"KERNELPORT_PUBLISH": "0.0.0.0:443"})["services"]["front-door"]
-    assert moved["ports"] == [f"0.0.0.0:443:{port}"]
+    told = front_door["environment"]
+    port, http_port = (told[name].rpartition(":")[2] for name in ("KERNELPORT_LISTEN", "KERNELPORT_HTTP_LISTEN"))
+    assert front_door["ports"] == [f"{DEFAULT_LISTEN}:{port}", f"{DEFAULT_HTTP_LISTEN}:{http_port}"]
+    elsewhere = {"KERNELPORT_PUBLISH": "0.0.0.0:443", "KERNELPORT_PUBLISH_HTTP": "0.0.0.0:80"}
+    moved = resolve.resolve(resolve.DEFAULT, elsewhere)["services"]["front-door"]
+    assert moved["ports"] == [f"0.0.0.0:443:{port}", f"0.0.0.0:80:{http_port}"]
+
+
+def test_http_callers_are_known_by_the_names_that_the_shell_says() -> None:
+    names = {"KERNELPORT_HTTP_HOSTS": "speech.example", "KERNELPORT_HTTP_ORIGINS": "https://app.example"}
+    for given in ({}, names):
+        told = Settings.from_environment(resolve.resolve(resolve.CPU, given)["services"]["front-door"]["environment"])
+        assert parts_of(told.http_hosts) == ["front-door", *([names["KERNELPORT_HTTP_HOSTS"]] if given else [])]
+        assert told.http_origins == given.get("KERNELPORT_HTTP_ORIGINS", "")
 
 
 @each_combination

@@ -127,6 +127,12 @@ def test_a_job_gives_way_between_pieces(client: Client) -> None:
     assert client.jobs.wait(job.id).progress.succeeded == 12
 
 
+def test_items_of_a_job_are_taken_together(client: Client) -> None:
+    job = client.jobs.submit("hibari-en", [f"Number {number}." for number in range(24)])
+    assert client.jobs.wait(job.id).progress.succeeded == 24
+    assert max(item.batch_size for item in client.jobs.items(job.id)) > 1
+
+
 def test_what_it_keeps_of_a_request_is_gone_with_it(client: Client, redis: Redis) -> None:
     list(client.stream("hibari-en", TEXT))
     client.speak("hibari-en", TEXT)

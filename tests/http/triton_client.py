@@ -58,7 +58,12 @@ class User:
         speech = self.client.get_model_config("hibari-en", **as_json)
         speech = speech.get("config", speech)
         assert speech.get("max_batch_size", 0) == 0
-        assert {each["name"] for each in speech["input"] if each.get("optional")} == {"speed", "locale", "seed"}
+        assert {each["name"] for each in speech["input"] if each.get("optional")} == {
+            "speed",
+            "locale",
+            "seed",
+            "lexicon",
+        }
 
     def infers_with_raw_contents(self) -> None:
         result = self.client.infer(NAME, [self.input("x", X, "FP32")], request_id="7")
@@ -82,8 +87,13 @@ class User:
         assert "expected F32" in str(self.refusal(lambda: self.client.infer(NAME, wrong)))
         other = [self.of.InferRequestedOutput("z")]
         assert "outputs[0]" in str(self.refusal(lambda: self.client.infer(NAME, given, outputs=other)))
-        self.refusal(lambda: self.client.load_model(NAME))
-        self.refusal(lambda: self.client.register_system_shared_memory("a", "/a", 8))
+        for not_here in (
+            lambda: self.client.load_model(NAME),
+            lambda: self.client.register_system_shared_memory("a", "/a", 8),
+            self.client.get_trace_settings,
+            self.client.get_log_settings,
+        ):
+            assert self.refusal(not_here).status() in ("501", "StatusCode.UNIMPLEMENTED")
 
     def has_no_more_time_than_it_says(self) -> None:
         given = [self.input("x", X, "FP32")]

@@ -19,6 +19,8 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from tests.conftest import serving_stack, stack_settings
 from tests.jobs.calls import JobCalls, manifest, tiny
+from tests.operations.scraping import value
+from tests.stack.test_metrics import free_ports
 from tests.waiting import wait_for
 
 MODEL = "identity-onnx"
@@ -31,7 +33,10 @@ PATIENCE_S, CALLING_S, MOST_S = 30.0, 6.0, 2.0
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    settings = replace(stack_settings(bundled_deployments()), storage_patience_s=PATIENCE_S)
+    metrics_listen = f"127.0.0.1:{free_ports(2)}"
+    settings = replace(
+        stack_settings(bundled_deployments()), storage_patience_s=PATIENCE_S, metrics_listen=metrics_listen
+    )
     with serving_stack(settings, [MODEL], tmp_path / "state") as running:
         yield running
 
@@ -68,6 +73,8 @@ def test_calls_go_on_beside_a_job_that_cannot_be_kept(stack: Stack, jobs: JobCal
             client.infer(MODEL, X)
             slowest_s = max(slowest_s, time.monotonic() - began)
     assert slowest_s < MOST_S
+    metrics_port = int(stack.settings.metrics_listen.rpartition(":")[2]) + 1
+    assert (value(metrics_port, "storage_failures_total", "write") or 0) > 0
     assert jobs.get(job.id).state == pb.JOB_STATE_RUNNING
     pid = stack.children[WORKER].pid
     assert pid is not None
@@ -75,6 +82,7 @@ def test_calls_go_on_beside_a_job_that_cannot_be_kept(stack: Stack, jobs: JobCal
     over = jobs.wait(job.id)
     assert over.state == pb.JOB_STATE_SUCCEEDED
     assert len(manifest(over)) == ITEMS
+    assert (value(metrics_port, "storage_seconds_count", "write") or 0) >= ITEMS, "those that went well"
 
 
 def test_what_a_worker_had_not_kept_when_it_died_runs_again(stack: Stack, jobs: JobCalls) -> None:

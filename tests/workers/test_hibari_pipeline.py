@@ -141,8 +141,26 @@ def test_a_sentence_without_end_is_spoken_in_pieces(pipeline: HibariPipeline) ->
         ),
         (b"hi", {"locale": np.frombuffer(b"de-DE", np.uint8)}, "locale", "expected en-US or en-GB, got 'de-DE'"),
         (b"hi", {"seed": np.array([-1])}, "seed", "expected at least 0, got -1"),
+        (b"hi", {"lexicon": np.frombuffer(b"hi", np.uint8)}, "lexicon", 'line 1, "hi": expected `word = words to say`'),
     ],
-    ids=["utf8", "empty", "blank", "marks", "long", "number", "slow", "fast", "nan", "inf", "script", "locale", "seed"],
+    ids=[
+        *(
+            "utf8",
+            "empty",
+            "blank",
+            "marks",
+            "long",
+            "number",
+            "slow",
+            "fast",
+            "nan",
+            "inf",
+            "script",
+            "locale",
+            "seed",
+        ),
+        "lexicon",
+    ],
 )
 def test_a_bad_request_fails_alone_and_names_its_tensor(
     pipeline: HibariPipeline, text: bytes, scalars: dict[str, Array], field: str, message: str
@@ -207,6 +225,7 @@ def test_signature(pipeline: HibariPipeline) -> None:
         ("speed", True),
         ("locale", True),
         ("seed", True),
+        ("lexicon", True),
     ]
     assert not pipeline.signature.batchable
 
@@ -223,11 +242,20 @@ def test_a_deployment_names_its_locale(tmp_path: Path, pipeline: HibariPipeline)
     np.testing.assert_array_equal(audio(say(british, "03/04/2026.")), said)
 
 
+def test_words_are_read_by_lexicons_of_request_and_deployment(tmp_path: Path, pipeline: HibariPipeline) -> None:
+    deployed = HibariPipeline.load(with_options(tmp_path, '{lexicon: "Nguyen = win\\nGIF = gif"}'))
+    lexicon = utf8("GIF = /ʤˈɪf/")
+    said = audio(say(pipeline, "win has a jiff."))
+    np.testing.assert_array_equal(audio(say(deployed, "Nguyen has a GIF.", lexicon=lexicon)), said)
+    assert audio(say(deployed, "Nguyen has a GIF.")).tobytes() != said.tobytes()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ("{locale: de-DE}", "options.locale: expected en-US or en-GB, got 'de-DE'"),
-        ("{accent: gb}", "options: expected locale, got accent"),
+        ('{lexicon: "GIF = /gɪ#/"}', 'options.lexicon: "GIF": expected phonemes that the voice has, got "#"'),
+        ("{accent: gb}", "options: expected locale or lexicon, got accent"),
     ],
 )
 def test_an_option_that_is_wrong_is_refused(tmp_path: Path, options: str, message: str) -> None:

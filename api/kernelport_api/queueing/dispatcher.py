@@ -238,7 +238,7 @@ class Dispatcher:
                 name,
                 self._publish,
                 lambda: len(self._workers.workers(name)),
-                lambda: self._workers.batching(self._policies[name]),
+                lambda: self._workers.batching_of_calls(self._policies[name]),
                 lambda: self._workers.capacity(name),
             )
         return self._batchers[name]

@@ -132,9 +132,9 @@ class RequestIds:
 
 
 def _digest(request: pb.InferRequest) -> bytes:
-    """SHA-256 of model and inputs, in a form that does not depend on how the caller serialized them."""
+    """SHA-256 of model, inputs and outputs, in a form that does not depend on how the caller serialized them."""
     inputs: list[pb.Tensor] = sorted(request.inputs, key=lambda tensor: tensor.name)
-    nameless = pb.InferRequest(model=request.model, inputs=inputs)
+    nameless = pb.InferRequest(model=request.model, inputs=inputs, outputs=request.outputs)
     return hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()
 
 

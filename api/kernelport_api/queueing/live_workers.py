@@ -84,14 +84,17 @@ class WorkerView:
         return self._shared_folders.get(deployment) == {folder_id}
 
     def batching(self, deployment: Deployment) -> Batching:
-        """What may share a batch now. A worker of version 0.1.0 stacks the requests to an ONNX model as a trial at load
-        suggested, whatever batch they are in: while one serves, each request travels alone. So it does to a worker
-        that answers in pieces, and takes many requests in hand."""
-        if any(self._capacities.get(deployment.name, ())):
-            return deployment.batching.model_copy(update={"max_batch": 1})
+        """What may share a batch, or a slice of a job, now. A worker of version 0.1.0 stacks the requests to an ONNX
+        model as a trial at load suggested, whatever batch they are in: while one serves, each request travels alone."""
         if deployment.name in self._of_0_1_0 and deployment.backend == "onnx" and deployment.pipeline is None:
             return deployment.batching.model_copy(update={"max_batch": 1})
         return deployment.batching
+
+    def batching_of_calls(self, deployment: Deployment) -> Batching:
+        """The same for calls: each travels alone to a worker that answers in pieces, and takes many in hand."""
+        if any(self._capacities.get(deployment.name, ())):
+            return deployment.batching.model_copy(update={"max_batch": 1})
+        return self.batching(deployment)
 
     def capacity(self, deployment: str) -> int:
         """How many batches may be in flight: as many as the live workers take in hand, and at least one worker's."""

@@ -21,7 +21,7 @@ from kernelport.errors import (
     UnavailableError,
 )
 from kernelport.jobs.pages import TEXT_INPUT
-from kernelport.signature import Signature
+from kernelport.signature import Signature, output_violations
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY, Share
 from kernelport.telemetry import metrics
@@ -209,6 +209,8 @@ class Inference:
             return ANY
         shapes = shapes_of(inputs)
         _raise_any(model.declared.misfits(inputs, shapes))
+        if request.outputs:
+            _raise_any(output_violations(request.outputs, model.signature))
         return model.stacking.share_of_shapes(shapes) if model.stacking else ANY
 
     async def _model(self, deployment: Deployment) -> Model | None:

@@ -70,6 +70,9 @@ EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.Webhoo
 )
 @click.option("--voice", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The voice: a recording.")
 @click.option("--format", "output_format", type=click.Choice(FORMATS), default=None, help="Of the outputs.")
+@click.option(
+    "--output", "outputs_wanted", multiple=True, metavar="NAME", help="An output that is wanted, in npz files."
+)
 @click.option("--priority", type=click.IntRange(1, 10000), default=100, help="Its share among the jobs that run.")
 @click.option("--deadline", type=Deadline(), help="When it expires: 12h from now, or 2030-01-31T18:00.")
 @click.option("--retention", type=Duration(), default=None, help="How long it is kept when it is over, such as 7d.")
@@ -106,6 +109,7 @@ def submit(
     assignments: tuple[str, ...],
     voice: Path | None,
     output_format: str | None,
+    outputs_wanted: tuple[str, ...],
     priority: int,
     deadline: datetime | None,
     retention: float | None,
@@ -164,6 +168,7 @@ def submit(
             _shown(file, report.items),
             shared=shared,
             output_format=output_format or report.output_format or "",
+            outputs=outputs_wanted,
             priority=priority,
             deadline=deadline,
             metadata=dict(map(options.parse_assignment, metadata)),

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, TypeAlias
 
 from kernelport.client.calling.messages import message, unix_us
+from kernelport.client.inputs import checked_outputs
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
@@ -50,6 +51,7 @@ def job_spec(
     *,
     shared: Mapping[str, Any] | None,
     output_format: str,
+    outputs: Sequence[str],
     priority: int,
     deadline: datetime | None,
     metadata: Mapping[str, str] | None,
@@ -60,7 +62,8 @@ def job_spec(
     """The message of what a job runs and how.
 
     Raises:
-        InvalidArgumentError: when the format is none, or a shared input is not what the deployment declares.
+        InvalidArgumentError: when the format is none, the outputs are no names, or a shared input is not what the
+            deployment declares.
     """
     if output_format and output_format not in FORMATS:
         violation = FieldViolation("output_format", f'expected one of {", ".join(FORMATS)}, got "{output_format}"')
@@ -73,6 +76,7 @@ def job_spec(
         deployment=deployment,
         shared_inputs=to_tensors(coerce(shared or {}, signature)),
         output_format=f"OUTPUT_FORMAT_{output_format.upper() or 'UNSPECIFIED'}",
+        outputs=checked_outputs(outputs),
         priority=priority,
         deadline_unix_us=unix_us("deadline", deadline),
         metadata=metadata or {},

@@ -15,6 +15,8 @@ from redis.exceptions import RedisError
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect
 from kernelport.cli import options
+from kernelport.cli.process_command import ProcessCommand
+from kernelport.config import described
 from kernelport.config.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.config.scaling import Autoscale, LambdaCloud
 from kernelport.config.schema import ConfigError
@@ -36,7 +38,7 @@ log = logging.getLogger("kernelport.autoscale")
 REDIS_TIMEOUT_S = 10.0
 
 
-@click.command("autoscale", context_settings=options.CONTEXT)
+@click.command("autoscale", cls=ProcessCommand, settings=described.AUTOSCALER, context_settings=options.CONTEXT)
 @click.option("--interval", type=options.Seconds(), default=5.0, help="Seconds between looks.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and why, once, and do nothing.")
 @click.option("--once", is_flag=True, help="Look and act once.")

@@ -226,7 +226,8 @@ class BatchHandler:
         elif request is None:
             work.failure = InternalError("the request's data is gone from Redis")
         else:
-            work.inputs = InferRequest.FromString(request).inputs
+            parsed = InferRequest.FromString(request)
+            work.inputs, work.outputs = parsed.inputs, parsed.outputs
         return work
 
     def _cancelled(self, batch: Batch) -> list[bool]:

@@ -23,13 +23,13 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.jobs.pages import TEXT_INPUT
-from kernelport.signature import Declared, is_speech
+from kernelport.signature import Declared, is_speech, output_violations
 from kernelport.speech_pace import letters
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
-from kernelport_workers.execution.results import Result, ResultCheck, travelling
+from kernelport_workers.execution.results import Result, ResultCheck, travelling, wanted
 
 log = logging.getLogger(__name__)
 log.addFilter(logs.RateLimit())
@@ -64,6 +64,7 @@ class Work:
         check: raises when the answer is of no use any more.
         failure: why it must not run at all, if so.
         shared: inputs that it has unless it has some of those names itself.
+        outputs: the names of those that are wanted; empty for the usual ones.
     """
 
     id: bytes
@@ -72,6 +73,7 @@ class Work:
     check: Callable[[], None]
     failure: KernelPortError | None = None
     shared: Shared = field(default_factory=dict)
+    outputs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ class Execution:
         backend_us = _microseconds(time.monotonic() - prepared)
         if not any(isinstance(each, KernelPortError) for each in results.values()):
             self.note_pace(requests.values(), backend_us / 1e6)
-        ids, in_order = [each.id for each in work], [results[index] for index in range(len(work))]
+        ids = [each.id for each in work]
+        in_order = [_wanted(results[index], each.outputs) for index, each in enumerate(work)]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
         return BatchOutcome(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
 
@@ -172,12 +175,14 @@ class Execution:
         # The front door has checked against what another worker loaded; this worker may have loaded something newer.
         given = [*own, *(tensor for tensor, _ in shared)] if shared else own
         violations = list(self._declared.misfits(given, tensors.shapes_of(given)))
+        if work.outputs:
+            violations += output_violations(work.outputs, self._backend.signature)
         if violations:
             raise InvalidArgumentError.of(violations)
         arrays = tensors.to_arrays(own)
         for tensor, array in shared:
             arrays[tensor.name] = array
-        return Request(arrays, work.check)
+        return Request(arrays, work.check, outputs=work.outputs)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
         """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates.
@@ -208,7 +213,7 @@ class Execution:
     def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
         """The result of each request; what failed them as a whole, if something did."""
         # A model may change what it is given; what is tried again must stay as it came.
-        copies = [Request(dict(request.inputs), request.check) for request in requests]
+        copies = [Request(dict(request.inputs), request.check, outputs=request.outputs) for request in requests]
         try:
             results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:
@@ -227,6 +232,10 @@ def _letters(requests: Collection[Request]) -> int:
     if any(array.dtype != np.uint8 for request in requests for array in request.inputs.values()):
         return 0
     return sum(letters(request.inputs[TEXT_INPUT].tobytes()) for request in requests if TEXT_INPUT in request.inputs)
+
+
+def _wanted(result: Result, names: Sequence[str]) -> Result:
+    return result if isinstance(result, KernelPortError) else wanted(result, names)
 
 
 def _completion(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Completion:

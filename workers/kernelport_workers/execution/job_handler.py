@@ -27,7 +27,7 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
-from kernelport.v1.job_pb2 import OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
+from kernelport.v1.job_pb2 import OUTPUT_FORMAT_NPZ, OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
@@ -145,7 +145,14 @@ class JobHandler:
         check = _Check(self._redis, piece, lease.step, self._give_way)
         shared = shared_inputs(spec)
         work = [
-            Work(str(item.position).encode(), item.inputs, piece.deadline_unix_us, check, shared=shared)
+            Work(
+                str(item.position).encode(),
+                item.inputs,
+                piece.deadline_unix_us,
+                check,
+                shared=shared,
+                outputs=spec.outputs,
+            )
             for item in items
         ]
         with lease.steps_of(deployment.timeouts.step_s):
@@ -159,7 +166,8 @@ class JobHandler:
             self._paces[deployment.name].note(
                 piece.job, sum(done), (outcome.prepare_us + outcome.backend_us) / MICROSECONDS
             )
-        return _Run(items, outcome, spec.output_format, stopped=check.failure is not None or check.has_expired)
+        output_format = spec.output_format or (OUTPUT_FORMAT_NPZ if spec.outputs else OUTPUT_FORMAT_UNSPECIFIED)
+        return _Run(items, outcome, output_format, stopped=check.failure is not None or check.has_expired)
 
     def _keep(self, deployment: Deployment, ticket: str, piece: SliceLease, lease: BatchLease, run: "_Run") -> str:
         keeping_s = time.monotonic()

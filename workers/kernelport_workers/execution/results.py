@@ -1,7 +1,7 @@
 """Whether what a backend gave back is what it declares: nothing else reaches a caller."""
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -74,6 +74,11 @@ class ResultCheck:
             yield finding
         if self._is_speech and not misfit:
             yield from _speech_findings(outputs.get("audio"), outputs.get("sample_rate"))
+
+
+def wanted(outputs: Outputs, names: Sequence[str]) -> Outputs:
+    """The outputs of these names, in this order; all when there are none."""
+    return {name: outputs[name] for name in names if name in outputs} if names else outputs
 
 
 def travelling(error: KernelPortError) -> KernelPortError:

@@ -18,11 +18,12 @@ from kernelport.errors import CancelledError, KernelPortError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, Completion, Reply
 from kernelport.telemetry import metrics
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_workers.backends.base import Outputs
 from kernelport_workers.backends.stepped import Frame, SteppedBackend
 from kernelport_workers.execution.execution import BatchOutcome, Execution, Work, raise_if_expired
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.payloads import Payloads
-from kernelport_workers.execution.results import ResultCheck
+from kernelport_workers.execution.results import ResultCheck, wanted
 from kernelport_workers.execution.turns import InHand, Turn, chosen
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Stepper:
             self._end(batch, cleanup, [_failed(batch, error)])
             return
         if utterance.is_done:  # all of it has been sent
-            self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, last=True), sequence=first)])
+            self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, {}, last=True), sequence=first)])
             return
         self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, started, progress.deaths > 0))
 
@@ -177,14 +178,16 @@ class Stepper:
     def _answer_whole(self, each: InHand) -> None:
         name, warnings = each.batch.deployment, each.utterance.request.warnings
         self._executions[name].note_pace([each.utterance.request], each.backend_s)
-        whole = self._backends[name].whole(each.frames)
+        whole = wanted(self._backends[name].whole(each.frames), each.work.outputs)
         backend_us = round(each.backend_s * 1e6)
         prepare_us = max(0, round((time.monotonic() - each.started) * 1e6) - backend_us)
         outcome = BatchOutcome([each.item.id], [whole], [warnings], prepare_us, backend_us, each.started)
         self._let_go(each, outcome)
 
     def _send(self, each: InHand, frame: Frame) -> None:
-        response = _message(frame.index, frame, each.utterance.request.warnings if frame.index == 0 else ())
+        warnings = each.utterance.request.warnings if frame.index == 0 else ()
+        outputs = wanted(frame.outputs, each.work.outputs)
+        response = _message(frame.index, outputs, warnings, last=frame.is_last)
         completion = Completion(id=each.item.id, response=response, sequence=frame.index, more=not frame.is_last)
         completion.backend_us = round(each.backend_s * 1e6)
         each.backend_s = 0.0
@@ -258,11 +261,10 @@ class Stepper:
                 self._fail(each, CancelledError("the front door has died"))
 
 
-def _message(sequence: int, frame: Frame | None = None, warnings: Sequence[str] = (), *, last: bool = False) -> bytes:
-    """One message of a stream; without a frame it only tells that the stream is over."""
-    outputs = tensors.from_arrays(frame.outputs) if frame else []
-    is_last = frame.is_last if frame else last
-    return pb.InferResponse(outputs=outputs, warnings=warnings, sequence=sequence, last=is_last).SerializeToString()
+def _message(sequence: int, outputs: Outputs, warnings: Sequence[str] = (), *, last: bool) -> bytes:
+    """One message of a stream; the last may be one without outputs."""
+    sent = tensors.from_arrays(outputs)
+    return pb.InferResponse(outputs=sent, warnings=warnings, sequence=sequence, last=last).SerializeToString()
 
 
 def _failed(batch: Batch, error: KernelPortError) -> Completion:

@@ -13,13 +13,26 @@ from kernelport.config.manifests import ModelFilesError
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, in_words, install_hint
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
-from kernelport.text import LOCALES, Locale, Piece, locale_named, passages_of, pieces, spoken_passages
+from kernelport.text import (
+    LOCALES,
+    NO_LEXICON,
+    Lexicon,
+    LexiconError,
+    Locale,
+    Piece,
+    locale_named,
+    passages_of,
+    pieces,
+    spoken_passages,
+)
 from kernelport.text.pieces import CUT_S
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import LoadError, Request
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance
+from kernelport_workers.speech import lexicons
 from kernelport_workers.speech.joins import joinable, silence
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
+from kernelport_workers.speech.spans import SPANS, SPECS, SPOKEN, Spans
 
 MAX_CHARACTERS = 100_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
@@ -41,15 +54,21 @@ class HibariPipeline(SteppedBackend):
         speed: F32[1], 0.5 (slow) to 2.0 (fast), default 1.
         locale: U8[N], en-US or en-GB: how dates are read and numbers said; by default the manifest's option `locale`,
             or else en-US.
+        lexicon: U8[N], UTF-8, at most 64,000 characters: words that are read otherwise, a line each, as
+            `kernelport.text.Lexicon.parse` reads it. It goes before the manifest's option `lexicon`.
         seed: I64[1], at least 0, default 0. It picks the noise in the voice: the same text, speed and seed give the
             same bytes, whole or in pieces.
 
     Outputs:
         audio: F32[S], mono, -1 to 1.
         sample_rate: I32[1], 24000 Hz.
+        spoken: U8[N], if it is asked for: the words as read, UTF-8, a line for each paragraph.
+        spans: I32[P, 4], if they are asked for: of each piece the characters of `text` from which to which it goes,
+            its first sample and the one behind its last, of the whole utterance. A pause belongs to the piece before.
     """
 
     requirements: ClassVar[Mapping[str, str]] = {"hibari": install_hint("hibari")}
+    joined = frozenset({"audio", SPOKEN, SPANS})
     device = "cpu"
     signature = Signature(
         inputs=[
@@ -61,16 +80,19 @@ class HibariPipeline(SteppedBackend):
             ),
             tensor_spec("locale", pb.U8, ["bytes"], optional=True, choices=LOCALES),
             tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
+            lexicons.SPEC,
         ],
         outputs=[
             tensor_spec("audio", pb.F32, ["samples"], description="mono"),
             tensor_spec("sample_rate", pb.I32, [1], description="in Hz"),
+            *SPECS,
         ],
     )
 
-    def __init__(self, tts: Any, locale: Locale = "en-US") -> None:
+    def __init__(self, tts: Any, locale: Locale = "en-US", lexicon: Lexicon = NO_LEXICON) -> None:
         self._tts = tts
         self._locale = locale
+        self._lexicon = lexicon
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:
@@ -84,8 +106,8 @@ class HibariPipeline(SteppedBackend):
         if deployment.device not in ("cpu", "auto"):
             raise LoadError(f"hibari runs on the CPU; use device cpu or auto, not {deployment.device}")
         options = deployment.manifest.options if deployment.manifest else {}
-        if unknown := options.keys() - {"locale"}:
-            raise LoadError(f"options: expected locale, got {', '.join(sorted(unknown))}")
+        if unknown := options.keys() - {"locale", "lexicon"}:
+            raise LoadError(f"options: expected locale or lexicon, got {', '.join(sorted(unknown))}")
         try:
             locale = locale_named(options.get("locale", "en-US"))
         except ValueError as error:
@@ -100,7 +122,11 @@ class HibariPipeline(SteppedBackend):
         # ONNX Runtime's exceptions have no common base but Exception.
         except Exception as error:
             raise LoadError(f"hibari cannot load its voice: {in_words(error)}") from error
-        return cls(tts, locale)
+        try:
+            lexicon = lexicons.deployed(options, tts.vocab)
+        except LexiconError as error:
+            raise LoadError(f"options.lexicon: {error}") from error
+        return cls(tts, locale, lexicon)
 
     def open(self, request: Request, first: int = 0) -> Utterance:
         """Reads a text, of which the pieces are cut and phonemised as they are due.
@@ -114,8 +140,12 @@ class HibariPipeline(SteppedBackend):
         if clean.warning:
             request.warn(f"text: {clean.warning}")
         left_out = f"; {clean.warning}" if clean.warning else ""
-        coming = pieces(spoken_passages(clean, _locale(inputs, self._locale)))
-        utterance = _Spoken(request, first, coming, speed, seed, self._tts.sample_rate)
+        try:
+            lexicon = lexicons.given(inputs, self._lexicon, self._tts.vocab)
+        except LexiconError as error:
+            raise _invalid("lexicon", str(error)) from error
+        coming = pieces(spoken_passages(clean, _locale(inputs, self._locale), lexicon))
+        utterance = _Spoken(request, first, coming, lexicon, speed, seed, self._tts.sample_rate)
         if utterance.is_done and first == 0:
             raise _invalid("text", f"expected text with something to say, such as a word or a number{left_out}")
         return utterance
@@ -130,18 +160,23 @@ class HibariPipeline(SteppedBackend):
         rate = self._tts.sample_rate
         sounds = [
             self._tts.from_ids(self._tts.ids(part), utterance.speed, rng)
-            for part in _fitting(self._phonemes(utterance.piece.text.text))
+            for part in _fitting(self._phonemes(utterance.piece.text.text, utterance.lexicon))
         ]
         pauses = [CUT_S] * (len(sounds) - 1) + [utterance.piece.pause_s]
         spoken = [joinable(sound, pause_s, rate) for sound, pause_s in zip(sounds, pauses, strict=True)]
         audio = np.concatenate(spoken) if spoken else silence(utterance.piece.pause_s, rate)
+        piece = utterance.piece
         if not utterance.take(audio.size):
             return _invalid("text", f"expected at most {MAX_HOURS} hours of speech")
-        outputs = {"audio": audio, "sample_rate": np.array([rate], np.int32)}
+        behind = "" if utterance.is_done else "\n" if piece.ends_paragraph else " "
+        told = utterance.spans.of(piece.text, behind, audio.size)
+        outputs = {"audio": audio, "sample_rate": np.array([rate], np.int32), **told}
         return Frame(index, outputs, audio.size / rate, utterance.is_done)
 
-    def _phonemes(self, text: str) -> str:
+    def _phonemes(self, text: str, lexicon: Lexicon) -> str:
         text = _LETTERS.sub(lambda letters: ".".join(letters[0].replace(" ", "")), cut_words(text))
+        # The package's way to write a word with its phonemes.
+        text = "".join(f"[{part}](/{own}/)" if own else part for part, own in lexicon.parts(text))
         # Its own normaliser would read "He said no." as "He said number."
         phonemes: str = self._tts.g2p(text, normalize_text=False)
         return phonemes
@@ -152,12 +187,24 @@ class _Spoken(Utterance):
 
     Attributes:
         piece: the next one.
+        spans: of its pieces.
     """
 
     def __init__(
-        self, request: Request, first: int, coming: Iterator[Piece], speed: float, seed: int, sample_rate: int
+        self,
+        request: Request,
+        first: int,
+        coming: Iterator[Piece],
+        lexicon: Lexicon,
+        speed: float,
+        seed: int,
+        sample_rate: int,
     ) -> None:
+        # Where a piece lies in the whole follows from those before it, which are made again: callers get none twice.
+        first = 0 if SPANS in request.outputs else first
         super().__init__(request, first)
+        self.spans = Spans(request.outputs)
+        self.lexicon = lexicon
         self.speed = speed
         self.seed = seed
         self._coming = islice(coming, first, None)

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from kernelport import __version__
@@ -77,9 +77,11 @@ class Models:
         """
         self._deployment(asked.model, asked.version)
         signature = await self._inference.signature(asked.model) or Signature()
+        if signature.outputs:
+            _check_names(asked.outputs, [spec.name for spec in signature.outputs])
         specs = {spec.name: spec for spec in signature.inputs}
         inputs = [as_declared(each, specs.get(each.name)) for each in asked.inputs]
-        body = request_bytes(asked.model, asked.idempotency_key, inputs)
+        body = request_bytes(asked.model, asked.idempotency_key, inputs, dict.fromkeys(asked.outputs))
         request = await parsed(pb.InferRequest, body)
         tally, is_done = self._tallies[asked.model], False
         try:
@@ -192,10 +194,14 @@ def _wanted(response: pb.InferResponse, names: Sequence[str]) -> Sequence[pb.Ten
     if not names:
         return response.outputs
     found: Mapping[str, pb.Tensor] = {tensor.name: tensor for tensor in response.outputs}
-    for index, name in enumerate(names):
-        if name not in found:
-            raise invalid(f"outputs[{index}].name", f'expected one of {", ".join(found)}, got "{name[:64]}"')
+    _check_names(names, found)
     return [found[name] for name in names]
+
+
+def _check_names(names: Sequence[str], known: Collection[str]) -> None:
+    for index, name in enumerate(names):
+        if name not in known:
+            raise invalid(f"outputs[{index}].name", f'expected one of {", ".join(known)}, got "{name[:64]}"')
 
 
 def _leading_batch(signature: Signature) -> bool:

@@ -73,9 +73,10 @@ def as_declared(given: Input, spec: TensorSpec | None) -> Input:
     return Input(given.name, pb.U8, [len(text)], text)
 
 
-def request_bytes(model: str, request_id: str, inputs: Iterable[Input]) -> bytes:
+def request_bytes(model: str, request_id: str, inputs: Iterable[Input], outputs: Iterable[str] = ()) -> bytes:
     """A serialized InferRequest, into which the elements are copied once."""
-    parts: list[bytes | memoryview] = [pb.InferRequest(model=model, request_id=request_id).SerializeToString()]
+    rest = pb.InferRequest(model=model, request_id=request_id, outputs=outputs)
+    parts: list[bytes | memoryview] = [rest.SerializeToString()]
     for each in inputs:
         head = pb.Tensor(name=each.name, dtype=each.dtype, shape=each.shape).SerializeToString()
         head += _DATA + _varint(len(each.data))

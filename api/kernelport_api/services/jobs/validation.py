@@ -12,11 +12,12 @@ from kernelport.limits import (
     MAX_PRIORITY,
     MAX_PROGRESS_INTERVAL_S,
     MAX_RETENTION_S,
+    MAX_TENSORS,
     MAX_WEBHOOK_EVENTS,
     MAX_WEBHOOK_SECRET,
     MAX_WEBHOOK_URL,
 )
-from kernelport.signature import Declared, Signature, is_speech
+from kernelport.signature import Declared, Signature, is_speech, output_violations
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport_api.services.inputs import input_violations
@@ -29,6 +30,12 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
     yield from shared_violations(spec, signature)
     if signature is not None and spec.output_format in _AUDIO and not is_speech(signature):
         yield FieldViolation("spec.output_format", "expected OUTPUT_FORMAT_NPZ: the deployment gives no audio")
+    if spec.outputs and spec.output_format in _AUDIO:
+        yield FieldViolation("spec.output_format", "expected OUTPUT_FORMAT_NPZ or none beside spec.outputs")
+    if len(spec.outputs) > MAX_TENSORS:
+        yield FieldViolation("spec.outputs", f"expected at most {MAX_TENSORS:,} names, got {len(spec.outputs):,}")
+    elif signature is not None:
+        yield from output_violations(spec.outputs, signature, "spec.outputs")
     if spec.output_format not in pb.OutputFormat.values():
         yield FieldViolation("spec.output_format", f"expected a value of OutputFormat, got {spec.output_format}")
     if spec.priority > MAX_PRIORITY:

@@ -76,6 +76,7 @@ class AsyncJobs:
         *,
         shared: Mapping[str, Any] | None = None,
         output_format: str = "",
+        outputs: Sequence[str] = (),
         priority: int = 0,
         deadline: datetime | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -94,6 +95,7 @@ class AsyncJobs:
                 their number, from 000001.
             shared: inputs that are the same for every item.
             output_format: wav, flac, ogg, mp3, aac, pcm or npz; empty for what suits the deployment.
+            outputs: the names of those that are wanted, which npz files keep; by default the usual ones.
             priority: the job's share among the jobs of the deployment, 1 to 10000; 0 stands for 100.
             deadline: when the job expires.
             metadata: notes that are kept with the job.
@@ -117,6 +119,7 @@ class AsyncJobs:
             signature,
             shared=shared,
             output_format=output_format,
+            outputs=outputs,
             priority=priority,
             deadline=deadline,
             metadata=metadata,

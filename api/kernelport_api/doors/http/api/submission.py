@@ -35,6 +35,7 @@ OUTPUT_FORMATS: Mapping[str, Any] = {word(name): value for name, value in pb.Out
 _SPEC_KEYS = (
     "deployment",
     "output_format",
+    "outputs",
     "priority",
     "metadata",
     "deadline_unix_us",
@@ -115,6 +116,7 @@ def _spec(given: Mapping[str, Any]) -> pb.JobSpec:
     if wanted and wanted not in OUTPUT_FORMATS:
         raise invalid("output_format", f"expected one of {', '.join(OUTPUT_FORMATS)}, got {wanted[:64]!r}")
     spec = pb.JobSpec(deployment=given.get("deployment", ""), output_format=OUTPUT_FORMATS.get(wanted, 0))
+    spec.outputs.extend(_names(given))
     for name in _NUMBERS:
         number = field(dict(given), name, int, 0)
         checked(lambda name=name, number=number: setattr(spec, name, number), name)  # type: ignore[misc]
@@ -124,6 +126,15 @@ def _spec(given: Mapping[str, Any]) -> pb.JobSpec:
             raise invalid("metadata", f"expected texts, got {value!r:.64} for {key[:64]!r}")
         spec.metadata[key] = value
     return spec
+
+
+def _names(given: Mapping[str, Any]) -> list[str]:
+    """The names of wanted outputs: a list of them, or the text of a form, with commas between them."""
+    wanted = given.get("outputs") or []
+    names = wanted.split(",") if isinstance(wanted, str) else wanted
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise invalid("outputs", f"expected a list of names, got {wanted!r:.64}")
+    return names
 
 
 def _items(given: list[Any], signature: Signature) -> Iterator[pb.NewItem]:
