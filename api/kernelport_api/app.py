@@ -199,8 +199,9 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     loop = asyncio.get_running_loop()
 
     def let_in() -> None:
-        listeners.open_up(ports, is_open=True)
-        loop.call_later(OPEN_S, lambda: listeners.open_up(ports, is_open=False))
+        if not settings.share_ports:  # else others are let in for good
+            listeners.open_up(ports, is_open=True)
+            loop.call_later(OPEN_S, lambda: listeners.open_up(ports, is_open=False))
 
     loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
