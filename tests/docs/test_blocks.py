@@ -49,6 +49,8 @@ ELSEWHERE = {
     "source .venv/bin/activate": INSTALL,
     "pip install": INSTALL,
     "git pull": "it changes the checkout",
+    "sudo ": "it changes the machine; tests/operations runs the units",
+    "./redis-check-aof --fix": "tests/operations mends a file that is damaged",
     "cd compose": DOCKER,
     "docker ": DOCKER,
     "prometheus ": "make check-monitoring runs it",

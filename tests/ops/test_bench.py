@@ -27,7 +27,7 @@ def bench(module: str, out: Path, *options: str) -> str:
 
 @pytest.mark.thorough
 def test_a_tiny_comparison_measures_each_system_in_each_cell(tmp_path: Path) -> None:
-    systems = ["echo", "celery", "kernelport"]
+    systems = ["echo", "celery", "kernelport", "kernelport-http"]
     options = ("--systems", ",".join(systems), "--payloads", "16B", "--concurrency", "1,4", "--requests", "12")
     output = bench("kernelport_ops.bench", tmp_path, *options)
     document = json.loads((tmp_path / "bench.json").read_text())
@@ -61,6 +61,21 @@ def test_bulk_speaks_as_much_through_the_stack_as_a_plain_loop_but_for_its_silen
     stack, plain = json.loads((tmp_path / "bulk.json").read_text())["runs"]
     assert stack["items"] == plain["items"] == 4
     assert 0.6 < stack["audio_s"] / plain["audio_s"] < 1
+
+
+def test_listeners_hear_streams_calls_and_whole_requests(tmp_path: Path) -> None:
+    bench("kernelport_ops.bench.streaming", tmp_path, "--levels", "1,3", "--seconds", "3")
+    document = json.loads((tmp_path / "streaming.json").read_text())
+    assert document["complete"]
+    assert [(row["system"], row["listeners"]) for row in document["medians"]] == [
+        (system, listeners) for system in ("streams", "calls", "whole requests") for listeners in (1, 3)
+    ]
+    for row in document["medians"]:
+        assert row["texts"] >= row["listeners"]
+        assert (row["errors"], row["silent"]) == (0, 0) or row["texts"] > row["silent"]
+        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert row["cpu_per_audio"] > 0
+    assert document["plain_loop_audio_per_second"] > 1
 
 
 def test_a_payload_is_a_square_of_floats() -> None:

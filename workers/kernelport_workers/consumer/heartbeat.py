@@ -21,7 +21,6 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.backends.stepped import SteppedBackend
-from kernelport_workers.execution.stepper import CAPACITY
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +102,6 @@ class Heartbeat:
                 signature=backend.signature,
                 revision=self._revisions[name],
                 compute_path=backend.compute_path or backend.device,
-                capacity=CAPACITY if isinstance(backend, SteppedBackend) else 0,
             )
             for name, backend in backends.items()
         ]
@@ -166,7 +164,9 @@ class Heartbeat:
         self._record.worker.deployments_file = str(self._deployments.file)
         self._record.worker.clock_ahead_s = clock.told_ahead_s
         for served in self._record.deployments:
-            served.seconds_a_letter = self._backends[served.name].pace.seconds_a_letter
+            backend = self._backends[served.name]
+            served.seconds_a_letter = backend.pace.seconds_a_letter
+            served.capacity = backend.steps.capacity if isinstance(backend, SteppedBackend) else 0
             served.settings = self._deployments[served.name].digest
         if beat(self._redis, self._record, self._ttl_s) and not self._is_going:
             self._is_going = True
