@@ -199,8 +199,9 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     loop = asyncio.get_running_loop()
 
     def let_in() -> None:
-        listeners.open_up(ports, is_open=True)
-        loop.call_later(OPEN_S, lambda: listeners.open_up(ports, is_open=False))
+        if not settings.share_ports:  # else others are let in for good
+            listeners.open_up(ports, is_open=True)
+            loop.call_later(OPEN_S, lambda: listeners.open_up(ports, is_open=False))
 
     loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
@@ -221,7 +222,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     ]
     notifier = Notifier(thread_redis, settings.webhook_networks)
     threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
-    await asyncio.to_thread(watch.look)  # what time it is, before the first deadline
+    await asyncio.to_thread(watch.ask)  # what time it is, before the first deadline
     for thread in (watch, *threads):
         thread.start()
     await durability.probe()

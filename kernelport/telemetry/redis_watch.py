@@ -44,11 +44,11 @@ class RedisWatch:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self.look()
+            self.ask()
             self._stopped.wait(self._interval_s)
 
-    def look(self) -> None:
-        """Looks once."""
+    def ask(self) -> None:
+        """Asks Redis once."""
         began = time.monotonic()
         if why_not := problem(self._redis):
             self._reason = why_not

@@ -1,5 +1,6 @@
 """`kernelport restart` replaces the front door of a running stack, and nobody is refused or loses a call."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -20,6 +21,8 @@ import pytest
 from kernelport import Client
 from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.stack import Stack
+from kernelport_api import listeners
+from kernelport_api.doors.http.server import listener
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings, sync_each_write
 from tests.operations.scraping import value
 from tests.stack.models import pipeline, write_deployments
@@ -170,3 +173,30 @@ def test_the_old_one_goes_on_when_no_new_one_comes_up(stack: Stack, restarter: R
         assert restarter.restart(never) == {}
         client.infer("sleeper", {"seconds": np.zeros(1, np.float32)})
     assert not is_running(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no say in who gets a connection")
+def test_connections_come_to_one_of_both_and_stay_there() -> None:
+    def arrivals(listens: socket.socket, others: int) -> int:
+        """How many of so many connections come to a socket."""
+        made = [socket.create_connection(listens.getsockname()) for _ in range(others)]
+        listens.setblocking(False)
+        found = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                listens.accept()[0].close()
+                found += 1
+        for each in made:
+            each.close()
+        return found
+
+    with listener("127.0.0.1:0") as old:
+        port = old.getsockname()[1]
+        listeners.open_up([port], is_open=True)
+        with listener(f"127.0.0.1:{port}", shared=True) as new:
+            listeners.steer([port], listeners.OLD)
+            assert arrivals(old, 50) == 50
+            listeners.steer([port], listeners.NEW)
+            assert arrivals(new, 50) == 50
+            old.close()
+            assert arrivals(new, 50) == 50
