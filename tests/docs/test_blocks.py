@@ -34,7 +34,7 @@ TIMEOUT_S = 100.0
 # A page starts up to five stacks.
 pytestmark = pytest.mark.timeout(300)
 NAME = "identity-onnx"
-LANGUAGES = {"sh", "python", "yaml", "csv", "json", "text"}
+LANGUAGES = {"sh", "python", "javascript", "yaml", "csv", "json", "text"}
 
 DOCKER = "there is no Docker engine; tests/compose runs what the containers run"
 INSTALL = "tests run in an environment that is installed already; CI installs it from nothing"
