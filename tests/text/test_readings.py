@@ -49,6 +49,8 @@ def test_a_long_line_is_read_in_parts_as_it_is_as_a_whole(seed: int) -> None:
     dice = np.random.default_rng(seed)
     texts = [text for text, _ in rows("readings.tsv")]
     marks = [" ", ", ", ". ", " and ", " the ", " — ", "; "]
+    if seed < 4:  # no sentence ends: the parts are cut between words, which stand close to what rules change
+        texts, marks = [text.strip(".!? ") for text in texts], [" ", " a ", " the "]
     line = "".join(f"{texts[dice.integers(len(texts))]}{marks[dice.integers(len(marks))]}" for _ in range(400))
     for passage in passages_of(line).passages:
         parts = list(verbalised_parts(passage.text, "en-US", lexicon))
