@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
+.PHONY: help demo test coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
 
 ## Every target, with what it does.
 help:
@@ -79,6 +79,10 @@ bench-onnx: .venv/installed-bench
 ## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options.
 bench-pair: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
+
+## How soon listeners hear speech, 1 to 200 at a time on one worker, as streams and as whole calls. 12 minutes.
+bench-streaming: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.bench.streaming $(OPTIONS)
 
 ## What callers of one deployment feel of the worst that others may send. 15 minutes.
 bench-bounds: .venv/installed-bench

@@ -67,6 +67,10 @@ ALLOWED: Mapping[str, set[str]] = {
     | {f"kernelport_workers.{room}" for room in ("backends", "luxtts", "speech")}
     | {"kernelport.text"},
     "kernelport_ops": SHARED | {"kernelport.cli", "kernelport.client", "kernelport.supervisor", "kernelport.text"},
+    # It has the worker speak whole requests, which nothing that is shipped does.
+    "kernelport_ops.bench.streaming": SHARED
+    | {"kernelport_ops", "kernelport.supervisor"}
+    | {f"kernelport_workers.{room}" for room in ("backends", "pipelines")},
     # It measures the engine itself, not a stack.
     "kernelport_ops.bench.gpu": SHARED
     | {"kernelport_ops", "kernelport_workers"}

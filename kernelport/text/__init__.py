@@ -5,7 +5,7 @@ from kernelport.text.lexicon import NO_LEXICON, Lexicon, LexiconError, merged
 from kernelport.text.numbers import Locale
 from kernelport.text.pieces import Piece, pieces
 from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read, spoken_passages
-from kernelport.text.verbaliser import verbalised
+from kernelport.text.verbaliser import verbalised, verbalised_parts
 
 __all__ = [
     "LOCALES",
@@ -24,4 +24,5 @@ __all__ = [
     "read",
     "spoken_passages",
     "verbalised",
+    "verbalised_parts",
 ]

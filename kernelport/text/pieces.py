@@ -4,10 +4,11 @@ The cuts follow from the text alone, so that whoever cuts it, and whenever, cuts
 """
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from kernelport.text.aligned import Aligned
+from kernelport.text.aligned import Aligned, joined
 from kernelport.text.reading import Passage
 
 CLAUSE_S, SENTENCE_S, PARAGRAPH_S, CUT_S = 0.12, 0.25, 0.45, 0.04
@@ -17,6 +18,8 @@ CLAUSE_S, SENTENCE_S, PARAGRAPH_S, CUT_S = 0.12, 0.25, 0.45, 0.04
 _BOUNDS = ((40, 120), (80, 240), (80, 240))
 # Two sentences are one piece below this.
 _PAIR = 160
+# More than what may move the end of a piece.
+_AHEAD = 300
 _CLOSING = "\"')\\]"
 _SENTENCE_END = re.compile(rf"[.!?…][.!?…{_CLOSING}]*(?= +[\"'(\[]*[^\Wa-z_])")
 _INITIAL = re.compile(r"(?:^|[\s.(\"'])[A-HJ-Z]\.$")
@@ -49,9 +52,10 @@ def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
     last: Piece | None = None
     count = 0
     asked_s = 0.0
+    rest: Aligned | None = None
     for passage in passages:
-        text, position = passage.text, 0
-        while position < len(text.text):
+        text, position = _behind(rest, passage.text), 0
+        while len(text.text) - position > (_AHEAD if passage.goes_on else 0):
             end, pause_s = _cut(text.text, position, *_BOUNDS[min(count, 2)], pairs=count >= 2)
             part = text[position:end].stripped()
             position = end
@@ -63,6 +67,9 @@ def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
                 yield Piece(part[:0], asked_s)
             last, asked_s = Piece(part, pause_s), 0.0
             count += 1
+        rest = text[position:] if passage.goes_on else None
+        if passage.goes_on:
+            continue
         if passage.pause_s is not None:
             asked_s += passage.pause_s
         if last is not None:
@@ -71,6 +78,14 @@ def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
             last = replace(last, pause_s=silence_s, ends_paragraph=ends_paragraph)
     if last is not None:
         yield replace(last, pause_s=asked_s)
+
+
+def _behind(rest: Aligned | None, text: Aligned) -> Aligned:
+    """A text behind what is left of the one that it goes on from."""
+    if rest is None:
+        return text
+    space = Aligned(" ", array("q", [rest.origins[-1]] * 2))
+    return joined([rest, space, text])
 
 
 def _cut(text: str, start: int, least: int, most: int, *, pairs: bool) -> tuple[int, float]:

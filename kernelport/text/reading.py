@@ -9,7 +9,7 @@ from kernelport.text.characters import cleaned, without_unsayable
 from kernelport.text.lexicon import NO_LEXICON, Lexicon
 from kernelport.text.markup import PAUSE_PATTERN, without_html, without_markdown
 from kernelport.text.numbers import Locale
-from kernelport.text.verbaliser import verbalised
+from kernelport.text.verbaliser import verbalised_parts
 from kernelport.text.wrapping import paragraphs
 
 LOCALES: tuple[Locale, ...] = get_args(Locale)
@@ -24,11 +24,13 @@ class Passage:
         text: one line of it.
         pause_s: the silence behind it, at least 0 and at most 10 seconds; None where none was asked for.
         ends_paragraph: whether a paragraph ends with it.
+        goes_on: whether the next one is the rest of it, behind a space.
     """
 
     text: Aligned
     pause_s: float | None
     ends_paragraph: bool
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def read(text: str, locale: Locale = "en-US", lexicon: Lexicon = NO_LEXICON) -> 
 
 
 def spoken_passages(clean: Reading, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Iterator[Passage]:
-    """The passages of a reading in words, each as it is asked for; empty ones are left out.
+    """The passages of a reading in words, each as it is asked for; empty ones are left out, and long ones in parts.
 
     Args:
         clean: as `passages_of` gives it.
@@ -112,6 +114,10 @@ def spoken_passages(clean: Reading, locale: Locale, lexicon: Lexicon = NO_LEXICO
         lexicon: words that are read otherwise.
     """
     for each in clean.passages:
-        spoken = Passage(verbalised(each.text, locale, lexicon), each.pause_s, each.ends_paragraph)
-        if spoken.text.text or spoken.pause_s:
-            yield spoken
+        last: Aligned | None = None
+        for part in verbalised_parts(each.text, locale, lexicon):
+            if last is not None:
+                yield Passage(last, None, False, goes_on=True)
+            last = part
+        if last is not None and (last.text or each.pause_s):
+            yield Passage(last, each.pause_s, each.ends_paragraph)

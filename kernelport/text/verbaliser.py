@@ -2,7 +2,8 @@
 
 import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from kernelport.text import abbreviations, addresses, counts, dates, money, romans, symbols, times, units
 from kernelport.text.aligned import Aligned
@@ -32,6 +33,17 @@ _SPACES = re.compile(r"\s{2,}|[^\S ]")
 _BEFORE_MARKS = re.compile(r" +(?=[,.;:!?)])")
 _DOUBLED = re.compile(r"([,;:])[ ,;:]*(?=[,.;:!?])|(?<=\()[ ,]+|\.(?=,)")
 
+# A long line is put into words in parts of so many characters.
+_PART = 1000
+# What a rule looks at around what it changes: more than any of them does, but for what is all one number or address.
+_AROUND = 200
+# Where a part may end: behind a sentence, or else between two words.
+_BETWEEN_SENTENCES = re.compile(r"(?<=[a-z]{2}[.!?]) (?=[A-Z])")
+_BETWEEN_WORDS = re.compile(r"(?<=[^\W_]) (?=[^\W_])")
+
+Change = tuple[int, int, str]
+"""What a rule makes of a text: `start`, `end` and the words for what stands there."""
+
 
 def verbalised(text: Aligned, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Aligned:
     """A line in words, letters and punctuation. Time is linear in its length: every rule looks at it once.
@@ -39,20 +51,68 @@ def verbalised(text: Aligned, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> 
     Args:
         lexicon: goes before every rule.
     """
-    spoken = text.rewritten(_changes(text.text, locale, lexicon))
+    return _tidied(text.rewritten(_changes(text.text, locale, lexicon)))
+
+
+def verbalised_parts(text: Aligned, locale: Locale, lexicon: Lexicon = NO_LEXICON) -> Iterator[Aligned]:
+    """The same in parts of about a thousand characters, each put into words as it is asked for.
+
+    Between two parts there is a space that no rule has anything to do with. So the words are those of the whole line.
+    """
+    start, size = 0, _PART
+    while start + size + _AROUND < len(text.text):
+        behind = max(0, start - _AROUND)
+        window = text[behind : start + size + _AROUND]
+        limit = start - behind + size
+        changes = _changes(window.text, locale, lexicon, start - behind)
+        found = list(takewhile(lambda change: change[0] <= limit, changes))  # noqa: B023 - it is used up here
+        end = _part_end(window.text, start - behind, limit, found)
+        if end is None:
+            size *= 2
+            continue
+        within = [change for change in found if change[1] <= end]
+        yield _tidied(_rewritten(window, start - behind, end, within))
+        start, size = behind + end + 1, _PART
+    behind = max(0, start - _AROUND)
+    rest = text[behind:]
+    changes = _changes(rest.text, locale, lexicon, start - behind)
+    yield _tidied(_rewritten(rest, start - behind, len(rest.text), changes))
+
+
+def _rewritten(text: Aligned, start: int, end: int, changes: Iterable[Change]) -> Aligned:
+    """A stretch of a text, with changes that are all within it."""
+    return text[start:end].rewritten((at - start, to - start, words) for at, to, words in changes)
+
+
+def _part_end(text: str, start: int, limit: int, changes: Sequence[Change]) -> int | None:
+    """The last place up to a limit where a part may end, if there is one: no change touches it."""
+    touched = bytearray(len(text) + 1)
+    for at, to, _ in changes:
+        touched[max(0, at - 1) : to + 1] = b"\1" * (min(len(touched), to + 1) - max(0, at - 1))
+    for pattern in (_BETWEEN_SENTENCES, _BETWEEN_WORDS):
+        places = [match.start() for match in pattern.finditer(text, start + 1, limit)]
+        free = [place for place in places if not touched[place]]
+        if free:
+            return free[-1]
+    return None
+
+
+def _tidied(spoken: Aligned) -> Aligned:
+    """Words with one space between them, and without marks that stand for nothing any more."""
     return spoken.sub(_SPACES, " ").sub(_BEFORE_MARKS, "").sub(_DOUBLED, "").stripped()
 
 
-def _changes(text: str, locale: Locale, lexicon: Lexicon) -> Iterator[tuple[int, int, str]]:
-    """What the rules make of a text: `start`, `end` and the words for what stands there."""
+def _changes(text: str, locale: Locale, lexicon: Lexicon, position: int = 0) -> Iterator[Change]:
+    """What the rules make of a text from a position on, in order."""
     rules = _RULES_OF_WORDS if _WORDS.fullmatch(text) else _RULES
     if lexicon:
         rules = [lexicon.rule, *rules]
     upcoming = [
-        (match.start(), order, match) for order, rule in enumerate(rules) if (match := rule.pattern.search(text))
+        (match.start(), order, match)
+        for order, rule in enumerate(rules)
+        if (match := rule.pattern.search(text, position))
     ]
     heapq.heapify(upcoming)
-    position = 0
     while upcoming:
         start, order, match = upcoming[0]
         rule = rules[order]

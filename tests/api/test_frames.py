@@ -39,7 +39,7 @@ def test_a_gap_is_no_answer() -> None:
 def test_an_answer_in_one_message_cannot_be_gone_on_with() -> None:
     frames = Frames(3, lambda _: None)
     frames.deliver(piece(0, more=False))
-    with pytest.raises(InvalidArgumentError, match="resume_from"):
+    with pytest.raises(InvalidArgumentError, match="resume_from: expected at most 0, the answer's last message, got 3"):
         taken(frames, 1)
 
 

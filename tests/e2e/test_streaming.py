@@ -62,6 +62,11 @@ def test_a_stream_goes_on_where_it_broke(stub: inference_pb2_grpc.InferenceServi
     (end,) = messages(stub, TEXTS[2], first=len(whole))
     assert end.last
     assert not end.outputs
+    count = len(whole)
+    with pytest.raises(grpc.RpcError) as told:
+        list(messages(stub, TEXTS[2], first=count + 1))
+    assert told.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"expected at most {count}, the number of messages in the answer, got {count + 1}" in told.value.details()
 
 
 def test_the_first_piece_comes_before_the_last_is_made(client: Client) -> None:
@@ -93,7 +98,7 @@ def test_a_model_that_makes_no_pieces_answers_in_one_message(channel: grpc.Chann
     assert (answer.sequence, answer.last) == (0, True)
     assert answer.outputs[0].data == inputs[0].data
     request.resume_from = 1
-    with pytest.raises(grpc.RpcError, match="one message"):
+    with pytest.raises(grpc.RpcError, match="resume_from: expected at most 0, the answer's last message, got 1"):
         list(stub.InferStream(request, timeout=30))
 
 

@@ -88,6 +88,15 @@ def test_it_speaks_at_48_khz_as_the_engine_does_alone(client: Client, tiny: Path
     assert outputs["audio"].tobytes() == alone.samples.tobytes()
 
 
+def test_a_stream_is_what_a_call_returns(client: Client) -> None:
+    text = "Well, this is how it begins now. " + "One more sentence of some letters follows here. " * 6
+    given = coerce({"prompt_audio": VOICES[0], "prompt_text": SAID}, client.deployment("luxtts").signature)
+    pieces = list(client.stream("luxtts", text, seed=5, **given))
+    assert len(pieces) > 3
+    whole = infer(client, text=text, seed=5)["audio"]
+    np.testing.assert_array_equal(np.concatenate([piece.audio for piece in pieces]), whole)
+
+
 def test_the_defaults_are_those_of_the_contract(client: Client) -> None:
     explicit = {"rms": 0.01, "t_shift": 0.9, "num_steps": 4, "speed": 1.0, "return_smooth": 0, "ref_duration": 5}
     said = infer(client)["audio"]

@@ -17,6 +17,7 @@ from kernelport_workers.luxtts import Audio, InvalidInputError, LuxTTSError, Pip
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, Schedule
 from kernelport_workers.luxtts.pipeline import MAX_FRAMES, MAX_HOURS
 from kernelport_workers.luxtts.text_encoder import frame_count
+from kernelport_workers.speech.joins import KEPT_S
 from tests.luxtts.conftest import audio_file, relative_error, spell, tone
 
 TEXTS = ["Yes.", "A somewhat longer sentence, with a clause.", "Three short words", "One two three. " * 12]
@@ -275,16 +276,17 @@ def test_default_and_upstream_lengths(pipeline: Pipeline, voice: Voice) -> None:
     text = "Exactly these words"
     prompt_frames, prompt_tokens = len(voice.features), len(voice.tokens)
     count = len(pipeline.tokenizer.encode(text))
-    for upstream, pace, lost in ((False, 1.0, 0), (True, 1.3, 1)):
+    # What the tiny model says has no silence around it: some is left before and behind.
+    for upstream, pace, lost, kept_s in ((False, 1.0, 0, 2 * KEPT_S), (True, 1.3, 1, 0)):
         frames = frame_count(prompt_frames, prompt_tokens, count, pace) - prompt_frames
         audio = one(pipeline, Utterance(text, voice, seed=1, upstream=upstream))
-        assert len(audio) == (frames - lost) * 512
+        assert len(audio) == pytest.approx((frames - lost) * 512 + kept_s * 48_000, abs=24)
 
 
 def test_speed_divides_the_duration(pipeline: Pipeline, voice: Voice) -> None:
     text = "A sentence that is long enough to measure its speed well."
     slow, fast = (len(one(pipeline, Utterance(text, voice, seed=1, speed=s, num_steps=1))) for s in (0.5, 2.0))
-    assert slow / fast == pytest.approx(4.0, rel=0.02)
+    assert slow / fast == pytest.approx(4.0, rel=0.03)
 
 
 def test_output_is_as_loud_as_the_reference(pipeline: Pipeline, voice: Voice, other_voice: Voice) -> None:

@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernelport.text import passages_of
+from kernelport.text.pieces import CLAUSE_S, PARAGRAPH_S, SENTENCE_S
 from kernelport_workers.luxtts.checkpoint import read_tokens
-from kernelport_workers.luxtts.chunking import (
-    CLAUSE_PAUSE,
-    MAX_CHUNK_TOKENS,
-    PARAGRAPH_PAUSE,
-    SENTENCE_PAUSE,
-    chunk_text,
-    join,
-)
+from kernelport_workers.luxtts.chunking import FIRST_CHUNK_TOKENS, MAX_CHUNK_TOKENS, Chunk, chunks
 from kernelport_workers.luxtts.errors import TextError
 from kernelport_workers.luxtts.normalise import cardinal, ordinal, upstream_english
 from kernelport_workers.luxtts.tokenizer import Tokenizer, map_punctuation, segments
@@ -29,8 +24,16 @@ TABLE = read_tokens(GOLDEN / "tokens.txt")
 SPELLER = Tokenizer(TABLE, spell)
 
 
+def read(text: str) -> list[str]:
+    return [piece.text.strip() for piece in SPELLER.pieces(passages_of(text, chinese=True))]
+
+
 def spoken(text: str) -> str:
-    return " ".join(piece.text.strip() for piece in SPELLER.pieces(text))
+    return " ".join(read(text))
+
+
+def chunked(text: str) -> list[Chunk]:
+    return list(chunks(SPELLER, passages_of(text, chinese=True)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"][:24])
@@ -102,51 +105,49 @@ def test_number_words_agree_with_inflect() -> None:
 
 @pytest.mark.parametrize("text", ["word " * 400, "One two three four five. " * 60, "a, b, c; d, " * 80, "x" * 3_000])
 def test_long_text_becomes_chunks_within_the_limit_that_lose_nothing(text: str) -> None:
-    chunks = chunk_text(SPELLER, text)
-    assert len(chunks) > 3
-    assert all(0 < len(chunk.tokens) <= MAX_CHUNK_TOKENS for chunk in chunks)
+    found = chunked(text)
+    assert len(found) > 3
+    assert all(0 < len(chunk.tokens) <= MAX_CHUNK_TOKENS for chunk in found)
     space = TABLE[" "]
     whole = [token for token in SPELLER.encode(text) if token != space]
-    assert [token for chunk in chunks for token in chunk.tokens if token != space] == whole
+    assert [token for chunk in found for token in chunk.tokens if token != space] == whole
 
 
 def test_chunks_end_where_a_speaker_would_pause() -> None:
     sentence = "This sentence has about fifty letters in total now. "
-    chunks = chunk_text(SPELLER, sentence * 4 + "\n" + sentence)
-    assert {chunk.pause for chunk in chunks[:-2]} == {SENTENCE_PAUSE}
-    assert chunks[-2].pause == PARAGRAPH_PAUSE
-    clauses = chunk_text(SPELLER, "a clause of some forty letters in all it is, " * 5)
-    assert {chunk.pause for chunk in clauses[:-1]} == {CLAUSE_PAUSE}
+    found = chunked(sentence * 4 + "\n" + sentence)
+    assert {chunk.pause for chunk in found[:-2]} == {SENTENCE_S}
+    assert [chunk.pause for chunk in found[-2:]] == [PARAGRAPH_S, 0]
+    clauses = chunked("a clause of some forty letters in all it is, " * 5)
+    assert {chunk.pause for chunk in clauses[:-1]} == {CLAUSE_S}
+
+
+def test_the_first_chunk_is_short_where_there_are_several() -> None:
+    first, *_ = chunked("Well. Now it begins, as you see. " + "It goes on for a while. " * 10)
+    assert first.tokens == tuple(SPELLER.encode("Well.") + SPELLER.encode("Now it begins, as you see."))
+    assert FIRST_CHUNK_TOKENS <= len(first.tokens) < MAX_CHUNK_TOKENS // 2
+    assert len(chunked("Well. Now it begins, as you see. It ends.")) == 1
 
 
 def test_initials_and_abbreviations_do_not_end_a_sentence() -> None:
-    assert len(chunk_text(SPELLER, "Mr. J. Smith of the U.S. Army met Dr. King.")) == 1
+    assert len(chunked("Mr. J. Smith of the U.S. Army met Dr. King.")) == 1
 
 
 def test_a_pause_that_is_asked_for_follows_its_chunk() -> None:
-    words = "some more words to fill it, " * 3
-    chunks = chunk_text(SPELLER, f'<speak>{words}<break time="1500ms"/>{words}</speak>')
-    assert 1.5 in {chunk.pause for chunk in chunks}
+    assert [chunk.pause for chunk in chunked('One<break time="250ms"/>two.<break time="2s"/>Three.')] == [0.25, 2, 0]
+    assert [chunk.pause for chunk in chunked('One.<break time="1500ms"/>')] == [1.5]
 
 
-def test_joined_chunks_have_the_pause_and_keep_their_ends() -> None:
-    tone = np.full(4_800, 0.5, dtype=np.float32)
-    joined = join([tone, tone], [0.1, 0.0])
-    silence = np.flatnonzero(joined == 0.0)
-    assert 0.1 * 48_000 <= len(silence) < 0.11 * 48_000
-    assert joined[0] == joined[-1] == 0.5
-    assert float(np.abs(np.diff(joined)).max()) < 0.01
-    assert len(join([tone], [0.45])) == len(tone)
+def test_a_long_text_is_phonemised_as_it_is_asked_for() -> None:
+    heard: list[str] = []
 
+    def phonemize(text: str) -> str:
+        heard.append(text)
+        return spell(text)
 
-def test_silence_at_either_side_of_a_seam_counts_towards_the_pause() -> None:
-    tone, silence = np.full(4_800, 0.5, np.float32), np.zeros(7_200, np.float32)
-    for left, right in (
-        (np.concatenate([tone, silence]), tone),
-        (tone, np.concatenate([silence, tone])),
-        (np.concatenate([tone, silence]), np.concatenate([silence, tone])),
-    ):
-        assert len(join([left, right], [0.15, 0.0])) < len(left) + len(right)
+    coming = chunks(Tokenizer(TABLE, phonemize), passages_of("word " * 20_000, chinese=True))
+    next(coming)
+    assert sum(map(len, heard)) < 5_000
 
 
 def test_no_text_breaks_the_default_rules() -> None:
@@ -167,10 +168,10 @@ def test_no_text_breaks_the_default_rules() -> None:
     for length in generator.integers(1, 30, 2_000):
         text = "".join(generator.choice(alphabet, length))
         try:
-            chunks = chunk_text(SPELLER, text)
+            found = chunked(text)
         except TextError:
             continue
         spoken_count += 1
-        assert all(len(chunk.tokens) <= MAX_CHUNK_TOKENS for chunk in chunks)
-        assert not any(character.isdigit() for piece in SPELLER.pieces(text) for character in piece.text)
+        assert all(len(chunk.tokens) <= MAX_CHUNK_TOKENS for chunk in found)
+        assert not any(character.isdigit() for piece in read(text) for character in piece)
     assert spoken_count > 1_500

@@ -61,6 +61,21 @@ def test_bulk_speaks_as_much_through_the_stack_as_a_plain_loop_but_for_its_silen
     assert 0.6 < stack["audio_s"] / plain["audio_s"] < 1
 
 
+def test_listeners_hear_streams_calls_and_whole_requests(tmp_path: Path) -> None:
+    bench("kernelport_ops.bench.streaming", tmp_path, "--levels", "1,3", "--seconds", "3")
+    document = json.loads((tmp_path / "streaming.json").read_text())
+    assert document["complete"]
+    assert [(row["system"], row["listeners"]) for row in document["medians"]] == [
+        (system, listeners) for system in ("streams", "calls", "whole requests") for listeners in (1, 3)
+    ]
+    for row in document["medians"]:
+        assert row["texts"] >= row["listeners"]
+        assert (row["errors"], row["silent"]) == (0, 0) or row["texts"] > row["silent"]
+        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert row["cpu_per_audio"] > 0
+    assert document["plain_loop_audio_per_second"] > 1
+
+
 def test_a_payload_is_a_square_of_floats() -> None:
     assert [Payload.parse(text).side for text in ("16B", "64KiB", "4MiB")] == [2, 128, 1024]
     with pytest.raises(ValueError, match="square of floats"):

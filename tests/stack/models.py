@@ -44,7 +44,7 @@ class Sleeper(Backend):
 
 
 class Counting(SteppedBackend):
-    """Counts up to input `count` I64[1], a number and 20 ms a piece; ends its process at the number `fatal` I64[1]."""
+    """Counts up to input `count` I64[1], a number a piece and 20 ms a step; ends its process at `fatal` I64[1]."""
 
     device = "cpu"
     joined = frozenset({"numbers"})
@@ -64,16 +64,22 @@ class Counting(SteppedBackend):
         return utterance
 
     def step(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
+        time.sleep(0.02)
         return [self._count(each) for each in utterances]
 
     def _count(self, utterance: Utterance) -> Frame:
         index, inputs = utterance.next_index, utterance.request.inputs
         if index == int(inputs["fatal"][0]):
             os._exit(3)
-        time.sleep(0.02)
         utterance.next_index += 1
         utterance.is_done = utterance.next_index >= int(inputs["count"][0])
         return Frame(index, {"numbers": np.array([index], np.int64)}, 0.02, utterance.is_done)
+
+
+class CountingTogether(Counting):
+    """The same for eight at a time."""
+
+    pieces_a_step = 8
 
 
 class Journal(Backend):

@@ -1,8 +1,10 @@
 """Where a text is cut into what is spoken at a time."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from kernelport.text import passages_of, pieces, spoken_passages
+from kernelport.text import Passage, passages_of, pieces, spoken_passages, verbalised
 from kernelport.text.pieces import CLAUSE_S, CUT_S, PARAGRAPH_S, SENTENCE_S
 
 SENTENCE = "This sentence has sixty characters, as its reader may count."
@@ -54,6 +56,29 @@ def test_what_nobody_can_say_is_in_no_piece() -> None:
 @pytest.mark.parametrize("text", ["J. R. Tolkien wrote it.", "He paid 3.5 per cent.", "Dr. Smith is here."])
 def test_a_mark_within_a_sentence_does_not_end_it(text: str) -> None:
     assert len(cut(text)) == 1
+
+
+@pytest.mark.parametrize("sentence", [SENTENCE, "word", "On 3 May 2026 it cost $5, and Dr. Smith paid.", "well, then"])
+def test_a_long_paragraph_is_cut_where_it_would_be_as_a_whole(sentence: str) -> None:
+    text = f"{sentence} " * (6_000 // len(sentence))
+    (passage,) = passages_of(text).passages
+    whole = Passage(verbalised(passage.text, "en-US"), None, ends_paragraph=True)
+    assert cut(text) == [(piece.text.text, piece.pause_s) for piece in pieces([whole])]
+    found = list(pieces(spoken_passages(passages_of(text), "en-US")))
+    assert [piece.text for piece in found] == [piece.text for piece in pieces([whole])], "and came from the same places"
+
+
+def test_the_first_piece_of_a_paragraph_does_not_wait_for_all_of_it() -> None:
+    read = 0
+
+    def passages() -> Iterator[Passage]:
+        nonlocal read
+        for passage in spoken_passages(passages_of("word " * 20_000), "en-US"):
+            read += len(passage.text.text)
+            yield passage
+
+    next(pieces(passages()))
+    assert read < 5_000
 
 
 def test_no_word_is_lost_or_doubled() -> None:

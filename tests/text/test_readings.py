@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernelport.text import Locale, locale_named, read
+from kernelport.text import Aligned, Locale, locale_named, passages_of, read, verbalised, verbalised_parts
 from kernelport.text.numbers import cardinal, ordinal
 
 TABLES: dict[str, Locale] = {"readings.tsv": "en-US", "readings_british.tsv": "en-GB"}
@@ -31,6 +31,24 @@ def test_every_text_of_the_table_is_read_word_for_word(table: str, locale: Local
         if words(spoken := read(text, locale).spoken) not in [words(form) for form in said.split("|")]
     }
     assert not wrong
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_line_is_read_in_parts_as_it_is_as_a_whole(seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    texts = [text for text, _ in rows("readings.tsv")]
+    marks = [" ", ", ", ". ", " and ", " the ", " — ", "; "]
+    line = "".join(f"{texts[dice.integers(len(texts))]}{marks[dice.integers(len(marks))]}" for _ in range(400))
+    for passage in passages_of(line).passages:
+        parts = list(verbalised_parts(passage.text, "en-US"))
+        assert len(parts) > 5 or len(passage.text.text) < 8_000
+        assert " ".join(part.text for part in parts) == verbalised(passage.text, "en-US").text
+
+
+@pytest.mark.parametrize("line", ["", "One.", "x" * 5_000, "1,234 " * 2_000, "see www.example.org/" + "a/" * 3_000])
+def test_what_has_no_place_to_be_parted_is_read_as_a_whole(line: str) -> None:
+    text = Aligned.of(line)
+    assert " ".join(part.text for part in verbalised_parts(text, "en-US")) == verbalised(text, "en-US").text
 
 
 def test_what_is_read_is_read_as_it_is() -> None:

@@ -14,6 +14,7 @@ from kernelport.tensors import Array
 from kernelport.text.pieces import PARAGRAPH_S, SENTENCE_S
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.stepped import Frame
+from kernelport_workers.pipelines import hibari
 from kernelport_workers.pipelines.hibari import HibariPipeline
 from kernelport_workers.speech.joins import AUDIBLE
 
@@ -114,6 +115,23 @@ def test_speech_begins_at_once_and_pauses_are_as_the_table_says(pipeline: Hibari
     assert heard[0] <= 0.02 * 24000
     gaps = np.diff(heard) / 24000
     assert gaps[gaps > 0.15].tolist() == pytest.approx([SENTENCE_S, PARAGRAPH_S], abs=0.01)
+
+
+def test_the_hours_that_may_be_spoken_count_from_where_a_stream_is_opened(
+    pipeline: HibariPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "The clocks were striking thirteen, and nobody on the stairs looked up at them. " * 8
+    monkeypatch.setattr(hibari, "MAX_HOURS", 12 / 3600)
+    error = say(pipeline, text)
+    assert isinstance(error, InvalidArgumentError)
+    assert "hours of speech" in error.message
+    utterance = pipeline.open(Request({"text": utf8(text)}), 4)
+    while not utterance.is_done:
+        (frame,) = pipeline.step([utterance])
+        assert isinstance(frame, Frame), frame
+    pipeline.open(Request({"text": utf8(text)}), utterance.next_index)
+    with pytest.raises(InvalidArgumentError, match="resume_from: expected at most"):
+        pipeline.open(Request({"text": utf8(text)}), utterance.next_index + 1)
 
 
 def test_a_sentence_without_end_is_spoken_in_pieces(pipeline: HibariPipeline) -> None:

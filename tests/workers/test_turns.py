@@ -6,7 +6,7 @@ import pytest
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport_workers.backends.base import Request
-from kernelport_workers.backends.stepped import Utterance
+from kernelport_workers.backends.stepped import Steps, Utterance
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.turns import AHEAD_S, InHand, chosen
@@ -17,7 +17,7 @@ NOW = 1000.0
 def request(name: str, *, started: float = NOW - 1, deployment: str = "voice") -> InHand:
     batch = Batch(id=name, deployment=deployment, items=[BatchItem(id=name.encode())])
     work, utterance = Work(name.encode(), (), 0, lambda: None), Utterance(Request({}), 0)
-    return InHand(batch, work, utterance, BatchLease(name, 60), ExitStack(), started)
+    return InHand(batch, work, utterance, BatchLease(name, 60), ExitStack(), Steps(), started)
 
 
 def listener(name: str, ahead_s: float) -> InHand:
@@ -76,10 +76,45 @@ def test_who_is_far_behind_gets_nothing() -> None:
     assert order(paused) == []
 
 
+def test_who_runs_dry_is_a_matter_of_how_long_steps_take() -> None:
+    waiting, new = listener("has some", 3.0), request("new")
+    assert order(waiting, new) == ["new", "has some"]
+    waiting.steps.note(took_s=2.0, sound_s=4.0)
+    assert order(waiting, new) == ["has some", "new"]
+
+
+@pytest.mark.parametrize(
+    ("took_s", "sound_s", "capacity"), [(0.05, 5.0, 64), (0.1, 5.01, 40), (4.0, 8.0, 2), (1.0, 0.0, 64)]
+)
+def test_as_many_are_taken_in_hand_as_could_be_fed(took_s: float, sound_s: float, capacity: int) -> None:
+    steps = Steps()
+    assert steps.capacity == 64
+    for _ in range(100):
+        steps.note(took_s, sound_s)
+    assert steps.capacity == capacity
+    assert steps.step_s == pytest.approx(took_s)
+
+
+def test_a_capacity_follows_what_steps_take_now() -> None:
+    steps = Steps(pieces=4)
+    for _ in range(100):
+        steps.note(0.05, 5.0)
+    for _ in range(100):
+        steps.note(5.0, 5.0)
+    assert steps.capacity == 4
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_as_many_share_a_step_as_the_model_takes(most: int) -> None:
     requests = [request(str(number), started=NOW - number) for number in range(5)]
     assert [each.batch.id for each in chosen(requests, NOW, {"voice": most})] == ["4", "3", "2"][:most]
+
+
+def test_who_has_enough_makes_no_step_longer() -> None:
+    ahead = [listener("ahead", AHEAD_S + 1), listener("far ahead", AHEAD_S + 2)]
+    new = request("new")
+    assert chosen([*ahead, new], NOW, {"voice": 3}) == [new]
+    assert chosen(ahead, NOW, {"voice": 3}) == ahead
 
 
 def test_a_suspect_runs_alone_and_others_without_it() -> None:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from kernelport.broker import keys
 from kernelport.broker.connections import outage
-from kernelport.errors import InvalidArgumentError, KernelPortError, UnavailableError
+from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, UnavailableError
 from kernelport.internal.v1.queue_pb2 import Completion
 
 # So many are kept for a caller who does not take them; then its worker pauses, until there are no more than the others.
@@ -47,7 +47,8 @@ class Frames:
         elif completion.sequence > self._expected:
             self.fail(UnavailableError("a part of the answer was lost on its way", retry_after_s=RETRY_AFTER_S))
         elif not completion.more:
-            self.fail(InvalidArgumentError("resume_from: expected 0, since the model answers in one message"))
+            last = f"expected at most {completion.sequence}, the answer's last message, got {self._expected}"
+            self.fail(InvalidArgumentError.of([FieldViolation("resume_from", last)]))
 
     def fail(self, error: KernelPortError) -> None:
         """Ends the answer behind what has come of it."""

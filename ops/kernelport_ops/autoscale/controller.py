@@ -146,11 +146,13 @@ class Controller:
         now = self._now()
         entries = [entry for entry in self.ledger.live if entry.deployment == name]
         going = {worker for entry in entries if entry.going for worker in entry.worker_ids}
+        # By worker, how many requests it has in hand at most.
         serving = {
-            record.worker.id
+            record.worker.id: served.capacity or 1
             for record in read_workers(self._redis)
-            if any(served.name == name for served in record.deployments)
-        } - going
+            for served in record.deployments
+            if served.name == name and record.worker.id not in going
+        }
         # What was lost a moment ago may come back, or is ended soon; until then it counts as one that starts.
         starting = tuple(
             now - (entry.launched_at if entry.ready_at is None else entry.lost_at or now)
@@ -158,7 +160,7 @@ class Controller:
             if not entry.going and (entry.ready_at is None or entry.lost_at is not None)
             for _ in range(entry.workers)
         )
-        demand = self._demand.read(name, len(serving), now)
+        demand = self._demand.read(name, len(serving), sum(serving.values()), now)
         seen = Observation(demand, len(serving), starting, self._demand.boot_s(name))
         decision, self._states[name] = decide(scaling, seen, self._states.get(name, State()), now)
         return seen, decision

@@ -37,15 +37,16 @@ class DemandReader:
         self._arrivals: dict[str, Rate] = {}
         self._last: dict[str, tuple[float, int, int]] = {}
 
-    def read(self, deployment: str, workers: int, now: float) -> Demand:
-        """What is asked of a deployment whose `workers` are ready."""
+    def read(self, deployment: str, workers: int, capacity: int, now: float) -> Demand:
+        """What is asked of a deployment whose `workers` are ready, and can have `capacity` requests in hand together:
+        one each, or as many as they answer in turn."""
         outstanding, accepted, answered = self._front_doors(deployment)
         backlog = Backlog.read(self._redis, deployment)
         arrivals = self._arrivals.setdefault(deployment, Rate())
         arrivals.note(now, accepted)
-        self._measure(deployment, workers, outstanding, backlog.items + backlog.running, answered, now)
+        self._measure(deployment, workers, capacity, outstanding, backlog.items + backlog.running, answered, now)
         stored: Any = self._redis.hget(keys.autoscale_rates(deployment), "service_rate")
-        in_hand = min(outstanding, workers)  # at least one request each; the rest of a batch counts as waiting
+        in_hand = min(outstanding, capacity)  # the rest of a batch counts as waiting
         return Demand(
             waiting=outstanding - in_hand,
             in_flight=in_hand + backlog.running,
@@ -77,14 +78,16 @@ class DemandReader:
                     counters.answered[record.name] = load.answered
         return outstanding, sum(counters.accepted.values()), sum(counters.answered.values())
 
-    def _measure(self, deployment: str, workers: int, outstanding: int, items: int, answered: int, now: float) -> None:
-        """Learns what a worker answers, from the times in which all were busy."""
+    def _measure(
+        self, deployment: str, workers: int, capacity: int, outstanding: int, items: int, answered: int, now: float
+    ) -> None:
+        """Learns what a worker answers, from the times in which all had as much in hand as they take."""
         last = self._last.get(deployment)
         self._last[deployment] = (now, answered - items, outstanding + items)
         if last is None or not workers:
             return
         then, done, left = last
-        busy = min(left, outstanding + items) > workers
+        busy = min(left, outstanding + items) > capacity
         served = answered - items - done
         if busy and served > 0 and now > then:
             self._note(deployment, "service_rate", served / (now - then) / workers)

@@ -28,13 +28,15 @@ class Request:
     Attributes:
         inputs: the arrays, which fit the backend's signature. They are read-only.
         check: raises when the answer is of no use any more (deadline passed, caller gone). A backend that works in
-            steps calls it between them.
+            steps calls it between them; others may get the model meanwhile.
+        tick: tells that the model is at work. A backend whose steps take long calls it within them.
         outputs: the names of those that the caller wants; empty for the usual ones. What else is given is left out.
         warnings: what `warn` was told.
     """
 
     inputs: Mapping[str, Array]
     check: Callable[[], None] = _never
+    tick: Callable[[], None] = _never
     outputs: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
 

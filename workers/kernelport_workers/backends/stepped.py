@@ -1,14 +1,28 @@
 """What a worker asks of a model that makes its answers in pieces, such as a voice that speaks clause by clause."""
 
+import functools
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import islice
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from kernelport.errors import InternalError, KernelPortError, in_words
+from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, KernelPortError, in_words
 from kernelport_workers.backends.base import Backend, Outputs, Request
+
+T = TypeVar("T")
+
+LEAST_IN_HAND, MOST_IN_HAND = 2, 64
+"""Of requests to a deployment in a worker's hands; two at least, so that a short one need not wait for a long one."""
+FIRST_STEP_S = 0.1
+"""What a step is taken to take before any has been measured, in seconds."""
+# Of the sound that could be made in a second, so much may be promised to listeners.
+_FED_SHARE = 0.8
+# What a step has taken counts for so much less with each step behind it.
+_KEPT_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,38 @@ class Utterance:
         self.is_done = False
 
 
+class Steps:
+    """What the last steps of a backend have taken, and what has come of them.
+
+    Args:
+        pieces: how many utterances share a step.
+    """
+
+    def __init__(self, pieces: int = 1) -> None:
+        self._least = max(LEAST_IN_HAND, pieces)
+        self._count = self._took_s = self._sound_s = 0.0
+
+    def note(self, took_s: float, sound_s: float) -> None:
+        """A step has taken so long, and made so many seconds of sound."""
+        self._count = self._count * _KEPT_SHARE + 1
+        self._took_s = self._took_s * _KEPT_SHARE + took_s
+        self._sound_s = self._sound_s * _KEPT_SHARE + sound_s
+
+    @property
+    def step_s(self) -> float:
+        """Seconds that a step takes."""
+        return self._took_s / self._count if self._count else FIRST_STEP_S
+
+    @property
+    def capacity(self) -> int:
+        """How many requests are taken in hand: as many as could be fed at once if every one had a listener who plays
+        what comes. A backend that has made no sound yet takes as many as any may."""
+        if not self._sound_s:
+            return MOST_IN_HAND
+        fed = int(_FED_SHARE * self._sound_s / max(self._took_s, 1e-9))
+        return max(self._least, min(fed, MOST_IN_HAND))
+
+
 class SteppedBackend(Backend):
     """A backend that makes answers in pieces, those of many requests in turn.
 
@@ -50,11 +96,16 @@ class SteppedBackend(Backend):
     alike, and once more after a death. The whole answer is what the pieces are, one after another.
     """
 
-    pieces_a_step: ClassVar[int] = 1
+    pieces_a_step: int = 1
     """How many utterances share a step: more than 1 where the model gains by it."""
 
     joined: ClassVar[frozenset[str]] = frozenset({"audio"})
     """The outputs that go on from piece to piece, along their first axis. The others are the same in all."""
+
+    @functools.cached_property
+    def steps(self) -> Steps:
+        """What its steps have taken, those for jobs aside."""
+        return Steps(self.pieces_a_step)
 
     @abstractmethod
     def open(self, request: Request, first: int = 0) -> Utterance:
@@ -73,25 +124,42 @@ class SteppedBackend(Backend):
         """
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
-        """Makes every piece of one request after the other, asking before each whether the answer is still wanted."""
-        return [self._whole(request) for request in requests]
-
-    def _whole(self, request: Request) -> Outputs | KernelPortError:
-        frames: list[Frame] = []
-        try:
-            utterance = self.open(request)
-            while not utterance.is_done:
-                request.check()
-                (frame,) = self.stepped([utterance])
+        """Makes the pieces of requests in order, as many at a time as share a step; before each step it asks of every
+        request in it whether the answer is still wanted."""
+        results: dict[int, Outputs | KernelPortError] = {}
+        frames: list[list[Frame]] = [[] for _ in requests]
+        waiting = deque(enumerate(requests))
+        under_way: dict[int, Utterance] = {}
+        while waiting or under_way:
+            while waiting and len(under_way) < self.pieces_a_step:
+                index, request = waiting.popleft()
+                try:
+                    under_way[index] = self.open(request)
+                except KernelPortError as error:
+                    results[index] = error
+            for index in list(under_way):
+                try:
+                    requests[index].check()
+                except KernelPortError as error:
+                    results[index] = error
+                    del under_way[index]
+            step = list(under_way.items())
+            for (index, _), frame in zip(step, self.stepped([each for _, each in step]), strict=True):
                 if isinstance(frame, KernelPortError):
-                    return frame
-                frames.append(frame)
-        except KernelPortError as error:
-            return error
-        return self.whole(frames)
+                    results[index] = frame
+                else:
+                    frames[index].append(frame)
+                    if frame.is_last:
+                        results[index] = self.whole(frames[index])
+                        frames[index] = []
+                if index in results:
+                    del under_way[index]
+        return [results[index] for index in range(len(requests))]
 
     def stepped(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
         """A step; whatever a model raises is the error of each utterance."""
+        if not utterances:
+            return []
         try:
             return self.step(utterances)
         except KernelPortError as error:
@@ -106,3 +174,16 @@ class SteppedBackend(Backend):
         outputs = frames[0].outputs
         parts = {name: [frame.outputs[name] for frame in frames] for name in outputs if name in cls.joined}
         return outputs | {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def from_index(pieces: Iterator[T], first: int) -> Iterator[T]:
+    """The pieces of an answer from an index on; none when it is the one behind the last.
+
+    Raises:
+        InvalidArgumentError: when it is a later one, with a violation that names `resume_from`.
+    """
+    passed = sum(1 for _ in islice(pieces, first))
+    if passed < first:
+        described = f"expected at most {passed}, the number of messages in the answer, got {first}"
+        raise InvalidArgumentError.of([FieldViolation("resume_from", described)])
+    return pieces

@@ -18,7 +18,6 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.v1.deployment_pb2 import Worker
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.backends.stepped import SteppedBackend
-from kernelport_workers.execution.stepper import CAPACITY
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,6 @@ class Heartbeat:
                 signature=backend.signature,
                 revision=self._revisions[name],
                 compute_path=backend.compute_path or backend.device,
-                capacity=CAPACITY if isinstance(backend, SteppedBackend) else 0,
             )
             for name, backend in backends.items()
         ]
@@ -154,7 +152,9 @@ class Heartbeat:
         self._record.redis_client = connection_id(self._presence)
         self._record.worker.jobs_refused = self._storage.refusal
         for served in self._record.deployments:
-            served.seconds_a_letter = self._backends[served.name].pace.seconds_a_letter
+            backend = self._backends[served.name]
+            served.seconds_a_letter = backend.pace.seconds_a_letter
+            served.capacity = backend.steps.capacity if isinstance(backend, SteppedBackend) else 0
         if beat(self._redis, self._record, self._ttl_s) and not self._is_going:
             self._is_going = True
             log.info("asked to finish and go")

@@ -216,7 +216,7 @@ class BatchHandler:
                 if self._is_cancelled(item):
                     raise CancelledError("the caller hung up")
 
-        work = Work(item.id, (), item.deadline_unix_us, check)
+        work = Work(item.id, (), item.deadline_unix_us, check, tick=lease.step)
         if cancelled:
             work.failure = CancelledError("the caller hung up")
         elif item.deadline_unix_us <= _now_us():

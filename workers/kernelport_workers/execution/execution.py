@@ -63,6 +63,7 @@ class Work:
         check: raises when the answer is of no use any more.
         failure: why it must not run at all, if so.
         shared: inputs that it has unless it has some of those names itself.
+        tick: tells that the model is at work.
         outputs: the names of those that are wanted; empty for the usual ones.
     """
 
@@ -72,6 +73,7 @@ class Work:
     check: Callable[[], None]
     failure: KernelPortError | None = None
     shared: Shared = field(default_factory=dict)
+    tick: Callable[[], None] = lambda: None
     outputs: Sequence[str] = ()
 
 
@@ -181,7 +183,7 @@ class Execution:
         arrays = tensors.to_arrays(own)
         for tensor, array in shared:
             arrays[tensor.name] = array
-        return Request(arrays, work.check, outputs=work.outputs)
+        return Request(arrays, work.check, tick=work.tick, outputs=work.outputs)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
         """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates.
@@ -212,7 +214,7 @@ class Execution:
     def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
         """The result of each request; what failed them as a whole, if something did."""
         # A model may change what it is given; what is tried again must stay as it came.
-        copies = [Request(dict(request.inputs), request.check, outputs=request.outputs) for request in requests]
+        copies = [Request(dict(each.inputs), each.check, tick=each.tick, outputs=each.outputs) for each in requests]
         try:
             results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:

@@ -151,6 +151,7 @@ class JobHandler:
                 check,
                 shared=shared,
                 outputs=spec.outputs,
+                tick=lease.step,
             )
             for item in items
         ]

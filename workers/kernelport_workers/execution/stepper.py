@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
@@ -28,8 +29,6 @@ from kernelport_workers.execution.turns import InHand, Turn, chosen
 
 log = logging.getLogger(__name__)
 
-# Of one deployment; what is more stays in the queue for other workers.
-CAPACITY = 64
 # Of pieces of calls that wait for their last: nothing more is taken meanwhile.
 MOST_KEPT_BYTES = 512 * 2**20
 # How often it is asked which callers have hung up, and which listeners are far behind.
@@ -90,8 +89,8 @@ class Stepper:
         """The stepped deployments of which another request can be taken in hand."""
         if sum(each.kept_bytes for each in self._in_hand) > MOST_KEPT_BYTES:
             return set()
-        counts = [each.batch.deployment for each in self._in_hand]
-        return {name for name in self._backends if counts.count(name) < CAPACITY}
+        counts = Counter(each.batch.deployment for each in self._in_hand)
+        return {name for name, backend in self._backends.items() if counts[name] < backend.steps.capacity}
 
     @property
     def deployments(self) -> set[str]:
@@ -117,7 +116,8 @@ class Stepper:
         if utterance.is_done:  # all of it has been sent
             self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, {}, last=True), sequence=first)])
             return
-        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, started, progress.deaths > 0))
+        steps = self._backends[batch.deployment].steps
+        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, steps, started, progress.deaths > 0))
 
     def step(self) -> bool:
         """Makes a piece, or as many as the model makes at a time; False when nobody can take one."""
@@ -134,6 +134,7 @@ class Stepper:
                 limits.enter_context(each.lease.steps_of(self._deployments[name].timeouts.step_s))
             frames = self._backends[name].stepped([each.utterance for each in step])
         took_s = time.monotonic() - began
+        self._backends[name].steps.note(took_s, sum(each.seconds for each in frames if isinstance(each, Frame)))
         metrics.BATCH_SIZE.labels(name).observe(len(step))
         metrics.BACKEND_SECONDS.labels(name).observe(took_s)
         for each, frame in zip(step, self._checked(name, frames), strict=True):

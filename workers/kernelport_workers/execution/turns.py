@@ -4,18 +4,19 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
+from operator import itemgetter
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport_workers.backends.stepped import Frame, Utterance
+from kernelport_workers.backends.stepped import Frame, Steps, Utterance
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
 
-# A step of a model on a CPU takes about so long at most.
-STEP_S = 0.1
-# A listener that has so much more than it has heard can wait.
-AHEAD_S = 4.0
-# A call that has waited so long for its next piece goes before listeners that are not about to run dry.
-PATIENT_S = 1.0
+# A listener that has no more than the length of so many steps is about to run dry.
+DRY_STEPS = 2
+# One that has so many seconds more than it has heard can wait, or where steps take long, the length of so many.
+AHEAD_S, AHEAD_STEPS = 4.0, 6
+# A call that has waited so long for its next piece, or so many steps, goes before listeners that do not run dry.
+PATIENT_S, PATIENT_STEPS = 1.0, 6
 
 
 class Turn(IntEnum):
@@ -34,6 +35,7 @@ class InHand:
 
     Attributes:
         cleanup: what is to be let go of with it.
+        steps: what steps of its deployment take.
         started: when the worker took it, in seconds of the monotonic clock; so are the other times.
         is_suspect: workers have died over it: it runs alone.
         frames: pieces of a call, which are kept until the last one.
@@ -49,6 +51,7 @@ class InHand:
     utterance: Utterance
     lease: BatchLease
     cleanup: ExitStack
+    steps: Steps
     started: float
     is_suspect: bool = False
     frames: list[Frame] = field(default_factory=list)
@@ -66,28 +69,32 @@ class InHand:
 
     def turn(self, now: float) -> tuple[Turn, float]:
         """How urgent its next piece is, and among equals when that was due: the least first."""
+        step_s = self.steps.step_s
         if self.listens_since is not None:
             ahead_s = self.sent_s - (now - self.listens_since)
-            if ahead_s < 2 * STEP_S:
+            if ahead_s < DRY_STEPS * step_s:
                 return Turn.RUNS_DRY, ahead_s
-            return (Turn.LISTENS if ahead_s < AHEAD_S else Turn.AHEAD), ahead_s
-        if self.stepped_at is None or now - self.stepped_at > PATIENT_S:
+            return (Turn.LISTENS if ahead_s < max(AHEAD_S, AHEAD_STEPS * step_s) else Turn.AHEAD), ahead_s
+        if self.stepped_at is None or now - self.stepped_at > max(PATIENT_S, PATIENT_STEPS * step_s):
             return Turn.FIRST_PIECE, self.started
         return Turn.CALL, self.started
 
 
 def chosen(in_hand: Iterable[InHand], now: float, most: dict[str, int]) -> list[InHand]:
-    """The requests whose pieces make up the next step; none when every listener is far behind.
+    """The requests whose pieces make up the next step; none when every listener is far behind. Who has enough to hear
+    makes no step longer that others wait for.
 
     Args:
         most: how many pieces may share a step, by deployment.
     """
-    waiting = sorted((each for each in in_hand if not each.is_paused), key=lambda each: each.turn(now))
+    waiting = sorted(((each.turn(now), each) for each in in_hand if not each.is_paused), key=itemgetter(0))
     if not waiting:
         return []
-    first = waiting[0]
+    (urgency, _), first = waiting[0]
     if first.is_suspect:
         return [first]
-    name = first.batch.deployment
-    company = [each for each in waiting if each.batch.deployment == name and not each.is_suspect]
+    name, last = first.batch.deployment, max(urgency, Turn.CALL)
+    company = [
+        each for (turn, _), each in waiting if each.batch.deployment == name and not each.is_suspect and turn <= last
+    ]
     return company[: most[name]]

@@ -1,4 +1,4 @@
-"""Cut long text into chunks for separate passes, and join the chunks' audio."""
+"""Cut long text into chunks for separate passes."""
 
 from __future__ import annotations
 
@@ -7,52 +7,65 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from kernelport.text import Locale
-from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE
+from kernelport.text import Locale, Reading
+from kernelport.text.pieces import CLAUSE_S, CUT_S, PARAGRAPH_S, SENTENCE_S
 from kernelport_workers.luxtts.tokenizer import Piece, Tokenizer
 
 MAX_CHUNK_TOKENS = 100
 """Tokens of one pass; longer passes cost quadratically more and tend to pause mid-phrase."""
 
-PARAGRAPH_PAUSE, SENTENCE_PAUSE, CLAUSE_PAUSE, NO_PAUSE = 0.45, 0.22, 0.10, 0.0
-"""Least silence in seconds after a chunk, by what ended it."""
+FIRST_CHUNK_TOKENS = 20
+"""Where there are several passes, the first one ends with the sentence or clause that brings it to so many tokens: it
+is heard the sooner. Every pass computes its reference anew, so a shorter one would cost as much."""
 
-_CROSS_FADE = 0.02
-_SILENCE = 10 ** (-45 / 20)
 _SENTENCES = re.compile(r"(?<!\b[A-Z])(?<=[.!?])[\"')]*\s+|(?<=[.!?])(?=[\u4e00-\u9fa5])")
 _CLAUSES = re.compile(r"(?<=[,;:—–)])\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens of one pass and the least silence in seconds that follows its audio."""
+    """Tokens of one pass and the seconds of silence that follow its audio."""
 
     tokens: tuple[int, ...]
     pause: float
 
 
-def chunk_text(tokenizer: Tokenizer, text: str, limit: int = MAX_CHUNK_TOKENS, locale: Locale = "en-US") -> list[Chunk]:
-    """Tokenise a text in chunks of at most ``limit`` tokens, cut at the strongest break in each chunk's second half.
+def chunks(
+    tokenizer: Tokenizer, reading: Reading, limit: int = MAX_CHUNK_TOKENS, locale: Locale = "en-US"
+) -> Iterator[Chunk]:
+    """Tokenise a text in chunks of at most ``limit`` tokens, each cut and phonemised as it is asked for.
+
+    A chunk ends at the strongest break in its second half, the first one as ``FIRST_CHUNK_TOKENS`` says. It always ends
+    where a pause was asked for; only such a pause follows the last.
 
     Raises:
-        TextError: There is nothing to say.
+        TextError: Before the first chunk: there is nothing to say.
     """
-    chunks: list[Chunk] = []
     pending: list[Chunk] = []
-    for piece in tokenizer.pieces(text, locale):
+    is_first, is_closed, asked_s = True, False, 0.0
+    for piece in tokenizer.pieces(reading, locale):
         for unit in _units(tokenizer, piece, limit):
-            while pending and len(_merge(tokenizer, [*pending, unit]).tokens) > limit:
-                cut = _strongest_break(pending, limit)
-                chunks.append(_merge(tokenizer, pending[:cut]))
-                pending = pending[cut:]
+            while pending and (is_closed or len(_merge(tokenizer, [*pending, unit]).tokens) > limit):
+                if is_closed:
+                    cut = len(pending)
+                else:
+                    cut = _first_break(pending) if is_first else _strongest_break(pending, limit)
+                yield _merge(tokenizer, pending[:cut])
+                pending, is_first, is_closed = pending[cut:], False, False
             pending.append(unit)
-            if unit.pause == PARAGRAPH_PAUSE and len(_merge(tokenizer, pending).tokens) > limit // 2:
-                chunks.append(_merge(tokenizer, pending))
-                pending = []
-    return [*chunks, _merge(tokenizer, pending)] if pending else chunks
+        if pending:
+            ends_long = piece.ends_paragraph and len(_merge(tokenizer, pending).tokens) > limit // 2
+            is_closed = is_closed or ends_long or piece.pause_s is not None
+        asked_s = piece.pause_s or 0.0
+    if pending:
+        yield Chunk(_merge(tokenizer, pending).tokens, asked_s)
+
+
+def _first_break(units: Sequence[Chunk]) -> int:
+    """Number of units to take for the first chunk."""
+    lengths = itertools.accumulate(len(unit.tokens) for unit in units)
+    enough = (count for count, length in enumerate(lengths, start=1) if length >= FIRST_CHUNK_TOKENS)
+    return next(enough, len(units))
 
 
 def _strongest_break(units: Sequence[Chunk], limit: int) -> int:
@@ -69,7 +82,7 @@ def _merge(tokenizer: Tokenizer, units: Sequence[Chunk]) -> Chunk:
     """Join units; a space separates words, but not sentences, which is how the model was trained."""
     tokens = list(units[0].tokens)
     for before, unit in itertools.pairwise(units):
-        if before.pause != SENTENCE_PAUSE and tokenizer.space not in (before.tokens[-1], unit.tokens[0]):
+        if before.pause != SENTENCE_S and tokenizer.space not in (before.tokens[-1], unit.tokens[0]):
             tokens.append(tokenizer.space)
         tokens += unit.tokens
     return Chunk(tuple(tokens), units[-1].pause)
@@ -77,13 +90,13 @@ def _merge(tokenizer: Tokenizer, units: Sequence[Chunk]) -> Chunk:
 
 def _units(tokenizer: Tokenizer, piece: Piece, limit: int) -> Iterator[Chunk]:
     """Cut a piece into runs of at most ``limit`` tokens, each with the pause that its end allows."""
-    parts = [(part, SENTENCE_PAUSE) for part in _SENTENCES.split(piece.text) if part.strip()]
+    parts = [(part, SENTENCE_S) for part in _SENTENCES.split(piece.text) if part.strip()]
     if parts and not re.search(r"[.!?][\"')]*\s*$", parts[-1][0]):
-        parts[-1] = (parts[-1][0], NO_PAUSE)
+        parts[-1] = (parts[-1][0], CUT_S)
     if parts and piece.pause_s is not None:
         parts[-1] = (parts[-1][0], piece.pause_s)
     elif parts and piece.ends_paragraph:
-        parts[-1] = (parts[-1][0], PARAGRAPH_PAUSE)
+        parts[-1] = (parts[-1][0], PARAGRAPH_S)
     for text, pause in parts:
         yield from _fitting(tokenizer, Piece(text, piece.language), pause, limit)
 
@@ -95,9 +108,9 @@ def _fitting(tokenizer: Tokenizer, piece: Piece, pause: float, limit: int) -> It
         if tokens:
             yield Chunk(tuple(tokens), pause)
         return
-    parts, inner = [part for part in _CLAUSES.split(piece.text) if part.strip()], CLAUSE_PAUSE
+    parts, inner = [part for part in _CLAUSES.split(piece.text) if part.strip()], CLAUSE_S
     if len(parts) < 2:
-        parts, inner = _halves(piece.text), NO_PAUSE
+        parts, inner = _halves(piece.text), CUT_S
     for part in parts[:-1]:
         yield from _fitting(tokenizer, Piece(part, piece.language), inner, limit)
     yield from _fitting(tokenizer, Piece(parts[-1], piece.language), pause, limit)
@@ -109,40 +122,3 @@ def _halves(text: str) -> list[str]:
     spaces = [match.start() for match in re.finditer(r"(?<=\S)\s+(?=\S)", text)]
     cut = min(spaces, key=lambda at: abs(at - middle), default=middle)
     return [text[:cut], text[cut:].lstrip()]
-
-
-def join(parts: Sequence[NDArray[np.float32]], pauses: Sequence[float]) -> NDArray[np.float32]:
-    """Join chunk audio at 48 kHz.
-
-    Between two chunks there are at least ``pauses[i]`` seconds of near-silence, counting what the chunks already
-    have; the seam is a cross-fade of 20 ms.
-
-    Args:
-        parts: Mono audio of each chunk in order.
-        pauses: Seconds after each chunk; the last one is not used.
-    """
-    fade = int(_CROSS_FADE * OUTPUT_SAMPLE_RATE)
-    finished: list[NDArray[np.float32]] = []
-    current = parts[0]
-    for part, pause in zip(parts[1:], pauses, strict=False):
-        missing = int(pause * OUTPUT_SAMPLE_RATE) - _quiet_run(current[::-1]) - _quiet_run(part)
-        if missing > 0:
-            current = _cross_fade(current, np.zeros(missing + 2 * fade, dtype=np.float32), fade)
-        seamed = _cross_fade(current, part, fade)
-        finished.append(seamed[: len(current)])
-        current = seamed[len(current) :]
-    return np.concatenate([*finished, current])
-
-
-def _quiet_run(samples: NDArray[np.float32]) -> int:
-    loud = np.flatnonzero(np.abs(samples) > _SILENCE * max(float(np.abs(samples).max(initial=0.0)), 1e-6))
-    return int(loud[0]) if loud.size else len(samples)
-
-
-def _cross_fade(left: NDArray[np.float32], right: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    width = min(width, len(left), len(right))
-    if not width:
-        return np.concatenate([left, right])
-    ramp = np.linspace(0.0, 1.0, width, dtype=np.float32)
-    seam = left[-width:] * (1.0 - ramp) + right[:width] * ramp
-    return np.concatenate([left[:-width], seam, right[width:]])

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from kernelport.text import passages_of
 from kernelport_workers.luxtts import prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
-from kernelport_workers.luxtts.chunking import Chunk, chunk_text, join
+from kernelport_workers.luxtts.chunking import Chunk, chunks
 from kernelport_workers.luxtts.config import HOP_LENGTH, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
-from kernelport_workers.luxtts.synthesis import Pass, Synthesizer, as_error
+from kernelport_workers.luxtts.synthesis import Outcome, Pass, Synthesizer, as_error
 from kernelport_workers.luxtts.text_encoder import frame_count
 from kernelport_workers.luxtts.tokenizer import Phonemizer, Tokenizer
 from kernelport_workers.luxtts.transcribe import TRANSCRIBER_RATE, Transcriber
 from kernelport_workers.luxtts.tuning import tune
 from kernelport_workers.luxtts.utterance import Audio, Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
+from kernelport_workers.speech.joins import AUDIBLE, joinable
 
 ComputePath = Literal["torch", "onnx", "onnx-int8"]
 
@@ -173,30 +174,68 @@ class Pipeline:
             One entry per utterance, in order: its audio, or the error that stopped it.
         """
         results: dict[int, Audio | LuxTTSError] = {}
-        seeds = [secrets.randbits(62) if item.seed is None else item.seed for item in utterances]
-        parts: list[list[NDArray[np.float32] | None]] = [[] for _ in utterances]
         passes: list[Pass] = []
         for owner, utterance in enumerate(utterances):
             try:
-                planned = self._plan(owner, utterance, seeds[owner])
+                passes += list(self.plan(utterance, owner))
             except Exception as error:
                 results[owner] = as_error(error)
-            else:
-                parts[owner] = [None] * len(planned)
-                passes += planned
-        pauses = {(item.owner, item.part): item.pause for item in passes}
-        for item, outcome in self._synthesizer.run(passes, check):
-            if isinstance(outcome, LuxTTSError):
-                results[item.owner] = outcome
-                continue
-            parts[item.owner][item.part] = outcome
-            finished = [samples for samples in parts[item.owner] if samples is not None]
-            if len(finished) == len(parts[item.owner]) and item.owner not in results:
-                gaps = [pauses[item.owner, part] for part in range(len(finished))]
-                warnings = _warnings(item.utterance, finished)
-                results[item.owner] = Audio(join(finished, gaps), OUTPUT_SAMPLE_RATE, seeds[item.owner], warnings)
-                parts[item.owner] = []
+        sounds: dict[int, list[Audio | LuxTTSError]] = {}
+        for item, sound in zip(passes, self.speak(passes, check), strict=True):
+            sounds.setdefault(item.owner, []).append(sound)
+        results |= {owner: _whole(parts) for owner, parts in sounds.items()}
         return [results[owner] for owner in range(len(utterances))]
+
+    def plan(self, utterance: Utterance, owner: int = 0) -> Iterator[Pass]:
+        """Cut one utterance into passes, each with its own seed, and phonemise each as it is asked for.
+
+        Args:
+            owner: Tells the utterance from others that are spoken together with it.
+
+        Raises:
+            TextError: Before the first pass: there is nothing to say. Before another: there is too much of it.
+            InvalidInputError: A value is out of range, or makes too long a pass.
+        """
+        utterance.validate()
+        if utterance.seed is None:
+            utterance = replace(utterance, seed=secrets.randbits(62))
+        warning, left = None, MAX_HOURS * 3600 * SAMPLE_RATE // HOP_LENGTH
+        if utterance.upstream:
+            found = iter([Chunk(tuple(self.tokenizer.encode(utterance.text, upstream=True)), 0.0)])
+        else:
+            reading = passages_of(utterance.text, chinese=True)
+            warning = f"text: {reading.warning}" if reading.warning else None
+            found = chunks(self.tokenizer, reading, locale=utterance.locale)
+        part = -1
+        for part, chunk in enumerate(found):
+            if not chunk.tokens:
+                raise TextError("gives no tokens: there is nothing to say")
+            job = Job(utterance.voice, chunk.tokens, self._frames(utterance, chunk), _seed_of(utterance, part))
+            left -= job.frames - len(utterance.voice.features)
+            if left < 0:
+                raise TextError(f"makes more than {MAX_HOURS} hours of speech")
+            yield Pass(owner, part, utterance, job, chunk.pause, None if part else warning)
+        if part < 0:
+            raise TextError("gives no tokens: there is nothing to say")
+
+    def speak(self, passes: Sequence[Pass], check: Check | None = None) -> list[Audio | LuxTTSError]:
+        """Speak passes together: those that have come of one plan or of several, with an owner each.
+
+        Args:
+            passes: What to say; one that fails disturbs only those of the same owner.
+            check: As in :meth:`synthesize`.
+
+        Returns:
+            One entry per pass, in order: its audio, behind which that of the next pass goes on, or its error.
+        """
+        found = {(item.owner, item.part): _sound(item, each) for item, each in self._synthesizer.run(passes, check)}
+        failed = {owner: sound for (owner, _), sound in found.items() if isinstance(sound, LuxTTSError)}
+        return [found.get((item.owner, item.part)) or failed[item.owner] for item in passes]
+
+    @property
+    def passes_at_once(self) -> int:
+        """How many passes make the most of the machine when they are spoken together."""
+        return max(self._synthesizer.model.max_batch, self._synthesizer.model.streams)
 
     def warm_up(self) -> None:
         """Run one short pass in a made-up voice, so that the first request is as fast as the next.
@@ -210,26 +249,6 @@ class Pipeline:
         jobs = [Job(voice, (1, 1), 2 * len(features), seed=0)]
         (generated,) = self._synthesizer.model.generate(jobs, utterance.schedule)
         self._synthesizer.decode(generated, utterance)
-
-    def _plan(self, owner: int, utterance: Utterance, seed: int) -> list[Pass]:
-        """Check one utterance and cut it into passes, each with its own seed."""
-        utterance.validate()
-        if utterance.upstream:
-            chunks = [Chunk(tuple(self.tokenizer.encode(utterance.text, upstream=True)), 0.0)]
-        else:
-            chunks = chunk_text(self.tokenizer, utterance.text, locale=utterance.locale)
-        if not chunks or not chunks[0].tokens:
-            raise TextError("gives no tokens: there is nothing to say")
-        passes = []
-        left = MAX_HOURS * 3600 * SAMPLE_RATE // HOP_LENGTH
-        for part, chunk in enumerate(chunks):
-            job_seed = seed if part == 0 else _derived_seed(seed, part)
-            job = Job(utterance.voice, chunk.tokens, self._frames(utterance, chunk), job_seed)
-            left -= job.frames - len(utterance.voice.features)
-            if left < 0:
-                raise TextError(f"makes more than {MAX_HOURS} hours of speech")
-            passes.append(Pass(owner, part, utterance, job, chunk.pause))
-        return passes
 
     def _frames(self, utterance: Utterance, chunk: Chunk) -> int:
         voice, speed = utterance.voice, utterance.speed * (_UPSTREAM_SPEED if utterance.upstream else 1.0)
@@ -249,19 +268,36 @@ class Pipeline:
         return max(frames, least)
 
 
-def _warnings(utterance: Utterance, parts: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
-    """What was done to the speech that nobody asked for."""
-    found = []
-    if not utterance.upstream and (warning := passages_of(utterance.text, chinese=True).warning):
-        found.append(f"text: {warning}")
-    if any(np.abs(part).max(initial=0.0) >= np.float32(utterance.gain) for part in parts):
-        found.append("audio: clipped where it was louder than full scale")
-    return tuple(found)
+def _sound(item: Pass, outcome: Outcome) -> Audio | LuxTTSError:
+    """What is heard of a pass: its sound, and its pause behind it; in upstream mode all that the network gave."""
+    if isinstance(outcome, LuxTTSError):
+        return outcome
+    utterance, loudest = item.utterance, float(np.abs(outcome).max(initial=0.0))
+    warnings = [item.warning] if item.warning else []
+    if loudest >= np.float32(utterance.gain):
+        warnings.append("audio: clipped where it was louder than full scale")
+    if not utterance.upstream:
+        # A quiet voice is heard as far below its own level.
+        outcome = joinable(outcome, item.pause, OUTPUT_SAMPLE_RATE, AUDIBLE * min(1.0, loudest))
+    return Audio(outcome, OUTPUT_SAMPLE_RATE, utterance.seed or 0, tuple(warnings))
 
 
-def _derived_seed(seed: int, part: int) -> int:
-    """Seed of a later chunk, independent of how many there are."""
-    return int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0] >> 2)
+def _whole(sounds: Sequence[Audio | LuxTTSError]) -> Audio | LuxTTSError:
+    """The audio of an utterance, or the error that stopped it."""
+    parts: list[Audio] = []
+    for sound in sounds:
+        if isinstance(sound, LuxTTSError):
+            return sound
+        parts.append(sound)
+    warnings = dict.fromkeys(warning for part in parts for warning in part.warnings)
+    samples = np.concatenate([part.samples for part in parts])
+    return Audio(samples, OUTPUT_SAMPLE_RATE, parts[0].seed, tuple(warnings))
+
+
+def _seed_of(utterance: Utterance, part: int) -> int:
+    """Seed of a chunk, independent of how many there are."""
+    seed = utterance.seed or 0
+    return seed if part == 0 else int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0] >> 2)
 
 
 def _in_range(field: str, value: float, low: float, high: float) -> None:

@@ -31,7 +31,8 @@ class Pass:
         part: Which chunk of that utterance it is.
         utterance: The utterance.
         job: What the acoustic model is to do.
-        pause: Least silence in seconds after its audio.
+        pause: Seconds of silence after its audio.
+        warning: What was left out of the utterance's text; told with its first chunk.
     """
 
     owner: int
@@ -39,6 +40,7 @@ class Pass:
     utterance: Utterance
     job: Job
     pause: float
+    warning: str | None = None
 
 
 class Synthesizer:
@@ -58,7 +60,7 @@ class Synthesizer:
         self._budget = memory_budget
 
     def run(self, passes: Sequence[Pass], check: Check | None = None) -> Iterator[tuple[Pass, Outcome]]:
-        """Yield the audio of every pass as it is finished; the seam for streaming.
+        """Yield the audio of every pass as it is finished.
 
         Once a pass of an utterance has failed, what is left of that utterance is not run.
 

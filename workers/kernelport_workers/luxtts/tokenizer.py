@@ -7,14 +7,15 @@ English needs an espeak phonemizer (``piper-phonemize``, which carries GPL-3.0 c
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kernelport.text import Aligned, Locale, Passage, passages_of, verbalised
+from kernelport.text import Aligned, Locale, Passage, Reading, passages_of, verbalised_parts
 from kernelport_workers.luxtts.errors import DependencyError, TextError
 from kernelport_workers.luxtts.normalise import upstream_english
 from kernelport_workers.speech.long_words import cut_words
@@ -77,30 +78,38 @@ class Tokenizer:
             TextError: Not in upstream mode: there is nothing to say, or words that the model cannot say.
             DependencyError: A package for the text's language is not installed.
         """
+        pieces: Iterable[Piece]
         if upstream:
             pieces = [
                 Piece(upstream_english(segment) if language == "en" else segment, language)
                 for segment, language in segments(map_punctuation(text))
             ]
         else:
-            foreign = [word for word in passages_of(text, chinese=True).unsayable if any(map(str.isalpha, word))]
+            reading = passages_of(text, chinese=True)
+            foreign = [word for word in reading.unsayable if any(map(str.isalpha, word))]
             if foreign:
                 raise TextError(f"expected English or Chinese, got {foreign[0][:_SHOWN]!r}")
-            pieces = self.pieces(text)
+            pieces = self.pieces(reading)
         return [index for piece in pieces for index in self.encode_piece(piece)]
 
-    def pieces(self, text: str, locale: Locale = "en-US") -> list[Piece]:
-        """A text as it is read, cut by language, paragraph and pause; what cannot be said is left out.
+    def pieces(self, reading: Reading, locale: Locale = "en-US") -> Iterator[Piece]:
+        """What is read, cut by language, paragraph and pause, each piece as it is asked for.
+
+        Args:
+            reading: A text without what cannot be said; Chinese can.
+            locale: How dates are read and numbers said.
 
         Raises:
             TextError: There is nothing to say.
         """
-        reading = passages_of(text, chinese=True)
-        found = [piece for passage in reading.passages for piece in _passage_pieces(passage, locale)]
-        if not any(piece.language == "pinyin" or any(map(str.isalnum, piece.text)) for piece in found):
-            left_out = f"; {reading.warning}" if reading.warning else ""
-            raise TextError(f"there is nothing to say: no letter or digit{left_out}")
-        return found
+        found = (piece for passage in reading.passages for piece in _passage_pieces(passage, locale))
+        begun = []
+        for piece in found:
+            begun.append(piece)
+            if piece.language == "pinyin" or any(map(str.isalnum, piece.text)):
+                return itertools.chain(begun, found)
+        left_out = f"; {reading.warning}" if reading.warning else ""
+        raise TextError(f"there is nothing to say: no letter or digit{left_out}")
 
     def encode_piece(self, piece: Piece) -> list[int]:
         """Token ids of one normalised piece."""
@@ -188,24 +197,34 @@ def _language(part: str) -> Language:
     return "other"
 
 
-def _passage_pieces(passage: Passage, locale: Locale) -> list[Piece]:
-    """Pieces of one passage: pinyin tags, runs of Chinese with punctuation, and everything else as English."""
-    pieces: list[Piece] = []
-    for index, part in enumerate(_PINYIN_TAG.split(passage.text.text)):
+def _passage_pieces(passage: Passage, locale: Locale) -> Iterator[Piece]:
+    """Pieces of one passage; its end is told of by the last."""
+    last: Piece | None = None
+    for piece in _runs(passage.text.text, locale):
+        if last is not None:
+            yield last
+        last = piece
+    if last is not None:
+        yield replace(last, ends_paragraph=passage.ends_paragraph, pause_s=passage.pause_s)
+
+
+def _runs(line: str, locale: Locale) -> Iterator[Piece]:
+    """A line in pinyin tags, runs of Chinese with punctuation, and everything else as English."""
+    for index, part in enumerate(_PINYIN_TAG.split(line)):
         if index % 2:
-            pieces.append(Piece(f"<{part}>", "pinyin"))
+            yield Piece(f"<{part}>", "pinyin")
             continue
         if not re.search(r"[\u4e00-\u9fa5]", part):
             runs: list[tuple[str, Language]] = [(part, "en")]
         else:
             runs = segments(map_punctuation(re.sub(r"[<>\[\]]", " ", part)))
         for text, language in runs:
-            spoken = text if language == "zh" else verbalised(Aligned.of(text), locale).text
-            if spoken.strip():
-                pieces.append(Piece(spoken, "zh" if language == "zh" else "en"))
-    if pieces:
-        pieces[-1] = replace(pieces[-1], ends_paragraph=passage.ends_paragraph, pause_s=passage.pause_s)
-    return pieces
+            if language == "zh":
+                yield Piece(text, "zh")
+                continue
+            for spoken in verbalised_parts(Aligned.of(text), locale):
+                if spoken.text.strip():
+                    yield Piece(spoken.text, "en")
 
 
 def espeak_phonemes(text: str) -> str:

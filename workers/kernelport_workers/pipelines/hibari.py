@@ -3,7 +3,6 @@
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,7 +27,7 @@ from kernelport.text import (
 from kernelport.text.pieces import CUT_S
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import LoadError, Request
-from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance
+from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance, from_index
 from kernelport_workers.speech import lexicons
 from kernelport_workers.speech.joins import joinable, silence
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
@@ -207,7 +206,7 @@ class _Spoken(Utterance):
         self.lexicon = lexicon
         self.speed = speed
         self.seed = seed
-        self._coming = islice(coming, first, None)
+        self._coming = from_index(coming, first)
         self._left = MAX_HOURS * 3600 * sample_rate
         self._advance()
 

@@ -11,7 +11,7 @@ KEPT_S = 0.02
 _FADE_S = 0.005
 
 
-def joinable(sound: Array, pause_s: float, sample_rate: int) -> Array:
+def joinable(sound: Array, pause_s: float, sample_rate: int, audible: float = AUDIBLE) -> Array:
     """A sound without the silence around it, faded in and out, and the pause behind it.
 
     Pieces made so follow each other without anything between them: from the last audible sample of one to the first of
@@ -21,16 +21,17 @@ def joinable(sound: Array, pause_s: float, sample_rate: int) -> Array:
         sound: F32[S], -1 to 1.
         pause_s: seconds from 0; at 0 nothing follows.
         sample_rate: in Hz.
+        audible: amplitude above which a sample is heard.
 
     Returns:
         F32[T]; nothing but the pause where nothing can be heard.
     """
-    audible = np.flatnonzero(np.abs(sound) > AUDIBLE)
-    if not audible.size:
+    heard = np.flatnonzero(np.abs(sound) > audible)
+    if not heard.size:
         return silence(pause_s, sample_rate)
     kept = round(KEPT_S * sample_rate)
-    head, tail = max(0, kept - int(audible[0])), max(0, int(audible[-1]) + 1 + kept - sound.size)
-    cut = np.pad(sound, (head, tail))[audible[0] - kept + head : audible[-1] + 1 + kept + head].astype(np.float32)
+    head, tail = max(0, kept - int(heard[0])), max(0, int(heard[-1]) + 1 + kept - sound.size)
+    cut = np.pad(sound, (head, tail))[heard[0] - kept + head : heard[-1] + 1 + kept + head].astype(np.float32)
     fade = np.linspace(0, 1, round(_FADE_S * sample_rate), dtype=np.float32)
     cut[: fade.size] *= fade
     cut[cut.size - fade.size :] *= fade[::-1]

@@ -2,10 +2,10 @@
 
 import hashlib
 import io
+import itertools
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -19,7 +19,9 @@ from kernelport.errors import InternalError, KernelPortError, in_words, install_
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.text import Locale, locale_named
-from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
+from kernelport_workers.backends.base import LoadError, Outputs, Request
+from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance, from_index
+from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE
 from kernelport_workers.luxtts.errors import (
     CheckpointError,
     DependencyError,
@@ -32,22 +34,16 @@ from kernelport_workers.pipelines.luxtts.options import COMPUTE_OPTIONS, Options
 from kernelport_workers.pipelines.luxtts.references import References
 
 if TYPE_CHECKING:
-    from kernelport_workers.luxtts import Audio, Pipeline, Utterance, Voice
+    from kernelport_workers.luxtts import Audio, Pipeline, Voice
+    from kernelport_workers.luxtts import Utterance as EngineUtterance
+    from kernelport_workers.luxtts.synthesis import Pass
 
 log = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 3.0
 
 
-@dataclass(frozen=True)
-class _Spoken:
-    """What a request asks for, ready for the engine."""
-
-    utterance: "Utterance"
-    audio_format: str | None
-
-
-class LuxTTSPipeline(Backend):
+class LuxTTSPipeline(SteppedBackend):
     """Speaks UTF-8 text in the voice of a short recording.
 
     The manifest's files lie as in the published repository. On a GPU the role `model` runs on PyTorch. On the CPU the
@@ -58,6 +54,7 @@ class LuxTTSPipeline(Backend):
     requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "safetensors"), install_hint("luxtts"))
     compute_options = COMPUTE_OPTIONS
     signature = SIGNATURE
+    joined = frozenset({"audio", "audio_file"})
 
     def __init__(
         self, engine: "Pipeline", device: str, compute_path: str, references: References, locale: Locale = "en-US"
@@ -67,6 +64,8 @@ class LuxTTSPipeline(Backend):
         self._references = references
         self.device = device
         self.compute_path = compute_path
+        self.pieces_a_step = engine.passes_at_once
+        self._owners = itertools.count()
 
     @classmethod
     def load(cls, deployment: Deployment) -> Self:
@@ -117,56 +116,57 @@ class LuxTTSPipeline(Backend):
     def for_job(self, job: str) -> Self:
         return type(self)(self._engine, self.device, self.compute_path, self._references.for_job(job), self._locale)
 
-    def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
-        """Speaks a batch together; requests may differ in everything. One that fails, or that nobody waits for any
-        more, yields its error; the work ends early when nobody waits for any."""
-        answers: dict[int, Outputs | KernelPortError] = {}
-        spoken: dict[int, _Spoken] = {}
-        for index, request in enumerate(requests):
+    def open(self, request: Request, first: int = 0) -> Utterance:
+        """Gets ready to speak a text. Its voice and its words are read with its first step, which may take a while.
+
+        Raises:
+            InvalidArgumentError: when `audio_format` is none of those there are.
+        """
+        return _Spoken(request, first, next(self._owners), _format_of(request.inputs))
+
+    def step(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
+        """Speaks the next piece of each, in passes of several that are about equally long."""
+        spoken = [each for each in utterances if isinstance(each, _Spoken)]
+        failed: dict[int, KernelPortError] = {}
+        due: dict[int, Pass | None] = {}
+        for index, each in enumerate(spoken):
             try:
-                request.check()
-                spoken[index] = self._read(request.inputs)
+                due[index] = self._due(each)
             except KernelPortError as error:
-                answers[index] = error
+                failed[index] = error
+            except LuxTTSError as error:
+                failed[index] = _error(error, "text")
             except Exception as error:
                 # A phonemizer or transcriber may raise anything, and only over one request.
                 log.exception("a request cannot be prepared", extra=logs.WITHOUT_TEXT)
-                answers[index] = InternalError(f"luxtts failed: {in_words(error)}")
-        gone: dict[int, KernelPortError] = {}
+                failed[index] = InternalError(f"luxtts failed: {in_words(error)}")
 
-        def check() -> None:
-            for index in spoken.keys() - gone.keys():
-                try:
-                    requests[index].check()
-                except KernelPortError as error:
-                    gone[index] = error
-            if len(gone) == len(spoken):
-                raise next(iter(gone.values()))
+        def tick() -> None:
+            for each in spoken:
+                each.request.tick()
 
-        try:
-            results = self._engine.synthesize([each.utterance for each in spoken.values()], check)
-            for (index, each), result in zip(spoken.items(), results, strict=True):
-                if isinstance(result, LuxTTSError):
-                    answers[index] = _error(result, "text")
-                    continue
-                answers[index] = _outputs(result, each)
-                for warning in result.warnings:
-                    requests[index].warn(warning)
-        except KernelPortError:
-            if len(gone) < len(spoken):
-                raise
-        return [gone.get(index) or answers[index] for index in range(len(requests))]
+        passes = {index: item for index, item in due.items() if item is not None}
+        sounds = dict(zip(passes, self._engine.speak(list(passes.values()), tick), strict=True))
+        return [
+            failed[index] if index in failed else _frame(each, sounds.get(index)) for index, each in enumerate(spoken)
+        ]
 
-    def _read(self, inputs: Mapping[str, Array]) -> _Spoken:
-        from kernelport_workers.luxtts import Utterance
+    def _due(self, spoken: "_Spoken") -> "Pass | None":
+        """The pass that makes the next piece; None when all of them have been sent before."""
+        if spoken.coming is None:
+            plan = self._engine.plan(self._read(spoken.request.inputs), spoken.owner)
+            spoken.coming = from_index(plan, spoken.next_index)
+            spoken.following = next(spoken.coming, None)
+        due, spoken.following = spoken.following, next(spoken.coming, None)
+        return due
 
-        audio_format = text(inputs, "audio_format")
-        if audio_format is not None and audio_format not in FORMATS:
-            raise invalid("audio_format", f"expected one of {', '.join(FORMATS)}, got {audio_format!r}")
+    def _read(self, inputs: Mapping[str, Array]) -> "EngineUtterance":
+        from kernelport_workers.luxtts import Utterance as EngineUtterance
+
         upstream = flag(inputs, "upstream")
         smooth = flag(inputs, "return_smooth")
         try:
-            utterance = Utterance(
+            wanted = EngineUtterance(
                 text=text(inputs, "text") or "",
                 voice=self._voice(inputs, upstream),
                 seed=int(inputs["seed"].item()) if "seed" in inputs else 0,
@@ -177,10 +177,10 @@ class LuxTTSPipeline(Backend):
                 upstream=upstream,
                 locale=self._locale_of(inputs),
             )
-            utterance.validate()
+            wanted.validate()
         except LuxTTSError as error:
             raise _error(error, "prompt_text") from error
-        return _Spoken(utterance, audio_format)
+        return wanted
 
     def _locale_of(self, inputs: Mapping[str, Array]) -> Locale:
         name = text(inputs, "locale")
@@ -206,19 +206,70 @@ class LuxTTSPipeline(Backend):
         return self._references.given(inputs["prompt_audio"].tobytes(), transcript, *parameters)
 
 
-def _outputs(result: "Audio", spoken: _Spoken) -> Outputs:
-    """The speech as samples, or else as a file: both would pass the 4 MiB that gRPC clients take unless told more."""
-    rate = np.array([result.sample_rate], np.int32)
-    if spoken.audio_format is None:
-        return {"audio": result.samples, "sample_rate": rate}
-    container, encoding = FORMATS[spoken.audio_format]
-    buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", result.sample_rate, 1, encoding, format=container) as file:
+class _Spoken(Utterance):
+    """A text on its way to speech.
+
+    Attributes:
+        owner: its number among the utterances of this backend.
+        coming: the passes behind `following`; None until its first step.
+        following: the pass of the next piece.
+        file: what its sound is written to, if it is to come as a file.
+    """
+
+    def __init__(self, request: Request, first: int, owner: int, audio_format: str | None) -> None:
+        # A file is written from its beginning, whoever has written a part of it before.
+        super().__init__(request, first if audio_format is None else 0)
+        self.owner = owner
+        self.coming: Iterator[Pass] | None = None
+        self.following: Pass | None = None
+        self.file = None if audio_format is None else _File(audio_format)
+
+
+class _File:
+    """A file of speech that is written as it is made."""
+
+    def __init__(self, audio_format: str) -> None:
+        container, encoding = FORMATS[audio_format]
+        self._bytes = io.BytesIO()
+        self._file = soundfile.SoundFile(self._bytes, "w", OUTPUT_SAMPLE_RATE, 1, encoding, format=container)
+
+    def write(self, samples: Array) -> None:
+        """Adds samples, F32[S]."""
         # In pieces: some encoders put on the stack what they are given at once.
-        for start in range(0, len(result.samples), result.sample_rate):
-            file.write(result.samples[start : start + result.sample_rate])
-    encoded = np.frombuffer(buffer.getvalue(), np.uint8)
-    return {"audio": np.empty(0, np.float32), "sample_rate": rate, "audio_file": encoded}
+        for start in range(0, len(samples), OUTPUT_SAMPLE_RATE):
+            self._file.write(samples[start : start + OUTPUT_SAMPLE_RATE])
+
+    def finish(self) -> Array:
+        """The bytes of the whole file, U8[B]."""
+        self._file.close()
+        return np.frombuffer(self._bytes.getvalue(), np.uint8)
+
+
+def _frame(spoken: _Spoken, sound: "Audio | LuxTTSError | None") -> Frame | KernelPortError:
+    """A piece as its caller gets it, as samples; or else as a file, which comes with the last.
+
+    Args:
+        sound: None where nothing is left to say.
+    """
+    if isinstance(sound, LuxTTSError):
+        return _error(sound, "text")
+    samples = np.empty(0, np.float32) if sound is None else sound.samples
+    for warning in () if sound is None else sound.warnings:
+        spoken.request.warn(warning)
+    index, spoken.next_index, spoken.is_done = spoken.next_index, spoken.next_index + 1, spoken.following is None
+    outputs: Outputs = {"audio": samples, "sample_rate": np.array([OUTPUT_SAMPLE_RATE], np.int32)}
+    if spoken.file is not None:
+        spoken.file.write(samples)
+        encoded = spoken.file.finish() if spoken.is_done else np.empty(0, np.uint8)
+        outputs |= {"audio": np.empty(0, np.float32), "audio_file": encoded}
+    return Frame(index, outputs, samples.size / OUTPUT_SAMPLE_RATE, spoken.is_done)
+
+
+def _format_of(inputs: Mapping[str, Array]) -> str | None:
+    audio_format = text(inputs, "audio_format")
+    if audio_format is not None and audio_format not in FORMATS:
+        raise invalid("audio_format", f"expected one of {', '.join(FORMATS)}, got {audio_format!r}")
+    return audio_format
 
 
 def _error(error: LuxTTSError, field: str) -> KernelPortError:

@@ -31,7 +31,7 @@ LOOK_S = 15.0
 def is_needed(redis: Redis, demand: DemandReader, deployment: str, fleet: str, now: float) -> bool:
     """Whether somebody asks something of the deployment, or looks after the machine; not while Redis is away."""
     try:
-        return bool(redis.exists(keys.autoscale_lock(fleet))) or not demand.read(deployment, 0, now).idle
+        return bool(redis.exists(keys.autoscale_lock(fleet))) or not demand.read(deployment, 0, 0, now).idle
     except RedisError:
         return False
 
