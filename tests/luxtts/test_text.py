@@ -25,7 +25,7 @@ SPELLER = Tokenizer(TABLE, spell)
 
 
 def read(text: str) -> list[str]:
-    return [piece.text.strip() for piece in SPELLER.pieces(passages_of(text, chinese=True))]
+    return [piece.text.text.strip() for piece in SPELLER.pieces(passages_of(text, chinese=True))]
 
 
 def spoken(text: str) -> str:
