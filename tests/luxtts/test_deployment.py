@@ -119,7 +119,7 @@ def test_it_tells_its_words_and_where_they_stand(client: Client) -> None:
 
 def test_words_are_read_by_a_lexicon(client: Client) -> None:
     said = infer(client, text="win has a jif.")["audio"]
-    lexicon = "Nguyen = win\nGIF = /jif/"
+    lexicon = "Nguyen = win\nGIF = jif"
     assert infer(client, text="Nguyen has a GIF.", lexicon=lexicon)["audio"].tobytes() == said.tobytes()
 
 
