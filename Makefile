@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client fuzz
+.PHONY: help demo test test-thorough coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
 
 ## Every target, with what it does.
 help:
@@ -15,19 +15,24 @@ help:
 demo: .venv/installed-local
 	$(BIN)/kernelport demo --out out/demo
 
-## The whole test suite: three files at a time, as tests wait more than they compute; then the tests that run alone.
+## The test suite: three files at a time, as tests wait more than they compute; then the tests that run alone.
 ## One thread for each process's torch: more of them than there are cores wait for each other. A test that fails beside
 ## two others may have been short of time: it has to pass by itself.
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone' -n 3 --dist loadfile || \
-		$(BIN)/python -m pytest -m 'not alone' --last-failed --last-failed-no-failures none
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough' -n 3 --dist loadfile || \
+		$(BIN)/python -m pytest -m 'not alone and not thorough' --last-failed --last-failed-no-failures none
 	$(BIN)/python -m pytest -m alone
+
+## What the suite leaves out: storms, small runs of the benchmarks, services and installations as their users have them.
+## Five minutes.
+test-thorough: .venv/installed-test
+	$(BIN)/python -m pytest -m thorough
 
 ## How much of the code the suite runs, by branches and over all processes; each file's lines are in out/coverage/html.
 ## Whether tests pass is for `make test`: here they are slowed down. OPTIONS=tests/text measures a part.
 coverage: .venv/installed-coverage
 	rm -rf out/coverage
-	-OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m 'not alone' -n 3 --dist loadfile $(OPTIONS)
+	-OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m 'not alone and not thorough' -n 3 --dist loadfile $(OPTIONS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
@@ -146,6 +151,11 @@ check-rows: .venv/installed-test
 ## A client over outages of up to four minutes, and over ten thousand calls: it comes back, and grows nothing. 8 minutes.
 check-client: .venv/installed-test
 	$(BIN)/python -m tests.sdk.trials
+
+## Clients of other protocols, each of its newest version in an environment of its own: Triton's, KServe's, and OpenAI's
+## of npm. Needs npm.
+check-clients: .venv/installed-test
+	$(BIN)/python -m pytest tests/http/check_clients.py
 
 ## The shell steps of the workflows: those of CI in a fresh clone, those of the deployment on a fake cloud.
 check-ci: .venv/installed-test

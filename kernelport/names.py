@@ -3,7 +3,6 @@
 import hashlib
 import re
 import secrets
-import time
 from urllib.parse import quote
 
 MANIFEST = "manifest.jsonl"
@@ -17,9 +16,9 @@ _JOB_ID = re.compile(r"[0-9a-f]{11,16}-[0-9a-f]{8}")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
 
 
-def new_job_id() -> str:
-    """Unique, and sorted by time of creation."""
-    return f"{round(time.time() * 1000):011x}-{secrets.token_hex(4)}"
+def new_job_id(now: float) -> str:
+    """Unique, and sorted by time of creation: `now`, in seconds of Unix time."""
+    return f"{round(now * 1000):011x}-{secrets.token_hex(4)}"
 
 
 def is_job_id(text: str) -> bool:

@@ -39,7 +39,8 @@ ALLOWED: Mapping[str, set[str]] = {
     },
     "kernelport.cli": SHARED | {"kernelport.client", "kernelport.client.item_files", "kernelport.supervisor"},
     "kernelport_api": SHARED | {"kernelport_api.doors", "kernelport_api.services", "kernelport_api.queueing"},
-    "kernelport_api.doors": SHARED | {"kernelport_api", "kernelport_api.services", "kernelport.client.item_files"},
+    "kernelport_api.doors": SHARED
+    | {"kernelport_api", "kernelport_api.services", "kernelport.client.item_files", "kernelport.text"},
     "kernelport_api.services": SHARED | {"kernelport_api", "kernelport_api.queueing"},
     "kernelport_api.queueing": SHARED | {"kernelport_api"},
     "kernelport_workers": SHARED

@@ -31,11 +31,13 @@ from kernelport_api.app import ListenError, serve
 
 # Of what a variable means, in the help.
 _INDENT = " " * 6
+# The argument by which it takes the place of another front door.
+BESIDE = "--beside"
 
 
 def main() -> None:
     """Runs until SIGTERM; exits with 1 and one line when it cannot start."""
-    _take_no_arguments()
+    arguments = _arguments()
     try:
         settings = Settings.from_environment()
         logs.set_up(settings)
@@ -43,24 +45,27 @@ def main() -> None:
         _relax_garbage_collection()
         _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, beside=arguments.beside))
     except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")
 
 
-def _take_no_arguments() -> None:
-    """Says with --help what the variables are; ends with 2 at any other argument."""
+def _arguments() -> argparse.Namespace:
+    """Says with --help what the variables are; ends with 2 at any argument but that of a front door which takes the
+    place of another."""
     lines = [
         f"  {variable}\n{textwrap.fill(told, 100, initial_indent=_INDENT, subsequent_indent=_INDENT)}"
         for variable, told in described.explained(described.FRONT_DOOR).items()
     ]
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         "python -m kernelport_api",
         description="The front door: takes calls, queues them for workers and answers. These variables configure it; "
         "kernelport front-door has options for the addresses, too.",
         epilog="\n".join(["variables:", *lines]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    )
+    parser.add_argument(BESIDE, action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def _relax_garbage_collection() -> None:

@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
 
+from kernelport import __version__
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect, connect_async
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment, DeploymentTable, load_deployments
@@ -44,6 +47,8 @@ from kernelport.v1 import (
     voice_pb2,
     voice_pb2_grpc,
 )
+from kernelport.v1.deployment_pb2 import FrontDoor
+from kernelport_api import listeners
 from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import draining
@@ -87,6 +92,8 @@ REPLY_PATIENCE_S = 5.0
 # Workers finish jobs, and at once; where there is none, a front door does.
 FINISHER_PATIENCE_S = 5.0
 CANCEL_INTERVAL_S = 0.1
+# How long another front door has to take the place of this one.
+OPEN_S = 60.0
 
 # For what is to be closed once calls have finished.
 STOP_MARGIN_S = 3.0
@@ -96,9 +103,12 @@ class ListenError(Exception):
     """The address cannot be listened on."""
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, *, beside: bool = False) -> None:
     """Runs the front door until SIGTERM or SIGINT; calls in flight finish first. At SIGHUP it reads its deployments
-    file again.
+    file again. For some time from SIGUSR1 on, it lets another one take its place on the same addresses.
+
+    Args:
+        beside: whether it takes the place of another one that lets it.
 
     Raises:
         ConfigError: when the deployments file is not valid.
@@ -106,6 +116,7 @@ async def serve(settings: Settings) -> None:
         ListenError: when the address is taken or no address.
     """
     deployments = load_deployments(settings.deployments_file)
+    shares_ports = beside or settings.share_ports
     name = os.urandom(6).hex()  # no other front door has it, now or later
     # Pools of their own: what is asked of jobs and voices keeps no request from the queue, and neither keeps this front
     # door from saying that it lives.
@@ -114,19 +125,19 @@ async def serve(settings: Settings) -> None:
     publisher, reply_connection = Multiplexer(untimed, REDIS_TIMEOUT_S), Multiplexer(untimed, REPLY_PATIENCE_S)
     workers = WorkerView(own, deployments, settings.heartbeat_ttl_s)
     replies = ReplyReader(reply_connection, name)
-    admission = Admission(own, name, settings.result_bytes)
+    admission = Admission(own, lambda: _about(name, deployments), settings.result_bytes)
     access_log = AccessLog(name, settings.access_log, settings.log_inputs)
     shared = SharedFolder.open(settings.shared_dir)
     payloads = Payloads(queue, workers, admission, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
     inference = Inference(deployments, queue, workers, admission, dispatcher)
-    server = grpc.aio.server(options=_options(settings))
+    server = grpc.aio.server(options=_options(settings, shares_ports))
     infer_calls, calls_of_methods, watches = Calls(), Calls(MAX_CALLS), Calls()
     methods: Any = Methods(server, calls_of_methods, access_log)
     health_servicer, watch = Health(), RedisWatch(settings.redis_url, REDIS_LOOK_INTERVAL_S)
     server.add_generic_rpc_handlers((InferenceDoor(inference, infer_calls, access_log).handler(),))
     models = Models(deployments, inference, lambda: health_servicer.reason)
-    described = Deployments(deployments, workers)
+    described = Deployments(calls, deployments, workers)
     running_methods: Any = Methods(server, infer_calls, access_log)
     inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(models), running_methods)
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(described, methods)
@@ -152,10 +163,9 @@ async def serve(settings: Settings) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
-    try:
-        port = server.add_insecure_port(settings.listen)
-    except RuntimeError as error:
-        raise ListenError(f"cannot listen on {settings.listen}: {error}") from error
+    port = _listen(server, settings.listen)
+    if settings.own_listen:
+        _listen(server, settings.own_listen)
     http = None
     if settings.http_listen:
         services = Services(
@@ -174,15 +184,25 @@ async def serve(settings: Settings) -> None:
             others=calls_of_methods,
             watches=watches,
         )
-        http = _http_server(settings, application(services, settings, access_log))
+        http = _http_server(settings, shares_ports, application(services, settings, access_log))
     if settings.metrics_listen:
         try:
-            metrics.serve(settings.metrics_listen)
+            metrics.serve(settings.metrics_listen, beside=beside)
         except OSError as error:
             raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
 
+    addresses = (settings.listen, settings.http_listen, settings.metrics_listen)
+    ports = {int(each.rpartition(":")[2]) for each in addresses if each}
+    if beside:
+        listeners.steer(ports, listeners.OLD)
     read_again = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def let_in() -> None:
+        listeners.open_up(ports, is_open=True)
+        loop.call_later(OPEN_S, lambda: listeners.open_up(ports, is_open=False))
+
+    loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
         loop.add_signal_handler(number, event.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
@@ -194,7 +214,6 @@ async def serve(settings: Settings) -> None:
     background = [
         asyncio.create_task(replies.run()),
         asyncio.create_task(workers.keep_fresh()),
-        asyncio.create_task(admission.keep_sharing()),
         asyncio.create_task(dispatcher.keep_looking()),
         asyncio.create_task(_keep_current(deployments, settings.deployments_file, read_again, by_name)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers, watch)),
@@ -202,12 +221,17 @@ async def serve(settings: Settings) -> None:
     ]
     notifier = Notifier(thread_redis, settings.webhook_networks)
     threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
+    await asyncio.to_thread(watch.look)  # what time it is, before the first deadline
     for thread in (watch, *threads):
         thread.start()
     await durability.probe()
     await server.start()
+    background.append(asyncio.create_task(admission.keep_sharing()))  # it is one of the front doors from now on
     if http is not None:
         background.append(asyncio.create_task(http.run()))
+    if beside:
+        listeners.steer(ports, listeners.NEW)
+        listeners.open_up(ports, is_open=False)
     log.info("front door %s listens on %s (port %d)", name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -287,9 +311,29 @@ async def _keep_health(
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
-def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
+def _listen(server: grpc.aio.Server, address: str) -> int:
     try:
-        server = HttpServer(app, listener(settings.http_listen))
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {address}: {error}") from error
+
+
+def _about(name: str, deployments: DeploymentTable) -> FrontDoor:
+    """What others are told of this front door."""
+    return FrontDoor(
+        name=name,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+        deployments_file=str(deployments.file),
+        settings=deployments.digest,
+        clock_ahead_s=clock.told_ahead_s,
+    )
+
+
+def _http_server(settings: Settings, shares_ports: bool, app: ASGIApp) -> HttpServer:
+    try:
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports))
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
@@ -297,12 +341,12 @@ def _http_server(settings: Settings, app: ASGIApp) -> HttpServer:
     return server
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
+def _options(settings: Settings, shares_ports: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
-        # Two front doors on one port would share its connections silently; a taken port must be an error.
-        ("grpc.so_reuseport", 0),
+        # Unless that is wanted, two front doors must not share connections silently: a taken port is an error.
+        ("grpc.so_reuseport", int(shares_ports)),
         # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
         # nobody did. A crowd is told that it is one by kernelport_api.queueing.admission.
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),

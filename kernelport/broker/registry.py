@@ -18,8 +18,9 @@ from redis.exceptions import ResponseError
 
 from kernelport.broker import keys, stored
 from kernelport.broker.scripts import script
-from kernelport.internal.v1.queue_pb2 import WorkerRecord
+from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, WorkerRecord
 from kernelport.signature import Signature
+from kernelport.v1.deployment_pb2 import FrontDoor
 
 BEATS_PER_TTL = 5
 ASKED, DRAINED = b"asked", b"done"
@@ -155,6 +156,13 @@ def read_workers(redis: Redis) -> list[WorkerRecord]:
     return _records(values)
 
 
+def read_front_doors(redis: Redis) -> list[FrontDoor]:
+    """What all live front doors say of themselves."""
+    ids: Any = redis.smembers(keys.FRONT_DOORS)
+    values: Any = redis.mget([keys.front_door(stored.name(each)) for each in ids]) if ids else []
+    return _front_doors(values)
+
+
 def count_live(redis: Redis) -> Counter[str]:
     """How many live workers serve each deployment."""
     return Counter(served.name for record in read_workers(redis) for served in record.deployments)
@@ -163,6 +171,11 @@ def count_live(redis: Redis) -> Counter[str]:
 async def live_workers(redis: AsyncRedis) -> list[WorkerRecord]:
     """The records of all live workers."""
     return _records(await indexed(redis, keys.WORKERS, keys.worker))
+
+
+async def front_doors(redis: AsyncRedis) -> list[FrontDoor]:
+    """The live front doors, those that say nothing of themselves with their names alone; sorted by host and process."""
+    return _front_doors(await indexed(redis, keys.FRONT_DOORS, keys.front_door))
 
 
 async def indexed(redis: AsyncRedis, index: str, key: Callable[[str], str]) -> list[bytes]:
@@ -191,6 +204,12 @@ async def last_signature(redis: AsyncRedis, deployment: str) -> Signature | None
 
 def _records(values: Iterable[bytes | None]) -> list[WorkerRecord]:
     return stored.messages(WorkerRecord, values, keys.worker("*"), stored.MAX_RECORD_BYTES)
+
+
+def _front_doors(values: Iterable[bytes | None]) -> list[FrontDoor]:
+    records = stored.messages(FrontDoorRecord, values, keys.front_door("*"))
+    found = [record.front_door if record.HasField("front_door") else FrontDoor(name=record.name) for record in records]
+    return sorted(found, key=lambda each: (each.host, each.pid, each.name))
 
 
 async def _awaited(reply: Any) -> Any:

@@ -5,7 +5,6 @@ worker died. Whichever comes first counts; what comes after it is dropped.
 """
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from kernelport.broker import durability, keys, stored
+from kernelport.broker.clock import clock
 from kernelport.broker.lua_files import LuaFiles
 from kernelport.broker.queues import BATCH_MARK, queue_name
 from kernelport.internal.v1.queue_pb2 import Batch
@@ -85,7 +85,7 @@ def read_unacked(found: Any) -> tuple[DeliveryState | None, bool]:
 
 
 def _delivery(attempt: Attempt) -> list[str | bytes | float]:
-    return [time.time(), BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]
+    return [clock.now(), BATCH_MARK, attempt.SerializeToString(), keys.ATTEMPTS_TTL_S]
 
 
 def unacked_tag(entry: bytes) -> bytes:

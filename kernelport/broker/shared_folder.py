@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from kernelport.broker.clock import clock
+
 # Where Linux keeps files in memory.
 MEMORY = Path("/dev/shm")  # noqa: S108
 # A folder that no front door has swept for so long has no owner any more.
@@ -63,7 +65,7 @@ class SharedFolder:
 
     def put(self, message_id: str, message: bytes, ttl_s: float) -> str | None:
         """Keeps a message; its name, or None when there is no room for it."""
-        name = f"{round(time.time() + ttl_s)}-{message_id}"
+        name = f"{round(clock.now() + ttl_s)}-{message_id}"
         try:
             free = os.statvfs(self._path)
             if free.f_bavail * free.f_frsize < len(message) + _RESERVE_BYTES:
@@ -102,7 +104,7 @@ class SharedFolder:
             os.utime(self._path)
             for name in os.listdir(self._path):
                 expires, _, _ = name.partition("-")
-                if expires.isdigit() and int(expires) < time.time():
+                if expires.isdigit() and int(expires) < clock.now():
                     self.discard(name)
 
 

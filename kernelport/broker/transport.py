@@ -17,11 +17,14 @@ from redis.connection import UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import RETRY_S, outage, passes
 from kernelport.broker.queues import MessageError, check_entry, check_message, deployment_of
 
 log: logging.Logger = logging.getLogger(__name__)
 
+# kombu notes when it delivers a message, and compares what other workers have noted with the time that it is.
+kombu_redis.time = clock.now  # type: ignore[attr-defined]
 # What kombu raises over a record that is not as it should be.
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 # People, and Flower, are shown a Redis URL.

@@ -1,13 +1,13 @@
 """Registered voices: a recording and what is known of it, kept in Redis under a name until they are deleted."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 
 import numpy as np
 from redis import Redis
 
 from kernelport.broker import keys, stored
+from kernelport.broker.clock import clock
 from kernelport.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
 from kernelport.names import is_voice_name
 from kernelport.recordings import Recording, RecordingError, decode
@@ -61,7 +61,7 @@ def described(request: AddVoiceRequest) -> Voice:
         format=recording.format,
         bytes=len(request.audio),
         sha256=hashlib.sha256(request.audio).hexdigest(),
-        created_unix_us=round(time.time() * 1e6),
+        created_unix_us=clock.now_us(),
     )
 
 

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Where] = {
     "serve": Where("serve", "serve", "local"),
     "front-door": Where("front_door", "front_door", "server"),
     "worker": Where("worker", "worker", "local"),
+    "restart": Where("restart", "restart", "local"),
     "infer": Where("infer", "infer"),
     "say": Where("say", "say"),
     "jobs": Where("jobs", "jobs"),

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from kernelport.cli import options
 from kernelport.cli.adding import add_to, entry_of, name_of, reload
+from kernelport.cli.differences import differences
 from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
 from kernelport.errors import StackError
@@ -54,7 +55,7 @@ def list_deployments(target: str, as_json: bool) -> None:
 @options.target
 @options.as_json
 def show(name: str, target: str, as_json: bool) -> None:
-    """One deployment: backend, state, revisions, live workers, inputs, outputs, policy."""
+    """One deployment: backend, state, policy, revisions, inputs, outputs; its processes, and where they differ."""
     with Client(target) as client:
         found = client.deployment(name)
     if as_json:
@@ -71,14 +72,18 @@ def show(name: str, target: str, as_json: bool) -> None:
         click.echo(f"  stacking   {_stacking(found.signature)}")
     for (revision, compute_path), hosts in _revisions(found.workers).items():
         click.echo(f"  revision   {revision} on {', '.join(hosts)} ({compute_path})")
+    for door in found.front_doors:
+        click.echo(f"  front door {door.name} on {door.host} (pid {door.pid}{_goes_by(door)})")
     for worker in found.workers:
-        click.echo(f"  worker     {worker.id} on {worker.host} (pid {worker.pid}, {worker.device})")
+        click.echo(f"  worker     {worker.id} on {worker.host} (pid {worker.pid}, {worker.device}{_goes_by(worker)})")
         if worker.jobs_refused:
             click.echo(f"             takes no items of jobs: {worker.jobs_refused}")
     for title, specs in (("input", found.signature.inputs), ("output", found.signature.outputs)):
         for spec in specs:
             optional = " (optional)" if spec.optional else ""
             click.echo(f"  {title:<10} {spec.name}: {describe(spec)}{optional} {about(spec)}".rstrip())
+    for line in differences(found):
+        click.echo(f"  differs    {line}")
 
 
 @deployments.command()
@@ -189,6 +194,11 @@ def _revisions(workers: Iterable[pb.Worker]) -> dict[tuple[str, str], list[str]]
         if worker.host not in hosts:
             hosts.append(worker.host)
     return found
+
+
+def _goes_by(process: pb.FrontDoor | pb.Worker) -> str:
+    version = f", version {process.version}" if process.version else ""
+    return f"{version}, {process.deployments_file}" if process.deployments_file else version
 
 
 def _padded(spec: TensorSpec) -> str:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from kernelport.broker import durability, keys
+from kernelport.broker.clock import clock, off
 from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.cli import options
 from kernelport.client import Client
@@ -49,32 +50,43 @@ PACKAGES = (
 @options.redis_url
 @options.deployments_file
 @options.target
-def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None, target: str) -> None:
+@options.as_json
+def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None, target: str, as_json: bool) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
     settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
     table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
-    console = Console()
-    facts = Table("", Column(overflow="fold"), show_header=False)
-    facts.add_row("Python", platform.python_version())
-    for package in PACKAGES:
-        facts.add_row(package, _version(package))
-    facts.add_row("GPU", _gpu())
-    facts.add_row("redis-server", _redis_server())
+    packages = {package: _version(package) for package in PACKAGES}
     running = find_running(state_dir)
+    facts = {"GPU": _gpu(), "redis-server": _redis_server()}
     url = redis_url or (running.redis_url if running else settings.redis_url)
     with connect(url, timeout_s=2) as redis:
-        facts.add_row("Redis", escape(f"{shown(url)} {_answer(redis)}"))
-        facts.add_row("acknowledged work", escape(_durability(redis)))
-        facts.add_row("outputs of jobs", escape(_storage(redis, settings.artifacts_url)))
-    facts.add_row("outputs without a job", escape(_orphans(target)))
-    facts.add_row("stack on this machine", escape(_openness(state_dir, running)))
-    facts.add_row("deployments file", str(table.file))
-    console.print(facts)
-
+        facts["Redis"] = f"{shown(url)} {_answer(redis)}"
+        facts["clock"] = _clock(redis)
+        facts["acknowledged work"] = _durability(redis)
+        facts["outputs of jobs"] = _storage(redis, settings.artifacts_url)
+    facts["outputs without a job"] = _orphans(target)
+    facts["stack on this machine"] = _openness(state_dir, running)
+    facts["deployments file"] = str(table.file)
+    problems = problems_by_deployment(settings)
+    if as_json:
+        deployments = [
+            {"name": name, "runs_here": why_not is None, "why_not": why_not} for name, why_not in problems.items()
+        ]
+        told = {title.lower().replace(" ", "_").replace("-", "_"): fact for title, fact in facts.items()}
+        options.echo_json(
+            [{"python": platform.python_version(), "packages": packages, **told, "deployments": deployments}]
+        )
+        return
+    console = Console()
+    rows = Table("", Column(overflow="fold"), show_header=False)
+    versions = {package: version or "not installed" for package, version in packages.items()}
+    for title, fact in ({"Python": platform.python_version()} | versions | facts).items():
+        rows.add_row(title, escape(fact))
+    console.print(rows)
     runnable = Table("deployment", "runs here", Column("why not", overflow="fold"))
-    for name, why_not in problems_by_deployment(settings).items():
+    for name, why_not in problems.items():
         runnable.add_row(name, "[green]yes[/green]" if why_not is None else "[red]no[/red]", escape(why_not or ""))
     console.print(runnable)
 
@@ -92,11 +104,11 @@ def _orphans(target: str) -> str:
     return f"{size} of {len(found):,} jobs; kernelport jobs prune deletes them"
 
 
-def _version(package: str) -> str:
+def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return None
 
 
 def _gpu() -> str:
@@ -124,6 +136,14 @@ def _answer(redis: Redis) -> str:
     limit = f"of {decimal(memory['maxmemory'])}" if memory["maxmemory"] else "and has no limit"
     holds = f"holds {decimal(memory['used_memory'])} {limit}"
     return f"answers and takes writes, version {redis.info('server')['redis_version']}, {holds}"
+
+
+def _clock(redis: Redis) -> str:
+    try:
+        clock.measure(redis)
+    except RedisError:
+        return "unknown: Redis cannot be reached"
+    return f"{off(clock.machine_ahead_s())} that of Redis"
 
 
 def _durability(redis: Redis) -> str:

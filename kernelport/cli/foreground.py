@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 from kernelport.errors import StackError
 from kernelport.supervisor.monitor import Status
 from kernelport.supervisor.reloading import Reloader
+from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.stack import Stack
 from kernelport.telemetry import logs
 
@@ -23,8 +24,9 @@ START_TIMEOUT_S = 600.0
 _COLOURS = {"serving": "green", "starting": "yellow", "restarting": "red", "failing": "red", "failed": "bold red"}
 
 
-def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
-    """Starts the stack, shows its state as it changes, reloads it when told to, and stops it when told to.
+def run_until_stopped(stack: Stack, reloader: Reloader, restarter: Restarter) -> None:
+    """Starts the stack, shows its state as it changes, reloads it or replaces its front door when told to, and stops it
+    when told to.
 
     Raises:
         StackError: when it does not start, or none of its deployments serves.
@@ -49,9 +51,13 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
                 over_http = f", and for HTTP on [bold]{stack.url}[/bold]" if stack.url else ""
                 console.print(f"KernelPort listens on [bold]{stack.target}[/bold]{over_http}. Ctrl-C stops it.")
             while not stop.is_set():
-                _show_status(stack, lambda: stop.is_set() or reloader.is_asked(), console)
-                if not stop.is_set():
-                    _reload(reloader, stop.is_set, console)
+                _show_status(stack, lambda: stop.is_set() or reloader.is_asked() or restarter.is_asked(), console)
+                if not stop.is_set() and reloader.is_asked():
+                    console.print("going by the deployments file again ...")
+                    _tell(reloader.reload(stop.is_set), console)
+                if not stop.is_set() and restarter.is_asked():
+                    console.print("replacing the front door ...")
+                    _tell(restarter.restart(stop.is_set), console)
             console.print("stopping ...")
     finally:
         for number, handler in previous.items():
@@ -59,9 +65,8 @@ def run_until_stopped(stack: Stack, reloader: Reloader) -> None:
     console.print("stopped; no process is left behind.")
 
 
-def _reload(reloader: Reloader, stopped: Callable[[], bool], console: Console) -> None:
-    console.print("going by the deployments file again ...")
-    for name, reason in reloader.reload(stopped).items():
+def _tell(failed: Mapping[str, str], console: Console) -> None:
+    for name, reason in failed.items():
         console.print(f"{name}: {reason}".removeprefix(": "), style="red", markup=False, soft_wrap=True)
 
 

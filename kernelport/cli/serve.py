@@ -12,6 +12,7 @@ from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import as_yaml
 from kernelport.config.settings import Settings
 from kernelport.supervisor.reloading import Reloader
+from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.running_file import find_running
 from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.state_folder import make_state_folder, private_folder
@@ -90,4 +91,4 @@ def serve(
     table = load_deployments(table_file)
     click.echo(f"serving {name}")
     stack = Stack(settings, [name], state_dir, redis_url)
-    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda _: True, {}))
+    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda _: True, {}), Restarter(stack, state_dir))

@@ -14,12 +14,14 @@ from kernelport.errors import StackError
 from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, flower_environment
 from kernelport.supervisor.ports import port_after
 from kernelport.supervisor.reloading import Reloader
+from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.runnable import problems_by_deployment
 from kernelport.supervisor.stack import Stack
 from kernelport.telemetry import metrics
 from kernelport.telemetry.redis_watch import RedisWatch
 
 MOST_WORKERS = 256
+MOST_FRONT_DOORS = 64
 
 
 @click.command()
@@ -39,6 +41,12 @@ MOST_WORKERS = 256
 )
 @options.listen
 @options.http_listen
+@click.option(
+    "--front-doors",
+    type=click.IntRange(1, MOST_FRONT_DOORS),
+    default=1,
+    help="How many front doors share the ports: each is a process, which has one core at most.",
+)
 @options.state_dir
 @options.redis_url
 @options.custom_ops
@@ -54,6 +62,7 @@ def up(
     counts: tuple[str, ...],
     listen: str,
     http_listen: str,
+    front_doors: int,
     state_dir: Path,
     redis_url: str | None,
     custom_ops: bool,
@@ -63,7 +72,7 @@ def up(
     flower: bool,
     flower_listen: str,
 ) -> None:
-    """Start Redis, the front door and a worker for each deployment on this machine."""
+    """Start Redis, a front door and a worker for each deployment on this machine."""
     settings = replace(
         Settings.from_environment(),
         listen=listen,
@@ -79,10 +88,11 @@ def up(
     workers = _counts(names, counts)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     repeated = [name for name in names for _ in range(workers.get(name, 1))]
-    stack = Stack(settings, repeated, state_dir, redis_url, watching)
+    stack = Stack(settings, repeated, state_dir, redis_url, watching, front_doors)
     if metrics_listen:
         _show_metrics(port_after(metrics_listen, -1), stack)
-    run_until_stopped(stack, Reloader(stack, state_dir, table, lambda name: not chosen or name in names, workers))
+    reloader = Reloader(stack, state_dir, table, lambda name: not chosen or name in names, workers)
+    run_until_stopped(stack, reloader, Restarter(stack, state_dir))
 
 
 def _show_metrics(listen: str, stack: Stack) -> None:

@@ -1,5 +1,7 @@
 """The deployments file: the authoritative map from a name to what serves it, and by which policy."""
 
+import functools
+import hashlib
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -34,6 +36,10 @@ _Size = Annotated[
 _IMAGES: Mapping[BackendName, str] = {"onnx": "kernelport-onnx:cpu", "helion": "kernelport-helion:gpu"}
 
 OnNoWorker = Literal["refuse", "wait"]
+
+_DIGITS = 12
+# What a worker that runs takes over without loading its model again, beside the limits of a batch.
+_AT_ONCE = ("file", "image", "timeouts", "limits", "on_no_worker", "scaling")
 
 
 BatchAxes = Literal["auto", "declared", "off"]
@@ -152,6 +158,18 @@ class Deployment(_Served):
     manifest: Manifest | None = Field(default=None, validate_default=True)
     device: Device = "auto"
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """12 hexadecimal digits that change with what its entry and its manifest say, wherever these files lie."""
+        return hashlib.sha256(self.model_dump_json(exclude={"file"}).encode()).hexdigest()[:_DIGITS]
+
+    def needs_other_worker(self, other: "Deployment") -> bool:
+        """Whether a worker that has loaded this one cannot go on as another: they differ in what it loads, not only in
+        what it may be asked for."""
+        same = {"batching": self.batching.model_copy(update={"axes": other.batching.axes})}
+        same |= {name: getattr(self, name) for name in _AT_ONCE}
+        return other.model_copy(update=same) != self
+
 
 class _Entry(_Served):
     image: Text | None = None
@@ -184,23 +202,29 @@ class DeploymentTable(dict[str, Deployment]):
     Attributes:
         file: the deployments file; where it has no entries, the one that it includes.
         aliases: of them and of voices.
+        digest: 12 hexadecimal digits that change with what is said of any of them.
     """
 
     def __init__(self, file: Path, deployments: Mapping[str, Deployment], aliases: Aliases) -> None:
         super().__init__(deployments)
         self.file: Path = file
         self.aliases: Aliases = aliases
+        self.digest: str = self._digest()
 
     def become(self, other: "DeploymentTable") -> None:
         """Takes over what another table says, for all who hold this one. No name that both have is ever missing."""
         self.update(other)
         for name in self.keys() - other.keys():
             del self[name]
-        self.file, self.aliases = other.file, other.aliases
+        self.file, self.aliases, self.digest = other.file, other.aliases, other.digest
 
     def unknown(self, name: str) -> str:
         """What to say of a name that none of them has."""
         return f'no deployment is named "{name}"; there are: {", ".join(sorted(self))} (in {self.file})'
+
+    def _digest(self) -> str:
+        told = "".join(f"{name} {self[name].digest}\n" for name in sorted(self))
+        return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
 
 
 def load_deployments(path: Path, names: Container[str] | None = None) -> DeploymentTable:

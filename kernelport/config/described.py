@@ -27,6 +27,8 @@ FRONT_DOOR = (
     "http_listen",
     "http_hosts",
     "http_origins",
+    "share_ports",
+    "own_listen",
     "max_message_bytes",
     "result_bytes",
     "keep_outputs",

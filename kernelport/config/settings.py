@@ -156,6 +156,9 @@ class Settings:
         http_hosts: names, comma-separated, by which HTTP callers may call it beside those of loopback and its own
             address.
         http_origins: origins, comma-separated, such as `https://app.example.com`, whose pages may call it.
+        share_ports: whether other front doors of the same user may listen on the same addresses; the system shares
+            connections out among them. Somebody else's listener is an error all the same.
+        own_listen: host:port on which this front door alone listens beside `listen`; none when empty.
         deployments_file: the deployments file.
         max_message_bytes: largest request the front door takes, in bytes.
         max_answer_bytes: largest answer a worker gives, in bytes.
@@ -195,6 +198,8 @@ class Settings:
     http_listen: str = ""
     http_hosts: str = ""
     http_origins: str = ""
+    share_ports: bool = False
+    own_listen: str = ""
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20
     max_answer_bytes: int = MAX_MESSAGE_BYTES
@@ -335,6 +340,8 @@ _PARSERS: dict[str, Any] = {
     "listen": parse_address,
     "http_listen": parse_address,
     "http_origins": parse_origins,
+    "share_ports": _switch,
+    "own_listen": parse_address,
     "metrics_listen": parse_address,
     "deployments_file": Path,
     "max_message_bytes": _message_size,

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -192,9 +193,11 @@ class Artifacts:
         os.makedirs(self._root, exist_ok=True)
         return shutil.disk_usage(self._root).free
 
-    def changed_unix_s(self, folder: str) -> float:
-        """When something was last added to a folder of a directory, or taken out."""
-        return self._path(folder).stat().st_mtime
+    def unchanged_s(self, folder: str) -> float:
+        """For how many seconds nothing has been added to a folder of a directory, or taken out, by the clock of its
+        file system: that may be on another machine."""
+        with tempfile.TemporaryFile(dir=self._root) as new:
+            return os.fstat(new.fileno()).st_mtime - self._path(folder).stat().st_mtime
 
     def names(self, folder: str) -> Iterator[list[str]]:
         """The names of what is in a folder, some hundreds at a time; nothing when there is none.

@@ -122,8 +122,7 @@ class Leftovers(Background):
     def _waits(self, folder: str) -> bool:
         """Whether a folder is left for now; else it is deleted."""
         try:
-            age_s = time.time() - self._artifacts.changed_unix_s(folder)
-            if age_s < self._settings.abandoned_s or self._has_outputs(folder):
+            if self._artifacts.unchanged_s(folder) < self._settings.abandoned_s or self._has_outputs(folder):
                 return True
             log.warning("deleting %s: its job is gone, and no manifest was written", self._artifacts.url(folder))
             outputs.delete(self._artifacts, folder)

@@ -1,10 +1,10 @@
 """The summary that lands beside a job's outputs and manifest."""
 
-import time
 from typing import Any
 
+from kernelport.broker.clock import clock
 from kernelport.jobs.outputs import StackMark
-from kernelport.jobs.records import MICROSECONDS, JobRecord
+from kernelport.jobs.records import JobRecord
 from kernelport.jobs.shapes import job_dict
 
 
@@ -19,7 +19,7 @@ def summary(job: JobRecord, shared: dict[str, Any], mark: StackMark) -> dict[str
     known = job.job()
     progress = known.progress
     progress.cancelled, progress.waiting = progress.items - progress.succeeded - progress.failed, 0
-    known.finished_unix_us = round(time.time() * MICROSECONDS)
+    known.finished_unix_us = clock.now_us()
     told = job_dict(known)
     del told["spec"]["webhook"]
     told["spec"]["shared_inputs"] = shared

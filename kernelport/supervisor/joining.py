@@ -5,6 +5,7 @@ The stack has a new Redis each time it starts, so that what it left behind would
 
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ def run_beside(
     environment: Mapping[str, str] | None = None,
 ) -> int:
     """Runs a command for the stack on a state folder, or on the Redis that was named, until it ends by itself or this
-    process gets a SIGTERM or a Ctrl-C, which it passes on once.
+    process gets a SIGTERM or a Ctrl-C, which it passes on once. A SIGHUP it passes on, too; from a terminal, which is
+    closed then, it ends both.
 
     Args:
         stop_s: seconds that the command has to end when it should; then it is killed.
@@ -46,6 +48,14 @@ def run_beside(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
+    process: subprocess.Popen[bytes] | None = None
+
+    def on_hangup(number: int, frame: FrameType | None) -> None:
+        if process is not None:
+            process.send_signal(number)
+
+    if not sys.stdin.isatty():
+        signal.signal(signal.SIGHUP, on_hangup)
     follows = redis_url is None
     if follows and find_running(state_dir) is None:
         raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one, or name a Redis with --redis-url")

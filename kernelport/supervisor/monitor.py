@@ -59,7 +59,7 @@ class Monitor:
         self._served_after.pop(name, None)
 
     def serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
-        """Whether the front door runs, and where it is a worker's name, whether that worker serves its deployment."""
+        """Whether a front door runs, and where it is a worker's name, whether that worker serves its deployment."""
         try:
             ours = name not in self._workers or is_live(self._redis, self._worker_ids[name])
         except RedisError:
@@ -77,7 +77,7 @@ class Monitor:
             return self.status_of_redis(child)
         elif child.name == "flower":
             state = "serving" if self._flower_answers() else "starting"
-        elif child.name == "front-door":
+        elif child.name.startswith("front-door"):
             is_ready, why_not = _asked(health, "")
             if not is_ready and why_not:
                 return Status(child.name, "failing", child.pid, child.restarts, why_not)

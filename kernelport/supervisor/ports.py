@@ -1,10 +1,13 @@
 """TCP ports of this machine."""
 
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 
 from kernelport.config.settings import MAX_PORT
 from kernelport.errors import StackError
+
+LOOK_INTERVAL_S = 0.02
 
 
 def free_port() -> int:
@@ -48,5 +51,52 @@ def check_free(addresses: Mapping[str, str]) -> None:
             raise StackError(f"cannot listen on {address}: {error}; {option} names another address") from error
 
 
+def reserve(address: str) -> socket.socket:
+    """Keeps a free address for processes of this user that share it (SO_REUSEPORT): nobody else can listen there, even
+    while none of them does.
+
+    Returns:
+        What keeps it until it is closed.
+
+    Raises:
+        StackError: when it is not free.
+    """
+    host, _, port = address.rpartition(":")
+    reserved = socket.socket(_family(host))
+    try:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        reserved.close()
+        raise StackError(f"cannot listen on {address}: {error}") from error
+    return reserved
+
+
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def wait_until_shared(addresses: Iterable[str], timeout_s: float) -> None:
+    """Waits until whoever listens on these addresses lets another process of this user do so, too.
+
+    Raises:
+        StackError: it does not.
+    """
+    deadline = time.monotonic() + timeout_s
+    for address in filter(None, addresses):
+        while not _is_shared(address):
+            if time.monotonic() > deadline:
+                raise StackError(f"the front door does not let another one in at {address}")
+            time.sleep(LOOK_INTERVAL_S)
+
+
+def _is_shared(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket(_family(host)) as probe:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # the former for the connections that there are
+            probe.setsockopt(socket.SOL_SOCKET, option, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError:
+            return False
+    return True

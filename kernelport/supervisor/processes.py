@@ -26,10 +26,12 @@ MOST_STARTS = 3
 _TAIL_BYTES = 64 * 1024
 # How a worker begins the line that says why it ends.
 OWN_WORDS = "kernelport worker: "
-# Its arguments: the parent, which may be dead by now, and the command. 1 is PR_SET_PDEATHSIG.
+# Its arguments: the parent, which may be dead by now, and the command. 1 is PR_SET_PDEATHSIG. A SIGHUP, which tells of
+# another deployments file, waits until the command is ready for it.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the parent process has died")
 try:
@@ -61,12 +63,14 @@ class Child:
         on_exit: Callable[[], bool] = lambda: True,
         umask: int = -1,
         deployment: str = "",
+        at_first: Sequence[str] = (),
     ) -> None:
         """
         Args:
             on_exit: called each time the process has ended without being asked to; says whether it had got to work.
             umask: of the process; this one's own when negative.
             deployment: of a worker.
+            at_first: arguments that it has when it is started for the first time, and not again.
         """
         labels = ("worker", deployment) if deployment else (name, "")
         self._deaths, self._restarts = (
@@ -79,6 +83,7 @@ class Child:
         self.was_refused: bool = False
         self.reason: str = ""
         self._command = list(command)
+        self._at_first = list(at_first)
         self._environment = dict(environment)
         self._on_exit = on_exit
         self._umask = umask
@@ -133,7 +138,7 @@ class Child:
             with open(self.log_file, "ab", opener=open_private) as output:
                 log_begins = output.tell()
                 self._process = subprocess.Popen(
-                    [*dying_with_parent(), *self._command],
+                    [*dying_with_parent(), *self._command, *([] if self.restarts else self._at_first)],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,

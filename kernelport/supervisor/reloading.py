@@ -1,13 +1,9 @@
-"""Has a running stack go by its deployments file again.
+"""Has a running stack go by its deployments file again."""
 
-It is asked by a file in the state folder, and writes into another what came of it.
-"""
-
-import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from redis import Redis
@@ -16,36 +12,23 @@ from redis.exceptions import RedisError
 from kernelport.broker.connections import connect
 from kernelport.broker.queues import queue_name
 from kernelport.client import Client
-from kernelport.config.deployments import DeploymentTable, load_deployments
+from kernelport.config.deployments import Deployment, DeploymentTable, load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
 from kernelport.errors import KernelPortError, NotFoundError, StackError
 from kernelport.supervisor.own_file import own_file
+from kernelport.supervisor.requests import Request
 from kernelport.supervisor.runnable import problems_by_deployment, revisions_by_deployment
-from kernelport.supervisor.running_file import Running, find_running
+from kernelport.supervisor.running_file import Running
 from kernelport.supervisor.stack import Stack
-from kernelport.supervisor.state_folder import read_own, write_private
 
 LOOK_INTERVAL_S = 0.1
 CALL_TIMEOUT_S = 5.0
 # A front door queues what it has accepted within less.
 QUIET_S = 1.0
-# Not every stack is run by `kernelport up`: another process never takes up the request.
-PATIENCE_S = 30.0
-_REQUEST, _OUTCOME = "reload", "reloaded.json"
-
-
-@dataclass(frozen=True)
-class Reloaded:
-    """What came of a reload.
-
-    Attributes:
-        began_unix_s: when the stack took it up.
-        failed: why deployments are not as the file says, by name; under the name "" what is wrong with the file.
-    """
-
-    began_unix_s: float
-    failed: dict[str, str]
+# A worker reads a file within less, and tells at once.
+READING_S = 10.0
+_VERB = "reload"
 
 
 class Reloader:
@@ -67,6 +50,7 @@ class Reloader:
     ) -> None:
         self._stack = stack
         self._state_dir = state_dir
+        self._request = Request(state_dir, _VERB)
         self._first = set(table)
         self._table = table
         self._is_chosen = is_chosen
@@ -74,17 +58,17 @@ class Reloader:
 
     def is_asked(self) -> bool:
         """Whether somebody wants a reload."""
-        return (self._state_dir / _REQUEST).exists()
+        return self._request.is_made()
 
     def reload(self, stopped: Callable[[], bool]) -> dict[str, str]:
         """Reads the file, has the stack go by it, and writes down what came of it, which it returns."""
-        (self._state_dir / _REQUEST).unlink(missing_ok=True)
-        began, file = time.time(), own_file(self._state_dir)
+        self._request.take_up()
+        file = own_file(self._state_dir)
         try:
             failed = self._go_by(load_deployments(file), file, stopped)
         except (ConfigError, OSError, StackError) as error:
             failed = {"": str(error)}
-        write_private(self._state_dir / _OUTCOME, json.dumps(asdict(Reloaded(began, failed))))
+        self._request.answer(failed)
         return failed
 
     def _go_by(self, table: DeploymentTable, file: Path, stopped: Callable[[], bool]) -> dict[str, str]:
@@ -99,7 +83,7 @@ class Reloader:
 
     def _with_other_files(self, settings: Settings, deployments: Collection[str]) -> set[str]:
         """The workers whose model's files, or code, are others now than those that they have loaded."""
-        loaded = self._stack.revisions()
+        loaded = {name: served.revision for name, served in self._stack.served().items()}
         of = {name: each for name, each in self._stack.workers.items() if each in deployments and name in loaded}
         now = revisions_by_deployment(settings, of.values())
         return {name for name, deployment in of.items() if now[deployment] not in (None, loaded[name])}
@@ -112,31 +96,56 @@ class Reloader:
         other_files: Collection[str],
         stopped: Callable[[], bool],
     ) -> dict[str, str]:
-        """Changes workers so that no request is lost: a new worker serves before the old one finishes what it has and
-        goes; and one whose deployment is gone goes once nothing waits for it."""
+        """Changes workers so that no request is lost. One that can go by the file as it is does so; else a new worker
+        serves before the old one finishes what it has and goes. One whose deployment is gone goes once nothing waits
+        for it."""
         stack, old, failed = self._stack, self._stack.workers, dict[str, str]()
-        stack.read_again()
+        for name in stack.front_doors:
+            stack.read_again(name)
         coming: dict[str, list[str]] = {}
         going: dict[str, list[str]] = {}
+        staying: dict[str, Deployment] = {}
         for deployment in runnable:
             there = [name for name, each in old.items() if each == deployment]
-            is_changed = before.get(deployment) != after[deployment]
-            kept = [
-                name for name in there if not (is_changed or name in other_files or stack.children[name].has_failed)
-            ]
+            was = before.get(deployment)
+            is_other = was is None or was.needs_other_worker(after[deployment])
+            kept = [name for name in there if not (is_other or name in other_files or stack.children[name].has_failed)]
             count = self._counts.get(deployment, 1)
             coming[deployment] = [stack.add_worker(deployment, roll=bool(there)) for _ in range(count - len(kept))]
             going[deployment] = [name for name in there if name not in kept[:count]]
+            if was != after[deployment]:
+                staying |= dict.fromkeys(kept[:count], after[deployment])
+        for name in staying:
+            stack.read_again(name)
         began = time.monotonic()
         for deployment, new in coming.items():
             if why_not := stack.wait_for(new, began + after[deployment].timeouts.load_s, stopped):
                 failed[deployment] = "\n".join(why_not.values())
             stack.retire(new if why_not else going[deployment])
+        failed |= self._wait_until_read(staying, stopped)
         for deployment in dict.fromkeys(old.values()):
             if deployment not in after:
                 self._wait_until_nothing_waits(deployment, before[deployment].timeouts.request_s, stopped)
                 stack.retire([name for name, each in old.items() if each == deployment])
         return failed
+
+    def _wait_until_read(self, workers: Mapping[str, Deployment], stopped: Callable[[], bool]) -> dict[str, str]:
+        """Waits until workers go by what the file says now; why those do not that do not, by deployment."""
+        deadline = time.monotonic() + READING_S
+        while True:
+            served = self._stack.served()
+            late = {
+                name: deployment
+                for name, deployment in workers.items()
+                if name in served and served[name].settings != deployment.digest
+            }
+            if not late or stopped() or time.monotonic() > deadline:
+                return {
+                    each.name: f"{name} has not read the file again within {READING_S:g} s; its log is "
+                    f"{self._stack.children[name].log_file}"
+                    for name, each in late.items()
+                }
+            time.sleep(LOOK_INTERVAL_S)
 
     def _wait_until_nothing_waits(self, deployment: str, limit_s: float, stopped: Callable[[], bool]) -> None:
         """Waits until the front door takes no more requests for a deployment, and its queue has been empty for a while;
@@ -179,21 +188,4 @@ def ask_to_reload(state_dir: Path, running: Running) -> dict[str, str]:
     Raises:
         StackError: when the stack stops meanwhile, or its process takes no requests.
     """
-    request, asked = state_dir / _REQUEST, time.time()
-    write_private(request, "")
-    while (done := _read(state_dir)) is None or done.began_unix_s < asked:
-        if find_running(state_dir) != running:
-            raise StackError(f"the stack on {state_dir} has stopped")
-        if time.time() > asked + PATIENCE_S and request.exists():
-            request.unlink(missing_ok=True)
-            raise StackError(
-                f"process {running.pid}, which runs the stack on {state_dir}, has not taken it up within "
-                f"{PATIENCE_S:g} s: it is still starting, or is no `kernelport up`"
-            )
-        time.sleep(LOOK_INTERVAL_S)
-    return done.failed
-
-
-def _read(state_dir: Path) -> Reloaded | None:
-    text = read_own(state_dir / _OUTCOME)
-    return Reloaded(**json.loads(text)) if text else None
+    return Request(state_dir, _VERB).make(running)

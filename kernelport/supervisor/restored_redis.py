@@ -128,9 +128,9 @@ def _move_outputs(redis: Redis, root: str) -> None:
 def _rewrite(redis: Redis) -> None:
     """Has the files hold what is there now, and nothing of what was deleted."""
     redis.bgrewriteaof()
-    while any(cast("dict[str, Any]", redis.info("persistence"))[name] for name in _REWRITES):
+    while any(redis.info("persistence")[name] for name in _REWRITES):
         time.sleep(_POLL_S)
-    if cast("dict[str, Any]", redis.info("persistence"))["aof_last_bgrewrite_status"] != "ok":
+    if redis.info("persistence")["aof_last_bgrewrite_status"] != "ok":
         raise HostError("redis-server cannot write its files: is the disk full?")
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import grpc
-from grpc_health.v1 import health_pb2_grpc
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, tallies
@@ -23,10 +21,11 @@ from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.broker.leases import end_leases
 from kernelport.broker.registry import forget, holds_revision, read_workers
 from kernelport.broker.shared_folder import SharedFolder
-from kernelport.client import channel_options
 from kernelport.config.settings import OTHERS_VARIABLES, Settings
 from kernelport.errors import StackError
+from kernelport.internal.v1.queue_pb2 import ServedDeployment
 from kernelport.supervisor.flower import FLOWER_COMMAND
+from kernelport.supervisor.front_doors import FrontDoors
 from kernelport.supervisor.monitor import Monitor, Status
 from kernelport.supervisor.own_file import begin_own_file, own_file
 from kernelport.supervisor.ports import check_free, free_port, port_after, with_port
@@ -46,6 +45,9 @@ log: logging.Logger = logging.getLogger(__name__)
 READY_POLL_S = 0.05
 # Beyond `stop_s`, which front doors and workers have for what they have begun.
 STOP_MARGIN_S = 5.0
+FRONT_DOOR_COMMAND = module_command("kernelport_api")
+# By this argument one takes the place of another.
+BESIDE = "--beside"
 REDIS_START_S = 60.0
 REDIS_STOP_S = 10.0
 # A status line waits no longer for Redis.
@@ -55,7 +57,7 @@ PRIVATE_UMASK = 0o077
 
 
 class Stack:
-    """Redis, a front door and one worker process per chosen deployment, on loopback.
+    """Redis, front doors and one worker process per chosen deployment, on loopback.
 
     Use it as a context manager: it starts on entry, `wait_ready` waits until everything serves, and on exit every
     child is gone.
@@ -66,6 +68,7 @@ class Stack:
         state_dir: where Redis keeps its data and the processes their logs.
         redis_url: an existing Redis to use instead of an embedded one.
         flower: the environment of a Flower to start, too, as `flower_environment` makes it.
+        front_doors: how many share the ports that `settings` names.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Stack:
         state_dir: Path,
         redis_url: str | None = None,
         flower: Mapping[str, str] | None = None,
+        front_doors: int = 1,
     ) -> None:
         self._state_dir = state_dir
         self._flower = flower
@@ -88,10 +92,10 @@ class Stack:
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
         )
+        self._front_doors = FrontDoors(self.target, front_doors)
         self._workers: dict[str, str] = {}  # their deployments, by the names of the processes
         self._worker_ids: dict[str, str] = {}
-        self._workers_started = 0
-        # After how many restarts processes have been seen serving: how they ended before is over.
+        self._endpoints = 0  # that show metrics, beside the first front door's
         for name in deployments:
             self._name_worker(name)
         self.children: dict[str, Child] = {}
@@ -134,6 +138,7 @@ class Stack:
             if told := self._flower:
                 addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
             check_free(addresses)
+            self._front_doors.reserve(self.settings)
             begin_own_file(self._state_dir, self.settings.deployments_file)
             if self.settings.artifacts == str(self._default_artifacts):
                 private_folder(self._default_artifacts)
@@ -143,7 +148,7 @@ class Stack:
             elif why_not := problem(self._redis):
                 log.warning("waiting for the Redis at %s: %s", shown(self.settings.redis_url), why_not)
             if self._embedded_redis or not self.deployments:
-                self._start_front_door()
+                self._start_front_doors()
             if self._flower is not None:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
             for name in self._workers:
@@ -164,14 +169,14 @@ class Stack:
             raise StackError("\n".join(failed.values()))
 
     def wait_settled(self, timeout_s: float, stopped: Callable[[], bool] = lambda: False) -> dict[str, str]:
-        """Waits until the front door serves, and each chosen deployment serves or has failed; or until `stopped` says
+        """Waits until all front doors serve, and each chosen deployment serves or has failed; or until `stopped` says
         that nobody cares any more.
 
         Returns:
             Why those deployments that do not serve do not, by name.
 
         Raises:
-            StackError: when the front door does not serve, or Redis or Flower has ended; with the end of its log. Also
+            StackError: when a front door does not serve, or Redis or Flower has ended; with the end of its log. Also
                 when a worker is refused, because others serve another revision of its deployment.
         """
         deadline = time.monotonic() + timeout_s
@@ -182,10 +187,11 @@ class Stack:
             self._check_services()
             if stopped():
                 return {}
-            self._start_front_door()
-        failed = self.wait_for(["front-door", *self._workers], deadline, stopped, self._check_services)
-        if "front-door" in failed:
-            raise StackError(failed["front-door"])
+            self._start_front_doors()
+        failed = self.wait_for([*self._front_doors.addresses, *self._workers], deadline, stopped, self._check_services)
+        for name in self._front_doors.addresses:
+            if name in failed:
+                raise StackError(failed[name])
         return {self._workers[name]: reason for name, reason in failed.items()}
 
     def wait_for(
@@ -205,11 +211,10 @@ class Stack:
             why those that do not serve do not, by name.
         """
         began, failed, waiting = time.monotonic(), dict[str, str](), list(names)
-        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
+        with self._front_doors.health() as health:
             while waiting and not stopped():
                 child = self.children[waiting[0]]
-                if self._monitor.serves(child.name, health):
+                if self._monitor.serves(child.name, health(child.name)):
                     waiting.pop(0)
                 elif child.has_failed or time.monotonic() > deadline:
                     late = f"was not ready within {deadline - began:.0f} s"
@@ -225,14 +230,14 @@ class Stack:
         """The deployments of the worker processes, by their names."""
         return dict(self._workers)
 
-    def revisions(self) -> dict[str, str]:
-        """Of its deployment, what each worker process serves that does, by name; none while Redis is out of reach."""
+    def served(self) -> dict[str, ServedDeployment]:
+        """What each worker process serves that does, by name; none while Redis is out of reach."""
         try:
             records = {record.worker.id: record for record in read_workers(self._redis)}
         except RedisError:
             return {}
         return {
-            name: served.revision
+            name: served
             for name, worker_id in self._worker_ids.items()
             if worker_id in records
             for served in records[worker_id].deployments
@@ -258,9 +263,29 @@ class Stack:
             self._monitor.forget(name)
             del self.children[name], self._workers[name], self._worker_ids[name]
 
-    def read_again(self) -> None:
-        """Has the front door read its deployments file again."""
-        pid = self.children["front-door"].pid
+    @property
+    def front_doors(self) -> list[str]:
+        """The names of the front doors' processes."""
+        return list(self._front_doors.addresses)
+
+    def second_front_door(self) -> Child:
+        """Starts another front door, to take the place of the one that runs, on the same addresses: that one has to let
+        it in."""
+        log_name = "front-door-2" if self.children["front-door"].log_file.stem == "front-door" else "front-door"
+        child = self._child("front-door", FRONT_DOOR_COMMAND, log_name=log_name, at_first=[BESIDE])
+        child.start()
+        return child
+
+    def change_front_door(self, new: Child) -> None:
+        """Lets the front door that ran so far finish what it has; returns when it is gone."""
+        old, self.children["front-door"] = self.children["front-door"], new
+        self._monitor.forget("front-door")
+        old.terminate()
+        old.join(self.settings.stop_s + STOP_MARGIN_S)
+
+    def read_again(self, name: str) -> None:
+        """Has a front door, or a worker, read its deployments file again."""
+        pid = self.children[name].pid
         if pid is not None:  # one that is started just now reads what there is
             os.kill(pid, signal.SIGHUP)
 
@@ -271,17 +296,16 @@ class Stack:
             StackError: when a worker was refused: it could not come back, because others came with another revision.
         """
         self._check_workers()
-        with grpc.insecure_channel(self.target, channel_options(self.target)) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
-            found = [self._monitor.status_of(child, health) for child in self.children.values()]
+        with self._front_doors.health() as health:
+            found = [self._monitor.status_of(child, health(child.name)) for child in self.children.values()]
         return found if self._embedded_redis else [self._monitor.status_of_redis(None), *found]
 
     def stop(self) -> None:
-        """Stops the front door, then the workers, then Redis; returns when all are gone."""
+        """Stops the front doors, then the workers, then Redis; returns when all are gone."""
         if self._lock is not None:
             forget_running(self._state_dir)
         workers = [child for name, child in self.children.items() if name.startswith("worker-")]
-        doors = [self.children.get("front-door"), self.children.get("flower")]
+        doors = [self.children.get(name) for name in (*self._front_doors.addresses, "flower")]
         for group, timeout_s in (
             (doors, self.settings.stop_s + STOP_MARGIN_S),
             (workers, self.settings.stop_s + STOP_MARGIN_S),
@@ -294,6 +318,7 @@ class Stack:
                 child.join(timeout_s)
         if self.settings.shared_dir:
             shutil.rmtree(self.settings.shared_dir, ignore_errors=True)
+        self._front_doors.close()
         self._redis.close()
         if self._lock is not None:
             self._lock.close()
@@ -321,20 +346,27 @@ class Stack:
         self._worker_ids[name] = f"{name.removeprefix('worker-')}-{os.getpid()}-{secrets.token_hex(3)}"
         return name
 
+    def _next_endpoint(self) -> str:
+        """Where one more process shows its metrics; empty for nowhere."""
+        self._endpoints += 1
+        return port_after(self.settings.metrics_listen, self._endpoints)
+
     def _start_worker(self, name: str, settings: Settings) -> None:
-        self._workers_started += 1
-        metrics_listen = port_after(self.settings.metrics_listen, self._workers_started)
         self._start(
             name,
             worker_command([self._workers[name]]),
-            replace(settings, worker_id=self._worker_ids[name], metrics_listen=metrics_listen),
+            replace(settings, worker_id=self._worker_ids[name], metrics_listen=self._next_endpoint()),
             # Front doors learn of a death at once, rather than when the heartbeat is overdue. A worker that was in the
             # registry had loaded its model.
             on_exit=lambda: self._forget(name),
         )
 
-    def _start_front_door(self) -> None:
-        self._start("front-door", module_command("kernelport_api"))
+    def _start_front_doors(self) -> None:
+        first, *others = self._front_doors.addresses
+        self._start(first, FRONT_DOOR_COMMAND, self._front_doors.told(first, self.settings))
+        for name in others:
+            settings = replace(self.settings, metrics_listen=self._next_endpoint())
+            self._start(name, FRONT_DOOR_COMMAND, self._front_doors.told(name, settings))
 
     def _start_redis(self) -> None:
         data, config = private_folder(self._state_dir / "redis"), self._state_dir / "redis.conf"
@@ -363,11 +395,27 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         umask: int = -1,
     ) -> Child:
+        child = self._child(name, command, settings, on_exit, environment, umask)
+        self.children[name] = child
+        child.start()
+        return child
+
+    def _child(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Settings | None = None,
+        on_exit: Callable[[], bool] = lambda: True,
+        environment: Mapping[str, str] | None = None,
+        umask: int = -1,
+        log_name: str = "",
+        at_first: Sequence[str] = (),
+    ) -> Child:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS_VARIABLES)}
-        log_file = (self._state_dir / "logs" / f"{name}.log").absolute()
+        log_file = (self._state_dir / "logs" / f"{log_name or name}.log").absolute()
         put_aside_if_full(log_file, self.settings.log_bytes)
         told = self._told(replace(settings or self.settings, log_file=str(log_file)))
-        child = Child(
+        return Child(
             name,
             command,
             {**inherited, **told, **(environment or {}), "PYTHONUNBUFFERED": "1"},
@@ -375,10 +423,8 @@ class Stack:
             on_exit,
             umask,
             self._workers.get(name, ""),
+            at_first,
         )
-        self.children[name] = child
-        child.start()
-        return child
 
     def _told(self, settings: Settings) -> dict[str, str]:
         """The variables of a process. All read the deployments file of the state folder, which can be added to."""

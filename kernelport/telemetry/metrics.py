@@ -10,6 +10,7 @@ import functools
 from typing import TypeVar
 
 from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from kernelport.telemetry.known import KnownCounter, KnownGauge
 
@@ -28,6 +29,10 @@ REDIS_MEMORY = KnownGauge("kernelport_redis_memory_bytes", "What Redis holds.")
 REDIS_MEMORY_LIMIT = KnownGauge("kernelport_redis_memory_limit_bytes", "What Redis may hold; 0 for no limit.")
 REDIS_MEMORY_USED = KnownGauge(
     "kernelport_redis_memory_used_ratio", "Share of its limit that Redis holds; nothing where it has none."
+)
+CLOCK_AHEAD = KnownGauge(
+    "kernelport_clock_ahead_seconds",
+    "How far its machine's clock is ahead of that of Redis; behind, where it is negative. Only times in logs go by it.",
 )
 
 # In front doors and workers.
@@ -149,11 +154,15 @@ def labelled(metric: Counted, *labels: str) -> Counted:
     return metric.labels(*labels)
 
 
-def serve(listen: str) -> None:
+def serve(listen: str, *, beside: bool = False) -> None:
     """Shows the metrics at http://`listen`/metrics from a thread of its own.
+
+    Args:
+        beside: whether another process may, too, if it lets this one.
 
     Raises:
         OSError: when the address cannot be listened on.
     """
     host, _, port = listen.rpartition(":")
+    ThreadingWSGIServer.allow_reuse_port = beside  # of the only one in this process
     start_http_server(int(port), addr=host or "127.0.0.1")

@@ -1,10 +1,11 @@
-"""Whether Redis does its work, as one process sees it: for its metrics, and for the health of a front door."""
+"""What one process sees of Redis: whether it does its work, for metrics and the health of a front door; its time."""
 
 import threading
 import time
 
 from redis.exceptions import RedisError
 
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect, problem
 from kernelport.telemetry import metrics
 
@@ -43,10 +44,11 @@ class RedisWatch:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._ask()
+            self.look()
             self._stopped.wait(self._interval_s)
 
-    def _ask(self) -> None:
+    def look(self) -> None:
+        """Looks once."""
         began = time.monotonic()
         if why_not := problem(self._redis):
             self._reason = why_not
@@ -59,6 +61,7 @@ class RedisWatch:
         else:
             metrics.REDIS_SECONDS.set(time.monotonic() - began)
         self._show_memory()
+        self._measure_clock()
 
     def _show_memory(self) -> None:
         try:
@@ -74,3 +77,11 @@ class RedisWatch:
             metrics.REDIS_MEMORY_USED.set(used / limit)
         else:
             metrics.REDIS_MEMORY_USED.forget()
+
+    def _measure_clock(self) -> None:
+        try:
+            clock.measure(self._redis)
+        except RedisError:
+            metrics.CLOCK_AHEAD.forget()
+            return
+        metrics.CLOCK_AHEAD.set(clock.machine_ahead_s())

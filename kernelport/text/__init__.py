@@ -1,6 +1,7 @@
 """English made speakable: one front end for every voice, which knows no model."""
 
 from kernelport.text.aligned import Aligned
+from kernelport.text.arriving import complete
 from kernelport.text.lexicon import NO_LEXICON, Lexicon, LexiconError, merged
 from kernelport.text.numbers import Locale
 from kernelport.text.pieces import Piece, pieces
@@ -17,6 +18,7 @@ __all__ = [
     "Passage",
     "Piece",
     "Reading",
+    "complete",
     "locale_named",
     "merged",
     "passages_of",

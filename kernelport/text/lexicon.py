@@ -30,7 +30,7 @@ class Lexicon:
     """
 
     def __init__(self, entries: Mapping[str, str]) -> None:
-        self.entries = dict(entries)
+        self.entries: dict[str, str] = dict(entries)
         self._phonemes = {word: form[1:-1] for word, form in self.entries.items() if form.startswith("/")}
 
     @staticmethod

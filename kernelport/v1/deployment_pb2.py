@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from kernelport.v1 import inference_pb2 as kernelport_dot_v1_dot_inference__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ekernelport/v1/deployment.proto\x12\rkernelport.v1\x1a\x1dkernelport/v1/inference.proto\"\x18\n\x16ListDeploymentsRequest\"I\n\x17ListDeploymentsResponse\x12.\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x19.kernelport.v1.Deployment\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x15GetDeploymentResponse\x12-\n\ndeployment\x18\x01 \x01(\x0b\x32\x19.kernelport.v1.Deployment\"\x8d\x02\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x10\n\x08manifest\x18\x03 \x01(\t\x12\r\n\x05image\x18\x04 \x01(\t\x12-\n\x05state\x18\x05 \x01(\x0e\x32\x1e.kernelport.v1.DeploymentState\x12\x14\n\x0clive_workers\x18\x06 \x01(\r\x12+\n\tsignature\x18\x07 \x01(\x0b\x32\x18.kernelport.v1.Signature\x12%\n\x06policy\x18\x08 \x01(\x0b\x32\x15.kernelport.v1.Policy\x12&\n\x07workers\x18\t \x03(\x0b\x32\x15.kernelport.v1.Worker\"\x93\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x14\n\x0cready_unix_s\x18\x05 \x01(\x03\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x14\n\x0c\x63ompute_path\x18\x07 \x01(\t\x12\x14\n\x0cjobs_refused\x18\x08 \x01(\t\"\xbf\x01\n\tSignature\x12)\n\x06inputs\x18\x01 \x03(\x0b\x32\x19.kernelport.v1.TensorSpec\x12*\n\x07outputs\x18\x02 \x03(\x0b\x32\x19.kernelport.v1.TensorSpec\x12\x11\n\tbatchable\x18\x03 \x01(\x08\x12\x38\n\x10row_independence\x18\x04 \x01(\x0e\x32\x1e.kernelport.v1.RowIndependence\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x97\x03\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.kernelport.v1.DType\x12\'\n\x05shape\x18\x03 \x03(\x0b\x32\x18.kernelport.v1.Dimension\x12\x0e\n\x06ranked\x18\x04 \x01(\x08\x12\x10\n\x08optional\x18\x05 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12*\n\x0cother_dtypes\x18\x07 \x03(\x0e\x32\x14.kernelport.v1.DType\x12\x12\n\nbatch_axis\x18\x08 \x01(\r\x12 \n\x04pads\x18\t \x03(\x0b\x32\x12.kernelport.v1.Pad\x12\x14\n\x07minimum\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0emax_characters\x18\x0c \x01(\x04\x12\x12\n\nmax_digits\x18\r \x01(\r\x12\x0f\n\x07\x63hoices\x18\x0e \x03(\t\x12\x13\n\x0bnames_voice\x18\x0f \x01(\x08\x42\n\n\x08_minimumB\n\n\x08_maximum\"I\n\x03Pad\x12\x0c\n\x04\x61xis\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0f\n\x07\x66ollows\x18\x03 \x01(\t\x12\x14\n\x0c\x66ollows_axis\x18\x04 \x01(\r\")\n\tDimension\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"\xe4\x01\n\x06Policy\x12\x11\n\tmax_batch\x18\x01 \x01(\r\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\x04\x12\x19\n\x11request_timeout_s\x18\x03 \x01(\x01\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x13\n\x0bmax_waiting\x18\x05 \x01(\x04\x12\x19\n\x11max_waiting_bytes\x18\x06 \x01(\x04\x12\x14\n\x0cmax_attempts\x18\x07 \x01(\r\x12\x17\n\x0fwait_for_worker\x18\x08 \x01(\x08\x12\x10\n\x08max_rows\x18\t \x01(\x04\x12\x12\n\nbatch_axes\x18\n \x01(\t*s\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNAVAILABLE\x10\x01\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_SERVING\x10\x02*\xab\x01\n\x0fRowIndependence\x12 \n\x1cROW_INDEPENDENCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17ROW_INDEPENDENCE_PROVEN\x10\x01\x12\x1d\n\x19ROW_INDEPENDENCE_DECLARED\x10\x02\x12\x1c\n\x18ROW_INDEPENDENCE_UNKNOWN\x10\x03\x12\x1c\n\x18ROW_INDEPENDENCE_REFUTED\x10\x04\x32\xd1\x01\n\x11\x44\x65ploymentService\x12`\n\x0fListDeployments\x12%.kernelport.v1.ListDeploymentsRequest\x1a&.kernelport.v1.ListDeploymentsResponse\x12Z\n\rGetDeployment\x12#.kernelport.v1.GetDeploymentRequest\x1a$.kernelport.v1.GetDeploymentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ekernelport/v1/deployment.proto\x12\rkernelport.v1\x1a\x1dkernelport/v1/inference.proto\"\x18\n\x16ListDeploymentsRequest\"I\n\x17ListDeploymentsResponse\x12.\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32\x19.kernelport.v1.Deployment\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x15GetDeploymentResponse\x12-\n\ndeployment\x18\x01 \x01(\x0b\x32\x19.kernelport.v1.Deployment\"\xce\x02\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x10\n\x08manifest\x18\x03 \x01(\t\x12\r\n\x05image\x18\x04 \x01(\t\x12-\n\x05state\x18\x05 \x01(\x0e\x32\x1e.kernelport.v1.DeploymentState\x12\x14\n\x0clive_workers\x18\x06 \x01(\r\x12+\n\tsignature\x18\x07 \x01(\x0b\x32\x18.kernelport.v1.Signature\x12%\n\x06policy\x18\x08 \x01(\x0b\x32\x15.kernelport.v1.Policy\x12&\n\x07workers\x18\t \x03(\x0b\x32\x15.kernelport.v1.Worker\x12-\n\x0b\x66ront_doors\x18\n \x03(\x0b\x32\x18.kernelport.v1.FrontDoor\x12\x10\n\x08settings\x18\x0b \x01(\t\"\xe7\x01\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x14\n\x0cready_unix_s\x18\x05 \x01(\x03\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x14\n\x0c\x63ompute_path\x18\x07 \x01(\t\x12\x14\n\x0cjobs_refused\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\t\x12\x18\n\x10\x64\x65ployments_file\x18\n \x01(\t\x12\x10\n\x08settings\x18\x0b \x01(\t\x12\x15\n\rclock_ahead_s\x18\x0c \x01(\x01\"\x88\x01\n\tFrontDoor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x18\n\x10\x64\x65ployments_file\x18\x05 \x01(\t\x12\x10\n\x08settings\x18\x06 \x01(\t\x12\x15\n\rclock_ahead_s\x18\x07 \x01(\x01\"\xbf\x01\n\tSignature\x12)\n\x06inputs\x18\x01 \x03(\x0b\x32\x19.kernelport.v1.TensorSpec\x12*\n\x07outputs\x18\x02 \x03(\x0b\x32\x19.kernelport.v1.TensorSpec\x12\x11\n\tbatchable\x18\x03 \x01(\x08\x12\x38\n\x10row_independence\x18\x04 \x01(\x0e\x32\x1e.kernelport.v1.RowIndependence\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x97\x03\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.kernelport.v1.DType\x12\'\n\x05shape\x18\x03 \x03(\x0b\x32\x18.kernelport.v1.Dimension\x12\x0e\n\x06ranked\x18\x04 \x01(\x08\x12\x10\n\x08optional\x18\x05 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12*\n\x0cother_dtypes\x18\x07 \x03(\x0e\x32\x14.kernelport.v1.DType\x12\x12\n\nbatch_axis\x18\x08 \x01(\r\x12 \n\x04pads\x18\t \x03(\x0b\x32\x12.kernelport.v1.Pad\x12\x14\n\x07minimum\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0emax_characters\x18\x0c \x01(\x04\x12\x12\n\nmax_digits\x18\r \x01(\r\x12\x0f\n\x07\x63hoices\x18\x0e \x03(\t\x12\x13\n\x0bnames_voice\x18\x0f \x01(\x08\x42\n\n\x08_minimumB\n\n\x08_maximum\"I\n\x03Pad\x12\x0c\n\x04\x61xis\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0f\n\x07\x66ollows\x18\x03 \x01(\t\x12\x14\n\x0c\x66ollows_axis\x18\x04 \x01(\r\")\n\tDimension\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"\xe4\x01\n\x06Policy\x12\x11\n\tmax_batch\x18\x01 \x01(\r\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\x04\x12\x19\n\x11request_timeout_s\x18\x03 \x01(\x01\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x13\n\x0bmax_waiting\x18\x05 \x01(\x04\x12\x19\n\x11max_waiting_bytes\x18\x06 \x01(\x04\x12\x14\n\x0cmax_attempts\x18\x07 \x01(\r\x12\x17\n\x0fwait_for_worker\x18\x08 \x01(\x08\x12\x10\n\x08max_rows\x18\t \x01(\x04\x12\x12\n\nbatch_axes\x18\n \x01(\t*s\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNAVAILABLE\x10\x01\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_SERVING\x10\x02*\xab\x01\n\x0fRowIndependence\x12 \n\x1cROW_INDEPENDENCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17ROW_INDEPENDENCE_PROVEN\x10\x01\x12\x1d\n\x19ROW_INDEPENDENCE_DECLARED\x10\x02\x12\x1c\n\x18ROW_INDEPENDENCE_UNKNOWN\x10\x03\x12\x1c\n\x18ROW_INDEPENDENCE_REFUTED\x10\x04\x32\xd1\x01\n\x11\x44\x65ploymentService\x12`\n\x0fListDeployments\x12%.kernelport.v1.ListDeploymentsRequest\x1a&.kernelport.v1.ListDeploymentsResponse\x12Z\n\rGetDeployment\x12#.kernelport.v1.GetDeploymentRequest\x1a$.kernelport.v1.GetDeploymentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kernelport.v1.deployment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEPLOYMENTSTATE']._serialized_start=1666
-  _globals['_DEPLOYMENTSTATE']._serialized_end=1781
-  _globals['_ROWINDEPENDENCE']._serialized_start=1784
-  _globals['_ROWINDEPENDENCE']._serialized_end=1955
+  _globals['_DEPLOYMENTSTATE']._serialized_start=1954
+  _globals['_DEPLOYMENTSTATE']._serialized_end=2069
+  _globals['_ROWINDEPENDENCE']._serialized_start=2072
+  _globals['_ROWINDEPENDENCE']._serialized_end=2243
   _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=80
   _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=104
   _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=106
@@ -45,19 +45,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=219
   _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=289
   _globals['_DEPLOYMENT']._serialized_start=292
-  _globals['_DEPLOYMENT']._serialized_end=561
-  _globals['_WORKER']._serialized_start=564
-  _globals['_WORKER']._serialized_end=711
-  _globals['_SIGNATURE']._serialized_start=714
-  _globals['_SIGNATURE']._serialized_end=905
-  _globals['_TENSORSPEC']._serialized_start=908
-  _globals['_TENSORSPEC']._serialized_end=1315
-  _globals['_PAD']._serialized_start=1317
-  _globals['_PAD']._serialized_end=1390
-  _globals['_DIMENSION']._serialized_start=1392
-  _globals['_DIMENSION']._serialized_end=1433
-  _globals['_POLICY']._serialized_start=1436
-  _globals['_POLICY']._serialized_end=1664
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=1958
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=2167
+  _globals['_DEPLOYMENT']._serialized_end=626
+  _globals['_WORKER']._serialized_start=629
+  _globals['_WORKER']._serialized_end=860
+  _globals['_FRONTDOOR']._serialized_start=863
+  _globals['_FRONTDOOR']._serialized_end=999
+  _globals['_SIGNATURE']._serialized_start=1002
+  _globals['_SIGNATURE']._serialized_end=1193
+  _globals['_TENSORSPEC']._serialized_start=1196
+  _globals['_TENSORSPEC']._serialized_end=1603
+  _globals['_PAD']._serialized_start=1605
+  _globals['_PAD']._serialized_end=1678
+  _globals['_DIMENSION']._serialized_start=1680
+  _globals['_DIMENSION']._serialized_end=1721
+  _globals['_POLICY']._serialized_start=1724
+  _globals['_POLICY']._serialized_end=1952
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=2246
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=2455
 # @@protoc_insertion_point(module_scope)

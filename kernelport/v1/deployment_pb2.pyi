@@ -53,7 +53,7 @@ class GetDeploymentResponse(_message.Message):
     def __init__(self, deployment: _Optional[_Union[Deployment, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("name", "backend", "manifest", "image", "state", "live_workers", "signature", "policy", "workers")
+    __slots__ = ("name", "backend", "manifest", "image", "state", "live_workers", "signature", "policy", "workers", "front_doors", "settings")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,8 @@ class Deployment(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
+    FRONT_DOORS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     backend: str
     manifest: str
@@ -72,10 +74,12 @@ class Deployment(_message.Message):
     signature: Signature
     policy: Policy
     workers: _containers.RepeatedCompositeFieldContainer[Worker]
-    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., manifest: _Optional[str] = ..., image: _Optional[str] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., live_workers: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping[str, _Any]]] = ..., policy: _Optional[_Union[Policy, _Mapping[str, _Any]]] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping[str, _Any]]]] = ...) -> None: ...
+    front_doors: _containers.RepeatedCompositeFieldContainer[FrontDoor]
+    settings: str
+    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., manifest: _Optional[str] = ..., image: _Optional[str] = ..., state: _Optional[_Union[DeploymentState, str]] = ..., live_workers: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping[str, _Any]]] = ..., policy: _Optional[_Union[Policy, _Mapping[str, _Any]]] = ..., workers: _Optional[_Iterable[_Union[Worker, _Mapping[str, _Any]]]] = ..., front_doors: _Optional[_Iterable[_Union[FrontDoor, _Mapping[str, _Any]]]] = ..., settings: _Optional[str] = ...) -> None: ...
 
 class Worker(_message.Message):
-    __slots__ = ("id", "host", "pid", "device", "ready_unix_s", "revision", "compute_path", "jobs_refused")
+    __slots__ = ("id", "host", "pid", "device", "ready_unix_s", "revision", "compute_path", "jobs_refused", "version", "deployments_file", "settings", "clock_ahead_s")
     ID_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +88,10 @@ class Worker(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
     JOBS_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENTS_FILE_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_AHEAD_S_FIELD_NUMBER: _ClassVar[int]
     id: str
     host: str
     pid: int
@@ -92,7 +100,29 @@ class Worker(_message.Message):
     revision: str
     compute_path: str
     jobs_refused: str
-    def __init__(self, id: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., device: _Optional[str] = ..., ready_unix_s: _Optional[int] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., jobs_refused: _Optional[str] = ...) -> None: ...
+    version: str
+    deployments_file: str
+    settings: str
+    clock_ahead_s: float
+    def __init__(self, id: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., device: _Optional[str] = ..., ready_unix_s: _Optional[int] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., jobs_refused: _Optional[str] = ..., version: _Optional[str] = ..., deployments_file: _Optional[str] = ..., settings: _Optional[str] = ..., clock_ahead_s: _Optional[float] = ...) -> None: ...
+
+class FrontDoor(_message.Message):
+    __slots__ = ("name", "host", "pid", "version", "deployments_file", "settings", "clock_ahead_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENTS_FILE_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_AHEAD_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    host: str
+    pid: int
+    version: str
+    deployments_file: str
+    settings: str
+    clock_ahead_s: float
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., version: _Optional[str] = ..., deployments_file: _Optional[str] = ..., settings: _Optional[str] = ..., clock_ahead_s: _Optional[float] = ...) -> None: ...
 
 class Signature(_message.Message):
     __slots__ = ("inputs", "outputs", "batchable", "row_independence", "reason")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
+from kernelport.cli import demo
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
 from tests.cli.running import called, kernelport
@@ -38,9 +40,9 @@ def test_infer_takes_stdin_single_inputs_and_its_target_from_the_environment(sta
     assert json.loads(printed.stdout) == {"y": X.tolist()}
     assert "backend" in printed.stderr
     np.save(tmp_path / "x.npy", X)
-    printed = kernelport("infer", "identity-onnx", "--input", f"x=@{tmp_path / 'x.npy'}", **where)
+    printed = called("infer", "identity-onnx", "--input", f"x=@{tmp_path / 'x.npy'}", **where)
     assert json.loads(printed.stdout) == {"y": X.tolist()}
-    printed = kernelport("infer", "hibari-en", "--input", "text=Yes.", "--input", "speed=2", **where)
+    printed = called("infer", "hibari-en", "--input", "text=Yes.", "--input", "speed=2", **where)
     assert json.loads(printed.stdout)["sample_rate"] == [24000]
 
 
@@ -60,7 +62,7 @@ def test_say_writes_one_text_as_wav_flac_or_ogg(stack: Stack, tmp_path: Path) ->
 def test_say_speaks_many_lines_from_a_file_or_stdin_into_a_folder(stack: Stack, tmp_path: Path) -> None:
     text = "First line.\n\nSecond line.\nThird line.\n"
     (tmp_path / "text.txt").write_text(text)
-    kernelport("say", "-f", tmp_path / "text.txt", "-o", tmp_path / "a", "--target", stack.target)
+    called("say", "-f", tmp_path / "text.txt", "-o", tmp_path / "a", "--target", stack.target)
     printed = kernelport("say", "-o", tmp_path / "b", "--target", stack.target, stdin=text)
     assert "3 of 3 spoken" in printed.stdout
     for folder in ("a", "b"):
@@ -68,14 +70,14 @@ def test_say_speaks_many_lines_from_a_file_or_stdin_into_a_folder(stack: Stack, 
 
 
 def test_say_reports_the_lines_that_failed_and_writes_the_rest(stack: Stack, tmp_path: Path) -> None:
-    printed = kernelport("say", "Hello.", "Тишина.", "-o", tmp_path, "--target", stack.target, expect=1)
+    printed = called("say", "Hello.", "Тишина.", "-o", tmp_path, "--target", stack.target, expect=1)
     assert "1 of 2 spoken" in printed.stdout
     assert "line 3: " in printed.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["0001.wav"]
 
 
 def test_deployments_list_and_show(stack: Stack) -> None:
-    listed = kernelport("deployments", "list", "--target", stack.target).stdout
+    listed = called("deployments", "list", "--target", stack.target).stdout
     assert all(name in listed for name in ("identity-onnx", "helion-demo", "hibari-en"))
     assert "F32[1]" in listed
     shown = called("deployments", "show", "hibari-en", "--target", stack.target).stdout
@@ -159,12 +161,40 @@ def test_doctor_says_what_runs_here_and_why_not(tmp_path: Path) -> None:
         "deployments: {here: {backend: onnx, image: i, pipeline: 'tests.stack.models:Sleeper'},"
         " elsewhere: {backend: onnx, image: i, pipeline: 'nowhere:Model'}}"
     )
-    report = kernelport("doctor", "--deployments-file", file, "--redis-url", f"redis://127.0.0.1:{free_port()}").stdout
+    command = ["doctor", "--deployments-file", file, "--redis-url", f"redis://127.0.0.1:{free_port()}"]
+    report = called(*command).stdout
     assert "cannot be reached" in report
     rows = {line.split()[1]: line for line in report.splitlines() if "here" in line or "elsewhere" in line}
     assert " yes " in rows["here"]
     assert " no " in rows["elsewhere"]
     assert "nowhere" in rows["elsewhere"]
+    told = json.loads(called(*command, "--json").stdout)
+    assert told["packages"]["kernelport"]
+    assert "cannot be reached" in told["acknowledged_work"]
+    elsewhere, here = told["deployments"]
+    assert here == {"name": "here", "runs_here": True, "why_not": None}
+    assert "nowhere" in elsewhere["why_not"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed", "completed"),
+    [
+        ("bash", "deploy", "plain,deployments"),
+        ("bash", "deployments sh", "plain,show"),
+        ("bash", "jobs list --js", "plain,--json"),
+        ("zsh", "heal", "plain\nhealth\n"),
+        ("fish", "heal", "plain,health"),
+    ],
+)
+def test_the_shell_completes_commands_and_options(shell: str, typed: str, completed: str) -> None:
+    words = f"kernelport {typed}"
+    place = {"COMP_WORDS": words, "COMP_CWORD": words.split()[-1] if shell == "fish" else str(len(words.split()) - 1)}
+    command = Path(sys.executable).with_name("kernelport")
+    for asked in ("source", "complete"):
+        environment = {**os.environ, **place, "_KERNELPORT_COMPLETE": f"{shell}_{asked}"}
+        said = subprocess.run([command], env=environment, capture_output=True, text=True, check=True, timeout=60)
+        assert said.stdout
+    assert said.stdout.startswith(completed)
 
 
 def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
@@ -190,10 +220,10 @@ def test_serve_serves_any_onnx_file(tmp_path: Path) -> None:
         assert server.stdout.readline() == "serving my_Adder-v2\n"
         assert "listens on" in server.stdout.readline()
         target = f"127.0.0.1:{port}"
-        printed = kernelport(
+        printed = called(
             "infer", "my_Adder-v2", "--input", "a=[1, 2]", "--input", "b=[10, 20]", "--target", target
         ).stdout
-        shown = kernelport("deployments", "show", "my_Adder-v2", "--target", target).stdout
+        shown = called("deployments", "show", "my_Adder-v2", "--target", target).stdout
         children = descendants(server.pid)
         server.terminate()
         assert server.wait(60) == 0
@@ -241,28 +271,34 @@ def test_a_mistake_is_one_clear_line(stack: Stack, arguments: list[str], code: i
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_start_says_why(arguments: list[str], complaint: str) -> None:
-    finished = subprocess.run(
-        [sys.executable, "-m", "kernelport.cli", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert finished.returncode == 2
-    assert complaint in finished.stderr
-    assert "Traceback" not in finished.stderr
+    assert complaint in called(*arguments, expect=2).stderr
 
 
 def test_a_setting_that_does_not_parse_is_named() -> None:
     assert (
         "KERNELPORT_MAX_MESSAGE_BYTES: expected a size"
-        in kernelport("up", "--deployments", "identity-onnx", expect=2, KERNELPORT_MAX_MESSAGE_BYTES="lots").stderr
+        in called("up", "--deployments", "identity-onnx", expect=2, KERNELPORT_MAX_MESSAGE_BYTES="lots").stderr
     )
 
 
-def test_the_demo_speaks_its_text_into_files_that_are_speech(tmp_path: Path) -> None:
-    printed = kernelport("demo", "--out", tmp_path).stdout
-    manifest = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
-    files = sorted(tmp_path.glob("*.wav"))
+def test_the_demo_speaks_its_text_into_files_that_are_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demo.txt").write_text("Down, down, down.\nWould the fall never come to an end?\n")
+    monkeypatch.setattr(demo, "resources", SimpleNamespace(files=lambda package: tmp_path))
+    assert_spoken(called("demo", "--out", tmp_path / "out").stdout, tmp_path / "out", 2)
+
+
+@pytest.mark.thorough
+def test_the_demo_speaks_the_text_that_comes_with_it(tmp_path: Path) -> None:
+    assert_spoken(kernelport("demo", "--out", tmp_path).stdout, tmp_path, 100)
+
+
+def assert_spoken(printed: str, folder: Path, lines: int) -> None:
+    """What the demo printed and wrote is speech for so many lines."""
+    manifest = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    files = sorted(folder.glob("*.wav"))
     assert [row["file"] for row in manifest] == [file.name for file in files]
-    assert len(files) == 100
-    assert "succeeded: 100 of 100 items" in printed
+    assert len(files) == lines
+    assert f"succeeded: {lines} of {lines} items" in printed
     assert "identity-onnx: x [1, 1, 2, 2] came back as y, unchanged" in printed
     for file in files:
         audio, rate = soundfile.read(file, dtype="float32")

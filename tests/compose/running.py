@@ -36,8 +36,7 @@ class Host:
     binaries: Callable[[str], Path] = lambda image: HERE
 
     def __post_init__(self) -> None:
-        self.redis_port, self.front_door_port, self.flower_port = free_port(), free_port(), free_port()
-        self.http_port = free_port()
+        self.redis_port, self.front_door_port, self.http_port, self.flower_port = (free_port() for _ in range(4))
 
     @contextlib.contextmanager
     def running(self, services: Mapping[str, Any]) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:

@@ -13,7 +13,14 @@ import yaml
 from kernelport.cli import cli
 from kernelport.config import described
 from kernelport.config.deployments import load_deployments
-from kernelport.config.settings import DEFAULT_HTTP_LISTEN, DEFAULT_LISTEN, PREFIX, Settings, bundled_deployments
+from kernelport.config.settings import (
+    DEFAULT_HTTP_LISTEN,
+    DEFAULT_LISTEN,
+    PREFIX,
+    Settings,
+    bundled_deployments,
+    parts_of,
+)
 from kernelport.supervisor.redis_server import redis_command
 from tests.cli.tree import below
 from tests.compose import resolve
@@ -96,8 +103,8 @@ def test_every_setting_and_variable_of_the_docs_reaches_the_containers(files: tu
         free = {described.variable(each) for each in settings} - {described.variable(each) for each in OF_CONTAINERS}
         free |= others if name != "flower" else {"KERNELPORT_FLOWER_PASSWORD"}
         told = {variable: f"a {variable}" for variable in free}
-        service = resolve.resolve(files, told)["services"][name]
-        assert {variable: service["environment"].get(variable) for variable in free} == told
+        environment = resolve.resolve(files, told)["services"][name]["environment"]
+        assert {each for each in free if told[each] not in (environment.get(each) or "")} == set()
 
 
 def settings_of(model: Mapping[str, Any]) -> dict[str, Sequence[str]]:
@@ -112,12 +119,20 @@ def settings_of(model: Mapping[str, Any]) -> dict[str, Sequence[str]]:
 
 def test_a_client_finds_the_front_door_where_it_looks_by_default() -> None:
     front_door = resolve.resolve(resolve.DEFAULT)["services"]["front-door"]
-    port = front_door["environment"]["KERNELPORT_LISTEN"].rpartition(":")[2]
-    http_port = front_door["environment"]["KERNELPORT_HTTP_LISTEN"].rpartition(":")[2]
+    told = front_door["environment"]
+    port, http_port = (told[name].rpartition(":")[2] for name in ("KERNELPORT_LISTEN", "KERNELPORT_HTTP_LISTEN"))
     assert front_door["ports"] == [f"{DEFAULT_LISTEN}:{port}", f"{DEFAULT_HTTP_LISTEN}:{http_port}"]
     elsewhere = {"KERNELPORT_PUBLISH": "0.0.0.0:443", "KERNELPORT_PUBLISH_HTTP": "0.0.0.0:80"}
     moved = resolve.resolve(resolve.DEFAULT, elsewhere)["services"]["front-door"]
     assert moved["ports"] == [f"0.0.0.0:443:{port}", f"0.0.0.0:80:{http_port}"]
+
+
+def test_http_callers_are_known_by_the_names_that_the_shell_says() -> None:
+    names = {"KERNELPORT_HTTP_HOSTS": "speech.example", "KERNELPORT_HTTP_ORIGINS": "https://app.example"}
+    for given in ({}, names):
+        told = Settings.from_environment(resolve.resolve(resolve.CPU, given)["services"]["front-door"]["environment"])
+        assert parts_of(told.http_hosts) == ["front-door", *([names["KERNELPORT_HTTP_HOSTS"]] if given else [])]
+        assert told.http_origins == given.get("KERNELPORT_HTTP_ORIGINS", "")
 
 
 @each_combination

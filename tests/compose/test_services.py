@@ -13,9 +13,11 @@ import pytest
 from kernelport import Client
 from tests.compose import resolve
 from tests.compose.running import Host
+from tests.http.calls import ask
 from tests.waiting import wait_for
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # six processes on a machine that may have other things to do
 def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> None:
     gpu, cpu = (resolve.resolve(files)["services"] for files in (resolve.DEFAULT, resolve.CPU))
@@ -23,6 +25,7 @@ def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> 
     host = Host(tmp_path)
     with host.running(services) as processes, Client(f"127.0.0.1:{host.front_door_port}", timeout_s=60) as client:
         push_through(client, ["identity-onnx", "hibari-en", "helion-demo"])
+        speak_over_http(host)
         # Flower asks workers for their events every five seconds.
         tasks = wait_for(lambda: push_through(client, ["identity-onnx"]) or flower_tasks(host))
     assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(services, 0)
@@ -43,6 +46,13 @@ def push_through(client: Client, deployments: list[str]) -> None:
     if "helion-demo" in deployments:
         y = client.infer("helion-demo", {"x": x.reshape(2, 2)})["y"]
         assert np.allclose(y.sum(axis=1), 1)
+
+
+def speak_over_http(host: Host) -> None:
+    """A request as a container beside the front door's makes it."""
+    url, said = f"http://127.0.0.1:{host.http_port}", {"model": "tts-1", "input": "Good morning."}
+    assert ask(url, "POST", "/v1/audio/speech", said, {"Host": "front-door:8000"}).status == 200
+    assert ask(url, "GET", "/health", headers={"Host": "other:8000"}).status == 403
 
 
 def flower_tasks(host: Host) -> Any:

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from kernelport import Client
+from kernelport import Client, UnavailableError
 from kernelport.broker import keys
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord
 from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
 from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
+from tests.waiting import wait_for
 
+JOURNAL = "KERNELPORT_TEST_JOURNAL"
 LEASE_S = 3.0
 # Longer than a machine with other work to do keeps a live worker from telling that it lives.
 HEARTBEAT_TTL_S = 4.0
@@ -52,6 +54,14 @@ class Plane:
         """Lets requests that are HELD go on, now and later."""
         (self.journal.parent / "go").touch()
 
+    def is_at_rest(self) -> bool:
+        """Whether its front door answers, its one worker lives, and nothing waits or runs."""
+        try:
+            live = self.client.deployment("journal").live_workers
+        except UnavailableError:
+            return False
+        return live == 1 and not self.unanswered() and not self.redis.exists("kp.journal")
+
     def unanswered(self) -> int:
         """Batches delivered to a worker and not acknowledged."""
         count: Any = self.redis.zcard("kp:unacked_index")
@@ -71,7 +81,11 @@ class Plane:
         """One more worker, which the stack knows nothing of; told what the stack's own are told, or something else."""
         return subprocess.Popen(
             worker_command(["journal"]),
-            env={**os.environ, **(environment or self.stack.settings.to_environment())},
+            env={
+                **os.environ,
+                **(environment or self.stack.settings.to_environment()),
+                JOURNAL: str(self.journal),
+            },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -92,7 +106,7 @@ def serving_plane(
         stack_settings(file), **{"lease_s": LEASE_S, "heartbeat_ttl_s": HEARTBEAT_TTL_S, **(settings or {})}
     )
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
+        environment.setenv(JOURNAL, str(folder / "journal"))
         with (
             serving_stack(changed, ["journal"] if workers else [], folder / "state") as stack,
             Client(stack.target, timeout_s=60, max_retries=0) as client,
@@ -110,14 +124,16 @@ def plane(tmp_path: Path) -> Iterator[Callable[..., Plane]]:
 
 @pytest.fixture(scope="module")
 def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """A plane for the tests of a module that leave its processes alive."""
+    """A plane for the tests of a module; what they end of its processes, it starts again."""
     with serving_plane(tmp_path_factory.mktemp("plane")) as started:
         yield started
 
 
 @pytest.fixture
 def running(shared_plane: Plane) -> Plane:
-    """The shared plane, its journal empty."""
+    """The shared plane, whole again after what the test before did to it, and its journal empty."""
+    shared_plane.release()
+    wait_for(shared_plane.is_at_rest)
     for name in ("journal", "go"):
         (shared_plane.journal.parent / name).unlink(missing_ok=True)
     return shared_plane

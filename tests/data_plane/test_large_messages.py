@@ -1,14 +1,14 @@
 """Requests and responses that are too large for the queue: they travel beside it and leave nothing behind."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from kernelport.broker.shared_folder import SharedFolder
-from tests.data_plane.conftest import Plane
+from tests.data_plane.conftest import Plane, serving_plane
 from tests.stack.models import HELD
 from tests.waiting import wait_for
 
@@ -16,13 +16,19 @@ Start = Callable[..., Plane]
 EVERYTHING = {"claim_bytes": 10}
 
 
+@pytest.fixture(scope="module")
+def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A plane on which everything is too large for the queue."""
+    with serving_plane(tmp_path_factory.mktemp("plane"), settings=EVERYTHING) as started:
+        yield started
+
+
 def messages(running: Plane) -> list[str]:
     """What lies in the shared folder."""
     return [name for name in os.listdir(running.stack.settings.shared_dir) if name != "id"]
 
 
-def test_on_one_machine_they_travel_through_memory(plane: Start) -> None:
-    running = plane(settings=EVERYTHING)
+def test_on_one_machine_they_travel_through_memory(running: Plane) -> None:
     with ThreadPoolExecutor() as pool:
         calls = [pool.submit(running.infer, number, 0.3) for number in range(3)]
         wait_for(lambda: len(messages(running)) >= 2)
@@ -42,9 +48,8 @@ def test_without_a_shared_folder_they_travel_through_redis(plane: Start, monkeyp
     wait_for(lambda: not running.redis.keys("kp:claim:*"))
 
 
-def test_a_worker_that_does_not_see_the_folder_gets_them_through_redis(plane: Start) -> None:
+def test_a_worker_that_does_not_see_the_folder_gets_them_through_redis(running: Plane) -> None:
     """It comes up on another machine while the requests wait: they were put where the first worker sees them."""
-    running = plane(settings=EVERYTHING)
     with ThreadPoolExecutor() as pool:
         long = pool.submit(running.infer, 0, HELD)
         wait_for(lambda: running.entries() == [0])

@@ -36,8 +36,7 @@ PAUSE_S = 5.5
 WORKER_STOP_S = 30.0
 
 
-def test_a_worker_told_to_stop_hands_on_what_it_has_not_begun(plane: Start) -> None:
-    running = plane()
+def test_a_worker_told_to_stop_hands_on_what_it_has_not_begun(running: Plane) -> None:
     first = running.worker_pid()
     with _second_worker(running), ThreadPoolExecutor(200) as pool:
         calls = [pool.submit(running.infer, number, 0.01) for number in range(200)]
@@ -64,8 +63,7 @@ def test_an_answer_does_not_wait_for_the_model_s_next_run(plane: Start) -> None:
         assert third.result() == 3
 
 
-def test_a_redis_that_restarts_under_load_loses_nothing(plane: Start) -> None:
-    running = plane()
+def test_a_redis_that_restarts_under_load_loses_nothing(running: Plane) -> None:
     redis = running.stack.children["redis"]
     with ThreadPoolExecutor(40) as pool:
         accepted = [pool.submit(running.infer, number, 0.1) for number in range(30)]
@@ -83,8 +81,7 @@ def test_a_redis_that_restarts_under_load_loses_nothing(plane: Start) -> None:
     wait_for(lambda: running.unanswered() == 0)
 
 
-def test_connections_that_redis_has_closed_are_not_used(plane: Start) -> None:
-    running = plane()
+def test_connections_that_redis_has_closed_are_not_used(running: Plane) -> None:
     with ThreadPoolExecutor(30) as pool:
 
         def call_all(first: int) -> list[int]:
@@ -98,8 +95,7 @@ def test_connections_that_redis_has_closed_are_not_used(plane: Start) -> None:
         assert call_all(100) == list(range(100, 130))
 
 
-def test_a_redis_that_stands_still_is_noticed_and_used_again(plane: Start) -> None:
-    running = plane()
+def test_a_redis_that_stands_still_is_noticed_and_used_again(running: Plane) -> None:
     redis = running.stack.children["redis"].pid
     assert redis is not None
     with ThreadPoolExecutor() as pool:
@@ -137,8 +133,7 @@ def test_a_request_whose_caller_was_told_that_it_may_run_is_withdrawn_when_redis
     assert running.entries() == [1, 3]
 
 
-def test_a_front_door_that_stands_still_finds_its_answers_when_it_goes_on(plane: Start) -> None:
-    running = plane()
+def test_a_front_door_that_stands_still_finds_its_answers_when_it_goes_on(running: Plane) -> None:
     front_door = running.stack.children["front-door"].pid
     assert front_door is not None
     with ThreadPoolExecutor() as pool:
@@ -177,16 +172,16 @@ def test_a_request_id_that_never_reached_the_queue_is_free_again(plane: Start) -
 
 
 @pytest.mark.parametrize("meanwhile", ["free again", "another call's"])
-def test_a_front_door_that_finds_a_request_id_gone_runs_nothing(plane: Start, meanwhile: str) -> None:
+def test_a_front_door_that_finds_a_request_id_gone_runs_nothing(running: Plane, meanwhile: str) -> None:
     """It stood still while the request gathered, for so long that its claim on the id ran out."""
-    running = plane()
-    key = "kp:result:once"
+    name = meanwhile.partition(" ")[0]
+    key = keys.result(name)
     with ThreadPoolExecutor() as pool:
         busy = [pool.submit(running.infer, 0, HELD)]
         wait_for(lambda: running.entries())
         busy += [pool.submit(running.infer, number, HELD) for number in (1, 2)]
         wait_for(lambda: running.redis.llen("kp.journal"))  # no more may be on their way
-        late = pool.submit(running.infer, 3, request_id="once")
+        late = pool.submit(running.infer, 3, request_id=name)
         wait_for(lambda: running.redis.exists(key))
         if meanwhile == "free again":
             running.redis.delete(key)
@@ -197,7 +192,7 @@ def test_a_front_door_that_finds_a_request_id_gone_runs_nothing(plane: Start, me
         answered = [number for number, call in enumerate(busy) if call.exception() is None]
         assert sorted(running.entries()) == answered, "whoever waited in the same batch was told, and has not run"
         running.redis.delete(key)
-        assert running.infer(3, request_id="once") == running.infer(3, request_id="once") == 3
+        assert running.infer(3, request_id=name) == running.infer(3, request_id=name) == 3
     assert running.entries().count(3) == 1
 
 

@@ -15,6 +15,8 @@ OF_CONTAINERS = (
     "deployments_file",
     "worker_id",
     "shared_dir",
+    "share_ports",
+    "own_listen",
     "log_file",
     "roll",
 )

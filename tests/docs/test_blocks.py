@@ -34,7 +34,7 @@ TIMEOUT_S = 100.0
 # A page starts up to five stacks.
 pytestmark = pytest.mark.timeout(300)
 NAME = "identity-onnx"
-LANGUAGES = {"sh", "python", "yaml", "csv", "json", "text"}
+LANGUAGES = {"sh", "python", "javascript", "yaml", "csv", "json", "text"}
 
 DOCKER = "there is no Docker engine; tests/compose runs what the containers run"
 INSTALL = "tests run in an environment that is installed already; CI installs it from nothing"
@@ -49,6 +49,8 @@ ELSEWHERE = {
     "source .venv/bin/activate": INSTALL,
     "pip install": INSTALL,
     "git pull": "it changes the checkout",
+    "sudo ": "it changes the machine; tests/operations runs the units",
+    "./redis-check-aof --fix": "tests/operations mends a file that is damaged",
     "cd compose": DOCKER,
     "docker ": DOCKER,
     "prometheus ": "make check-monitoring runs it",

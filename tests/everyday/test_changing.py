@@ -67,6 +67,11 @@ def test_nothing_is_lost_while_deployments_come_change_and_go(state: Path, file:
         assert "is as its deployments file says" in called("deployments", "reload").stdout
         assert client.deployment("changing").policy.max_batch == 3
         (worker,) = client.deployment("changing").workers
+        assert worker.pid == before, "it takes other limits as it runs"
+        assert worker.settings == client.deployment("changing").settings
+        _write(file, steady=IDENTITY, changing={**IDENTITY, "batching": {"axes": "off"}}, new=IDENTITY)
+        called("deployments", "reload")
+        (worker,) = client.deployment("changing").workers
         assert worker.pid != before
         assert np.array_equal(client.infer("new", {"x": X})["y"], X)
 
@@ -117,6 +122,14 @@ def test_what_cannot_be_changed_stays_as_it_was(state: Path, file: Path, tmp_pat
         file.write_text("deployments: {steady: {}}")
         assert "steady.backend: required" in called("deployments", "reload", expect=2).stderr
         assert np.array_equal(client.infer("steady", {"x": X})["y"], X)
+
+
+def test_the_front_door_is_replaced(state: Path) -> None:
+    with Client(_target(state), timeout_s=30) as client, _callers(client, "steady"):
+        before = client.deployment("steady").front_doors[0].pid
+        assert f"takes calls at {_target(state)}" in called("restart").stdout
+        (door,) = client.deployment("steady").front_doors
+        assert door.pid != before
 
 
 def test_without_a_stack_there_is_nothing_to_change(tmp_path: Path) -> None:

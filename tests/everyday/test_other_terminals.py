@@ -16,7 +16,7 @@ from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.running_file import Running, find_running
 from kernelport.supervisor.stack import Stack
-from tests.cli.running import called, kernelport
+from tests.cli.running import called
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.waiting import wait_for
 
@@ -119,7 +119,7 @@ def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> 
     where = {"KERNELPORT_STATE_DIR": str(state)}
     assert NAME in called("deployments", "list", **where).stdout
     assert called("health", "--deployment", NAME, **where).stdout == "serving\n"
-    assert " answers" in kernelport("doctor", **where).stdout
+    assert " answers" in called("doctor", **where).stdout
 
 
 def test_only_its_user_can_read_what_a_stack_writes_down(running: Stack, state: Path) -> None:

@@ -87,8 +87,13 @@ class User:
         assert "expected F32" in str(self.refusal(lambda: self.client.infer(NAME, wrong)))
         other = [self.of.InferRequestedOutput("z")]
         assert "outputs[0]" in str(self.refusal(lambda: self.client.infer(NAME, given, outputs=other)))
-        self.refusal(lambda: self.client.load_model(NAME))
-        self.refusal(lambda: self.client.register_system_shared_memory("a", "/a", 8))
+        for not_here in (
+            lambda: self.client.load_model(NAME),
+            lambda: self.client.register_system_shared_memory("a", "/a", 8),
+            self.client.get_trace_settings,
+            self.client.get_log_settings,
+        ):
+            assert self.refusal(not_here).status() in ("501", "StatusCode.UNIMPLEMENTED")
 
     def has_no_more_time_than_it_says(self) -> None:
         given = [self.input("x", X, "FP32")]

@@ -3,18 +3,28 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
+import pytest
 
 from kernelport.v1 import job_pb2 as pb
-from tests.data_plane.conftest import Plane
+from tests.data_plane.conftest import Plane, serving_plane
 from tests.jobs.calls import JobCalls, journal_item, manifest
 from tests.waiting import wait_for
 
 Start = Callable[..., Plane]
 Connect = Callable[[Plane], JobCalls]
 MODEL = "journal"
+
+
+@pytest.fixture(scope="module")
+def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A plane whose leases are soon over."""
+    with serving_plane(
+        tmp_path_factory.mktemp("plane"), settings={"lease_s": 1.5}, batching={"max_batch": 2}
+    ) as started:
+        yield started
 
 
 def watched(jobs: JobCalls, job_id: str) -> Counter[str]:
@@ -62,8 +72,7 @@ def test_with_one_attempt_an_item_that_kills_takes_no_other_along(plane: Start, 
     assert "workers died over it alone" in failed.reason
 
 
-def test_a_job_outlives_the_front_door_and_redis(plane: Start, jobs_of: Connect) -> None:
-    running = plane(settings={"lease_s": 1.5}, batching={"max_batch": 2})
+def test_a_job_outlives_the_front_door_and_redis(running: Plane, jobs_of: Connect) -> None:
     jobs = jobs_of(running)
     job = jobs.submit(MODEL, [journal_item(number, 0.1) for number in range(30)])
     seen: list[str] = []
@@ -86,8 +95,7 @@ def test_a_job_outlives_the_front_door_and_redis(plane: Start, jobs_of: Connect)
     assert jobs.get(job.id).state == pb.JOB_STATE_SUCCEEDED
 
 
-def test_a_worker_that_comes_too_late_writes_nothing(plane: Start, jobs_of: Connect) -> None:
-    running = plane(settings={"lease_s": 1.5}, batching={"max_batch": 2})
+def test_a_worker_that_comes_too_late_writes_nothing(running: Plane, jobs_of: Connect) -> None:
     jobs = jobs_of(running)
     first = running.worker_pid()
     job = jobs.submit(MODEL, [journal_item(number, 0.5) for number in range(2)])

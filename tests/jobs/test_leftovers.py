@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,19 @@ from kernelport.jobs.storage import SharedStorage
 from kernelport.names import MANIFEST
 from kernelport.telemetry import metrics
 from kernelport.v1 import job_pb2 as pb
-from tests.data_plane.conftest import Plane
+from tests.data_plane.conftest import Plane, serving_plane
 from tests.jobs.calls import JobCalls, journal_item
 
 ABANDONED_S = 3600.0
 SETTINGS = Settings(abandoned_s=ABANDONED_S)
 HALF = ".a.wav.1.part"
+
+
+@pytest.fixture(scope="module")
+def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A plane whose jobs do not stay open for long."""
+    with serving_plane(tmp_path_factory.mktemp("plane"), settings={"abandoned_s": 2.0}) as started:
+        yield started
 
 
 def counted(kind: str) -> float:
@@ -70,9 +77,8 @@ def test_a_folder_that_cannot_be_deleted_keeps_none_behind_it(
 
 
 def test_an_open_job_is_counted_and_expires(
-    plane: Callable[..., Plane], jobs_of: Callable[[Plane], JobCalls], tmp_path: Path
+    running: Plane, jobs_of: Callable[[Plane], JobCalls], tmp_path: Path
 ) -> None:
-    running = plane(settings={"abandoned_s": 2.0})
     jobs = jobs_of(running)
     job = jobs.submit("journal", [journal_item(1)], open=True)
     artifacts = Artifacts(str(tmp_path / "outputs"))
@@ -89,9 +95,8 @@ def test_an_open_job_is_counted_and_expires(
 
 
 def test_an_open_job_without_items_is_counted_and_expires(
-    plane: Callable[..., Plane], jobs_of: Callable[[Plane], JobCalls], tmp_path: Path
+    running: Plane, jobs_of: Callable[[Plane], JobCalls], tmp_path: Path
 ) -> None:
-    running = plane(settings={"abandoned_s": 2.0})
     jobs = jobs_of(running)
     left = jobs.submit("journal", [], open=True)
     late = jobs.submit("journal", [], open=True, deadline_unix_us=round((time.time() + 1) * 1e6))

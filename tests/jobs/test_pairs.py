@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.jobs.pairs import pairs, runs
 
-RUNS = 40
+RUNS = 15
 SEED = 11
 
 

@@ -15,6 +15,7 @@ from kernelport_workers.luxtts.bench.workload import Workload, decoder_flops, jo
 from kernelport_workers.luxtts.config import ModelConfig
 
 
+@pytest.mark.thorough
 def test_the_command_reports_every_path_mixed_items_and_kernels(tiny_onnx: Path) -> None:
     options = ["--seconds", "0.4", "--reference", "0.5", "--steps", "2", "--repeat", "1", "--mixed", "2", "--kernels"]
     finished = subprocess.run(

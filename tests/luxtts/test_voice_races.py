@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import pytest
@@ -40,8 +42,11 @@ PARAMETERS = (0.01, 5.0, False)
 
 
 @pytest.fixture(scope="module")
-def engine(tiny: Path) -> Pipeline:
-    return Pipeline.load(tiny, phonemize=spell)
+def engine(tiny: Path) -> Iterator[Pipeline]:
+    """It encodes each recording once: what comes of one is always the same."""
+    engine = Pipeline.load(tiny, phonemize=spell)
+    with mock.patch.object(engine, "encode_prompt", functools.cache(engine.encode_prompt)):
+        yield engine
 
 
 @pytest.fixture(scope="module")

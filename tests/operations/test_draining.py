@@ -134,8 +134,7 @@ def second_front_door(stack: Stack, folder: Path) -> Iterator[tuple["subprocess.
         process.wait()
 
 
-@pytest.mark.parametrize("number", range(3))
-async def test_callers_in_a_crowd_are_answered_or_sent_away(stack: Stack, tmp_path: Path, number: int) -> None:
+async def test_callers_in_a_crowd_are_answered_or_sent_away(stack: Stack, tmp_path: Path) -> None:
     seen: Counter[str] = Counter()
     with second_front_door(stack, tmp_path) as (process, target):
         async with AsyncClient(target, timeout_s=20, max_retries=0) as client:

@@ -20,6 +20,7 @@ from kernelport.jobs.records import JobRecord
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
+from kernelport.v1.deployment_pb2 import FrontDoor
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.services.jobs.memory import READ_INTERVAL_S
 from tests.broker.servers import serving_redis
@@ -33,7 +34,7 @@ __all__ = ["plane"]
 
 MODEL = "identity-onnx"
 X = {"x": np.ones((1, 1, 2, 2), np.float32)}
-MANY, WIDTH = 30_000, 50  # items of a job that does not fit, and numbers in each, of 4 bytes
+MANY, WIDTH = 2_000, 1_200  # items of a job that does not fit, and numbers in each, of 4 bytes
 ROOM_BYTES = 8 * 2**20
 
 
@@ -102,7 +103,7 @@ def test_a_job_that_does_not_fit_leaves_nothing_behind_and_calls_go_on(stack: St
 
 def test_items_of_one_message_are_refused_at_once(stack: Stack, redis: Redis, jobs: JobCalls) -> None:
     with room_for(redis, ROOM_BYTES):
-        error = refused(lambda: jobs.submit(MODEL, items(20_000), request_id="all at once"))
+        error = refused(lambda: jobs.submit(MODEL, items(MANY), request_id="all at once"))
     assert "nothing of it is kept" in error.message
     wait_for(lambda: leaves_nothing(redis, stack, error.message.split('"')[1]))
     assert jobs.wait(jobs.submit(MODEL, items(1), request_id="all at once").id).state == pb.JOB_STATE_SUCCEEDED
@@ -144,7 +145,7 @@ async def test_bulk_of_calls_stops_before_calls_do(tmp_path: Path) -> None:
     with serving_redis(tmp_path) as serving, Redis.from_url(serving.url) as redis:
         redis.set("filling", bytes(2**26))
         async with AsyncRedis.from_url(serving.url) as asked:
-            admission = Admission(asked, "front-door", 2**30)
+            admission = Admission(asked, lambda: FrontDoor(name="front-door"), 2**30)
 
             async def fill(share: float) -> None:
                 redis.config_set("maxmemory", round(redis.info("memory")["used_memory"] / share))  # type: ignore[index]
@@ -173,15 +174,15 @@ def is_shrunk(redis: Redis, job_id: str) -> bool:
 
 
 def test_a_job_that_is_over_takes_less_room_and_tells_the_same(stack: Stack, redis: Redis, jobs: JobCalls) -> None:
-    sent = [tiny(f"a-name-{number}", number) for number in range(5000)]
+    sent = [tiny(f"a-name-{number}", number) for number in range(2500)]
     job = jobs.submit(MODEL, sent)
     before = bytes_of(redis, job.id)
     over = jobs.wait(job.id)
     wait_for(lambda: is_shrunk(redis, job.id))
     assert bytes_of(redis, job.id) < 0.75 * before, "what came of the items included"
-    answer = jobs.stub.ListItems(pb.ListItemsRequest(job_id=job.id, page_size=5000, inputs=True))
+    answer = jobs.stub.ListItems(pb.ListItemsRequest(job_id=job.id, page_size=2500, inputs=True))
     assert [(item.id, list(item.inputs)) for item in answer.items] == [(item.id, list(item.inputs)) for item in sent]
-    for number in (0, 2047, 2048, 4999):
+    for number in (0, 2047, 2048, 2499):
         path = Path(over.output_url) / answer.items[number].file
         assert jobs.output(job.id, f"a-name-{number}") == path.read_bytes()
     with pytest.raises(grpc.RpcError, match="has no item"):
@@ -192,7 +193,7 @@ def test_a_cancelled_job_takes_less_room_at_once_and_can_go_on(plane: Callable[.
     running = plane(workers=False, on_no_worker="wait")
     with grpc.insecure_channel(running.stack.target) as channel:
         jobs = JobCalls(job_pb2_grpc.JobServiceStub(channel))
-        job = jobs.submit("journal", [journal_item(number) for number in range(2500)])
+        job = jobs.submit("journal", [journal_item(number) for number in range(800)])
         before = bytes_of(running.redis, job.id)
         jobs.cancel(job.id)
         wait_for(lambda: is_shrunk(running.redis, job.id), timeout_s=30)
@@ -206,4 +207,4 @@ def test_a_cancelled_job_takes_less_room_at_once_and_can_go_on(plane: Callable[.
             worker.terminate()
             worker.wait(30)
         assert over.state == pb.JOB_STATE_SUCCEEDED
-        assert len(manifest(over)) == len(set(running.entries())) == 2500
+        assert len(manifest(over)) == len(set(running.entries())) == 800

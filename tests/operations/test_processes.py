@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from kernelport.config import described
 from kernelport.config.settings import PREFIX, Settings, bundled_deployments
 from kernelport.errors import REFUSED, KernelPortError
 from kernelport.supervisor.ports import free_port
-from kernelport.supervisor.processes import dying_with_parent
+from kernelport.supervisor.processes import Child, dying_with_parent
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
+from kernelport.supervisor.stack import Stack
 from tests.cli.tree import below
 from tests.operations import units
 from tests.waiting import wait_for
@@ -161,3 +163,17 @@ def is_served(client: Client) -> bool:
         return client.deployment(MODEL).live_workers == 1
     except KernelPortError:
         return False
+
+
+def test_up_waits_for_what_its_processes_have_begun_for_as_long_as_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: dict[str, float] = {}
+    monkeypatch.setattr(Child, "join", lambda child, timeout_s: waited.update({child.name: timeout_s}))
+    stack = Stack(replace(Settings(), stop_s=600.0), [MODEL], tmp_path)
+    for name in ("front-door", f"worker-{MODEL}", f"worker-{MODEL}-2"):
+        stack.children[name] = Child(name, ["true"], {}, tmp_path / name)
+    stack.retire([f"worker-{MODEL}"])
+    stack.stop()
+    assert waited.keys() == {"front-door", f"worker-{MODEL}", f"worker-{MODEL}-2"}
+    assert all(600 < timeout_s < 615 for timeout_s in waited.values()), "less than containers have"

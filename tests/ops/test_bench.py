@@ -25,8 +25,9 @@ def bench(module: str, out: Path, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_a_tiny_comparison_measures_each_system_in_each_cell(tmp_path: Path) -> None:
-    systems = ["echo", "celery", "kernelport"]
+    systems = ["echo", "celery", "kernelport", "kernelport-http"]
     options = ("--systems", ",".join(systems), "--payloads", "16B", "--concurrency", "1,4", "--requests", "12")
     output = bench("kernelport_ops.bench", tmp_path, *options)
     document = json.loads((tmp_path / "bench.json").read_text())
@@ -54,6 +55,7 @@ def test_the_simulated_backend_tells_the_size_of_its_batches(tmp_path: Path) -> 
     assert 0 < point["of_ideal"] <= 1
 
 
+@pytest.mark.thorough
 def test_bulk_speaks_as_much_through_the_stack_as_a_plain_loop_but_for_its_silence(tmp_path: Path) -> None:
     bench("kernelport_ops.bench.bulk", tmp_path, "--items", "4", "--workers", "1")
     stack, plain = json.loads((tmp_path / "bulk.json").read_text())["runs"]

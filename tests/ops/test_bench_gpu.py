@@ -39,6 +39,7 @@ def test_a_step_gives_records_and_a_table(name: str, setting: Setting) -> None:
     assert name == "machine" or "|---|" in section
 
 
+@pytest.mark.thorough
 def test_a_run_writes_what_it_has_measured(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kernelport_ops.bench.gpu", "--dry", "--steps", "first-audio"]
     folders = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]

@@ -29,6 +29,7 @@ def test_a_model_runs_on_a_request_of_at_most_64_kib(model: Model, tmp_path: Pat
     assert all(np.isfinite(output).all() for output in outputs)
 
 
+@pytest.mark.thorough
 def test_a_tiny_run_measures_the_loop_callers_and_a_job(tmp_path: Path) -> None:
     limits = ("--models", "linear-regression,quantised-perceptron", "--rounds", "2", "--seconds", "0.01")
     command = [sys.executable, "-m", "kernelport_ops.bench.onnx_models", "--out", str(tmp_path), "--workers", "1"]

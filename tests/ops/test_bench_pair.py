@@ -114,6 +114,7 @@ def test_what_is_slower_beyond_doubt_is_slower_however_wide_the_interval() -> No
     assert comparison.verdict is Verdict.SLOWER
 
 
+@pytest.mark.thorough
 def test_a_run_compares_this_tree_with_a_commit(installed_head: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kernelport_ops.bench.pair", "--base", "HEAD", "--out", str(installed_head)]
     limits = ("--loads", "16B-1", "--minutes", "0.001", "--seconds", "0.2")

@@ -21,6 +21,7 @@ SECONDS, LEASE_S = 20.0, 2.0
 OF_TIME = {"a killed worker's requests are back within the lease and 10 s"}
 
 
+@pytest.mark.thorough
 def test_in_a_short_storm_every_request_is_accounted_for(tmp_path: Path) -> None:
     outcome = run(tmp_path / "run", SECONDS, seed=7, workers=2, lease_s=LEASE_S, tell=lambda line: None)
     evidence = outcome.evidence

@@ -73,6 +73,7 @@ def test_an_exported_architecture_is_stacked_where_its_rows_are_independent(name
     assert (judgement.runs < judgement.compared) == case.independent
 
 
+@pytest.mark.thorough
 def test_onnx_s_own_tests_with_free_rows_answer_in_a_batch_as_alone(tmp_path: Path) -> None:
     cases = [case for test in node_tests(every=SAMPLE) for case in variants(test)]
     judgements = list(judge_backend(cases, tmp_path))

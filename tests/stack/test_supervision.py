@@ -69,8 +69,16 @@ def test_a_status_shows_how_a_process_ended_until_it_serves_again(tmp_path: Path
         wait_for(lambda: shown() == ("starting", ""))
 
 
+def test_a_process_starts_without_what_others_have_hooked_to_forks(tmp_path: Path) -> None:
+    """gRPC, of which this process has threads, aborts now and then in its own hook."""
+    hooked: list[None] = []
+    os.register_at_fork(before=lambda: hooked.append(None))
+    assert reason_of(["true"], tmp_path) == "ended with code 0"
+    assert not hooked
+
+
+@pytest.mark.thorough
 def test_processes_start_while_this_one_makes_calls(stack: Stack, tmp_path: Path) -> None:
-    """gRPC, of which this process has threads, aborts now and then in a fork."""
     ended = threading.Event()
 
     def call(client: Client) -> None:

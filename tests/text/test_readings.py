@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernelport.text import Aligned, Locale, locale_named, passages_of, read, verbalised, verbalised_parts
+from kernelport.text import (
+    NO_LEXICON,
+    Aligned,
+    Lexicon,
+    Locale,
+    locale_named,
+    passages_of,
+    read,
+    verbalised,
+    verbalised_parts,
+)
 from kernelport.text.numbers import cardinal, ordinal
 
 TABLES: dict[str, Locale] = {"readings.tsv": "en-US", "readings_british.tsv": "en-GB"}
@@ -35,14 +45,15 @@ def test_every_text_of_the_table_is_read_word_for_word(table: str, locale: Local
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_long_line_is_read_in_parts_as_it_is_as_a_whole(seed: int) -> None:
+    lexicon = Lexicon.parse("it is = it was\nthe = thee") if seed % 2 else NO_LEXICON
     dice = np.random.default_rng(seed)
     texts = [text for text, _ in rows("readings.tsv")]
     marks = [" ", ", ", ". ", " and ", " the ", " — ", "; "]
     line = "".join(f"{texts[dice.integers(len(texts))]}{marks[dice.integers(len(marks))]}" for _ in range(400))
     for passage in passages_of(line).passages:
-        parts = list(verbalised_parts(passage.text, "en-US"))
+        parts = list(verbalised_parts(passage.text, "en-US", lexicon))
         assert len(parts) > 5 or len(passage.text.text) < 8_000
-        assert " ".join(part.text for part in parts) == verbalised(passage.text, "en-US").text
+        assert " ".join(part.text for part in parts) == verbalised(passage.text, "en-US", lexicon).text
 
 
 @pytest.mark.parametrize("line", ["", "One.", "x" * 5_000, "1,234 " * 2_000, "see www.example.org/" + "a/" * 3_000])

@@ -134,3 +134,13 @@ def test_a_request_that_fails_a_shared_run_fails_alone() -> None:
 
     answers = Stacker("d", ROWS, Batching(), picky).run([Request({"x": np.full((1, 2), float(k))}) for k in range(4)])
     assert [isinstance(answer, InternalError) for answer in answers] == [False, False, True, False]
+
+
+def test_other_limits_hold_from_the_next_run_on() -> None:
+    model = Model()
+    stacker = Stacker("d", ROWS, Batching(), model.plus_one)
+    requests = [Request({"x": np.zeros((2, 2))}) for _ in range(3)]
+    stacker.run(requests)
+    stacker.limits = Batching(max_rows=4)
+    stacker.run(requests)
+    assert [len(run["x"]) for run in model.runs] == [6, 4, 2]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kernelport.text import pieces, read
+from kernelport.text import NO_LEXICON, pieces, read
 from kernelport_workers.luxtts.tokenizer import Tokenizer, segments
 from kernelport_workers.pipelines.hibari import HibariPipeline
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
@@ -23,7 +23,9 @@ def hibari() -> Phonemise:
     from hibari import Hibari
 
     voice = HibariPipeline(Hibari(threads=1))
-    return lambda text: [voice._phonemes(piece.text.text) for piece in pieces(read(f"word {text}").passages)]
+    return lambda text: [
+        voice._phonemes(piece.text.text, NO_LEXICON) for piece in pieces(read(f"word {text}").passages)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -25,6 +26,7 @@ from celery.worker.state import maybe_shutdown
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import RETRY_S, connect, outage, until_done
 from kernelport.broker.leases import end_leases
 from kernelport.broker.queues import (
@@ -59,8 +61,12 @@ from kernelport_workers.execution.execution import Epilogue
 from kernelport_workers.execution.job_feeder import Feeder
 from kernelport_workers.execution.job_handler import JobHandler
 from kernelport_workers.execution.lease import Leases
+from kernelport_workers.reading_again import ReadingAgain
 
 log = logging.getLogger(__name__)
+
+# A worker that is told to read its deployments file again while it starts does so once it has started.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 
 if not os.environ.get(f"{PREFIX}REDIS_URL"):
     os.environ |= joined_environment()  # of what `kernelport up` runs on this machine
@@ -110,6 +116,7 @@ class PromptConsumer(Consumer):  # type: ignore[misc]
 def _probe() -> None:
     maybe_shutdown()
     process.redis.set(keys.PROBE, "", ex=keys.PROBE_TTL_S)
+    clock.measure(process.redis)
 
 
 app = Celery("kernelport")
@@ -130,6 +137,7 @@ class Process:
         self.jobs: JobHandler | None = None
         self.feeder: Feeder | None = None
         self.finisher: Finisher | None = None
+        self.reading_again: ReadingAgain | None = None
         self.notifier = Notifier(self.redis, settings.webhook_networks)
 
     def load(self, queues: list[str]) -> None:
@@ -147,7 +155,7 @@ class Process:
                 metrics.serve(settings.metrics_listen)
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
-            RedisWatch(settings.redis_url).start()
+        RedisWatch(settings.redis_url).start()
         tracing.set_up("kernelport-worker")
         names = {queue: deployment_of(queue) or "" for queue in queues}
         deployments = load_deployments(settings.deployments_file, names.values())
@@ -162,7 +170,14 @@ class Process:
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
         storage = SharedStorage(self.redis, artifacts)
         self.heartbeat = Heartbeat(
-            self.redis, settings.heartbeat_ttl_s, self.id, revisions, storage, settings.roll, on_refused=_end_refused
+            self.redis,
+            settings.heartbeat_ttl_s,
+            self.id,
+            deployments,
+            revisions,
+            storage,
+            settings.roll,
+            on_refused=_end_refused,
         )
         self.heartbeat.start()
         for name in names.values():
@@ -197,6 +212,7 @@ class Process:
             on_over=finisher.kick,
         )
         self.feeder, self.finisher = feeder, finisher
+        self.reading_again = ReadingAgain(settings.deployments_file, deployments, self.backends, self.heartbeat.tell)
 
     def start(self) -> None:
         """The worker takes work from now on."""
@@ -206,7 +222,7 @@ class Process:
             outage.tell(error)
         if self.heartbeat is not None:
             self.heartbeat.serve(self.backends, self.shared.id if self.shared else "")
-        for each in (self.feeder, self.finisher, self.notifier):
+        for each in (self.feeder, self.finisher, self.notifier, self.reading_again):
             if each is not None:
                 each.start()
         log.info("worker %s is ready", self.id)

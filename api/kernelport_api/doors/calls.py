@@ -8,6 +8,8 @@ from typing import Any
 from kernelport.errors import ResourceExhaustedError, UnavailableError
 
 RETRY_AFTER_S, CROWD_RETRY_AFTER_S = 0.2, 1.0
+# The reason that callers are told when the front door stops.
+STOPPING = "STOPPING"
 
 
 class Calls:
@@ -69,4 +71,4 @@ class Calls:
 
 
 def _stopping(what: str) -> UnavailableError:
-    return UnavailableError(what, retry_after_s=RETRY_AFTER_S, reason="STOPPING")
+    return UnavailableError(what, retry_after_s=RETRY_AFTER_S, reason=STOPPING)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, registry, stored
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.broker.memory import BULK_SHARE, CALLS_SHARE, left
 from kernelport.config.deployments import Limits
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
+from kernelport.v1.deployment_pb2 import FrontDoor
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +66,15 @@ class Drain:
 class Admission:
     """The limits of every deployment, and what waits here and elsewhere."""
 
-    def __init__(self, redis: Redis, front_door: str, result_bytes: int) -> None:
+    def __init__(self, redis: Redis, about: Callable[[], FrontDoor], result_bytes: int) -> None:
         """
         Args:
+            about: what others are told of this front door.
             result_bytes: of a deployment's results that are kept for their request ids, at most.
         """
         self._redis = redis
-        self._front_door = front_door
+        self._front_door = about().name
+        self._about = about
         self._result_bytes = result_bytes
         # Of the deployments that a request with an id has ever come for here: kept bytes by when they are gone.
         self._kept: dict[str, dict[int, int]] = {}
@@ -130,7 +135,7 @@ class Admission:
             raise ResourceExhaustedError(
                 f'request_id: results of "{deployment}" that are kept have {bytes_} bytes, of at most '
                 f"{self._result_bytes} (KERNELPORT_RESULT_BYTES)",
-                retry_after_s=min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(kept) - time.time())),
+                retry_after_s=min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(kept) - clock.now())),
             )
 
     async def keep_sharing(self) -> None:
@@ -148,7 +153,7 @@ class Admission:
         await self._redis.delete(keys.front_door(self._front_door))
 
     async def _share(self) -> None:
-        record = FrontDoorRecord(name=self._front_door, loads=self._here.values())
+        record = FrontDoorRecord(name=self._front_door, loads=self._here.values(), front_door=self._about())
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.set(keys.front_door(self._front_door), record.SerializeToString(), px=HEARTBEAT_TTL_MS)
             pipeline.sadd(keys.FRONT_DOORS, self._front_door)
@@ -175,7 +180,7 @@ class Admission:
         except stored.StoredError as error:
             stored.tell(error)
             return {}
-        return {ends: value for ends, value in kept.items() if ends > time.time()}
+        return {ends: value for ends, value in kept.items() if ends > clock.now()}
 
     def _refuse(self, deployment: str, why: str) -> None:
         rate = self._drain[deployment].rate()

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from kernelport.broker import keys, scripts
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.broker.queues import celery_message, queue_keys, queue_name
 from kernelport.broker.scripts import IdempotencyHold
@@ -114,7 +115,7 @@ class Dispatcher:
         call = calls.current()
         item = BatchItem(
             id=request_id,
-            deadline_unix_us=round((time.time() + timeout_s) * 1e6),
+            deadline_unix_us=round((clock.now() + timeout_s) * 1e6),
             result_key=hold.key if hold else "",
             request_id=call.adopt(name),
         )
@@ -187,7 +188,7 @@ class Dispatcher:
         call = calls.current()
         item = BatchItem(
             id=request_id,
-            deadline_unix_us=round((time.time() + whole_s) * 1e6),
+            deadline_unix_us=round((clock.now() + whole_s) * 1e6),
             stream=True,
             resume_from=resume_from,
             request_id=call.adopt(name),
@@ -321,7 +322,7 @@ class Dispatcher:
             if pending.hold
         }
         # A batch that is published again may have requests that are long past their deadlines: they hold nothing.
-        holds = {hold: ends_at_ms for hold, ends_at_ms in lasting.items() if ends_at_ms > time.time() * 1000}
+        holds = {hold: ends_at_ms for hold, ends_at_ms in lasting.items() if ends_at_ms > clock.now() * 1000}
         if not holds:
             await self._publisher.call("LPUSH", queue_name(deployment), message)
         elif not await scripts.publish_held(self._redis, queue_name(deployment), message, holds):
@@ -339,7 +340,7 @@ class Dispatcher:
 
     async def _tell_of_withdrawn(self) -> None:
         while self._withdrawn:
-            now = time.time()
+            now = clock.now()
             told = dict.fromkeys(self._withdrawn, now)
             try:
                 async with self._redis.pipeline(transaction=False) as pipeline:

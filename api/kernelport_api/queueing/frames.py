@@ -1,7 +1,6 @@
 """The pieces of one answer on their way to its caller: in order, each once, and never many."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -9,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, UnavailableError
 from kernelport.internal.v1.queue_pb2 import Completion
@@ -105,7 +105,7 @@ class Pauses:
     async def _tell(self) -> None:
         while self._untold:
             told = dict(self._untold)
-            begun = {each: time.time() for each, is_paused in told.items() if is_paused}
+            begun = {each: clock.now() for each, is_paused in told.items() if is_paused}
             over = [each for each, is_paused in told.items() if not is_paused]
             try:
                 async with self._redis.pipeline(transaction=False) as pipeline:
@@ -114,7 +114,7 @@ class Pauses:
                         pipeline.expire(keys.PAUSED, keys.PAUSED_TTL_S)
                     if over:
                         pipeline.zrem(keys.PAUSED, *over)
-                    pipeline.zremrangebyscore(keys.PAUSED, 0, time.time() - keys.PAUSED_TTL_S)
+                    pipeline.zremrangebyscore(keys.PAUSED, 0, clock.now() - keys.PAUSED_TTL_S)
                     await pipeline.execute()
             except RedisError as error:
                 outage.tell(error)

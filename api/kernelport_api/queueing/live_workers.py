@@ -181,7 +181,7 @@ class WorkerView:
             for served in record.deployments:
                 if served.name not in self._deployments:
                     continue
-                worker = Worker(revision=served.revision, compute_path=served.compute_path)
+                worker = Worker(revision=served.revision, compute_path=served.compute_path, settings=served.settings)
                 worker.MergeFrom(record.worker)
                 workers.setdefault(served.name, []).append(worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)

@@ -1,9 +1,13 @@
 """DeploymentService: what is deployed and what state it is in."""
 
+import contextlib
 from typing import Any
 
 import grpc
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from kernelport.broker.registry import front_doors
 from kernelport.config.deployments import Deployment, DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import deployment_pb2 as pb
@@ -17,7 +21,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
     """Describes the deployments file, with what is known of live workers."""
 
-    def __init__(self, deployments: DeploymentTable, workers: WorkerView) -> None:
+    def __init__(self, redis: Redis, deployments: DeploymentTable, workers: WorkerView) -> None:
+        self._redis = redis
         self._deployments = deployments
         self._workers = workers
 
@@ -29,7 +34,10 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
         deployment = self._deployments.get(request.name)
         if deployment is None:
             raise NotFoundError(f"name: {self._deployments.unknown(request.name)}")
-        return pb.GetDeploymentResponse(deployment=await self._describe(deployment))
+        described = await self._describe(deployment)
+        with contextlib.suppress(RedisError):  # which says nothing of the deployment
+            described.front_doors.extend(await front_doors(self._redis))
+        return pb.GetDeploymentResponse(deployment=described)
 
     async def _describe(self, deployment: Deployment) -> pb.Deployment:
         workers = self._workers.workers(deployment.name)
@@ -55,4 +63,5 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
                 batch_axes=deployment.batching.axes,
             ),
             workers=workers,
+            settings=deployment.digest,
         )

@@ -2,13 +2,13 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from redis.asyncio import Redis
 
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.errors import NotFoundError, UnavailableError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport_api.services.records import Record, Records
@@ -38,7 +38,7 @@ class Files:
     async def add(self, source: Path, size: int, filename: str, purpose: str, kept_s: float | None) -> Record:
         """Keeps a local file of `size` bytes; gives what is known of it."""
         await self._sweep()
-        file_id, now = f"file-{secrets.token_hex(12)}", time.time()
+        file_id, now = f"file-{secrets.token_hex(12)}", clock.now()
         record: Record = {
             "id": file_id,
             "bytes": size,

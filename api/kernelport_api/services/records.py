@@ -1,12 +1,12 @@
 """Small records by id, as JSON in a hash of Redis, each until its time is over."""
 
-import time
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
 from kernelport.broker import stored
+from kernelport.broker.clock import clock
 from kernelport.errors import ResourceExhaustedError
 from kernelport_api.queueing.redis_errors import reached
 
@@ -42,15 +42,15 @@ class Records:
         """One that is not over; None when there is none."""
         value = await reached(self._redis.hget(self._key, record_id))
         record = _read(value, self._key) if value is not None else None
-        return record if record and record["forget_at"] > time.time() else None
+        return record if record and record["forget_at"] > clock.now() else None
 
     async def all(self) -> list[Record]:
         """Those that are not over."""
-        return [record for record in await self._read_all() if record["forget_at"] > time.time()]
+        return [record for record in await self._read_all() if record["forget_at"] > clock.now()]
 
     async def over(self) -> list[Record]:
         """Those whose time is over."""
-        return [record for record in await self._read_all() if record["forget_at"] <= time.time()]
+        return [record for record in await self._read_all() if record["forget_at"] <= clock.now()]
 
     async def forget(self, record_id: str) -> None:
         """Deletes one."""

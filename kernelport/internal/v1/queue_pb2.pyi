@@ -81,12 +81,14 @@ class Completion(_message.Message):
     def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., sequence: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class FrontDoorRecord(_message.Message):
-    __slots__ = ("name", "loads")
+    __slots__ = ("name", "loads", "front_door")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LOADS_FIELD_NUMBER: _ClassVar[int]
+    FRONT_DOOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     loads: _containers.RepeatedCompositeFieldContainer[Load]
-    def __init__(self, name: _Optional[str] = ..., loads: _Optional[_Iterable[_Union[Load, _Mapping[str, _Any]]]] = ...) -> None: ...
+    front_door: _deployment_pb2.FrontDoor
+    def __init__(self, name: _Optional[str] = ..., loads: _Optional[_Iterable[_Union[Load, _Mapping[str, _Any]]]] = ..., front_door: _Optional[_Union[_deployment_pb2.FrontDoor, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("deployment", "requests", "bytes", "accepted", "answered")
@@ -115,17 +117,19 @@ class WorkerRecord(_message.Message):
     def __init__(self, worker: _Optional[_Union[_deployment_pb2.Worker, _Mapping[str, _Any]]] = ..., deployments: _Optional[_Iterable[_Union[ServedDeployment, _Mapping[str, _Any]]]] = ..., shared_folder: _Optional[str] = ..., redis_client: _Optional[int] = ...) -> None: ...
 
 class ServedDeployment(_message.Message):
-    __slots__ = ("name", "signature", "revision", "compute_path", "seconds_a_letter", "capacity")
+    __slots__ = ("name", "signature", "revision", "compute_path", "seconds_a_letter", "capacity", "settings")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_PATH_FIELD_NUMBER: _ClassVar[int]
     SECONDS_A_LETTER_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     signature: _deployment_pb2.Signature
     revision: str
     compute_path: str
     seconds_a_letter: float
     capacity: int
-    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping[str, _Any]]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., seconds_a_letter: _Optional[float] = ..., capacity: _Optional[int] = ...) -> None: ...
+    settings: str
+    def __init__(self, name: _Optional[str] = ..., signature: _Optional[_Union[_deployment_pb2.Signature, _Mapping[str, _Any]]] = ..., revision: _Optional[str] = ..., compute_path: _Optional[str] = ..., seconds_a_letter: _Optional[float] = ..., capacity: _Optional[int] = ..., settings: _Optional[str] = ...) -> None: ...

@@ -3,15 +3,14 @@
 -- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over an item alone, the cost that
 --       the worker may take at once of a job that it knows nothing of, then jobs, each followed by what it may of that.
 -- Returns false when there is nothing to do; else what is held as JSON, the states of the slice's items, the job's
--- deadline, its edition, the time now (microseconds), by which the worker knows how long the deadline is off, and the
--- request id that the job goes by in logs, or false.
+-- deadline, its edition, and the request id that the job goes by in logs, or false.
 -- include common
 local deployment, ticket, worker, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local function told(held, json)
   local states = redis.call('HGET', job_key(held.job, 'states'), held.slice[1])
   local part = string.sub(states, held.slice[2] + 1, held.slice[2] + held.slice[3])
   local found = fields(held.job, 'deadline', 'edition', 'request_id')
-  return {json, part, found[1], found[2], whole(now_us()), found[3]}
+  return {json, part, found[1], found[2], found[3]}
 end
 
 if redis.call('SREM', queued_tickets_key(deployment), ticket) == 0 then

@@ -9,7 +9,6 @@ arrived.
 
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
@@ -20,6 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, stored
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.jobs import scripts
 from kernelport.jobs.records import JobRecord, job_id_of
@@ -130,7 +130,7 @@ class Notifier:
             if b"has_webhook" not in known or record.is_deleting:
                 self._redis.zrem(keys.JOB_HOOKS, job_id)
                 return
-            job, now_us = record.job(), round(time.time() * MICROSECONDS)
+            job, now_us = record.job(), clock.now_us()
             told, pending = Told.of(hook, keys.job(job_id, "hook")), Pending.of(hook, keys.job(job_id, "hook"))
             if pending is None:
                 event = due(job, told, now_us)
@@ -167,7 +167,7 @@ class Notifier:
 
     def _post(self, webhook: pb.Webhook, pending: Pending) -> None:
         try:
-            signed = headers(webhook.secret, pending.event, int(time.time()), pending.body)
+            signed = headers(webhook.secret, pending.event, int(clock.now()), pending.body)
         except ValueError as error:
             raise PostError(f"its secret: {error}", is_final=True) from None
         post(webhook.url, pending.body, {**_HEADERS, **signed}, self._networks)
@@ -191,14 +191,14 @@ class Notifier:
 
     def _later(self, job_id: str, pending: Pending, pause_s: float, why: str) -> int:
         """In how many microseconds to try again; 0 when that would be too late."""
-        if time.time() + pause_s < pending.since / MICROSECONDS + GIVE_UP_S:
+        if clock.now() + pause_s < pending.since / MICROSECONDS + GIVE_UP_S:
             return round(pause_s * MICROSECONDS)
         log.warning("webhook %s did not arrive in %g h and is given up: %s", pending.event, GIVE_UP_S / 3600, why)
         return self._done_with(job_id, pending)
 
     def _done_with(self, job_id: str, pending: Pending) -> int:
         """The event that is kept has arrived, or is given up: what comes next does not wait for it."""
-        told = Told(1, pending.then_finished, pending.then_done, round(time.time() * MICROSECONDS))
+        told = Told(1, pending.then_finished, pending.then_done, clock.now_us())
         self._keep(job_id, asdict(told), drop=[field.name for field in fields(Pending)])
         return 0
 

@@ -12,6 +12,7 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect
 from kernelport.cli import options
 from kernelport.cli.process_command import ProcessCommand
@@ -74,13 +75,14 @@ def command(
         demand = DemandReader(redis)
         controller = Controller(redis, deployments, autoscale, provider, demand, lock, settings.stop_s)
         if dry_run:
+            clock.measure(redis)
             _print(controller.preview())
             return
         if metrics_listen:
             metrics.serve(metrics_listen)
             RedisWatch(settings.redis_url).start()
         try:
-            _run(controller, interval, once)
+            _run(controller, redis, interval, once)
         finally:
             provider.close()
             try:
@@ -104,7 +106,7 @@ def _provider(
             return LocalProvider(autoscale.local, settings, state_dir / "logs")
 
 
-def _run(controller: Controller, interval: float, once: bool) -> None:
+def _run(controller: Controller, redis: Redis, interval: float, once: bool) -> None:
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -115,6 +117,7 @@ def _run(controller: Controller, interval: float, once: bool) -> None:
     told: dict[str, str] = {}
     while not stop.is_set():
         try:
+            clock.measure(redis)  # times are written down for whoever comes after this autoscaler
             plans = controller.run_once()
         except (ProviderError, RedisError, FencedError) as error:
             log.warning("nothing done this time: %s", error)

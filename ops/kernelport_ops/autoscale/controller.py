@@ -5,13 +5,13 @@ the one before it had begun, and goes on with it.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from redis import Redis
 
+from kernelport.broker.clock import clock
 from kernelport.broker.registry import read_workers
 from kernelport.config.deployments import Deployment
 from kernelport.config.scaling import Autoscale, Scaling
@@ -74,7 +74,7 @@ class Controller:
         demand: DemandReader,
         lock: Lock,
         stop_s: float,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = clock.now,
     ) -> None:
         self._redis = redis
         self._scaled: dict[str, Scaling] = {name: d.scaling for name, d in deployments.items() if d.scaling}

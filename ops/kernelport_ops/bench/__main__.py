@@ -30,6 +30,7 @@ def systems_of(out: Path) -> list[System]:
         Echo(),
         NaiveCelery(),
         KernelPort(),
+        KernelPort(over_http=True),
         *(replace(rival, environments=out) for rival in RIVALS),
         RawRedis(persistent=False),
         RawRedis(persistent=True),

@@ -55,7 +55,7 @@ class Job:
     """What a load generator is told to do: `concurrency` callers, each sending its next request when it has its answer.
 
     Attributes:
-        transport: `grpc`, `http`, `http-json` or `redis`.
+        transport: `grpc`, `http`, `http-json`, `http-open-inference` or `redis`.
         target: host:port, or a URL.
         model: the deployment's name; only for grpc.
         shape: of the F32 input `x`.

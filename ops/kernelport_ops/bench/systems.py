@@ -107,18 +107,34 @@ class NaiveCelery(_Ours):
 
 
 class KernelPort(_Ours):
-    """The embedded stack as `kernelport up` runs it: one worker, and a Redis that appends every write to disk."""
+    """The embedded stack as `kernelport up` runs it: one worker, and a Redis that appends every write to disk.
 
-    name = "kernelport"
-    about = "Stack: front door, one worker, Redis with append-only persistence"
+    Args:
+        over_http: call it by the Open Inference Protocol over HTTP, with binary tensors, in place of its own gRPC.
+    """
+
+    def __init__(self, *, over_http: bool = False) -> None:
+        self._over_http = over_http
+        self.name = "kernelport-http" if over_http else "kernelport"
+        called = ", called by the Open Inference Protocol over HTTP" if over_http else ""
+        self.about = f"Stack: front door, one worker, Redis with append-only persistence{called}"
 
     @contextlib.contextmanager
     def running(self, folder: Path) -> Iterator[Running]:
         """Redis, a front door and a worker."""
-        settings = replace(Settings(), listen="127.0.0.1:0", deployments_file=bundled_deployments())
+        settings = replace(
+            Settings(),
+            listen="127.0.0.1:0",
+            http_listen="127.0.0.1:0" if self._over_http else "",
+            deployments_file=bundled_deployments(),
+        )
         with Stack(settings, [MODEL], folder) as stack:
             stack.wait_ready(START_TIMEOUT_S)
-            yield Running("grpc", stack.target, labelled(list(stack.children.values())))
+            processes = labelled(list(stack.children.values()))
+            if self._over_http:
+                yield Running("http-open-inference", f"{stack.url}/v2/models/{MODEL}/infer", processes)
+            else:
+                yield Running("grpc", stack.target, processes)
 
 
 class RawRedis(_Ours):

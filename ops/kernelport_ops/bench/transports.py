@@ -16,6 +16,7 @@ from kernelport.v1 import inference_pb2, inference_pb2_grpc
 from kernelport_ops.bench.cells import Job
 
 RETRY_S = 0.05
+_HEADER_LENGTH = "Inference-Header-Content-Length"
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -74,26 +75,20 @@ class GrpcTransport:
 class HttpTransport:
     """An aiohttp session that keeps its connections.
 
-    The elements travel as they are, raw bytes in and raw bytes out; or with `http-json` as text, made once, parsed in
-    every call.
+    The elements travel as they are, raw bytes in and raw bytes out; with `http-open-inference` behind a description in
+    JSON; or with `http-json` as text, made once, parsed in every call.
     """
 
     def __init__(self, job: Job) -> None:
         self._aiohttp: Any = importlib.import_module("aiohttp")
         self.counts: Counter[int] = Counter()
         self._job = job
-        self._json = job.transport == "http-json"
+        self._body, headers = _http_request(job)
         self._session = self._aiohttp.ClientSession(
             connector=self._aiohttp.TCPConnector(limit=0),
             timeout=self._aiohttp.ClientTimeout(total=job.timeout_s),
-            # No compression: gRPC has none either.
-            headers={
-                "content-type": "application/json" if self._json else "application/octet-stream",
-                "accept-encoding": "identity",
-            },
+            headers={**headers, "accept-encoding": "identity"},  # no compression: gRPC has none either
         )
-        array = _array(job)
-        self._body = json.dumps({"x": array.tolist()}).encode() if self._json else array.tobytes()
 
     async def call(self) -> None:
         try:
@@ -104,12 +99,30 @@ class HttpTransport:
             raise CallError(type(error).__name__) from error
         if status != 200:
             raise CallError(f"HTTP {status}")
-        size = np.asarray(json.loads(answer), np.float32).nbytes if self._json else len(answer)
+        size = len(answer) - int(response.headers.get(_HEADER_LENGTH, 0))
+        if self._job.transport == "http-json":
+            size = np.asarray(json.loads(answer), np.float32).nbytes
         if size != self._job.answer_bytes:
             raise CallError("wrong answer")
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def _http_request(job: Job) -> tuple[bytes, dict[str, str]]:
+    """The body of every request, and what its headers say of it."""
+    array = _array(job)
+    raw = array.tobytes()
+    match job.transport:
+        case "http-json":
+            return json.dumps({"x": array.tolist()}).encode(), {"content-type": "application/json"}
+        case "http-open-inference":
+            size = {"binary_data_size": len(raw)}
+            tensor = {"name": "x", "shape": job.shape, "datatype": "FP32", "parameters": size}
+            asked = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+            return asked + raw, {"content-type": "application/octet-stream", _HEADER_LENGTH: str(len(asked))}
+        case _:
+            return raw, {"content-type": "application/octet-stream"}
 
 
 class RedisCalls:

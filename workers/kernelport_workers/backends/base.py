@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from kernelport.config.deployments import Deployment
+from kernelport.config.deployments import Batching, Deployment
 from kernelport.errors import KernelPortError, as_unicode
 from kernelport.signature import Signature
 from kernelport.speech_pace import SpeechPace
@@ -101,6 +101,9 @@ class Backend(ABC):
     def for_job(self, job: str) -> Self:
         """The backend that runs the items of a job: this one, unless what a request means is settled by its job."""
         return self
+
+    def take_limits(self, batching: Batching) -> None:  # noqa: B027 - most do not part a batch any further
+        """The deployments file has been read again, and says this of a batch. What comes is no larger."""
 
     @abstractmethod
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:

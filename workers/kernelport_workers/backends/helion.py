@@ -98,6 +98,10 @@ class HelionBackend(Backend):
         module = sys.modules[deployment.kernel.partition(":")[0]]
         return cls(kernel, device, deployment, getattr(module, "SIGNATURE", None))
 
+    def take_limits(self, batching: Batching) -> None:
+        """Stacks no more in one run than these allow."""
+        self._stacker.limits = batching
+
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item whose kernel raises ValueError yields InvalidArgumentError, any other exception
         InternalError."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from kernelport.config.deployments import Deployment
+from kernelport.config.deployments import Batching, Deployment
 from kernelport.config.manifests import ModelFilesError
 from kernelport.config.settings import Settings
 from kernelport.errors import KernelPortError, install_hint
@@ -81,6 +81,10 @@ class OnnxBackend(Backend):
         if _identity(path) != opened:  # what was proven may be of another model than what runs
             raise LoadError(f"{path} was replaced while it was loaded; start the worker again")
         return cls(session, signature, deployment)
+
+    def take_limits(self, batching: Batching) -> None:
+        """Stacks no more in one run than these allow."""
+        self._stacker.limits = batching
 
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch. An item that ONNX Runtime refuses as invalid yields InvalidArgumentError, any other failure

@@ -27,13 +27,16 @@ class Stacker:
         limits: of one run.
         run: runs the model.
 
+    Attributes:
+        limits: of one run; from the next one on.
+
     Raises:
         LoadError: an axis or a pad of the signature does not fit its tensor.
     """
 
     def __init__(self, deployment: str, signature: Signature, limits: Batching, run: Run) -> None:
         self._run_size = metrics.RUN_SIZE.labels(deployment)
-        self._limits = limits
+        self.limits: Batching = limits
         self._run = run
         self._stacking = Stacking.of(signature)
         if self._stacking is not None:
@@ -86,9 +89,9 @@ class Stacker:
         for place, inputs in enumerate(requests):
             share = self._share(self._stacking, inputs)
             size = sum(array.nbytes for array in inputs.values())
-            run, run_size = latest.get(share.group) or ([], RunSize(self._limits))
+            run, run_size = latest.get(share.group) or ([], RunSize(self.limits))
             if share.alone or not run_size.admits(share, size):
-                run, run_size = [], RunSize(self._limits)
+                run, run_size = [], RunSize(self.limits)
                 run_size.admits(share, size)
             if not run:
                 runs.append(run)

@@ -28,6 +28,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import scripts
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import RETRY_S, outage, passes, until_done
 from kernelport.broker.queues import (
     JOB_TASK_NAME,
@@ -282,7 +283,7 @@ class MessageConsumer:
         until_done(lambda: scripts.acknowledge(self._connection, tag))
 
     def _attempt(self) -> Attempt:
-        return Attempt(worker=self._worker_id, unix_us=round(time.time() * 1e6))
+        return Attempt(worker=self._worker_id, unix_us=clock.now_us())
 
     def _queue_keys(self, app: Any, with_jobs: bool) -> list[str]:
         """The lists of the queues that are consumed now, most urgent first; each queue gets its turn at being first."""

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kernelport import __version__
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import RETRY_S, outage, passes, until_done
 from kernelport.broker.registry import BEATS_PER_TTL, RevisionHold, beat, connection_id, forget, hold_revisions, release
+from kernelport.config.deployments import DeploymentTable
 from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.jobs.storage import SharedStorage
 from kernelport.v1.deployment_pb2 import Worker
@@ -34,6 +37,7 @@ class Heartbeat:
     worker that has left takes no more work, and is no dead one until it has stopped.
 
     Args:
+        deployments: those that it serves, as its deployments file says now.
         revisions: by deployment.
         roll: whether the worker may serve beside workers of other revisions.
         on_refused: called when the worker may not go on: it was not heard of for a while, and workers of another
@@ -45,6 +49,7 @@ class Heartbeat:
         redis: Redis,
         ttl_s: float,
         worker_id: str,
+        deployments: DeploymentTable,
         revisions: Mapping[str, str],
         storage: SharedStorage,
         roll: bool,
@@ -54,11 +59,12 @@ class Heartbeat:
         # Closed by the kernel when the process dies, whatever it dies of: front doors look whether it is there.
         self._presence: Redis = redis.client()  # type: ignore[no-untyped-call]
         self._ttl_s = ttl_s
+        self._deployments = deployments
         self._revisions = revisions
         self._storage = storage
         self._roll = roll
         self._on_refused = on_refused
-        self._worker = Worker(id=worker_id, host=socket.gethostname(), pid=os.getpid())
+        self._worker = Worker(id=worker_id, host=socket.gethostname(), pid=os.getpid(), version=__version__)
         self._record: WorkerRecord | None = None
         self._backends: Mapping[str, Backend] = {}
         self._lock = threading.Lock()
@@ -89,7 +95,7 @@ class Heartbeat:
         """
         until_done(self._hold)
         self._worker.device = ", ".join(sorted({backend.device for backend in backends.values()}))
-        self._worker.ready_unix_s = int(time.time())
+        self._worker.ready_unix_s = int(clock.now())
         served = [
             ServedDeployment(
                 name=name,
@@ -102,6 +108,10 @@ class Heartbeat:
         self._backends = backends
         self._record = WorkerRecord(worker=self._worker, deployments=served, shared_folder=shared_folder)
         self._beat_once()
+
+    def tell(self) -> None:
+        """Something that it says has changed."""
+        self._woken.set()
 
     def leave(self) -> None:
         """The worker takes no more work: front doors are to know at once, and other revisions may come. It finishes
@@ -151,10 +161,13 @@ class Heartbeat:
             self._record.ClearField("deployments")
         self._record.redis_client = connection_id(self._presence)
         self._record.worker.jobs_refused = self._storage.refusal
+        self._record.worker.deployments_file = str(self._deployments.file)
+        self._record.worker.clock_ahead_s = clock.told_ahead_s
         for served in self._record.deployments:
             backend = self._backends[served.name]
             served.seconds_a_letter = backend.pace.seconds_a_letter
             served.capacity = backend.steps.capacity if isinstance(backend, SteppedBackend) else 0
+            served.settings = self._deployments[served.name].digest
         if beat(self._redis, self._record, self._ttl_s) and not self._is_going:
             self._is_going = True
             log.info("asked to finish and go")

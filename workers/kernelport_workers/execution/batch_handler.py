@@ -11,6 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, scripts, tallies
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
 from kernelport.broker.queues import celery_message
 from kernelport.broker.scripts import DeliveryState, ReadDeliveryState
@@ -148,7 +149,7 @@ class BatchHandler:
         """What is known of a batch, this attempt counted."""
         state = read_state() if read_state else None
         if state is None:
-            attempt = Attempt(worker=self._worker_id, unix_us=_now_us())
+            attempt = Attempt(worker=self._worker_id, unix_us=clock.now_us())
             state = until_done(lambda: scripts.count_attempt(self._redis, batch.id, attempt))
         if len(state.attempts) > 1:
             until_done(lambda: tallies.count(self._redis, keys.REDELIVERIES, [batch.deployment]))
@@ -179,7 +180,7 @@ class BatchHandler:
             deployment=batch.deployment,
             reason=reason,
             attempts=[*shared, *alone],
-            unix_us=_now_us(),
+            unix_us=clock.now_us(),
             request=request or b"",
             request_bytes=len(request or b""),
         )
@@ -219,7 +220,7 @@ class BatchHandler:
         work = Work(item.id, (), item.deadline_unix_us, check, tick=lease.step)
         if cancelled:
             work.failure = CancelledError("the caller hung up")
-        elif item.deadline_unix_us <= _now_us():
+        elif item.deadline_unix_us <= clock.now_us():
             metrics.EXPIRED_DROPPED.labels(batch.deployment).inc()
             work.failure = DeadlineExceededError("the deadline passed while the request waited")
         elif request is None:
@@ -267,10 +268,6 @@ class BatchHandler:
         """The bytes that an answer may have; one that is kept for its request id is a value of Redis."""
         limit = self._settings.max_answer_bytes
         return min(limit, keys.LARGEST_VALUE_BYTES) if item.result_key else limit
-
-
-def _now_us() -> int:
-    return round(time.time() * MICROSECONDS)
 
 
 def _ids(batch: Batch) -> dict[str, object]:

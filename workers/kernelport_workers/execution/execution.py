@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from kernelport import tensors
+from kernelport.broker.clock import clock
 from kernelport.errors import (
     CancelledError,
     DeadlineExceededError,
@@ -112,7 +113,7 @@ class BatchOutcome:
 
 def raise_if_expired(deadline_unix_us: int) -> None:
     """Raises DeadlineExceededError once the deadline, in microseconds of Unix time, has passed."""
-    if time.time() * 1e6 >= deadline_unix_us:
+    if clock.now_us() >= deadline_unix_us:
         raise DeadlineExceededError("the deadline passed before the model was done")
 
 

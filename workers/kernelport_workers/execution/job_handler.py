@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, stored, tallies
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
 from kernelport.broker.scripts import acknowledge
 from kernelport.config.deployments import Deployment
@@ -253,7 +254,7 @@ class JobHandler:
     def _complete(self, deployment: str, ticket: str, piece: SliceLease, result: "_Result") -> bytes | None:
         """The state that the job is in with this; None when it came too late."""
         batch = result.batch
-        batch.finished_unix_us = round(time.time() * MICROSECONDS)
+        batch.finished_unix_us = clock.now_us()
         state: bytes | None = scripts.run(
             self._keeping_connection,
             "complete",
@@ -332,7 +333,7 @@ class _Check:
     @property
     def has_expired(self) -> bool:
         """Whether the deadline has passed."""
-        return time.time() * MICROSECONDS >= self._piece.deadline_unix_us
+        return clock.now_us() >= self._piece.deadline_unix_us
 
     def __call__(self) -> None:
         self._step()

@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.telemetry import metrics
 
@@ -100,7 +101,7 @@ class Leases:
         lease.renew_at = time.monotonic() + self._lease_s / RENEWALS_PER_LEASE
         try:
             # XX: a batch that is done stays done. GT: a clock that went back shortens nothing.
-            self._redis.zadd(keys.UNACKED_INDEX, {lease.tag: time.time()}, xx=True, gt=True)
+            self._redis.zadd(keys.UNACKED_INDEX, {lease.tag: clock.now()}, xx=True, gt=True)
         except RedisError as error:
             outage.tell(error)
             return

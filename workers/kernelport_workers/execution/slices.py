@@ -1,7 +1,6 @@
 """A slice of a job in a worker's hands, with all that running it takes."""
 
 import json
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import expected_cost
-from kernelport.jobs.records import MICROSECONDS, RUNNING, page_of
+from kernelport.jobs.records import RUNNING, page_of
 from kernelport.tensors import to_array
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import JobSpec, NewItem
@@ -37,7 +36,7 @@ class SliceLease:
         died: the workers that died over it, oldest first.
         died_alone: how many of those had no other item in hand; by these it is given up.
         states: a byte an item; only those that are RUNNING are to be run.
-        deadline_unix_us: the job's, in microseconds of Unix time by this machine's clock.
+        deadline_unix_us: the job's.
         edition: how often items of the job have been replaced.
         request_id: of the call that submitted the job; empty for a job of an earlier version.
     """
@@ -71,12 +70,10 @@ class SliceLease:
         page, first, count, _, *died = piece["slice"]
         workers, alone = (*died, 0)[:2] if died else ([], 0)
         record = keys.job(piece["job"])
-        deadline = stored.number(found[2], f"{record} deadline")
-        # By this machine's clock, which may be off from that of Redis.
-        deadline = deadline + round(time.time() * MICROSECONDS) - int(found[4]) if deadline else NEVER_UNIX_US
+        deadline = stored.number(found[2], f"{record} deadline") or NEVER_UNIX_US
         edition = stored.number(found[3], f"{record} edition")
         where = int(page), int(first), int(count)
-        request_id = stored.name(found[5] or b"")
+        request_id = stored.name(found[4] or b"")
         return cls(piece["job"], *where, attempt, workers, int(alone), found[1], deadline, edition, request_id)
 
     def is_ours(self, redis: Redis, deployment: str, ticket: str) -> bool:

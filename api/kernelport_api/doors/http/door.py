@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.config.deployments import DeploymentTable
@@ -23,7 +23,7 @@ from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.guard import Guard
 from kernelport_api.doors.http.logged import Logged
 from kernelport_api.doors.http.open_inference import OpenInferenceRoutes
-from kernelport_api.doors.http.openai import speech
+from kernelport_api.doors.http.openai import conversation, speech
 from kernelport_api.doors.http.openai.batch_outputs import BatchOutputs
 from kernelport_api.doors.http.openai.batches import Batches
 from kernelport_api.doors.http.openai.files import MOST_BYTES as MOST_FILE_BYTES
@@ -89,10 +89,12 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
     """The whole door as an ASGI application."""
     runs, others = services.runs, services.others
     speaking = speech.Speech(services.deployments, services.inference)
+    conversations = conversation.Conversations(speaking, runs, services.watches)
     models = SpeechModels(services.deployments, services.inference)
     voices = AudioVoices(services.deployments, services.voices)
     routes = [
         _Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
+        _Route("GET", conversation.PATH, Endpoint(conversations.over_http, others)),
         _Route("GET", "/health", Endpoint(_Health(services.stop, services.not_serving).tell, services.watches)),
         _Route("GET", "/v1/models", Endpoint(models.all, others)),
         _Route("GET", "/v1/audio/models", Endpoint(models.all, others)),
@@ -108,7 +110,8 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
         _Route("GET", "/openapi.json", Endpoint(description.openapi, others)),
         _Route("GET", "/docs", Endpoint(description.page, others)),
     ]
-    router = Router(routes, redirect_slashes=False, default=_no_route)
+    sockets: list[BaseRoute] = [WebSocketRoute(conversation.PATH, conversations)]
+    router = Router([*sockets, *routes], redirect_slashes=False, default=_no_route)
     return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
 
 
@@ -192,6 +195,9 @@ def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_
     for kind in ("systemsharedmemory", "cudasharedmemory"):
         posts |= {f"/v2/{kind}/unregister": door.let_go, f"/v2/{kind}/region/{{region}}/unregister": door.let_go}
         posts |= {f"/v2/{kind}/region/{{region}}/register": door.not_here}
+    for settings in ("/v2/logging", "/v2/trace/setting", f"{model}/trace/setting"):
+        gets |= {settings: door.not_here}
+        posts |= {settings: door.not_here}
     return [
         *(_Route("POST", f"{each}/infer", infer) for each in (model, versioned)),
         *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),

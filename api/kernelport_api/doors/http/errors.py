@@ -13,6 +13,7 @@ from starlette.types import Scope
 from kernelport.broker.stored import StoredError, tell
 from kernelport.errors import FieldViolation, InternalError, KernelPortError
 from kernelport.telemetry import logs
+from kernelport_api.doors.calls import STOPPING
 from kernelport_api.doors.http.answers import Answer
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class Problem:
             error = InternalError("the front door failed; its log has the details")
         status, may_try = _STATUSES[error.code], error.retry_after_s is not None or error.code in _PASSING
         headers = {"x-should-retry": "true" if may_try else "false"}
+        if error.reason == STOPPING:
+            headers["connection"] = "close"  # the next goes to another front door, which may have the same address
         if error.retry_after_s is not None:
             headers["retry-after"] = str(math.ceil(error.retry_after_s))
             headers["retry-after-ms"] = str(round(1000 * error.retry_after_s))

@@ -1,4 +1,4 @@
-"""Every call over HTTP has an id, which its answer carries, and a line of the access log."""
+"""Every call over HTTP has an id, which its answer carries, and a line of the access log; so has a WebSocket."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -6,36 +6,39 @@ from kernelport.telemetry.metrics import UNKNOWN
 from kernelport_api.calls import AccessLog
 
 _MAX_PATH = 200
+# The status of a call that becomes a WebSocket, and the code with which such a one is closed that went well.
+_SWITCHING, _NORMAL_CLOSE = 101, 1000
 
 
 class Logged:
-    """An ASGI application whose calls are logged."""
+    """An ASGI application whose calls are logged. Within it a WebSocket is refused like any call."""
 
     def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
         self._app = app
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        call = self._access_log.begin(f"{scope['method']} {scope['path'][:_MAX_PATH]}")
+        is_socket = scope["type"] == "websocket"
+        call = self._access_log.begin(f"{'GET' if is_socket else scope['method']} {scope['path'][:_MAX_PATH]}")
         call.route = UNKNOWN  # until one is found
         status = 0
 
         async def counted_receive() -> Message:
             message = await receive()
-            call.bytes_in += len(message.get("body", b""))
+            call.bytes_in += _size(message)
             return message
 
         async def counted_send(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            kind = message["type"]
+            if kind in ("http.response.start", "websocket.accept"):
+                status = message.get("status", _SWITCHING)
                 name, request_id = call.metadata()
                 message["headers"] = [*message.get("headers", ()), (name.encode(), request_id.encode())]
-            call.bytes_out += len(message.get("body", b""))
-            await send(message)
+            elif kind == "websocket.close" and message["code"] != _NORMAL_CLOSE:
+                status = message["code"]
+            call.bytes_out += _size(message)
+            await send({**message, "type": f"websocket.{kind}"} if is_socket and kind.startswith("http.") else message)
 
         try:
             await self._app(scope, counted_receive, counted_send)
@@ -46,3 +49,7 @@ class Logged:
                 self._access_log.refused(call, status)
             else:
                 self._access_log.answered(call)
+
+
+def _size(message: Message) -> int:
+    return len(message.get("body") or message.get("bytes") or message.get("text") or b"")

@@ -133,7 +133,8 @@ class OpenInferenceRoutes:
 
     async def not_here(self, call: Call) -> ASGIApp:
         """What this server does not do."""
-        raise Refusal(501, "expected something else: shared memory, and loading models on request, are not done here")
+        what = "shared memory, loading models on request, and settings of traces and logs"
+        raise Refusal(501, f"expected something else: {what} are not to be had here")
 
 
 def plain(message: Message) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 # A caller has so long to send the headers of a request, and an idle connection is kept so long.
 HEADERS_S, IDLE_S = 20.0, 75.0
@@ -18,6 +19,8 @@ MOST_HEADER_BYTES = 64 * 2**10
 STALLED_S = 60.0
 # Of a body that nobody reads, since its call has been answered, so much is thrown away before the caller is cut off.
 MOST_DISCARDED_BYTES = 256 * 2**20
+# Of a message on a WebSocket.
+MOST_MESSAGE_BYTES = 256 * 2**10
 # What is left of connections when calls are over.
 CLOSING_S = 1
 _BACKLOG = 2048
@@ -26,15 +29,19 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def listener(address: str) -> socket.socket:
+def listener(address: str, *, shared: bool = False) -> socket.socket:
     """A socket that listens on host:port.
+
+    Args:
+        shared: whether other processes of this user may listen there, too, if they let each other.
 
     Raises:
         OSError: the address is taken, or none of this machine.
     """
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
+    where = host.strip("[]"), int(port)
+    return socket.create_server(where, family=family, backlog=_BACKLOG, reuse_port=shared)
 
 
 class HttpServer:
@@ -48,7 +55,9 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             http=_Protocol,
-            ws="none",
+            ws=_WebSocket,
+            ws_max_size=MOST_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -83,7 +92,36 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Protocol(HttpToolsProtocol):
+class _Impatient(asyncio.Protocol):
+    """A connection whose caller is cut off when it takes nothing for a while."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._may_write()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._may_write()
+
+    def _may_write(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+
+class _WebSocket(_Impatient, WSProtocol):
+    """One connection that has become a WebSocket."""
+
+
+class _Protocol(_Impatient, HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -91,7 +129,6 @@ class _Protocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._discarded_bytes = 0
         self._awaits_headers: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,7 +137,6 @@ class _Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._have_headers()
-        self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -125,16 +161,6 @@ class _Protocol(HttpToolsProtocol):
             if self._discarded_bytes > MOST_DISCARDED_BYTES:
                 self.transport.close()
         super().on_body(body)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
 
     def _await_headers(self) -> None:
         self._header_bytes = 0

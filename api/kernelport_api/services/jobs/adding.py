@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from kernelport.broker.clock import clock
 from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.config.deployments import Deployment
 from kernelport.digests import running_digests
@@ -19,7 +20,7 @@ from kernelport.errors import (
 )
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
-from kernelport.jobs.records import MICROSECONDS, JobRecord
+from kernelport.jobs.records import JobRecord
 from kernelport.jobs.tickets import tick_arguments
 from kernelport.jobs.voices import pin
 from kernelport.limits import MAX_ITEMS
@@ -157,7 +158,7 @@ class Adder:
             packed.cost,
             packed.page,
             packed.slices_json,
-            round(time.time() * MICROSECONDS),
+            clock.now_us(),
             self._digest,
             *packed.digests,
         )

@@ -1,10 +1,10 @@
 """Takes jobs in, and what is changed about their items."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from kernelport.broker import keys, stored
+from kernelport.broker.clock import clock
 from kernelport.config.deployments import Deployment, DeploymentTable
 from kernelport.config.settings import Settings
 from kernelport.errors import (
@@ -19,7 +19,7 @@ from kernelport.errors import (
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.pages import PAGE_BYTES
-from kernelport.jobs.records import DEFAULT_PRIORITY, MICROSECONDS, SUCCEEDED, JobRecord, shown
+from kernelport.jobs.records import DEFAULT_PRIORITY, SUCCEEDED, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.webhooks.addresses import parse_networks, refusal
 from kernelport.names import new_job_id
@@ -85,7 +85,7 @@ class Submission:
             raise_any([FieldViolation("spec.webhook.url", refused)])
         if not request.items and not request.open:
             raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
-        job_id = new_job_id()
+        job_id = new_job_id(clock.now())
         digest = await aside(_spec_digest, spec) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
@@ -113,7 +113,7 @@ class Submission:
             "create",
             job_id,
             deployment.name,
-            round(time.time() * MICROSECONDS),
+            clock.now_us(),
             request_key,
             digest,
             spec.SerializeToString(),

@@ -1,10 +1,9 @@
 """What is wrong with a job or its items before anything is queued."""
 
-import time
 from collections.abc import Iterator, Sequence
 
+from kernelport.broker.clock import clock
 from kernelport.errors import FieldViolation
-from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.webhooks.signing import secret_problem
 from kernelport.limits import (
     MAX_METADATA,
@@ -67,7 +66,7 @@ def shared_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator
 
 def deadline_violations(unix_us: int, field: str) -> Iterator[FieldViolation]:
     """A deadline must lie ahead, or be 0."""
-    if unix_us and unix_us <= time.time() * MICROSECONDS:
+    if unix_us and unix_us <= clock.now_us():
         yield FieldViolation(field, f"expected a time to come in microseconds of Unix time, got {unix_us}")
 
 

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import logging
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import keys, voices
+from kernelport.broker.clock import clock
 from kernelport.errors import UnavailableError
 from kernelport.jobs.voices import JobVoices
 from kernelport_workers.luxtts.errors import InvalidInputError
@@ -136,7 +136,7 @@ class References:
         with self._redis.pipeline() as pipeline:
             pipeline.hset(key, field, encoded)
             pipeline.expire(key, keys.ENCODED_VOICE_TTL_S)
-            pipeline.zadd(keys.ENCODED_VOICES, {sha256: time.time()})
+            pipeline.zadd(keys.ENCODED_VOICES, {sha256: clock.now()})
             pipeline.expire(keys.ENCODED_VOICES, keys.ENCODED_VOICE_TTL_S)
             pipeline.hlen(key)
             pipeline.zrange(keys.ENCODED_VOICES, 0, -RECORDINGS_IN_REDIS - 1)

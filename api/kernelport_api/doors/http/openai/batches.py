@@ -2,13 +2,13 @@
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
 
+from kernelport.broker.clock import clock
 from kernelport.client.item_files.openai_file import URL
 from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import NotFoundError
@@ -182,9 +182,9 @@ class Batches:
         return str(kept["id"])
 
     def _record(self, file_id: str, metadata: Mapping[str, str], model: str, found: BatchFile) -> Record:
-        now = int(time.time())
+        now = int(clock.now())
         return {
-            "id": f"batch_{new_job_id()}",
+            "id": f"batch_{new_job_id(clock.now())}",
             "job": "",
             "created_at": now,
             "forget_at": now + WINDOW_S + int(self._kept_s),

@@ -46,8 +46,7 @@ class Speech:
         """The file that a request asks for, or the events that it is in pieces of, sent as it is spoken."""
         arrived_at = time.monotonic()
         request = SpeechRequest.of(await call.json())
-        infer = await self._infer(request, call.header(b"idempotency-key"))
-        messages = self._messages(infer, arrived_at)
+        messages = self.messages(await self.infer_request(request, call.header(b"idempotency-key")), arrived_at)
         first = await anext(messages)
         pieces = _encoded(request.response_format, first, messages)
         headers = {
@@ -60,8 +59,13 @@ class Speech:
             return Streamed(_events(pieces, len(request.text)), "text/event-stream", headers)
         return Streamed(pieces, FORMATS[request.response_format][1], headers)
 
-    async def _infer(self, request: SpeechRequest, request_id: str) -> pb.InferRequest:
-        """What a request asks of its deployment."""
+    async def infer_request(self, request: SpeechRequest, request_id: str = "") -> pb.InferRequest:
+        """What a request asks of its deployment.
+
+        Raises:
+            InvalidArgumentError: the deployment does not speak, or does not take what the request says.
+            NotFoundError: there is none of this name.
+        """
         name = self._deployment(request.model)
         signature = await self._inference.signature(name)
         if signature is not None and not is_speech(signature):
@@ -70,7 +74,7 @@ class Speech:
         inputs = request.inputs(signature or Signature(), self._deployments.aliases.voices)
         return pb.InferRequest(model=name, inputs=to_tensors(inputs), request_id=request_id)
 
-    async def _messages(self, infer: pb.InferRequest, arrived_at: float) -> AsyncGenerator[pb.InferResponse, None]:
+    async def messages(self, infer: pb.InferRequest, arrived_at: float) -> AsyncGenerator[pb.InferResponse, None]:
         """The answer as it is made; what is kept for a request id is a whole one."""
         body = infer.SerializeToString()
         try:
@@ -95,42 +99,56 @@ async def _encoded(
 ) -> AsyncGenerator[bytes, None]:
     """The file that messages become, in pieces. One that is whole says in its header how long it is."""
     async with contextlib.aclosing(messages):
-        samples, rate = _speech(first)
+        samples, rate = speech_of(first)
         try:
             if first.last:
-                yield await _aside(encode_whole, response_format, samples, rate)
+                yield await in_encoder_thread(encode_whole, response_format, samples, rate)
                 return
-            making = await _aside(encoder, response_format, rate)
-            yield await _aside(making.encode, samples)
+            making = await in_encoder_thread(encoder, response_format, rate)
+            yield await in_encoder_thread(making.encode, samples)
             async for message in messages:
-                yield await _aside(making.encode, _speech(message)[0])
-            yield await _aside(making.finish)
+                yield await in_encoder_thread(making.encode, speech_of(message)[0])
+            yield await in_encoder_thread(making.finish)
         except ValueError as error:
             found = f"speech at {rate} Hz cannot be {response_format}: {error}"
             raise InvalidArgumentError.of([FieldViolation("response_format", found)]) from error
 
 
-def _speech(message: pb.InferResponse) -> tuple[Array, int]:
+def speech_of(message: pb.InferResponse) -> tuple[Array, int]:
     """The samples of a message, and their rate in Hz; 0 when it does not say."""
     outputs = {tensor.name: to_array(tensor) for tensor in message.outputs}
     samples, rate = outputs.get("audio", np.empty(0, np.float32)), outputs.get("sample_rate")
     return samples.ravel(), int(rate.ravel()[0]) if rate is not None and rate.size else 0
 
 
-async def _aside(work: Callable[..., Made], *arguments: Any) -> Made:
-    return await asyncio.get_running_loop().run_in_executor(_encoders, lambda: work(*arguments))
+async def in_encoder_thread(work: Callable[..., Made], *arguments: Any) -> Made:
+    """What `work` gives. It goes on to its end, whoever gives up waiting: an encoder does one thing after the other."""
+    running = asyncio.get_running_loop().run_in_executor(_encoders, lambda: work(*arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 async def _events(pieces: AsyncGenerator[bytes, None], characters: int) -> AsyncGenerator[bytes, None]:
-    """Server-sent events: a file in pieces, and its end. There are no tokens here: the usage tells the characters of
-    the text."""
+    """Server-sent events: a file in pieces, and its end."""
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             for start in range(0, len(piece), _DELTA_BYTES):
-                audio = base64.b64encode(piece[start : start + _DELTA_BYTES]).decode()
-                yield _event({"type": "speech.audio.delta", "audio": audio})
+                yield _event(delta(piece[start : start + _DELTA_BYTES]))
+    yield _event(done(characters))
+
+
+def delta(audio: bytes) -> dict[str, Any]:
+    """The event of a part of an encoded answer."""
+    return {"type": "speech.audio.delta", "audio": base64.b64encode(audio).decode()}
+
+
+def done(characters: int) -> dict[str, Any]:
+    """The event of an answer's end. There are no tokens here: the usage tells the characters of the text."""
     usage = {"input_tokens": characters, "output_tokens": 0, "total_tokens": characters}
-    yield _event({"type": "speech.audio.done", "usage": usage})
+    return {"type": "speech.audio.done", "usage": usage}
 
 
 def _event(told: dict[str, Any]) -> bytes:

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect
 from kernelport.broker.registry import read_workers
 from kernelport.cli import options
@@ -68,7 +68,7 @@ def list_instances(everything: bool, as_json: bool) -> None:
     table = Table("name", "id", "type", "region", "status", "IP", "$/h", "since")
     for each in found:
         since = machine_of(each).launched_at
-        age = f"{(time.time() - since) / 60:.0f} min" if since else "?"
+        age = f"{(clock.now() - since) / 60:.0f} min" if since else "?"
         table.add_row(each.name, each.id, each.type, each.region, each.status, each.ip, f"{each.price:.2f}", age)
     Console().print(table if found else "no instances")
 
@@ -191,11 +191,12 @@ def reap(grace_s: float | None, max_age_h: float, dry_run: bool) -> None:
         if is_of_fleet(each, fleet) and each.status is not InstanceStatus.TERMINATED
     ]
     with connect(settings.redis_url, timeout_s=10) as redis:
+        clock.measure(redis)
         ledger = Ledger(redis, fleet, Lock(redis, fleet))
         ledger.read()
         heard = {record.worker.id for record in read_workers(redis)}
     grace_s = grace_s if grace_s is not None else (cloud.boot_limit_s if cloud else 900.0) + 300.0
-    found = orphans(machines, heard, ledger.entries, time.time(), grace_s, max_age_h * 3600)
+    found = orphans(machines, heard, ledger.entries, clock.now(), grace_s, max_age_h * 3600)
     for orphan in found:
         click.echo(f"{'would terminate' if dry_run else 'terminating'} {orphan.machine.name}: {orphan.reason}")
     if not dry_run:

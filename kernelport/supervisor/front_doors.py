@@ -1,0 +1,69 @@
+"""The front doors of a stack: one, or several that share its addresses, among which the system shares out connections.
+
+Clients meet any of several. So each has an address of its own beside these, at which it is asked how it is.
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+
+from kernelport.client import channel_options
+from kernelport.config.settings import Settings
+from kernelport.supervisor.ports import free_port, reserve
+
+
+class FrontDoors:
+    """What is known of them before they run.
+
+    Args:
+        target: host:port at which clients find them.
+        count: how many there are.
+
+    Attributes:
+        addresses: where each answers alone, by name: `front-door`, `front-door-2` and so on.
+    """
+
+    def __init__(self, target: str, count: int) -> None:
+        names = ["front-door", *(f"front-door-{number}" for number in range(2, count + 1))]
+        self.addresses: Mapping[str, str] = {
+            name: f"127.0.0.1:{free_port()}" if count > 1 else target for name in names
+        }
+        self._target = target
+        self._reserved: list[socket.socket] = []
+
+    def told(self, name: str, settings: Settings) -> Settings:
+        """What one of them is told of the settings of all."""
+        if len(self.addresses) == 1:
+            return settings
+        return replace(settings, share_ports=True, own_listen=self.addresses[name])
+
+    def reserve(self, settings: Settings) -> None:
+        """Keeps others away from the addresses that several share, whichever of them runs at the time.
+
+        Raises:
+            StackError: when one is not free.
+        """
+        if len(self.addresses) > 1:
+            for address in filter(None, (settings.listen, settings.http_listen)):
+                self._reserved.append(reserve(address))
+
+    def close(self) -> None:
+        """Lets others have the addresses."""
+        for each in self._reserved:
+            each.close()
+
+    @contextlib.contextmanager
+    def health(self) -> Iterator[Callable[[str], health_pb2_grpc.HealthStub]]:
+        """Whom to ask, by the name of a process: a front door about itself, any of them about a worker."""
+        with contextlib.ExitStack() as channels:
+            stubs = {
+                address: health_pb2_grpc.HealthStub(
+                    channels.enter_context(grpc.insecure_channel(address, channel_options(address)))
+                )
+                for address in {self._target, *self.addresses.values()}
+            }
+            yield lambda name: stubs[self.addresses.get(name, self._target)]

@@ -1,0 +1,82 @@
+"""What commands in other terminals ask of a running stack: by a file in its state folder, and another says what came of
+it."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kernelport.errors import StackError
+from kernelport.supervisor.running_file import Running, find_running
+from kernelport.supervisor.state_folder import read_own, write_private
+
+LOOK_INTERVAL_S = 0.1
+# Not every stack is run by `kernelport up`: another process never takes up the request.
+PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of a request.
+
+    Attributes:
+        began_unix_s: when the stack took it up.
+        failed: what is not as it was asked for, and why.
+    """
+
+    began_unix_s: float
+    failed: dict[str, str]
+
+
+class Request:
+    """One thing that is asked of the stack on a state folder.
+
+    Args:
+        verb: what it is.
+    """
+
+    def __init__(self, state_dir: Path, verb: str) -> None:
+        self._state_dir = state_dir
+        self._file = state_dir / verb
+        self._outcome = state_dir / f"{verb}.json"
+        self._taken_at = 0.0
+
+    def is_made(self) -> bool:
+        """Whether somebody asks."""
+        return self._file.exists()
+
+    def take_up(self) -> None:
+        """The stack begins with it."""
+        self._file.unlink(missing_ok=True)
+        self._taken_at = time.time()
+
+    def answer(self, failed: dict[str, str]) -> None:
+        """The stack is done with it, except for what failed."""
+        write_private(self._outcome, json.dumps(asdict(_Outcome(self._taken_at, failed))))
+
+    def make(self, running: Running) -> dict[str, str]:
+        """Asks the stack, and waits until it is done.
+
+        Returns:
+            what failed, and why.
+
+        Raises:
+            StackError: when the stack stops meanwhile, or its process takes no requests.
+        """
+        asked = time.time()
+        write_private(self._file, "")
+        while (done := self._read()) is None or done.began_unix_s < asked:
+            if find_running(self._state_dir) != running:
+                raise StackError(f"the stack on {self._state_dir} has stopped")
+            if time.time() > asked + PATIENCE_S and self._file.exists():
+                self._file.unlink(missing_ok=True)
+                raise StackError(
+                    f"process {running.pid}, which runs the stack on {self._state_dir}, has not taken it up within "
+                    f"{PATIENCE_S:g} s: it is still starting, or is no `kernelport up`"
+                )
+            time.sleep(LOOK_INTERVAL_S)
+        return done.failed
+
+    def _read(self) -> _Outcome | None:
+        text = read_own(self._outcome)
+        return _Outcome(**json.loads(text)) if text else None

@@ -1,0 +1,96 @@
+"""Several front doors share one address, and each call is answered by whichever the system gives it to."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+import pytest
+
+from kernelport.config.settings import bundled_deployments
+from kernelport.errors import StackError
+from kernelport.supervisor.stack import Stack
+from kernelport.v1 import deployment_pb2, deployment_pb2_grpc
+from tests.conftest import START_TIMEOUT_S, discard, stack_settings
+from tests.http.calls import ask
+from tests.operations.scraping import scrape
+from tests.stack.test_metrics import free_ports
+from tests.waiting import wait_for
+
+COUNT = 3
+REQUEST_ID = "kernelport-request-id"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, int]]:
+    """A stack of several front doors, and where the first of them shows its metrics."""
+    port = free_ports(COUNT)
+    settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
+    with Stack(settings, [], tmp_path_factory.mktemp("shared"), front_doors=COUNT) as stack:
+        try:
+            stack.wait_ready(START_TIMEOUT_S)
+            yield stack, port
+        finally:
+            discard(stack.children.values())
+
+
+def over_http(stack: Stack) -> str:
+    """The front door that answers a call on a new connection."""
+    return ask(stack.url, "GET", "/v1/models").headers[REQUEST_ID].partition(".")[0]
+
+
+def over_grpc(stack: Stack) -> str:
+    """The same over gRPC."""
+    with grpc.insecure_channel(stack.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = deployment_pb2_grpc.DeploymentServiceStub(channel)  # type: ignore[no-untyped-call]
+        _, call = stub.ListDeployments.with_call(deployment_pb2.ListDeploymentsRequest())
+        return str(dict(call.trailing_metadata())[REQUEST_ID]).partition(".")[0]
+
+
+def test_all_of_them_answer_over_grpc_and_http(shared: tuple[Stack, int]) -> None:
+    stack, port = shared
+    seen: dict[str, set[str]] = {"grpc": set(), "http": set()}
+    calls = 0
+
+    def everyone() -> bool:
+        nonlocal calls
+        calls += 1
+        seen["http"].add(over_http(stack))
+        seen["grpc"].add(over_grpc(stack))
+        return all(len(names) == COUNT for names in seen.values())
+
+    wait_for(everyone)
+    assert seen["grpc"] == seen["http"]
+    counted = [scrape(port + number)["calls_total"] for number in range(COUNT)]
+    assert sum(each.get("GET /v1/models,OK", 0) for each in counted) == calls
+    assert sum(each.get("DeploymentService/ListDeployments,OK", 0) for each in counted) == calls
+
+
+def test_one_that_dies_comes_back_and_the_others_go_on(shared: tuple[Stack, int]) -> None:
+    stack, _ = shared
+    pid = stack.children["front-door-2"].pid
+    assert pid is not None
+    before = {over_http(stack) for _ in range(64)}
+    assert len(before) == COUNT
+    os.kill(pid, signal.SIGKILL)
+    states = {each.name: each.state for each in stack.status()}
+    assert (states["front-door"], states["front-door-3"]) == ("serving", "serving")
+    wait_for(lambda: stack.children["front-door-2"].restarts == 1)
+    wait_for(lambda: all(each.state == "serving" for each in stack.status()))
+    after = {over_http(stack) for _ in range(64)}
+    assert len(after & before) == COUNT - 1
+    assert len(after) == COUNT
+
+
+def test_their_addresses_are_nobody_else_s(shared: tuple[Stack, int], tmp_path: Path) -> None:
+    stack, _ = shared
+    where = urlsplit(stack.url)
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server((str(where.hostname), int(where.port or 0)))
+    settings = replace(stack.settings, metrics_listen="")
+    with pytest.raises(StackError, match=r"cannot listen on .*--listen"):
+        Stack(settings, [], tmp_path, front_doors=2).start()
