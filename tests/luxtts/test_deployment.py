@@ -97,6 +97,32 @@ def test_a_stream_is_what_a_call_returns(client: Client) -> None:
     np.testing.assert_array_equal(np.concatenate([piece.audio for piece in pieces]), whole)
 
 
+def test_it_tells_its_words_and_where_they_stand(client: Client) -> None:
+    text = "It was **$5**. " + "One more sentence of some letters follows here. " * 6 + "\n\nOver."
+    given = coerce({"prompt_audio": VOICES[0], "prompt_text": SAID}, client.deployment("luxtts").signature)
+    wanted = {"outputs": ["spoken", "spans"], "seed": 5, **given}
+    speech = client.speak("luxtts", text, **wanted)
+    assert speech.spoken is not None
+    assert speech.spans is not None
+    assert speech.spoken.startswith("It was five dollars. One more sentence")
+    assert speech.spoken.endswith("Over.")
+    begins, ends, samples, sample_ends = speech.spans.T
+    assert len(begins) > 3
+    assert (begins[0], ends[-1]) == (0, len(text))
+    assert (samples[0], sample_ends[-1]) == (0, len(speech.audio))
+    assert (samples[1:] == sample_ends[:-1]).all()
+    assert (begins[1:] >= ends[:-1]).all()
+    pieces = list(client.stream("luxtts", text, **wanted))
+    np.testing.assert_array_equal(np.concatenate([piece.spans for piece in pieces]), speech.spans)
+    assert "".join(str(piece.spoken) for piece in pieces) == speech.spoken
+
+
+def test_words_are_read_by_a_lexicon(client: Client) -> None:
+    said = infer(client, text="win has a jif.")["audio"]
+    lexicon = "Nguyen = win\nGIF = jif"
+    assert infer(client, text="Nguyen has a GIF.", lexicon=lexicon)["audio"].tobytes() == said.tobytes()
+
+
 def test_the_defaults_are_those_of_the_contract(client: Client) -> None:
     explicit = {"rms": 0.01, "t_shift": 0.9, "num_steps": 4, "speed": 1.0, "return_smooth": 0, "ref_duration": 5}
     said = infer(client)["audio"]

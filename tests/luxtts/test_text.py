@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernelport.text import passages_of
+from kernelport.text import Lexicon, passages_of
 from kernelport.text.pieces import CLAUSE_S, PARAGRAPH_S, SENTENCE_S
 from kernelport_workers.luxtts.checkpoint import read_tokens
 from kernelport_workers.luxtts.chunking import FIRST_CHUNK_TOKENS, MAX_CHUNK_TOKENS, Chunk, chunks
@@ -25,7 +25,7 @@ SPELLER = Tokenizer(TABLE, spell)
 
 
 def read(text: str) -> list[str]:
-    return [piece.text.strip() for piece in SPELLER.pieces(passages_of(text, chinese=True))]
+    return [piece.text.text.strip() for piece in SPELLER.pieces(passages_of(text, chinese=True))]
 
 
 def spoken(text: str) -> str:
@@ -175,3 +175,12 @@ def test_no_text_breaks_the_default_rules() -> None:
         assert all(len(chunk.tokens) <= MAX_CHUNK_TOKENS for chunk in found)
         assert not any(character.isdigit() for piece in read(text) for character in piece)
     assert spoken_count > 1_500
+
+
+def test_phonemes_of_a_lexicon_are_said_in_place_of_its_words() -> None:
+    def tokens(text: str, lexicon: str = "") -> list[tuple[int, ...]]:
+        reading = passages_of(text, chinese=True)
+        return [chunk.tokens for chunk in chunks(SPELLER, reading, lexicon=Lexicon.parse(lexicon))]
+
+    assert tokens("one GIF here", "GIF = /jif/") == tokens("one jif here")
+    assert tokens("GIF", "GIF = /jif/") == tokens("jif")

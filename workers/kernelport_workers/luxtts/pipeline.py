@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from kernelport.text import passages_of
+from kernelport.text import Aligned, passages_of
 from kernelport_workers.luxtts import prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
@@ -201,11 +201,12 @@ class Pipeline:
             utterance = replace(utterance, seed=secrets.randbits(62))
         warning, left = None, MAX_HOURS * 3600 * SAMPLE_RATE // HOP_LENGTH
         if utterance.upstream:
-            found = iter([Chunk(tuple(self.tokenizer.encode(utterance.text, upstream=True)), 0.0)])
+            tokens = tuple(self.tokenizer.encode(utterance.text, upstream=True))
+            found = iter([Chunk(tokens, 0.0, Aligned.of(utterance.text))])
         else:
             reading = passages_of(utterance.text, chinese=True)
             warning = f"text: {reading.warning}" if reading.warning else None
-            found = chunks(self.tokenizer, reading, locale=utterance.locale)
+            found = chunks(self.tokenizer, reading, locale=utterance.locale, lexicon=utterance.lexicon)
         part = -1
         for part, chunk in enumerate(found):
             if not chunk.tokens:
@@ -214,7 +215,8 @@ class Pipeline:
             left -= job.frames - len(utterance.voice.features)
             if left < 0:
                 raise TextError(f"makes more than {MAX_HOURS} hours of speech")
-            yield Pass(owner, part, utterance, job, chunk.pause, None if part else warning)
+            left_out = None if part else warning
+            yield Pass(owner, part, utterance, job, chunk.pause, left_out, chunk.text, chunk.ends_paragraph)
         if part < 0:
             raise TextError("gives no tokens: there is nothing to say")
 

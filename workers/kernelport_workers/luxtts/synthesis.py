@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kernelport.text import Aligned
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, Schedule
 from kernelport_workers.luxtts.batching import batch_bytes, plan_batches
 from kernelport_workers.luxtts.config import FEATURE_SCALE, ModelConfig
@@ -20,6 +21,9 @@ from kernelport_workers.luxtts.utterance import Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
 
 Outcome = NDArray[np.float32] | LuxTTSError
+
+
+_NO_TEXT = Aligned.of("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Pass:
         job: What the acoustic model is to do.
         pause: Seconds of silence after its audio.
         warning: What was left out of the utterance's text; told with its first chunk.
+        text: What it says, aligned with the utterance's text.
+        ends_paragraph: Whether a paragraph ends with it.
     """
 
     owner: int
@@ -41,6 +47,8 @@ class Pass:
     job: Job
     pause: float
     warning: str | None = None
+    text: Aligned = _NO_TEXT
+    ends_paragraph: bool = False
 
 
 class Synthesizer:

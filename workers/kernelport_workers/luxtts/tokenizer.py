@@ -11,11 +11,11 @@ import itertools
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kernelport.text import Aligned, Locale, Passage, Reading, passages_of, verbalised_parts
+from kernelport.text import NO_LEXICON, Aligned, Lexicon, Locale, Passage, Reading, passages_of, verbalised_parts
 from kernelport_workers.luxtts.errors import DependencyError, TextError
 from kernelport_workers.luxtts.normalise import upstream_english
 from kernelport_workers.speech.long_words import cut_words
@@ -33,6 +33,7 @@ _PART = re.compile(r"[<\[].*?[>\]]|.")
 _BRACKETED = re.compile(r"([<\[].*?[>\]])")
 _BRACKET_KINDS: dict[str, Language] = {"<": "pinyin", "[": "tag"}
 _SYLLABLE = re.compile(r"[a-zA-ZüÜ]+[1-5]")
+_BRACKETS = re.compile(r"[<>\[\]]")
 _PINYIN_TAG = re.compile(r"<([a-zA-ZüÜ]+[1-5])>")
 # espeak takes letters with dots for one abbreviation, and crashes over one with some thirty dots.
 _FEW_DOTS = re.compile(r"(?:[^.]*+\.){1,20}+|[^.]++")
@@ -43,16 +44,18 @@ class Piece:
     """A stretch of text as it is read, in one language.
 
     Attributes:
-        text: Words and punctuation.
+        text: Words and punctuation, aligned with the caller's text.
         language: What they are.
         ends_paragraph: Whether a paragraph ends with it.
         pause_s: Seconds of silence that were asked for behind it, 0 to 10; None for none.
+        lexicon: Whose phonemes its words have, if it has them.
     """
 
-    text: str
+    text: Aligned
     language: Language
     ends_paragraph: bool = False
     pause_s: float | None = None
+    lexicon: Lexicon = NO_LEXICON
 
 
 class Tokenizer:
@@ -81,7 +84,7 @@ class Tokenizer:
         pieces: Iterable[Piece]
         if upstream:
             pieces = [
-                Piece(upstream_english(segment) if language == "en" else segment, language)
+                Piece(Aligned.of(upstream_english(segment) if language == "en" else segment), language)
                 for segment, language in segments(map_punctuation(text))
             ]
         else:
@@ -92,39 +95,46 @@ class Tokenizer:
             pieces = self.pieces(reading)
         return [index for piece in pieces for index in self.encode_piece(piece)]
 
-    def pieces(self, reading: Reading, locale: Locale = "en-US") -> Iterator[Piece]:
+    def pieces(self, reading: Reading, locale: Locale = "en-US", lexicon: Lexicon = NO_LEXICON) -> Iterator[Piece]:
         """What is read, cut by language, paragraph and pause, each piece as it is asked for.
 
         Args:
             reading: A text without what cannot be said; Chinese can.
             locale: How dates are read and numbers said.
+            lexicon: Words that are read otherwise.
 
         Raises:
             TextError: There is nothing to say.
         """
-        found = (piece for passage in reading.passages for piece in _passage_pieces(passage, locale))
+        found = (piece for passage in reading.passages for piece in _passage_pieces(passage, locale, lexicon))
         begun = []
         for piece in found:
             begun.append(piece)
-            if piece.language == "pinyin" or any(map(str.isalnum, piece.text)):
+            if piece.language == "pinyin" or any(map(str.isalnum, piece.text.text)):
                 return itertools.chain(begun, found)
         left_out = f"; {reading.warning}" if reading.warning else ""
         raise TextError(f"there is nothing to say: no letter or digit{left_out}")
 
     def encode_piece(self, piece: Piece) -> list[int]:
         """Token ids of one normalised piece."""
+        text = piece.text.text
         match piece.language:
             case "en":
-                return self._ids(self._phonemize(piece.text))
+                return self._ids(self._phonemes(text, piece.lexicon))
             case "zh":
-                return self._ids(_chinese_tokens(piece.text))
+                return self._ids(_chinese_tokens(text))
             case "pinyin":
-                return self._ids(_split_syllable(piece.text[1:-1]) if _SYLLABLE.fullmatch(piece.text[1:-1]) else ())
+                return self._ids(_split_syllable(text[1:-1]) if _SYLLABLE.fullmatch(text[1:-1]) else ())
             case "tag":
-                return self._ids([piece.text])
+                return self._ids([text])
             case "other":
-                _LOGGER.warning("no tokens for %r: neither English nor Chinese", piece.text)
+                _LOGGER.warning("no tokens for %r: neither English nor Chinese", text)
                 return []
+
+    @property
+    def phonemes(self) -> Collection[str]:
+        """What a lexicon may give as phonemes."""
+        return self._table.keys()
 
     @property
     def digest(self) -> str:
@@ -135,6 +145,16 @@ class Tokenizer:
     def space(self) -> int:
         """Id of the token between words."""
         return self._table[" "]
+
+    def _phonemes(self, text: str, lexicon: Lexicon) -> str:
+        parts = list(lexicon.parts(text))
+        if len(parts) == 1:
+            return self._phonemize(text)
+        return "".join(own or self._phonemes_between(part) for part, own in parts)
+
+    def _phonemes_between(self, part: str) -> str:
+        phonemes = self._phonemize(part.strip()) if part.strip() else ""
+        return " " * part.startswith(" ") + phonemes + " " * (bool(phonemes) and part.endswith(" "))
 
     def _ids(self, tokens: Iterable[str]) -> list[int]:
         ids = []
@@ -148,8 +168,13 @@ class Tokenizer:
 
 def map_punctuation(text: str) -> str:
     """Replace full-width and curly punctuation by ASCII and every ellipsis by one character."""
+    return _mapped(Aligned.of(text)).text
+
+
+def _mapped(text: Aligned) -> Aligned:
     for old, new in _PUNCTUATION:
-        text = text.replace(old, new)
+        if old in text.text:
+            text = text.sub(re.compile(re.escape(old)), new)
     return text
 
 
@@ -197,10 +222,10 @@ def _language(part: str) -> Language:
     return "other"
 
 
-def _passage_pieces(passage: Passage, locale: Locale) -> Iterator[Piece]:
+def _passage_pieces(passage: Passage, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
     """Pieces of one passage; its end is told of by the last."""
     last: Piece | None = None
-    for piece in _runs(passage.text.text, locale):
+    for piece in _runs(passage.text, locale, lexicon):
         if last is not None:
             yield last
         last = piece
@@ -208,23 +233,30 @@ def _passage_pieces(passage: Passage, locale: Locale) -> Iterator[Piece]:
         yield replace(last, ends_paragraph=passage.ends_paragraph, pause_s=passage.pause_s)
 
 
-def _runs(line: str, locale: Locale) -> Iterator[Piece]:
+def _runs(line: Aligned, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
     """A line in pinyin tags, runs of Chinese with punctuation, and everything else as English."""
-    for index, part in enumerate(_PINYIN_TAG.split(line)):
-        if index % 2:
-            yield Piece(f"<{part}>", "pinyin")
+    position = 0
+    for tag in _PINYIN_TAG.finditer(line.text):
+        yield from _untagged(line[position : tag.start()], locale, lexicon)
+        yield Piece(line[tag.start() : tag.end()], "pinyin")
+        position = tag.end()
+    yield from _untagged(line[position:], locale, lexicon)
+
+
+def _untagged(part: Aligned, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
+    runs: list[tuple[Aligned, Language]] = [(part, "en")]
+    if re.search(r"[\u4e00-\u9fa5]", part.text):
+        plain, position, runs = _mapped(part.sub(_BRACKETS, " ")), 0, []
+        for run, language in segments(plain.text):
+            runs.append((plain[position : position + len(run)], language))
+            position += len(run)
+    for text, language in runs:
+        if language == "zh":
+            yield Piece(text, "zh")
             continue
-        if not re.search(r"[\u4e00-\u9fa5]", part):
-            runs: list[tuple[str, Language]] = [(part, "en")]
-        else:
-            runs = segments(map_punctuation(re.sub(r"[<>\[\]]", " ", part)))
-        for text, language in runs:
-            if language == "zh":
-                yield Piece(text, "zh")
-                continue
-            for spoken in verbalised_parts(Aligned.of(text), locale):
-                if spoken.text.strip():
-                    yield Piece(spoken.text, "en")
+        for spoken in verbalised_parts(text, locale, lexicon):
+            if spoken.text.strip():
+                yield Piece(spoken, "en", lexicon=lexicon)
 
 
 def espeak_phonemes(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelport.text import Locale
+from kernelport.text import NO_LEXICON, Lexicon, Locale
 from kernelport_workers.luxtts.acoustic import Schedule
 from kernelport_workers.luxtts.errors import InvalidInputError, TextError
 from kernelport_workers.luxtts.prompt import Voice
@@ -41,6 +41,7 @@ class Utterance:
         upstream: Reproduce the original engine: its tokenizer, speed times 1.3, one pass whatever the length, the last
             frame lost, and output at rms/0.1 of full level. By default the output is as loud as the reference.
         locale: How dates are read and numbers said; not in upstream mode.
+        lexicon: Words that are read otherwise; not in upstream mode.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Utterance:
     return_smooth: bool = False
     upstream: bool = False
     locale: Locale = "en-US"
+    lexicon: Lexicon = NO_LEXICON
 
     def validate(self) -> None:
         """Check every range.

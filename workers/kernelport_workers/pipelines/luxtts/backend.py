@@ -18,7 +18,7 @@ from kernelport.config.settings import Settings
 from kernelport.errors import InternalError, KernelPortError, in_words, install_hint
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
-from kernelport.text import Locale, locale_named
+from kernelport.text import NO_LEXICON, Lexicon, LexiconError, Locale, locale_named
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance, from_index
 from kernelport_workers.luxtts.config import OUTPUT_SAMPLE_RATE
@@ -32,6 +32,8 @@ from kernelport_workers.luxtts.errors import (
 from kernelport_workers.pipelines.luxtts.inputs import FORMATS, MAX_PROMPT_TEXT, SIGNATURE, flag, invalid, number, text
 from kernelport_workers.pipelines.luxtts.options import COMPUTE_OPTIONS, Options, choose_compute, choose_device
 from kernelport_workers.pipelines.luxtts.references import References
+from kernelport_workers.speech import lexicons
+from kernelport_workers.speech.spans import SPANS, SPOKEN, Spans
 
 if TYPE_CHECKING:
     from kernelport_workers.luxtts import Audio, Pipeline, Voice
@@ -54,13 +56,20 @@ class LuxTTSPipeline(SteppedBackend):
     requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "safetensors"), install_hint("luxtts"))
     compute_options = COMPUTE_OPTIONS
     signature = SIGNATURE
-    joined = frozenset({"audio", "audio_file"})
+    joined = frozenset({"audio", "audio_file", SPOKEN, SPANS})
 
     def __init__(
-        self, engine: "Pipeline", device: str, compute_path: str, references: References, locale: Locale = "en-US"
+        self,
+        engine: "Pipeline",
+        device: str,
+        compute_path: str,
+        references: References,
+        locale: Locale = "en-US",
+        lexicon: Lexicon = NO_LEXICON,
     ) -> None:
         self._engine = engine
         self._locale = locale
+        self._lexicon = lexicon
         self._references = references
         self.device = device
         self.compute_path = compute_path
@@ -111,10 +120,15 @@ class LuxTTSPipeline(SteppedBackend):
         references = References(engine, redis, hashlib.sha256(json.dumps(identity).encode()).hexdigest())
         parts = [device, compute, precision if compute == "torch" else ""]
         parts.append("tuned kernels" if device != "cpu" and options.kernels else "")
-        return cls(engine, device, ", ".join(filter(None, parts)), references, options.locale)
+        try:
+            lexicon = lexicons.deployed(deployment.manifest.options, engine.tokenizer.phonemes)
+        except LexiconError as error:
+            raise LoadError(f"options.lexicon: {error}") from error
+        return cls(engine, device, ", ".join(filter(None, parts)), references, options.locale, lexicon)
 
     def for_job(self, job: str) -> Self:
-        return type(self)(self._engine, self.device, self.compute_path, self._references.for_job(job), self._locale)
+        references = self._references.for_job(job)
+        return type(self)(self._engine, self.device, self.compute_path, references, self._locale, self._lexicon)
 
     def open(self, request: Request, first: int = 0) -> Utterance:
         """Gets ready to speak a text. Its voice and its words are read with its first step, which may take a while.
@@ -148,7 +162,8 @@ class LuxTTSPipeline(SteppedBackend):
         passes = {index: item for index, item in due.items() if item is not None}
         sounds = dict(zip(passes, self._engine.speak(list(passes.values()), tick), strict=True))
         return [
-            failed[index] if index in failed else _frame(each, sounds.get(index)) for index, each in enumerate(spoken)
+            failed[index] if index in failed else _frame(each, passes.get(index), sounds.get(index))
+            for index, each in enumerate(spoken)
         ]
 
     def _due(self, spoken: "_Spoken") -> "Pass | None":
@@ -176,6 +191,7 @@ class LuxTTSPipeline(SteppedBackend):
                 return_smooth=smooth,
                 upstream=upstream,
                 locale=self._locale_of(inputs),
+                lexicon=self._lexicon_of(inputs),
             )
             wanted.validate()
         except LuxTTSError as error:
@@ -190,6 +206,12 @@ class LuxTTSPipeline(SteppedBackend):
             return locale_named(name)
         except ValueError as error:
             raise invalid("locale", str(error)) from error
+
+    def _lexicon_of(self, inputs: Mapping[str, Array]) -> Lexicon:
+        try:
+            return lexicons.given(inputs, self._lexicon, self._engine.tokenizer.phonemes)
+        except LexiconError as error:
+            raise invalid(lexicons.LEXICON, str(error)) from error
 
     def _voice(self, inputs: Mapping[str, Array], upstream: bool) -> "Voice":
         parameters = (number(inputs, "rms", 0.01), number(inputs, "ref_duration", 5), upstream)
@@ -214,11 +236,13 @@ class _Spoken(Utterance):
         coming: the passes behind `following`; None until its first step.
         following: the pass of the next piece.
         file: what its sound is written to, if it is to come as a file.
+        spans: of its pieces.
     """
 
     def __init__(self, request: Request, first: int, owner: int, audio_format: str | None) -> None:
-        # A file is written from its beginning, whoever has written a part of it before.
-        super().__init__(request, first if audio_format is None else 0)
+        # A file is written from its beginning, and so are places counted: what was sent before is made again.
+        super().__init__(request, first if audio_format is None and SPANS not in request.outputs else 0)
+        self.spans = Spans(request.outputs)
         self.owner = owner
         self.coming: Iterator[Pass] | None = None
         self.following: Pass | None = None
@@ -245,11 +269,11 @@ class _File:
         return np.frombuffer(self._bytes.getvalue(), np.uint8)
 
 
-def _frame(spoken: _Spoken, sound: "Audio | LuxTTSError | None") -> Frame | KernelPortError:
+def _frame(spoken: _Spoken, item: "Pass | None", sound: "Audio | LuxTTSError | None") -> Frame | KernelPortError:
     """A piece as its caller gets it, as samples; or else as a file, which comes with the last.
 
     Args:
-        sound: None where nothing is left to say.
+        item, sound: None where nothing is left to say.
     """
     if isinstance(sound, LuxTTSError):
         return _error(sound, "text")
@@ -258,6 +282,9 @@ def _frame(spoken: _Spoken, sound: "Audio | LuxTTSError | None") -> Frame | Kern
         spoken.request.warn(warning)
     index, spoken.next_index, spoken.is_done = spoken.next_index, spoken.next_index + 1, spoken.following is None
     outputs: Outputs = {"audio": samples, "sample_rate": np.array([OUTPUT_SAMPLE_RATE], np.int32)}
+    if item is not None:
+        behind = "" if spoken.is_done else "\n" if item.ends_paragraph else " "
+        outputs |= spoken.spans.of(item.text, behind, samples.size)
     if spoken.file is not None:
         spoken.file.write(samples)
         encoded = spoken.file.finish() if spoken.is_done else np.empty(0, np.uint8)

@@ -9,6 +9,8 @@ from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.text import LOCALES
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_workers.speech import lexicons
+from kernelport_workers.speech.spans import SPECS
 
 # How soundfile names the container and the encoding of each `audio_format`.
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "ogg": ("OGG", "OPUS"), "mp3": ("MP3", None)}
@@ -43,11 +45,13 @@ SIGNATURE = Signature(
         tensor_spec("audio_format", pb.U8, ["bytes"], optional=True, choices=tuple(FORMATS)),
         tensor_spec("locale", pb.U8, ["bytes"], optional=True, choices=LOCALES),
         tensor_spec("upstream", pb.I32, [1], optional=True, description="default 0", minimum=0, maximum=1),
+        lexicons.SPEC,
     ],
     outputs=[
         tensor_spec("audio", pb.F32, ["samples"], description="mono; empty with audio_format"),
         tensor_spec("sample_rate", pb.I32, [1], description="48000 Hz"),
         tensor_spec("audio_file", pb.U8, ["bytes"], optional=True, description="with audio_format"),
+        *SPECS,
     ],
 )
 

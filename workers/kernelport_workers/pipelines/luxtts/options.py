@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
-KNOWN = ("transcriber", "phonemizer", "precision", "kernels", "locale")
+KNOWN = ("transcriber", "phonemizer", "precision", "kernels", "locale", "lexicon")
 # Those that change no result but by rounding.
 COMPUTE_OPTIONS = frozenset({"precision", "kernels"})
 
