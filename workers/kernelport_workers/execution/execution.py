@@ -153,7 +153,7 @@ class Execution:
         if not any(isinstance(each, KernelPortError) for each in results.values()):
             self.note_pace(requests.values(), backend_us / 1e6)
         ids = [each.id for each in work]
-        in_order = [_wanted(results[index], each.outputs) for index, each in enumerate(work)]
+        in_order = [_wanted(results[at], each.outputs) if each.outputs else results[at] for at, each in enumerate(work)]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
         return BatchOutcome(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
 
