@@ -20,7 +20,7 @@ import yaml
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import Client, KernelPortError
+from kernelport import Client, KernelPortError, ResourceExhaustedError
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.storage import SharedStorage
 from kernelport.supervisor.own_file import own_file
@@ -91,9 +91,8 @@ class Running:
 
     def call(self, seconds: float, name: str = NAME) -> None:
         """A call that fails."""
-        inputs = {"number": np.array([1], np.int64), "seconds": np.array([seconds], np.float32)}
         with Client(self.stack.target, timeout_s=60) as client, pytest.raises(KernelPortError):
-            client.infer(name, inputs)
+            client.infer(name, inputs_of(seconds))
 
     def wait_served(self) -> None:
         """Waits for the worker, which may be starting again."""
@@ -101,7 +100,12 @@ class Running:
 
     def pid(self, name: str) -> int:
         """Of a process of the stack, which may be starting again."""
-        return wait_for(lambda: self.stack.children[name].pid, 60)
+        return wait_for(lambda: self.stack.children[name].pid or 0, 60)
+
+
+def inputs_of(seconds: float) -> dict[str, np.ndarray]:
+    """Of a call that takes so long."""
+    return {"number": np.array([1], np.int64), "seconds": np.array([seconds], np.float32)}
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +195,26 @@ def stop_redis(running: Running) -> None:
 
 
 def fill_redis(running: Running) -> None:
-    with Redis.from_url(running.stack.settings.redis_url) as redis:
-        redis.config_set("maxmemory", redis.info("memory")["used_memory"] * 100 // 98)
-        wait_for(lambda: (value(running.port, "redis_memory_used_ratio") or 0) > 0.8)
-        running.call(0)
-        redis.config_set("maxmemory", 0)
+    running.wait_served()
+    with (
+        Redis.from_url(running.stack.settings.redis_url) as redis,
+        Client(running.stack.target, timeout_s=60) as client,
+    ):
+
+        def is_refused() -> bool:
+            try:
+                client.infer(NAME, inputs_of(0))
+            except ResourceExhaustedError:
+                return True
+            return False
+
+        redis.config_set("maxmemory", redis.info("memory")["used_memory"] * 100 // 99)
+        try:
+            wait_for(lambda: (value(running.port, "redis_memory_used_ratio") or 0) > 0.8)
+            wait_for(is_refused)
+        finally:
+            redis.config_set("maxmemory", 0)
+        wait_for(lambda: not is_refused())
 
 
 def damage_a_file(running: Running) -> None:
@@ -254,7 +273,7 @@ def break_the_table(running: Running) -> None:
     file = own_file(running.folder / "state")
     before = file.read_text()
     file.write_text("deployments: nonsense")
-    running.stack.read_again()
+    running.stack.read_again("front-door")
     wait_for(lambda: "the deployments stay as they were" in running.logs())
     file.write_text(before)
 
