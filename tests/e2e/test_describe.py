@@ -19,6 +19,7 @@ from tests.e2e.conftest import OWN_LIMIT_S
 from tests.waiting import descendants
 
 Health = health_pb2.HealthCheckResponse
+LANGUAGE = {"locale": "U8[bytes]", "lexicon": "U8[bytes]"}
 
 
 def test_the_list_has_every_deployment_by_name(client: Client) -> None:
@@ -27,6 +28,8 @@ def test_the_list_has_every_deployment_by_name(client: Client) -> None:
     assert {each.name for each in deployments if each.live_workers} == set(BUNDLED)
     for each in deployments:
         described = client.deployment(each.name)
+        assert described.front_doors
+        described.ClearField("front_doors")  # which the list leaves out
         assert described == each
 
 
@@ -46,8 +49,8 @@ def test_the_list_has_every_deployment_by_name(client: Client) -> None:
         (
             "hibari-en",
             *("onnx", "hibari-heart", "kernelport-onnx:cpu"),
-            *({"text": "U8[bytes]", "speed": "F32[1]", "seed": "I64[1]", "locale": "U8[bytes]"},),
-            *({"audio": "F32[samples]", "sample_rate": "I32[1]"}, 8),
+            *({"text": "U8[bytes]", "speed": "F32[1]", "seed": "I64[1]", **LANGUAGE},),
+            *({"audio": "F32[samples]", "sample_rate": "I32[1]", "spoken": "U8[bytes]", "spans": "I32[pieces, 4]"}, 8),
         ),
     ],
 )
@@ -75,7 +78,7 @@ def test_a_deployment_is_described(
 
 def test_optional_inputs_are_marked(client: Client) -> None:
     inputs = client.deployment("hibari-en").signature.inputs
-    assert {spec.name for spec in inputs if spec.optional} == {"speed", "seed", "locale"}
+    assert {spec.name for spec in inputs if spec.optional} == {"speed", "seed", "locale", "lexicon"}
 
 
 def test_live_workers_are_the_processes_that_run(stack: Stack, client: Client) -> None:

@@ -20,6 +20,7 @@ from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
 LABELS = {
+    "operation",
     "kind",
     "deployment",
     "status",

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,8 +227,8 @@ def test_retention_waits_for_the_end_to_be_told(
 def test_a_process_whose_clock_is_behind_asks_redis_no_more_often(
     redis: Redis, notify: Callable[..., module.Notifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    behind = SimpleNamespace(time=lambda: time.time() - 3600)
-    monkeypatch.setattr(module, "time", behind)
+    now = module.clock.now
+    monkeypatch.setattr(module.clock, "now", lambda: now() - 3600)
     monkeypatch.setattr(module, "INTERVAL_S", 0.05)
     with receiving() as receiver:
         receiver.statuses = [500, 204]
