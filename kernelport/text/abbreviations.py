@@ -185,9 +185,9 @@ RULES: list[Rule] = [
     rule(r"(?:(?<=Ave )|(?<=Ave\. )|(?<=St )|(?<=St\. )|(?<=\dst )|(?<=\dth ))(NE|NW|SE|SW)\b", _side),
     rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
     rule(r"(?<=\d )p\.p\.(?!\w)", "per person"),
-    rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}+(?![A-Za-z])", _letters),
+    rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}(?![A-Za-z])", _letters),
     rule(
-        r"(?<![\w.'-])(?:[A-Za-z]\.){1,10}+[A-Za-z](?![\w.'-])", lambda match, locale: match[0].replace(".", "").upper()
+        r"(?<![\w.'-])(?:[A-Za-z]\.){1,10}[A-Za-z](?![\w.'-])", lambda match, locale: match[0].replace(".", "").upper()
     ),
     rule(r"(?<![\w.'-])([A-Z])\.(?= ?(?:& |and )?[A-Z])", _initial),
 ]

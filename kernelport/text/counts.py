@@ -168,11 +168,11 @@ PHONES: list[Rule] = [
 
 RULES: list[Rule] = [
     rule(r"\b[vV](?:er(?:sion|\.)? ?|\. ?)?(\d{1,4}(?:\.\d{1,4}){0,4})(?![\w])", _version),
-    rule(r"(?<![\w.,])(\d{1,5}(?:\.\d{1,5}){2,6}+)(?![\w])", _dotted),
+    rule(r"(?<![\w.,])(\d{1,5}(?:\.\d{1,5}){2,6})(?!\w|\.\d)", _dotted),
     rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
     rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?:rds?|ths?)?(?![\w/])(?!\.\d)", _fraction),
-    rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})++|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
+    rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"{NOT_INSIDE}({AMOUNT}){EXPONENT}(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?", _scientific),
     rule(
         rf"(?:{NOT_INSIDE}(?P<number>{AMOUNT})|(?<![\w^])(?P<name>[A-Za-z]{{1,3}}|\)))\^"
@@ -182,7 +182,7 @@ RULES: list[Rule] = [
     ),
     rule(rf"{NOT_INSIDE}({AMOUNT})([kKMB])(?![\w'-])", _thousands),
     rule(rf"{NOT_INSIDE}(?P<low>{AMOUNT})(?P<dash>{_DASH})(?P<high>{AMOUNT})(?![\w])(?!-\d)(?!\.\d)", _range),
-    rule(r"(?<![\w.,])\d{1,2}(?:,\d{1,2}){1,20}+(?![\w,]|\.\d)", _list),
+    rule(r"(?<![\w.,])\d{1,2}(?:,\d{1,2}){1,20}(?![\w,]|\.\d)", _list),
     # A number of a name, whatever stands around it.
     rule(
         r"(?<![\w])(?=[\w-]{0,30}\d)(?:[A-Za-z]{1,20}-?\d{1,6}|\d{1,6}-?(?![a-z]{2,4}\b)[A-Za-z]{1,20})(?:-?[A-Za-z]{1,20}|-?\d{1,6}){0,8}(?![\w])",

@@ -49,7 +49,7 @@ _RULE_LINE = re.compile(r"^ {0,3}(?:(?:- ?){3,}|(?:\* ?){3,}|(?:_ ?){3,}|={3,}|-
 _TABLE_RULE = re.compile(r"^ ?(?=[^\n|]{0,200}\|)[|:\- ]{3,}$", re.MULTILINE)
 _TABLE_ROW = re.compile(r"^ ?\|([^\n]++)$", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}#{1,6} ++([^\n]++)$", re.MULTILINE)
-_QUOTE = re.compile(r"^ {0,3}(?:> ?)++", re.MULTILINE)
+_QUOTE = re.compile(r"^ {0,3}(?:> ?)+", re.MULTILINE)
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]\n]{1,200}\]: ?[^\n]++$", re.MULTILINE)
 _TASK = re.compile(r"^( {0,8}(?:[-*+]|\d{1,3}[.)]) )\[[ xX]\] ", re.MULTILINE)
 _BULLET = re.compile(r"^ {0,20}(?:[-*+•‣◦▪●–—]) (?=\S)", re.MULTILINE)

@@ -62,7 +62,7 @@ RULES: list[Rule] = [
     rule(r" \| ", ", "),
     # A bracket around a word, as in `<name>`.
     rule(r"<(?=[A-Za-z][\w .-]{0,40}>)|(?<=\w)>(?! ?[\w(])", " "),
-    rule(r" ?(?:\.[ ]?){2,}+", _ellipsis),
+    rule(r" ?(?:\.[ ]?){2,}", _ellipsis),
     rule(r"(?<=\w)--+(?=\w)| --+ |(?<=\S) [-–—] (?=\S)", _dash),
     rule(r"(?<=\d) ?\* ?(?=\d)", " times "),
     rule(r"(?<=[a-z]{2})/(?=[a-z]{2})|(?<=[a-z]) / (?=[a-z])", " slash "),

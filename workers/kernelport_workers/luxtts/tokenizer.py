@@ -36,7 +36,7 @@ _SYLLABLE = re.compile(r"[a-zA-ZüÜ]+[1-5]")
 _BRACKETS = re.compile(r"[<>\[\]]")
 _PINYIN_TAG = re.compile(r"<([a-zA-ZüÜ]+[1-5])>")
 # espeak takes letters with dots for one abbreviation, and crashes over one with some thirty dots.
-_FEW_DOTS = re.compile(r"(?:[^.]*+\.){1,20}+|[^.]++")
+_FEW_DOTS = re.compile(r"(?:[^.]*+\.){1,20}|[^.]++")
 
 
 @dataclass(frozen=True, slots=True)
