@@ -22,6 +22,7 @@ import textwrap
 
 import uvloop
 
+from kernelport.allocator import keep_freed_memory
 from kernelport.config import described
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings, SettingsError
@@ -42,6 +43,7 @@ def main() -> None:
         settings = Settings.from_environment()
         logs.set_up(settings)
         tracing.set_up("kernelport-front-door")
+        keep_freed_memory()
         _relax_garbage_collection()
         _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,11 +7,13 @@ comes behind all other places. Celery itself would put it before them, were it n
 import os
 import sys
 
+from kernelport.allocator import keep_freed_memory
 from kernelport.config.settings import drop_variables
 
 
 def main() -> None:
     """Runs Celery's command."""
+    keep_freed_memory()
     drop_variables("CELERY_")  # before Celery looks at them
     from celery.__main__ import main as celery_main
 
