@@ -22,6 +22,7 @@ from kernelport.broker import keys
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect, connect_async
 from kernelport.broker.shared_folder import SharedFolder
+from kernelport.certificates.files import CertificateFiles
 from kernelport.config.deployments import Deployment, DeploymentTable, load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
@@ -59,6 +60,7 @@ from kernelport_api.doors.grpc.open_inference import OpenInferenceService
 from kernelport_api.doors.http.door import Services, application
 from kernelport_api.doors.http.server import HttpServer, listener
 from kernelport_api.doors.open_inference.models import Models
+from kernelport_api.doors.tls import Tls
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
@@ -114,8 +116,11 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         ConfigError: when the deployments file is not valid.
         ArtifactsError: when the outputs of jobs cannot go where they should.
         ListenError: when the address is taken or no address.
+        CertificateError: when a certificate or its key is not what it should be.
     """
     deployments = load_deployments(settings.deployments_file)
+    files = CertificateFiles.of(settings)
+    tls = Tls(files) if files else None
     shares_ports = beside or settings.share_ports
     name = os.urandom(6).hex()  # no other front door has it, now or later
     # Pools of their own: what is asked of jobs and voices keeps no request from the queue, and neither keeps this front
@@ -163,7 +168,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, own_methods)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_service_names()), methods)
-    port = _listen(server, settings.listen)
+    port = _listen(server, settings.listen, tls)
     if settings.own_listen:
         _listen(server, settings.own_listen)
     http = None
@@ -184,14 +189,14 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
             others=calls_of_methods,
             watches=watches,
         )
-        http = _http_server(settings, shares_ports, application(services, settings, access_log))
+        http = _http_server(settings, shares_ports, tls, application(services, settings, access_log))
     if settings.metrics_listen:
         try:
             metrics.serve(settings.metrics_listen, beside=beside)
         except OSError as error:
             raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
 
-    addresses = (settings.listen, settings.http_listen, settings.metrics_listen)
+    addresses = (settings.listen, settings.own_listen, settings.http_listen, settings.metrics_listen)
     ports = {int(each.rpartition(":")[2]) for each in addresses if each}
     if beside:
         listeners.steer(ports, listeners.OLD)
@@ -220,6 +225,8 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         asyncio.create_task(_keep_health(health_servicer, deployments, workers, watch)),
         asyncio.create_task(stop.wait()),
     ]
+    if tls is not None:
+        background.append(asyncio.create_task(tls.keep_current()))
     notifier = Notifier(thread_redis, settings.webhook_networks)
     threads = (finisher, sweeper, leftovers, notifier, Losses(thread_redis, settings.heartbeat_ttl_s))
     await asyncio.to_thread(watch.ask)  # what time it is, before the first deadline
@@ -312,9 +319,9 @@ async def _keep_health(
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
-def _listen(server: grpc.aio.Server, address: str) -> int:
+def _listen(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> int:
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
 
@@ -332,9 +339,9 @@ def _about(name: str, deployments: DeploymentTable) -> FrontDoor:
     )
 
 
-def _http_server(settings: Settings, shares_ports: bool, app: ASGIApp) -> HttpServer:
+def _http_server(settings: Settings, shares_ports: bool, tls: Tls | None, app: ASGIApp) -> HttpServer:
     try:
-        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports))
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), tls and tls.http_context())
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
