@@ -160,7 +160,9 @@ class Stack:
                 self._start("flower", FLOWER_COMMAND, environment=self._flower, umask=PRIVATE_UMASK)
             for name in self._workers:
                 self._start_worker(name, self.settings)
-            Running(os.getpid(), self.own_target, self._told(self.settings), self._embedded_redis).write(self._state_dir)
+            Running(os.getpid(), self.own_target, self._told(self.settings), self._embedded_redis).write(
+                self._state_dir
+            )
         except BaseException:
             self.stop()
             raise

@@ -24,7 +24,6 @@ class DeadLetterNotFoundError(NotFoundError):
     reason = "DEAD_LETTER_NOT_FOUND"
 
 
-
 def _name(request: pb.ReplayDeadLetterRequest | pb.PurgeDeadLetterRequest) -> str:
     return f"{request.deployment}/{request.id}"
 
