@@ -8,7 +8,8 @@ from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.config.deployments import DeploymentTable
-from kernelport.config.settings import Settings, parts_of
+from kernelport.config.settings import Settings
+from kernelport.config.values import parts_of
 from kernelport_api.calls import AccessLog, current
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import voice_forms
