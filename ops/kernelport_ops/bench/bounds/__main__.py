@@ -20,7 +20,7 @@ import yaml
 from rich.console import Console
 
 from kernelport.broker.connections import connect_async
-from kernelport.client.calling.address import channel_options
+from kernelport.client import Address
 from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.errors import StackError
 from kernelport.supervisor.stack import Stack
@@ -96,7 +96,7 @@ def saturation(stack: Stack, seconds: float) -> float:
 async def compare(stack: Stack, name: str, send: Send, rate: float, seconds: float, rounds: int) -> Interference:
     """Measures the callers without and beside an input in turn."""
     redis = connect_async(stack.settings.redis_url, None)
-    async with grpc.aio.insecure_channel(stack.target, options=channel_options(stack.target)) as channel:
+    async with Address(stack.target).open(grpc.aio) as channel:
         sender = Sender(channel, redis)
         before, without, beside = _memory(stack), [], []
         for _ in range(rounds):
