@@ -22,6 +22,7 @@ from kernelport.jobs.webhooks.notifier import Notifier
 from kernelport.limits import MAX_CALLS
 from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport.v1.deployment_pb2 import FrontDoor
+from kernelport_api.access.decision import Access
 from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.health import Health
@@ -35,6 +36,7 @@ from kernelport_api.queueing.losses import Losses
 from kernelport_api.queueing.multiplexer import Multiplexer
 from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.replies import ReplyReader
+from kernelport_api.services.access import Keys
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.files import Files
@@ -132,7 +134,10 @@ class Parts:
         )
         memory = JobMemory(redis.calls, deployments)
         submission = Submission(deployments, store, workers, settings, artifacts, storage, memory)
+        self.access = Access(redis.own, settings)
         self.services = Services(
+            access=self.access,
+            keys=Keys(self.access, self.durability),
             deployments=deployments,
             inference=inference,
             models=Models(deployments, inference, lambda: self.health.reason),
