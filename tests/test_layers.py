@@ -17,14 +17,7 @@ PACKAGES = {
 }
 # What the modules of each room may import beside their own room's. A module belongs to the room with the longest name
 # that it begins with; `kernelport`, `kernelport_api` and `kernelport_workers` are those that lie in no other room.
-SHARED = {
-    "kernelport",
-    "kernelport.access",
-    "kernelport.config",
-    "kernelport.telemetry",
-    "kernelport.broker",
-    "kernelport.jobs",
-}
+SHARED = {"kernelport", *(f"kernelport.{room}" for room in ("access", "broker", "config", "jobs", "telemetry"))}
 ALLOWED: Mapping[str, set[str]] = {
     "kernelport": {"kernelport.config"},
     "kernelport.v1": set(),

@@ -23,6 +23,7 @@ from kernelport.limits import MAX_CALLS
 from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport.v1.deployment_pb2 import FrontDoor
 from kernelport_api.access.decision import Access
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.health import Health
@@ -118,7 +119,8 @@ class Parts:
         shared = SharedFolder.open(settings.shared_dir)
         payloads = Payloads(redis.queue, workers, self.admission, shared, settings.claim_bytes)
         self.dispatcher = Dispatcher(redis.queue, redis.publisher, workers, self.replies, payloads)
-        inference = Inference(deployments, redis.queue, workers, self.admission, self.dispatcher)
+        callers = CallersDeployments(deployments)
+        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher)
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
@@ -133,19 +135,19 @@ class Parts:
             Losses(redis.threads, settings.heartbeat_ttl_s),
         )
         memory = JobMemory(redis.calls, deployments)
-        submission = Submission(deployments, store, workers, settings, artifacts, storage, memory)
+        submission = Submission(callers, store, workers, settings, artifacts, storage, memory)
         self.access = Access(redis.own, settings)
         self.services = Services(
             access=self.access,
             keys=Keys(self.access, self.durability),
-            deployments=deployments,
+            deployments=callers,
             inference=inference,
-            models=Models(deployments, inference, lambda: self.health.reason),
+            models=Models(callers, inference, lambda: self.health.reason),
             voices=Voices(redis.calls, self.durability),
-            described=Deployments(redis.calls, deployments, workers),
-            letters=DeadLetters(deployments, redis.calls, inference, self.durability),
+            described=Deployments(redis.calls, callers, workers),
+            letters=DeadLetters(callers, redis.calls, inference, self.durability),
             jobs=Jobs(
-                deployments,
+                callers,
                 store,
                 submission,
                 redis.threads,

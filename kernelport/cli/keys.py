@@ -67,7 +67,7 @@ def create(
 def list_keys(as_json: bool, target: str) -> None:
     """Every key, in the order in which they were made."""
     with Client(target) as client:
-        found = client.access.keys()
+        found = client.access.list_keys()
     if as_json:
         options.echo_json(map(plain, found))
         return

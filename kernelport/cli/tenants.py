@@ -33,7 +33,7 @@ def set_tenant(name: str, weight: float, target: str) -> None:
 def list_tenants(as_json: bool, target: str) -> None:
     """Every tenant, by name."""
     with Client(target) as client:
-        found = client.access.tenants()
+        found = client.access.list_tenants()
     if as_json:
         options.echo_json(map(plain, found))
     else:

@@ -38,7 +38,7 @@ _DOWNLOAD = _scope(JOBS, is_signable=True)
 
 _METHODS: Mapping[Need, tuple[str, ...]] = {
     _HEALTH: (
-        *("grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch", "grpc.health.v1.Health/List"),
+        *("grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"),
         *("inference.GRPCInferenceService/ServerLive", "inference.GRPCInferenceService/ServerReady"),
     ),
     _REFLECTION: ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",),

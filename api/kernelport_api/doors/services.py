@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kernelport.config.deployments import DeploymentTable
 from kernelport_api.access.decision import Access
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.services.access import Keys
@@ -35,7 +35,7 @@ class Services:
 
     access: Access
     keys: Keys
-    deployments: DeploymentTable
+    deployments: CallersDeployments
     inference: Inference
     models: Models
     voices: Voices

@@ -49,7 +49,7 @@ class AsyncAccess:
         answer = await self._call("CreateKey", request, repeatable=False)
         return answer.key, str(answer.token)
 
-    async def keys(self) -> list[pb.Key]:
+    async def list_keys(self) -> list[pb.Key]:
         """Every key, in the order in which they were made."""
         return list((await self._call("ListKeys", pb.ListKeysRequest())).keys)
 
@@ -83,7 +83,7 @@ class AsyncAccess:
         tenant: pb.Tenant = (await self._call("SetTenant", request)).tenant
         return tenant
 
-    async def tenants(self) -> list[pb.Tenant]:
+    async def list_tenants(self) -> list[pb.Tenant]:
         """Every tenant, sorted by name."""
         return list((await self._call("ListTenants", pb.ListTenantsRequest())).tenants)
 

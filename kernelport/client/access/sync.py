@@ -49,7 +49,7 @@ class Access:
         answer = self._call("CreateKey", request, repeatable=False)
         return answer.key, str(answer.token)
 
-    def keys(self) -> list[pb.Key]:
+    def list_keys(self) -> list[pb.Key]:
         """Every key, in the order in which they were made."""
         return list((self._call("ListKeys", pb.ListKeysRequest())).keys)
 
@@ -83,7 +83,7 @@ class Access:
         tenant: pb.Tenant = (self._call("SetTenant", request)).tenant
         return tenant
 
-    def tenants(self) -> list[pb.Tenant]:
+    def list_tenants(self) -> list[pb.Tenant]:
         """Every tenant, sorted by name."""
         return list((self._call("ListTenants", pb.ListTenantsRequest())).tenants)
 
