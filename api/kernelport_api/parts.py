@@ -30,6 +30,7 @@ from kernelport_api.doors.grpc.health import Health
 from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.doors.services import Services
 from kernelport_api.queueing.admission import Admission
+from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
 from kernelport_api.queueing.live_workers import WorkerView
@@ -120,7 +121,8 @@ class Parts:
         payloads = Payloads(redis.queue, workers, self.admission, shared, settings.claim_bytes)
         self.dispatcher = Dispatcher(redis.queue, redis.publisher, workers, self.replies, payloads)
         callers = CallersDeployments(deployments)
-        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher)
+        quotas = CallQuotas(redis.queue, self.name)
+        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher, quotas)
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)

@@ -8,6 +8,8 @@ from typing import Self
 from kernelport.config.values import parse_size
 
 _MOST = 2**53  # what Lua counts to, one by one
+# Those that each call is counted against, in the order in which the script has them.
+CALL_QUOTAS = ("calls_a_second", "calls", "characters_a_day", "bytes_a_day")
 _SIZES = ("bytes_a_day", "stored_bytes")
 
 
@@ -54,11 +56,15 @@ class Quotas:
         """Those that are set, by name."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
 
+    def of_calls(self) -> list[float]:
+        """Those that calls are counted against, as `CALL_QUOTAS` has them; -1 where there is no limit."""
+        limits = (getattr(self, name) for name in CALL_QUOTAS)
+        return [-1 if limit is None else limit for limit in limits]
+
     @property
     def limit_calls(self) -> bool:
         """Whether calls have to be counted."""
-        limits = (self.calls_a_second, self.calls, self.characters_a_day, self.bytes_a_day)
-        return any(limit is not None for limit in limits)
+        return any(limit >= 0 for limit in self.of_calls())
 
 
 def _value(name: str, value: object) -> float:
