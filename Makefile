@@ -85,7 +85,7 @@ bench-onnx: .venv/installed-bench
 bench-pair: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
 
-## How soon listeners hear speech, 1 to 200 at a time on one worker, as streams and as whole calls. 12 minutes.
+## How soon listeners hear speech, 10 to 120 at a time on one worker, as streams and as whole requests. 10 minutes.
 bench-streaming: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.streaming $(OPTIONS)
 
