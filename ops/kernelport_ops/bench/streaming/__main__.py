@@ -192,12 +192,12 @@ def findings(found: Sequence[Figures], plain: Plain) -> list[str]:
     by_level: dict[int, dict[str, Figures]] = {}
     for row in found:
         by_level.setdefault(row.listeners, {})[row.system] = row
-    told += [
-        f"With {listeners} listeners the p95 of the first sound is {rows[STREAMS].p95_ms / rows[WHOLE_REQUESTS].p95_ms:.2f}"
-        " of that of whole requests."
-        for listeners, rows in by_level.items()
-        if len(rows) == len(SYSTEMS)
-    ]
+    for listeners, rows in by_level.items():
+        if len(rows) == len(SYSTEMS):
+            ratio = rows[STREAMS].p95_ms / rows[WHOLE_REQUESTS].p95_ms
+            told.append(
+                f"With {listeners} listeners the p95 of the first sound is {ratio:.2f} of that of whole requests."
+            )
     return told
 
 

@@ -51,8 +51,8 @@ class Level:
         """When each listener comes, and how many sentences it hears; the same each time.
 
         Those who come later are a Poisson process, of so many that as many listen all the time. Those who listen from
-        the beginning come within the warm-up, and hear the rest of a text: the longer a text, the likelier it is the one
-        that somebody is in the middle of.
+        the beginning come within the warm-up, and hear the rest of a text: the longer a text, the likelier somebody is
+        in the middle of it.
         """
         dice = random.Random(self.listeners)  # noqa: S311
         counts, shares = list(LENGTHS), list(LENGTHS.values())
