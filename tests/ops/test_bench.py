@@ -80,6 +80,7 @@ def test_listeners_hear_streams_and_whole_requests(tmp_path: Path) -> None:
         assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
         assert row["playing"] > 0
     assert document["plain_loop"]["feeds"] > 1
+    assert 0 < document["calls"]["p95_alone_ms"] < document["calls"]["p95_beside_ms"]
     section = (tmp_path / "streaming.md").read_text()
     assert all(f"| {system} | {listeners} |" in section for system in systems for listeners in (1, 3))
     assert all(finding in section for finding in document["findings"])

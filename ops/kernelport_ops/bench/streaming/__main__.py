@@ -23,6 +23,7 @@ from kernelport_ops.bench.plain_loop import run_plain_loop
 from kernelport_ops.bench.plot import draw
 from kernelport_ops.bench.processes import BenchError, cpu_seconds
 from kernelport_ops.bench.report import number, write_json
+from kernelport_ops.bench.streaming.calls import Calls, measure_calls
 from kernelport_ops.bench.streaming.listeners import (
     LINES,
     MODEL,
@@ -178,7 +179,7 @@ def rows_of(found: Sequence[Figures]) -> list[list[str]]:
     ]
 
 
-def findings(found: Sequence[Figures], plain: Plain) -> list[str]:
+def findings(found: Sequence[Figures], plain: Plain, calls: Calls | None) -> list[str]:
     """What follows from the figures, a sentence each."""
     told = [
         f"A plain loop with no queue speaks {plain.sentences_per_second:.1f} sentences a second, which are heard for"
@@ -198,18 +199,18 @@ def findings(found: Sequence[Figures], plain: Plain) -> list[str]:
             told.append(
                 f"With {listeners} listeners the p95 of the first sound is {ratio:.2f} of that of whole requests."
             )
-    return told
+    return [*told, calls.finding] if calls else told
 
 
-def section(found: Sequence[Figures], plain: Plain, setting: str) -> str:
+def section(found: Sequence[Figures], told: Sequence[str], setting: str) -> str:
     """What docs/performance.md says of a run, in Markdown."""
     titles, *rows = rows_of(found)
     lines = [titles, ["---"] * len(titles), *rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return "\n\n".join([setting, table, *findings(found, plain)]) + "\n"
+    return "\n\n".join([setting, table, *told]) + "\n"
 
 
-def print_figures(console: Console, found: Sequence[Figures], plain: Plain) -> None:
+def print_figures(console: Console, found: Sequence[Figures], told: Sequence[str]) -> None:
     """A table of the medians, and what follows from them."""
     titles, *rows = rows_of(found)
     table = Table(title="to the first sound, with one worker on one core", title_justify="left")
@@ -218,7 +219,7 @@ def print_figures(console: Console, found: Sequence[Figures], plain: Plain) -> N
     for cells in rows:
         table.add_row(*cells)
     console.print(table)
-    for finding in findings(found, plain):
+    for finding in told:
         console.print(finding, highlight=False)
 
 
@@ -253,7 +254,7 @@ def main(levels: list[int], seconds: float, rounds: int, out: Path) -> None:
     machine = describe_machine()
     (out / "run").mkdir(parents=True, exist_ok=True)
     found: list[Figures] = []
-    complete, plain = False, Plain(0.0, 0.0)
+    complete, plain, calls = False, Plain(0.0, 0.0), None
     with progress_bar(console) as progress:
         task = progress.add_task("the plain loop", total=rounds * len(levels) * len(SYSTEMS))
         try:
@@ -273,6 +274,8 @@ def main(levels: list[int], seconds: float, rounds: int, out: Path) -> None:
                             progress.update(task, description=text, completed=len(found))
                             level = Level(listeners, seconds, plain.sentence_s)
                             found.append(measure(system, stacks[name], level))
+                progress.update(task, description="calls beside listeners and a job", completed=len(found))
+                calls = measure_calls(stacks[STREAMS].target, seconds, plain.sentence_s)
             complete = True
             progress.update(task, description="done", completed=len(found))
         except KeyboardInterrupt:
@@ -283,20 +286,22 @@ def main(levels: list[int], seconds: float, rounds: int, out: Path) -> None:
         console.print("nothing was measured")
         sys.exit(1)
     rows = medians(found)
+    told = findings(rows, plain, calls)
     document = {
         "machine": machine,
         "seconds_per_level": seconds,
         "rounds": rounds,
         "complete": complete,
         "plain_loop": {**asdict(plain), "feeds": plain.feeds},
-        "findings": findings(rows, plain),
+        "calls": asdict(calls) if calls else None,
+        "findings": told,
         "medians": [asdict(row) for row in rows],
         "runs": [asdict(each) for each in found],
     }
     write_json(out / "streaming.json", document)
     setting = f"One run of `make bench-streaming` ({seconds:g} s a level, {rounds} round{'s' * (rounds > 1)}):"
-    (out / "streaming.md").write_text(section(rows, plain, setting))
-    print_figures(console, rows, plain)
+    (out / "streaming.md").write_text(section(rows, told, setting))
+    print_figures(console, rows, told)
     console.print(f"figures: {out / 'streaming.json'}; for docs/performance.md: {out / 'streaming.md'}")
     try:
         plot(rows, out / "streaming.png")
