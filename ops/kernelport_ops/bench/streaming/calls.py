@@ -34,8 +34,9 @@ class Calls:
     def finding(self) -> str:
         """What follows from it, in a sentence."""
         return (
-            f"A call of one sentence takes {self.p95_alone_ms:.0f} ms alone (p95). Beside {LISTENERS} listeners and a job of"
-            f" {ITEMS:,} items it takes {self.p95_beside_ms:.0f} ms; {self.items_meanwhile} of these are made meanwhile."
+            f"A call of one sentence takes {self.p95_alone_ms:.0f} ms alone (p95), and {self.p95_beside_ms:.0f} ms"
+            f" beside {LISTENERS} listeners and a job of {ITEMS:,} items, of which {self.items_meanwhile} are made"
+            " meanwhile."
         )
 
 
