@@ -29,25 +29,17 @@ def tenants() -> None:
 @tenants.command("set")
 @click.argument("name")
 @click.option("--weight", type=float, help="Its share of a deployment's workers beside those of others; 1 unless told.")
-@click.option(
-    "--quota",
-    "quotas",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="What all of its keys together may use: calls_a_second, calls (at a time), characters_a_day, bytes_a_day, "
-    "items_waiting, stored_bytes, voices. No value takes the limit away.",
-)
+@options.quotas
 @options.target
-def set_tenant(name: str, weight: float | None, quotas: tuple[str, ...], target: str) -> None:
-    """Make the tenant NAME, or change it: what is not told stays as it is."""
-    given = dict(map(options.parse_assignment, quotas))
+def set_tenant(name: str, weight: float | None, quotas: dict[str, str], target: str) -> None:
+    """Make the tenant NAME, or change it: what is not told stays as it is, and a quota without a value goes."""
     with Client(target) as client:
         try:
             there = client.access.tenant(name)
         except NotFoundError:
             there = Tenant(weight=1.0)
-        wanted = dict(there.quotas) | given
-        limits = checked({each: value for each, value in wanted.items() if value != ""})
+        wanted: dict[str, object] = {**there.quotas, **quotas}
+        limits = Quotas.of({each: value for each, value in wanted.items() if value != ""}).given()
         _show([client.access.set_tenant(name, weight=there.weight if weight is None else weight, quotas=limits)])
 
 
@@ -90,18 +82,6 @@ def show(name: str, as_json: bool, target: str) -> None:
         _show([tenant])
 
 
-def checked(given: dict[str, Any]) -> dict[str, float]:
-    """Quotas as a person writes them.
-
-    Raises:
-        click.BadParameter: when there is no such quota, or a value is none.
-    """
-    try:
-        return Quotas.of(given).given()
-    except QuotaError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 def _read(file: Path) -> list[tuple[str, float, dict[str, float]]]:
     """Names, weights and quotas.
 
@@ -111,23 +91,23 @@ def _read(file: Path) -> list[tuple[str, float, dict[str, float]]]:
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: expected YAML: {error}") from error
+        raise ConfigError([f"{file}: expected YAML: {error}"]) from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{file}: expected the names of tenants, with weight and quotas below each")
+        raise ConfigError([f"{file}: expected the names of tenants, with weight and quotas below each"])
     return [_tenant(file, str(name), told) for name, told in found.items()]
 
 
 def _tenant(file: Path, name: str, told: Any) -> tuple[str, float, dict[str, float]]:
     told = {} if told is None else told
     if not isinstance(told, dict) or not told.keys() <= _FIELDS or not isinstance(told.get("quotas") or {}, dict):
-        raise ConfigError(f"{file}: {name}: expected weight and quotas")
+        raise ConfigError([f"{file}: {name}: expected weight and quotas"])
     weight = told.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-        raise ConfigError(f"{file}: {name}.weight: expected a number, got {weight!r}")
+        raise ConfigError([f"{file}: {name}.weight: expected a number, got {weight!r}"])
     try:
         return name, float(weight), Quotas.of(told.get("quotas") or {}).given()
     except QuotaError as error:
-        raise ConfigError(f"{file}: {name}.quotas: {error}") from error
+        raise ConfigError([f"{file}: {name}.quotas: {error}"]) from error
 
 
 def _show(found: Iterable[Tenant]) -> None:

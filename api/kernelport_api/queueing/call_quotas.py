@@ -14,10 +14,10 @@ import msgpack
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport.access.quotas import CALL_QUOTAS, Quotas
+from kernelport.access.quotas import CALL_QUOTAS, QuotaExceededError, Quotas
 from kernelport.access.store import script
 from kernelport.broker.connections import outage
-from kernelport.errors import KernelPortError, ResourceExhaustedError
+from kernelport.errors import KernelPortError
 from kernelport.jobs.inputs import characters
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.queueing.redis_errors import unreachable
@@ -29,27 +29,6 @@ AGAIN_S = 0.2
 RETRY_AFTER_S = 1.0
 
 Holder = tuple[str, Quotas]
-
-
-class QuotaExceededError(ResourceExhaustedError):
-    """The caller has used what it may.
-
-    Attributes:
-        quota: its name.
-        limit: its value.
-        left: of it.
-    """
-
-    reason = "QUOTA_EXCEEDED"
-
-    def __init__(self, holder: str, quota: str, limit: float, used: float, retry_after_s: float) -> None:
-        super().__init__(
-            f"{quota}: {holder} may have {limit:,g}, and {used:,g} are used; come again in {retry_after_s:,.3g} s",
-            retry_after_s=retry_after_s,
-        )
-        self.quota = quota
-        self.limit = limit
-        self.left = max(0.0, limit - used)
 
 
 class _Call:
@@ -206,4 +185,4 @@ def _exceeded(holder: str, holders: dict[str, Quotas], answer: Sequence[int]) ->
     _, number, used, wait_ms = answer
     quota = CALL_QUOTAS[number - 1]
     retry_after_s = RETRY_AFTER_S if wait_ms < 0 else max(0.001, wait_ms / 1000)
-    return QuotaExceededError(holder, quota, getattr(holders[holder], quota), used, retry_after_s)
+    return QuotaExceededError.by(holder, quota, getattr(holders[holder], quota), used, retry_after_s)

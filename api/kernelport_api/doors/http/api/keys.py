@@ -28,7 +28,9 @@ class KeyRoutes:
         """Makes a key of `name`, `scopes`, and maybe `tenant`, `deployments`, `expires_unix_us`, `certificate` and
         `quotas`; its `token` is in this answer alone."""
         given = known(await call.json(), *_NEW)
-        request = pb.CreateKeyRequest(**{name: field(given, name, str, "") for name in ("name", "tenant", "certificate")})
+        request = pb.CreateKeyRequest(
+            **{name: field(given, name, str, "") for name in ("name", "tenant", "certificate")}
+        )
         for name in ("scopes", "deployments"):
             texts = field(given, name, list, [])
             if not all(isinstance(each, str) for each in texts):
