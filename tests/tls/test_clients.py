@@ -110,7 +110,7 @@ def test_over_grpc_the_name_in_a_certificate_stands_for_a_key_and_over_http_the_
             wait_for(lambda: curl(*headers, f"{asking_door.url}/api/keys") == b"401")  # there is a key now
             assert [each.certificate for each in robot.access.list_keys()] == ["robot"]
             with Client(grpcs(asking_door), tls_ca=ca, **nobody) as other, pytest.raises(UnauthenticatedError):
-                other.list_deployments()
+                other.deployments()
             shown = ("-H", f"Authorization: Bearer {token}")
             assert curl(*headers, *shown, f"{asking_door.url}/api/keys") == b"200"
         finally:
