@@ -19,9 +19,8 @@ from kernelport.config.settings import (
     DEFAULT_LISTEN,
     PREFIX,
     default_state_dir,
-    parse_address,
-    parse_redis_url,
 )
+from kernelport.config.values import parse_address, parse_redis_url
 from kernelport.errors import StackError
 from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
