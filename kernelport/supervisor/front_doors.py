@@ -5,7 +5,7 @@ Clients meet any of several. So each has an address of its own beside these, at 
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import grpc
@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from kernelport.client import channel_options
 from kernelport.config.settings import Settings
-from kernelport.supervisor.ports import free_port, reserve
+from kernelport.supervisor.ports import free_port, port_after, reserve
 
 
 class FrontDoors:
@@ -29,17 +29,27 @@ class FrontDoors:
 
     def __init__(self, target: str, count: int) -> None:
         names = ["front-door", *(f"front-door-{number}" for number in range(2, count + 1))]
-        self.addresses: Mapping[str, str] = {
-            name: f"127.0.0.1:{free_port()}" if count > 1 else target for name in names
-        }
         self._target = target
+        self._are_several = count > 1
+        self.addresses: dict[str, str] = {name: self.new_address() for name in names}
         self._reserved: list[socket.socket] = []
 
-    def told(self, name: str, settings: Settings) -> Settings:
-        """What one of them is told of the settings of all."""
-        if len(self.addresses) == 1:
-            return settings
-        return replace(settings, share_ports=True, own_listen=self.addresses[name])
+    def new_address(self) -> str:
+        """Where one more would answer alone."""
+        return f"127.0.0.1:{free_port()}" if self._are_several else self._target
+
+    def told(self, name: str, address: str, settings: Settings) -> Settings:
+        """What one of them is told of the settings of all.
+
+        Args:
+            address: where it answers alone.
+        """
+        told = replace(settings, metrics_listen=self.metrics_listen(name, settings))
+        return replace(told, share_ports=True, own_listen=address) if self._are_several else told
+
+    def metrics_listen(self, name: str, settings: Settings) -> str:
+        """Where one of them shows its metrics; empty for nowhere."""
+        return port_after(settings.metrics_listen, list(self.addresses).index(name))
 
     def reserve(self, settings: Settings) -> None:
         """Keeps others away from the addresses that several share, whichever of them runs at the time.
@@ -47,7 +57,7 @@ class FrontDoors:
         Raises:
             StackError: when one is not free.
         """
-        if len(self.addresses) > 1:
+        if self._are_several:
             for address in filter(None, (settings.listen, settings.http_listen)):
                 self._reserved.append(reserve(address))
 
