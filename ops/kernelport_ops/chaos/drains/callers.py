@@ -23,7 +23,7 @@ from kernelport_ops.chaos.records import OK, Call
 from kernelport_ops.chaos.system import DEPLOYMENT, RECITING
 
 DEADLINE_S = 90.0
-LONGEST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 1.0
 # Of a job, and the seconds that each works.
 ITEMS, ITEM_S = 20, 0.02
 # Characters that are recited, each of which is a piece.
@@ -81,7 +81,7 @@ async def run(target: str, out: Path, index: int, seed: int, calls: int, streams
     with out.open("a", buffering=1) as file:
         async with AsyncClient(target) as client:
             caller = Patient(client, DEPLOYMENT, numbers, dice, large, file)
-            kinds = [caller.small, caller.small, caller.small, caller.large, caller.named, caller.long]
+            kinds = [*[caller.small] * 24, *[caller.large] * 7, *[caller.named] * 8, caller.long]
 
             async def keep(choices: list[Callable[[], Awaitable[None]]]) -> None:
                 while not stop.is_set():

@@ -52,11 +52,18 @@ class Up:
         self._environment = environment
         self._log_file = folder / "up.log"
         self._child = self._new_child()
+        self._starts = 0
 
     def start(self) -> None:
         """Starts it, or starts it again."""
+        self._starts += 1
         self._child = self._new_child()
         self._child.start()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it serves, and says so: one that is still starting takes the end of a process for a failure."""
+        return self._log().count(f"listens on {self.target}") == self._starts
 
     def stop(self, timeout_s: float) -> None:
         """Has it stop; kills it when it does not within that time."""
@@ -71,12 +78,14 @@ class Up:
 
     def badly_ended(self) -> list[str]:
         """What its log says of processes that did not end as they were told to."""
-        lines = self._log_file.read_text().splitlines() if self._log_file.exists() else []
-        return [line for line in lines if _BADLY_ENDED.match(line)]
+        return [line for line in self._log().splitlines() if _BADLY_ENDED.match(line)]
 
     def log_tail(self) -> str:
         """The end of its log."""
         return self._child.log_tail()
+
+    def _log(self) -> str:
+        return self._log_file.read_text() if self._log_file.exists() else ""
 
     def _new_child(self) -> Child:
         options = ["--listen", self.target, "--http-listen", "", "--state-dir", str(self._state)]
@@ -211,7 +220,7 @@ class Stacks:
             len(doors) == FRONT_DOORS * len(self.ups)
             and len(workers) == 2 * len(self.ups)
             and all(map(is_running, (*doors, *workers)))
-            and all(is_serving(up.target) for up in self.ups.values())
+            and all(up.is_up and is_serving(up.target) for up in self.ups.values())
         )
 
 
