@@ -81,9 +81,10 @@ bench-jobs: .venv/installed-bench
 bench-onnx: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.onnx_models
 
-## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options.
+## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options;
+## with `--with NAME=VALUE` and no BASE, whether it is by a setting.
 bench-pair: .venv/installed-bench
-	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
+	$(BIN)/python -m kernelport_ops.bench.pair $(if $(BASE),--base '$(BASE)') $(OPTIONS)
 
 ## How soon listeners hear speech, 1 to 200 at a time on one worker, as streams and as whole calls. 12 minutes.
 bench-streaming: .venv/installed-bench

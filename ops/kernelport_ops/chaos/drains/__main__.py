@@ -10,6 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def run(
         for index in range(PROCESSES):
             calls = callers // PROCESSES - streams - jobs
             stacks.start_callers(index, seed=seed, calls=calls, streams=streams, jobs=jobs)
-        with progress_bar(console) as progress:
+        # Ctrl-C ends it early, with the figures of what was done.
+        with suppress(KeyboardInterrupt), progress_bar(console) as progress:
             task = progress.add_task("drains", total=count)
             for kind in itertools.islice(itertools.cycle(KINDS), count):
                 progress.update(task, description=f"drains: {kind}")
