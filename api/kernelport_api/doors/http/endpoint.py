@@ -29,10 +29,6 @@ class _OverHttp:
     def time_remaining(self) -> None:
         """Its caller tells no deadline."""
 
-    def invocation_metadata(self) -> tuple[()]:
-        """It comes with none."""
-        return ()
-
 
 OVER_HTTP: Any = _OverHttp()
 
