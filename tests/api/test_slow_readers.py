@@ -34,10 +34,10 @@ class Endless:
 
 
 async def test_a_caller_who_takes_nothing_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "READER_S", SHORT_S)
+    monkeypatch.setattr(inference, "CALLER_S", SHORT_S)
     answer = Endless()
     server = grpc.aio.server()
-    door = inference.InferenceDoor(cast(Inference, answer), Calls(), AccessLog("front-door"))
+    door = inference.InferenceDoor(cast(Inference, answer), Calls(), AccessLog("front-door"), 2**20)
     server.add_generic_rpc_handlers([door.handler()])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -49,7 +49,7 @@ def grpc_server(
         shares_ports: whether others of the same user may listen where it does.
     """
     server = grpc.aio.server(options=_options(settings, shares_ports))
-    infer = InferenceDoor(services.inference, services.runs, access_log)
+    infer = InferenceDoor(services.inference, services.runs, access_log, settings.max_message_bytes)
     server.add_generic_rpc_handlers((infer.handler(),))
     runs: Any = Methods(server, services.runs, access_log)
     inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(services.models), runs)
