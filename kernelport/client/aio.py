@@ -6,6 +6,7 @@ from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
+from kernelport.client.calling.address import Address
 from kernelport.client.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
 from kernelport.client.calling.limits import MAX_RETRIES
 from kernelport.client.calling.messages import message
@@ -49,10 +50,15 @@ class AsyncClient:
         jobs: bulk jobs.
 
     Args:
-        target: host:port of a front door.
+        target: host:port of a front door, or grpcs://host:port of one that speaks TLS.
         timeout_s: the limit of each call that has none of its own; None leaves it to the deployment.
         max_retries: how often a call that is safe to repeat is tried again, within its time limit, when no front door
             can be reached or it asks to come back later.
+        tls_ca: the PEM file of the authorities that vouch for a front door that speaks TLS. By default
+            KERNELPORT_TLS_CA, or the public ones.
+        tls_cert: the PEM file of this client's own certificate, where the front door asks for one; by default
+            KERNELPORT_TLS_CLIENT_CERT.
+        tls_key: that of its key; KERNELPORT_TLS_CLIENT_KEY.
 
     Raises:
         InvalidArgumentError: when one of these is not as it should be.
@@ -64,8 +70,11 @@ class AsyncClient:
         *,
         timeout_s: float | None = None,
         max_retries: int = MAX_RETRIES,
+        tls_ca: str = "",
+        tls_cert: str = "",
+        tls_key: str = "",
     ) -> None:
-        self._channel = AsyncChannel(target, timeout_s, max_retries)
+        self._channel = AsyncChannel(Address(target, tls_ca, tls_cert, tls_key), timeout_s, max_retries)
         self._inference = AsyncInference(self._channel)
         self.jobs: AsyncJobs = AsyncJobs(self._channel, self._inference)
 

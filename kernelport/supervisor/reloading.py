@@ -155,7 +155,7 @@ class Reloader:
         deadline = time.monotonic() + limit_s
         empty_since = math.inf
         settings = self._stack.settings
-        with Client(self._stack.target, timeout_s=CALL_TIMEOUT_S) as client, connect(settings.redis_url) as redis:
+        with Client(self._stack.own_target, timeout_s=CALL_TIMEOUT_S) as client, connect(settings.redis_url) as redis:
             while time.monotonic() < min(deadline, empty_since + QUIET_S) and not stopped():
                 is_empty = not _is_known(client, deployment) and _is_empty(redis, deployment)
                 empty_since = min(empty_since, time.monotonic()) if is_empty else math.inf
