@@ -92,6 +92,8 @@ class InferenceDoor:
             request = await parsed(pb.InferRequest, body)
             response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
             call.bytes_out = len(response)
+            if call.bytes_out >= COUNTED_BYTES:
+                await self._sending.turn(context, call.bytes_out)
             for begin in range(0, len(response), CHUNK_BYTES):
                 chunk = pb.InferChunk(data=response[begin : begin + CHUNK_BYTES])
                 await _taken(context, chunk.SerializeToString())
