@@ -27,7 +27,7 @@ CALLS = 10_000
 # What a client that is told to come back is found again within, and what an interpreter takes of memory by itself.
 MOST_BACK_S = 2.5
 MOST_GROWTH_BYTES = 4 * 2**20
-# The array of one call, and what it may cost: seconds of the event loop, and its size in memory, so many times each way.
+# The array of one call, and what it may cost: seconds of the loop, and so many times its size of memory each way.
 LARGE_BYTES, MOST_LAG_S, MOST_COPIES = 100 * 2**20, 0.05, 2
 
 
