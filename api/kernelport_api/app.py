@@ -54,6 +54,8 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         ConfigError: when the deployments file is not valid.
         ArtifactsError: when the outputs of jobs cannot go where they should.
         ListenError: when the address is taken or no address.
+        AccessError: when whoever reaches it could do everything.
+        SettingsError: when a first key is none.
         CertificateError: when a certificate or its key is not what it should be.
     """
     files = CertificateFiles.of(settings)
@@ -83,11 +85,13 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         asyncio.create_task(parts.dispatcher.keep_looking()),
         asyncio.create_task(_keep_current(parts, settings, read_again)),
         asyncio.create_task(_keep_health(parts)),
+        asyncio.create_task(parts.access.keep_current()),
         asyncio.create_task(stop.wait()),
     ]
     if tls is not None:
         background.append(asyncio.create_task(tls.keep_current()))
     await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
+    await parts.access.begin()
     for thread in parts.threads:
         thread.start()
     await parts.durability.probe()

@@ -118,6 +118,11 @@ class Stack:
         return self._front_doors.own_target
 
     @property
+    def door_addresses(self) -> list[str]:
+        """Where each front door answers alone."""
+        return list(self._front_doors.addresses.values())
+
+    @property
     def deployments(self) -> list[str]:
         """The deployments that have workers."""
         return list(dict.fromkeys(self.workers.deployments.values()))

@@ -13,6 +13,7 @@ from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import inference
 from kernelport_api.services.inference import Inference
+from tests.access.doors import LETS_ALL_IN
 
 SHORT_S = 1.5
 METHOD = "/kernelport.v1.InferenceService/InferStream"
@@ -39,7 +40,7 @@ class Endless:
 async def serving(answer: Endless) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a door."""
     server = grpc.aio.server()
-    door = inference.InferenceDoor(cast(Inference, answer), Calls(), AccessLog("front-door"), 2**20)
+    door = inference.InferenceDoor(cast(Inference, answer), Calls(), AccessLog("front-door"), LETS_ALL_IN, 2**20)
     server.add_generic_rpc_handlers([door.handler()])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -65,7 +65,7 @@ class AsyncChannel:
         """
 
         def once(left_s: float | None) -> Awaitable[Any]:
-            awaitable: Awaitable[Any] = self._method(stub, method)(request, timeout=left_s)
+            awaitable: Awaitable[Any] = self._sent(stub, method, request, left_s)
             return awaitable
 
         return await self._repeated(once, deadline, repeatable)
@@ -83,7 +83,7 @@ class AsyncChannel:
 
         async def in_chunks(left_s: float | None) -> bytes:
             answer = io.BytesIO()
-            call = self._method(stub, f"{method}Chunked")(request, timeout=left_s)
+            call = self._sent(stub, f"{method}Chunked", request, left_s)
             try:
                 async for chunk in call:
                     answer.write(chunk)
@@ -91,7 +91,7 @@ class AsyncChannel:
                 if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                     raise
                 # By a front door of version 0.1.0.
-                return bytes((await self._method(stub, method)(request, timeout=left_s)).pop())
+                return bytes((await self._sent(stub, method, request, left_s)).pop())
             finally:
                 call.cancel()
             return answer.getvalue()
@@ -116,7 +116,7 @@ class AsyncChannel:
 
     async def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
         """The answers to a request, as they come."""
-        call = self._method(stub, method)(request, timeout=deadline.left_s())
+        call = self._sent(stub, method, request, deadline.left_s())
         try:
             async for answer in call:
                 yield answer
@@ -135,7 +135,8 @@ class AsyncChannel:
 
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
         """Sends a stream of requests, without waiting for the answer."""
-        return AsyncBegun(self._method(stub, method)(requests, timeout=deadline.left_s()), deadline)
+        begun = self._sent(stub, method, requests, deadline.left_s())
+        return AsyncBegun(begun, deadline)
 
     async def close(self) -> None:
         """Closes every connection; calls in flight are cancelled. Again, it does nothing."""
@@ -148,6 +149,9 @@ class AsyncChannel:
                 await channel.close()
             elif not loop.is_closed():
                 asyncio.run_coroutine_threadsafe(channel.close(), loop)
+
+    def _sent(self, stub: type[Any], method: str, request: Any, timeout_s: float | None) -> Any:
+        return self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
 
     def _method(self, stub: type[Any], method: str) -> Any:
         if self._closed:

@@ -34,6 +34,9 @@ _ELEMENT_BYTES = 64
 _MAX_LEVELS = 64
 
 
+Metadata = Sequence[tuple[str, str]]
+
+
 class SerializedInferenceStub:
     """The stub of InferenceService for messages that are serialized already, and answers that stay so.
 
@@ -61,19 +64,19 @@ class SerializedInferenceStub:
             _registered_method=True,
         )
 
-    def InferStream(self, request: bytes, timeout: float | None) -> Any:
+    def InferStream(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
         """A call; its answers are messages."""
-        return self._stream(request, timeout=timeout)
+        return self._stream(request, timeout=timeout, metadata=metadata)
 
-    def InferChunked(self, request: bytes, timeout: float | None) -> Any:
+    def InferChunked(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
         """A call that takes its message in chunks; its answers are those of the answer's."""
         view = memoryview(request)
         chunks = (view[begin : begin + _PIECE_BYTES] for begin in range(0, len(view), _PIECE_BYTES))
-        return self._chunked(chunks, timeout=timeout)
+        return self._chunked(chunks, timeout=timeout, metadata=metadata)
 
-    def Infer(self, request: bytes, timeout: float | None) -> Any:
+    def Infer(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
         """A call; its answer is a list, of which the message is to be taken."""
-        return self._infer([request], timeout=timeout)
+        return self._infer([request], timeout=timeout, metadata=metadata)
 
 
 def size(inputs: Mapping[str, Any]) -> int:

@@ -11,8 +11,11 @@ import grpc
 from kernelport.errors import DeadlineExceededError, ResourceExhaustedError
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.access.decision import Access
+from kernelport_api.access.needs import METHODS
 from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
+from kernelport_api.doors.grpc.credentials import shown
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
 from kernelport_api.doors.parsing import parsed
@@ -20,6 +23,7 @@ from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
+_INFER = "InferenceService/Infer"
 # A caller that sends or takes nothing for so long has left the call.
 CALLER_S = 30.0
 CHUNK_BYTES = 2**20
@@ -33,10 +37,13 @@ class InferenceDoor:
         most_bytes: the largest request.
     """
 
-    def __init__(self, inference: Inference, calls: Calls, access_log: AccessLog, most_bytes: int) -> None:
+    def __init__(
+        self, inference: Inference, calls: Calls, access_log: AccessLog, access: Access, most_bytes: int
+    ) -> None:
         self._inference = inference
         self._calls = calls
         self._access_log = access_log
+        self._access = access
         self._most_bytes = most_bytes
         self._sending = Sending()
 
@@ -53,9 +60,10 @@ class InferenceDoor:
 
     async def infer(self, body: bytes, context: Context) -> bytes:
         """Runs one serialized InferRequest; returns the serialized InferResponse."""
-        call = self._access_log.begin("InferenceService/Infer")
+        call = self._access_log.begin(_INFER)
         call.bytes_in = len(body)
         try:
+            call.principal = self._access.decide(METHODS[_INFER], lambda: shown(context))
             with self._calls:
                 request = await parsed(pb.InferRequest, body)
                 response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
@@ -74,7 +82,7 @@ class InferenceDoor:
 
     async def infer_stream(self, body: bytes, context: Context) -> None:
         """Runs one serialized InferRequest; writes the serialized messages of its answer as they come."""
-        async with self._handling("InferStream", context) as call:
+        async with self._handling("InferenceService/InferStream", context) as call:
             call.bytes_in = len(body)
             request = await parsed(pb.InferRequest, body)
             async with contextlib.aclosing(
@@ -86,7 +94,7 @@ class InferenceDoor:
 
     async def infer_chunked(self, chunks: AsyncIterator[bytes], context: Context) -> None:
         """Runs one serialized InferRequest that comes in chunks; writes its answer in chunks."""
-        async with self._handling("InferChunked", context) as call:
+        async with self._handling("InferenceService/InferChunked", context) as call:
             body = await _joined(chunks, self._most_bytes)
             call.bytes_in = len(body)
             request = await parsed(pb.InferRequest, body)
@@ -101,8 +109,9 @@ class InferenceDoor:
     @contextlib.asynccontextmanager
     async def _handling(self, method: str, context: Context) -> AsyncIterator[Call]:
         """Stands around the handling of a call with streams, whatever comes of it."""
-        call = self._access_log.begin(f"InferenceService/{method}")
+        call = self._access_log.begin(method)
         try:
+            call.principal = self._access.decide(METHODS[method], lambda: shown(context))
             with self._calls:
                 yield call
             context.set_trailing_metadata((call.metadata(),))
