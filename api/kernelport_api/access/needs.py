@@ -56,7 +56,7 @@ _METHODS: Mapping[Need, tuple[str, ...]] = {
         "inference.GRPCInferenceService/CudaSharedMemoryUnregister",
     ),
     _INFER: (
-        *("InferenceService/Infer", "InferenceService/InferStream"),
+        *("InferenceService/Infer", "InferenceService/InferStream", "InferenceService/InferChunked"),
         "inference.GRPCInferenceService/ModelInfer",
         "inference.GRPCInferenceService/ModelStreamInfer",
         "inference.GRPCInferenceService/ModelStatistics",
