@@ -69,6 +69,7 @@ from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.replies import ReplyReader
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.figures import Figures
 from kernelport_api.services.files import Files
 from kernelport_api.services.gauges import keep_gauges
 from kernelport_api.services.inference import Inference
@@ -78,6 +79,7 @@ from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.waiting import Waiting
+from kernelport_api.services.operations import Operations
 from kernelport_api.services.records import Records
 from kernelport_api.services.voices import Voices
 
@@ -130,7 +132,8 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
     shared = SharedFolder.open(settings.shared_dir)
     payloads = Payloads(queue, workers, admission, shared, settings.claim_bytes)
     dispatcher = Dispatcher(queue, publisher, workers, replies, payloads)
-    inference = Inference(deployments, queue, workers, admission, dispatcher)
+    figures = Figures(deployments, own, dispatcher)
+    inference = Inference(deployments, queue, workers, admission, dispatcher, figures)
     server = grpc.aio.server(options=_options(settings, shares_ports))
     infer_calls, calls_of_methods, watches = Calls(), Calls(MAX_CALLS), Calls()
     methods: Any = Methods(server, calls_of_methods, access_log)
@@ -178,6 +181,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
             jobs=jobs,
             files=Files(calls, artifacts, settings.job_retention_s),
             batches=Records(calls, keys.BATCHES),
+            operations=Operations.of(settings, calls, deployments, workers, figures, store, waiting),
             stop=stop,
             not_serving=lambda: health_servicer.reason,
             runs=infer_calls,
@@ -216,6 +220,7 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         asyncio.create_task(replies.run()),
         asyncio.create_task(workers.keep_fresh()),
         asyncio.create_task(dispatcher.keep_looking()),
+        asyncio.create_task(figures.keep()),
         asyncio.create_task(_keep_current(deployments, settings.deployments_file, read_again, by_name)),
         asyncio.create_task(_keep_health(health_servicer, deployments, workers, watch)),
         asyncio.create_task(stop.wait()),

@@ -27,6 +27,8 @@ FRONT_DOOR = (
     "http_listen",
     "http_hosts",
     "http_origins",
+    "flower_url",
+    "grafana_url",
     "share_ports",
     "own_listen",
     "max_message_bytes",

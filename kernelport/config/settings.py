@@ -24,6 +24,7 @@ MAX_PORT = 65535
 # What counts as for ever: longer times overflow somewhere on their way.
 _MOST_S = 10 * 365 * 24 * 3600
 _ORIGIN = re.compile(r"https?://[^/\s,]+")
+_PAGE_URL = re.compile(r"https?://[^\s]+")
 _LOG_FORMATS = ("text", "json")
 _LEAST_LOG_BYTES = 64 * 2**10
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -82,6 +83,17 @@ def parse_origins(text: str) -> str:
     for origin in parts_of(text):
         if not _ORIGIN.fullmatch(origin):
             raise ValueError(f"expected origins such as https://app.example.com, comma-separated; got {origin!r}")
+    return text
+
+
+def parse_page_url(text: str) -> str:
+    """The URL of a page, as it is.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if not _PAGE_URL.fullmatch(text):
+        raise ValueError(f"expected a URL such as http://127.0.0.1:3000, got {text!r}")
     return text
 
 
@@ -156,6 +168,8 @@ class Settings:
         http_hosts: names, comma-separated, by which HTTP callers may call it beside those of loopback and its own
             address.
         http_origins: origins, comma-separated, such as `https://app.example.com`, whose pages may call it.
+        flower_url: where people find Flower, for the page; nothing when empty.
+        grafana_url: where they find Grafana.
         share_ports: whether other front doors of the same user may listen on the same addresses; the system shares
             connections out among them. Somebody else's listener is an error all the same.
         own_listen: host:port on which this front door alone listens beside `listen`; none when empty.
@@ -198,6 +212,8 @@ class Settings:
     http_listen: str = ""
     http_hosts: str = ""
     http_origins: str = ""
+    flower_url: str = ""
+    grafana_url: str = ""
     share_ports: bool = False
     own_listen: str = ""
     deployments_file: Path = field(default_factory=default_deployments_file)
@@ -340,6 +356,8 @@ _PARSERS: dict[str, Any] = {
     "listen": parse_address,
     "http_listen": parse_address,
     "http_origins": parse_origins,
+    "flower_url": parse_page_url,
+    "grafana_url": parse_page_url,
     "share_ports": _switch,
     "own_listen": parse_address,
     "metrics_listen": parse_address,

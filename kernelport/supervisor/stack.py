@@ -137,6 +137,8 @@ class Stack:
                 addresses["--http-listen"] = self.settings.http_listen
             if told := self._flower:
                 addresses["--flower-listen"] = f"{told['FLOWER_ADDRESS'] or '127.0.0.1'}:{told['FLOWER_PORT']}"
+                page = self.settings.flower_url or f"http://{addresses['--flower-listen']}"
+                self.settings = replace(self.settings, flower_url=page)
             check_free(addresses)
             self._front_doors.reserve(self.settings)
             begin_own_file(self._state_dir, self.settings.deployments_file)
@@ -460,6 +462,7 @@ class Stack:
             if was_in:
                 tallies.count(self._redis, keys.WORKER_DEATHS, [self._workers[name]])
             end_leases(self._redis, worker_id.__eq__)
+            self._redis.delete(keys.drain(worker_id))  # it was for the process that has ended
             return was_in
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself

@@ -13,10 +13,12 @@ from kernelport_api.calls import AccessLog, current
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import voice_forms
 from kernelport_api.doors.http.answers import JSON, json_answer
-from kernelport_api.doors.http.api import submission
+from kernelport_api.doors.http.api import item_form
 from kernelport_api.doors.http.api.events import Events
 from kernelport_api.doors.http.api.jobs import JobRoutes
 from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, VoiceRoutes
+from kernelport_api.doors.http.api.operations import OperationRoutes
+from kernelport_api.doors.http.api.preview import Preview
 from kernelport_api.doors.http.api.submission import Submitting
 from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
@@ -36,6 +38,7 @@ from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.files import Files
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.service import Jobs
+from kernelport_api.services.operations import Operations
 from kernelport_api.services.records import Records
 from kernelport_api.services.voices import Voices
 
@@ -78,6 +81,7 @@ class Services:
     jobs: Jobs
     files: Files
     batches: Records
+    operations: Operations
     stop: asyncio.Event
     not_serving: Callable[[], str]
     runs: Calls
@@ -119,7 +123,9 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
     others, watches = services.others, services.watches
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
     deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
-    letters, events = LetterRoutes(services.letters), Events(services.jobs, services.described, services.voices)
+    letters, operations = LetterRoutes(services.letters), OperationRoutes(services.operations)
+    events = Events(services.described, services.voices, services.operations)
+    preview = Preview(services.inference, services.operations.estimates)
     job, letter = "/api/jobs/{job}", "/api/dead-letters/{deployment}/{letter}"
     gets = {
         "/api/jobs": jobs.all,
@@ -130,7 +136,8 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         f"{job}/manifest": jobs.manifest,
         "/api/deployments": deployments.all,
         "/api/deployments/{deployment}": deployments.one,
-        "/api/workers": deployments.workers,
+        "/api/operations": operations.all,
+        "/api/workers": operations.workers,
         "/api/voices": voices.all,
         "/api/voices/{voice}": voices.one,
         "/api/dead-letters/{deployment}": letters.all,
@@ -138,12 +145,14 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
     }
     deletes = {job: jobs.delete, "/api/voices/{voice}": voices.delete, letter: letters.purge}
     verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume}
-    submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, submission.MOST_BYTES)
+    verbs["/api/workers/{worker}/drain"] = operations.drain
+    submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, item_form.MOST_BYTES)
     return [
         *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
         *(_Route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
         *(_Route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
         _Route("POST", "/api/jobs", submit),
+        _Route("POST", "/api/jobs/preview", Endpoint(preview.tell, others, (FORM,), item_form.MOST_BYTES)),
         _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
         _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         _Route("GET", "/api/events", Endpoint(events.stream, watches)),
