@@ -162,6 +162,14 @@ http_listen: Option = click.option(
     help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none. There is no HTTP "
     "where the default one is taken.",
 )
+studio: Option = click.option(
+    "--studio",
+    type=click.BOOL,
+    metavar="on|off",
+    default=True,
+    show_default="on",
+    help="Whether the front door's HTTP address shows the studio, a page to speak, listen and watch.",
+)
 
 
 def unless_taken(http_listen: str) -> str:

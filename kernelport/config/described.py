@@ -27,6 +27,7 @@ FRONT_DOOR = (
     "http_listen",
     "http_hosts",
     "http_origins",
+    "studio",
     "share_ports",
     "own_listen",
     "max_message_bytes",

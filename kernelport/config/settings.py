@@ -70,6 +70,7 @@ class Settings:
         http_hosts: names, comma-separated, by which HTTP callers may call it beside those of loopback and its own
             address.
         http_origins: origins, comma-separated, such as `https://app.example.com`, whose pages may call it.
+        studio: whether its HTTP address shows the studio, the page of docs/studio.md: on or off.
         share_ports: whether other front doors of the same user may listen on the same addresses; the system shares
             connections out among them. Somebody else's listener is an error all the same.
         own_listen: host:port on which this front door alone listens beside `listen`; none when empty.
@@ -112,6 +113,7 @@ class Settings:
     http_listen: str = ""
     http_hosts: str = ""
     http_origins: str = ""
+    studio: bool = True
     share_ports: bool = False
     own_listen: str = ""
     deployments_file: Path = field(default_factory=default_deployments_file)
@@ -186,6 +188,7 @@ _PARSERS: dict[str, Any] = {
     "listen": values.parse_address,
     "http_listen": values.parse_address,
     "http_origins": values.parse_origins,
+    "studio": values.parse_switch,
     "share_ports": values.parse_switch,
     "own_listen": values.parse_address,
     "metrics_listen": values.parse_address,

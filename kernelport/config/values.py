@@ -150,8 +150,8 @@ def parse_time_kept(text: str) -> float:
 
 
 def parse_switch(text: str) -> bool:
-    """Whether something is on: 1 or 0."""
-    known = {"1": True, "true": True, "0": False, "false": False}
+    """Whether something is on: 1 or 0, true or false, on or off."""
+    known = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
     if text.lower() not in known:
         raise ValueError(f"expected 1 or 0, got {text!r}")
     return known[text.lower()]

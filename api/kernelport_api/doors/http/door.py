@@ -29,6 +29,7 @@ from kernelport_api.doors.http.openai.files import MOST_BYTES as MOST_FILE_BYTES
 from kernelport_api.doors.http.openai.files import FileRoutes
 from kernelport_api.doors.http.openai.lists import AudioVoices, SpeechModels
 from kernelport_api.doors.http.openapi import Description, Known
+from kernelport_api.doors.http.studio.files import StudioFiles
 from kernelport_api.doors.services import Services
 
 
@@ -73,6 +74,12 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
         _Route("GET", "/openapi.json", Endpoint(description.openapi, others)),
         _Route("GET", "/docs", Endpoint(description.page, others)),
     ]
+    if settings.studio:
+        studio = StudioFiles()
+        routes += [
+            _Route("GET", "/", Endpoint(studio.page, others)),
+            _Route("GET", "/studio/{name}", Endpoint(studio.file, others)),
+        ]
     sockets: list[BaseRoute] = [WebSocketRoute(conversation.PATH, conversations)]
     router = Router([*sockets, *routes], redirect_slashes=False, default=_no_route)
     return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
