@@ -25,15 +25,13 @@ import uvloop
 from kernelport.allocator import keep_freed_memory
 from kernelport.config import described
 from kernelport.config.schema import ConfigError
-from kernelport.config.settings import Settings, SettingsError
+from kernelport.config.settings import BESIDE, Settings, SettingsError
 from kernelport.jobs.artifacts import ArtifactsError
 from kernelport.telemetry import logs, tracing
 from kernelport_api.app import ListenError, serve
 
 # Of what a variable means, in the help.
 _INDENT = " " * 6
-# The argument by which it takes the place of another front door.
-BESIDE = "--beside"
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ class AccessLog:
     others; at DEBUG, for all.
 
     Args:
-        front_door: the name that the ids which are made here begin with.
+        front_door: its name, which the ids that are made here begin with.
         share: from 0 to 1, of the calls that went well.
         inputs: whether an error is told with its text, which may show what the caller sent.
 
@@ -98,7 +98,7 @@ class AccessLog:
     """
 
     def __init__(self, front_door: str, share: float = 0.0, inputs: bool = False) -> None:
-        self._front_door = front_door
+        self.front_door = front_door
         self._share = share
         self._inputs = inputs
         self.tells_all = share > 0 or log.isEnabledFor(logging.DEBUG)
@@ -137,7 +137,7 @@ class AccessLog:
         log.warning("failed", extra=_fields(call, str(status)))
 
     def _make_id(self) -> str:
-        return f"{self._front_door}.{next(_numbers)}"
+        return f"{self.front_door}.{next(_numbers)}"
 
 
 def _fields(call: Call, status: str, **more: str) -> dict[str, Any]:

@@ -19,9 +19,8 @@ from kernelport.config.settings import (
     DEFAULT_LISTEN,
     PREFIX,
     default_state_dir,
-    parse_address,
-    parse_redis_url,
 )
+from kernelport.config.values import parse_address, parse_redis_url
 from kernelport.errors import StackError
 from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
@@ -162,6 +161,14 @@ http_listen: Option = click.option(
     default=DEFAULT_HTTP_LISTEN,
     help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none. There is no HTTP "
     "where the default one is taken.",
+)
+studio: Option = click.option(
+    "--studio",
+    type=click.BOOL,
+    metavar="on|off",
+    default=True,
+    show_default="on",
+    help="Whether the front door's HTTP address shows the studio, a page to speak, listen and watch.",
 )
 
 

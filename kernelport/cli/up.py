@@ -41,6 +41,7 @@ MOST_FRONT_DOORS = 64
 )
 @options.listen
 @options.http_listen
+@options.studio
 @click.option(
     "--front-doors",
     type=click.IntRange(1, MOST_FRONT_DOORS),
@@ -62,6 +63,7 @@ def up(
     counts: tuple[str, ...],
     listen: str,
     http_listen: str,
+    studio: bool,
     front_doors: int,
     state_dir: Path,
     redis_url: str | None,
@@ -77,6 +79,7 @@ def up(
         Settings.from_environment(),
         listen=listen,
         http_listen=options.unless_taken(http_listen),
+        studio=studio,
         metrics_listen=metrics_listen,
         custom_ops=custom_ops,
         roll=roll,

@@ -27,6 +27,7 @@ FRONT_DOOR = (
     "http_listen",
     "http_hosts",
     "http_origins",
+    "studio",
     "flower_url",
     "grafana_url",
     "share_ports",

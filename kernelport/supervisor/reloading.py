@@ -83,8 +83,9 @@ class Reloader:
 
     def _with_other_files(self, settings: Settings, deployments: Collection[str]) -> set[str]:
         """The workers whose model's files, or code, are others now than those that they have loaded."""
-        loaded = {name: served.revision for name, served in self._stack.served().items()}
-        of = {name: each for name, each in self._stack.workers.items() if each in deployments and name in loaded}
+        loaded = {name: served.revision for name, served in self._stack.workers.served().items()}
+        there = self._stack.workers.deployments
+        of = {name: each for name, each in there.items() if each in deployments and name in loaded}
         now = revisions_by_deployment(settings, of.values())
         return {name for name, deployment in of.items() if now[deployment] not in (None, loaded[name])}
 
@@ -99,7 +100,8 @@ class Reloader:
         """Changes workers so that no request is lost. One that can go by the file as it is does so; else a new worker
         serves before the old one finishes what it has and goes. One whose deployment is gone goes once nothing waits
         for it."""
-        stack, old, failed = self._stack, self._stack.workers, dict[str, str]()
+        stack, failed = self._stack, dict[str, str]()
+        old = dict(stack.workers.deployments)
         for name in stack.front_doors:
             stack.read_again(name)
         coming: dict[str, list[str]] = {}
@@ -119,7 +121,7 @@ class Reloader:
             stack.read_again(name)
         began = time.monotonic()
         for deployment, new in coming.items():
-            if why_not := stack.wait_for(new, began + after[deployment].timeouts.load_s, stopped):
+            if why_not := stack.monitor.wait_for(new, began + after[deployment].timeouts.load_s, stopped):
                 failed[deployment] = "\n".join(why_not.values())
             stack.retire(new if why_not else going[deployment])
         failed |= self._wait_until_read(staying, stopped)
@@ -133,7 +135,7 @@ class Reloader:
         """Waits until workers go by what the file says now; why those do not that do not, by deployment."""
         deadline = time.monotonic() + READING_S
         while True:
-            served = self._stack.served()
+            served = self._stack.workers.served()
             late = {
                 name: deployment
                 for name, deployment in workers.items()

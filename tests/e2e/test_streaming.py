@@ -98,7 +98,10 @@ def test_a_model_that_makes_no_pieces_answers_in_one_message(channel: grpc.Chann
     assert (answer.sequence, answer.last) == (0, True)
     assert answer.outputs[0].data == inputs[0].data
     request.resume_from = 1
-    with pytest.raises(grpc.RpcError, match="resume_from: expected at most 0, the answer's last message, got 1"):
+    (end,) = stub.InferStream(request, timeout=30)
+    assert (end.sequence, end.last, list(end.outputs)) == (1, True, [])
+    request.resume_from = 2
+    with pytest.raises(grpc.RpcError, match="resume_from: expected at most 1, the number of messages in the answer"):
         list(stub.InferStream(request, timeout=30))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from kernelport import AsyncClient
 from kernelport.client import channel_options
-from kernelport.client.coding import encode
+from kernelport.client.inference.coding import encode
 
 TARGET, BYTES = sys.argv[1], int(sys.argv[2])
 STATUS = Path("/proc/self/status")

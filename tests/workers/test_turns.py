@@ -33,6 +33,13 @@ def call(name: str, *, age_s: float, since_last_piece_s: float = 0.1) -> InHand:
     return each
 
 
+def opened_again(name: str, *, since_last_piece_s: float) -> InHand:
+    """A stream of which nothing has been sent here: what goes before is made first."""
+    each = request(name, started=NOW - 30)
+    each.batch.items[0].stream, each.first, each.stepped_at = True, 9, NOW - since_last_piece_s
+    return each
+
+
 def order(*in_hand: InHand) -> list[str]:
     left, found = list(in_hand), []
     while step := chosen(left, NOW, {"voice": 1}):
@@ -68,6 +75,12 @@ def test_who_is_about_to_hear_nothing_goes_first_and_who_has_much_last() -> None
 def test_listeners_cannot_starve_a_call() -> None:
     waiting = call("waits for long", age_s=5, since_last_piece_s=2)
     assert order(listener("has some", 1.0), waiting)[0] == "waits for long"
+
+
+def test_a_stream_that_is_made_again_up_to_its_place_takes_turns_with_first_pieces() -> None:
+    again = opened_again("again", since_last_piece_s=0.2)
+    waiting = [request("new", started=NOW - 0.1), request("newer", started=NOW - 0.3), listener("has some", 2.0)]
+    assert order(again, *waiting) == ["newer", "again", "new", "has some"]
 
 
 def test_who_is_far_behind_gets_nothing() -> None:

@@ -117,7 +117,7 @@ class Stepper:
             self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, {}, last=True), sequence=first)])
             return
         steps = self._backends[batch.deployment].steps
-        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, steps, started, progress.deaths > 0))
+        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, steps, started, progress.deaths > 0, first))
 
     def step(self) -> bool:
         """Makes a piece, or as many as the model makes at a time; False when nobody can take one."""
@@ -166,8 +166,10 @@ class Stepper:
     def _take(self, each: InHand, frame: Frame | KernelPortError) -> None:
         if isinstance(frame, KernelPortError):
             self._fail(each, frame)
-        elif each.item.stream:
+        elif each.item.stream and (frame.index >= each.first or frame.is_last):
             self._send(each, frame)
+        elif each.item.stream:
+            until_done(lambda: scripts.end_piece(self._redis, each.batch.id, frame.index))
         else:
             each.frames.append(frame)
             each.kept_bytes += sum(array.nbytes for array in frame.outputs.values())

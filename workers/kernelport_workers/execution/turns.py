@@ -38,6 +38,7 @@ class InHand:
         steps: what steps of its deployment take.
         started: when the worker took it, in seconds of the monotonic clock; so are the other times.
         is_suspect: workers have died over it: it runs alone.
+        first: the index of a stream's first piece that is sent; those before it are made for what follows from them.
         frames: pieces of a call, which are kept until the last one.
         kept_bytes: of these.
         backend_s: seconds that its pieces have taken; those of a stream, since the last one was sent.
@@ -54,6 +55,7 @@ class InHand:
     steps: Steps
     started: float
     is_suspect: bool = False
+    first: int = 0
     frames: list[Frame] = field(default_factory=list)
     kept_bytes: int = 0
     backend_s: float = 0.0
@@ -75,6 +77,8 @@ class InHand:
             if ahead_s < DRY_STEPS * step_s:
                 return Turn.RUNS_DRY, ahead_s
             return (Turn.LISTENS if ahead_s < max(AHEAD_S, AHEAD_STEPS * step_s) else Turn.AHEAD), ahead_s
+        if self.item.stream:
+            return Turn.FIRST_PIECE, self.stepped_at or self.started
         if self.stepped_at is None or now - self.stepped_at > max(PATIENT_S, PATIENT_STEPS * step_s):
             return Turn.FIRST_PIECE, self.started
         return Turn.CALL, self.started

@@ -14,16 +14,23 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from kernelport.errors import StackError
 from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.bulk import workers_running
 from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.plain_loop import run_plain_loop
-from kernelport_ops.bench.plot import draw
-from kernelport_ops.bench.processes import BenchError, cpu_seconds
+from kernelport_ops.bench.plot import draw, plot_to
+from kernelport_ops.bench.processes import cpu_seconds
 from kernelport_ops.bench.report import number, write_json
 from kernelport_ops.bench.streaming.listeners import MODEL, Ask, Figures, called, figures, heard_aside, streamed
-from kernelport_ops.bench.terminal import new_console, one_of, positive, prepare_process, progress_bar, separated
+from kernelport_ops.bench.terminal import (
+    new_console,
+    one_of,
+    positive,
+    prepare_process,
+    progress_bar,
+    separated,
+    until_stopped,
+)
 from kernelport_ops.bench.texts import sentences
 
 LEVELS = "1,4,16,64,200"
@@ -173,7 +180,7 @@ def main(levels: list[int], seconds: float, rounds: int, systems: list[str], out
     complete, plain = False, 0.0
     with progress_bar(console) as progress:
         task = progress.add_task("the plain loop", total=rounds * len(levels) * len(systems))
-        try:
+        with until_stopped(console):
             loop = run_plain_loop(sentences(PLAIN_SENTENCES), 1)
             plain = loop.audio_s / loop.seconds
             for round_number in range(1, rounds + 1):
@@ -186,10 +193,6 @@ def main(levels: list[int], seconds: float, rounds: int, systems: list[str], out
                             found.append(measure(SYSTEMS[name], stack, level, seconds))
             complete = True
             progress.update(task, description="done", completed=len(found))
-        except KeyboardInterrupt:
-            console.print("interrupted")
-        except (BenchError, StackError) as error:
-            console.print(str(error), style="red", markup=False)
     if not found:
         console.print("nothing was measured")
         sys.exit(1)
@@ -207,11 +210,7 @@ def main(levels: list[int], seconds: float, rounds: int, systems: list[str], out
     print_figures(console, rows)
     console.print(f"a plain loop with no queue, on any core: {plain:.1f} audio s/s")
     console.print(f"figures: {out / 'streaming.json'}")
-    try:
-        plot(rows, out / "streaming.png")
-        console.print(f"plot: {out / 'streaming.png'}")
-    except BenchError as error:
-        console.print(str(error), markup=False)
+    plot_to(console, out / "streaming.png", lambda path: plot(rows, path))
     sys.exit(0 if complete else 1)
 
 

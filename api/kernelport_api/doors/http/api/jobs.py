@@ -12,6 +12,7 @@ from kernelport.enums import ItemState, JobState
 from kernelport.errors import KernelPortError
 from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.names import MANIFEST
+from kernelport.sink import Sink
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import Streamed, json_answer
 from kernelport_api.doors.http.api.queries import Query, checked, field, invalid, known
@@ -116,7 +117,7 @@ class JobRoutes:
         return Streamed(self._zipped(job, chosen), "application/zip", headers)
 
     async def _zipped(self, job: pb.Job, chosen: list[range]) -> AsyncGenerator[bytes, None]:
-        sink = _Sink()
+        sink = Sink()
         with zipfile.ZipFile(cast("Any", sink), "w", zipfile.ZIP_STORED) as archive:
             async for item in self._chosen(job.id, chosen) if chosen else self._succeeded(job.id):
                 messages = self._jobs.GetItemOutput(pb.GetItemOutputRequest(job_id=job.id, item_id=item.id), OVER_HTTP)
@@ -134,15 +135,16 @@ class JobRoutes:
     async def _chosen(self, job_id: str, chosen: list[range]) -> AsyncIterator[pb.Item]:
         """Those items of some places that have succeeded."""
         for places in chosen:
-            for first in range(places.start, places.stop, _PAGE):
-                size = min(_PAGE, places.stop - first)
-                while size:
-                    request = pb.ListItemsRequest(job_id=job_id, offset=first, page_size=size)
-                    found = (await self._jobs.ListItems(request, OVER_HTTP)).items
-                    for item in found:
-                        if item.state == pb.ITEM_STATE_SUCCEEDED:
-                            yield item
-                    first, size = first + len(found), (size - len(found)) if found else 0
+            first = places.start
+            while first < places.stop:
+                request = pb.ListItemsRequest(job_id=job_id, offset=first, page_size=min(_PAGE, places.stop - first))
+                found = (await self._jobs.ListItems(request, OVER_HTTP)).items
+                for item in found:
+                    if item.state == pb.ITEM_STATE_SUCCEEDED:
+                        yield item
+                if not found:
+                    break
+                first += len(found)
 
     async def _succeeded(self, job_id: str) -> AsyncIterator[pb.Item]:
         request = pb.ListItemsRequest(job_id=job_id, states=[pb.ITEM_STATE_SUCCEEDED], page_size=_PAGE)
@@ -153,25 +155,6 @@ class JobRoutes:
             if not found.next_page_token:
                 return
             request.page_token = found.next_page_token
-
-
-class _Sink:
-    """Where an archive is written; it cannot go back."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._bytes += data
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def taken(self) -> bytes:
-        """What was written since the last time."""
-        taken, self._bytes = bytes(self._bytes), bytearray()
-        return taken
 
 
 def attachment(name: str) -> str:
