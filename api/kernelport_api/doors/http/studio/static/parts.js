@@ -7,10 +7,15 @@ import { words } from "./words.js";
 // Of what somebody else wrote, a list shows no more.
 const MOST_SHOWN = 300;
 
+/** Has the caller drawn again whenever a `subscribe` calls what it is given. */
+export function useChanges(subscribe) {
+  const [, again] = useState(0);
+  useEffect(() => subscribe(() => again((count) => count + 1)), [subscribe]);
+}
+
 /** What the events have told; whoever uses it is drawn again when it changes. */
 export function useLive() {
-  const [, again] = useState(0);
-  useEffect(() => subscribe(() => again((count) => count + 1)), []);
+  useChanges(subscribe);
   return live;
 }
 
