@@ -26,7 +26,7 @@ export function Job({ id }) {
       ${problem?.status === 404
         ? html`<${Empty} title=${says.gone}><p>${says.goneHint}</p><//>`
         : html`<${Trouble} problem=${problem} />`}`;
-  return html`<p class="small"><a href="#/jobs">${says.back}</a></p>
+  return html`<p class="small back"><a href="#/jobs">${says.back}</a></p>
     <div class="head">
       <div class="row">
         <h1><${Given} text=${named(job)} most=${200} /></h1>

@@ -107,12 +107,14 @@ function Chosen({ file, onDone }) {
   const isReady = preview?.items > 0 && !preview.fatal && (!preview.bad || options.skipBad);
   return html`<form class="stack" onSubmit=${submit}>
     <div class="row spread">
-      <p><strong><${Given} text=${file.name} most=${120} /></strong> <span class="small">${bytes(file.size)}</span></p>
+      <p>
+        <strong><${Given} text=${file.name} most=${120} /></strong> <span class="small">${bytes(file.size)}</span>
+        <span role="status" class="small">${isLooking ? ` · ${says.looking}` : ""}</span>
+      </p>
       <button type="button" class="plain compact" onClick=${onDone}>${says.another}</button>
     </div>
     <div class="columns">
       <div class="stack">
-        <div role="status" class="small">${isLooking ? says.looking : ""}</div>
         <${Trouble} problem=${problem} />
         ${preview && html`<${Preview} preview=${preview} options=${options} set=${set} />`}
       </div>
@@ -138,7 +140,7 @@ function Options({ file, able, deployment, voices, options, set }) {
     <//>
     <${Field} id="job-deployment" label=${says.deployment}>
       <select id="job-deployment" value=${deployment.name} onChange=${chosen("deployment")}>
-        ${able.map(({ name }) => html`<option>${name}</option>`)}
+        ${able.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
       </select>
     <//>
     ${voice &&
@@ -240,7 +242,7 @@ function Preview({ preview, options, set }) {
       </label>`}
     </div>`}
     ${first.length > 0 &&
-    html`<div class="scrolled" tabindex="0" role="region" aria-label=${says.first}>
+    html`<div class="scrolled preview" tabindex="0" role="region" aria-label=${says.first}>
       <table>
         <caption class="only-read">${says.first}</caption>
         <thead>
