@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from redis.exceptions import RedisError
 
+from kernelport.certificates.files import CertificateFiles
 from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
@@ -20,6 +21,7 @@ from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.door import grpc_server
 from kernelport_api.doors.http.door import application
 from kernelport_api.doors.http.server import HttpServer, listener
+from kernelport_api.doors.tls import Tls
 from kernelport_api.parts import Parts
 from kernelport_api.queueing.live_workers import REFRESH_INTERVAL_S
 from kernelport_api.services.gauges import keep_gauges
@@ -52,21 +54,26 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         ConfigError: when the deployments file is not valid.
         ArtifactsError: when the outputs of jobs cannot go where they should.
         ListenError: when the address is taken or no address.
+        AccessError: when whoever reaches it could do everything.
+        SettingsError: when a first key is none.
+        CertificateError: when a certificate or its key is not what it should be.
     """
+    files = CertificateFiles.of(settings)
+    tls = Tls(files) if files else None
     stop, read_again = asyncio.Event(), asyncio.Event()
     parts = Parts(settings, stop)
     services, shares_ports = parts.services, beside or settings.share_ports
     server = grpc_server(services, parts.health, settings, parts.access_log, shares_ports=shares_ports)
-    port = _listen(server, settings.listen)
+    port = _listen(server, settings.listen, tls)
     if settings.own_listen:
         _listen(server, settings.own_listen)
-    http = _http_server(parts, settings, shares_ports) if settings.http_listen else None
+    http = _http_server(parts, settings, shares_ports, tls) if settings.http_listen else None
     if settings.metrics_listen:
         try:
             metrics.serve(settings.metrics_listen, beside=beside)
         except OSError as error:
             raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
-    addresses = (settings.listen, settings.http_listen, settings.metrics_listen)
+    addresses = (settings.listen, settings.own_listen, settings.http_listen, settings.metrics_listen)
     ports = {int(each.rpartition(":")[2]) for each in addresses if each}
     if beside:
         listeners.steer(ports, listeners.OLD)
@@ -79,9 +86,13 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         asyncio.create_task(parts.figures.keep()),
         asyncio.create_task(_keep_current(parts, settings, read_again)),
         asyncio.create_task(_keep_health(parts)),
+        asyncio.create_task(parts.access.keep_current()),
         asyncio.create_task(stop.wait()),
     ]
+    if tls is not None:
+        background.append(asyncio.create_task(tls.keep_current()))
     await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
+    await parts.access.begin()
     for thread in parts.threads:
         thread.start()
     await parts.durability.probe()
@@ -180,17 +191,17 @@ async def _keep_health(parts: Parts) -> None:
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
-def _listen(server: grpc.aio.Server, address: str) -> int:
+def _listen(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> int:
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
 
 
-def _http_server(parts: Parts, settings: Settings, shares_ports: bool) -> HttpServer:
+def _http_server(parts: Parts, settings: Settings, shares_ports: bool, tls: Tls | None) -> HttpServer:
     app = application(parts.services, settings, parts.access_log)
     try:
-        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports))
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), tls and tls.http_context())
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error

@@ -87,8 +87,9 @@ class Stack:
             # Loopback is open to every user of the machine.
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
+            audit_file=settings.audit_file or str(state_dir.absolute() / "logs" / "audit.log"),
         )
-        self._front_doors = FrontDoors(self.target, front_doors)
+        self._front_doors = FrontDoors(self.target, front_doors, bool(settings.tls_cert))
         self._endpoints = 0  # that show metrics, beside the first front door's
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
@@ -99,7 +100,7 @@ class Stack:
 
     @property
     def target(self) -> str:
-        """host:port to point a client at."""
+        """host:port to point a client at; it speaks TLS there where it has a certificate."""
         host, _, port = self.settings.listen.rpartition(":")
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
 
@@ -108,7 +109,18 @@ class Stack:
         """Where HTTP clients find it; empty when it does not listen for them."""
         host, _, port = self.settings.http_listen.rpartition(":")
         reached = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104
-        return f"http://{reached}:{port}" if port else ""
+        scheme = "https" if self.settings.tls_cert else "http"
+        return f"{scheme}://{reached}:{port}" if port else ""
+
+    @property
+    def own_target(self) -> str:
+        """host:port where what runs on this machine finds a front door, without TLS."""
+        return self._front_doors.own_target
+
+    @property
+    def door_addresses(self) -> list[str]:
+        """Where each front door answers alone."""
+        return list(self._front_doors.addresses.values())
 
     @property
     def deployments(self) -> list[str]:
@@ -150,7 +162,7 @@ class Stack:
             for name in self.workers.deployments:
                 self._start_worker(name, self.settings)
             told = self._launcher.told(self.settings)
-            Running(os.getpid(), self.target, told, self._embedded_redis).write(self._state_dir)
+            Running(os.getpid(), self.own_target, told, self._embedded_redis).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -222,9 +234,8 @@ class Stack:
         """Starts another front door, to take the place of the one that runs, on the same addresses: that one has to let
         it in."""
         log_name = "front-door-2" if self.children["front-door"].log_file.stem == "front-door" else "front-door"
-        child = self._launcher.child(
-            "front-door", FRONT_DOOR_COMMAND, self.settings, log_name=log_name, at_first=[BESIDE]
-        )
+        told = self._front_doors.told("front-door", self.settings)
+        child = self._launcher.child("front-door", FRONT_DOOR_COMMAND, told, log_name=log_name, at_first=[BESIDE])
         child.start()
         return child
 

@@ -9,6 +9,7 @@ from kernelport.config.deployments import DeploymentTable, load_autoscale
 from kernelport.config.settings import Settings
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.figures import Figures
 from kernelport_api.services.fleet import Fleet
 from kernelport_api.services.jobs.estimates import Estimates
@@ -23,10 +24,12 @@ class Operations:
     """What there is to see.
 
     Attributes:
+        described: tells of all deployments, whoever asks.
         links: the pages of other programs that tell more, by their names.
     """
 
     deployments: DeploymentTable
+    described: Deployments
     figures: Figures
     workers: Workers
     fleet: Fleet
@@ -54,6 +57,7 @@ class Operations:
         links = {"flower": settings.flower_url, "grafana": settings.grafana_url}
         return cls(
             deployments,
+            Deployments(redis, deployments, workers),
             figures,
             Workers(redis, deployments, workers),
             fleet,

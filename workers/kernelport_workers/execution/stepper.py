@@ -29,7 +29,7 @@ from kernelport_workers.execution.turns import InHand, Turn, chosen
 
 log = logging.getLogger(__name__)
 
-# Of pieces of calls that wait for their last: nothing more is taken meanwhile.
+# Of pieces that wait for their last, and files that are being written: nothing more is taken meanwhile.
 MOST_KEPT_BYTES = 512 * 2**20
 # How often it is asked which callers have hung up, and which listeners are far behind.
 REFRESH_S = 0.1
@@ -171,8 +171,7 @@ class Stepper:
         elif each.item.stream:
             until_done(lambda: scripts.end_piece(self._redis, each.batch.id, frame.index))
         else:
-            each.frames.append(frame)
-            each.kept_bytes += sum(array.nbytes for array in frame.outputs.values())
+            each.keep(frame)
             if frame.is_last:
                 self._answer_whole(each)
             else:

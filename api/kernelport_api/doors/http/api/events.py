@@ -10,12 +10,13 @@ import msgspec
 from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
+from kernelport.access.principals import JOBS, Principal
 from kernelport.errors import KernelPortError
 from kernelport.shapes import plain
 from kernelport.v1 import deployment_pb2, voice_pb2
+from kernelport_api.calls import current
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
-from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.operations import Operations
 from kernelport_api.services.voices import Voices
 
@@ -34,28 +35,27 @@ Key = tuple[str, str]
 class Events:
     """Looks for changes while anybody listens, for all who do: what has changed is serialized once."""
 
-    def __init__(self, deployments: Deployments, voices: Voices, operations: Operations) -> None:
-        self._deployments = deployments
+    def __init__(self, voices: Voices, operations: Operations) -> None:
         self._voices = voices
         self._operations = operations
         # What is there, as it was read, and the event that tells of it.
         self._state: dict[Key, tuple[Any, bytes]] = {}
-        self._listeners: set[asyncio.Queue[bytes]] = set()
+        self._listeners: dict[asyncio.Queue[bytes], Principal] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def stream(self, call: Call) -> ASGIApp:
         """How everything stands, then what changes: an event `deployment`, `voice`, `job`, `figures`, `worker` or
-        `autoscaler` with the whole of it, or `gone` with its kind and name."""
-        return Streamed(self._told(), "text/event-stream", _HEADERS)
+        `autoscaler` with the whole of it, or `gone` with its kind and name; as far as the caller may know of it."""
+        return Streamed(self._told(current().principal), "text/event-stream", _HEADERS)
 
-    async def _told(self) -> AsyncGenerator[bytes, None]:
+    async def _told(self, principal: Principal) -> AsyncGenerator[bytes, None]:
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         if self._reading is None:
             self._state = self._with_events(await self._standing())
             self._reading = self._reading or asyncio.create_task(self._keep_reading())
-        self._listeners.add(queue)
+        self._listeners[queue] = principal
         try:
-            yield b"".join(event for _, event in self._state.values()) + b": now\n\n"
+            yield _seen_by(principal, self._state) + b": now\n\n"
             while True:
                 try:
                     async with asyncio.timeout(BREATH_S):
@@ -66,7 +66,7 @@ class Events:
                 if queue.full() or self._reading is None or self._reading.done():
                     return
         finally:
-            self._listeners.discard(queue)
+            del self._listeners[queue]
             if not self._listeners and self._reading is not None:
                 self._reading.cancel()
                 self._reading = None
@@ -80,15 +80,16 @@ class Events:
             except KernelPortError as error:  # as long as Redis is away; whoever listens sees nothing change
                 log.debug("cannot look for changes: %s", error)
                 continue
-            changed = [event for key, (_, event) in found.items() if self._event(key) is not event]
-            changed += [_event("gone", {"kind": kind, "name": name}) for kind, name in gone]
+            changed = {key: told for key, told in found.items() if self._state.get(key) is not told}
+            # Of what is gone, whoever was told that it was there.
+            changed |= {(kind, name): (self._state[kind, name][0], _gone(kind, name)) for kind, name in gone}
             self._state = found
-            if changed:
-                self._tell(b"".join(changed))
+            self._tell(changed)
 
     async def _standing(self) -> dict[Key, Any]:
         """All there is to tell of, by kind and name."""
-        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
+        listing = deployment_pb2.ListDeploymentsRequest()
+        listed = await self._operations.described.ListDeployments(listing, OVER_HTTP)
         voices = await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)
         found: dict[Key, Any] = {("deployment", each.name): each for each in listed.deployments}
         found |= {("voice", each.name): each for each in voices.voices}
@@ -107,17 +108,36 @@ class Events:
     def _is_told(self, key: Key, each: Any) -> bool:
         return key in self._state and self._state[key][0] == each
 
-    def _event(self, key: Key) -> bytes | None:
-        return self._state[key][1] if key in self._state else None
-
     async def _is_gone(self, kind: str, name: str) -> bool:
         """Whether what is not read any more is gone; a job may only be none of the newest."""
         return kind != "job" or not await self._operations.newest_jobs.exists(name)
 
-    def _tell(self, events: bytes) -> None:
-        for queue in self._listeners:
-            with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(events)
+    def _tell(self, changed: dict[Key, tuple[Any, bytes]]) -> None:
+        seen = {principal: _seen_by(principal, changed) for principal in set(self._listeners.values())}
+        for queue, principal in self._listeners.items():
+            if events := seen[principal]:
+                with contextlib.suppress(asyncio.QueueFull):
+                    queue.put_nowait(events)
+
+
+def _seen_by(principal: Principal, told: dict[Key, tuple[Any, bytes]]) -> bytes:
+    """The events that a caller may know of."""
+    return b"".join(event for (kind, name), (each, event) in told.items() if _may_see(principal, kind, name, each))
+
+
+def _may_see(principal: Principal, kind: str, name: str, each: Any) -> bool:
+    match kind:
+        case "deployment" | "figures":
+            return principal.may_use(name)
+        case "job":
+            return principal.may({JOBS}) and principal.may_use(each["spec"]["deployment"])
+        case "worker" | "autoscaler":
+            return principal.is_admin
+    return True
+
+
+def _gone(kind: str, name: str) -> bytes:
+    return _event("gone", {"kind": kind, "name": name})
 
 
 def _event_of(kind: str, each: Any) -> bytes:
