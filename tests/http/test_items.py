@@ -11,6 +11,7 @@ import pytest
 from kernelport.supervisor.stack import Stack
 from tests.http.calls import ask
 from tests.http.test_api import form, over
+from tests.waiting import wait_for
 
 SPEECH = "hibari-en"
 COUNT = 5000
@@ -18,13 +19,13 @@ COUNT = 5000
 
 @pytest.fixture(scope="module")
 def large(stack: Stack) -> Iterator[str]:
-    """A job of three pages in the store, of identities; four of its items are of no shape that the model takes."""
+    """A job of three pages in the store."""
     x: dict[str, Any] = {"x": [[[[1.0, 2.0]]]]}
     items = [{"id": f"item-{index:05}", "inputs": x} for index in range(COUNT)]
     reply = ask(stack.url, "POST", "/api/jobs", {"deployment": "identity-onnx", "items": items})
     assert reply.status == 201, reply.body
     job_id = str(reply.json()["id"])
-    assert over(stack, job_id)["state"] == "succeeded"
+    wait_for(lambda: ask(stack.url, "GET", f"/api/jobs/{job_id}").json()["state"] == "succeeded", 100)
     yield job_id
     ask(stack.url, "DELETE", f"/api/jobs/{job_id}?outputs=true")
 

@@ -62,19 +62,22 @@ function Deployment({ deployment, figures }) {
     [says.device, html`<${Given} text=${policy.device} />`],
   ];
   const isServing = state === "serving";
+  const isIdle = !isServing && !minutes.length && !figures?.queued;
   return html`<article class="card stack tight" aria-label=${name}>
     <div class="row spread">
       <h3><${Given} text=${name} /></h3>
       <span class=${isServing ? "badge good" : "badge"}>${isServing ? says.serving : says.notServing}</span>
     </div>
-    <dl class="facts small-facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>
+    ${!isIdle && html`<dl class="facts small-facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`}
     ${minutes.length > 0 &&
     html`<div class="charts">
       <${Chart} minutes=${minutes} of=${(minute) => minute.requests + minute.items} label=${says.perMinute} shown=${number} />
-      <${Chart} minutes=${minutes} of=${(minute) => minute.p95_s} label=${says.p95} shown=${duration} />
+      <${Chart} minutes=${minutes} of=${(minute) => minute.p95_s} label=${says.p95Short} shown=${duration} />
       <${Chart} minutes=${minutes} of=${(minute) => minute.queued + minute.waiting} label=${says.waited} shown=${number} />
     </div>`}
-    ${signature && html`<p class="small">${signature.batchable ? says.stacked : says.notStacked} <${Given} text=${signature.reason} most=${200} /></p>`}
+    ${signature && html`<p class="small">${signature.batchable ? says.stacked : says.notStacked}
+      ${signature.reason && html`: <${Given} text=${signature.reason} most=${200} />`}
+    </p>`}
   </article>`;
 }
 
