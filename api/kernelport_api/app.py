@@ -86,6 +86,7 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         asyncio.create_task(parts.replies.run()),
         asyncio.create_task(parts.workers.keep_fresh()),
         asyncio.create_task(parts.dispatcher.keep_looking()),
+        asyncio.create_task(parts.figures.keep()),
         asyncio.create_task(_keep_current(parts, settings, read_again)),
         asyncio.create_task(_keep_health(parts)),
         asyncio.create_task(parts.access.keep_current()),

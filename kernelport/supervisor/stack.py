@@ -146,6 +146,8 @@ class Stack:
                 addresses["--http-listen"] = self.settings.http_listen
             if flower := self._flower:
                 addresses["--flower-listen"] = f"{flower['FLOWER_ADDRESS'] or '127.0.0.1'}:{flower['FLOWER_PORT']}"
+                page = self.settings.flower_url or f"http://{addresses['--flower-listen']}"
+                self.settings = replace(self.settings, flower_url=page)
             check_free(addresses)
             self._front_doors.reserve(self.settings)
             begin_own_file(self._state_dir, self.settings.deployments_file)
