@@ -28,6 +28,7 @@ FRONT_DOOR = (
     "http_hosts",
     "http_origins",
     "studio",
+    "voice_consent",
     "share_ports",
     "own_listen",
     "max_message_bytes",

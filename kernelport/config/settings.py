@@ -71,6 +71,7 @@ class Settings:
             address.
         http_origins: origins, comma-separated, such as `https://app.example.com`, whose pages may call it.
         studio: whether its HTTP address shows the studio, the page of docs/studio.md: on or off.
+        voice_consent: what whoever adds a voice in the studio has to tick.
         share_ports: whether other front doors of the same user may listen on the same addresses; the system shares
             connections out among them. Somebody else's listener is an error all the same.
         own_listen: host:port on which this front door alone listens beside `listen`; none when empty.
@@ -114,6 +115,7 @@ class Settings:
     http_hosts: str = ""
     http_origins: str = ""
     studio: bool = True
+    voice_consent: str = "The speaker knows that this voice is cloned, and has agreed to it."
     share_ports: bool = False
     own_listen: str = ""
     deployments_file: Path = field(default_factory=default_deployments_file)

@@ -88,7 +88,7 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
 def _plain(services: Services, settings: Settings) -> list[_Route]:
     others, watches = services.others, services.watches
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
-    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
+    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices, settings.voice_consent)
     letters, events = LetterRoutes(services.letters), Events(services.jobs, services.described, services.voices)
     job, letter = "/api/jobs/{job}", "/api/dead-letters/{deployment}/{letter}"
     gets = {
@@ -103,6 +103,7 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         "/api/workers": deployments.workers,
         "/api/voices": voices.all,
         "/api/voices/{voice}": voices.one,
+        "/api/voices/{voice}/recording": voices.recording,
         "/api/dead-letters/{deployment}": letters.all,
         letter: letters.one,
     }
@@ -115,6 +116,7 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         *(_Route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
         _Route("POST", "/api/jobs", submit),
         _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
+        _Route("POST", "/api/voices/check", Endpoint(voices.check, others, (FORM,), voice_forms.MOST_BYTES)),
         _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         _Route("GET", "/api/events", Endpoint(events.stream, watches)),
     ]

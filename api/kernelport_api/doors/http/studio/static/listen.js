@@ -31,7 +31,7 @@ export function Listen() {
     data-is-coming=${isComing}
   >
     <${Trouble} problem=${problem} />
-    <${Wave} recording=${recording} position=${player.position} most=${most} onSeek=${seek} />
+    <${Wave} recording=${recording} to=${player.position} most=${most} onSeek=${seek} />
     <div class="row">
       <button type="button" onClick=${toggle} disabled=${!recording.length}>${player.isPlaying ? says.pause : says.play}</button>
       <input

@@ -36,16 +36,16 @@ async function problemOf(answer) {
  *
  * @param {string} method of HTTP.
  * @param {string} path of a route.
- * @param {FormData | object | undefined} body a form, or what is sent as JSON.
+ * @param {FormData | Blob | object | undefined} body a form, bytes, or what is sent as JSON.
  * @param {RequestInit} options of fetch.
  * @throws {Problem} when there is none, or it is an error. An AbortError stays what it is.
  */
 export async function request(method, path, body, options = {}) {
-  const isForm = body instanceof FormData;
-  const headers = body === undefined || isForm ? {} : { "content-type": "application/json" };
+  const isJson = body !== undefined && !(body instanceof FormData || body instanceof Blob);
+  const json = isJson ? { headers: { "content-type": "application/json" }, body: JSON.stringify(body) } : { body };
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: isForm || body === undefined ? body : JSON.stringify(body), ...options });
+    answer = await fetch(path, { method, ...json, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(words.errors.away);

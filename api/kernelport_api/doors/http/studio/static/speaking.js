@@ -56,7 +56,7 @@ export async function speak(asked, deployment, since) {
 
 async function keep({ asked, spans, recording }) {
   try {
-    await made.keep({ asked, spans, seconds: recording.seconds }, recording.blob());
+    await made.keep({ asked, spans, seconds: recording.seconds }, recording.pcm());
   } catch {
     return; // the browser keeps nothing for this page, which the list says
   }
@@ -73,7 +73,8 @@ export function stop() {
 /** Plays one of those that were made before. */
 export async function replay(entry) {
   stop();
-  const recording = await Recording.of(await made.audioOf(entry.id));
+  const audio = await made.audioOf(entry.id);
+  const recording = Recording.of(new Int16Array(await audio.arrayBuffer()));
   Object.assign(speaking, { take: { ...entry, recording }, isComing: false, problem: null });
   await speaking.player.begin(recording);
 }
