@@ -1,5 +1,6 @@
 // What the page asks the server, and the one stream of events by which it learns what changes.
 
+import { changes } from "./changes.js";
 import { words } from "./words.js";
 
 /** What went wrong, in words that can be shown. */
@@ -91,25 +92,13 @@ const MAPS = Object.values(KEPT).map(([map]) => map);
 const LEAST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
 
-const readers = new Set();
-let isTold = false;
-
+const { subscribe, tell } = changes();
 /** Calls a function whenever `live` has changed, once a frame at most. Gives what ends it. */
-export function subscribe(reader) {
-  readers.add(reader);
-  return () => readers.delete(reader);
-}
+export { subscribe };
 
 function change(make) {
   make();
-  if (isTold) return;
-  isTold = true;
-  const tell = () => {
-    isTold = false;
-    for (const reader of readers) reader();
-  };
-  if (document.visibilityState === "visible") requestAnimationFrame(tell);
-  else setTimeout(tell, 250);
+  tell();
 }
 
 let connection = null;

@@ -1,21 +1,14 @@
 // What is being spoken and heard. It goes on while another view is looked at.
 
+import { changes } from "./changes.js";
 import * as made from "./made.js";
 import { Player } from "./player.js";
 import { Recording } from "./recording.js";
 import { Take } from "./speech.js";
 
-const readers = new Set();
-
-/** Calls a function whenever something of this has changed. Gives what ends it. */
-export function subscribe(reader) {
-  readers.add(reader);
-  return () => readers.delete(reader);
-}
-
-function tell() {
-  for (const reader of readers) reader();
-}
+const { subscribe, tell } = changes();
+/** Calls a function whenever something of this has changed, once a frame at most. Gives what ends it. */
+export { subscribe };
 
 export const speaking = {
   player: new Player(tell),
