@@ -89,7 +89,7 @@ class Stack:
             artifacts=settings.artifacts or str(self._default_artifacts),
         )
         self._front_doors = FrontDoors(self.target, front_doors)
-        self._endpoints = 0  # that show metrics, beside the first front door's
+        self._endpoints = 0  # of workers, that show metrics
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -299,9 +299,7 @@ class Stack:
 
     def _start_front_doors(self) -> None:
         for name in self._front_doors.addresses:
-            metrics_listen = self.settings.metrics_listen if name == "front-door" else self._next_endpoint()
-            told = self._front_doors.told(name, replace(self.settings, metrics_listen=metrics_listen))
-            self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, told))
+            self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, self._front_doors.told(name, self.settings)))
 
     def _start_flower(self, environment: Mapping[str, str]) -> None:
         command, settings = FLOWER_COMMAND, self.settings
