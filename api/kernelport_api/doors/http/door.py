@@ -55,8 +55,10 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
     conversations = conversation.Conversations(speaking, runs, services.watches)
     models = SpeechModels(services.deployments, services.inference)
     voices = AudioVoices(services.deployments, services.voices)
-    routes = [
-        _Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
+    # Paths are looked through in this order: those that are called most come first.
+    routes = [_Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES))]
+    routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
+    routes += [
         _Route("GET", conversation.PATH, Endpoint(conversations.over_http, others)),
         _Route("GET", "/health", Endpoint(_Health(services.stop, services.not_serving).tell, services.watches)),
         _Route("GET", "/v1/models", Endpoint(models.all, others)),
@@ -66,7 +68,6 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
         _Route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
         _Route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
-    routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
     routes += _plain(services, settings) + _files_and_batches(services, settings)
     description = Description(route.known for route in routes)
     routes += [
