@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import shutil
+import subprocess
 import wave
 from collections.abc import Iterator
 from typing import Any
@@ -124,6 +126,26 @@ def test_a_long_text_is_sent_as_it_is_spoken_by_one_encoder(
         with wave.open(io.BytesIO(data[:4096])) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
         assert data[44:] == pcm.tobytes(), "nothing stands behind the samples"
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg (apt-get install ffmpeg)")
+@pytest.mark.parametrize("text", [TEXT, LONG], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_ffmpeg_decodes_what_comes(stack: Stack, name: str, text: str) -> None:
+    def spoken(wanted: str) -> bytes:
+        reply = ask(stack.url, "POST", SPEECH, {"model": "hibari-en", "input": text, "response_format": wanted})
+        assert ("content-length" in reply.headers) == (text == TEXT)
+        return reply.body
+
+    samples = np.frombuffer(spoken("pcm"), "<i2")
+    told = ["-f", "s16le", "-ar", str(RATE)] if name == "pcm" else []
+    command = ["ffmpeg", "-v", "error", *told, "-i", "-", "-f", "s16le", "-ac", "1", "-ar", str(RATE), "-"]
+    done = subprocess.run(command, input=spoken(name), capture_output=True, check=True, timeout=60)
+    found = np.frombuffer(done.stdout, "<i2")
+    if name in ("wav", "flac", "pcm"):
+        assert np.array_equal(found, samples)
+    else:
+        assert samples.size - 1 <= found.size <= samples.size + PADDING[name]
 
 
 def test_an_idempotency_key_gets_one_whole_answer(stack: Stack) -> None:
