@@ -129,13 +129,11 @@ def test_a_long_text_is_sent_as_it_is_spoken_by_one_encoder(
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg (apt-get install ffmpeg)")
-@pytest.mark.parametrize("text", [TEXT, LONG], ids=["whole", "streamed"])
+@pytest.mark.parametrize("text", [TEXT, LONG], ids=["short", "long"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_ffmpeg_decodes_what_comes(stack: Stack, name: str, text: str) -> None:
     def spoken(wanted: str) -> bytes:
-        reply = ask(stack.url, "POST", SPEECH, {"model": "hibari-en", "input": text, "response_format": wanted})
-        assert ("content-length" in reply.headers) == (text == TEXT)
-        return reply.body
+        return ask(stack.url, "POST", SPEECH, {"model": "hibari-en", "input": text, "response_format": wanted}).body
 
     samples = np.frombuffer(spoken("pcm"), "<i2")
     told = ["-f", "s16le", "-ar", str(RATE)] if name == "pcm" else []
