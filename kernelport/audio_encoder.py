@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from kernelport.audio import at_a_rate_of, encode_audio, to_pcm
+from kernelport.sink import Sink
 from kernelport.tensors import Array
 
 # OpenAI's `pcm` says nothing of its rate, so that it has to be this one, in Hz.
@@ -120,7 +121,7 @@ class _Compressed(AudioEncoder):
         self._av = av
         self._rate = at_a_rate_of(codec.rates, rate)
         self._resampler = _resampler(rate, self._rate)
-        self._sink = _Sink()
+        self._sink = Sink()
         container = av.open(self._sink, "w", format=codec.container, options=dict(codec.options))
         self._container = cast("Any", container)  # which stream is of which kind, its types do not tell
         self._stream = self._container.add_stream(codec.codec, rate=self._rate, layout="mono")
@@ -155,22 +156,6 @@ class _Compressed(AudioEncoder):
             return np.clip(samples, -1, 1).astype(np.float32)
         pcm = to_pcm(samples)
         return pcm if self._format.startswith("s16") else pcm.astype(np.int32) << 16
-
-
-class _Sink:
-    """Where a container writes; it cannot go back."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._bytes += data
-        return len(data)
-
-    def taken(self) -> bytes:
-        """What was written since the last time."""
-        taken, self._bytes = bytes(self._bytes), bytearray()
-        return taken
 
 
 def _resampler(rate: int, wanted: int) -> Any:

@@ -14,7 +14,8 @@ from unasync import Rule, unasync_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 JOBS = REPOSITORY / "kernelport/client/jobs/aio"
-SOURCES = ("kernelport/client/aio.py", *sorted(str(path.relative_to(REPOSITORY)) for path in JOBS.glob("*.py")))
+CLIENT = ("kernelport/client/aio.py", "kernelport/client/inference/aio.py")
+SOURCES = (*CLIENT, *sorted(str(path.relative_to(REPOSITORY)) for path in JOBS.glob("*.py")))
 REPLACED = {
     "aio": "sync",
     "aclosing": "closing",
@@ -22,6 +23,7 @@ REPLACED = {
     "AsyncBegun": "Begun",
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
+    "AsyncInference": "Inference",
     "AsyncItems": "Items",
     "AsyncJobCalls": "JobCalls",
     "AsyncJobs": "Jobs",

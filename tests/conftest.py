@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 from redis import Redis
 
@@ -15,6 +16,8 @@ from kernelport import Client
 from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.stack import Stack
+from kernelport.v1 import job_pb2_grpc
+from tests.jobs.calls import JobCalls
 
 # What `kernelport up` takes by default, one stack of several that run at the same time gets.
 os.environ.setdefault("KERNELPORT_HTTP_LISTEN", "127.0.0.1:0")
@@ -39,6 +42,20 @@ def client(stack: Stack) -> Iterator[Client]:
     """A client of the shared stack."""
     with Client(stack.target, timeout_s=30) as connected:
         yield connected
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    """A connection to the Redis of the shared stack, or of the module's own."""
+    with Redis.from_url(stack.settings.redis_url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def jobs(stack: Stack) -> Iterator[JobCalls]:
+    """Calls to the JobService of the same stack."""
+    with grpc.insecure_channel(stack.target) as channel:
+        yield JobCalls(job_pb2_grpc.JobServiceStub(channel))
 
 
 @contextmanager

@@ -28,6 +28,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "kernelport.broker": {"kernelport", "kernelport.config"},
     "kernelport.telemetry": {"kernelport", "kernelport.config", "kernelport.broker"},
     "kernelport.jobs": {"kernelport", "kernelport.config", "kernelport.telemetry", "kernelport.broker"},
+    "kernelport.certificates": {"kernelport", "kernelport.config"},
     "kernelport.client": {"kernelport", "kernelport.config", "kernelport.client.item_files"},
     "kernelport.client.item_files": {"kernelport"},
     "kernelport.supervisor": {
@@ -37,10 +38,13 @@ ALLOWED: Mapping[str, set[str]] = {
         "kernelport.broker",
         "kernelport.client",
     },
-    "kernelport.cli": SHARED | {"kernelport.client", "kernelport.client.item_files", "kernelport.supervisor"},
-    "kernelport_api": SHARED | {"kernelport_api.doors", "kernelport_api.services", "kernelport_api.queueing"},
+    "kernelport.cli": SHARED
+    | {"kernelport.certificates", "kernelport.client", "kernelport.client.item_files", "kernelport.supervisor"},
+    "kernelport_api": SHARED
+    | {"kernelport.certificates", "kernelport_api.doors", "kernelport_api.services", "kernelport_api.queueing"},
     "kernelport_api.doors": SHARED
-    | {"kernelport_api", "kernelport_api.services", "kernelport.client.item_files", "kernelport.text"},
+    | {"kernelport_api", "kernelport_api.services"}
+    | {"kernelport.certificates", "kernelport.client.item_files", "kernelport.text"},
     "kernelport_api.services": SHARED | {"kernelport_api", "kernelport_api.queueing"},
     "kernelport_api.queueing": SHARED | {"kernelport_api"},
     "kernelport_workers": SHARED

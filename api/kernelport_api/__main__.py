@@ -23,17 +23,16 @@ import textwrap
 import uvloop
 
 from kernelport.allocator import keep_freed_memory
+from kernelport.certificates.files import CertificateError
 from kernelport.config import described
 from kernelport.config.schema import ConfigError
-from kernelport.config.settings import Settings, SettingsError
+from kernelport.config.settings import BESIDE, Settings, SettingsError
 from kernelport.jobs.artifacts import ArtifactsError
 from kernelport.telemetry import logs, tracing
 from kernelport_api.app import ListenError, serve
 
 # Of what a variable means, in the help.
 _INDENT = " " * 6
-# The argument by which it takes the place of another front door.
-BESIDE = "--beside"
 
 
 def main() -> None:
@@ -48,7 +47,7 @@ def main() -> None:
         _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, beside=arguments.beside))
-    except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
+    except (SettingsError, ConfigError, ArtifactsError, CertificateError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")
 
 

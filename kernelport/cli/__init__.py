@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Where] = {
     "restore": Where("backup", "restore", "server"),
     "trace": Where("trace", "trace"),
     "health": Where("health", "health", "server"),
+    "certs": Where("certs", "certs", "server"),
     "flower": Where("flower", "flower", "flower"),
     "autoscale": Where("autoscale", "autoscale", "server"),
     "lambda": Where("autoscale", "lambda_cloud", "server"),

@@ -13,15 +13,15 @@ import click
 from click.core import ParameterSource
 
 from kernelport import npz
+from kernelport.client.calling.address import TLS_SCHEME
 from kernelport.coercion import from_texts
 from kernelport.config.settings import (
     DEFAULT_HTTP_LISTEN,
     DEFAULT_LISTEN,
     PREFIX,
     default_state_dir,
-    parse_address,
-    parse_redis_url,
 )
+from kernelport.config.values import parse_address, parse_redis_url
 from kernelport.errors import StackError
 from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
@@ -74,8 +74,12 @@ def name_variables(command: click.Command) -> None:
 
 
 def _parse_target(text: str) -> str:
-    """An address, or what gRPC knows beside that, such as `unix:/run/kernelport` and `dns:///host:port`."""
-    return text if _GRPC_NAME.match(text) else parse_address(text)
+    """An address, or what gRPC knows beside that, such as `unix:/run/kernelport` and `dns:///host:port`; for TLS behind
+    `grpcs://`."""
+    address = text.removeprefix(TLS_SCHEME)
+    if not _GRPC_NAME.match(address):
+        parse_address(address)
+    return text
 
 
 class Parsed(click.ParamType[str]):
@@ -98,6 +102,7 @@ class Parsed(click.ParamType[str]):
 
 
 ADDRESS = Parsed("host:port", parse_address)
+PEM_FILE = Parsed("path", lambda text: str(Path(text).absolute()))
 REDIS_URL = Parsed("url", parse_redis_url)
 
 
@@ -146,7 +151,7 @@ target: Option = click.option(
     type=Parsed("host:port", _parse_target),
     default=_default_target,
     show_default=f"that of `kernelport up` on this machine, or {DEFAULT_LISTEN}",
-    help="host:port of the front door.",
+    help="host:port of the front door; grpcs://host:port of one that speaks TLS.",
 )
 listen: Option = click.option(
     "--listen",
@@ -211,6 +216,19 @@ roll: Option = click.option(
     is_flag=True,
     help="Serve beside live workers of another revision of the same deployment, until these are stopped.",
 )
+
+
+def tls(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a front door that speaks TLS."""
+    for name, held in (
+        ("client-ca", "the authorities of clients: who has no certificate of theirs is refused."),
+        ("key", "the key of the certificate, without a password."),
+        ("cert", "the certificate chain to show: with it, gRPC and HTTP speak TLS."),
+    ):
+        command = click.option(f"--tls-{name}", type=PEM_FILE, default="", help=f"PEM file of {held}")(command)
+    return command
+
+
 timeout: Option = click.option(
     "--timeout",
     type=Seconds(),

@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kernelport import audio
-from kernelport.audio import FORMATS, write_audio
+from kernelport.audio import FORMATS, to_pcm, wav_header, write_audio
 from kernelport.cli import options
-from kernelport.cli.wav_stream import write_wav
 from kernelport.client import Client, Speech
 from kernelport.client.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
 from kernelport.client.item_files.lines import read_lines
@@ -315,3 +314,27 @@ def _next_number(folder: Path) -> int:
 
 def _width(passages: Sequence[Passage]) -> int:
     return max(4, len(str(len(passages))))
+
+
+def write_wav(file: IO[bytes], pieces: Iterable[Speech]) -> int:
+    """Writes pieces of one speech as they come, each at once; a file's header is corrected at the end.
+
+    Args:
+        file: a binary file; or a pipe, whose header says that the length is not known.
+        pieces: at least one; all of one sample rate.
+
+    Returns:
+        how many samples there are.
+    """
+    samples = sample_rate = 0
+    for piece in pieces:
+        if not sample_rate:
+            sample_rate = piece.sample_rate
+            file.write(wav_header(sample_rate, None))
+        file.write(to_pcm(piece.audio).astype("<i2", copy=False).tobytes())
+        file.flush()
+        samples += piece.audio.size
+    if file.seekable():
+        file.seek(0)
+        file.write(wav_header(sample_rate, 2 * samples))
+    return samples

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kernelport.certificates.files import CertificateFiles
 from kernelport.cli import options
 from kernelport.cli.foreground import run_until_stopped
 from kernelport.config.deployments import load_deployments
@@ -41,6 +42,7 @@ MOST_FRONT_DOORS = 64
 )
 @options.listen
 @options.http_listen
+@options.tls
 @click.option(
     "--front-doors",
     type=click.IntRange(1, MOST_FRONT_DOORS),
@@ -62,6 +64,9 @@ def up(
     counts: tuple[str, ...],
     listen: str,
     http_listen: str,
+    tls_cert: str,
+    tls_key: str,
+    tls_client_ca: str,
     front_doors: int,
     state_dir: Path,
     redis_url: str | None,
@@ -77,12 +82,17 @@ def up(
         Settings.from_environment(),
         listen=listen,
         http_listen=options.unless_taken(http_listen),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
         metrics_listen=metrics_listen,
         custom_ops=custom_ops,
         roll=roll,
     )
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
+    if (tls := CertificateFiles.of(settings)) is not None:
+        tls.read()
     table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     names = _names(chosen, sorted(table), settings)
     workers = _counts(names, counts)

@@ -1,38 +1,28 @@
 """The client of a front door. The synchronous one is generated from this file: `make sync`."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
+from kernelport.client.calling.address import Address
 from kernelport.client.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
-from kernelport.client.calling.limits import MAX_RETRIES, Deadline
+from kernelport.client.calling.limits import MAX_RETRIES
 from kernelport.client.calling.messages import message
-from kernelport.client.coding import (
-    INLINE_BYTES,
-    SerializedInferenceStub,
-    decode,
-    decode_message,
-    encode,
-    resume_from,
-    size,
-)
+from kernelport.client.inference.aio import AsyncInference
+from kernelport.client.inference.coding import INLINE_BYTES, decode
 from kernelport.client.inputs import (
     checked_concurrency,
     checked_outputs,
     checked_values,
-    only_input,
     recording,
     speech_outputs,
     spoken,
 )
 from kernelport.client.jobs.aio.jobs import AsyncJobs
 from kernelport.client.results import InferResult, Speech
-from kernelport.coercion import are_arrays
 from kernelport.config.settings import DEFAULT_LISTEN
-from kernelport.errors import InvalidArgumentError, KernelPortError, UnavailableError
-from kernelport.signature import Signature
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
 from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
@@ -60,10 +50,15 @@ class AsyncClient:
         jobs: bulk jobs.
 
     Args:
-        target: host:port of a front door.
+        target: host:port of a front door, or grpcs://host:port of one that speaks TLS.
         timeout_s: the limit of each call that has none of its own; None leaves it to the deployment.
         max_retries: how often a call that is safe to repeat is tried again, within its time limit, when no front door
             can be reached or it asks to come back later.
+        tls_ca: the PEM file of the authorities that vouch for a front door that speaks TLS. By default
+            KERNELPORT_TLS_CA, or the public ones.
+        tls_cert: the PEM file of this client's own certificate, where the front door asks for one; by default
+            KERNELPORT_TLS_CLIENT_CERT.
+        tls_key: that of its key; KERNELPORT_TLS_CLIENT_KEY.
 
     Raises:
         InvalidArgumentError: when one of these is not as it should be.
@@ -75,10 +70,13 @@ class AsyncClient:
         *,
         timeout_s: float | None = None,
         max_retries: int = MAX_RETRIES,
+        tls_ca: str = "",
+        tls_cert: str = "",
+        tls_key: str = "",
     ) -> None:
-        self._channel = AsyncChannel(target, timeout_s, max_retries)
-        self._signatures: dict[str, Signature] = {}
-        self.jobs: AsyncJobs = AsyncJobs(self._channel, self._fetch_signature)
+        self._channel = AsyncChannel(Address(target, tls_ca, tls_cert, tls_key), timeout_s, max_retries)
+        self._inference = AsyncInference(self._channel)
+        self.jobs: AsyncJobs = AsyncJobs(self._channel, self._inference)
 
     async def infer(
         self,
@@ -103,19 +101,7 @@ class AsyncClient:
             request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
         """
         deadline = self._channel.deadline(timeout_s)
-        names = checked_outputs(outputs)
-        if not isinstance(inputs, Mapping):
-            inputs = only_input(inputs, await self._signature(model, deadline))
-        signature = self._signatures.get(model) if are_arrays(inputs) else await self._signature(model, deadline)
-        try:
-            return await self._infer(model, inputs, signature, names, deadline, request_id)
-        except InvalidArgumentError as error:  # the signature may have changed
-            if signature is None and not _is_about_dtypes(error):
-                raise
-            fresh = await self._fetch_signature(model, deadline)
-            if fresh == signature:
-                raise
-        return await self._infer(model, inputs, fresh, names, deadline, request_id)
+        return await self._inference.run(model, inputs, checked_outputs(outputs), deadline, request_id)
 
     async def speak(
         self,
@@ -157,27 +143,10 @@ class AsyncClient:
             inputs: by name, as `speak` takes them.
         """
         deadline = self._channel.deadline(timeout_s)
-        signature = await self._signature(model, deadline)
-        request = encode(model, spoken(text, inputs), signature, "", speech_outputs(outputs, inputs))
-        sequence = failures = 0
-        while True:
-            resuming = request + resume_from(sequence)
-            try:
-                async with contextlib.aclosing(
-                    self._channel.stream(SerializedInferenceStub, "InferStream", resuming, deadline)
-                ) as answers:
-                    async for answer in answers:
-                        sequence, failures = sequence + 1, 0
-                        result, is_last = await in_thread_if(len(answer) > INLINE_BYTES, decode_message, answer)
-                        if result.outputs:
-                            yield Speech.of(result)
-                        if is_last:
-                            return
-                failure: KernelPortError = UnavailableError("the stream ended before its last message")
-            except KernelPortError as error:
-                failure = error
-            failures += 1
-            await self._channel.pause_to_repeat(failure, failures, deadline)
+        names = speech_outputs(outputs, inputs)
+        async with contextlib.aclosing(self._inference.stream(model, spoken(text, inputs), names, deadline)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def map(
         self,
@@ -243,7 +212,7 @@ class AsyncClient:
         Args:
             name: of the deployment.
         """
-        return await self._deployment(name, self._channel.deadline(None))
+        return await self._inference.deployment(name, self._channel.deadline(None))
 
     async def dead_letters(self, deployment: str) -> list[dead_letter_pb2.DeadLetter]:
         """The dead letters of a deployment, oldest first, without their requests.
@@ -363,46 +332,5 @@ class AsyncClient:
 
         return run
 
-    async def _infer(
-        self,
-        model: str,
-        inputs: Mapping[str, Any],
-        signature: Signature | None,
-        outputs: Sequence[str],
-        deadline: Deadline,
-        request_id: str,
-    ) -> InferResult:
-        try:
-            large = size(inputs) > INLINE_BYTES
-            request = await in_thread_if(large, encode, model, inputs, signature, request_id, outputs)
-            response = (await self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
-            return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
-        except KernelPortError as error:
-            error.request_id = error.request_id or request_id
-            raise
-
     async def _call(self, stub: type[Any], method: str, request: Any, *, repeatable: bool = True) -> Any:
         return await self._channel.call(stub, method, request, self._channel.deadline(None), repeatable=repeatable)
-
-    async def _signature(self, model: str, deadline: Deadline) -> Signature:
-        """As it was when it was asked for last."""
-        known = self._signatures.get(model)
-        return await self._fetch_signature(model, deadline) if known is None else known
-
-    async def _fetch_signature(self, model: str, deadline: Deadline) -> Signature:
-        signature = (await self._deployment(model, deadline)).signature
-        if signature.outputs:  # else no worker has loaded the model yet
-            self._signatures[model] = signature
-        return signature
-
-    async def _deployment(self, name: str, deadline: Deadline) -> deployment_pb2.Deployment:
-        request = message(deployment_pb2.GetDeploymentRequest, name=name)
-        found: deployment_pb2.Deployment = (
-            await self._channel.call(DeploymentServiceStub, "GetDeployment", request, deadline)
-        ).deployment
-        return found
-
-
-def _is_about_dtypes(error: InvalidArgumentError) -> bool:
-    """Whether the front door or a worker refuses the dtype of an input: the signature tells another."""
-    return any(violation.field.endswith("].dtype") for violation in error.violations)

@@ -12,7 +12,8 @@ from pydantic_core import PydanticCustomError
 from kernelport.config.manifests import BackendName, Device, Manifest, Text, load_manifest
 from kernelport.config.scaling import Autoscale, Scaling
 from kernelport.config.schema import ConfigError, Count, Expected, Seconds, Strict, problem, read_yaml, validate
-from kernelport.config.settings import bundled_deployments, parse_size
+from kernelport.config.settings import bundled_deployments
+from kernelport.config.values import parse_size
 
 
 def _bytes(value: Any) -> Any:

@@ -19,12 +19,12 @@ from typing import IO, Any
 from redis import Redis
 
 from kernelport.broker import keys, stored
+from kernelport.broker.clock import clock
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
 from kernelport.jobs.inputs import Inputs
-from kernelport.jobs.manifest import summary
 from kernelport.jobs.outputs import StackMark
 from kernelport.jobs.records import (
     MICROSECONDS,
@@ -37,7 +37,7 @@ from kernelport.jobs.records import (
     page_of,
     results_of,
 )
-from kernelport.jobs.shapes import item_dict
+from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.jobs.shrinking import Places, compressed
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.voices import SHA256_DIGITS
@@ -172,7 +172,7 @@ class Finisher(Background):
             self._artifacts.replace(f"{job.id}/{MANIFEST}", manifest)
             short = Path(scratch) / SUMMARY
             shared = inputs.described(self._spec(job.id).shared_inputs)
-            told = summary(job, shared, StackMark.next(self._redis))
+            told = _summary(job, shared, StackMark.next(self._redis))
             short.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._artifacts.replace(f"{job.id}/{SUMMARY}", short)
         self._artifacts.sweep(job.id)
@@ -269,3 +269,25 @@ def _end_of(job: JobRecord) -> tuple[str, str]:
     if failed:
         return "failed", f"{failed} of {items} items failed"
     return "succeeded", f"every item succeeded before the job could be stopped: {reason}" if ending else ""
+
+
+def _summary(job: JobRecord, shared: dict[str, Any], mark: StackMark) -> dict[str, Any]:
+    """The job as a whole, without its webhook.
+
+    Args:
+        job: as it is about to be.
+        shared: the inputs of every item, as `Inputs` describes them.
+        mark: of the stack, which its outputs are known by.
+    """
+    known = job.job()
+    progress = known.progress
+    progress.cancelled, progress.waiting = progress.items - progress.succeeded - progress.failed, 0
+    known.finished_unix_us = clock.now_us()
+    told = job_dict(known)
+    del told["spec"]["webhook"]
+    told["spec"]["shared_inputs"] = shared
+    # Seconds of work per second of audio, over all workers.
+    told["real_time_factor"] = progress.backend_s / progress.audio_s if progress.audio_s else None
+    # What padding batches to their longest item adds, as a share of the useful length.
+    told["padding_waste"] = progress.padded_cost / progress.useful_cost - 1 if progress.useful_cost else 0.0
+    return {**told, "stack": mark.stack, "ended": mark.ended}

@@ -1,7 +1,8 @@
 """The state of each process of a stack."""
 
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,13 @@ from redis.exceptions import RedisError
 
 from kernelport.broker.connections import problem
 from kernelport.broker.registry import is_live
+from kernelport.errors import StackError
 from kernelport.health import LIVE, told_reason
+from kernelport.supervisor.front_doors import FrontDoors
 from kernelport.supervisor.processes import Child
+from kernelport.supervisor.workers import Workers
 
+READY_POLL_S = 0.05
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -37,20 +42,25 @@ class Status:
 
 
 class Monitor:
-    """Looks at processes.
+    """Looks at the processes of a stack.
 
     Args:
-        workers: the deployments of the worker processes, by their names.
-        worker_ids: the ids of those workers in the registry, by the same names.
+        children: the processes that there are, by their names.
         flower: the environment of a Flower, if there is to be one.
     """
 
     def __init__(
-        self, redis: Redis, workers: Mapping[str, str], worker_ids: Mapping[str, str], flower: Mapping[str, str] | None
+        self,
+        redis: Redis,
+        children: Mapping[str, Child],
+        front_doors: FrontDoors,
+        workers: Workers,
+        flower: Mapping[str, str] | None,
     ) -> None:
         self._redis = redis
+        self._children = children
+        self._front_doors = front_doors
         self._workers = workers
-        self._worker_ids = worker_ids
         self._flower = flower
         self._served_after: dict[str, int] = {}  # how often a process had been started when it was last seen to serve
 
@@ -58,16 +68,70 @@ class Monitor:
         """A process is gone; another one may get its name."""
         self._served_after.pop(name, None)
 
-    def serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
+    def wait_for(
+        self,
+        names: Sequence[str],
+        deadline: float,
+        stopped: Callable[[], bool],
+        check: Callable[[], None] = lambda: None,
+    ) -> dict[str, str]:
+        """Waits until each of the processes serves or has failed, or until `stopped`.
+
+        Args:
+            deadline: of the monotonic clock.
+            check: is called now and then; what it raises ends the wait.
+
+        Returns:
+            why those that do not serve do not, by name.
+        """
+        began, failed, waiting = time.monotonic(), dict[str, str](), list(names)
+        with self._front_doors.health() as health:
+            while waiting and not stopped():
+                child = self._children[waiting[0]]
+                if self._serves(child.name, health(child.name)):
+                    waiting.pop(0)
+                elif child.has_failed or time.monotonic() > deadline:
+                    late = f"was not ready within {deadline - began:.0f} s"
+                    reason = child.reason if child.has_failed else late
+                    failed[waiting.pop(0)] = f"{child.name} {reason}; its log is {child.log_file}"
+                else:
+                    check()
+                    time.sleep(READY_POLL_S)
+        return failed
+
+    def check_services(self) -> None:
+        """Raises StackError when a worker was refused, or anything else has ended while it started."""
+        self._check_workers()
+        for child in self._children.values():
+            if child.restarts and not child.name.startswith("worker-"):
+                raise StackError(
+                    f"{child.name} ended while starting; its log {child.log_file} ends:\n{child.log_tail()}"
+                )
+
+    def statuses(self) -> list[Status]:
+        """The state of every process now.
+
+        Raises:
+            StackError: when a worker was refused.
+        """
+        self._check_workers()
+        with self._front_doors.health() as health:
+            return [self._status_of(child, health(child.name)) for child in self._children.values()]
+
+    def _check_workers(self) -> None:
+        for child in self._children.values():
+            if child.was_refused:
+                raise StackError(f"{child.name} {child.reason}; its log is {child.log_file}")
+
+    def _serves(self, name: str, health: health_pb2_grpc.HealthStub) -> bool:
         """Whether a front door runs, and where it is a worker's name, whether that worker serves its deployment."""
         try:
-            ours = name not in self._workers or is_live(self._redis, self._worker_ids[name])
+            ours = name not in self._workers.ids or is_live(self._redis, self._workers.ids[name])
         except RedisError:
             return False
-        return ours and _asked(health, self._workers.get(name, LIVE)) == (True, "")
+        return ours and _asked(health, self._workers.deployments.get(name, LIVE)) == (True, "")
 
-    def status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
-        """The state of a process."""
+    def _status_of(self, child: Child, health: health_pb2_grpc.HealthStub) -> Status:
         starts = child.restarts  # before it is asked: it may end meanwhile
         if child.has_failed:
             state = "failed"
@@ -81,9 +145,9 @@ class Monitor:
             is_ready, why_not = _asked(health, "")
             if not is_ready and why_not:
                 return Status(child.name, "failing", child.pid, child.restarts, why_not)
-            state = "serving" if is_ready or self.serves(child.name, health) else "starting"
+            state = "serving" if is_ready or self._serves(child.name, health) else "starting"
         else:
-            state = "serving" if self.serves(child.name, health) else "starting"
+            state = "serving" if self._serves(child.name, health) else "starting"
         if state == "serving":
             self._served_after[child.name] = starts
         is_new = child.has_failed or child.restarts > self._served_after.get(child.name, 0)

@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 
-from kernelport.config.settings import MAX_PORT
+from kernelport.config.values import MAX_PORT
 from kernelport.errors import StackError
 
 LOOK_INTERVAL_S = 0.02

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from kernelport.broker.connections import parameters
 from kernelport.errors import HostError
+from kernelport.supervisor.state_folder import private_folder, write_private
 
 OLDEST = (7, 0)  # BLMPOP
 TELLS_OF_DISK = (7, 2)  # WAITAOF
@@ -50,6 +52,20 @@ def redis_version(server: Path) -> tuple[int, int]:
     output = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"v=(\d+)\.(\d+)", output)
     return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def embedded_redis_command(state_dir: Path, url: str) -> list[str]:
+    """The command line of the Redis of a stack, with its data and its password in the state folder.
+
+    Args:
+        url: where it is to be found.
+
+    Raises:
+        RedisNotFoundError: when there is no redis-server.
+    """
+    data, config, found = private_folder(state_dir / "redis"), state_dir / "redis.conf", parameters(url)
+    write_private(config, f"requirepass {found['password']}\n")
+    return redis_command(find_redis_server(), found["port"], data, config)
 
 
 def redis_command(server: Path, port: int, data_dir: Path, config: Path | None = None) -> list[str]:

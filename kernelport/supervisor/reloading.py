@@ -83,8 +83,9 @@ class Reloader:
 
     def _with_other_files(self, settings: Settings, deployments: Collection[str]) -> set[str]:
         """The workers whose model's files, or code, are others now than those that they have loaded."""
-        loaded = {name: served.revision for name, served in self._stack.served().items()}
-        of = {name: each for name, each in self._stack.workers.items() if each in deployments and name in loaded}
+        loaded = {name: served.revision for name, served in self._stack.workers.served().items()}
+        there = self._stack.workers.deployments
+        of = {name: each for name, each in there.items() if each in deployments and name in loaded}
         now = revisions_by_deployment(settings, of.values())
         return {name for name, deployment in of.items() if now[deployment] not in (None, loaded[name])}
 
@@ -99,7 +100,8 @@ class Reloader:
         """Changes workers so that no request is lost. One that can go by the file as it is does so; else a new worker
         serves before the old one finishes what it has and goes. One whose deployment is gone goes once nothing waits
         for it."""
-        stack, old, failed = self._stack, self._stack.workers, dict[str, str]()
+        stack, failed = self._stack, dict[str, str]()
+        old = dict(stack.workers.deployments)
         for name in stack.front_doors:
             stack.read_again(name)
         coming: dict[str, list[str]] = {}
@@ -119,7 +121,7 @@ class Reloader:
             stack.read_again(name)
         began = time.monotonic()
         for deployment, new in coming.items():
-            if why_not := stack.wait_for(new, began + after[deployment].timeouts.load_s, stopped):
+            if why_not := stack.monitor.wait_for(new, began + after[deployment].timeouts.load_s, stopped):
                 failed[deployment] = "\n".join(why_not.values())
             stack.retire(new if why_not else going[deployment])
         failed |= self._wait_until_read(staying, stopped)
@@ -133,7 +135,7 @@ class Reloader:
         """Waits until workers go by what the file says now; why those do not that do not, by deployment."""
         deadline = time.monotonic() + READING_S
         while True:
-            served = self._stack.served()
+            served = self._stack.workers.served()
             late = {
                 name: deployment
                 for name, deployment in workers.items()
@@ -153,7 +155,7 @@ class Reloader:
         deadline = time.monotonic() + limit_s
         empty_since = math.inf
         settings = self._stack.settings
-        with Client(self._stack.target, timeout_s=CALL_TIMEOUT_S) as client, connect(settings.redis_url) as redis:
+        with Client(self._stack.own_target, timeout_s=CALL_TIMEOUT_S) as client, connect(settings.redis_url) as redis:
             while time.monotonic() < min(deadline, empty_since + QUIET_S) and not stopped():
                 is_empty = not _is_known(client, deployment) and _is_empty(redis, deployment)
                 empty_since = min(empty_since, time.monotonic()) if is_empty else math.inf

@@ -54,7 +54,8 @@ class Restarter:
         if pid is None:
             raise StackError("it is just being started again")
         os.kill(pid, signal.SIGUSR1)
-        wait_until_shared([settings.listen, settings.http_listen, settings.metrics_listen], OPENING_S)
+        addresses = {settings.listen, self._stack.own_target, settings.http_listen, settings.metrics_listen}
+        wait_until_shared(addresses, OPENING_S)
         new = self._stack.second_front_door()
         deadline = time.monotonic() + STARTING_S
         while not self._takes_calls(new):

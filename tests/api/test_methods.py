@@ -1,6 +1,8 @@
 """What every method has in common, on a server of the test's own."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -14,16 +16,23 @@ from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.methods import Methods
 
 
-async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back() -> None:
+@contextlib.asynccontextmanager
+async def serving_health(calls: Calls) -> AsyncIterator[Any]:
+    """A stub of the health service on a server that counts its calls."""
     server = grpc.aio.server()
-    service: Any = Methods(server, Calls(1), AccessLog("test"))
+    service: Any = Methods(server, calls, AccessLog("test"))
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
     port = server.add_insecure_port("127.0.0.1:0")
     await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
+        yield health_pb2_grpc.HealthStub(channel)
+        await server.stop(None)
+
+
+async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back() -> None:
+    async with serving_health(Calls(1)) as stub:
         watch = stub.Watch(health_pb2.HealthCheckRequest())
         await watch.read()
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -32,22 +41,13 @@ async def test_a_call_beyond_those_in_progress_is_told_when_to_come_back() -> No
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details)
         watch.cancel()
-        await server.stop(None)
 
 
 async def test_callers_that_hang_up_do_not_count_for_ever() -> None:
-    server, calls = grpc.aio.server(), Calls(1)
-    service: Any = Methods(server, calls, AccessLog("test"))
-    servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
+    calls = Calls(1)
+    async with serving_health(calls) as stub:
         for _ in range(3):
             watch = stub.Watch(health_pb2.HealthCheckRequest())
             await watch.read()
             watch.cancel()
             await calls.finished(asyncio.get_running_loop().time() + 10)
-    await server.stop(None)

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from kernelport.broker.connections import connect
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
 from tests.broker.servers import Server, serving_redis
@@ -28,6 +30,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Redis, with a user of odd name and password beside the usual one."""
     with serving_redis(tmp_path_factory.mktemp("redis")) as started:
         yield started
+
+
+@pytest.fixture
+def redis(server: Server) -> Iterator[Redis]:
+    """A connection to it; afterwards it is empty."""
+    with connect(server.url) as connected:
+        yield connected
+        connected.flushdb()
 
 
 @pytest.fixture(scope="module")

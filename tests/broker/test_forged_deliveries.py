@@ -1,7 +1,6 @@
 """What is noted as delivered may be of anybody's making: it keeps no batch of a dead worker back."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,6 @@ from celery import Celery
 from redis import Redis
 
 from kernelport.broker import keys
-from kernelport.broker.connections import connect
 from kernelport.broker.leases import end_leases
 from kernelport.broker.queues import celery_config, celery_message, job_message, queue_keys
 from kernelport.config.settings import Settings
@@ -31,13 +29,6 @@ FORGED = {
     b"no-queue": json.dumps([BATCH, "", None]).encode(),
     b"no-message": json.dumps([{"properties": {}}, "", f"kp.{MODEL}"]).encode(),
 }
-
-
-@pytest.fixture
-def redis(server: Server) -> Iterator[Redis]:
-    with connect(server.url) as connected:
-        yield connected
-        connected.flushdb()
 
 
 def deliver(redis: Redis, tag: bytes, record: bytes | None) -> None:

@@ -24,13 +24,6 @@ RECORD = WorkerRecord(worker=Worker(id=WORKER))
 
 
 @pytest.fixture
-def redis(server: Server) -> Iterator[Redis]:
-    with connect(server.url) as connected:
-        yield connected
-        connected.flushdb()
-
-
-@pytest.fixture
 def losses(redis: Redis) -> Iterator[None]:
     looking = Losses(redis, TTL_S)
     looking.start()

@@ -1,16 +1,13 @@
 """Scripts build the same keys as Python, and every one that is there can be loaded."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from kernelport.broker import keys
-from kernelport.broker.connections import connect
 from kernelport.broker.lua_files import LuaFiles
 from kernelport.jobs.states import lua_moves
-from tests.broker.servers import Server
 
 ROOMS = {
     "kernelport.broker": LuaFiles("kernelport.broker"),
@@ -23,12 +20,6 @@ FOLDERS = {
     "kernelport.jobs": REPOSITORY / "kernelport/jobs/lua",
     "kernelport_ops.autoscale": REPOSITORY / "ops/kernelport_ops/autoscale/lua",
 }
-
-
-@pytest.fixture
-def redis(server: Server) -> Iterator[Redis]:
-    with connect(server.url) as connected:
-        yield connected
 
 
 def _run(redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> object:

@@ -1,15 +1,14 @@
 """Who is in the registry."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from kernelport.broker import keys
-from kernelport.broker.connections import connect, connect_async
+from kernelport.broker.connections import connect_async
 from kernelport.broker.registry import beat, live_workers
 from kernelport.internal.v1.queue_pb2 import WorkerRecord
 from kernelport.v1.deployment_pb2 import Worker
@@ -17,13 +16,6 @@ from tests.broker.servers import Server
 
 WORKER, TTL_S = "late", 30.0
 RECORD = WorkerRecord(worker=Worker(id=WORKER))
-
-
-@pytest.fixture
-def redis(server: Server) -> Iterator[Redis]:
-    with connect(server.url) as connected:
-        yield connected
-        connected.flushdb()
 
 
 def run(server: Server, steps: Callable[[AsyncRedis], Awaitable[None]]) -> None:

@@ -19,8 +19,8 @@ from kernelport.config.settings import (
     PREFIX,
     Settings,
     bundled_deployments,
-    parts_of,
 )
+from kernelport.config.values import parts_of
 from kernelport.supervisor.redis_server import redis_command
 from tests.cli.tree import below
 from tests.compose import resolve

@@ -33,6 +33,18 @@ def one_more_worker(running: Plane) -> Iterator["subprocess.Popen[bytes]"]:
         worker.wait(30)
 
 
+def check_that_a_request_outlives_its_worker(running: Plane, within_s: float) -> None:
+    """Kills a worker that runs a request while there is another, which has to answer it in time."""
+    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
+        call = pool.submit(running.infer, 1, HELD)
+        wait_for(lambda: running.entries() == [1])
+        with one_more_worker(running):
+            first.kill()
+            running.release()
+            assert call.result(timeout=within_s) == 1
+    assert running.entries() == [1, 1]
+
+
 def test_what_a_killed_worker_of_the_stack_had_is_answered_once_it_is_back(plane: Start) -> None:
     running = plane(settings={"lease_s": LONG_LEASE_S})
     with ThreadPoolExecutor() as pool:
@@ -48,14 +60,7 @@ def test_what_a_killed_worker_of_the_stack_had_is_answered_once_it_is_back(plane
 
 def test_what_any_killed_worker_had_is_answered_before_its_heartbeat_is_overdue(plane: Start) -> None:
     running = plane(workers=False, settings={"lease_s": LONG_LEASE_S, "heartbeat_ttl_s": 10.0})
-    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
-        call = pool.submit(running.infer, 1, HELD)
-        wait_for(lambda: running.entries() == [1])
-        with one_more_worker(running):
-            first.kill()
-            running.release()
-            assert call.result(timeout=7) == 1, "it beats every 2 s"
-    assert running.entries() == [1, 1]
+    check_that_a_request_outlives_its_worker(running, within_s=7.0)  # it beats every 2 s
 
 
 def test_a_worker_whose_connections_are_closed_is_not_taken_for_dead(plane: Start) -> None:
@@ -99,14 +104,7 @@ def test_a_worker_that_finishes_what_it_has_is_not_taken_for_dead(plane: Start) 
 
 def test_a_batch_comes_back_through_its_lease_though_nobody_knows_of_the_death(plane: Start) -> None:
     running = plane(workers=False, settings={"lease_s": LEASE_S, "heartbeat_ttl_s": 60.0})
-    with one_more_worker(running) as first, ThreadPoolExecutor() as pool:
-        call = pool.submit(running.infer, 1, HELD)
-        wait_for(lambda: running.entries() == [1])
-        with one_more_worker(running):
-            first.kill()
-            running.release()
-            assert call.result(timeout=LEASE_S + 10) == 1
-    assert running.entries() == [1, 1]
+    check_that_a_request_outlives_its_worker(running, within_s=LEASE_S + 10)
 
 
 def test_a_request_longer_than_five_leases_runs_once(plane: Start) -> None:

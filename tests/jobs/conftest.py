@@ -1,4 +1,4 @@
-"""JobService of the shared stack, and stacks whose one deployment keeps a journal."""
+"""Stacks whose one deployment keeps a journal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -6,19 +6,11 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
-from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2_grpc
 from tests.data_plane.conftest import Plane, plane, running, serving_plane
 from tests.jobs.calls import JobCalls
 
 __all__ = ["plane", "running"]
-
-
-@pytest.fixture
-def jobs(stack: Stack) -> Iterator[JobCalls]:
-    """Calls to the shared stack."""
-    with grpc.insecure_channel(stack.target) as channel:
-        yield JobCalls(job_pb2_grpc.JobServiceStub(channel))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Redis may hold what nobody of ours wrote: it is skipped and told, and everything else goes on."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -22,12 +22,6 @@ from tests.waiting import wait_for
 MODEL = "identity-onnx"
 GARBAGE = b"\xff\n\xfe"
 SETS_OF_JOBS = (keys.FINISHING_JOBS, keys.EXPIRING_JOBS, keys.DELETING_JOBS, keys.JOB_HOOKS)
-
-
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    with Redis.from_url(stack.settings.redis_url) as connected:
-        yield connected
 
 
 def test_records_of_others_end_no_process_and_touch_no_file(stack: Stack, jobs: JobCalls, redis: Redis) -> None:

@@ -45,18 +45,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    with Redis.from_url(stack.settings.redis_url) as connected:
-        yield connected
-
-
-@pytest.fixture
-def jobs(stack: Stack) -> Iterator[JobCalls]:
-    with grpc.insecure_channel(stack.target) as channel:
-        yield JobCalls(job_pb2_grpc.JobServiceStub(channel))
-
-
 @contextmanager
 def room_for(redis: Redis, size: int) -> Iterator[None]:
     """A limit of Redis that leaves jobs so many bytes."""

@@ -39,18 +39,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    with Redis.from_url(stack.settings.redis_url) as connected:
-        yield connected
-
-
-@pytest.fixture
-def jobs(stack: Stack) -> Iterator[JobCalls]:
-    with grpc.insecure_channel(stack.target) as channel:
-        yield JobCalls(job_pb2_grpc.JobServiceStub(channel))
-
-
 def sweep(stack: Stack, redis: Redis, **times: float) -> None:
     """What a front door with these settings does in a minute."""
     artifacts = Artifacts(stack.settings.artifacts)

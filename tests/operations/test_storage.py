@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 
@@ -16,7 +15,6 @@ from kernelport import Client
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
-from kernelport.v1 import job_pb2_grpc
 from tests.conftest import serving_stack, stack_settings
 from tests.jobs.calls import JobCalls, manifest, tiny
 from tests.operations.scraping import value
@@ -39,12 +37,6 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     )
     with serving_stack(settings, [MODEL], tmp_path / "state") as running:
         yield running
-
-
-@pytest.fixture
-def jobs(stack: Stack) -> Iterator[JobCalls]:
-    with grpc.insecure_channel(stack.target) as channel:
-        yield JobCalls(job_pb2_grpc.JobServiceStub(channel))
 
 
 def refuse_files(stack: Stack) -> tuple[int, int]:

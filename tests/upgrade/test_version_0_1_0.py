@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 import msgpack
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from kernelport import Client, tensors
 from kernelport.broker import keys
 from kernelport.internal.v1.queue_pb2 import Batch, Completion, Reply, WorkerRecord
 from kernelport.supervisor.stack import Stack
-from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc
+from kernelport.v1 import inference_pb2, job_pb2
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.e2e.conftest import shared_worker
 from tests.jobs.calls import JobCalls, manifest
@@ -44,18 +43,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         environment.setenv("KERNELPORT_TEST_JOURNAL", str(folder / "journal"))
         restore(connected)
         yield running
-
-
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    with Redis.from_url(stack.settings.redis_url) as connected:
-        yield connected
-
-
-@pytest.fixture
-def jobs(stack: Stack) -> Iterator[JobCalls]:
-    with grpc.insecure_channel(stack.target) as channel:
-        yield JobCalls(job_pb2_grpc.JobServiceStub(channel))
 
 
 def restore(redis: Redis) -> None:

@@ -12,6 +12,7 @@ from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.audited import audited
 from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -21,6 +22,10 @@ class DeadLetterNotFoundError(NotFoundError):
     """The deployment has no such dead letter."""
 
     reason = "DEAD_LETTER_NOT_FOUND"
+
+
+def _name(request: pb.ReplayDeadLetterRequest | pb.PurgeDeadLetterRequest) -> str:
+    return f"{request.deployment}/{request.id}"
 
 
 class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
@@ -45,6 +50,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Context) -> pb.GetDeadLetterResponse:
         return pb.GetDeadLetterResponse(dead_letter=await self._letter(request.deployment, request.id))
 
+    @audited("dead_letter.replay", _name)
     async def ReplayDeadLetter(
         self, request: pb.ReplayDeadLetterRequest, context: Context
     ) -> pb.ReplayDeadLetterResponse:
@@ -56,6 +62,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         await reached(self._redis.hdel(self._key(request.deployment), request.id))
         return pb.ReplayDeadLetterResponse(response=response)
 
+    @audited("dead_letter.purge", _name)
     @on_disk
     async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
         removed = await reached(self._redis.hdel(self._key(request.deployment), request.id))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kernelport.config.settings import parse_duration
+from kernelport.config.values import parse_duration
 from kernelport.v1 import job_pb2 as pb
 
 Command = TypeVar("Command", bound=Callable[..., Any])

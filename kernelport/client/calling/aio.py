@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kernelport.client.calling.address import CLOSED, channel_options, check_target
+from kernelport.client.calling.address import CLOSED, Address
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
 from kernelport.errors import CancelledError, FailedPreconditionError, KernelPortError, from_call
@@ -24,7 +24,7 @@ class AsyncChannel:
     """A connection to a front door for every process and event loop that asks for one.
 
     Args:
-        target: host:port.
+        address: where the front door is.
         timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
         max_retries: how often a call that is safe to repeat is tried again.
 
@@ -32,8 +32,8 @@ class AsyncChannel:
         InvalidArgumentError: when one of them is not as it should be.
     """
 
-    def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
-        self._target = check_target(target)
+    def __init__(self, address: Address, timeout_s: float | None, max_retries: int) -> None:
+        self._address = address
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
@@ -127,7 +127,7 @@ class AsyncChannel:
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         calls.check()
         self.is_open()
-        self._opened[loop] = grpc.aio.insecure_channel(self._target, options=channel_options(self._target)), {}
+        self._opened[loop] = self._address.open(grpc.aio), {}
 
 
 class AsyncBegun:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kernelport.client.calling.address import CLOSED, channel_options, check_target
+from kernelport.client.calling.address import CLOSED, Address
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
 from kernelport.errors import FailedPreconditionError, KernelPortError, from_call
@@ -23,7 +23,7 @@ class Channel:
     """A connection to a front door for every process that asks for one.
 
     Args:
-        target: host:port.
+        address: where the front door is.
         timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
         max_retries: how often a call that is safe to repeat is tried again.
 
@@ -31,8 +31,8 @@ class Channel:
         InvalidArgumentError: when one of them is not as it should be.
     """
 
-    def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
-        self._target = check_target(target)
+    def __init__(self, address: Address, timeout_s: float | None, max_retries: int) -> None:
+        self._address = address
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
@@ -100,7 +100,7 @@ class Channel:
         opened = self._opened
         if opened is None:
             calls.check()
-            opened = grpc.insecure_channel(self._target, options=channel_options(self._target)), {}
+            opened = self._address.open(grpc), {}
             self._opened = opened
         channel, stubs = opened
         if stub not in stubs:

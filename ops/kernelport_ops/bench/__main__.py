@@ -9,7 +9,7 @@ import click
 from kernelport_ops.bench.cells import CONCURRENCIES, PAYLOADS, Cell, Payload
 from kernelport_ops.bench.compare import Record, available, compare, count
 from kernelport_ops.bench.machine import describe_machine
-from kernelport_ops.bench.plot import plot_comparison
+from kernelport_ops.bench.plot import plot_comparison, plot_to
 from kernelport_ops.bench.processes import BenchError
 from kernelport_ops.bench.report import medians, print_tables, ratios, record_to_dict, write_json
 from kernelport_ops.bench.rivals import RIVALS
@@ -111,11 +111,7 @@ def main(
     write_json(out / "bench.json", document)
     print_tables(console, rows, compared)
     console.print(f"figures: {out / 'bench.json'}")
-    try:
-        plot_comparison(rows, out / "bench.png")
-        console.print(f"plot: {out / 'bench.png'}")
-    except BenchError as error:
-        console.print(str(error), markup=False)
+    plot_to(console, out / "bench.png", lambda path: plot_comparison(rows, path))
     sys.exit(130 if interrupted else 0)
 
 

@@ -19,17 +19,15 @@ from rich.console import Console
 from rich.table import Table
 
 from kernelport.config.settings import Settings
-from kernelport.errors import StackError
 from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.cells import F32_BYTES, Figures, Job
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.machine import describe_machine
-from kernelport_ops.bench.plot import draw
-from kernelport_ops.bench.processes import BenchError
+from kernelport_ops.bench.plot import draw, plot_to
 from kernelport_ops.bench.report import number, write_json
 from kernelport_ops.bench.rivals import SERVERS
 from kernelport_ops.bench.systems import START_TIMEOUT_S, labelled
-from kernelport_ops.bench.terminal import new_console, positive, prepare_process, progress_bar, separated
+from kernelport_ops.bench.terminal import new_console, positive, prepare_process, progress_bar, separated, until_stopped
 
 MODEL = "simulated-gpu"
 CONCURRENCIES = "1,4,16,32,64,128,256"
@@ -191,7 +189,7 @@ def main(
     complete = False
     with progress_bar(console) as progress:
         task = progress.add_task("starting", total=rounds * len(concurrency))
-        try:
+        with until_stopped(console):
             with backend_running(out / "run" / MODEL, model) as stack, Generator() as generator:
                 for number_of_round in range(1, rounds + 1):
                     for callers in concurrency:
@@ -200,10 +198,6 @@ def main(
                         runs.append((callers, generator.run(job(stack, callers, seconds))))
             complete = True
             progress.update(task, description="done", completed=len(runs))
-        except KeyboardInterrupt:
-            console.print("interrupted")
-        except (BenchError, StackError) as error:
-            console.print(str(error), style="red", markup=False)
     if not runs:
         console.print("nothing was measured")
         sys.exit(1)
@@ -218,11 +212,7 @@ def main(
     write_json(out / "batching.json", document)
     print_points(console, found, model)
     console.print(f"figures: {out / 'batching.json'}")
-    try:
-        plot(found, out / "batching.png")
-        console.print(f"plot: {out / 'batching.png'}")
-    except BenchError as error:
-        console.print(str(error), markup=False)
+    plot_to(console, out / "batching.png", lambda path: plot(found, path))
     sys.exit(0 if complete else 1)
 
 

@@ -22,7 +22,6 @@ from rich.table import Table
 
 from kernelport import AsyncClient
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport.errors import StackError
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.stack import Stack
 from kernelport.supervisor.worker_command import worker_command
@@ -31,7 +30,7 @@ from kernelport_ops.bench.plain_loop import Spoken, run_plain_loop
 from kernelport_ops.bench.processes import POLL_S, BenchError, check_alive, cpu_seconds, start, stop
 from kernelport_ops.bench.report import number, write_json
 from kernelport_ops.bench.systems import START_TIMEOUT_S, labelled
-from kernelport_ops.bench.terminal import cores, new_console, prepare_process, progress_bar
+from kernelport_ops.bench.terminal import cores, new_console, prepare_process, progress_bar, until_stopped
 from kernelport_ops.bench.texts import sentences
 
 MODEL = "hibari-en"
@@ -158,7 +157,7 @@ def main(items: int, rounds: int, workers: int, out: Path) -> None:
     complete = False
     with progress_bar(console) as progress:
         task = progress.add_task("", total=2 * rounds)
-        try:
+        with until_stopped(console):
             for round_number in range(1, rounds + 1):
                 for name in (STACK, PLAIN):
                     progress.update(task, description=f"round {round_number}/{rounds}: {name}", completed=len(runs))
@@ -167,10 +166,6 @@ def main(items: int, rounds: int, workers: int, out: Path) -> None:
                     runs.append((name, spoken))
             complete = True
             progress.update(task, description="done", completed=len(runs))
-        except KeyboardInterrupt:
-            console.print("interrupted")
-        except (BenchError, StackError) as error:
-            console.print(str(error), style="red", markup=False)
     summary = summarize(runs)
     document = {
         "machine": machine,

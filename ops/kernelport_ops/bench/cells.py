@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from kernelport.config.settings import parse_size
+from kernelport.config.values import parse_size
 
 F32_BYTES = 4
 PAYLOADS = ("16B", "64KiB", "4MiB")

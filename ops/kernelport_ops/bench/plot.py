@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from kernelport.errors import install_hint
 from kernelport_ops.bench.processes import BenchError
 from kernelport_ops.bench.report import Median
@@ -30,6 +32,15 @@ def plot_comparison(rows: Sequence[Median], path: Path) -> None:
         for payload in payloads
     ]
     draw(panels, "callers", path, columns=len(payloads))
+
+
+def plot_to(console: Console, path: Path, plot: Callable[[Path], None]) -> None:
+    """Makes a plot and says where it is, or why there is none."""
+    try:
+        plot(path)
+        console.print(f"plot: {path}")
+    except BenchError as error:
+        console.print(str(error), markup=False)
 
 
 def draw(

@@ -2,12 +2,16 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from kernelport.errors import StackError
+from kernelport_ops.bench.processes import BenchError
 
 # Where nobody looks, tables need not be squeezed.
 NO_TERMINAL_WIDTH = 160
@@ -31,6 +35,17 @@ def prepare_process() -> None:
     """One thread for every ONNX session of every system, and SIGTERM ends a run as Ctrl-C does."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def until_stopped(console: Console) -> Iterator[None]:
+    """Around what measures: Ctrl-C and what goes wrong end it, are told, and leave what was measured so far."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted")
+    except (BenchError, StackError) as error:
+        console.print(str(error), style="red", markup=False)
 
 
 def separated(parse: Callable[[str], Any]) -> Callback:

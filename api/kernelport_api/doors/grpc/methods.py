@@ -69,6 +69,7 @@ class Methods:
     async def _handling(self, method: str, context: Context, streams: bool = False) -> AsyncIterator[Call]:
         """Stands around the handling of a call, whatever comes of it."""
         call = self._access_log.begin(method)
+        call.peer = context.peer()
         try:
             with self._calls:
                 yield call

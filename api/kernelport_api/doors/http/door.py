@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kernelport.config.deployments import DeploymentTable
-from kernelport.config.settings import Settings, parts_of
+from kernelport.config.settings import Settings
+from kernelport.config.values import parts_of
 from kernelport_api.calls import AccessLog, current
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import voice_forms
@@ -30,14 +29,7 @@ from kernelport_api.doors.http.openai.files import MOST_BYTES as MOST_FILE_BYTES
 from kernelport_api.doors.http.openai.files import FileRoutes
 from kernelport_api.doors.http.openai.lists import AudioVoices, SpeechModels
 from kernelport_api.doors.http.openapi import Description, Known
-from kernelport_api.doors.open_inference.models import Models
-from kernelport_api.services.dead_letters import DeadLetters
-from kernelport_api.services.deployments import Deployments
-from kernelport_api.services.files import Files
-from kernelport_api.services.inference import Inference
-from kernelport_api.services.jobs.service import Jobs
-from kernelport_api.services.records import Records
-from kernelport_api.services.voices import Voices
+from kernelport_api.doors.services import Services
 
 
 class _Route(Route):
@@ -54,35 +46,6 @@ class _Route(Route):
             allow = ", ".join(sorted(methods))
             refusal = Refusal(405, f"expected {allow} at this path, got {scope['method']}", allow=allow)
             await answer_to(refusal, scope)(scope, receive, send)
-
-
-@dataclass(frozen=True)
-class Services:
-    """What can be asked for.
-
-    Attributes:
-        described: tells of the deployments.
-        stop: set when the front door is to stop.
-        not_serving: says why no calls can be taken; empty when they can.
-        runs: calls that run a model; how many there may be is for the inference service to say.
-        others: calls that ask for something else.
-        watches: calls that nobody waits for when the front door stops.
-    """
-
-    deployments: DeploymentTable
-    inference: Inference
-    models: Models
-    voices: Voices
-    described: Deployments
-    letters: DeadLetters
-    jobs: Jobs
-    files: Files
-    batches: Records
-    stop: asyncio.Event
-    not_serving: Callable[[], str]
-    runs: Calls
-    others: Calls
-    watches: Calls
 
 
 def application(services: Services, settings: Settings, access_log: AccessLog) -> ASGIApp:

@@ -20,6 +20,7 @@ class Logged:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_socket = scope["type"] == "websocket"
         call = self._access_log.begin(f"{'GET' if is_socket else scope['method']} {scope['path'][:_MAX_PATH]}")
+        call.peer = ":".join(map(str, scope["client"] or ()))
         call.route = UNKNOWN  # until one is found
         status = 0
 

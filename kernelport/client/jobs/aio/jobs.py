@@ -4,37 +4,29 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from kernelport.client.calling.aio import AsyncChannel
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message, unix_us
 from kernelport.client.calling.messages import path as path_of
+from kernelport.client.inference.aio import AsyncInference
 from kernelport.client.jobs.aio import outputs, watching
 from kernelport.client.jobs.aio.calls import AsyncJobCalls
-from kernelport.client.jobs.aio.submitting import submit
+from kernelport.client.jobs.aio.submitting import replace, submit
 from kernelport.client.jobs.messages import (
     PAGE_SIZE,
     AsyncItems,
     ItemLike,
     async_batches,
     batches,
-    is_over,
     job_spec,
     sealing,
-    without_files,
 )
 from kernelport.enums import item_states, job_states
-from kernelport.errors import OUTPUT_NOT_FOUND, FieldViolation, KernelPortError, NotFoundError
-from kernelport.signature import Signature
+from kernelport.errors import KernelPortError
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.job_pb2_grpc import JobServiceStub
-
-
-class SignatureOf(Protocol):
-    """Asks the front door what a deployment takes."""
-
-    async def __call__(self, model: str, deadline: Deadline, /) -> Signature: ...
 
 
 class AsyncJobs:
@@ -45,10 +37,10 @@ class AsyncJobs:
     `timeout_s` given to a method bounds the whole, outages included.
     """
 
-    def __init__(self, channel: AsyncChannel, signature_of: SignatureOf) -> None:
+    def __init__(self, channel: AsyncChannel, inference: AsyncInference) -> None:
         self._calls = AsyncJobCalls(channel)
         self._channel = channel
-        self._signature_of = signature_of
+        self._inference = inference
 
     @property
     def patience_s(self) -> float:
@@ -113,7 +105,7 @@ class AsyncJobs:
             FailedPreconditionError: the job of the request id was stopped before all of its items had come.
         """
         whole = Deadline(timeout_s)
-        signature = await self._signature_of(deployment, self._calls.portion(whole))
+        signature = await self._inference.fetch_signature(deployment, self._calls.portion(whole))
         spec = job_spec(
             deployment,
             signature,
@@ -216,11 +208,8 @@ class AsyncJobs:
             states: in which they are, as ItemState or its words; all when empty.
             inputs: whether they come with what they were submitted with.
         """
-        wanted = item_states(states)
-        request = message(pb.ListItemsRequest, job_id=job_id, states=wanted, page_size=PAGE_SIZE, inputs=inputs)
-        async for page in self._calls.pages("ListItems", request):
-            for item in page.items:
-                yield item
+        async for item in outputs.items(self._calls, job_id, item_states(states), inputs=inputs):
+            yield item
 
     def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
         """The file that an item became, in pieces.
@@ -274,25 +263,8 @@ class AsyncJobs:
             NotFoundError: when files are gone from the server's storage, or are not what the job made; all others are
                 there then. Its violations name each item.
         """
-        whole, folder, paths = Deadline(timeout_s), path_of("folder", folder), []
-        missing: list[FieldViolation] = []
-        async for item in self.items(job_id, [pb.ITEM_STATE_SUCCEEDED]):
-            try:
-                path = await outputs.fetch(self._calls, job_id, item, folder, whole)
-            except NotFoundError as error:
-                if error.reason != OUTPUT_NOT_FOUND:
-                    raise
-                missing.append(FieldViolation(item.id, error.message))
-                continue
-            paths.append(path)
-            if on_fetched is not None:
-                on_fetched(item, path)
-        job = (await self._calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
-        if is_over(job):
-            await outputs.fetch_manifest(self._calls, job_id, folder, whole)
-        if missing:
-            raise without_files(missing)
-        return paths
+        whole = Deadline(timeout_s)
+        return await outputs.fetch_all(self._calls, job_id, path_of("folder", folder), whole, on_fetched)
 
     async def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
         """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it.
@@ -348,12 +320,8 @@ class AsyncJobs:
             NotFoundError: the job has no item of an id.
         """
         job = await self.get(job_id)
-        count = 0
-        for batch in batches(items, await self._signature_of(job.spec.deployment, self._channel.deadline(None))):
-            if batch:
-                await self._calls.call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
-                count += len(batch)
-        return count
+        signature = await self._inference.fetch_signature(job.spec.deployment, self._channel.deadline(None))
+        return await replace(self._calls, job_id, batches(items, signature))
 
     async def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is.

@@ -1,6 +1,6 @@
-"""Brings a job's outputs into a folder that belongs to the job."""
+"""What a job made: its items, and their outputs in a folder that belongs to the job."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from kernelport.client.calling.aio import in_thread
@@ -8,9 +8,20 @@ from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message
 from kernelport.client.jobs import fetching, folders
 from kernelport.client.jobs.aio.calls import AsyncJobCalls
-from kernelport.errors import KernelPortError
+from kernelport.client.jobs.messages import PAGE_SIZE, is_over, without_files
+from kernelport.errors import OUTPUT_NOT_FOUND, FieldViolation, KernelPortError, NotFoundError
 from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1 import job_pb2 as pb
+
+
+async def items(
+    calls: AsyncJobCalls, job_id: str, states: Sequence[pb.ItemState | str], *, inputs: bool = False
+) -> AsyncGenerator[pb.Item]:
+    """A job's items that are in certain states, or all, in the order of submission."""
+    request = message(pb.ListItemsRequest, job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
+    async for page in calls.pages("ListItems", request):
+        for item in page.items:
+            yield item
 
 
 async def chunks(calls: AsyncJobCalls, job_id: str, item_id: str, whole: Deadline) -> AsyncGenerator[bytes]:
@@ -33,6 +44,35 @@ async def fetch(calls: AsyncJobCalls, job_id: str, item: pb.Item, folder: Path, 
             return target.path
         except KernelPortError as error:
             await calls.pause(patience, error, whole)
+
+
+async def fetch_all(
+    calls: AsyncJobCalls,
+    job_id: str,
+    folder: Path,
+    whole: Deadline,
+    on_fetched: Callable[[pb.Item, Path], None] | None,
+) -> Sequence[Path]:
+    """The outputs of all items that have succeeded, as files in a folder, and the manifest of a job that is over."""
+    paths: list[Path] = []
+    missing: list[FieldViolation] = []
+    async for item in items(calls, job_id, [pb.ITEM_STATE_SUCCEEDED]):
+        try:
+            path = await fetch(calls, job_id, item, folder, whole)
+        except NotFoundError as error:
+            if error.reason != OUTPUT_NOT_FOUND:
+                raise
+            missing.append(FieldViolation(item.id, error.message))
+            continue
+        paths.append(path)
+        if on_fetched is not None:
+            on_fetched(item, path)
+    job = (await calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
+    if is_over(job):
+        await fetch_manifest(calls, job_id, folder, whole)
+    if missing:
+        raise without_files(missing)
+    return paths
 
 
 async def fetch_manifest(calls: AsyncJobCalls, job_id: str, folder: Path, whole: Deadline) -> Path:

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from kernelport.client.calling.aio import AsyncBegun, in_thread
 from kernelport.client.calling.limits import Deadline
@@ -58,6 +58,20 @@ async def submit(
         elif isinstance(error, KernelPortError):
             error.request_id = request_id
         raise
+
+
+async def replace(calls: AsyncJobCalls, job_id: str, coming: Iterable[_Items]) -> int:
+    """Gives items of a job that is over other inputs; says how many there were.
+
+    Args:
+        coming: the items in batches.
+    """
+    count = 0
+    for batch in coming:
+        if batch:
+            await calls.call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
+            count += len(batch)
+    return count
 
 
 async def _created(calls: AsyncJobCalls, request: pb.SubmitJobRequest, whole: Deadline) -> pb.SubmitJobResponse:

@@ -1,16 +1,27 @@
 """The synchronous twin of `jobs/aio/outputs.py`: generated, not to be edited; `make sync` writes it."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message
 from kernelport.client.calling.sync import in_thread
 from kernelport.client.jobs import fetching, folders
+from kernelport.client.jobs.messages import PAGE_SIZE, is_over, without_files
 from kernelport.client.jobs.sync.calls import JobCalls
-from kernelport.errors import KernelPortError
+from kernelport.errors import OUTPUT_NOT_FOUND, FieldViolation, KernelPortError, NotFoundError
 from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1 import job_pb2 as pb
+
+
+def items(
+    calls: JobCalls, job_id: str, states: Sequence[pb.ItemState | str], *, inputs: bool = False
+) -> Generator[pb.Item]:
+    """A job's items that are in certain states, or all, in the order of submission."""
+    request = message(pb.ListItemsRequest, job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
+    for page in calls.pages("ListItems", request):
+        for item in page.items:
+            yield item
 
 
 def chunks(calls: JobCalls, job_id: str, item_id: str, whole: Deadline) -> Generator[bytes]:
@@ -33,6 +44,35 @@ def fetch(calls: JobCalls, job_id: str, item: pb.Item, folder: Path, whole: Dead
             return target.path
         except KernelPortError as error:
             calls.pause(patience, error, whole)
+
+
+def fetch_all(
+    calls: JobCalls,
+    job_id: str,
+    folder: Path,
+    whole: Deadline,
+    on_fetched: Callable[[pb.Item, Path], None] | None,
+) -> Sequence[Path]:
+    """The outputs of all items that have succeeded, as files in a folder, and the manifest of a job that is over."""
+    paths: list[Path] = []
+    missing: list[FieldViolation] = []
+    for item in items(calls, job_id, [pb.ITEM_STATE_SUCCEEDED]):
+        try:
+            path = fetch(calls, job_id, item, folder, whole)
+        except NotFoundError as error:
+            if error.reason != OUTPUT_NOT_FOUND:
+                raise
+            missing.append(FieldViolation(item.id, error.message))
+            continue
+        paths.append(path)
+        if on_fetched is not None:
+            on_fetched(item, path)
+    job = (calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
+    if is_over(job):
+        fetch_manifest(calls, job_id, folder, whole)
+    if missing:
+        raise without_files(missing)
+    return paths
 
 
 def fetch_manifest(calls: JobCalls, job_id: str, folder: Path, whole: Deadline) -> Path:

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message
@@ -58,6 +58,20 @@ def submit(
         elif isinstance(error, KernelPortError):
             error.request_id = request_id
         raise
+
+
+def replace(calls: JobCalls, job_id: str, coming: Iterable[_Items]) -> int:
+    """Gives items of a job that is over other inputs; says how many there were.
+
+    Args:
+        coming: the items in batches.
+    """
+    count = 0
+    for batch in coming:
+        if batch:
+            calls.call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
+            count += len(batch)
+    return count
 
 
 def _created(calls: JobCalls, request: pb.SubmitJobRequest, whole: Deadline) -> pb.SubmitJobResponse:

@@ -10,13 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from kernelport.errors import StackError
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.onnx_models.measure import GOAL, GOAL_FROM_MS, Result, measure, to_dict
 from kernelport_ops.bench.onnx_models.zoo import MODELS
-from kernelport_ops.bench.plot import draw
-from kernelport_ops.bench.processes import BenchError
+from kernelport_ops.bench.plot import draw, plot_to
 from kernelport_ops.bench.report import number, write_json
 from kernelport_ops.bench.terminal import (
     NO_TERMINAL_WIDTH,
@@ -26,6 +24,7 @@ from kernelport_ops.bench.terminal import (
     prepare_process,
     progress_bar,
     separated,
+    until_stopped,
 )
 
 NAMES = [model.name for model in MODELS]
@@ -113,16 +112,12 @@ def main(models: list[str], rounds: int, seconds: float, callers: int, workers: 
         def notify(text: str) -> None:
             progress.update(task, description=text, completed=len(results))
 
-        try:
+        with until_stopped(console):
             for model in chosen:
                 place = folder / model.name
                 results.append(measure(model, place, workers, callers, rounds, seconds, generator, notify))
             complete = True
             notify("done")
-        except KeyboardInterrupt:
-            console.print("interrupted")
-        except (BenchError, StackError) as error:
-            console.print(str(error), style="red", markup=False)
     if not results:
         console.print("nothing was measured")
         sys.exit(1)
@@ -139,11 +134,7 @@ def main(models: list[str], rounds: int, seconds: float, callers: int, workers: 
     with (out / "onnx.txt").open("w") as text:
         print_results(Console(file=text, width=NO_TERMINAL_WIDTH), results)
     console.print(f"figures: {out / 'onnx.json'}, {out / 'onnx.txt'}")
-    try:
-        plot(results, out / "onnx.png")
-        console.print(f"plot: {out / 'onnx.png'}")
-    except BenchError as error:
-        console.print(str(error), markup=False)
+    plot_to(console, out / "onnx.png", lambda path: plot(results, path))
     sys.exit(0 if complete else 1)
 
 

@@ -15,13 +15,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from kernelport.errors import StackError
 from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.bulk import workers_running
 from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.plain_loop import run_plain_loop
-from kernelport_ops.bench.plot import draw
-from kernelport_ops.bench.processes import BenchError, cpu_seconds
+from kernelport_ops.bench.plot import draw, plot_to
+from kernelport_ops.bench.processes import cpu_seconds
 from kernelport_ops.bench.report import number, write_json
 from kernelport_ops.bench.streaming.calls import Calls, measure_calls
 from kernelport_ops.bench.streaming.listeners import (
@@ -37,7 +36,14 @@ from kernelport_ops.bench.streaming.listeners import (
     measured_sentence_s,
     streamed,
 )
-from kernelport_ops.bench.terminal import new_console, positive, prepare_process, progress_bar, separated
+from kernelport_ops.bench.terminal import (
+    new_console,
+    positive,
+    prepare_process,
+    progress_bar,
+    separated,
+    until_stopped,
+)
 
 LEVELS = "10,30,60,80,100,120"
 PLAIN_SENTENCES = 60
@@ -257,7 +263,7 @@ def main(levels: list[int], seconds: float, rounds: int, out: Path) -> None:
     complete, plain, calls = False, Plain(0.0, 0.0), None
     with progress_bar(console) as progress:
         task = progress.add_task("the plain loop", total=rounds * len(levels) * len(SYSTEMS))
-        try:
+        with until_stopped(console):
             loop = run_plain_loop(LINES[:PLAIN_SENTENCES], 1)
             progress.update(task, description="starting")
             with contextlib.ExitStack() as running_stacks:
@@ -278,10 +284,6 @@ def main(levels: list[int], seconds: float, rounds: int, out: Path) -> None:
                 calls = measure_calls(stacks[STREAMS].target, seconds, plain.sentence_s)
             complete = True
             progress.update(task, description="done", completed=len(found))
-        except KeyboardInterrupt:
-            console.print("interrupted")
-        except (BenchError, StackError) as error:
-            console.print(str(error), style="red", markup=False)
     if not found:
         console.print("nothing was measured")
         sys.exit(1)
@@ -303,11 +305,7 @@ def main(levels: list[int], seconds: float, rounds: int, out: Path) -> None:
     (out / "streaming.md").write_text(section(rows, told, setting))
     print_figures(console, rows, told)
     console.print(f"figures: {out / 'streaming.json'}; for docs/performance.md: {out / 'streaming.md'}")
-    try:
-        plot(rows, out / "streaming.png")
-        console.print(f"plot: {out / 'streaming.png'}")
-    except BenchError as error:
-        console.print(str(error), markup=False)
+    plot_to(console, out / "streaming.png", lambda path: plot(rows, path))
     sys.exit(0 if complete else 1)
 
 

@@ -48,7 +48,7 @@ def measure_calls(target: str, seconds: float, sentence_s: float) -> Calls:
         job = client.jobs.submit(MODEL, [LINES[number % len(LINES)] for number in range(ITEMS)])
         listening = aside.submit(heard_aside, target, streamed, level)
         time.sleep(seconds * WARM_UP)
-        beside = []
+        beside: list[float] = []
         while not listening.done():
             beside.append(_call_s(client, len(beside)))
             time.sleep(PAUSE_S)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import io
+import re
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +21,6 @@ from torch import Tensor
 
 from kernelport_workers.luxtts import ops, prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Job, Schedule, TorchAcousticModel
-from kernelport_workers.luxtts.bench.memory import peak_memory, reset_peak_memory
 from kernelport_workers.luxtts.bench.workload import (
     VOCODER_FLOPS,
     Workload,
@@ -40,6 +42,8 @@ from kernelport_workers.luxtts.utterance import Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
 
 PATHS = ("plain", "torch", "torch-tuned", "onnx", "onnx-int8")
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 _BUDGET = 4 << 30
 _SINGLES = 6
 _CPU_CALL = 50
@@ -327,3 +331,22 @@ def _best(work: Callable[[], object], runs: int = 5) -> float:
         work()
         times.append(time.perf_counter() - began)
     return min(times)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget earlier peaks. Only Linux can for a process; elsewhere the peak is that of the whole run."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR.exists():
+        _CLEAR.write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes in use at most since the last :func:`reset_peak_memory`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if _STATUS.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+        if found:
+            return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -12,6 +12,7 @@ from kernelport.enums import ItemState, JobState
 from kernelport.errors import KernelPortError
 from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.names import MANIFEST
+from kernelport.sink import Sink
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import Streamed, json_answer
 from kernelport_api.doors.http.api.queries import Query, checked, field, invalid, known
@@ -112,7 +113,7 @@ class JobRoutes:
         return Streamed(self._zipped(job), "application/zip", headers)
 
     async def _zipped(self, job: pb.Job) -> AsyncGenerator[bytes, None]:
-        sink = _Sink()
+        sink = Sink()
         with zipfile.ZipFile(cast("Any", sink), "w", zipfile.ZIP_STORED) as archive:
             async for item in self._succeeded(job.id):
                 messages = self._jobs.GetItemOutput(pb.GetItemOutputRequest(job_id=job.id, item_id=item.id), OVER_HTTP)
@@ -136,25 +137,6 @@ class JobRoutes:
             if not found.next_page_token:
                 return
             request.page_token = found.next_page_token
-
-
-class _Sink:
-    """Where an archive is written; it cannot go back."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._bytes += data
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def taken(self) -> bytes:
-        """What was written since the last time."""
-        taken, self._bytes = bytes(self._bytes), bytearray()
-        return taken
 
 
 def attachment(name: str) -> str:

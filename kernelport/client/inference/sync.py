@@ -1,0 +1,122 @@
+"""The synchronous twin of `inference/aio.py`: generated, not to be edited; `make sync` writes it."""
+
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from kernelport.client.calling.limits import Deadline
+from kernelport.client.calling.messages import message
+from kernelport.client.calling.sync import Channel, in_thread_if
+from kernelport.client.inference.coding import (
+    INLINE_BYTES,
+    SerializedInferenceStub,
+    decode,
+    decode_message,
+    encode,
+    resume_from,
+    size,
+)
+from kernelport.client.inputs import only_input
+from kernelport.client.results import InferResult, Speech
+from kernelport.coercion import are_arrays
+from kernelport.errors import InvalidArgumentError, KernelPortError, UnavailableError
+from kernelport.signature import Signature
+from kernelport.v1 import deployment_pb2
+from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
+
+
+class Inference:
+    """Runs requests, and remembers the signatures of models."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._signatures: dict[str, Signature] = {}
+
+    def run(self, model: str, inputs: Any, outputs: Sequence[str], deadline: Deadline, request_id: str) -> InferResult:
+        """Runs one request. Its inputs become what the signature declares; arrays travel as they are, and are only
+        fitted to the signature when they are refused.
+
+        Args:
+            inputs: by name; or one value, for the one input that the model asks for.
+        """
+        if not isinstance(inputs, Mapping):
+            inputs = only_input(inputs, self.signature(model, deadline))
+        signature = self._signatures.get(model) if are_arrays(inputs) else self.signature(model, deadline)
+        try:
+            return self._run(model, inputs, signature, outputs, deadline, request_id)
+        except InvalidArgumentError as error:  # the signature may have changed
+            if signature is None and not _is_about_dtypes(error):
+                raise
+            fresh = self.fetch_signature(model, deadline)
+            if fresh == signature:
+                raise
+        return self._run(model, inputs, fresh, outputs, deadline, request_id)
+
+    def stream(
+        self, model: str, inputs: Mapping[str, Any], outputs: Sequence[str], deadline: Deadline
+    ) -> Generator[Speech]:
+        """The pieces of speech that a request becomes. A stream that breaks goes on where it was, at whichever front
+        door answers."""
+        request = encode(model, inputs, self.signature(model, deadline), "", outputs)
+        sequence = failures = 0
+        while True:
+            resuming = request + resume_from(sequence)
+            try:
+                with contextlib.closing(
+                    self._channel.stream(SerializedInferenceStub, "InferStream", resuming, deadline)
+                ) as answers:
+                    for answer in answers:
+                        sequence, failures = sequence + 1, 0
+                        result, is_last = in_thread_if(len(answer) > INLINE_BYTES, decode_message, answer)
+                        if result.outputs:
+                            yield Speech.of(result)
+                        if is_last:
+                            return
+                failure: KernelPortError = UnavailableError("the stream ended before its last message")
+            except KernelPortError as error:
+                failure = error
+            failures += 1
+            self._channel.pause_to_repeat(failure, failures, deadline)
+
+    def signature(self, model: str, deadline: Deadline) -> Signature:
+        """The signature of a model, as it was when it was asked for last."""
+        known = self._signatures.get(model)
+        return self.fetch_signature(model, deadline) if known is None else known
+
+    def fetch_signature(self, model: str, deadline: Deadline) -> Signature:
+        """The signature of a model, as it is now."""
+        signature = (self.deployment(model, deadline)).signature
+        if signature.outputs:  # else no worker has loaded the model yet
+            self._signatures[model] = signature
+        return signature
+
+    def deployment(self, name: str, deadline: Deadline) -> deployment_pb2.Deployment:
+        """What the front door tells of a deployment."""
+        request = message(deployment_pb2.GetDeploymentRequest, name=name)
+        found: deployment_pb2.Deployment = (
+            self._channel.call(DeploymentServiceStub, "GetDeployment", request, deadline)
+        ).deployment
+        return found
+
+    def _run(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        signature: Signature | None,
+        outputs: Sequence[str],
+        deadline: Deadline,
+        request_id: str,
+    ) -> InferResult:
+        try:
+            large = size(inputs) > INLINE_BYTES
+            request = in_thread_if(large, encode, model, inputs, signature, request_id, outputs)
+            response = (self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
+            return in_thread_if(len(response) > INLINE_BYTES, decode, response)
+        except KernelPortError as error:
+            error.request_id = error.request_id or request_id
+            raise
+
+
+def _is_about_dtypes(error: InvalidArgumentError) -> bool:
+    """Whether the front door or a worker refuses the dtype of an input: the signature tells another."""
+    return any(violation.field.endswith("].dtype") for violation in error.violations)
