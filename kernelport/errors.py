@@ -141,6 +141,20 @@ class AbortedError(KernelPortError):
     reason = "CONFLICT"
 
 
+class UnauthenticatedError(KernelPortError):
+    """The front door asks for a key, and got none, or none that is valid."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "KEY_INVALID"
+
+
+class PermissionDeniedError(KernelPortError):
+    """The key does not let its bearer do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "SCOPE_MISSING"
+
+
 class UnavailableError(KernelPortError):
     """Nobody serves the deployment now, or the queue cannot be reached; trying again later may help."""
 
@@ -178,6 +192,8 @@ _BY_CODE: dict[grpc.StatusCode, type[KernelPortError]] = {
         AlreadyExistsError,
         FailedPreconditionError,
         AbortedError,
+        UnauthenticatedError,
+        PermissionDeniedError,
         UnavailableError,
         ResourceExhaustedError,
         DeadlineExceededError,

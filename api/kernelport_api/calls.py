@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, unquote
 
+from kernelport.access.principals import NOBODY, Principal
 from kernelport.errors import KernelPortError
 from kernelport.limits import MAX_REQUEST_ID
 from kernelport.telemetry import logs, metrics
@@ -33,17 +34,19 @@ class Call:
         queue_us, model_us: microseconds in the queue, and in the model.
         bytes_in, bytes_out: of its messages, as far as they are counted.
         peer: where it comes from, as its door says it.
+        principal: who makes it.
     """
 
     __slots__ = (
         *("method", "route", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
-        *("arrived_at", "peer", "_request_id", "_make_id"),
+        *("arrived_at", "peer", "principal", "_request_id", "_make_id"),
     )
 
     def __init__(self, method: str, make_id: Callable[[], str]) -> None:
         self.method = self.route = method
         self.deployment = self.job = self.peer = self._request_id = ""
         self.queue_us = self.model_us = self.bytes_in = self.bytes_out = 0
+        self.principal: Principal = NOBODY
         self.arrived_at = time.monotonic()
         self._make_id = make_id
 

@@ -51,6 +51,8 @@ COMMANDS: Mapping[str, Where] = {
     "restore": Where("backup", "restore", "server"),
     "trace": Where("trace", "trace"),
     "health": Where("health", "health", "server"),
+    "keys": Where("keys", "keys"),
+    "tenants": Where("tenants", "tenants"),
     "certs": Where("certs", "certs", "server"),
     "flower": Where("flower", "flower", "flower"),
     "autoscale": Where("autoscale", "autoscale", "server"),

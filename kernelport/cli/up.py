@@ -43,6 +43,7 @@ MOST_FRONT_DOORS = 64
 @options.listen
 @options.http_listen
 @options.tls
+@options.keys
 @click.option(
     "--front-doors",
     type=click.IntRange(1, MOST_FRONT_DOORS),
@@ -67,6 +68,8 @@ def up(
     tls_cert: str,
     tls_key: str,
     tls_client_ca: str,
+    insecure: bool,
+    first_key_file: str,
     front_doors: int,
     state_dir: Path,
     redis_url: str | None,
@@ -85,6 +88,8 @@ def up(
         tls_cert=tls_cert,
         tls_key=tls_key,
         tls_client_ca=tls_client_ca,
+        insecure=insecure,
+        first_key_file=first_key_file,
         metrics_listen=metrics_listen,
         custom_ops=custom_ops,
         roll=roll,

@@ -77,6 +77,13 @@ class Settings:
             speak TLS. A file that is replaced is taken up within seconds.
         tls_key: the PEM file of its key, without a password.
         tls_client_ca: the PEM file of the authorities of clients: with it, who has no certificate of theirs is refused.
+        insecure: whether others than this machine may reach a front door that has no keys.
+        first_key: the first key, where there is none yet: it may do everything.
+        first_key_file: the file that holds it; one that is not there is made, with a new key.
+        open_health: whether callers need no key to ask for the health of a front door. From its own machine they never
+            do over gRPC.
+        open_reflection: whether callers need no key for what describes methods and routes: gRPC's reflection,
+            /openapi.json and /docs.
         deployments_file: the deployments file.
         max_message_bytes: largest request the front door takes, in bytes.
         max_answer_bytes: largest answer a worker gives, in bytes.
@@ -123,6 +130,11 @@ class Settings:
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    insecure: bool = False
+    first_key: str = field(default="", repr=False)
+    first_key_file: str = ""
+    open_health: bool = True
+    open_reflection: bool = False
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20
     max_answer_bytes: int = MAX_MESSAGE_BYTES
@@ -220,5 +232,8 @@ _PARSERS: dict[str, Any] = {
     "log_inputs": values.parse_switch,
     "access_log": values.parse_share,
     "custom_ops": values.parse_switch,
+    "insecure": values.parse_switch,
+    "open_health": values.parse_switch,
+    "open_reflection": values.parse_switch,
     "roll": values.parse_switch,
 }

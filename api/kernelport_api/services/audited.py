@@ -44,4 +44,4 @@ def audited(action: str, resource: Callable[[Any], str]) -> Callable[[Method[Ans
 def tell(action: str, resource: str, outcome: str = audit.DONE) -> None:
     """Tells of a change that the current call has made."""
     call = calls.current()
-    audit.record(action, resource, actor=audit.ANYBODY, source=call.source, outcome=outcome)
+    audit.record(action, resource, actor=call.principal.name or audit.ANYBODY, source=call.source, outcome=outcome)

@@ -6,10 +6,10 @@ import grpc
 from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
-from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
@@ -32,7 +32,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     """The dead letters of every deployment."""
 
     def __init__(
-        self, deployments: DeploymentTable, redis: Redis, inference: Inference, durability: Durability
+        self, deployments: CallersDeployments, redis: Redis, inference: Inference, durability: Durability
     ) -> None:
         self.durability = durability
         self._deployments = deployments

@@ -36,8 +36,8 @@ CLOSED = "the client is closed: make another"
 
 
 class Address:
-    """Where a front door is, and whether its connections speak TLS: where the target begins with `grpcs://`, or an
-    authority is named.
+    """Where a front door is, and how to get in: what shows who calls, and whether connections speak TLS, which they do
+    where the target begins with `grpcs://`, or an authority is named.
 
     Args:
         target: host:port, or grpcs://host:port.
@@ -46,6 +46,7 @@ class Address:
         tls_cert: that of this client's own certificate, where the front door asks for one. By default
             KERNELPORT_TLS_CLIENT_CERT.
         tls_key: that of its key; KERNELPORT_TLS_CLIENT_KEY.
+        api_key: the key to show; by default KERNELPORT_API_KEY, or none.
 
     Raises:
         InvalidArgumentError: when `target` is no address, which gRPC would try for ever, or go to port 443; or one of a
@@ -53,14 +54,19 @@ class Address:
 
     Attributes:
         target: as gRPC takes it.
+        metadata: of every call.
     """
 
-    def __init__(self, target: str, tls_ca: str = "", tls_cert: str = "", tls_key: str = "") -> None:
+    def __init__(self, target: str, tls_ca: str = "", tls_cert: str = "", tls_key: str = "", api_key: str = "") -> None:
         self.target = _checked(target)
         self._has_tls = bool(tls_ca) or target.startswith(TLS_SCHEME)
         self._ca = tls_ca or _variable("TLS_CA")
         self._cert = tls_cert or _variable("TLS_CLIENT_CERT")
         self._key = tls_key or _variable("TLS_CLIENT_KEY")
+        key = api_key or _variable("API_KEY")
+        if not (isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key):
+            raise _violation("api_key", "expected printable ASCII without spaces")
+        self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {key}"),) if key else ()
         if bool(self._cert) != bool(self._key):
             missing = "tls_key" if self._cert else "tls_cert"
             raise _violation(missing, f"expected the path of a PEM file, beside {self._cert or self._key}")

@@ -66,7 +66,7 @@ class AsyncChannel:
         while True:
             left_s = deadline.left_s()
             try:
-                return await self._method(stub, method)(request, timeout=left_s)
+                return await self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
             except grpc.RpcError as error:
                 failure = deadline.named(from_call(error))
             except asyncio.CancelledError:
@@ -78,7 +78,7 @@ class AsyncChannel:
 
     async def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
         """The answers to a request, as they come."""
-        call = self._method(stub, method)(request, timeout=deadline.left_s())
+        call = self._method(stub, method)(request, timeout=deadline.left_s(), metadata=self._address.metadata)
         try:
             async for answer in call:
                 yield answer
@@ -97,7 +97,8 @@ class AsyncChannel:
 
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
         """Sends a stream of requests, without waiting for the answer."""
-        return AsyncBegun(self._method(stub, method)(requests, timeout=deadline.left_s()), deadline)
+        begun = self._method(stub, method)(requests, timeout=deadline.left_s(), metadata=self._address.metadata)
+        return AsyncBegun(begun, deadline)
 
     async def close(self) -> None:
         """Closes every connection; calls in flight are cancelled. Again, it does nothing."""

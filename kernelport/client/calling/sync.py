@@ -55,7 +55,7 @@ class Channel:
             left_s = deadline.left_s()
             try:
                 with calls:
-                    return self._method(stub, method)(request, timeout=left_s)
+                    return self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
             except grpc.RpcError as error:
                 failure = deadline.named(from_call(error))
             failures += 1
@@ -64,7 +64,7 @@ class Channel:
     def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> Generator[Any]:
         """The answers to a request, as they come."""
         with calls:
-            call = self._method(stub, method)(request, timeout=deadline.left_s())
+            call = self._method(stub, method)(request, timeout=deadline.left_s(), metadata=self._address.metadata)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -83,7 +83,9 @@ class Channel:
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "Begun":
         """Sends a stream of requests, without waiting for the answer."""
         with calls:
-            return Begun(self._method(stub, method).future(iter(requests), timeout=deadline.left_s()), deadline)
+            begin = self._method(stub, method).future
+            begun = begin(iter(requests), timeout=deadline.left_s(), metadata=self._address.metadata)
+            return Begun(begun, deadline)
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled. Again, it does nothing."""
