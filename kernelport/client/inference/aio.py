@@ -62,25 +62,25 @@ class AsyncInference:
         """The pieces of speech that a request becomes. A stream that breaks goes on where it was, at whichever front
         door answers."""
         request = encode(model, inputs, await self.signature(model, deadline), "", outputs)
-        sequence = failures = 0
-        while True:
+        sequence, failures, is_last = 0, 0, False
+        while not is_last:
             resuming = request + resume_from(sequence)
             try:
                 async with contextlib.aclosing(
                     self._channel.stream(SerializedInferenceStub, "InferStream", resuming, deadline)
                 ) as answers:
+                    # To the end: who leaves after the last message looks as if they had hung up.
                     async for answer in answers:
                         sequence, failures = sequence + 1, 0
                         result, is_last = await in_thread_if(len(answer) > INLINE_BYTES, decode_message, answer)
                         if result.outputs:
                             yield Speech.of(result)
-                        if is_last:
-                            return
                 failure: KernelPortError = UnavailableError("the stream ended before its last message")
             except KernelPortError as error:
                 failure = error
-            failures += 1
-            await self._channel.pause_to_repeat(failure, failures, deadline)
+            if not is_last:
+                failures += 1
+                await self._channel.pause_to_repeat(failure, failures, deadline)
 
     async def signature(self, model: str, deadline: Deadline) -> Signature:
         """The signature of a model, as it was when it was asked for last."""

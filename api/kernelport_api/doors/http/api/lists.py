@@ -1,6 +1,4 @@
-"""Deployments, live workers, voices and dead letters."""
-
-from typing import Any
+"""Deployments, voices and dead letters."""
 
 from starlette.types import ASGIApp
 
@@ -17,32 +15,20 @@ from kernelport_api.services.voices import Voices
 
 
 class DeploymentRoutes:
-    """What is below /api/deployments, and /api/workers."""
+    """What is below /api/deployments."""
 
     def __init__(self, deployments: Deployments) -> None:
         self._deployments = deployments
 
     async def all(self, call: Call) -> ASGIApp:
         """Every deployment."""
-        return json_answer({"deployments": list(map(plain, await self._list()))})
+        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
+        return json_answer({"deployments": list(map(plain, listed.deployments))})
 
     async def one(self, call: Call) -> ASGIApp:
         """One, with its signature and policy."""
         request = deployment_pb2.GetDeploymentRequest(name=call.path["deployment"])
         return json_answer(plain((await self._deployments.GetDeployment(request, OVER_HTTP)).deployment))
-
-    async def workers(self, call: Call) -> ASGIApp:
-        """Every live worker, with the deployments that it serves."""
-        found: dict[str, dict[str, Any]] = {}
-        for deployment in await self._list():
-            for worker in deployment.workers:
-                told = found.setdefault(worker.id, {**plain(worker), "deployments": []})
-                told["deployments"].append(deployment.name)
-        return json_answer({"workers": [found[worker_id] for worker_id in sorted(found)]})
-
-    async def _list(self) -> list[deployment_pb2.Deployment]:
-        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
-        return list(listed.deployments)
 
 
 class VoiceRoutes:
