@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from redis.exceptions import RedisError
 
+from kernelport.certificates.files import CertificateFiles
 from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
@@ -20,6 +21,7 @@ from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.door import grpc_server
 from kernelport_api.doors.http.door import application
 from kernelport_api.doors.http.server import HttpServer, listener
+from kernelport_api.doors.tls import Tls
 from kernelport_api.parts import Parts
 from kernelport_api.queueing.live_workers import REFRESH_INTERVAL_S
 from kernelport_api.services.gauges import keep_gauges
@@ -41,56 +43,66 @@ class ListenError(Exception):
     """The address cannot be listened on."""
 
 
-async def serve(settings: Settings, *, beside: bool = False) -> None:
+async def serve(settings: Settings, *, beside: int = 0) -> None:
     """Runs the front door until SIGTERM or SIGINT; calls in flight finish first. At SIGHUP it reads its deployments
     file again. For some time from SIGUSR1 on, it lets another one take its place on the same addresses.
 
     Args:
-        beside: whether it takes the place of another one that lets it.
+        beside: how many listen on its addresses; it takes the place of one that lets it. 0 when it takes nobody's.
 
     Raises:
         ConfigError: when the deployments file is not valid.
         ArtifactsError: when the outputs of jobs cannot go where they should.
         ListenError: when the address is taken or no address.
+        AccessError: when whoever reaches it could do everything.
+        SettingsError: when a first key is none.
+        CertificateError: when a certificate or its key is not what it should be.
     """
+    files = CertificateFiles.of(settings)
+    tls = Tls(files) if files else None
     stop, read_again = asyncio.Event(), asyncio.Event()
     parts = Parts(settings, stop)
-    services, shares_ports = parts.services, beside or settings.share_ports
-    server = grpc_server(services, parts.health, settings, parts.access_log, shares_ports=shares_ports)
-    port = _listen(server, settings.listen)
-    if settings.own_listen:
-        _listen(server, settings.own_listen)
-    http = _http_server(parts, settings, shares_ports) if settings.http_listen else None
+    own_ports = _ports(settings.metrics_listen, settings.own_listen)  # which others have while they are let in
+    if not settings.share_ports:
+        own_ports |= _ports(settings.listen, settings.http_listen)
+    _heed_signals(stop, read_again, own_ports)
+    await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
+    await parts.durability.probe()
+    await parts.access.begin()
+
+    # What connects from here on is served in a moment.
     if settings.metrics_listen:
         try:
-            metrics.serve(settings.metrics_listen, beside=beside)
+            metrics.serve(settings.metrics_listen, beside=beside > 0)
         except OSError as error:
             raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
-    addresses = (settings.listen, settings.http_listen, settings.metrics_listen)
-    ports = {int(each.rpartition(":")[2]) for each in addresses if each}
-    if beside:
-        listeners.steer(ports, listeners.OLD)
-    _heed_signals(stop, read_again, ports, lets_in=not settings.share_ports)
-
+    services, shares_ports = parts.services, beside > 0 or settings.share_ports
+    server = grpc_server(services, parts.health, settings, parts.access_log, shares_ports=shares_ports)
+    port = _listen(server, settings.listen, tls)
+    if settings.own_listen:
+        _listen(server, settings.own_listen)
+    http = _http_server(parts, settings, shares_ports, tls) if settings.http_listen else None
     background = [
         asyncio.create_task(parts.replies.run()),
         asyncio.create_task(parts.workers.keep_fresh()),
         asyncio.create_task(parts.dispatcher.keep_looking()),
         asyncio.create_task(_keep_current(parts, settings, read_again)),
         asyncio.create_task(_keep_health(parts)),
+        asyncio.create_task(parts.access.keep_current()),
         asyncio.create_task(stop.wait()),
     ]
-    await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
+    if tls is not None:
+        background.append(asyncio.create_task(tls.keep_current()))
     for thread in parts.threads:
         thread.start()
-    await parts.durability.probe()
     await server.start()
     background.append(asyncio.create_task(parts.admission.keep_sharing()))  # it is one of the front doors from now on
     if http is not None:
         background.append(asyncio.create_task(http.run()))
     if beside:
-        listeners.steer(ports, listeners.NEW)
-        listeners.open_up(ports, is_open=False)
+        listeners.steer(_ports(settings.listen, settings.http_listen), beside)
+        listeners.steer(_ports(settings.metrics_listen, settings.own_listen), 1)
+        listeners.open_up(own_ports, is_open=False)
     log.info("front door %s listens on %s (port %d)", parts.name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -114,18 +126,22 @@ async def serve(settings: Settings, *, beside: bool = False) -> None:
         await parts.redis.close()
 
 
-def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, ports: Collection[int], *, lets_in: bool) -> None:
+def _ports(*addresses: str) -> set[int]:
+    """Those of addresses that are there."""
+    return {int(each.rpartition(":")[2]) for each in addresses if each}
+
+
+def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, own_ports: Collection[int]) -> None:
     """Goes by the signals of `serve` from now on.
 
     Args:
-        lets_in: whether others are let in when they ask; else they are for good.
+        own_ports: to which another one is let in when it asks.
     """
     loop = asyncio.get_running_loop()
 
     def let_in() -> None:
-        if lets_in:
-            listeners.open_up(ports, is_open=True)
-            loop.call_later(OPEN_S, lambda: listeners.open_up(ports, is_open=False))
+        listeners.open_up(own_ports, is_open=True)
+        loop.call_later(OPEN_S, lambda: listeners.open_up(own_ports, is_open=False))
 
     loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
@@ -179,17 +195,17 @@ async def _keep_health(parts: Parts) -> None:
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
-def _listen(server: grpc.aio.Server, address: str) -> int:
+def _listen(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> int:
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
 
 
-def _http_server(parts: Parts, settings: Settings, shares_ports: bool) -> HttpServer:
+def _http_server(parts: Parts, settings: Settings, shares_ports: bool, tls: Tls | None) -> HttpServer:
     app = application(parts.services, settings, parts.access_log)
     try:
-        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports))
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), tls and tls.http_context())
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error

@@ -44,6 +44,9 @@ REDIS_STOP_S = 10.0
 REDIS_TIMEOUT_S = 1.0
 # Files that only this user can read.
 PRIVATE_UMASK = 0o077
+# Two processes cannot share a log file: that of a front door which takes another one's place is called so, and the next
+# one's is not.
+REPLACEMENT = "-b"
 
 
 class Stack:
@@ -87,9 +90,10 @@ class Stack:
             # Loopback is open to every user of the machine.
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
+            audit_file=settings.audit_file or str(state_dir.absolute() / "logs" / "audit.log"),
         )
-        self._front_doors = FrontDoors(self.target, front_doors)
-        self._endpoints = 0  # that show metrics, beside the first front door's
+        self._front_doors = FrontDoors(self.target, front_doors, bool(settings.tls_cert))
+        self._endpoints = front_doors - 1  # that show metrics, beside the first front door's
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -99,7 +103,7 @@ class Stack:
 
     @property
     def target(self) -> str:
-        """host:port to point a client at."""
+        """host:port to point a client at; it speaks TLS there where it has a certificate."""
         host, _, port = self.settings.listen.rpartition(":")
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
 
@@ -108,7 +112,18 @@ class Stack:
         """Where HTTP clients find it; empty when it does not listen for them."""
         host, _, port = self.settings.http_listen.rpartition(":")
         reached = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104
-        return f"http://{reached}:{port}" if port else ""
+        scheme = "https" if self.settings.tls_cert else "http"
+        return f"{scheme}://{reached}:{port}" if port else ""
+
+    @property
+    def own_target(self) -> str:
+        """host:port where what runs on this machine finds a front door, without TLS."""
+        return self._front_doors.own_target
+
+    @property
+    def door_addresses(self) -> list[str]:
+        """Where each front door answers alone."""
+        return list(self._front_doors.addresses.values())
 
     @property
     def deployments(self) -> list[str]:
@@ -148,7 +163,7 @@ class Stack:
             for name in self.workers.deployments:
                 self._start_worker(name, self.settings)
             told = self._launcher.told(self.settings)
-            Running(os.getpid(), self.target, told, self._embedded_redis).write(self._state_dir)
+            Running(os.getpid(), self.own_target, told, self._embedded_redis).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -216,20 +231,32 @@ class Stack:
         """The names of the front doors' processes."""
         return list(self._front_doors.addresses)
 
-    def second_front_door(self) -> Child:
-        """Starts another front door, to take the place of the one that runs, on the same addresses: that one has to let
-        it in."""
-        log_name = "front-door-2" if self.children["front-door"].log_file.stem == "front-door" else "front-door"
-        child = self._launcher.child(
-            "front-door", FRONT_DOOR_COMMAND, self.settings, log_name=log_name, at_first=[BESIDE]
-        )
-        child.start()
-        return child
+    def addresses_of(self, front_door: str) -> list[str]:
+        """Where a front door listens."""
+        told = self._front_doors.told(front_door, self.settings)
+        return [each for each in (told.listen, told.http_listen, told.own_listen, told.metrics_listen) if each]
 
-    def change_front_door(self, new: Child) -> None:
-        """Lets the front door that ran so far finish what it has; returns when it is gone."""
-        old, self.children["front-door"] = self.children["front-door"], new
-        self.monitor.forget("front-door")
+    def replace_front_door(self, name: str, comes_up: Callable[[Child], bool]) -> None:
+        """Has another one take the place of a front door, which has to let it in, and finishes what it has; returns
+        when that is gone.
+
+        Args:
+            comes_up: waits until the new one takes calls; says whether it does.
+
+        Raises:
+            StackError: when it does not; the old one goes on.
+        """
+        old, told = self.children[name], self._front_doors.told(name, self.settings)
+        log_name = f"{name}{REPLACEMENT}" if old.log_file.stem == name else name
+        at_first = [BESIDE, str(len(self.front_doors))]
+        new = self._launcher.child(name, FRONT_DOOR_COMMAND, told, log_name=log_name, at_first=at_first)
+        new.start()
+        if not comes_up(new):
+            new.terminate()
+            new.join(self.settings.stop_s)
+            raise StackError(f"a new one did not come up; its log {new.log_file} ends:\n{new.log_tail()}")
+        self.children[name] = new
+        self.monitor.forget(name)
         old.terminate()
         old.join(self.settings.stop_s + STOP_MARGIN_S)
 
@@ -298,9 +325,8 @@ class Stack:
         self._start(self._launcher.child(name, command, told, on_exit=ended, deployment=deployment))
 
     def _start_front_doors(self) -> None:
-        for name in self._front_doors.addresses:
-            metrics_listen = self.settings.metrics_listen if name == "front-door" else self._next_endpoint()
-            told = self._front_doors.told(name, replace(self.settings, metrics_listen=metrics_listen))
+        for name in self.front_doors:
+            told = self._front_doors.told(name, self.settings)
             self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, told))
 
     def _start_flower(self, environment: Mapping[str, str]) -> None:

@@ -2,11 +2,12 @@
 
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport_workers.backends.base import Request
-from kernelport_workers.backends.stepped import Steps, Utterance
+from kernelport_workers.backends.stepped import Frame, Steps, Utterance
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.turns import AHEAD_S, InHand, chosen
@@ -70,6 +71,14 @@ def test_who_is_about_to_hear_nothing_goes_first_and_who_has_much_last() -> None
         "younger call",
         "far ahead",
     ]
+
+
+def test_what_is_kept_of_a_call_is_its_pieces_and_what_its_voice_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = call("writes a file", age_s=1)
+    waiting.keep(Frame(0, {"audio": np.zeros(100, np.float32)}, 0.1, is_last=False))
+    assert waiting.kept_bytes == 400
+    monkeypatch.setattr(Utterance, "kept_bytes", 1000)
+    assert waiting.kept_bytes == 1400
 
 
 def test_listeners_cannot_starve_a_call() -> None:

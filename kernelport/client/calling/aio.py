@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import itertools
 import os
 from collections import deque
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kernelport.client.calling.address import CLOSED, channel_options, check_target
+from kernelport.client.calling.address import CLOSED, Address
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
 from kernelport.errors import CancelledError, FailedPreconditionError, KernelPortError, from_call
@@ -24,7 +25,7 @@ class AsyncChannel:
     """A connection to a front door for every process and event loop that asks for one.
 
     Args:
-        target: host:port.
+        address: where the front door is.
         timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
         max_retries: how often a call that is safe to repeat is tried again.
 
@@ -32,8 +33,8 @@ class AsyncChannel:
         InvalidArgumentError: when one of them is not as it should be.
     """
 
-    def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
-        self._target = check_target(target)
+    def __init__(self, address: Address, timeout_s: float | None, max_retries: int) -> None:
+        self._address = address
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
@@ -62,11 +63,48 @@ class AsyncChannel:
             stub: the generated class of the service's stub.
             repeatable: whether it does no harm to send the request again.
         """
+
+        def once(left_s: float | None) -> Awaitable[Any]:
+            awaitable: Awaitable[Any] = self._sent(stub, method, request, left_s)
+            return awaitable
+
+        return await self._repeated(once, deadline, repeatable)
+
+    async def exchange(self, stub: type[Any], method: str, request: bytes, deadline: Deadline, is_large: bool) -> bytes:
+        """The serialized answer to a serialized request.
+
+        Args:
+            stub: has the method, and where messages may be large one that takes and gives them in chunks.
+            is_large: whether either message may be. gRPC copies one at a go, and the event loop waits meanwhile.
+        """
+        if not is_large:
+            answer: bytes = (await self.call(stub, method, request, deadline)).pop()
+            return answer
+
+        async def in_chunks(left_s: float | None) -> bytes:
+            answer = io.BytesIO()
+            call = self._sent(stub, f"{method}Chunked", request, left_s)
+            try:
+                async for chunk in call:
+                    answer.write(chunk)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                # By a front door of version 0.1.0.
+                return bytes((await self._sent(stub, method, request, left_s)).pop())
+            finally:
+                call.cancel()
+            return answer.getvalue()
+
+        return await self._repeated(in_chunks, deadline, True)
+
+    async def _repeated(self, once: Callable[[float | None], Awaitable[R]], deadline: Deadline, repeatable: bool) -> R:
+        """What a call gives, tried again where that helps."""
         failures = 0
         while True:
             left_s = deadline.left_s()
             try:
-                return await self._method(stub, method)(request, timeout=left_s)
+                return await once(left_s)
             except grpc.RpcError as error:
                 failure = deadline.named(from_call(error))
             except asyncio.CancelledError:
@@ -78,7 +116,7 @@ class AsyncChannel:
 
     async def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
         """The answers to a request, as they come."""
-        call = self._method(stub, method)(request, timeout=deadline.left_s())
+        call = self._sent(stub, method, request, deadline.left_s())
         try:
             async for answer in call:
                 yield answer
@@ -97,7 +135,8 @@ class AsyncChannel:
 
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
         """Sends a stream of requests, without waiting for the answer."""
-        return AsyncBegun(self._method(stub, method)(requests, timeout=deadline.left_s()), deadline)
+        begun = self._sent(stub, method, requests, deadline.left_s())
+        return AsyncBegun(begun, deadline)
 
     async def close(self) -> None:
         """Closes every connection; calls in flight are cancelled. Again, it does nothing."""
@@ -110,6 +149,9 @@ class AsyncChannel:
                 await channel.close()
             elif not loop.is_closed():
                 asyncio.run_coroutine_threadsafe(channel.close(), loop)
+
+    def _sent(self, stub: type[Any], method: str, request: Any, timeout_s: float | None) -> Any:
+        return self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
 
     def _method(self, stub: type[Any], method: str) -> Any:
         if self._closed:
@@ -127,7 +169,7 @@ class AsyncChannel:
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         calls.check()
         self.is_open()
-        self._opened[loop] = grpc.aio.insecure_channel(self._target, options=channel_options(self._target)), {}
+        self._opened[loop] = self._address.open(grpc.aio), {}
 
 
 class AsyncBegun:

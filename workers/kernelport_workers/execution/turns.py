@@ -5,11 +5,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport_workers.backends.stepped import Frame, Steps, Utterance
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 # A listener that has no more than the length of so many steps is about to run dry.
 DRY_STEPS = 2
@@ -40,11 +44,11 @@ class InHand:
         is_suspect: workers have died over it: it runs alone.
         first: the index of a stream's first piece that is sent; those before it are made for what follows from them.
         frames: pieces of a call, which are kept until the last one.
-        kept_bytes: of these.
         backend_s: seconds that its pieces have taken; those of a stream, since the last one was sent.
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
         stepped_at: when its last piece was made.
         is_paused: its listener is far behind.
+        span: of its caller's trace, if there is one.
     """
 
     batch: Batch
@@ -57,12 +61,23 @@ class InHand:
     is_suspect: bool = False
     first: int = 0
     frames: list[Frame] = field(default_factory=list)
-    kept_bytes: int = 0
     backend_s: float = 0.0
     sent_s: float = 0.0
     listens_since: float | None = None
     stepped_at: float | None = None
     is_paused: bool = False
+    span: "Span | None" = None
+    _frames_bytes: int = 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much of the answer is kept until its end."""
+        return self.utterance.kept_bytes + self._frames_bytes
+
+    def keep(self, frame: Frame) -> None:
+        """Keeps a piece of a call until its last one."""
+        self.frames.append(frame)
+        self._frames_bytes += sum(array.nbytes for array in frame.outputs.values())
 
     @property
     def item(self) -> BatchItem:

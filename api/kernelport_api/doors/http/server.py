@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +22,8 @@ STALLED_S = 60.0
 MOST_DISCARDED_BYTES = 256 * 2**20
 # Of a message on a WebSocket.
 MOST_MESSAGE_BYTES = 256 * 2**10
-# What is left of connections when calls are over.
-CLOSING_S = 1
+# What is left of connections when calls are over; a new one has so long of it to send its first request.
+CLOSING_S, FIRST_REQUEST_S = 1, 0.5
 _BACKLOG = 2048
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -47,11 +48,14 @@ def listener(address: str, *, shared: bool = False) -> socket.socket:
 class HttpServer:
     """Serves an ASGI application on a socket.
 
+    Args:
+        tls: how connections speak TLS; None where they do not.
+
     Attributes:
         address: host:port of the socket.
     """
 
-    def __init__(self, app: ASGIApp, listens: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listens: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -66,6 +70,8 @@ class HttpServer:
             timeout_graceful_shutdown=CLOSING_S,
             backlog=_BACKLOG,
         )
+        config.load()
+        config.ssl = tls  # uvicorn would make one of files that stay as they are
         self._listens = listens
         self._server = _Server(config)
         self._is_over = asyncio.Event()
@@ -145,6 +151,13 @@ class _Protocol(_Impatient, HttpToolsProtocol):
             if self._header_bytes > MOST_HEADER_BYTES and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops. Who has just connected is about to ask something, and is told so instead of cut off."""
+        if self.cycle is None:
+            self.loop.call_later(FIRST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

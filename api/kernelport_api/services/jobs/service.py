@@ -20,14 +20,14 @@ from kernelport.errors import (
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.records import JobRecord, item_of, items_of, states_in
 from kernelport.names import MANIFEST, SUMMARY
-from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.queueing.durability import Durability, on_disk
+from kernelport_api.services.audited import audited
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token
 from kernelport_api.services.jobs.submission import Submission
-from kernelport_api.services.jobs.validation import deadline_violations
+from kernelport_api.services.jobs.validation import deadline_unix_us, deadline_violations
 from kernelport_api.services.jobs.waiting import Waiting
 from kernelport_api.services.jobs.watching import watch
 
@@ -38,6 +38,10 @@ CHUNK_BYTES = 256 * 2**10
 ANSWER_BYTES = 2 * 2**20
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
 DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
+
+
+def _job_id(request: Any) -> str:
+    return str(request.job_id)
 
 
 class Jobs(job_pb2_grpc.JobServiceServicer):
@@ -73,12 +77,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
-        if not tracing.is_on:
-            return await self._submit(request)
-        with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
-            return await self._submit(request)
-
-    async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         record, existed = await self._submission.create(request)
         # Repeated, it is compared with what there is, and goes on where the one before stopped.
         if request.items or not existed:
@@ -92,7 +90,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 raise await self._submission.refused(record.id, error, existed=existed) from error
             except KernelPortError:
                 if existed and await self._is_deleted(record.id):  # just now: its request id is free
-                    return await self._submit(request)
+                    return await self.SubmitJob(request, context)
                 raise
             finally:
                 # Its caller may have hung up, too.
@@ -133,31 +131,35 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         async for event in watch(self._store, self._waiting, request, self._stop):
             yield event
 
+    @audited("job.cancel", _job_id)
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         await self._store.get(request.job_id)
         await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
         return pb.CancelJobResponse(job=await self._job(request.job_id))
 
+    @audited("job.resume", _job_id)
     @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         record = await self._store.get(request.job_id)
-        violations = list(deadline_violations(request.deadline_unix_us, "deadline_unix_us"))
+        violations = list(deadline_violations(request))
         if violations:
             raise InvalidArgumentError.of(violations)
         deployment = self._deployments.get(record.deployment)
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
         most = self._submission.max_batch(deployment)
-        await self._store.change("resume", "resume", record.id, request.deadline_unix_us, most)
+        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
+    @audited("job.replace_items", _job_id)
     @on_disk
     async def ReplaceItems(self, request: pb.ReplaceItemsRequest, context: Context) -> pb.ReplaceItemsResponse:
         record = await self._store.with_items(request.job_id)
         await self._submission.replace(record, request.items)
         return pb.ReplaceItemsResponse(job=await self._job(record.id))
 
+    @audited("job.delete", _job_id)
     @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         await self._store.get(request.job_id)
@@ -217,6 +219,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             async for orphan in orphans(self._redis, self._artifacts):
                 yield pb.ListOrphansResponse(orphan=orphan)
 
+    @audited("job.delete_orphan", _job_id)
     async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
         with _storage_trouble():
             deleted = await delete_orphan(self._store, self._artifacts, request.job_id)

@@ -16,7 +16,7 @@ import click
 import grpc
 
 from kernelport.broker.connections import connect_async
-from kernelport.client.calling.address import channel_options
+from kernelport.client import Address
 from kernelport.config.settings import Settings
 from kernelport_ops.bench.bounds.inputs import Sender, worst_inputs
 from kernelport_ops.bench.bounds.priority import LOWEST
@@ -31,7 +31,7 @@ async def send_until_told(target: str, name: str) -> dict[str, int]:
         while True:
             await send(sender)
 
-    async with grpc.aio.insecure_channel(target, options=channel_options(target)) as channel:
+    async with Address(target).open(grpc.aio) as channel:
         sender = Sender(channel, redis)
         sending = asyncio.create_task(keep_sending())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sending.cancel)

@@ -39,11 +39,12 @@ _SPEC_KEYS = (
     "priority",
     "metadata",
     "deadline_unix_us",
+    "deadline_in_s",
     "retention_s",
     "delete_outputs",
 )
 _KEYS = (*_SPEC_KEYS, "shared_inputs", "items", "request_id")
-_NUMBERS = ("priority", "deadline_unix_us", "retention_s")
+_NUMBERS = ("priority", "deadline_unix_us", "deadline_in_s", "retention_s")
 
 
 class Submitting:

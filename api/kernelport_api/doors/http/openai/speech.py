@@ -16,12 +16,12 @@ from starlette.types import ASGIApp
 
 from kernelport.audio_encoder import encode_whole, encoder
 from kernelport.coercion import to_tensors
-from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import Signature, is_speech
 from kernelport.speech_request import FORMATS, SPANS, SpeechRequest, by_key
 from kernelport.tensors import Array, to_array
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.endpoint import Call
 from kernelport_api.services.inference import Inference
@@ -55,7 +55,7 @@ class Encoded:
 class Speech:
     """Speaks texts."""
 
-    def __init__(self, deployments: DeploymentTable, inference: Inference) -> None:
+    def __init__(self, deployments: CallersDeployments, inference: Inference) -> None:
         self._deployments = deployments
         self._inference = inference
 
