@@ -30,6 +30,7 @@ FRONT_DOOR = (
     "studio",
     "flower_url",
     "grafana_url",
+    "voice_consent",
     "share_ports",
     "own_listen",
     "tls_cert",

@@ -73,6 +73,7 @@ class Settings:
         studio: whether its HTTP address shows the studio, the page of docs/studio.md: on or off.
         flower_url: where people find Flower, for the page; nothing when empty.
         grafana_url: where they find Grafana.
+        voice_consent: what whoever adds a voice in the studio has to tick.
         share_ports: whether other front doors of the same user may listen on the same addresses; the system shares
             connections out among them. Somebody else's listener is an error all the same.
         own_listen: host:port on which this front door alone listens beside `listen`; none when empty.
@@ -131,6 +132,7 @@ class Settings:
     studio: bool = True
     flower_url: str = ""
     grafana_url: str = ""
+    voice_consent: str = "The speaker knows that this voice is cloned, and has agreed to it."
     share_ports: bool = False
     own_listen: str = ""
     tls_cert: str = ""

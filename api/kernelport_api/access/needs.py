@@ -118,7 +118,8 @@ _ROUTES: Mapping[Need, tuple[str, ...]] = {
     ),
     _VOICES: (
         *("POST /v1/audio/voices", "DELETE /v1/audio/voices/{voice}"),
-        *("POST /api/voices", "DELETE /api/voices/{voice}"),
+        *("POST /api/voices", "DELETE /api/voices/{voice}", "POST /api/voices/check"),
+        "GET /api/voices/{voice}/recording",
     ),
     _ADMIN: (
         *("GET /api/keys", "POST /api/keys", "DELETE /api/keys/{key}", "POST /api/keys/{key}/rotate"),

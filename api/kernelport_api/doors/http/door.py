@@ -121,7 +121,7 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
     others, watches = services.others, services.watches
     route = functools.partial(_Route, services.access)
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
-    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
+    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices, settings.voice_consent)
     keys, sessions = KeyRoutes(services.keys), SessionRoutes(services.access)
     letters, operations = LetterRoutes(services.letters), OperationRoutes(services.operations)
     events = Events(services.voices, services.operations)
@@ -143,6 +143,7 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         "/api/tenants/{tenant}": keys.tenant,
         "/api/voices": voices.all,
         "/api/voices/{voice}": voices.one,
+        "/api/voices/{voice}/recording": voices.recording,
         "/api/dead-letters/{deployment}": letters.all,
         letter: letters.one,
     }
@@ -160,6 +161,7 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         route("POST", "/api/jobs/preview", Endpoint(preview.tell, others, (FORM,), item_form.MOST_BYTES)),
         route("PUT", "/api/tenants/{tenant}", Endpoint(keys.set_tenant, others, (JSON,))),
         route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
+        route("POST", "/api/voices/check", Endpoint(voices.check, others, (FORM,), voice_forms.MOST_BYTES)),
         route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         route("GET", "/api/events", Endpoint(events.stream, watches)),
     ]

@@ -6,6 +6,15 @@ const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle:
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
+// Making one takes longer than using it.
+const made = new Map();
+
+function formatter(options) {
+  const key = JSON.stringify(options);
+  if (!made.has(key)) made.set(key, new Intl.NumberFormat(undefined, options));
+  return made.get(key);
+}
+
 const SIZES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 const PERIODS = [
   ["day", 86400],
@@ -19,19 +28,13 @@ export const number = (value) => (Number.isInteger(value) ? plain : rounded).for
 
 /** A share from 0 to 1 in percent. */
 export const percent = (share, digits = 0) =>
-  new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: digits }).format(share);
+  formatter({ style: "percent", maximumFractionDigits: digits }).format(share);
 
 /** A size in bytes. */
 export function bytes(size) {
   const step = size < 1000 ? 0 : Math.min(SIZES.length - 1, Math.floor(Math.log10(size) / 3));
-  const value = size / 1000 ** step;
-  const unit = SIZES[step];
-  return new Intl.NumberFormat(undefined, {
-    style: "unit",
-    unit,
-    unitDisplay: "short",
-    maximumSignificantDigits: 3,
-  }).format(value);
+  const options = { style: "unit", unit: SIZES[step], unitDisplay: "short", maximumSignificantDigits: 3 };
+  return formatter(options).format(size / 1000 ** step);
 }
 
 /** A duration as a person says it: "420 ms", "2.4 s", "3 min 20 s", "5 h 3 min", "2 days 4 h". */
@@ -69,5 +72,4 @@ export function since(unixUs) {
   return ago.format(-Math.floor(seconds / length), name);
 }
 
-const unit = (value, name) =>
-  new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short" }).format(value);
+const unit = (value, name) => formatter({ style: "unit", unit: name, unitDisplay: "short" }).format(value);

@@ -30,7 +30,7 @@ export function filledIn(specs, values) {
   return Object.fromEntries(filled.map((spec) => [spec.name, isNumber(spec) ? Number(values[spec.name]) : values[spec.name]]));
 }
 
-function hint({ minimum, maximum, description, default_value: preset }) {
+function hint({ minimum, maximum, description }) {
   const ranges = [
     minimum !== null && maximum !== null && words.speak.range(number(minimum), number(maximum)),
     minimum !== null && maximum === null && words.speak.atLeast(number(minimum)),
@@ -57,7 +57,7 @@ export const Inputs = ({ specs, values, onInput }) =>
   });
 
 function control(spec, shared) {
-  const preset = spec.default_value ?? null;
+  const preset = spec.default_value;
   if (spec.choices.length)
     return html`<select ...${shared}>
       <option value="">${words.speak.unset}</option>
@@ -71,7 +71,7 @@ function control(spec, shared) {
       min=${spec.minimum}
       max=${spec.maximum}
       step=${INTEGERS.has(spec.dtype) ? 1 : "any"}
-      placeholder=${preset === null ? words.speak.unset : number(preset)}
+      placeholder=${preset === null ? words.speak.unset : words.speak.byDefault(number(preset))}
       required=${!spec.optional}
     />`;
   return html`<textarea ...${shared} rows="2" maxlength=${spec.max_characters || MOST_CHARACTERS} required=${!spec.optional}></textarea>`;

@@ -11,6 +11,8 @@ import { Wave } from "./wave.js";
 import { words } from "./words.js";
 
 const says = words.speak;
+// A long text is shown in pages of so many characters, as a browser lays out a whole book too slowly.
+const PAGE = 2500;
 
 /** The player; nothing before something was spoken. */
 export function Listen() {
@@ -31,7 +33,7 @@ export function Listen() {
     data-is-coming=${isComing}
   >
     <${Trouble} problem=${problem} />
-    <${Wave} recording=${recording} position=${player.position} most=${most} onSeek=${seek} />
+    <${Wave} recording=${recording} to=${player.position} most=${most} onSeek=${seek} />
     <div class="row">
       <button type="button" onClick=${toggle} disabled=${!recording.length}>${player.isPlaying ? says.pause : says.play}</button>
       <input
@@ -59,7 +61,7 @@ function estimated({ recording, spans, asked }) {
   return recording.length * Math.max(1, asked.input.length / Math.max(1, end));
 }
 
-/** The text, of which the part that is being heard is marked; a part is a place to go on from. */
+/** A page of the text, of which the part that is being heard is marked; a part is a place to go on from. */
 function Heard({ text, spans, count, marked, onSeek }) {
   const mark = useRef(null);
   const box = useRef(null);
@@ -68,18 +70,35 @@ function Heard({ text, spans, count, marked, onSeek }) {
     const [inner, outer] = [mark.current.getBoundingClientRect(), box.current.getBoundingClientRect()];
     if (inner.bottom > outer.bottom || inner.top < outer.top) box.current.scrollTop += inner.top - outer.top - outer.height / 3;
   }, [marked]);
-  const parts = useMemo(() => {
-    const ends = [0, ...spans.map((span) => span.end)];
-    return spans.map((span, index) => ({ before: text.slice(ends[index], span.start), told: text.slice(span.start, span.end) }));
-  }, [text, spans, count]);
-  const rest = text.slice(spans.at(-1)?.end ?? 0);
-  return html`<p class="heard" dir="auto" ref=${box} tabindex="0" role="region" aria-label=${says.heard}>
-    ${parts.map(({ before, told }, index) =>
-      index === marked
-        ? html`${before}<mark ref=${mark}>${told}</mark>`
-        : html`${before}<span onClick=${() => onSeek(spans[index].first)}>${told}</span>`,
-    )}${rest && html`<span class=${count ? "quiet" : ""}>${rest}</span>`}
+  const pages = useMemo(() => pagesOf(spans), [spans, count]);
+  const at = Math.max(0, pages.findLastIndex(({ first }) => first <= Math.max(0, marked)));
+  const page = pages[at];
+  const [first, behind] = [page?.first ?? 0, pages[at + 1]?.first ?? count];
+  const start = page?.start ?? 0;
+  const end = pages[at + 1]?.start ?? Math.max(start + PAGE, spans.at(-1)?.end ?? 0);
+  let told = start;
+  const parts = spans.slice(first, behind).map((span, index) => {
+    const before = text.slice(told, span.start);
+    told = span.end;
+    const part = text.slice(span.start, span.end);
+    return first + index === marked
+      ? html`${before}<mark ref=${mark}>${part}</mark>`
+      : html`${before}<span onClick=${() => onSeek(span.first)}>${part}</span>`;
+  });
+  const rest = text.slice(told, end);
+  return html`<p class="heard" dir="auto" ref=${box} tabindex="0" role="region" aria-label=${says.heardText}>
+    ${start > 0 && "… "}${parts}${rest && html`<span class=${count ? "quiet" : ""}>${rest}</span>`}${end < text.length && " …"}
   </p>`;
+}
+
+/** Where the pages of a text begin: with which span, and with which character. */
+function pagesOf(spans) {
+  const pages = [];
+  spans.forEach((span, first) => {
+    if (!pages.length) pages.push({ first: 0, start: 0 });
+    else if (span.start - pages.at(-1).start >= PAGE) pages.push({ first, start: span.start });
+  });
+  return pages;
 }
 
 /** How it went. */

@@ -7,10 +7,15 @@ import { words } from "./words.js";
 // Of what somebody else wrote, a list shows no more.
 const MOST_SHOWN = 300;
 
-/** Has the caller drawn again whenever a `subscribe` calls what it is given. */
-export function useChanges(subscribe) {
-  const [, again] = useState(0);
-  useEffect(() => subscribe(() => again((count) => count + 1)), [subscribe]);
+let changed = 0;
+
+/**
+ * Has the caller drawn again when a `subscribe` calls what it is given: each time, or when what `pick` gives is another.
+ */
+export function useChanges(subscribe, pick = () => (changed += 1)) {
+  const [picked, again] = useState(pick);
+  useEffect(() => subscribe(() => again(pick())), [subscribe]);
+  return picked;
 }
 
 /** What the events have told; whoever uses it is drawn again when it changes. */

@@ -1,6 +1,7 @@
 // Plays a recording, which may still be growing, and says where it is.
 
 import { RATE } from "./recording.js";
+import { words } from "./words.js";
 
 // The worklet has so much in hand; seeking throws away no more than this.
 const AHEAD = 20 * RATE;
@@ -31,7 +32,10 @@ export class Player {
 
   /** Gets ready what takes time. A browser allows it once its user has touched the page. */
   prepare() {
-    this.#making ??= this.#make();
+    this.#making ??= this.#make().catch((error) => {
+      this.#making = null;
+      throw error;
+    });
     return this.#making;
   }
 
@@ -63,7 +67,13 @@ export class Player {
     this.#hasEnded = false;
     this.isPlaying = play;
     this.#told();
-    await this.prepare();
+    try {
+      await this.prepare();
+    } catch {
+      this.isPlaying = false;
+      this.#told();
+      throw new Error(words.speak.noSound);
+    }
     if (turn !== this.#turn) return;
     this.#node.port.postMessage({ clear: true, turn });
     this.#openTurn = turn;

@@ -1,5 +1,6 @@
 // What the page asks the server, and the one stream of events by which it learns what changes.
 
+import { changes } from "./changes.js";
 import { words } from "./words.js";
 
 /** What went wrong, in words that can be shown. */
@@ -36,16 +37,16 @@ async function problemOf(answer) {
  *
  * @param {string} method of HTTP.
  * @param {string} path of a route.
- * @param {FormData | object | undefined} body a form, or what is sent as JSON.
+ * @param {FormData | Blob | object | undefined} body a form, bytes, or what is sent as JSON.
  * @param {RequestInit} options of fetch.
  * @throws {Problem} when there is none, or it is an error. An AbortError stays what it is.
  */
 export async function request(method, path, body, options = {}) {
-  const isForm = body instanceof FormData;
-  const headers = body === undefined || isForm ? {} : { "content-type": "application/json" };
+  const isJson = body !== undefined && !(body instanceof FormData || body instanceof Blob);
+  const json = isJson ? { headers: { "content-type": "application/json" }, body: JSON.stringify(body) } : { body };
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: isForm || body === undefined ? body : JSON.stringify(body), ...options });
+    answer = await fetch(path, { method, ...json, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(words.errors.away);
@@ -91,25 +92,13 @@ const MAPS = Object.values(KEPT).map(([map]) => map);
 const LEAST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
 
-const readers = new Set();
-let isTold = false;
-
+const { subscribe, tell } = changes();
 /** Calls a function whenever `live` has changed, once a frame at most. Gives what ends it. */
-export function subscribe(reader) {
-  readers.add(reader);
-  return () => readers.delete(reader);
-}
+export { subscribe };
 
 function change(make) {
   make();
-  if (isTold) return;
-  isTold = true;
-  const tell = () => {
-    isTold = false;
-    for (const reader of readers) reader();
-  };
-  if (document.visibilityState === "visible") requestAnimationFrame(tell);
-  else setTimeout(tell, 250);
+  tell();
 }
 
 let connection = null;

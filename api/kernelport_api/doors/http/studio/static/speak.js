@@ -5,7 +5,7 @@ import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
 import { Listen } from "./listen.js";
 import * as made from "./made.js";
 import { Empty, Field, Given, confirm, useChanges, useLive } from "./parts.js";
-import { html, useEffect, useState } from "./preact.js";
+import { html, useEffect, useMemo, useState } from "./preact.js";
 import { replay, speak, speaking, stop, subscribe } from "./speaking.js";
 import { isSpeech } from "./speech.js";
 import { words } from "./words.js";
@@ -53,14 +53,12 @@ export function Speak() {
 }
 
 /** A browser lets a page have sound once it was touched, and making it ready takes time. */
-const ready = () => void speaking.player.prepare();
+const ready = () => void speaking.player.prepare().catch(() => {});
 
 function Composer({ deployment, chosen, choose }) {
-  useChanges(subscribe);
   const text = chosen.text ?? "";
   const most = deployment.signature.inputs.find((spec) => spec.name === "text")?.max_characters || 0;
-  const count = [...text].length;
-  const isBusy = speaking.isComing || speaking.player.isPlaying;
+  const count = useMemo(() => [...text].length, [text]);
   const start = (event) => {
     const form = event.target.form ?? event.target.closest("form");
     if (!text.trim() || !form.reportValidity()) return;
@@ -91,12 +89,17 @@ function Composer({ deployment, chosen, choose }) {
       </span>
       <span class="row">
         <kbd class="small">${says.shortcut}</kbd>
-        ${isBusy
-          ? html`<button type="button" class="primary" onClick=${stop}>${says.stop}</button>`
-          : html`<button type="button" class="primary" onClick=${start} disabled=${!text.trim()}>${says.start}</button>`}
+        <${Start} onStart=${start} isOff=${!text.trim()} />
       </span>
     </div>
   </div>`;
+}
+
+function Start({ onStart, isOff }) {
+  const isBusy = useChanges(subscribe, () => speaking.isComing || speaking.player.isPlaying);
+  return isBusy
+    ? html`<button type="button" class="primary" onClick=${stop}>${says.stop}</button>`
+    : html`<button type="button" class="primary" onClick=${onStart} disabled=${isOff}>${says.start}</button>`;
 }
 
 function Settings({ speaks, deployment, voices, chosen, choose }) {
@@ -132,11 +135,11 @@ function Settings({ speaks, deployment, voices, chosen, choose }) {
 
 /** What was spoken before. */
 function Made() {
-  useChanges(subscribe);
+  const changes = useChanges(subscribe, () => speaking.madeChanges);
   const [list, setList] = useState([]);
   const [isKept, setIsKept] = useState(true);
   const read = () => made.all().then(setList, () => setIsKept(false));
-  useEffect(() => void read(), [speaking.madeChanges]);
+  useEffect(() => void read(), [changes]);
   const clear = async () => {
     const question = { title: says.clearTitle, text: says.clearText(number(list.length)), action: says.clear };
     if (await confirm(question)) await made.clear().then(read);

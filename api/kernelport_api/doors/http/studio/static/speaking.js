@@ -1,21 +1,14 @@
 // What is being spoken and heard. It goes on while another view is looked at.
 
+import { changes } from "./changes.js";
 import * as made from "./made.js";
 import { Player } from "./player.js";
 import { Recording } from "./recording.js";
 import { Take } from "./speech.js";
 
-const readers = new Set();
-
-/** Calls a function whenever something of this has changed. Gives what ends it. */
-export function subscribe(reader) {
-  readers.add(reader);
-  return () => readers.delete(reader);
-}
-
-function tell() {
-  for (const reader of readers) reader();
-}
+const { subscribe, tell } = changes();
+/** Calls a function whenever something of this has changed, once a frame at most. Gives what ends it. */
+export { subscribe };
 
 export const speaking = {
   player: new Player(tell),
@@ -56,7 +49,7 @@ export async function speak(asked, deployment, since) {
 
 async function keep({ asked, spans, recording }) {
   try {
-    await made.keep({ asked, spans, seconds: recording.seconds }, recording.blob());
+    await made.keep({ asked, spans, seconds: recording.seconds }, recording.pcm());
   } catch {
     return; // the browser keeps nothing for this page, which the list says
   }
@@ -73,7 +66,8 @@ export function stop() {
 /** Plays one of those that were made before. */
 export async function replay(entry) {
   stop();
-  const recording = await Recording.of(await made.audioOf(entry.id));
+  const audio = await made.audioOf(entry.id);
+  const recording = Recording.of(new Int16Array(await audio.arrayBuffer()));
   Object.assign(speaking, { take: { ...entry, recording }, isComing: false, problem: null });
   await speaking.player.begin(recording);
 }

@@ -1,7 +1,6 @@
-// Draws a recording, as it comes, and where it is being heard.
+// Draws a recording, as it comes, and the part of it that is meant.
 
 import { html, useEffect, useRef } from "./preact.js";
-import { PER_PEAK } from "./recording.js";
 
 const BAR = 2;
 const STEP = 3;
@@ -9,19 +8,19 @@ const STEP = 3;
 const LOUD = 20_000;
 
 /**
- * @param {{recording: object, position: number, most: number, onSeek: (sample: number) => void}} props
- *   `most`: how many samples the whole width stands for.
+ * @param {{recording: object, from?: number, to: number, most: number, onSeek: (sample: number) => void}} props
+ *   `from`, `to`: the samples that stand out; `most`: how many samples the whole width stands for.
  */
-export function Wave({ recording, position, most, onSeek }) {
+export function Wave({ recording, from = 0, to, most, onSeek }) {
   const canvas = useRef(null);
+  const redraw = useRef(null);
+  redraw.current = () => draw(canvas.current, recording, (sample) => from <= sample && sample < to, most);
+  useEffect(() => redraw.current());
   useEffect(() => {
-    draw(canvas.current, recording, position, most);
-  });
-  useEffect(() => {
-    const watching = new ResizeObserver(() => draw(canvas.current, recording, position, most));
+    const watching = new ResizeObserver(() => redraw.current());
     watching.observe(canvas.current);
     return () => watching.disconnect();
-  }, [recording]);
+  }, []);
   const seek = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
     onSeek(Math.round(((event.clientX - box.left) / box.width) * most));
@@ -29,7 +28,7 @@ export function Wave({ recording, position, most, onSeek }) {
   return html`<canvas class="wave" ref=${canvas} aria-hidden="true" onPointerDown=${seek}></canvas>`;
 }
 
-function draw(canvas, recording, position, most) {
+function draw(canvas, recording, isIn, most) {
   const scale = devicePixelRatio;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
@@ -40,7 +39,7 @@ function draw(canvas, recording, position, most) {
   const style = getComputedStyle(canvas);
   const [heard, coming] = [style.color, style.borderTopColor];
   const bars = Math.floor(width / STEP);
-  const perBar = most / PER_PEAK / bars;
+  const perBar = most / recording.perPeak / bars;
   for (let bar = 0; bar < bars; bar++) {
     const from = Math.floor(bar * perBar);
     if (from >= recording.peaks.length) break;
@@ -48,7 +47,7 @@ function draw(canvas, recording, position, most) {
     for (let index = from; index < Math.max(from + 1, (bar + 1) * perBar); index++)
       peak = Math.max(peak, recording.peaks[index] ?? 0);
     const tall = Math.max(2, Math.min(1, peak / LOUD) * height);
-    context.fillStyle = bar * perBar * PER_PEAK < position ? heard : coming;
+    context.fillStyle = isIn(bar * perBar * recording.perPeak) ? heard : coming;
     context.fillRect(bar * STEP, (height - tall) / 2, BAR, tall);
   }
 }

@@ -1,9 +1,4 @@
-// Plays samples as they come, in the thread of the audio. A module of its own, as the browser loads it there.
-//
-// It is told `{samples}` (an Int16Array), `{end: true}` behind the last of them, and `{clear: true, turn}` to be silent and
-// start anew. It tells how many samples it has `played` since then, and beside that `{audible: true}` once with the first
-// that can be heard, `{underrun: true}` when it ran dry, `{ended: true}` when all has been played. All that it tells
-// carries the `turn`, so that what is late is known.
+// What runs in the thread of the audio: a module of its own, as the browser loads it there.
 
 // So much must be there to begin, and again after it ran dry: what comes over a network comes unevenly.
 const ENOUGH_AT_FIRST_S = 0.06;
@@ -12,6 +7,14 @@ const TOLD_EVERY = 1024;
 // -50 dBFS.
 const AUDIBLE = 104;
 
+/**
+ * Plays samples as they come.
+ *
+ * It is told `{samples}` (an Int16Array), `{end: true}` behind the last of them, and `{clear: true, turn}` to be silent and
+ * start anew. It tells how many samples it has `played` since then, and beside that `{audible: true}` once with the first
+ * that can be heard, `{underrun: true}` when it ran dry, `{ended: true}` when all has been played. All that it tells
+ * carries the `turn`, so that what is late is known.
+ */
 class PlayerProcessor extends AudioWorkletProcessor {
   constructor() {
     super();
@@ -85,3 +88,25 @@ class PlayerProcessor extends AudioWorkletProcessor {
 }
 
 registerProcessor("player", PlayerProcessor);
+
+/** Hands on what a microphone hears: `{samples}` (a Float32Array) and `{peak}`, a few times a second. */
+class RecorderProcessor extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.samples = new Float32Array(2048);
+    this.count = 0;
+  }
+
+  process([[input]]) {
+    if (!input) return true;
+    this.samples.set(input, this.count);
+    this.count += input.length;
+    if (this.count === this.samples.length) {
+      this.port.postMessage({ samples: this.samples, peak: this.samples.reduce((most, each) => Math.max(most, Math.abs(each)), 0) });
+      this.count = 0;
+    }
+    return true;
+  }
+}
+
+registerProcessor("recorder", RecorderProcessor);
