@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test test-thorough test-browser studio-pictures coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
+.PHONY: help demo test test-thorough test-browser studio-pictures coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk chaos-drains soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
 
 ## Every target, with what it does.
 help:
@@ -85,9 +85,10 @@ bench-jobs: .venv/installed-bench
 bench-onnx: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.onnx_models
 
-## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options.
+## Whether this tree is slower than an earlier commit: `make bench-pair BASE=<commit>`. OPTIONS adds command-line options;
+## with `--with NAME=VALUE` and no BASE, whether it is by a setting.
 bench-pair: .venv/installed-bench
-	$(BIN)/python -m kernelport_ops.bench.pair --base '$(or $(BASE),$(error expected BASE=<commit>))' $(OPTIONS)
+	$(BIN)/python -m kernelport_ops.bench.pair $(if $(BASE),--base '$(BASE)') $(OPTIONS)
 
 ## How soon listeners hear speech, 10 to 120 at a time on one worker, as streams and as whole requests. 10 minutes.
 bench-streaming: .venv/installed-bench
@@ -135,6 +136,11 @@ soak: .venv/installed-bench
 ## Redis killed on a slow disk, twenty times; then everything acknowledged is looked for. Needs a C compiler. 6 minutes.
 chaos-disk: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos.disk
+
+## Front doors, workers and whole stacks told to stop 200 times under 64 callers, jobs and streams; nobody may notice.
+## Half an hour. OPTIONS='--drains 20'
+chaos-drains: .venv/installed-bench
+	$(BIN)/python -m kernelport_ops.chaos.drains $(OPTIONS)
 
 ## Minutes of random input for everything that reads what others wrote: `make fuzz OPTIONS='--minutes 60 --seed 7'`.
 fuzz: .venv/installed-fuzz

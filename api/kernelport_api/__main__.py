@@ -66,7 +66,7 @@ def _arguments() -> argparse.Namespace:
         epilog="\n".join(["variables:", *lines]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(BESIDE, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(BESIDE, type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
-from kernelport.config.settings import parse_size
+from kernelport.config.values import parse_size
 
 _MOST = 2**53  # what Lua counts to, one by one
 _SIZES = ("bytes_a_day", "stored_bytes")

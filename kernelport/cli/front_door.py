@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.cli.process_command import ProcessCommand
+from kernelport.cli.process_command import ProcessCommand, become
 from kernelport.config import described
 from kernelport.config.settings import DEFAULT_REDIS_URL
 from kernelport.supervisor.processes import module_command
@@ -59,4 +59,4 @@ def front_door(
     }
     command = module_command("kernelport_api")
     given = {described.variable(name): value for name, value in told.items() if value}
-    os.execve(command[0], command, {**os.environ, **given})  # noqa: S606 - this process becomes it, signals and all
+    become(command, {**os.environ, **given})

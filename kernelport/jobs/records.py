@@ -86,6 +86,7 @@ class JobRecord:
         """The spec as the contract shows it: without the data of shared inputs, without secrets."""
         spec = stored.message(pb.JobSpec, self._fields.get(b"spec"), self._where("spec"), stored.MAX_RECORD_BYTES)
         spec.deadline_unix_us = self.number("deadline")  # of the newest resume
+        spec.ClearField("deadline_in_s")
         return spec
 
     @property

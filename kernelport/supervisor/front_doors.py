@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from kernelport.client import Address
 from kernelport.config.settings import Settings
-from kernelport.supervisor.ports import free_port, reserve
+from kernelport.supervisor.ports import free_port, port_after, reserve
 
 
 class FrontDoors:
@@ -32,18 +32,24 @@ class FrontDoors:
 
     def __init__(self, target: str, count: int, have_tls: bool) -> None:
         names = ["front-door", *(f"front-door-{number}" for number in range(2, count + 1))]
+        self._target = target
+        self._are_several = count > 1
         self.addresses: Mapping[str, str] = {
             name: f"127.0.0.1:{free_port()}" if count > 1 or have_tls else target for name in names
         }
         self.own_target: str = self.addresses["front-door"] if have_tls else target
-        self._target = target
         self._reserved: list[socket.socket] = []
 
     def told(self, name: str, settings: Settings) -> Settings:
         """What one of them is told of the settings of all."""
+        told = replace(settings, metrics_listen=self.metrics_listen(name, settings))
         if self.addresses[name] == self._target:
-            return settings
-        return replace(settings, share_ports=len(self.addresses) > 1, own_listen=self.addresses[name])
+            return told
+        return replace(told, share_ports=len(self.addresses) > 1, own_listen=self.addresses[name])
+
+    def metrics_listen(self, name: str, settings: Settings) -> str:
+        """Where one of them shows its metrics; empty for nowhere."""
+        return port_after(settings.metrics_listen, list(self.addresses).index(name))
 
     def reserve(self, settings: Settings) -> None:
         """Keeps others away from the addresses that several share, whichever of them runs at the time.
@@ -51,7 +57,7 @@ class FrontDoors:
         Raises:
             StackError: when one is not free.
         """
-        if len(self.addresses) > 1:
+        if self._are_several:
             for address in filter(None, (settings.listen, settings.http_listen)):
                 self._reserved.append(reserve(address))
 

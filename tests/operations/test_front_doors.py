@@ -3,34 +3,44 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
 import pytest
 
+from kernelport import Client
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import StackError
+from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import deployment_pb2, deployment_pb2_grpc
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 from tests.http.calls import ask
 from tests.operations.scraping import scrape
+from tests.operations.test_restarting import beside, never
 from tests.stack.test_metrics import free_ports
-from tests.waiting import wait_for
+from tests.waiting import is_running, wait_for
 
 COUNT = 3
 REQUEST_ID = "kernelport-request-id"
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, int]]:
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def shared(state_dir: Path) -> Iterator[tuple[Stack, int]]:
     """A stack of several front doors, and where the first of them shows its metrics."""
     port = free_ports(COUNT)
     settings = replace(stack_settings(bundled_deployments()), metrics_listen=f"127.0.0.1:{port}")
-    with Stack(settings, [], tmp_path_factory.mktemp("shared"), front_doors=COUNT) as stack:
+    with Stack(settings, [], state_dir, front_doors=COUNT) as stack:
         try:
             stack.wait_ready(START_TIMEOUT_S)
             yield stack, port
@@ -84,6 +94,35 @@ def test_one_that_dies_comes_back_and_the_others_go_on(shared: tuple[Stack, int]
     after = {over_http(stack) for _ in range(64)}
     assert len(after & before) == COUNT - 1
     assert len(after) == COUNT
+
+
+def test_each_is_replaced_and_nobody_is_refused(shared: tuple[Stack, int], state_dir: Path) -> None:
+    stack, port = shared
+    before = {over_http(stack) for _ in range(64)}
+    pids = {name: stack.children[name].pid for name in stack.front_doors}
+
+    def call_over_http() -> None:
+        """As HTTP clients do: again after a 503, which says when."""
+        while (answer := ask(stack.url, "GET", "/v1/models")).status == HTTPStatus.SERVICE_UNAVAILABLE:
+            time.sleep(int(answer.headers["retry-after-ms"]) / 1000)
+        assert answer.status == HTTPStatus.OK
+
+    def call_over_grpc() -> None:
+        with Client(stack.target, timeout_s=20) as client:
+            client.deployments()
+
+    with beside(call_over_http, call_over_grpc) as seen:
+        wait_for(lambda: min(seen["call_over_http"], seen["call_over_grpc"]) > 20)
+        assert Restarter(stack, state_dir).restart(never) == {}
+        so_far = dict(seen)
+        wait_for(lambda: all(seen[name] > count + 20 for name, count in so_far.items()))
+    assert set(seen) == {"call_over_http", "call_over_grpc"}, seen
+    assert not any(pid and is_running(pid) for pid in pids.values())
+    after = {over_http(stack) for _ in range(64)}
+    assert len(after) == COUNT
+    assert not after & before
+    assert all(scrape(port + number) for number in range(COUNT))
+    assert {each.state for each in stack.status()} == {"serving"}
 
 
 def test_their_addresses_are_nobody_else_s(shared: tuple[Stack, int], tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ _HEALTH = Need("nothing; any key with `KERNELPORT_OPEN_HEALTH=0`", setting="open
 _REFLECTION = Need("any key; nothing with `KERNELPORT_OPEN_REFLECTION=1`", setting="open_reflection")
 _ANY = Need("any key")
 _INFER, _JOBS, _VOICES, _ADMIN = map(_scope, (INFER, JOBS, VOICES, ADMIN))
-_DOWNLOAD = _scope(JOBS, is_signable=True)
+_DOWNLOAD, _LISTEN = _scope(JOBS, is_signable=True), _scope(VOICES, is_signable=True)
 
 _METHODS: Mapping[Need, tuple[str, ...]] = {
     _HEALTH: (
@@ -57,7 +57,7 @@ _METHODS: Mapping[Need, tuple[str, ...]] = {
         "inference.GRPCInferenceService/CudaSharedMemoryUnregister",
     ),
     _INFER: (
-        *("InferenceService/Infer", "InferenceService/InferStream"),
+        *("InferenceService/Infer", "InferenceService/InferStream", "InferenceService/InferChunked"),
         "inference.GRPCInferenceService/ModelInfer",
         "inference.GRPCInferenceService/ModelStreamInfer",
         "inference.GRPCInferenceService/ModelStatistics",
@@ -116,10 +116,10 @@ _ROUTES: Mapping[Need, tuple[str, ...]] = {
         "GET /v1/files/{file}/content",
         *(f"GET {_JOB}/outputs.zip", f"GET {_JOB}/outputs/{{item:path}}", f"GET {_JOB}/manifest"),
     ),
+    _LISTEN: ("GET /api/voices/{voice}/recording",),
     _VOICES: (
         *("POST /v1/audio/voices", "DELETE /v1/audio/voices/{voice}"),
-        *("POST /api/voices", "DELETE /api/voices/{voice}", "POST /api/voices/check"),
-        "GET /api/voices/{voice}/recording",
+        *("POST /api/voices", "POST /api/voices/check", "DELETE /api/voices/{voice}"),
     ),
     _ADMIN: (
         *("GET /api/keys", "POST /api/keys", "DELETE /api/keys/{key}", "POST /api/keys/{key}/rotate"),

@@ -71,15 +71,15 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-class Deadline(click.ParamType[datetime]):
+class Deadline(click.ParamType[datetime | timedelta]):
     """A time, given as ISO 8601 or as a duration from now."""
 
     name = "deadline"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | timedelta:
         """The time of a text."""
         with contextlib.suppress(ValueError):
-            return datetime.now().astimezone() + timedelta(seconds=parse_duration(value))
+            return timedelta(seconds=parse_duration(value))
         try:
             return datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError):

@@ -14,7 +14,7 @@ from kernelport.errors import FieldViolation, InvalidArgumentError, in_words
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http.answers import Streamed
-from kernelport_api.doors.http.bodies import read_body, read_form
+from kernelport_api.doors.http.bodies import pass_over, read_body, read_form
 from kernelport_api.doors.http.errors import Refusal, answer_to
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,6 @@ class _OverHttp:
 
     def time_remaining(self) -> None:
         """Its caller tells no deadline."""
-
-    def invocation_metadata(self) -> tuple[()]:
-        """It comes with none."""
-        return ()
 
 
 OVER_HTTP: Any = _OverHttp()
@@ -132,9 +128,10 @@ class Endpoint:
         self._most_form_bytes = most_form_bytes or most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call, has_begun = Call(scope), False
+        call, is_let_in, has_begun = Call(scope), False, False
         try:
             with self._calls:
+                is_let_in = True
                 if self.takes is not None:
                     kind = _checked_type(call, self.takes)
                     if kind == FORM:
@@ -153,6 +150,8 @@ class Endpoint:
             if has_begun:
                 log.warning("an answer to %s is cut off: %s", scope["path"], in_words(error))
                 raise CutOffError from error
+            if not is_let_in:
+                await pass_over(call.headers, receive)
             await answer_to(error, scope)(scope, receive, send)
         finally:
             await call.form.close()

@@ -22,8 +22,8 @@ STALLED_S = 60.0
 MOST_DISCARDED_BYTES = 256 * 2**20
 # Of a message on a WebSocket.
 MOST_MESSAGE_BYTES = 256 * 2**10
-# What is left of connections when calls are over.
-CLOSING_S = 1
+# What is left of connections when calls are over; a new one has so long of it to send its first request.
+CLOSING_S, FIRST_REQUEST_S = 1, 0.5
 _BACKLOG = 2048
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -151,6 +151,13 @@ class _Protocol(_Impatient, HttpToolsProtocol):
             if self._header_bytes > MOST_HEADER_BYTES and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops. Who has just connected is about to ask something, and is told so instead of cut off."""
+        if self.cycle is None:
+            self.loop.call_later(FIRST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

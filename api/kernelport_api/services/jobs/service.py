@@ -20,7 +20,6 @@ from kernelport.errors import (
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.records import JobRecord, item_of
 from kernelport.names import MANIFEST, SUMMARY
-from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.queueing.durability import Durability, on_disk
@@ -29,7 +28,7 @@ from kernelport_api.services.jobs.listing import list_items
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError
 from kernelport_api.services.jobs.submission import Submission
-from kernelport_api.services.jobs.validation import deadline_violations
+from kernelport_api.services.jobs.validation import deadline_unix_us, deadline_violations
 from kernelport_api.services.jobs.waiting import Waiting
 from kernelport_api.services.jobs.watching import watch
 
@@ -76,12 +75,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
-        if not tracing.is_on:
-            return await self._submit(request)
-        with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
-            return await self._submit(request)
-
-    async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         record, existed = await self._submission.create(request)
         # Repeated, it is compared with what there is, and goes on where the one before stopped.
         if request.items or not existed:
@@ -95,7 +88,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 raise await self._submission.refused(record.id, error, existed=existed) from error
             except KernelPortError:
                 if existed and await self._is_deleted(record.id):  # just now: its request id is free
-                    return await self._submit(request)
+                    return await self.SubmitJob(request, context)
                 raise
             finally:
                 # Its caller may have hung up, too.
@@ -146,14 +139,14 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         record = await self._store.get(request.job_id)
-        violations = list(deadline_violations(request.deadline_unix_us, "deadline_unix_us"))
+        violations = list(deadline_violations(request))
         if violations:
             raise InvalidArgumentError.of(violations)
         deployment = self._deployments.get(record.deployment)
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
         most = self._submission.max_batch(deployment)
-        await self._store.change("resume", "resume", record.id, request.deadline_unix_us, most)
+        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 

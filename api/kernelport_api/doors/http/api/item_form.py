@@ -21,7 +21,7 @@ from kernelport_api.services.inference import Inference
 
 # Of a file of items; it lies on the disk while it is read.
 MOST_BYTES = 2**30
-NUMBERS = ("priority", "deadline_unix_us", "retention_s")
+NUMBERS = ("priority", "deadline_unix_us", "deadline_in_s", "retention_s")
 _FLAGS = ("delete_outputs", "skip_bad")
 _MAPPINGS = ("metadata", "column")
 

@@ -32,6 +32,7 @@ _MEDIA_TYPES = {
     "pcm": "audio/pcm",
 }
 _PAGE = 1000
+_DEADLINES = "deadline_unix_us", "deadline_in_s"
 
 
 class JobRoutes:
@@ -66,10 +67,10 @@ class JobRoutes:
 
     async def resume(self, call: Call) -> ASGIApp:
         """Runs again what failed or did not run."""
-        deadline = field(known(await call.json_or({}), "deadline_unix_us"), "deadline_unix_us", int, 0)
-        request = checked(
-            lambda: pb.ResumeJobRequest(job_id=call.path["job"], deadline_unix_us=deadline), "deadline_unix_us"
-        )
+        given, request = known(await call.json_or({}), *_DEADLINES), pb.ResumeJobRequest(job_id=call.path["job"])
+        for name in _DEADLINES:
+            number = field(given, name, int, 0)
+            checked(lambda name=name, number=number: setattr(request, name, number), name)  # type: ignore[misc]
         return json_answer(job_dict((await self._jobs.ResumeJob(request, OVER_HTTP)).job))
 
     async def delete(self, call: Call) -> ASGIApp:

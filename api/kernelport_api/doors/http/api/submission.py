@@ -36,6 +36,7 @@ _SPEC_KEYS = (
     "priority",
     "metadata",
     "deadline_unix_us",
+    "deadline_in_s",
     "retention_s",
     "delete_outputs",
 )
