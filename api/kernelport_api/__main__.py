@@ -26,6 +26,7 @@ from kernelport.allocator import keep_freed_memory
 from kernelport.config import described
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import BESIDE, Settings, SettingsError
+from kernelport.ending import end_process
 from kernelport.jobs.artifacts import ArtifactsError
 from kernelport.telemetry import logs, tracing
 from kernelport_api.app import ListenError, serve
@@ -48,6 +49,7 @@ def main() -> None:
             runner.run(serve(settings, beside=arguments.beside))
     except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
         sys.exit(f"kernelport front door: {error}")
+    end_process()
 
 
 def _arguments() -> argparse.Namespace:
