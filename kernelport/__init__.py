@@ -26,7 +26,9 @@ from kernelport.errors import (
     InvalidArgumentError,
     KernelPortError,
     NotFoundError,
+    PermissionDeniedError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from kernelport.v1.deployment_pb2 import Deployment
@@ -56,8 +58,10 @@ __all__ = [
     "Jobs",
     "KernelPortError",
     "NotFoundError",
+    "PermissionDeniedError",
     "ResourceExhaustedError",
     "Speech",
+    "UnauthenticatedError",
     "UnavailableError",
     "Voice",
     "Webhook",

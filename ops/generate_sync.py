@@ -14,12 +14,13 @@ from unasync import Rule, unasync_files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 JOBS = REPOSITORY / "kernelport/client/jobs/aio"
-CLIENT = ("kernelport/client/aio.py", "kernelport/client/inference/aio.py")
+CLIENT = tuple(f"kernelport/client/{room}aio.py" for room in ("", "access/", "inference/"))
 SOURCES = (*CLIENT, *sorted(str(path.relative_to(REPOSITORY)) for path in JOBS.glob("*.py")))
 REPLACED = {
     "aio": "sync",
     "aclosing": "closing",
     "anext": "next",
+    "AsyncAccess": "Access",
     "AsyncBegun": "Begun",
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",

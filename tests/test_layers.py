@@ -17,7 +17,7 @@ PACKAGES = {
 }
 # What the modules of each room may import beside their own room's. A module belongs to the room with the longest name
 # that it begins with; `kernelport`, `kernelport_api` and `kernelport_workers` are those that lie in no other room.
-SHARED = {"kernelport", "kernelport.config", "kernelport.telemetry", "kernelport.broker", "kernelport.jobs"}
+SHARED = {"kernelport", *(f"kernelport.{room}" for room in ("access", "broker", "config", "jobs", "telemetry"))}
 ALLOWED: Mapping[str, set[str]] = {
     "kernelport": {"kernelport.config"},
     "kernelport.v1": set(),
@@ -28,6 +28,8 @@ ALLOWED: Mapping[str, set[str]] = {
     "kernelport.broker": {"kernelport", "kernelport.config"},
     "kernelport.telemetry": {"kernelport", "kernelport.config", "kernelport.broker"},
     "kernelport.jobs": {"kernelport", "kernelport.config", "kernelport.telemetry", "kernelport.broker"},
+    "kernelport.access": {"kernelport", "kernelport.config", "kernelport.broker"},
+    "kernelport.certificates": {"kernelport", "kernelport.config"},
     "kernelport.client": {"kernelport", "kernelport.config", "kernelport.client.item_files"},
     "kernelport.client.item_files": {"kernelport"},
     "kernelport.supervisor": {
@@ -37,11 +39,16 @@ ALLOWED: Mapping[str, set[str]] = {
         "kernelport.broker",
         "kernelport.client",
     },
-    "kernelport.cli": SHARED | {"kernelport.client", "kernelport.client.item_files", "kernelport.supervisor"},
-    "kernelport_api": SHARED | {"kernelport_api.doors", "kernelport_api.services", "kernelport_api.queueing"},
+    "kernelport.cli": SHARED
+    | {"kernelport.certificates", "kernelport.client", "kernelport.client.item_files", "kernelport.supervisor"},
+    "kernelport_api": SHARED
+    | {"kernelport.certificates"}
+    | {f"kernelport_api.{room}" for room in ("access", "doors", "services", "queueing")},
+    "kernelport_api.access": SHARED | {"kernelport_api"},
     "kernelport_api.doors": SHARED
-    | {"kernelport_api", "kernelport_api.services", "kernelport.client.item_files", "kernelport.text"},
-    "kernelport_api.services": SHARED | {"kernelport_api", "kernelport_api.queueing"},
+    | {"kernelport_api", "kernelport_api.access", "kernelport_api.services"}
+    | {"kernelport.certificates", "kernelport.client.item_files", "kernelport.text"},
+    "kernelport_api.services": SHARED | {"kernelport_api", "kernelport_api.access", "kernelport_api.queueing"},
     "kernelport_api.queueing": SHARED | {"kernelport_api"},
     "kernelport_workers": SHARED
     | {"kernelport.supervisor"}

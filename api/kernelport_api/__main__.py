@@ -23,12 +23,14 @@ import textwrap
 import uvloop
 
 from kernelport.allocator import keep_freed_memory
+from kernelport.certificates.files import CertificateError
 from kernelport.config import described
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import BESIDE, Settings, SettingsError
 from kernelport.ending import end_process
 from kernelport.jobs.artifacts import ArtifactsError
 from kernelport.telemetry import logs, tracing
+from kernelport_api.access.decision import AccessError
 from kernelport_api.app import ListenError, serve
 
 # Of what a variable means, in the help.
@@ -47,7 +49,7 @@ def main() -> None:
         _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, beside=arguments.beside))
-    except (SettingsError, ConfigError, ArtifactsError, ListenError) as error:
+    except (SettingsError, ConfigError, ArtifactsError, CertificateError, ListenError, AccessError) as error:
         sys.exit(f"kernelport front door: {error}")
     end_process()
 

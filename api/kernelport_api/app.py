@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from redis.exceptions import RedisError
 
+from kernelport.certificates.files import CertificateFiles
 from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
@@ -20,6 +21,7 @@ from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.door import grpc_server
 from kernelport_api.doors.http.door import application
 from kernelport_api.doors.http.server import HttpServer, listener
+from kernelport_api.doors.tls import Tls
 from kernelport_api.parts import Parts
 from kernelport_api.queueing.live_workers import REFRESH_INTERVAL_S
 from kernelport_api.services.gauges import keep_gauges
@@ -52,15 +54,21 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         ConfigError: when the deployments file is not valid.
         ArtifactsError: when the outputs of jobs cannot go where they should.
         ListenError: when the address is taken or no address.
+        AccessError: when whoever reaches it could do everything.
+        SettingsError: when a first key is none.
+        CertificateError: when a certificate or its key is not what it should be.
     """
+    files = CertificateFiles.of(settings)
+    tls = Tls(files) if files else None
     stop, read_again = asyncio.Event(), asyncio.Event()
     parts = Parts(settings, stop)
-    own_ports = _ports(settings.metrics_listen)  # which others have while they are let in
-    if not settings.share_ports:
-        own_ports |= _ports(settings.listen, settings.http_listen)
-    _heed_signals(stop, read_again, own_ports)
+    shared_ports = _ports(settings.listen, settings.http_listen)
+    own_ports = _ports(settings.own_listen, settings.metrics_listen)
+    closed_ports = own_ports if settings.share_ports else own_ports | shared_ports
+    _heed_signals(stop, read_again, closed_ports)
     await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
     await parts.durability.probe()
+    await parts.access.begin()
 
     # What connects from here on is served in a moment.
     if settings.metrics_listen:
@@ -70,18 +78,21 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
             raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
     services, shares_ports = parts.services, beside > 0 or settings.share_ports
     server = grpc_server(services, parts.health, settings, parts.access_log, shares_ports=shares_ports)
-    port = _listen(server, settings.listen)
+    port = _listen(server, settings.listen, tls)
     if settings.own_listen:
         _listen(server, settings.own_listen)
-    http = _http_server(parts, settings, shares_ports) if settings.http_listen else None
+    http = _http_server(parts, settings, shares_ports, tls) if settings.http_listen else None
     background = [
         asyncio.create_task(parts.replies.run()),
         asyncio.create_task(parts.workers.keep_fresh()),
         asyncio.create_task(parts.dispatcher.keep_looking()),
         asyncio.create_task(_keep_current(parts, settings, read_again)),
         asyncio.create_task(_keep_health(parts)),
+        asyncio.create_task(parts.access.keep_current()),
         asyncio.create_task(stop.wait()),
     ]
+    if tls is not None:
+        background.append(asyncio.create_task(tls.keep_current()))
     for thread in parts.threads:
         thread.start()
     await server.start()
@@ -89,9 +100,9 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
     if http is not None:
         background.append(asyncio.create_task(http.run()))
     if beside:
-        listeners.steer(_ports(settings.listen, settings.http_listen), beside)
-        listeners.steer(_ports(settings.metrics_listen), 1)
-        listeners.open_up(own_ports, is_open=False)
+        listeners.steer(shared_ports, beside)
+        listeners.steer(own_ports, 1)
+        listeners.open_up(closed_ports, is_open=False)
     log.info("front door %s listens on %s (port %d)", parts.name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -120,17 +131,17 @@ def _ports(*addresses: str) -> set[int]:
     return {int(each.rpartition(":")[2]) for each in addresses if each}
 
 
-def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, own_ports: Collection[int]) -> None:
+def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, closed_ports: Collection[int]) -> None:
     """Goes by the signals of `serve` from now on.
 
     Args:
-        own_ports: to which another one is let in when it asks.
+        closed_ports: to which another one is let in when it asks.
     """
     loop = asyncio.get_running_loop()
 
     def let_in() -> None:
-        listeners.open_up(own_ports, is_open=True)
-        loop.call_later(OPEN_S, lambda: listeners.open_up(own_ports, is_open=False))
+        listeners.open_up(closed_ports, is_open=True)
+        loop.call_later(OPEN_S, lambda: listeners.open_up(closed_ports, is_open=False))
 
     loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
@@ -184,17 +195,17 @@ async def _keep_health(parts: Parts) -> None:
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
-def _listen(server: grpc.aio.Server, address: str) -> int:
+def _listen(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> int:
     try:
-        return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
 
 
-def _http_server(parts: Parts, settings: Settings, shares_ports: bool) -> HttpServer:
+def _http_server(parts: Parts, settings: Settings, shares_ports: bool, tls: Tls | None) -> HttpServer:
     app = application(parts.services, settings, parts.access_log)
     try:
-        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports))
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), tls and tls.http_context())
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+from kernelport.access.principals import NOBODY, Principal
 from kernelport.errors import KernelPortError
 from kernelport.limits import MAX_REQUEST_ID
 from kernelport.telemetry import logs, metrics
@@ -32,17 +33,20 @@ class Call:
         deployment, job: empty where there is none, or it is not known.
         queue_us, model_us: microseconds in the queue, and in the model.
         bytes_in, bytes_out: of its messages, as far as they are counted.
+        peer: where it comes from, as its door says it.
+        principal: who makes it.
     """
 
     __slots__ = (
         *("method", "route", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
-        *("arrived_at", "_request_id", "_make_id"),
+        *("arrived_at", "peer", "principal", "_request_id", "_make_id"),
     )
 
     def __init__(self, method: str, make_id: Callable[[], str]) -> None:
         self.method = self.route = method
-        self.deployment = self.job = self._request_id = ""
+        self.deployment = self.job = self.peer = self._request_id = ""
         self.queue_us = self.model_us = self.bytes_in = self.bytes_out = 0
+        self.principal: Principal = NOBODY
         self.arrived_at = time.monotonic()
         self._make_id = make_id
 
@@ -57,6 +61,12 @@ class Call:
     def request_id(self, given: str) -> None:
         if 0 < len(given) <= MAX_REQUEST_ID:
             self._request_id = given
+
+    @property
+    def source(self) -> str:
+        """The address that it comes from, such as `127.0.0.1:49152`; `unix:` for a socket of this machine."""
+        scheme, _, address = unquote(self.peer).partition(":")
+        return address if scheme in ("ipv4", "ipv6") else self.peer
 
     def adopt(self, request_id: str) -> str:
         """Makes an id that stands for it elsewhere its own, unless it has one: that one; else empty."""

@@ -22,6 +22,8 @@ from kernelport.jobs.webhooks.notifier import Notifier
 from kernelport.limits import MAX_CALLS
 from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport.v1.deployment_pb2 import FrontDoor
+from kernelport_api.access.decision import Access
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.health import Health
@@ -35,6 +37,7 @@ from kernelport_api.queueing.losses import Losses
 from kernelport_api.queueing.multiplexer import Multiplexer
 from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.replies import ReplyReader
+from kernelport_api.services.access import Keys
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.files import Files
@@ -116,7 +119,8 @@ class Parts:
         shared = SharedFolder.open(settings.shared_dir)
         payloads = Payloads(redis.queue, workers, self.admission, shared, settings.claim_bytes)
         self.dispatcher = Dispatcher(redis.queue, redis.publisher, workers, self.replies, payloads)
-        inference = Inference(deployments, redis.queue, workers, self.admission, self.dispatcher)
+        callers = CallersDeployments(deployments)
+        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher)
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
@@ -131,16 +135,19 @@ class Parts:
             Losses(redis.threads, settings.heartbeat_ttl_s),
         )
         memory = JobMemory(redis.calls, deployments)
-        submission = Submission(deployments, store, workers, settings, artifacts, storage, memory)
+        submission = Submission(callers, store, workers, settings, artifacts, storage, memory)
+        self.access = Access(redis.own, settings)
         self.services = Services(
-            deployments=deployments,
+            access=self.access,
+            keys=Keys(self.access, self.durability),
+            deployments=callers,
             inference=inference,
-            models=Models(deployments, inference, lambda: self.health.reason),
+            models=Models(callers, inference, lambda: self.health.reason),
             voices=Voices(redis.calls, self.durability),
-            described=Deployments(redis.calls, deployments, workers),
-            letters=DeadLetters(deployments, redis.calls, inference, self.durability),
+            described=Deployments(redis.calls, callers, workers),
+            letters=DeadLetters(callers, redis.calls, inference, self.durability),
             jobs=Jobs(
-                deployments,
+                callers,
                 store,
                 submission,
                 redis.threads,

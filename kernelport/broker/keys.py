@@ -54,6 +54,11 @@
 | kp:voice-recordings | hash of recordings by name of voice | for good: until deleted |
 | kp:files | hash by id: JSON of an uploaded file | for good; an entry until it expires or is deleted |
 | kp:batches | hash by id: JSON of a batch of a file's requests | for good; an entry until some time after its end |
+| kp:keys | hash by id: JSON of a key, with digests of its secrets | for good: until it is revoked |
+| kp:keys:used | hash by id: Unix second of its last use | for good; an entry as long as its key |
+| kp:keys:version | how often keys or tenants have changed | for good |
+| kp:tenants | hash by name: JSON of a tenant | for good |
+| kp:signing | what sessions and addresses are signed with | for good |
 | kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
 | kp:autoscale:<fleet>:fence | the last fencing token | 30 days after an autoscaler last started |
 | kp:autoscale:<fleet>:machines | hash by name: JSON of a machine | two days after the autoscaler last looked |
@@ -74,6 +79,11 @@ VOICES = "kp:voices"
 VOICE_RECORDINGS = "kp:voice-recordings"
 FILES = "kp:files"
 BATCHES = "kp:batches"
+KEYS = "kp:keys"
+KEYS_USED = "kp:keys:used"
+KEYS_VERSION = "kp:keys:version"
+TENANTS = "kp:tenants"
+SIGNING = "kp:signing"
 UNACKED = "kp:unacked"
 UNACKED_INDEX = "kp:unacked_index"
 UNACKED_MUTEX = "kp:unacked_mutex"
@@ -92,7 +102,7 @@ JOB_STORAGE = "kp:jobs:storage"
 JOB_STACK = "kp:jobs:stack"
 
 # What lives for good: a key that begins with one of these. Any other expires.
-PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, FILES, BATCHES, BINDING)
+PERMANENT = ("kp.", "kp:dlq:", UNACKED, JOBS, VOICES, VOICE_RECORDINGS, FILES, BATCHES, KEYS, TENANTS, SIGNING, BINDING)
 
 # Written behind what is acknowledged: when it is on the disk of Redis, so is that.
 ON_DISK = "kp:on-disk"

@@ -50,6 +50,8 @@ def run_until_stopped(stack: Stack, reloader: Reloader, restarter: Restarter) ->
             if not stop.is_set():
                 over_http = f", and for HTTP on [bold]{stack.url}[/bold]" if stack.url else ""
                 console.print(f"KernelPort listens on [bold]{stack.target}[/bold]{over_http}. Ctrl-C stops it.")
+                if key_file := stack.settings.first_key_file:
+                    console.print(f"Callers show a key; the first one is in {key_file}.", markup=False, soft_wrap=True)
             while not stop.is_set():
                 _show_status(stack, lambda: stop.is_set() or reloader.is_asked() or restarter.is_asked(), console)
                 if not stop.is_set() and reloader.is_asked():

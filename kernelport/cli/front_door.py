@@ -20,11 +20,22 @@ from kernelport.supervisor.processes import module_command
     default="",
     help="host:port it listens on for HTTP, too; port 0 takes a free one. None by default.",
 )
+@options.tls
+@options.keys
 @click.option("--redis-url", type=options.REDIS_URL, default=DEFAULT_REDIS_URL, help="The Redis that holds the queues.")
 @options.deployments_file
 @click.option("--metrics-listen", type=options.ADDRESS, default="", help="host:port of its Prometheus endpoint.")
 def front_door(
-    listen: str, http_listen: str, redis_url: str, deployments_file: Path | None, metrics_listen: str
+    listen: str,
+    http_listen: str,
+    tls_cert: str,
+    tls_key: str,
+    tls_client_ca: str,
+    insecure: bool,
+    first_key_file: str,
+    redis_url: str,
+    deployments_file: Path | None,
+    metrics_listen: str,
 ) -> None:
     """Run a front door by itself, in the foreground: it takes calls, queues them for workers and answers.
 
@@ -34,6 +45,11 @@ def front_door(
     told = {
         "listen": listen,
         "http_listen": http_listen,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+        "insecure": "1" if insecure else "",
+        "first_key_file": first_key_file,
         "redis_url": redis_url,
         "metrics_listen": metrics_listen,
         "deployments_file": str(deployments_file.absolute()) if deployments_file else "",

@@ -12,7 +12,7 @@ from kernelport.broker import connections
 from kernelport.broker.connections import connect
 from kernelport.broker.registry import read_workers
 from kernelport.cli import options
-from kernelport.client import channel_options
+from kernelport.client import Address
 from kernelport.config.settings import DEFAULT_REDIS_URL
 from kernelport.errors import from_call
 from kernelport.health import LIVE, told_reason
@@ -57,7 +57,7 @@ def health(target: str, worker: bool, deployment: str, live: bool, redis_url: st
 
 def _front_door_problem(target: str, deployment: str) -> str:
     """What keeps the front door, or a deployment there, from serving; empty when nothing does."""
-    with grpc.insecure_channel(target, channel_options(target)) as channel:
+    with Address(target).open(grpc) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
         try:
             answer, call = check.with_call(health_pb2.HealthCheckRequest(service=deployment), timeout=TIMEOUT_S)

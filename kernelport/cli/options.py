@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from kernelport import npz
+from kernelport.client.calling.address import TLS_SCHEME
 from kernelport.coercion import from_texts
 from kernelport.config.settings import (
     DEFAULT_HTTP_LISTEN,
@@ -31,6 +32,7 @@ INTERRUPTED = 130
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
 
 
+API_KEY = f"{PREFIX}API_KEY"
 _SHORT_FIRST = re.compile(r"^(-\w), (--[a-z-]+)")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -73,8 +75,12 @@ def name_variables(command: click.Command) -> None:
 
 
 def _parse_target(text: str) -> str:
-    """An address, or what gRPC knows beside that, such as `unix:/run/kernelport` and `dns:///host:port`."""
-    return text if _GRPC_NAME.match(text) else parse_address(text)
+    """An address, or what gRPC knows beside that, such as `unix:/run/kernelport` and `dns:///host:port`; for TLS behind
+    `grpcs://`."""
+    address = text.removeprefix(TLS_SCHEME)
+    if not _GRPC_NAME.match(address):
+        parse_address(address)
+    return text
 
 
 class Parsed(click.ParamType[str]):
@@ -97,6 +103,7 @@ class Parsed(click.ParamType[str]):
 
 
 ADDRESS = Parsed("host:port", parse_address)
+PEM_FILE = Parsed("path", lambda text: str(Path(text).absolute()))
 REDIS_URL = Parsed("url", parse_redis_url)
 
 
@@ -140,13 +147,35 @@ def _default_target() -> str:
     return running.target if running else DEFAULT_LISTEN
 
 
-target: Option = click.option(
+_target: Option = click.option(
     "--target",
     type=Parsed("host:port", _parse_target),
     default=_default_target,
     show_default=f"that of `kernelport up` on this machine, or {DEFAULT_LISTEN}",
-    help="host:port of the front door.",
+    help="host:port of the front door; grpcs://host:port of one that speaks TLS.",
 )
+
+
+def _show_key(context: click.Context, parameter: click.Parameter, value: str) -> None:
+    """Has the clients of this process show a key."""
+    if value:
+        os.environ[API_KEY] = value
+
+
+_api_key: Option = click.option(
+    "--api-key",
+    default="",
+    expose_value=False,
+    callback=_show_key,
+    help="The key to show, where the front door asks for one. Better in the variable, which others cannot see.",
+)
+
+
+def target(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that calls a front door."""
+    return _target(_api_key(command))
+
+
 listen: Option = click.option(
     "--listen",
     type=ADDRESS,
@@ -210,6 +239,32 @@ roll: Option = click.option(
     is_flag=True,
     help="Serve beside live workers of another revision of the same deployment, until these are stopped.",
 )
+
+
+def keys(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a front door whose callers show keys."""
+    command = click.option(
+        "--first-key-file",
+        type=click.Path(dir_okay=False, resolve_path=True),
+        default="",
+        help="The file with the first key, where there is none yet. One that is not there is made, with a new key.",
+    )(command)
+    return click.option(
+        "--insecure", is_flag=True, help="Let in whoever reaches this front door, as long as there are no keys."
+    )(command)
+
+
+def tls(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a front door that speaks TLS."""
+    for name, held in (
+        ("client-ca", "the authorities of clients: who has no certificate of theirs is refused."),
+        ("key", "the key of the certificate, without a password."),
+        ("cert", "the certificate chain to show: with it, gRPC and HTTP speak TLS."),
+    ):
+        command = click.option(f"--tls-{name}", type=PEM_FILE, default="", help=f"PEM file of {held}")(command)
+    return command
+
+
 timeout: Option = click.option(
     "--timeout",
     type=Seconds(),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kernelport.certificates.files import CertificateFiles
 from kernelport.cli import options
 from kernelport.cli.foreground import run_until_stopped
 from kernelport.config.deployments import load_deployments
@@ -41,6 +42,8 @@ MOST_FRONT_DOORS = 64
 )
 @options.listen
 @options.http_listen
+@options.tls
+@options.keys
 @click.option(
     "--front-doors",
     type=click.IntRange(1, MOST_FRONT_DOORS),
@@ -62,6 +65,11 @@ def up(
     counts: tuple[str, ...],
     listen: str,
     http_listen: str,
+    tls_cert: str,
+    tls_key: str,
+    tls_client_ca: str,
+    insecure: bool,
+    first_key_file: str,
     front_doors: int,
     state_dir: Path,
     redis_url: str | None,
@@ -77,12 +85,19 @@ def up(
         Settings.from_environment(),
         listen=listen,
         http_listen=options.unless_taken(http_listen),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        insecure=insecure,
+        first_key_file=first_key_file,
         metrics_listen=metrics_listen,
         custom_ops=custom_ops,
         roll=roll,
     )
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
+    if (tls := CertificateFiles.of(settings)) is not None:
+        tls.read()
     table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
     names = _names(chosen, sorted(table), settings)
     workers = _counts(names, counts)

@@ -1,9 +1,9 @@
 """The client SDK: a synchronous and an asyncio client of one front door."""
 
 from kernelport.client.aio import AsyncClient
-from kernelport.client.calling.address import channel_options
+from kernelport.client.calling.address import Address
 from kernelport.client.files import load_outputs
 from kernelport.client.results import InferResult, Speech
 from kernelport.client.sync import Client
 
-__all__ = ["AsyncClient", "Client", "InferResult", "Speech", "channel_options", "load_outputs"]
+__all__ = ["Address", "AsyncClient", "Client", "InferResult", "Speech", "load_outputs"]

@@ -6,6 +6,8 @@ from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
+from kernelport.client.access.aio import AsyncAccess
+from kernelport.client.calling.address import Address
 from kernelport.client.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
 from kernelport.client.calling.limits import MAX_RETRIES
 from kernelport.client.calling.messages import message
@@ -39,7 +41,8 @@ class AsyncClient:
     processes that are forked later: each process, and each event loop, gets a connection of its own at its first call.
 
     Every call raises a KernelPortError of the class that says what went wrong: InvalidArgumentError, NotFoundError,
-    UnavailableError, ResourceExhaustedError, DeadlineExceededError or InternalError; once the client is closed,
+    UnavailableError, ResourceExhaustedError, DeadlineExceededError or InternalError; UnauthenticatedError or
+    PermissionDeniedError where its key is none, or does not suffice; once the client is closed,
     FailedPreconditionError.
 
     A time limit, `timeout_s`, is one of seconds everywhere: None stands for the client's, infinity for none, and 0 or
@@ -47,12 +50,19 @@ class AsyncClient:
 
     Attributes:
         jobs: bulk jobs.
+        access: keys and tenants.
 
     Args:
-        target: host:port of a front door.
+        target: host:port of a front door, or grpcs://host:port of one that speaks TLS.
         timeout_s: the limit of each call that has none of its own; None leaves it to the deployment.
         max_retries: how often a call that is safe to repeat is tried again, within its time limit, when no front door
             can be reached or it asks to come back later.
+        tls_ca: the PEM file of the authorities that vouch for a front door that speaks TLS. By default
+            KERNELPORT_TLS_CA, or the public ones.
+        tls_cert: the PEM file of this client's own certificate, where the front door asks for one; by default
+            KERNELPORT_TLS_CLIENT_CERT.
+        tls_key: that of its key; KERNELPORT_TLS_CLIENT_KEY.
+        api_key: the key that shows who calls, where the front door asks for one; by default KERNELPORT_API_KEY.
 
     Raises:
         InvalidArgumentError: when one of these is not as it should be.
@@ -64,10 +74,16 @@ class AsyncClient:
         *,
         timeout_s: float | None = None,
         max_retries: int = MAX_RETRIES,
+        tls_ca: str = "",
+        tls_cert: str = "",
+        tls_key: str = "",
+        api_key: str = "",
     ) -> None:
-        self._channel = AsyncChannel(target, timeout_s, max_retries)
+        address = Address(target, tls_ca, tls_cert, tls_key, api_key)
+        self._channel = AsyncChannel(address, timeout_s, max_retries)
         self._inference = AsyncInference(self._channel)
         self.jobs: AsyncJobs = AsyncJobs(self._channel, self._inference)
+        self.access: AsyncAccess = AsyncAccess(self._channel)
 
     async def infer(
         self,

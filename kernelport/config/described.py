@@ -29,12 +29,21 @@ FRONT_DOOR = (
     "http_origins",
     "share_ports",
     "own_listen",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "insecure",
+    "first_key",
+    "first_key_file",
+    "open_health",
+    "open_reflection",
     "max_message_bytes",
     "result_bytes",
     "keep_outputs",
     "job_retention_s",
     "abandoned_s",
     "access_log",
+    "audit_file",
     *_SERVING,
     *_LOGS,
 )
@@ -51,7 +60,7 @@ WORKER = (
 )
 FLOWER = ("redis_url", *_LOGS)
 # Its local workers are told what it is told.
-AUTOSCALER = ("redis_url", *dict.fromkeys((*WORKER[3:], "metrics_listen")))
+AUTOSCALER = ("redis_url", "audit_file", *dict.fromkeys((*WORKER[3:], "metrics_listen")))
 PROCESSES: Mapping[str, Sequence[str]] = {
     "front door": FRONT_DOOR,
     "worker": WORKER,

@@ -73,6 +73,17 @@ class Settings:
         share_ports: whether other front doors of the same user may listen on the same addresses; the system shares
             connections out among them. Somebody else's listener is an error all the same.
         own_listen: host:port on which this front door alone listens beside `listen`; none when empty.
+        tls_cert: the PEM file of the certificate chain that the front door shows: with it, `listen` and `http_listen`
+            speak TLS. A file that is replaced is taken up within seconds.
+        tls_key: the PEM file of its key, without a password.
+        tls_client_ca: the PEM file of the authorities of clients: with it, who has no certificate of theirs is refused.
+        insecure: whether others than this machine may reach a front door that has no keys.
+        first_key: the first key, where there is none yet: it may do everything.
+        first_key_file: the file that holds it; one that is not there is made, with a new key.
+        open_health: whether callers need no key to ask for the health of a front door. From its own machine they never
+            do over gRPC.
+        open_reflection: whether callers need no key for what describes methods and routes: gRPC's reflection,
+            /openapi.json and /docs.
         deployments_file: the deployments file.
         max_message_bytes: largest request the front door takes, in bytes.
         max_answer_bytes: largest answer a worker gives, in bytes.
@@ -101,6 +112,8 @@ class Settings:
         log_format: text, for people, or json, one object a line.
         log_file: where a process logs; to stderr when empty.
         log_bytes: size of a log file at which the next one begins; one more is kept.
+        audit_file: where each change is recorded: a line of JSON with who, what, when and from where. Processes of one
+            machine may share it; it changes with `log_bytes` as log files do. In the log when empty.
         log_inputs: whether logs may show what callers sent: the texts of models' exceptions and of errors.
         access_log: the share, from 0 to 1, of successful calls that front doors log a line of at INFO.
         custom_ops: whether workers load the libraries of custom operators that manifests name, which runs their code.
@@ -114,6 +127,14 @@ class Settings:
     http_origins: str = ""
     share_ports: bool = False
     own_listen: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    insecure: bool = False
+    first_key: str = field(default="", repr=False)
+    first_key_file: str = ""
+    open_health: bool = True
+    open_reflection: bool = False
     deployments_file: Path = field(default_factory=default_deployments_file)
     max_message_bytes: int = 64 * 2**20
     max_answer_bytes: int = MAX_MESSAGE_BYTES
@@ -130,6 +151,7 @@ class Settings:
     log_format: str = "text"
     log_file: str = ""
     log_bytes: int = 64 * 2**20
+    audit_file: str = ""
     log_inputs: bool = False
     access_log: float = 0.0
     webhook_networks: str = ""
@@ -210,5 +232,8 @@ _PARSERS: dict[str, Any] = {
     "log_inputs": values.parse_switch,
     "access_log": values.parse_share,
     "custom_ops": values.parse_switch,
+    "insecure": values.parse_switch,
+    "open_health": values.parse_switch,
+    "open_reflection": values.parse_switch,
     "roll": values.parse_switch,
 }

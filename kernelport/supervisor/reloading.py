@@ -5,17 +5,20 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker.connections import connect
 from kernelport.broker.queues import queue_name
-from kernelport.client import Client
+from kernelport.client import Address
 from kernelport.config.deployments import Deployment, DeploymentTable, load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
-from kernelport.errors import KernelPortError, NotFoundError, StackError
+from kernelport.errors import StackError
 from kernelport.supervisor.own_file import own_file
 from kernelport.supervisor.requests import Request
 from kernelport.supervisor.runnable import problems_by_deployment, revisions_by_deployment
@@ -155,22 +158,21 @@ class Reloader:
         deadline = time.monotonic() + limit_s
         empty_since = math.inf
         settings = self._stack.settings
-        with Client(self._stack.target, timeout_s=CALL_TIMEOUT_S) as client, connect(settings.redis_url) as redis:
+        with Address(self._stack.own_target).open(grpc) as channel, connect(settings.redis_url) as redis:
+            health: Any = health_pb2_grpc.HealthStub(channel)
             while time.monotonic() < min(deadline, empty_since + QUIET_S) and not stopped():
-                is_empty = not _is_known(client, deployment) and _is_empty(redis, deployment)
+                is_empty = not _is_known(health, deployment) and _is_empty(redis, deployment)
                 empty_since = min(empty_since, time.monotonic()) if is_empty else math.inf
                 time.sleep(LOOK_INTERVAL_S)
 
 
-def _is_known(client: Client, deployment: str) -> bool:
+def _is_known(health: Any, deployment: str) -> bool:
     """Whether the front door takes requests for a deployment, as far as it can be asked."""
     try:
-        client.deployment(deployment)
-    except NotFoundError:
-        return False
-    except KernelPortError:
-        return True
-    return True
+        answer = health.Check(health_pb2.HealthCheckRequest(service=deployment), timeout=CALL_TIMEOUT_S)
+    except grpc.RpcError as error:
+        return bool(error.code() is not grpc.StatusCode.NOT_FOUND)
+    return bool(answer.status != health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
 
 
 def _is_empty(redis: Redis, deployment: str) -> bool:

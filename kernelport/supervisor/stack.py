@@ -90,8 +90,9 @@ class Stack:
             # Loopback is open to every user of the machine.
             redis_url=redis_url or f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{free_port()}/0",
             artifacts=settings.artifacts or str(self._default_artifacts),
+            audit_file=settings.audit_file or str(state_dir.absolute() / "logs" / "audit.log"),
         )
-        self._front_doors = FrontDoors(self.target, front_doors)
+        self._front_doors = FrontDoors(self.target, front_doors, bool(settings.tls_cert))
         self._endpoints = front_doors - 1  # that show metrics, beside the first front door's
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
@@ -102,7 +103,7 @@ class Stack:
 
     @property
     def target(self) -> str:
-        """host:port to point a client at."""
+        """host:port to point a client at; it speaks TLS there where it has a certificate."""
         host, _, port = self.settings.listen.rpartition(":")
         return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else self.settings.listen  # noqa: S104
 
@@ -111,7 +112,18 @@ class Stack:
         """Where HTTP clients find it; empty when it does not listen for them."""
         host, _, port = self.settings.http_listen.rpartition(":")
         reached = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104
-        return f"http://{reached}:{port}" if port else ""
+        scheme = "https" if self.settings.tls_cert else "http"
+        return f"{scheme}://{reached}:{port}" if port else ""
+
+    @property
+    def own_target(self) -> str:
+        """host:port where what runs on this machine finds a front door, without TLS."""
+        return self._front_doors.own_target
+
+    @property
+    def door_addresses(self) -> list[str]:
+        """Where each front door answers alone."""
+        return list(self._front_doors.addresses.values())
 
     @property
     def deployments(self) -> list[str]:
@@ -151,7 +163,7 @@ class Stack:
             for name in self.workers.deployments:
                 self._start_worker(name, self.settings)
             told = self._launcher.told(self.settings)
-            Running(os.getpid(), self.target, told, self._embedded_redis).write(self._state_dir)
+            Running(os.getpid(), self.own_target, told, self._embedded_redis).write(self._state_dir)
         except BaseException:
             self.stop()
             raise
@@ -219,10 +231,9 @@ class Stack:
         """The names of the front doors' processes."""
         return list(self._front_doors.addresses)
 
-    def addresses_of(self, front_door: str) -> list[str]:
+    def addresses_of(self, front_door: str) -> set[str]:
         """Where a front door listens."""
-        metrics_listen = self._front_doors.metrics_listen(front_door, self.settings)
-        return [each for each in (self.settings.listen, self.settings.http_listen, metrics_listen) if each]
+        return self._front_doors.listens(front_door, self.settings)
 
     def replace_front_door(self, name: str, comes_up: Callable[[Child], bool]) -> None:
         """Has another one take the place of a front door, which has to let it in, and finishes what it has; returns
@@ -234,8 +245,7 @@ class Stack:
         Raises:
             StackError: when it does not; the old one goes on.
         """
-        old, address = self.children[name], self._front_doors.new_address()
-        told = self._front_doors.told(name, address, self.settings)
+        old, told = self.children[name], self._front_doors.told(name, self.settings)
         log_name = f"{name}{REPLACEMENT}" if old.log_file.stem == name else name
         at_first = [BESIDE, str(len(self.front_doors))]
         new = self._launcher.child(name, FRONT_DOOR_COMMAND, told, log_name=log_name, at_first=at_first)
@@ -244,7 +254,7 @@ class Stack:
             new.terminate()
             new.join(self.settings.stop_s)
             raise StackError(f"a new one did not come up; its log {new.log_file} ends:\n{new.log_tail()}")
-        self.children[name], self._front_doors.addresses[name] = new, address
+        self.children[name] = new
         self.monitor.forget(name)
         old.terminate()
         old.join(self.settings.stop_s + STOP_MARGIN_S)
@@ -314,8 +324,8 @@ class Stack:
         self._start(self._launcher.child(name, command, told, on_exit=ended, deployment=deployment))
 
     def _start_front_doors(self) -> None:
-        for name, address in self._front_doors.addresses.items():
-            told = self._front_doors.told(name, address, self.settings)
+        for name in self._front_doors.addresses:
+            told = self._front_doors.told(name, self.settings)
             self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, told))
 
     def _start_flower(self, environment: Mapping[str, str]) -> None:

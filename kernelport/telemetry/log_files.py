@@ -1,6 +1,7 @@
 """The log files of a stack: each has a size that it does not grow beyond, and one file that came before it."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,25 @@ def log_files(folder: Path) -> Iterator[tuple[str, Path]]:
         for each in (earlier(file), file):
             if each.exists():
                 yield file.stem, each
+
+
+def append_shared(path: Path, line: bytes, most_bytes: int) -> None:
+    """Writes a line to a file that several processes of a machine write to, as a whole.
+
+    Args:
+        most_bytes: the next one begins behind the line that makes it so large.
+    """
+    while True:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):  # else another process has put it aside meanwhile
+                if os.path.samestat(os.fstat(file), path.stat()):
+                    os.write(file, line)
+                    put_aside_if_full(path, most_bytes)
+                    return
+        finally:
+            os.close(file)
 
 
 class LogFile:

@@ -18,13 +18,15 @@ from traceback import format_tb
 from typing import Any
 
 from kernelport.config.settings import Settings
-from kernelport.telemetry.log_files import LogFile
+from kernelport.telemetry.log_files import LogFile, append_shared
 
 # What libraries say of their own work below a warning is of no use to whoever reads our logs.
 _LIBRARIES = (
     *("aiobotocore", "amqp", "asyncio", "botocore", "celery", "flower", "fsspec", "grpc", "kombu", "redis", "s3fs"),
     *("multipart", "python_multipart", "tornado", "urllib3", "uvicorn"),
 )
+# The logger of changes: its lines are JSON in either form of the log. See kernelport.telemetry.audit.
+AUDIT = "kernelport.audit"
 # How long a chain of exceptions is told of.
 _MOST_CAUSES = 8
 # For `extra`, beside `exc_info`: the text of the exception may show what a caller sent, and is left out unless
@@ -64,13 +66,20 @@ def fields(**values: Any) -> dict[str, Any]:
 
 
 def set_up(settings: Settings) -> None:
-    """Makes this process log to stderr, or to its file."""
+    """Makes this process log to stderr, or to its file; and what is changed by it to that of the audit log, where there
+    is one."""
     kind = JsonFormatter if settings.log_format == "json" else TextFormatter
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if settings.log_file:
         handler = _FileHandler(LogFile(Path(settings.log_file), settings.log_bytes))
     handler.setFormatter(kind(settings.log_inputs))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    audit = logging.getLogger(AUDIT)
+    audit.setLevel(logging.INFO)  # whatever the level of the log is
+    audit.propagate = not settings.audit_file
+    audit.handlers.clear()
+    if settings.audit_file:
+        audit.addHandler(_AuditHandler(Path(settings.audit_file), settings.log_bytes))
     logging.captureWarnings(True)
     # No form tells of them, and they are looked up for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -88,6 +97,22 @@ class _FileHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._file.write(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+
+class _AuditHandler(logging.Handler):
+    """Writes to a file that the processes of a machine share."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self._path = path
+        self._most_bytes = most_bytes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            append_shared(self._path, f"{self.format(record)}\n".encode(errors="backslashreplace"), self._most_bytes)
         except Exception:
             self.handleError(record)
 
@@ -119,9 +144,15 @@ class _Formatter(logging.Formatter):
 
 class TextFormatter(_Formatter):
     """For people: `2026-01-31T12:00:00.000+00:00 INFO kernelport.cli: message [request_id=a-1]`. What else belongs to a
-    line is indented below it."""
+    line is indented below it. Lines of the audit log are JSON here, too."""
+
+    def __init__(self, inputs: bool = False) -> None:
+        super().__init__(inputs)
+        self._audit = JsonFormatter(inputs)
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.name == AUDIT:
+            return self._audit.format(record)
         ids = " ".join([f"{name}={_shown(value)}" for name, value in self._fields(record).items()])
         line = f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}"
         if ids:

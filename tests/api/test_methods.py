@@ -14,13 +14,14 @@ from grpc_status import rpc_status
 from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.methods import Methods
+from tests.access.doors import LETS_ALL_IN
 
 
 @contextlib.asynccontextmanager
 async def serving_health(calls: Calls) -> AsyncIterator[Any]:
     """A stub of the health service on a server that counts its calls."""
     server = grpc.aio.server()
-    service: Any = Methods(server, calls, AccessLog("test"))
+    service: Any = Methods(server, calls, AccessLog("test"), LETS_ALL_IN)
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, service)
     port = server.add_insecure_port("127.0.0.1:0")

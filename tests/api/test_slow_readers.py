@@ -12,6 +12,7 @@ from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc import inference
 from kernelport_api.services.inference import Inference
+from tests.access.doors import LETS_ALL_IN
 
 SHORT_S = 1.5
 METHOD = "/kernelport.v1.InferenceService/InferStream"
@@ -37,7 +38,7 @@ async def test_a_caller_who_takes_nothing_for_too_long(monkeypatch: pytest.Monke
     monkeypatch.setattr(inference, "READER_S", SHORT_S)
     answer = Endless()
     server = grpc.aio.server()
-    door = inference.InferenceDoor(cast(Inference, answer), Calls(), AccessLog("front-door"))
+    door = inference.InferenceDoor(cast(Inference, answer), Calls(), AccessLog("front-door"), LETS_ALL_IN)
     server.add_generic_rpc_handlers([door.handler()])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -28,6 +28,7 @@ from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.draining import stop
 from kernelport_api.doors.grpc.methods import Methods
+from tests.access.doors import LETS_ALL_IN
 
 X = {"x": np.ones((1, 1, 2, 2), np.float32)}
 REQUEST = health_pb2.HealthCheckRequest()
@@ -43,9 +44,9 @@ class Slow:
         self.has_begun, self.may_answer = asyncio.Event(), asyncio.Event()
         answering = grpc.unary_unary_rpc_method_handler(self._answer, health_pb2.HealthCheckRequest.FromString)
         handler = grpc.method_handlers_generic_handler("test.Slow", {"Answer": answering})
-        Methods(self.server, self.calls, AccessLog("test")).add_generic_rpc_handlers((handler,))
+        Methods(self.server, self.calls, AccessLog("test"), LETS_ALL_IN).add_generic_rpc_handlers((handler,))
         self.health = health.aio.HealthServicer()
-        watched: Any = Methods(self.server, self.watches, AccessLog("test"))
+        watched: Any = Methods(self.server, self.watches, AccessLog("test"), LETS_ALL_IN)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, watched)
 
     async def _answer(self, _: object, __: object) -> bytes:

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 
 from kernelport import AsyncClient
-from kernelport.client import channel_options
+from kernelport.client import Address
 from kernelport.client.inference.coding import encode
 
 TARGET, BYTES = sys.argv[1], int(sys.argv[2])
@@ -49,7 +49,7 @@ def reset_peak() -> int:
 async def main() -> None:
     array = np.ones(BYTES // 4, np.float32)
     request = encode("m", {"x": array}, None, "")
-    async with grpc.aio.insecure_channel(TARGET, options=channel_options(TARGET)) as channel:
+    async with Address(TARGET).open(grpc.aio) as channel:
         call = channel.unary_unary("/kernelport.v1.InferenceService/Infer")
         raw_lags = [await lag_s(call(request)) for _ in range(ROUNDS)]
     del request, call

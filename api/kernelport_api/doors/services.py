@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kernelport.config.deployments import DeploymentTable
+from kernelport_api.access.decision import Access
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.open_inference.models import Models
+from kernelport_api.services.access import Keys
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.files import Files
@@ -21,6 +23,8 @@ class Services:
     """What can be asked for.
 
     Attributes:
+        access: decides about each call.
+        keys: makes and changes keys and tenants.
         described: tells of the deployments.
         stop: set when the front door is to stop.
         not_serving: says why no calls can be taken; empty when they can.
@@ -29,7 +33,9 @@ class Services:
         watches: calls that nobody waits for when the front door stops.
     """
 
-    deployments: DeploymentTable
+    access: Access
+    keys: Keys
+    deployments: CallersDeployments
     inference: Inference
     models: Models
     voices: Voices

@@ -6,12 +6,13 @@ import grpc
 from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
-from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.audited import audited
 from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -23,11 +24,15 @@ class DeadLetterNotFoundError(NotFoundError):
     reason = "DEAD_LETTER_NOT_FOUND"
 
 
+def _name(request: pb.ReplayDeadLetterRequest | pb.PurgeDeadLetterRequest) -> str:
+    return f"{request.deployment}/{request.id}"
+
+
 class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     """The dead letters of every deployment."""
 
     def __init__(
-        self, deployments: DeploymentTable, redis: Redis, inference: Inference, durability: Durability
+        self, deployments: CallersDeployments, redis: Redis, inference: Inference, durability: Durability
     ) -> None:
         self.durability = durability
         self._deployments = deployments
@@ -45,6 +50,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Context) -> pb.GetDeadLetterResponse:
         return pb.GetDeadLetterResponse(dead_letter=await self._letter(request.deployment, request.id))
 
+    @audited("dead_letter.replay", _name)
     async def ReplayDeadLetter(
         self, request: pb.ReplayDeadLetterRequest, context: Context
     ) -> pb.ReplayDeadLetterResponse:
@@ -56,6 +62,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         await reached(self._redis.hdel(self._key(request.deployment), request.id))
         return pb.ReplayDeadLetterResponse(response=response)
 
+    @audited("dead_letter.purge", _name)
     @on_disk
     async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
         removed = await reached(self._redis.hdel(self._key(request.deployment), request.id))

@@ -11,6 +11,7 @@ from kernelport.broker import keys
 from kernelport.broker.clock import clock
 from kernelport.errors import NotFoundError, UnavailableError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
+from kernelport_api.services.audited import tell
 from kernelport_api.services.records import Record, Records
 
 CHUNK_BYTES = 256 * 2**10
@@ -78,6 +79,7 @@ class Files:
             FileNotThereError: there is none.
         """
         await self._delete(await self.get(file_id))
+        tell("file.delete", file_id)
 
     async def _sweep(self) -> None:
         for record in await self._records.over():

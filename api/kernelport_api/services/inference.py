@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker.scripts import IdempotencyHold
-from kernelport.config.deployments import Deployment, DeploymentTable
+from kernelport.config.deployments import Deployment
 from kernelport.errors import (
     DeadlineExceededError,
     FieldViolation,
@@ -29,6 +29,7 @@ from kernelport.telemetry.metrics import labelled
 from kernelport.tensors import shapes_of
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import aside
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.dispatcher import Dispatcher
@@ -49,7 +50,7 @@ class Inference:
 
     def __init__(
         self,
-        deployments: DeploymentTable,
+        deployments: CallersDeployments,
         redis: Redis,
         workers: WorkerView,
         admission: Admission,
@@ -246,7 +247,7 @@ def _limit(deployment: Deployment) -> str:
     )
 
 
-def _unknown(model: str, deployments: DeploymentTable) -> KernelPortError:
+def _unknown(model: str, deployments: CallersDeployments) -> KernelPortError:
     if not model:
         return InvalidArgumentError.of([FieldViolation("model", "expected the name of a deployment, got nothing")])
     return NotFoundError(f"model: {deployments.unknown(model)}")

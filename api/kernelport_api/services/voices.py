@@ -13,6 +13,7 @@ from kernelport.v1 import voice_pb2 as pb
 from kernelport.v1 import voice_pb2_grpc
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.audited import audited
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -24,6 +25,7 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         self.durability = durability
         self._redis = redis
 
+    @audited("voice.add", lambda request: request.name)
     @on_disk
     async def AddVoice(self, request: pb.AddVoiceRequest, context: Context) -> pb.AddVoiceResponse:
         voice = await asyncio.to_thread(voices.described, request)
@@ -47,6 +49,7 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
             raise voices.VoiceNotFoundError(request.name)
         return pb.GetVoiceResponse(voice=stored.message(pb.Voice, value, keys.VOICES, stored.MAX_RECORD_BYTES))
 
+    @audited("voice.delete", lambda request: request.name)
     @on_disk
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:
         value = await self._run("delete_voice", request.name)

@@ -1,9 +1,14 @@
-"""The address of a front door, and the options of a channel to it."""
+"""The address of a front door, and a channel to it."""
 
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from kernelport.config.settings import is_loopback
+import grpc
+
+from kernelport.config.settings import PREFIX, is_loopback
 from kernelport.errors import FieldViolation, InvalidArgumentError
 
 # Speech at 48 kHz passes gRPC's default of 4 MiB after 21 seconds.
@@ -26,31 +31,93 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 _RESOLVED = ("unix:", "unix-abstract:", "ipv4:", "ipv6:", "xds:")
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/@\[\]]+):(?P<port>[0-9]{1,5})")
 _MOST_PORTS = 65535
+TLS_SCHEME = "grpcs://"
 CLOSED = "the client is closed: make another"
 
 
-def check_target(target: str) -> str:
-    """The address of a front door, as it was given.
+class Address:
+    """Where a front door is, and how to get in: what shows who calls, and whether connections speak TLS, which they do
+    where the target begins with `grpcs://`, or an authority is named.
+
+    Args:
+        target: host:port, or grpcs://host:port.
+        tls_ca: the path of a PEM file with the authorities whose certificates are trusted. By default
+            KERNELPORT_TLS_CA, or the public ones.
+        tls_cert: that of this client's own certificate, where the front door asks for one. By default
+            KERNELPORT_TLS_CLIENT_CERT.
+        tls_key: that of its key; KERNELPORT_TLS_CLIENT_KEY.
+        api_key: the key to show; by default KERNELPORT_API_KEY, or none.
 
     Raises:
-        InvalidArgumentError: when it is none; gRPC would try for ever, or port 443.
+        InvalidArgumentError: when `target` is no address, which gRPC would try for ever, or go to port 443; or one of a
+            certificate and its key is missing.
+
+    Attributes:
+        target: as gRPC takes it.
+        metadata: of every call.
     """
+
+    def __init__(self, target: str, tls_ca: str = "", tls_cert: str = "", tls_key: str = "", api_key: str = "") -> None:
+        self.target = _checked(target)
+        self._has_tls = bool(tls_ca) or target.startswith(TLS_SCHEME)
+        self._ca = tls_ca or _variable("TLS_CA")
+        self._cert = tls_cert or _variable("TLS_CLIENT_CERT")
+        self._key = tls_key or _variable("TLS_CLIENT_KEY")
+        key = api_key or _variable("API_KEY")
+        if not (isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key):
+            raise _violation("api_key", "expected printable ASCII without spaces")
+        self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {key}"),) if key else ()
+        if bool(self._cert) != bool(self._key):
+            missing = "tls_key" if self._cert else "tls_cert"
+            raise _violation(missing, f"expected the path of a PEM file, beside {self._cert or self._key}")
+
+    def open(self, kind: Any) -> Any:
+        """A channel of `grpc` or of `grpc.aio`: messages of any size, and no proxy to what is on this machine.
+
+        Raises:
+            InvalidArgumentError: when a file of TLS cannot be read.
+        """
+        is_here = is_loopback(self.target.rpartition(":")[0])
+        options = [*_OPTIONS, ("grpc.enable_http_proxy", 0 if is_here else 1)]
+        if not self._has_tls:
+            return kind.insecure_channel(self.target, options=options)
+        credentials = grpc.ssl_channel_credentials(
+            _read("tls_ca", self._ca), _read("tls_key", self._key), _read("tls_cert", self._cert)
+        )
+        return kind.secure_channel(self.target, credentials, options=options)
+
+
+def _checked(target: str) -> str:
     if not isinstance(target, str):
         raise _not_a_target(repr(target))
-    if target.startswith(_RESOLVED):
-        return target
-    found = _HOST_PORT.fullmatch(target.removeprefix("dns:///"))
+    address = target.removeprefix(TLS_SCHEME)
+    if address.startswith(_RESOLVED):
+        return address
+    found = _HOST_PORT.fullmatch(address.removeprefix("dns:///"))
     if found is None:
-        raise _not_a_target(f'"{target}"{" with a scheme" if "://" in target else ""}')
+        raise _not_a_target(f'"{target}"{" with a scheme" if "://" in address else ""}')
     if not 0 < int(found["port"]) <= _MOST_PORTS:
         raise _not_a_target(f'"{target}"')
-    return target
+    return address
 
 
-def channel_options(target: str) -> list[tuple[str, int]]:
-    """gRPC's options for a channel to a front door: messages of any size, and no proxy to what is on this machine."""
-    return [*_OPTIONS, ("grpc.enable_http_proxy", 0 if is_loopback(target.rpartition(":")[0]) else 1)]
+def _variable(name: str) -> str:
+    return os.environ.get(PREFIX + name, "")
+
+
+def _read(field: str, path: str) -> bytes | None:
+    try:
+        found = Path(path).read_bytes() if path else None
+    except OSError as error:
+        raise _violation(field, f"cannot read {path}: {error.strerror}") from error
+    if found is not None and b"-----BEGIN " not in found:
+        raise _violation(field, f"expected PEM in {path}")
+    return found
 
 
 def _not_a_target(got: str) -> InvalidArgumentError:
-    return InvalidArgumentError.of([FieldViolation("target", f"expected host:port, as 127.0.0.1:50051, got {got}")])
+    return _violation("target", f"expected host:port, as 127.0.0.1:50051, or grpcs://host:port, got {got}")
+
+
+def _violation(field: str, description: str) -> InvalidArgumentError:
+    return InvalidArgumentError.of([FieldViolation(field, description)])

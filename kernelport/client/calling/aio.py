@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kernelport.client.calling.address import CLOSED, channel_options, check_target
+from kernelport.client.calling.address import CLOSED, Address
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
 from kernelport.errors import CancelledError, FailedPreconditionError, KernelPortError, from_call
@@ -24,7 +24,7 @@ class AsyncChannel:
     """A connection to a front door for every process and event loop that asks for one.
 
     Args:
-        target: host:port.
+        address: where the front door is.
         timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
         max_retries: how often a call that is safe to repeat is tried again.
 
@@ -32,8 +32,8 @@ class AsyncChannel:
         InvalidArgumentError: when one of them is not as it should be.
     """
 
-    def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
-        self._target = check_target(target)
+    def __init__(self, address: Address, timeout_s: float | None, max_retries: int) -> None:
+        self._address = address
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
@@ -66,7 +66,7 @@ class AsyncChannel:
         while True:
             left_s = deadline.left_s()
             try:
-                return await self._method(stub, method)(request, timeout=left_s)
+                return await self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
             except grpc.RpcError as error:
                 failure = deadline.named(from_call(error))
             except asyncio.CancelledError:
@@ -78,7 +78,7 @@ class AsyncChannel:
 
     async def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
         """The answers to a request, as they come."""
-        call = self._method(stub, method)(request, timeout=deadline.left_s())
+        call = self._method(stub, method)(request, timeout=deadline.left_s(), metadata=self._address.metadata)
         try:
             async for answer in call:
                 yield answer
@@ -97,7 +97,8 @@ class AsyncChannel:
 
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
         """Sends a stream of requests, without waiting for the answer."""
-        return AsyncBegun(self._method(stub, method)(requests, timeout=deadline.left_s()), deadline)
+        begun = self._method(stub, method)(requests, timeout=deadline.left_s(), metadata=self._address.metadata)
+        return AsyncBegun(begun, deadline)
 
     async def close(self) -> None:
         """Closes every connection; calls in flight are cancelled. Again, it does nothing."""
@@ -127,7 +128,7 @@ class AsyncChannel:
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         calls.check()
         self.is_open()
-        self._opened[loop] = grpc.aio.insecure_channel(self._target, options=channel_options(self._target)), {}
+        self._opened[loop] = self._address.open(grpc.aio), {}
 
 
 class AsyncBegun:

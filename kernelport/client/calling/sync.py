@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kernelport.client.calling.address import CLOSED, channel_options, check_target
+from kernelport.client.calling.address import CLOSED, Address
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
 from kernelport.errors import FailedPreconditionError, KernelPortError, from_call
@@ -23,7 +23,7 @@ class Channel:
     """A connection to a front door for every process that asks for one.
 
     Args:
-        target: host:port.
+        address: where the front door is.
         timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
         max_retries: how often a call that is safe to repeat is tried again.
 
@@ -31,8 +31,8 @@ class Channel:
         InvalidArgumentError: when one of them is not as it should be.
     """
 
-    def __init__(self, target: str, timeout_s: float | None, max_retries: int) -> None:
-        self._target = check_target(target)
+    def __init__(self, address: Address, timeout_s: float | None, max_retries: int) -> None:
+        self._address = address
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
@@ -55,7 +55,7 @@ class Channel:
             left_s = deadline.left_s()
             try:
                 with calls:
-                    return self._method(stub, method)(request, timeout=left_s)
+                    return self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
             except grpc.RpcError as error:
                 failure = deadline.named(from_call(error))
             failures += 1
@@ -64,7 +64,7 @@ class Channel:
     def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> Generator[Any]:
         """The answers to a request, as they come."""
         with calls:
-            call = self._method(stub, method)(request, timeout=deadline.left_s())
+            call = self._method(stub, method)(request, timeout=deadline.left_s(), metadata=self._address.metadata)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -83,7 +83,9 @@ class Channel:
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "Begun":
         """Sends a stream of requests, without waiting for the answer."""
         with calls:
-            return Begun(self._method(stub, method).future(iter(requests), timeout=deadline.left_s()), deadline)
+            begin = self._method(stub, method).future
+            begun = begin(iter(requests), timeout=deadline.left_s(), metadata=self._address.metadata)
+            return Begun(begun, deadline)
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled. Again, it does nothing."""
@@ -100,7 +102,7 @@ class Channel:
         opened = self._opened
         if opened is None:
             calls.check()
-            opened = grpc.insecure_channel(self._target, options=channel_options(self._target)), {}
+            opened = self._address.open(grpc), {}
             self._opened = opened
         channel, stubs = opened
         if stub not in stubs:

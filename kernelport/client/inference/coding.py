@@ -32,6 +32,9 @@ _ELEMENT_BYTES = 64
 _MAX_LEVELS = 64
 
 
+Metadata = Sequence[tuple[str, str]]
+
+
 class SerializedInferenceStub:
     """The stub of InferenceService for messages that are serialized already, and answers that stay so.
 
@@ -53,13 +56,13 @@ class SerializedInferenceStub:
             "/kernelport.v1.InferenceService/InferStream", request_serializer=None, _registered_method=True
         )
 
-    def InferStream(self, request: bytes, timeout: float | None) -> Any:
+    def InferStream(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
         """A call; its answers are messages."""
-        return self._stream(request, timeout=timeout)
+        return self._stream(request, timeout=timeout, metadata=metadata)
 
-    def Infer(self, request: bytes, timeout: float | None) -> Any:
+    def Infer(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
         """A call; its answer is a list, of which the message is to be taken."""
-        return self._infer([request], timeout=timeout)
+        return self._infer([request], timeout=timeout, metadata=metadata)
 
 
 def size(inputs: Mapping[str, Any]) -> int:

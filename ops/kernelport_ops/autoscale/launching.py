@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kernelport.telemetry import audit
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.ledger import Ledger
 from kernelport_ops.autoscale.lock import FencedError, Lock
@@ -137,6 +138,7 @@ class Launching:
             raise FencedError("another autoscaler has the lock")
         self._ledger.order(order)
         log.info("launching %s: %s", order.name, describe(offer))
+        outcome = audit.DONE
         try:
             self._provider.launch(order, self._lock.check)
         except (NoCapacityError, FencedError):
@@ -146,8 +148,11 @@ class Launching:
             self._ledger.forget(order.name)
             self.failed(name)
             log.error("the launch of %s was refused: %s", order.name, error)
+            return
         except ProviderError as error:
             log.warning("the launch of %s is in doubt: %s", order.name, error)
+            outcome = audit.UNCERTAIN
+        audit.record("machine.launch", order.name, actor="autoscaler", outcome=outcome, offer=describe(offer))
 
     def failed(self, name: str) -> None:
         """A machine for a deployment did not come up."""

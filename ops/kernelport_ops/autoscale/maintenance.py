@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from redis import Redis
 
 from kernelport.broker.registry import read_workers
+from kernelport.telemetry import audit
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.launching import Launching
@@ -123,11 +124,13 @@ class Maintenance:
         for entry, reason in ending:
             log.info("ending %s: %s", entry.name, reason)
             self._ledger.change(entry.name, terminate_at=self._now())
+            audit.record("machine.terminate", entry.name, actor="autoscaler", reason=reason)
         self._provider.terminate([entry.machine for entry, _ in ending])
 
     def _drain(self, entry: Entry, reason: str) -> None:
         log.info("draining %s: %s", entry.name, reason)
         self._ledger.change(entry.name, drain_at=self._now())
+        audit.record("machine.drain", entry.name, actor="autoscaler", reason=reason)
         self._provider.drain(entry.machine)
 
     def _keep_to_budget(self, purse: Purse) -> None:

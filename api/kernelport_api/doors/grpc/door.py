@@ -11,6 +11,8 @@ from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
 from kernelport.open_inference import inference_pb2 as open_inference_pb2
 from kernelport.open_inference import inference_pb2_grpc
 from kernelport.v1 import (
+    access_pb2,
+    access_pb2_grpc,
     dead_letter_pb2,
     dead_letter_pb2_grpc,
     deployment_pb2,
@@ -34,6 +36,7 @@ _SERVICES = (
     dead_letter_pb2.DESCRIPTOR.services_by_name["DeadLetterService"].full_name,
     job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name,
     voice_pb2.DESCRIPTOR.services_by_name["VoiceService"].full_name,
+    access_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name,
     open_inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
@@ -49,19 +52,20 @@ def grpc_server(
         shares_ports: whether others of the same user may listen where it does.
     """
     server = grpc.aio.server(options=_options(settings, shares_ports))
-    infer = InferenceDoor(services.inference, services.runs, access_log)
+    infer = InferenceDoor(services.inference, services.runs, access_log, services.access)
     server.add_generic_rpc_handlers((infer.handler(),))
-    runs: Any = Methods(server, services.runs, access_log)
+    runs: Any = Methods(server, services.runs, access_log, services.access)
     inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(services.models), runs)
-    others: Any = Methods(server, services.others, access_log)
+    others: Any = Methods(server, services.others, access_log, services.access)
     deployment_pb2_grpc.add_DeploymentServiceServicer_to_server(services.described, others)
     dead_letter_pb2_grpc.add_DeadLetterServiceServicer_to_server(services.letters, others)
     job_pb2_grpc.add_JobServiceServicer_to_server(services.jobs, others)
     voice_pb2_grpc.add_VoiceServiceServicer_to_server(services.voices, others)
+    access_pb2_grpc.add_AccessServiceServicer_to_server(services.keys, others)
     describing: Any = reflection_pb2_grpc
     describing.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(_SERVICES), others)
     # Asking for its health is never one call too many, and of no interest.
-    watches: Any = Methods(server, services.watches, AccessLog(access_log.front_door))
+    watches: Any = Methods(server, services.watches, AccessLog(access_log.front_door), services.access)
     health_pb2_grpc.add_HealthServicer_to_server(statuses, watches)
     return server
 

@@ -9,8 +9,11 @@ import grpc
 from kernelport.errors import DeadlineExceededError
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.access.decision import Access
+from kernelport_api.access.needs import METHODS
 from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
+from kernelport_api.doors.grpc.credentials import shown
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
 from kernelport_api.doors.parsing import parsed
@@ -18,6 +21,7 @@ from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
+_INFER, _INFER_STREAM = "InferenceService/Infer", "InferenceService/InferStream"
 # A caller that takes nothing of its answer for so long has left it.
 READER_S = 30.0
 
@@ -29,10 +33,11 @@ class InferenceDoor:
         calls: its own; how many there may be is for the inference service to say.
     """
 
-    def __init__(self, inference: Inference, calls: Calls, access_log: AccessLog) -> None:
+    def __init__(self, inference: Inference, calls: Calls, access_log: AccessLog, access: Access) -> None:
         self._inference = inference
         self._calls = calls
         self._access_log = access_log
+        self._access = access
         self._sending = Sending()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -46,9 +51,10 @@ class InferenceDoor:
 
     async def infer(self, body: bytes, context: Context) -> bytes:
         """Runs one serialized InferRequest; returns the serialized InferResponse."""
-        call = self._access_log.begin("InferenceService/Infer")
+        call = self._access_log.begin(_INFER)
         call.bytes_in = len(body)
         try:
+            call.principal = self._access.decide(METHODS[_INFER], lambda: shown(context))
             with self._calls:
                 request = await parsed(pb.InferRequest, body)
                 response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
@@ -67,9 +73,10 @@ class InferenceDoor:
 
     async def infer_stream(self, body: bytes, context: Context) -> None:
         """Runs one serialized InferRequest; writes the serialized messages of its answer as they come."""
-        call = self._access_log.begin("InferenceService/InferStream")
+        call = self._access_log.begin(_INFER_STREAM)
         call.bytes_in = len(body)
         try:
+            call.principal = self._access.decide(METHODS[_INFER_STREAM], lambda: shown(context))
             with self._calls:
                 request = await parsed(pb.InferRequest, body)
                 async with contextlib.aclosing(

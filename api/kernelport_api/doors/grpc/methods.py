@@ -13,8 +13,11 @@ import grpc
 from google.protobuf.message import Message
 
 from kernelport.telemetry import tracing
+from kernelport_api.access.decision import Access
+from kernelport_api.access.needs import METHODS
 from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
+from kernelport_api.doors.grpc.credentials import shown
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.parsing import parsed
 from kernelport_api.doors.texts import with_short_texts
@@ -32,10 +35,11 @@ class Methods:
         calls: those of its methods.
     """
 
-    def __init__(self, server: grpc.aio.Server, calls: Calls, access_log: AccessLog) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: Calls, access_log: AccessLog, access: Access) -> None:
         self._server = server
         self._calls = calls
         self._access_log = access_log
+        self._access = access
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Adds the methods of a service."""
@@ -79,7 +83,9 @@ class Methods:
     async def _handling(self, method: str, context: Context, streams: bool = False) -> AsyncIterator[Call]:
         """Stands around the handling of a call, whatever comes of it."""
         call = self._access_log.begin(method)
+        call.peer = context.peer()
         try:
+            call.principal = self._access.decide(METHODS.get(method), lambda: shown(context))
             with self._calls:
                 yield call
             context.set_trailing_metadata((call.metadata(),))

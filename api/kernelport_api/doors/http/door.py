@@ -1,6 +1,7 @@
 """All routes of the HTTP door."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
@@ -8,15 +9,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport.config.settings import Settings
 from kernelport.config.values import parts_of
+from kernelport.errors import KernelPortError
+from kernelport_api.access.decision import Access
+from kernelport_api.access.needs import ROUTES, Need
 from kernelport_api.calls import AccessLog, current
-from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import voice_forms
 from kernelport_api.doors.http.answers import JSON, json_answer
 from kernelport_api.doors.http.api import submission
 from kernelport_api.doors.http.api.events import Events
 from kernelport_api.doors.http.api.jobs import JobRoutes
+from kernelport_api.doors.http.api.keys import KeyRoutes
 from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, VoiceRoutes
+from kernelport_api.doors.http.api.sessions import SessionRoutes
 from kernelport_api.doors.http.api.submission import Submitting
+from kernelport_api.doors.http.credentials import shown
 from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.guard import Guard
@@ -33,55 +39,81 @@ from kernelport_api.doors.services import Services
 
 
 class _Route(Route):
-    def __init__(self, method: str, path: str, endpoint: Endpoint) -> None:
+    def __init__(self, access: Access, method: str, path: str, endpoint: Endpoint) -> None:
         super().__init__(path, endpoint, methods=[method])
+        self._access, self._need = access, ROUTES.get(f"{method} {path}")
         self.known: Known = (method, path, endpoint)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         methods = self.methods or set()
         if scope["method"] in methods:
             current().route = f"{scope['method']} {self.path}"
-            await self.app(scope, receive, send)
+            if await _may(self._access, self._need, scope, receive, send):
+                await self.app(scope, receive, send)
         else:
             allow = ", ".join(sorted(methods))
             refusal = Refusal(405, f"expected {allow} at this path, got {scope['method']}", allow=allow)
             await answer_to(refusal, scope)(scope, receive, send)
 
 
+class _SocketRoute(WebSocketRoute):
+    def __init__(self, access: Access, path: str, conversations: ASGIApp) -> None:
+        super().__init__(path, conversations)
+        self._access, self._need = access, ROUTES.get(f"GET {path}")
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        current().route = f"GET {self.path}"
+        if await _may(self._access, self._need, scope, receive, send):
+            await self.app(scope, receive, send)
+
+
+async def _may(access: Access, need: Need | None, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Whether a caller may have a route. Who may not is told so."""
+    try:
+        current().principal = access.decide(need, lambda: shown(scope))
+        return True
+    except KernelPortError as error:
+        await answer_to(error, scope)(scope, receive, send)
+        return False
+
+
 def application(services: Services, settings: Settings, access_log: AccessLog) -> ASGIApp:
     """The whole door as an ASGI application."""
     runs, others = services.runs, services.others
+    route = functools.partial(_Route, services.access)
     speaking = speech.Speech(services.deployments, services.inference)
     conversations = conversation.Conversations(speaking, runs, services.watches)
     models = SpeechModels(services.deployments, services.inference)
     voices = AudioVoices(services.deployments, services.voices)
     routes = [
-        _Route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
-        _Route("GET", conversation.PATH, Endpoint(conversations.over_http, others)),
-        _Route("GET", "/health", Endpoint(_Health(services.stop, services.not_serving).tell, services.watches)),
-        _Route("GET", "/v1/models", Endpoint(models.all, others)),
-        _Route("GET", "/v1/audio/models", Endpoint(models.all, others)),
-        _Route("GET", "/v1/models/{model:path}", Endpoint(models.retrieve, others)),
-        _Route("GET", "/v1/audio/voices", Endpoint(voices.all, others)),
-        _Route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
-        _Route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
+        route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
+        route("GET", conversation.PATH, Endpoint(conversations.over_http, others)),
+        route("GET", "/health", Endpoint(_Health(services.stop, services.not_serving).tell, services.watches)),
+        route("GET", "/v1/models", Endpoint(models.all, others)),
+        route("GET", "/v1/audio/models", Endpoint(models.all, others)),
+        route("GET", "/v1/models/{model:path}", Endpoint(models.retrieve, others)),
+        route("GET", "/v1/audio/voices", Endpoint(voices.all, others)),
+        route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
+        route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
-    routes += _open_inference(OpenInferenceRoutes(services.models), runs, others, settings.max_message_bytes)
+    routes += _open_inference(services, settings)
     routes += _plain(services, settings) + _files_and_batches(services, settings)
-    description = Description(route.known for route in routes)
+    description = Description(each.known for each in routes)
     routes += [
-        _Route("GET", "/openapi.json", Endpoint(description.openapi, others)),
-        _Route("GET", "/docs", Endpoint(description.page, others)),
+        route("GET", "/openapi.json", Endpoint(description.openapi, others)),
+        route("GET", "/docs", Endpoint(description.page, others)),
     ]
-    sockets: list[BaseRoute] = [WebSocketRoute(conversation.PATH, conversations)]
+    sockets: list[BaseRoute] = [_SocketRoute(services.access, conversation.PATH, conversations)]
     router = Router([*sockets, *routes], redirect_slashes=False, default=_no_route)
     return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
 
 
 def _plain(services: Services, settings: Settings) -> list[_Route]:
     others, watches = services.others, services.watches
+    route = functools.partial(_Route, services.access)
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
     deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
+    keys, sessions = KeyRoutes(services.keys), SessionRoutes(services.access)
     letters, events = LetterRoutes(services.letters), Events(services.jobs, services.described, services.voices)
     job, letter = "/api/jobs/{job}", "/api/dead-letters/{deployment}/{letter}"
     gets = {
@@ -94,27 +126,33 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         "/api/deployments": deployments.all,
         "/api/deployments/{deployment}": deployments.one,
         "/api/workers": deployments.workers,
+        "/api/keys": keys.all,
+        "/api/tenants": keys.tenants,
+        "/api/tenants/{tenant}": keys.tenant,
         "/api/voices": voices.all,
         "/api/voices/{voice}": voices.one,
         "/api/dead-letters/{deployment}": letters.all,
         letter: letters.one,
     }
     deletes = {job: jobs.delete, "/api/voices/{voice}": voices.delete, letter: letters.purge}
-    verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume}
+    deletes |= {"/api/keys/{key}": keys.revoke, "/api/session": sessions.end}
+    verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume, "/api/keys/{key}/rotate": keys.rotate}
+    verbs |= {"/api/keys": keys.create, "/api/session": sessions.begin, "/api/signed": sessions.sign}
     submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, submission.MOST_BYTES)
     return [
-        *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
-        *(_Route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
-        *(_Route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
-        _Route("POST", "/api/jobs", submit),
-        _Route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
-        _Route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
-        _Route("GET", "/api/events", Endpoint(events.stream, watches)),
+        *(route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
+        *(route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
+        *(route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
+        route("POST", "/api/jobs", submit),
+        route("PUT", "/api/tenants/{tenant}", Endpoint(keys.set_tenant, others, (JSON,))),
+        route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
+        route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
+        route("GET", "/api/events", Endpoint(events.stream, watches)),
     ]
 
 
 def _files_and_batches(services: Services, settings: Settings) -> list[_Route]:
-    others = services.others
+    others, route = services.others, functools.partial(_Route, services.access)
     outputs = BatchOutputs(services.jobs, services.batches, services.files)
     files = FileRoutes(services.files, outputs)
     batches = Batches(
@@ -128,20 +166,22 @@ def _files_and_batches(services: Services, settings: Settings) -> list[_Route]:
         settings.job_retention_s,
     )
     return [
-        _Route("POST", "/v1/files", Endpoint(files.create, others, (FORM,), MOST_FILE_BYTES)),
-        _Route("GET", "/v1/files", Endpoint(files.all, others)),
-        _Route("GET", "/v1/files/{file}", Endpoint(files.retrieve, others)),
-        _Route("GET", "/v1/files/{file}/content", Endpoint(files.content, others)),
-        _Route("DELETE", "/v1/files/{file}", Endpoint(files.delete, others)),
-        _Route("POST", "/v1/batches", Endpoint(batches.create, others, (JSON,))),
-        _Route("GET", "/v1/batches", Endpoint(batches.all, others)),
-        _Route("GET", "/v1/batches/{batch}", Endpoint(batches.retrieve, others)),
-        _Route("POST", "/v1/batches/{batch}/cancel", Endpoint(batches.cancel, others, (JSON,))),
+        route("POST", "/v1/files", Endpoint(files.create, others, (FORM,), MOST_FILE_BYTES)),
+        route("GET", "/v1/files", Endpoint(files.all, others)),
+        route("GET", "/v1/files/{file}", Endpoint(files.retrieve, others)),
+        route("GET", "/v1/files/{file}/content", Endpoint(files.content, others)),
+        route("DELETE", "/v1/files/{file}", Endpoint(files.delete, others)),
+        route("POST", "/v1/batches", Endpoint(batches.create, others, (JSON,))),
+        route("GET", "/v1/batches", Endpoint(batches.all, others)),
+        route("GET", "/v1/batches/{batch}", Endpoint(batches.retrieve, others)),
+        route("POST", "/v1/batches/{batch}/cancel", Endpoint(batches.cancel, others, (JSON,))),
     ]
 
 
-def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_bytes: int) -> list[_Route]:
-    infer = Endpoint(door.infer, runs, (), most_bytes)
+def _open_inference(services: Services, settings: Settings) -> list[_Route]:
+    route, others = functools.partial(_Route, services.access), services.others
+    door = OpenInferenceRoutes(services.models)
+    infer = Endpoint(door.infer, services.runs, (), settings.max_message_bytes)
     model, versioned = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     gets = {
         "/v2": door.server,
@@ -158,13 +198,13 @@ def _open_inference(door: OpenInferenceRoutes, runs: Calls, others: Calls, most_
     for kind in ("systemsharedmemory", "cudasharedmemory"):
         posts |= {f"/v2/{kind}/unregister": door.let_go, f"/v2/{kind}/region/{{region}}/unregister": door.let_go}
         posts |= {f"/v2/{kind}/region/{{region}}/register": door.not_here}
-    for settings in ("/v2/logging", "/v2/trace/setting", f"{model}/trace/setting"):
-        gets |= {settings: door.not_here}
-        posts |= {settings: door.not_here}
+    for path in ("/v2/logging", "/v2/trace/setting", f"{model}/trace/setting"):
+        gets |= {path: door.not_here}
+        posts |= {path: door.not_here}
     return [
-        *(_Route("POST", f"{each}/infer", infer) for each in (model, versioned)),
-        *(_Route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
-        *(_Route("POST", path, Endpoint(handle, others, ())) for path, handle in posts.items()),
+        *(route("POST", f"{each}/infer", infer) for each in (model, versioned)),
+        *(route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
+        *(route("POST", path, Endpoint(handle, others, ())) for path, handle in posts.items()),
     ]
 
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _STATUSES: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.ALREADY_EXISTS: 409,
     grpc.StatusCode.FAILED_PRECONDITION: 409,
@@ -33,6 +35,8 @@ _STATUSES: Mapping[grpc.StatusCode, int] = {
 # Trying again may help after one of these, and after what says when to; clients of OpenAI's try all from 500 on again
 # unless they are told not to.
 _PASSING = frozenset({grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE})
+# What OpenAI's clients know some situations as.
+_OPENAI_CODES = {"DEPLOYMENT_NOT_FOUND": "model_not_found", "SCOPE_MISSING": "insufficient_permissions"}
 # Of what a caller sent, an answer repeats no more.
 _MAX_MESSAGE = 2000
 _MAX_VIOLATIONS = 16
@@ -79,6 +83,8 @@ class Problem:
         headers = {"x-should-retry": "true" if may_try else "false"}
         if error.reason == STOPPING:
             headers["connection"] = "close"  # the next goes to another front door, which may have the same address
+        if status == 401:
+            headers["www-authenticate"] = "Bearer"
         if error.retry_after_s is not None:
             headers["retry-after"] = str(math.ceil(error.retry_after_s))
             headers["retry-after-ms"] = str(round(1000 * error.retry_after_s))
@@ -91,7 +97,7 @@ class Problem:
 def openai_body(problem: Problem) -> dict[str, Any]:
     """As OpenAI's clients expect it."""
     kind = "server_error" if problem.status >= 500 else "invalid_request_error"
-    code = "model_not_found" if problem.reason == "DEPLOYMENT_NOT_FOUND" else problem.reason.lower()
+    code = _OPENAI_CODES.get(problem.reason) or ("invalid_api_key" if problem.status == 401 else problem.reason.lower())
     told = {"message": problem.message, "type": "rate_limit_error" if problem.status == 429 else kind}
     return {"error": {**told, "param": problem.violations[0].field if problem.violations else None, "code": code}}
 

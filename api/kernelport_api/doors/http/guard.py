@@ -15,7 +15,7 @@ from kernelport.config.settings import is_loopback
 from kernelport_api.doors.http.errors import Refusal, answer_to
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_METHODS = b"GET, HEAD, POST, DELETE"
+_METHODS = b"GET, HEAD, POST, PUT, DELETE"
 _PREFLIGHT_S = b"600"
 # What pages of other origins may read of an answer beside its body.
 _EXPOSED = b"x-request-id, openai-processing-ms, retry-after, inference-header-content-length, content-disposition"

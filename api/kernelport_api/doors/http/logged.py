@@ -32,6 +32,7 @@ class Logged:
         """Returns the call, and the status of its answer; 0 when it got none."""
         is_socket = scope["type"] == "websocket"
         call = self._access_log.begin(f"{'GET' if is_socket else scope['method']} {scope['path'][:_MAX_PATH]}")
+        call.peer = ":".join(map(str, scope["client"] or ()))
         call.route = UNKNOWN  # until one is found
         status = 0
 

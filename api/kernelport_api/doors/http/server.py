@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,11 +48,14 @@ def listener(address: str, *, shared: bool = False) -> socket.socket:
 class HttpServer:
     """Serves an ASGI application on a socket.
 
+    Args:
+        tls: how connections speak TLS; None where they do not.
+
     Attributes:
         address: host:port of the socket.
     """
 
-    def __init__(self, app: ASGIApp, listens: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listens: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -66,6 +70,8 @@ class HttpServer:
             timeout_graceful_shutdown=CLOSING_S,
             backlog=_BACKLOG,
         )
+        config.load()
+        config.ssl = tls  # uvicorn would make one of files that stay as they are
         self._listens = listens
         self._server = _Server(config)
         self._is_over = asyncio.Event()

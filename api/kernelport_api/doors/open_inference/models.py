@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from kernelport import __version__
-from kernelport.config.deployments import Deployment, DeploymentTable
+from kernelport.config.deployments import Deployment
 from kernelport.errors import NotFoundError
 from kernelport.open_inference import inference_pb2 as oip
 from kernelport.signature import Signature, TensorSpec
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.open_inference.tensors import DATATYPES, Input, as_declared, invalid, is_text, request_bytes
 from kernelport_api.doors.parsing import parsed
 from kernelport_api.services.inference import Inference
@@ -63,7 +64,7 @@ class Models:
         not_serving: says why no calls can be taken; empty when they can.
     """
 
-    def __init__(self, deployments: DeploymentTable, inference: Inference, not_serving: Callable[[], str]) -> None:
+    def __init__(self, deployments: CallersDeployments, inference: Inference, not_serving: Callable[[], str]) -> None:
         self._deployments = deployments
         self._not_serving = not_serving
         self._inference = inference

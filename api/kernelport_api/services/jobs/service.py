@@ -23,6 +23,7 @@ from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.queueing.durability import Durability, on_disk
+from kernelport_api.services.audited import audited
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token
 from kernelport_api.services.jobs.submission import Submission
@@ -37,6 +38,10 @@ CHUNK_BYTES = 256 * 2**10
 ANSWER_BYTES = 2 * 2**20
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
 DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
+
+
+def _job_id(request: Any) -> str:
+    return str(request.job_id)
 
 
 class Jobs(job_pb2_grpc.JobServiceServicer):
@@ -126,11 +131,13 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         async for event in watch(self._store, self._waiting, request, self._stop):
             yield event
 
+    @audited("job.cancel", _job_id)
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         await self._store.get(request.job_id)
         await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
         return pb.CancelJobResponse(job=await self._job(request.job_id))
 
+    @audited("job.resume", _job_id)
     @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         record = await self._store.get(request.job_id)
@@ -145,12 +152,14 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
+    @audited("job.replace_items", _job_id)
     @on_disk
     async def ReplaceItems(self, request: pb.ReplaceItemsRequest, context: Context) -> pb.ReplaceItemsResponse:
         record = await self._store.with_items(request.job_id)
         await self._submission.replace(record, request.items)
         return pb.ReplaceItemsResponse(job=await self._job(record.id))
 
+    @audited("job.delete", _job_id)
     @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
         await self._store.get(request.job_id)
@@ -210,6 +219,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             async for orphan in orphans(self._redis, self._artifacts):
                 yield pb.ListOrphansResponse(orphan=orphan)
 
+    @audited("job.delete_orphan", _job_id)
     async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
         with _storage_trouble():
             deleted = await delete_orphan(self._store, self._artifacts, request.job_id)

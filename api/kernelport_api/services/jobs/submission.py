@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
-from kernelport.config.deployments import Deployment, DeploymentTable
+from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
 from kernelport.errors import (
     AlreadyExistsError,
@@ -26,6 +26,7 @@ from kernelport.names import new_job_id
 from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api import calls
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
@@ -53,7 +54,7 @@ class Submission:
 
     def __init__(
         self,
-        deployments: DeploymentTable,
+        deployments: CallersDeployments,
         store: JobStore,
         workers: WorkerView,
         settings: Settings,

@@ -10,13 +10,13 @@ from starlette.types import ASGIApp
 
 from kernelport.broker.clock import clock
 from kernelport.client.item_files.openai_file import URL
-from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.names import is_job_id, new_job_id
 from kernelport.signature import Signature, is_speech
 from kernelport.speech_request import FORMATS
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.voice_pb2 import ListVoicesRequest
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.api.queries import Query, field, invalid, known
 from kernelport_api.doors.http.api.submission import OUTPUT_FORMATS, Submitting
@@ -63,7 +63,7 @@ class Batches:
 
     def __init__(
         self,
-        deployments: DeploymentTable,
+        deployments: CallersDeployments,
         inference: Inference,
         voices: Voices,
         jobs: Jobs,

@@ -5,10 +5,10 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from kernelport.broker.voices import VoiceNotFoundError
-from kernelport.config.deployments import DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.signature import is_speech
 from kernelport.v1 import voice_pb2
+from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
 from kernelport_api.doors.http.voice_forms import voice_request
@@ -23,7 +23,7 @@ _NO_OWNER = "not named: registered over /v1/audio/voices"
 class SpeechModels:
     """The deployments that speak, and their aliases."""
 
-    def __init__(self, deployments: DeploymentTable, inference: Inference) -> None:
+    def __init__(self, deployments: CallersDeployments, inference: Inference) -> None:
         self._deployments = deployments
         self._inference = inference
 
@@ -49,7 +49,7 @@ class SpeechModels:
 class AudioVoices:
     """Registered voices, and their aliases."""
 
-    def __init__(self, deployments: DeploymentTable, voices: Voices) -> None:
+    def __init__(self, deployments: CallersDeployments, voices: Voices) -> None:
         self._deployments = deployments
         self._voices = voices
 

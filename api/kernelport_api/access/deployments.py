@@ -1,0 +1,34 @@
+"""The deployments that the current call may know of: of what others have nobody learns that it is there."""
+
+from collections.abc import Iterator, Mapping
+
+from kernelport.config.deployments import Aliases, Deployment, DeploymentTable
+from kernelport_api.calls import current
+
+
+class CallersDeployments(Mapping[str, Deployment]):
+    """A table as the caller sees it, whoever that is."""
+
+    def __init__(self, table: DeploymentTable) -> None:
+        self._table = table
+
+    @property
+    def aliases(self) -> Aliases:
+        """As the table has them."""
+        return self._table.aliases
+
+    def unknown(self, name: str) -> str:
+        """What to say of a name that none of them has."""
+        return self._table.unknown(name, self)
+
+    def __getitem__(self, name: str) -> Deployment:
+        if not current().principal.may_use(name):
+            raise KeyError(name)
+        return self._table[name]
+
+    def __iter__(self) -> Iterator[str]:
+        principal = current().principal
+        return (name for name in self._table if principal.may_use(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

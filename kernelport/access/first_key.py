@@ -1,0 +1,47 @@
+"""The first key of a store: from the environment or a file, or a new one that is put into that file."""
+
+import os
+from pathlib import Path
+
+from kernelport.access.principals import ADMIN, DEFAULT_TENANT
+from kernelport.access.records import KeyRecord, Secret
+from kernelport.access.tokens import new_key_id, new_token, read_token
+from kernelport.config.settings import Settings, SettingsError
+
+NAME = "first"
+
+
+def first_key(settings: Settings, now_us: int) -> KeyRecord | None:
+    """The key that a store without any is to have; None where the settings name none. It lets its bearer do everything.
+
+    Raises:
+        SettingsError: what they name is no key, or the file cannot be read or written.
+    """
+    variable, token = "KERNELPORT_FIRST_KEY", settings.first_key
+    if not token and settings.first_key_file:
+        variable, token = "KERNELPORT_FIRST_KEY_FILE", _in_file(Path(settings.first_key_file))
+    if not token:
+        return None
+    presented = read_token(token)
+    if presented is None:
+        raise SettingsError(f"{variable}: expected a key: kp_, 12 hexadecimal digits, _ and 43 letters, digits, - or _")
+    secret = Secret(presented.sha256.hex())
+    return KeyRecord(presented.key_id, NAME, DEFAULT_TENANT, (ADMIN,), now_us, secrets=(secret,))
+
+
+def _in_file(path: Path) -> str:
+    """The key in a file, which is made where there is none, for this user's eyes alone."""
+    token = new_token(new_key_id())
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"KERNELPORT_FIRST_KEY_FILE: cannot read {path}: {type(error).__name__}") from error
+    except OSError as error:
+        raise SettingsError(f"KERNELPORT_FIRST_KEY_FILE: cannot write {path}: {error.strerror}") from error
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(f"{token}\n")
+    return token

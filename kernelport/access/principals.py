@@ -1,0 +1,56 @@
+"""Who makes a call, and what that lets them do."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+INFER: Final = "infer"
+JOBS: Final = "jobs"
+VOICES: Final = "voices"
+ADMIN: Final = "admin"
+# What each lets its bearer do.
+SCOPES: dict[str, str] = {
+    INFER: "run requests and streams, look at dead letters and replay them",
+    JOBS: "submit, watch, change and delete bulk jobs, batches and files",
+    VOICES: "register and delete voices",
+    ADMIN: "everything, of every tenant: keys and tenants, too",
+}
+# To whom all belongs that was there before there were tenants.
+DEFAULT_TENANT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a call.
+
+    Attributes:
+        tenant: to whom belongs what it makes.
+        scopes: what it may do.
+        deployments: the names of those that it may use; None for all.
+        key_id, name: of its key; empty for a caller who needs none.
+    """
+
+    tenant: str
+    scopes: frozenset[str]
+    deployments: frozenset[str] | None = None
+    key_id: str = ""
+    name: str = ""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it sees what belongs to others, too."""
+        return ADMIN in self.scopes
+
+    def may(self, scopes: Iterable[str]) -> bool:
+        """Whether it has one of these scopes, or may do everything."""
+        return ADMIN in self.scopes or not self.scopes.isdisjoint(scopes)
+
+    def may_use(self, deployment: str) -> bool:
+        """Whether it may know of a deployment."""
+        return self.deployments is None or deployment in self.deployments
+
+
+# Everybody, where no keys are needed.
+ANYBODY = Principal(DEFAULT_TENANT, frozenset({ADMIN}))
+# Who has shown no key, of what needs none.
+NOBODY = Principal(DEFAULT_TENANT, frozenset(), frozenset())

@@ -1,0 +1,125 @@
+"""What the store knows of keys and tenants, as JSON that operators can read."""
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from kernelport.access.principals import DEFAULT_TENANT, SCOPES, Principal
+from kernelport.broker import stored
+from kernelport.errors import FieldViolation
+
+MAX_NAME, MAX_DEPLOYMENTS = 64, 256
+MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0
+# Of one key at a time: its own, and the one before it, until its bearers have changed over.
+_MOST_SECRETS = 2
+_MICROSECONDS = 1_000_000
+# No name of a tenant has the mark in it that sets it apart from what belongs to it (kernelport.access.ownership).
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A digest of one secret of a key.
+
+    Attributes:
+        sha256: of the whole key that its bearer shows, in hexadecimal.
+        expires_unix_us: when it is no longer valid, beside the end of the key itself; 0 for never.
+    """
+
+    sha256: str
+    expires_unix_us: int = 0
+
+
+class KeyRecord(msgspec.Struct, frozen=True):
+    """A key.
+
+    Attributes:
+        deployments: the names of those that it may use; None for all.
+        expires_unix_us: 0 for never.
+        secrets: the newest first.
+    """
+
+    id: str
+    name: str
+    tenant: str
+    scopes: tuple[str, ...]
+    created_unix_us: int
+    deployments: tuple[str, ...] | None = None
+    expires_unix_us: int = 0
+    secrets: tuple[Secret, ...] = ()
+
+    def principal(self) -> Principal:
+        """Who bears it."""
+        deployments = None if self.deployments is None else frozenset(self.deployments)
+        return Principal(self.tenant, frozenset(self.scopes), deployments, self.id, self.name)
+
+    def rotated(self, sha256: bytes, now_us: int, grace_s: float) -> "KeyRecord":
+        """It with a new secret; the last one stays valid for `grace_s` seconds."""
+        until = now_us + round(grace_s * _MICROSECONDS)
+        last = [msgspec.structs.replace(each, expires_unix_us=until) for each in self.secrets[:1] if grace_s]
+        return msgspec.structs.replace(self, secrets=(Secret(sha256.hex()), *last)[:_MOST_SECRETS])
+
+
+class TenantRecord(msgspec.Struct, frozen=True):
+    """A tenant.
+
+    Attributes:
+        weight: its share of a deployment's workers beside those of others.
+    """
+
+    name: str
+    weight: float = 1.0
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """A record as the store keeps it."""
+    return msgspec.json.encode(record)
+
+
+def decode(kind: type[Kind], value: bytes, where: str) -> Kind | None:
+    """A record; None when the bytes are none, which is told in the log."""
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        stored.tell(stored.StoredError(f"{where}: expected the JSON of a {kind.__name__}: {error}"))
+        return None
+
+
+def key_violations(record: KeyRecord, now_us: int) -> list[FieldViolation]:
+    """What is wrong with a key that is to be made."""
+    found = [*_name_violations("name", record.name), *_name_violations("tenant", record.tenant)]
+    unknown = [scope for scope in record.scopes if scope not in SCOPES]
+    if unknown or not record.scopes:
+        got = repr(unknown[0][:MAX_NAME]) if unknown else "none"
+        found.append(FieldViolation("scopes", f"expected some of {', '.join(SCOPES)}, got {got}"))
+    if len(record.deployments or ()) > MAX_DEPLOYMENTS:
+        found.append(FieldViolation("deployments", f"expected at most {MAX_DEPLOYMENTS}"))
+    if record.expires_unix_us and record.expires_unix_us <= now_us:
+        expected = "expected a time to come in microseconds of Unix time, or 0 for never"
+        found.append(FieldViolation("expires_unix_us", f"{expected}; got {record.expires_unix_us}"))
+    return found
+
+
+def tenant_violations(record: TenantRecord) -> list[FieldViolation]:
+    """What is wrong with a tenant."""
+    found = _name_violations("name", record.name)
+    if not MIN_WEIGHT <= record.weight <= MAX_WEIGHT:
+        found.append(FieldViolation("weight", f"expected {MIN_WEIGHT:g} to {MAX_WEIGHT:g}, got {record.weight:g}"))
+    return found
+
+
+def is_tenant_name(text: str) -> bool:
+    """Whether a tenant can have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _name_violations(field: str, text: str) -> list[FieldViolation]:
+    if is_tenant_name(text):
+        return []
+    expected = "1 to 64 small letters, digits, dots, dashes and underscores, a letter or digit at both ends"
+    return [FieldViolation(field, f"expected {expected}, got {text[:MAX_NAME]!r}")]
+
+
+DEFAULT = TenantRecord(DEFAULT_TENANT)

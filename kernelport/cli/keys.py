@@ -1,0 +1,124 @@
+"""`kernelport keys`: who may call the front door, and what they may do."""
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from kernelport.cli import options
+from kernelport.cli.each import of_each
+from kernelport.client import Client
+from kernelport.config.values import parse_duration
+from kernelport.errors import NotFoundError
+from kernelport.shapes import plain
+from kernelport.v1.access_pb2 import Key
+
+
+class _Duration(click.ParamType[timedelta]):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The time that a text such as 90d stands for."""
+        try:
+            return timedelta(seconds=parse_duration(str(value)))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group()
+def keys() -> None:
+    """Make, look at, change and end keys. As long as there is none, a front door on loopback asks for none."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, help="Of infer, jobs, voices and admin, with commas between."
+)
+@click.option("--tenant", default="", help="To whom belongs what its bearer makes; `default` when not given.")
+@click.option("--deployments", multiple=True, metavar="NAME,NAME", help="Those that it may use; all when not given.")
+@click.option("--expires", type=_Duration(), help="After how long it ends, such as 90d; never when not given.")
+@options.as_json
+@options.target
+def create(
+    name: str,
+    scopes: tuple[str, ...],
+    tenant: str,
+    deployments: tuple[str, ...],
+    expires: timedelta | None,
+    as_json: bool,
+    target: str,
+) -> None:
+    """Make the key NAME, and show it this once."""
+    ends = datetime.now(UTC) + expires if expires else None
+    with Client(target) as client:
+        key, token = client.access.create_key(
+            name, scopes=_parts(scopes), tenant=tenant, deployments=_parts(deployments), expires=ends
+        )
+    _show(key, token, as_json)
+
+
+@keys.command("list")
+@options.as_json
+@options.target
+def list_keys(as_json: bool, target: str) -> None:
+    """Every key, in the order in which they were made."""
+    with Client(target) as client:
+        found = client.access.list_keys()
+    if as_json:
+        options.echo_json(map(plain, found))
+        return
+    table = Table("id", "name", "tenant", "scopes", "deployments", "created", "expires", "last used")
+    for key in found:
+        deployments = ",".join(key.deployments) or "all"
+        times = (_time(each) for each in (key.created_unix_us, key.expires_unix_us, key.last_used_unix_us))
+        table.add_row(key.id, key.name, key.tenant, ",".join(key.scopes), deployments, *times)
+    Console().print(table if found else "there are no keys; `kernelport keys create` makes one")
+
+
+@keys.command()
+@click.argument("names", metavar="KEY...", nargs=-1, required=True)
+@options.target
+def revoke(names: tuple[str, ...], target: str) -> None:
+    """End keys, by their names or ids: within a second no front door takes them any more."""
+    with Client(target) as client:
+
+        def revoke_one(name: str) -> None:
+            if not client.access.revoke_key(name):
+                raise NotFoundError(f"there is no key {name[:64]!r}; `kernelport keys list` shows those there are")
+
+        revoked = of_each(names, revoke_one)
+    click.echo(f"{len(revoked)} revoked")
+    if len(revoked) < len(names):
+        sys.exit(1)
+
+
+@keys.command()
+@click.argument("name", metavar="KEY")
+@click.option("--grace", type=_Duration(), help="How long what it was before stays valid, such as 10m. [default: 1h]")
+@options.as_json
+@options.target
+def rotate(name: str, grace: timedelta | None, as_json: bool, target: str) -> None:
+    """Give KEY, a name or an id, a new secret, and show it this once."""
+    with Client(target) as client:
+        key, token = client.access.rotate_key(name, grace_s=grace.total_seconds() if grace is not None else None)
+    _show(key, token, as_json)
+
+
+def _show(key: Key, token: str, as_json: bool) -> None:
+    if as_json:
+        options.echo_json([plain(key) | {"token": token}])
+        return
+    click.echo(token)
+    options.note(f"this is shown once; it is the key {key.name} ({key.id}) of the tenant {key.tenant}")
+
+
+def _parts(given: Iterable[str]) -> list[str]:
+    return [part.strip() for each in given for part in each.split(",") if part.strip()]
+
+
+def _time(unix_us: int) -> str:
+    return datetime.fromtimestamp(unix_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S") if unix_us else "never"

@@ -1,0 +1,1 @@
+"""Keys and tenants, as those may change them whose key has the scope `admin`."""

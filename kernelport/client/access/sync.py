@@ -1,0 +1,101 @@
+"""The synchronous twin of `access/aio.py`: generated, not to be edited; `make sync` writes it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from kernelport.client.calling.messages import message, unix_us
+from kernelport.client.calling.sync import Channel
+from kernelport.v1 import access_pb2 as pb
+from kernelport.v1.access_pb2_grpc import AccessServiceStub
+
+
+class Access:
+    """The keys and tenants of a front door; made by a client, and as safe to share. Its calls need a key with the scope
+    `admin`, or a front door that asks for none."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def create_key(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str],
+        tenant: str = "",
+        deployments: Sequence[str] = (),
+        expires: datetime | None = None,
+    ) -> tuple[pb.Key, str]:
+        """Makes a key; gives it with what its bearer shows, which nobody can ask for again.
+
+        Args:
+            name: small letters, digits, dots, dashes and underscores; no other key has it.
+            scopes: some of infer, jobs, voices and admin.
+            tenant: to whom belongs what its bearer makes; `default` when empty. Made where there is none of that name.
+            deployments: the names of those that it may use; empty for all.
+            expires: when it ends; None for never.
+
+        Raises:
+            AlreadyExistsError: there is a key of this name.
+        """
+        request = message(
+            pb.CreateKeyRequest,
+            name=name,
+            scopes=scopes,
+            tenant=tenant,
+            deployments=deployments,
+            expires_unix_us=unix_us("expires", expires),
+        )
+        answer = self._call("CreateKey", request, repeatable=False)
+        return answer.key, str(answer.token)
+
+    def list_keys(self) -> list[pb.Key]:
+        """Every key, in the order in which they were made."""
+        return list((self._call("ListKeys", pb.ListKeysRequest())).keys)
+
+    def revoke_key(self, key: str) -> bool:
+        """Ends a key: within a second no front door takes it any more. False when there was none.
+
+        Args:
+            key: its id or name.
+        """
+        return bool((self._call("RevokeKey", message(pb.RevokeKeyRequest, key=key), repeatable=False)).removed)
+
+    def rotate_key(self, key: str, *, grace_s: float | None = None) -> tuple[pb.Key, str]:
+        """Gives a key a new secret; gives it with what its bearer shows from now on.
+
+        Args:
+            key: its id or name.
+            grace_s: seconds for which the secret before it stays valid; None for an hour.
+        """
+        request = message(pb.RotateKeyRequest, key=key, grace_s=grace_s)
+        answer = self._call("RotateKey", request, repeatable=False)
+        return answer.key, str(answer.token)
+
+    def set_tenant(self, name: str, *, weight: float = 1.0) -> pb.Tenant:
+        """Makes a tenant, or changes it.
+
+        Args:
+            name: of the tenant.
+            weight: its share of a deployment's workers beside those of others.
+        """
+        request = pb.SetTenantRequest(tenant=message(pb.Tenant, name=name, weight=weight))
+        tenant: pb.Tenant = (self._call("SetTenant", request)).tenant
+        return tenant
+
+    def list_tenants(self) -> list[pb.Tenant]:
+        """Every tenant, sorted by name."""
+        return list((self._call("ListTenants", pb.ListTenantsRequest())).tenants)
+
+    def tenant(self, name: str) -> pb.Tenant:
+        """One tenant.
+
+        Args:
+            name: of the tenant.
+        """
+        tenant: pb.Tenant = (self._call("GetTenant", message(pb.GetTenantRequest, name=name))).tenant
+        return tenant
+
+    def _call(self, method: str, request: Any, *, repeatable: bool = True) -> Any:
+        deadline = self._channel.deadline(None)
+        return self._channel.call(AccessServiceStub, method, request, deadline, repeatable=repeatable)
