@@ -41,6 +41,19 @@ def message(kind: type[M], **fields: Any) -> M:
         raise
 
 
+def unix_us(field: str, time_of: datetime | None) -> int:
+    """Microseconds of Unix time; 0 for None. A time without a zone is local time.
+
+    Raises:
+        InvalidArgumentError: when it is no time.
+    """
+    if time_of is None:
+        return 0
+    if not isinstance(time_of, datetime):
+        raise InvalidArgumentError.of([FieldViolation(field, f"expected a datetime, got {show(time_of)}")])
+    return round(time_of.timestamp() * 1e6)
+
+
 def deadline_fields(deadline: datetime | timedelta | None) -> dict[str, int]:
     """The fields of a message that say when a job expires: a time, or a duration that the server counts.
 
@@ -50,7 +63,7 @@ def deadline_fields(deadline: datetime | timedelta | None) -> dict[str, int]:
     if deadline is None:
         return {}
     if isinstance(deadline, datetime):
-        return {"deadline_unix_us": round(deadline.timestamp() * 1e6)}
+        return {"deadline_unix_us": unix_us("deadline", deadline)}
     if not isinstance(deadline, timedelta) or deadline < timedelta(seconds=1):
         expected = "expected a datetime, or a timedelta of at least a second"
         raise InvalidArgumentError.of([FieldViolation("deadline", f"{expected}, got {show(deadline)}")])
