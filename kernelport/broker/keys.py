@@ -65,6 +65,7 @@
 | kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
 | kp:autoscale:<fleet>:fence | the last fencing token | 30 days after an autoscaler last started |
 | kp:autoscale:<fleet>:machines | hash by name: JSON of a machine | two days after the autoscaler last looked |
+| kp:autoscale:<fleet>:report | JSON: machines, money, what comes next | two days after the autoscaler last looked |
 | kp:autoscale:rates:<deployment> | hash: service_rate, boot_s | 30 days after they were last measured |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
@@ -174,6 +175,11 @@ def autoscale_fence(fleet: str) -> str:
 def autoscale_machines(fleet: str) -> str:
     """What is known of a fleet's machines, those that ended in the last day included."""
     return f"kp:autoscale:{fleet}:machines"
+
+
+def autoscale_report(fleet: str) -> str:
+    """What the autoscaler has told of itself last."""
+    return f"kp:autoscale:{fleet}:report"
 
 
 def autoscale_rates(deployment: str) -> str:

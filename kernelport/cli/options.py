@@ -104,7 +104,7 @@ class Parsed(click.ParamType[str]):
 
 
 ADDRESS = Parsed("host:port", parse_address)
-PEM_FILE = Parsed("path", lambda text: str(Path(text).absolute()))
+FILE = Parsed("path", lambda text: str(Path(text).absolute()))
 REDIS_URL = Parsed("url", parse_redis_url)
 
 
@@ -192,6 +192,14 @@ http_listen: Option = click.option(
     help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none. There is no HTTP "
     "where the default one is taken.",
 )
+studio: Option = click.option(
+    "--studio",
+    type=click.BOOL,
+    metavar="on|off",
+    default=True,
+    show_default="on",
+    help="Whether the front door's HTTP address shows the studio, a page to speak, listen and watch.",
+)
 
 
 def unless_taken(http_listen: str) -> str:
@@ -246,7 +254,7 @@ def keys(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a front door whose callers show keys."""
     command = click.option(
         "--first-key-file",
-        type=click.Path(dir_okay=False, resolve_path=True),
+        type=FILE,
         default="",
         help="The file with the first key, where there is none yet. One that is not there is made, with a new key.",
     )(command)
@@ -286,7 +294,7 @@ def tls(command: Callable[..., Any]) -> Callable[..., Any]:
         ("key", "the key of the certificate, without a password."),
         ("cert", "the certificate chain to show: with it, gRPC and HTTP speak TLS."),
     ):
-        command = click.option(f"--tls-{name}", type=PEM_FILE, default="", help=f"PEM file of {held}")(command)
+        command = click.option(f"--tls-{name}", type=FILE, default="", help=f"PEM file of {held}")(command)
     return command
 
 

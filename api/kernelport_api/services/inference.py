@@ -20,7 +20,7 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.item_cost import TEXT_INPUT
 from kernelport.signature import Signature, output_violations
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY, Share
@@ -37,6 +37,7 @@ from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
+from kernelport_api.services.figures import Figures
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
 
 # More findings than this are not looked for.
@@ -56,8 +57,10 @@ class Inference:
         workers: WorkerView,
         admission: Admission,
         dispatcher: Dispatcher,
+        figures: Figures,
         quotas: CallQuotas,
     ) -> None:
+        self._figures = figures
         self._deployments = deployments
         self._request_ids = RequestIds(redis)
         self._workers = workers
@@ -80,9 +83,9 @@ class Inference:
             async with self._quotas.counted(calls.current().principal.quotas, request, len(body)):
                 response = await self.run(deployment, request, body, remaining_s)
         except BaseException as error:
-            _count(deployment.name, len(body), arrived_at, _status(error))
+            self._count(deployment.name, len(body), arrived_at, _status(error))
             raise
-        _count(deployment.name, len(body), arrived_at)
+        self._count(deployment.name, len(body), arrived_at)
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
 
@@ -104,9 +107,9 @@ class Inference:
                     labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(message))
                     yield message
         except BaseException as error:
-            _count(deployment.name, len(body), arrived_at, _status(error))
+            self._count(deployment.name, len(body), arrived_at, _status(error))
             raise
-        _count(deployment.name, len(body), arrived_at)
+        self._count(deployment.name, len(body), arrived_at)
 
     async def _messages(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
@@ -128,6 +131,14 @@ class Inference:
                     yield message
         finally:
             self._admission.leave(name, len(body))
+
+    def _count(self, deployment: str, size: int, arrived_at: float, status: str = "OK") -> None:
+        """Counts a request of `size` bytes, and what became of it."""
+        outcome, seconds = _OUTCOMES.get(status, "failed"), time.monotonic() - arrived_at
+        labelled(metrics.REQUESTS, deployment, status).inc()
+        labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(seconds)
+        labelled(metrics.REQUEST_BYTES, deployment).inc(size)
+        self._figures.observe(deployment, seconds, failed=outcome == "failed")
 
     def _deployment(self, request: pb.InferRequest) -> Deployment:
         """The deployment of a request; the current call is told of both."""
@@ -229,14 +240,6 @@ class Inference:
         except RedisError as error:
             raise unreachable(error) from error
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
-
-
-def _count(deployment: str, size: int, arrived_at: float, status: str = "OK") -> None:
-    """Counts a request of `size` bytes, and what became of it."""
-    labelled(metrics.REQUESTS, deployment, status).inc()
-    outcome = _OUTCOMES.get(status, "failed")
-    labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(time.monotonic() - arrived_at)
-    labelled(metrics.REQUEST_BYTES, deployment).inc(size)
 
 
 def _status(error: BaseException) -> str:
