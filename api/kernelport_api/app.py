@@ -204,9 +204,9 @@ def _listen(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> in
 
 
 def _http_server(parts: Parts, settings: Settings, shares_ports: bool, tls: Tls | None) -> HttpServer:
-    app = application(parts.services, settings, parts.access_log)
+    app, context = application(parts.services, settings, parts.access_log), tls.http_context() if tls else None
     try:
-        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), tls and tls.http_context())
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), context)
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
