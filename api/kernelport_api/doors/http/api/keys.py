@@ -31,11 +31,11 @@ class KeyRoutes:
         request = pb.CreateKeyRequest(
             **{name: field(given, name, str, "") for name in ("name", "tenant", "certificate")}
         )
-        for name in ("scopes", "deployments"):
-            texts = field(given, name, list, [])
+        for several in ("scopes", "deployments"):
+            texts = field(given, several, list, [])
             if not all(isinstance(each, str) for each in texts):
-                raise invalid(name, "expected a list of texts")
-            getattr(request, name).extend(texts)
+                raise invalid(several, "expected a list of texts")
+            getattr(request, several).extend(texts)
         expires = field(given, "expires_unix_us", int, 0)
         checked(lambda: setattr(request, "expires_unix_us", expires), "expires_unix_us")
         checked(lambda: request.quotas.update(field(given, "quotas", dict, {})), "quotas")
