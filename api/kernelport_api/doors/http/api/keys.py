@@ -28,9 +28,8 @@ class KeyRoutes:
         """Makes a key of `name`, `scopes`, and maybe `tenant`, `deployments`, `expires_unix_us`, `certificate` and
         `quotas`; its `token` is in this answer alone."""
         given = known(await call.json(), *_NEW)
-        request = pb.CreateKeyRequest(
-            **{name: field(given, name, str, "") for name in ("name", "tenant", "certificate")}
-        )
+        name, tenant, certificate = (field(given, each, str, "") for each in ("name", "tenant", "certificate"))
+        request = pb.CreateKeyRequest(name=name, tenant=tenant, certificate=certificate)
         for several in ("scopes", "deployments"):
             texts = field(given, several, list, [])
             if not all(isinstance(each, str) for each in texts):
