@@ -23,8 +23,23 @@ REFUSED = 69
 OUTPUT_NOT_FOUND = "OUTPUT_NOT_FOUND"
 _LONGEST_WORDS = 1000
 _REFUSED = re.compile(
-    r"failed to connect to all addresses.*: (ipv[46]:)?(?P<address>\S+): "
+    r"failed to connect to all addresses; last error: \w+: (ipv[46]:)?(?P<address>\S+): "
     r"(Failed to connect to remote host: )?(?P<reason>.+)"
+)
+# Why there is no connection, as gRPC words it, and what helps.
+_OF_TLS = (
+    (re.compile(r".*CERTIFICATE_VERIFY_FAILED: (certificate .+): OK"), "its {0}"),
+    (
+        re.compile(r".*CERTIFICATE_VERIFY_FAILED: (.+): OK"),
+        "its certificate is not trusted ({0}); tls_ca or KERNELPORT_TLS_CA names the authority that vouches for it",
+    ),
+    (re.compile(r".*Hostname Verification Check failed"), "its certificate is not that of the host that was called"),
+    (re.compile(r".*WRONG_VERSION_NUMBER"), "it speaks no TLS; without, it is called as HOST:PORT"),
+    (
+        re.compile("Socket closed"),
+        "it closed the connection; with TLS it is called as grpcs://HOST:PORT, and where it asks for a certificate, "
+        "KERNELPORT_TLS_CLIENT_CERT and KERNELPORT_TLS_CLIENT_KEY name it",
+    ),
 )
 _TOO_LARGE = "message larger than max"
 # How gRPC words that a call was cancelled on this side.
@@ -252,7 +267,11 @@ def _of_connection(details: str) -> str:
     refused = _REFUSED.match(details)
     if refused is None:
         return details
-    return f"cannot connect to {unquote(refused['address'])}: {refused['reason']}; `kernelport up` starts a front door"
+    address, reason = unquote(refused["address"]), refused["reason"]
+    for pattern, told in _OF_TLS:
+        if found := pattern.match(reason):
+            return f"cannot connect to {address}: {told.format(*found.groups())}"
+    return f"cannot connect to {address}: {reason}; `kernelport up` starts a front door"
 
 
 class HostError(Exception):

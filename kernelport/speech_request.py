@@ -20,6 +20,8 @@ FORMATS: Mapping[str, tuple[str, str]] = {
     "pcm": (".pcm", "audio/pcm"),
 }
 STREAM_FORMATS = ("audio", "sse")
+# What an answer may tell beside the sound; so the output of the deployment is named.
+SPANS = "spans"
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 # The voice that stands for none, among the aliases of voices.
 DEFAULT_VOICE = "default"
@@ -36,6 +38,7 @@ class SpeechRequest:
         voice: its name or id; empty for none.
         response_format: one of FORMATS.
         stream_format: one of STREAM_FORMATS.
+        has_spans: whether the answer tells which part of the text each part of it speaks; `include` on the wire.
         others: further keys by name. Real clients send many, most of which mean nothing here.
     """
 
@@ -44,6 +47,7 @@ class SpeechRequest:
     voice: str = ""
     response_format: str = "mp3"
     stream_format: str = "audio"
+    has_spans: bool = False
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -65,6 +69,7 @@ class SpeechRequest:
             voice=_voice(given.pop("voice", "")),
             response_format=given.pop("response_format", "mp3"),
             stream_format=given.pop("stream_format", "audio"),
+            has_spans=SPANS in given.pop("include", ()),
             others=given,
         )
 
@@ -120,6 +125,9 @@ def _problems(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, known in (("response_format", tuple(FORMATS)), ("stream_format", STREAM_FORMATS)):
         if (value := given.get(key, known[0])) not in known:
             problems.append((key, f"expected one of {', '.join(known)}, got {show(value)}"))
+    include = given.get("include", [])
+    if not isinstance(include, list) or any(each != SPANS for each in include):
+        problems.append(("include", f'expected ["{SPANS}"] or an empty list, got {show(include)}'))
     speed = given.get("speed", 1)
     is_number = isinstance(speed, (int, float)) and not isinstance(speed, bool)
     if not (is_number and MIN_SPEED <= speed <= MAX_SPEED):

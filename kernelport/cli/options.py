@@ -102,8 +102,8 @@ class Parsed(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
-PEM = click.Path(exists=True, dir_okay=False, resolve_path=True)
 ADDRESS = Parsed("host:port", parse_address)
+PEM_FILE = Parsed("path", lambda text: str(Path(text).absolute()))
 REDIS_URL = Parsed("url", parse_redis_url)
 
 
@@ -261,7 +261,7 @@ def tls(command: Callable[..., Any]) -> Callable[..., Any]:
         ("key", "the key of the certificate, without a password."),
         ("cert", "the certificate chain to show: with it, gRPC and HTTP speak TLS."),
     ):
-        command = click.option(f"--tls-{name}", type=PEM, default="", help=f"PEM file of {held}")(command)
+        command = click.option(f"--tls-{name}", type=PEM_FILE, default="", help=f"PEM file of {held}")(command)
     return command
 
 

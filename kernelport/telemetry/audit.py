@@ -1,5 +1,5 @@
-"""The audit log: a line for each change that somebody made, with who, what, when and from where. Never a secret, nor what
-a request held."""
+"""The audit log: a line for each change that somebody made, with who, what, when and from where. Never a secret, nor
+what a request held."""
 
 import logging
 from typing import Any

@@ -66,8 +66,8 @@ def fields(**values: Any) -> dict[str, Any]:
 
 
 def set_up(settings: Settings) -> None:
-    """Makes this process log to stderr, or to its file; and what it changes to the file of the audit log, where there is
-    one."""
+    """Makes this process log to stderr, or to its file; and what is changed by it to that of the audit log, where there
+    is one."""
     kind = JsonFormatter if settings.log_format == "json" else TextFormatter
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if settings.log_file:
@@ -143,8 +143,8 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """For people, but for the lines of the audit log: `2026-01-31T12:00:00.000+00:00 INFO kernelport.cli: message [request_id=a-1]`. What else belongs to a
-    line is indented below it."""
+    """For people: `2026-01-31T12:00:00.000+00:00 INFO kernelport.cli: message [request_id=a-1]`. What else belongs to a
+    line is indented below it. Lines of the audit log are JSON here, too."""
 
     def __init__(self, inputs: bool = False) -> None:
         super().__init__(inputs)

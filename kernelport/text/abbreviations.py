@@ -48,7 +48,14 @@ _WORDS = {
     "Temp": "Temperature",
     "pron": "pronounced", "orig": "originally", "ca": "circa", "esp": "especially", "usu": "usually",
     "abbr": "abbreviation", "ref": "reference", "Ref": "Reference", "ea": "each", "mtg": "meeting", "pls": "please",
-    "pers": "persons",
+    "pers": "persons", "prob": "probably", "reg": "regular", "Reg": "Regular", "acct": "account", "Acct": "Account",
+    "amt": "amount",
+    "Amt": "Amount", "bldg": "building", "cont": "continued", "equiv": "equivalent", "mgmt": "management",
+    "Mgmt": "Management", "mfr": "manufacturer", "mgr": "manager", "natl": "national", "prev": "previous",
+    "Prev": "Previous", "std": "standard", "Std": "Standard", "wt": "weight", "yr": "year", "hosp": "hospital",
+    "assoc": "associated", "encl": "enclosed", "Encl": "Enclosed", "univ": "university", "jct": "junction",
+    "Jct": "Junction", "Mtn": "Mountain", "Mtns": "Mountains", "Twp": "Township", "Pkg": "Package", "blvd": "boulevard",
+    "hwy": "highway", "rd": "road", "ave": "avenue", "div": "division", "Div": "Division", "dist": "district",
 }  # fmt: skip
 # With a full stop and before a number.
 _NUMBERED = {
@@ -59,8 +66,8 @@ _NUMBERED = {
     "Eq": "Equation", "ed": "edition", "para": "paragraph", "Para": "Paragraph", "pt": "part", "Pt": "Part",
     "tab": "table", "Tab": "Table", "ex": "example", "Ex": "Example", "ver": "version", "v": "version", "c": "circa",
     "bk": "book", "Bk": "Book", "l": "line", "ll": "lines", "n": "note", "par": "paragraph", "rm": "room", "Rm": "Room",
-    "min": "minimum", "op": "opus", "Op": "Opus", "app": "appendix", "App": "Appendix", "pg": "page", "Pg": "Page",
-    "apt": "apartment",
+    "min": "minimum", "Min": "Minimum", "op": "opus", "Op": "Opus", "app": "appendix", "App": "Appendix", "pg": "page",
+    "Pg": "Page",    "apt": "apartment",
 }  # fmt: skip
 _PHRASES = {
     "e.g.": "for example", "i.e.": "that is", "a.k.a.": "also known as", "w/o": "without", "w/": "with",
@@ -103,6 +110,9 @@ _STATES = {
     "TN": "Tennessee", "TX": "Texas", "UT": "Utah", "VT": "Vermont", "VA": "Virginia", "WA": "Washington",
     "WV": "West Virginia", "WI": "Wisconsin", "WY": "Wyoming", "DC": "DC",
 }  # fmt: skip
+_PLACES = frozenset(
+    ("U.S.", "U.K.", "U.N.", "E.U.", "D.C.", "L.A.", "N.Y.", "U.A.E.", "U.S.A.", "B.C.", "A.D.", "P.O.")
+)
 _BEFORE_SAINTS = frozenset(("Mount", "East", "Lake", "Fort", "Port"))
 _COMMA_BEHIND = frozenset(("e.g.", "i.e.", "a.k.a."))
 
@@ -141,6 +151,11 @@ def _numbered(match: Match, locale: Locale) -> str:
     return _NUMBERED[match[1]]
 
 
+def _ordinal_of(match: Match, locale: Locale) -> str:
+    """2nd ed., 3rd fl."""
+    return stopped({"ed": "edition", "fl": "floor"}[match[1]], match)
+
+
 def _phrase(match: Match, locale: Locale) -> str | None:
     short = match[0].rstrip(",").lower() if match[0].lower().rstrip(",") in _PHRASES else match[0].rstrip(",")
     words = _PHRASES.get(short)
@@ -170,7 +185,9 @@ def _initial(match: Match, locale: Locale) -> str | None:
 
 
 def _letters(match: Match, locale: Locale) -> str:
-    """U.S., B.B.C."""
+    """U.S., B.B.C.; the initials of J.R.R. Tolkien are letters by themselves."""
+    if match[0] not in _PLACES and _is_name(word_behind(match)):
+        return match[0].replace(".", " ").strip()
     return stopped(match[0].replace(".", "").upper(), match)
 
 
@@ -180,10 +197,16 @@ RULES: list[Rule] = [
     rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\(?\d|[IVXLC]{{1,6}}\b|of\b|[A-Z]{{2,4}} ?\d)", _numbered),
     rule(r"(?<![\w.'-])(St|Dr|Ct|Pl|Sq|Ter|Cir)\b(\.?)(?![\w'-])", _street),
     rule(rf"(?<![\w.'-])({_TITLE_NAMES})\b(\.?)(?![\w'-](?<![A-Z]))", _title),
+    rule(r"(?<=\d(?:st|nd|rd|th) )(ed|fl)\.", _ordinal_of),
+    rule(
+        r"(?<![\w.'-])([Rr])eg\.(?= (?:[Nn]o|number|fee|form|desk|card)\b)",
+        lambda match, locale: f"{match[1]}egistration",
+    ),
     rule(rf"(?<![\w.'-])({either(_WORDS)})(?:\.(?!\w)|(?=:))", _word),
     rule(r"(?<=\d )(N|S|E|W|N\.E|N\.W|S\.E|S\.W)\.(?= [A-Z\d])", _side),
     rule(r"(?:(?<=Ave )|(?<=Ave\. )|(?<=St )|(?<=St\. )|(?<=\dst )|(?<=\dth ))(NE|NW|SE|SW)\b", _side),
     rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
+    rule(r"(?<![\w.'-])([Nn])o\.(?= (?:is|was|on|for)\b)", lambda match, locale: f"{match[1]}umber"),
     rule(r"(?<=\d )p\.p\.(?!\w)", "per person"),
     rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}(?![A-Za-z])", _letters),
     rule(

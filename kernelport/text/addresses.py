@@ -2,7 +2,7 @@
 
 import re
 
-from kernelport.text.numbers import Locale, code
+from kernelport.text.numbers import Locale, cardinal, code
 from kernelport.text.rules import Match, Rule, before, either, names, rule
 
 _SIGNS = {
@@ -40,6 +40,8 @@ def _spelled(address: str) -> str:
     for part in _PART.findall(address):
         if part.isdigit():
             words.append(code(part))
+        elif len(part) == 1 and part.isalpha():
+            words.append(part.upper())
         elif part in _SIGNS:
             words.append(_SIGNS[part])
         elif part.lower() in _LETTER_BY_LETTER:
@@ -65,6 +67,11 @@ def _address(match: Match, locale: Locale) -> str:
 
 def _file(match: Match, locale: Locale) -> str:
     return _spelled(match[0])
+
+
+def _place(match: Match, locale: Locale) -> str:
+    name, *numbers = match[0].split(":")
+    return " colon ".join([_spelled(name), *(cardinal(int(number), locale) for number in numbers)])
 
 
 def _path(match: Match, locale: Locale) -> str | None:
@@ -101,8 +108,11 @@ RULES: list[Rule] = [
         rf"(?<![\w@/.-])(?:[\w.-]{{1,64}}/){{0,20}}[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,4}}\.(?:{either(_EXTENSIONS)})(?![\w-])(?!\.\w)",
         _file,
     ),
+    # A place in a source file: main.c:120
+    rule(r"(?<![\w@/.-])(?:[\w.-]{1,64}/){0,20}[\w-]{2,64}\.[a-z]{1,4}(?::\d{1,6}){1,2}(?![\w:])", _place),
+    rule(r"(?<![\w@/.-])(?:[\w.-]{1,64}/){0,20}[\w-]{2,64}\.[ch](?![\w-])(?!\.\w)", _file),
     rule(rf"(?<![\w.])\.(?:{either(_EXTENSIONS)})(?![\w-])(?!\.\w)", _file),
     rule(r"(?<![\w@/.])@([A-Za-z_][\w]{0,40})", _handle),
-    rule(r"(?<![\w&#/])#([A-Za-z_][\w]{0,60})", _hashtag),
+    rule(r"(?<![\w&#/])#(?![A-Z]{1,3}-?\d)([A-Za-z_][\w]{0,60})", _hashtag),
     rule(r"(?<![\w])[A-Za-z]\w{0,40}?_\w{1,60}\b", _identifier),
 ]

@@ -16,7 +16,7 @@ from kernelport.text.numbers import (
     ordinal,
     scientific,
 )
-from kernelport.text.rules import Match, Rule, before, behind, either, names, rule, word_before
+from kernelport.text.rules import Match, Rule, before, behind, either, names, rule, word_before, word_behind
 
 _DASH = r" ?[-–—] ?"
 _DIALLED = frozenset(names("call dial phone tel telephone fax ring text sms mobile cell number ext"))
@@ -88,11 +88,39 @@ def _fraction(match: Match, locale: Locale) -> str:
         return "twenty-four seven"
     if match[0] == "9/11":
         return "nine eleven"
+    if below in (5, 10, 100) and 0 <= above <= below and _is_rating(match):
+        return f"{cardinal(above, locale)} out of {cardinal(below, locale)}"
+    if above <= below and word_before(match).lower() in _PARTS:
+        return f"{cardinal(above, locale)} of {cardinal(below, locale)}"
     if above == below:
         return f"{cardinal(above)} {cardinal(below)}"
     if 0 < above < below <= 100 or (below in (2, 4) and 0 < above < 20):
         return fraction(above, below, locale)
     return f"{cardinal(above, locale)} over {cardinal(below, locale)}"
+
+
+# One of so many, in their order.
+_PARTS = frozenset(names("page part step slide episode question photo track file lesson day week lap stage"))
+_RATING = re.compile(
+    r"\b(?:scored?|rat(?:ed|ing|es?)|gave|gives?|got|grade|review|solid|pain|easily|strong|stars)\b[^.!?]{0,30}\Z",
+    re.IGNORECASE,
+)
+
+
+def _is_rating(match: Match) -> bool:
+    """Whether so many of ten, and not tenths: 8/10."""
+    whole = match[1] == match[2] and match[1] != "50"
+    return whole or behind(match).startswith(" stars") or _RATING.search(before(match)) is not None
+
+
+def _rating(match: Match, locale: Locale) -> str:
+    """4.5/5"""
+    return f"{amount(match[1]).spoken(locale)} out of {cardinal(int(match[2]))}"
+
+
+def _airliner(match: Match, locale: Locale) -> str | None:
+    following = word_behind(match)
+    return None if following.endswith("s") or following == "people" else code(match[0])
 
 
 def _ordinal(match: Match, locale: Locale) -> str | None:
@@ -171,6 +199,8 @@ RULES: list[Rule] = [
     rule(r"(?<![\w.,])(\d{1,5}(?:\.\d{1,5}){2,6})(?!\w|\.\d)", _dotted),
     rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
+    rule(r"(?<![\w.,/])(\d{1,2}\.\d{1,2})/(5|10)(?![\w/])(?!\.\d)", _rating),
+    rule(r"(?:(?<= a )|(?<=he ))7[0-8]7(?![\w.,-]\w)(?!\w)", _airliner),
     rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?:rds?|ths?)?(?![\w/])(?!\.\d)", _fraction),
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"{NOT_INSIDE}({AMOUNT}){EXPONENT}(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?", _scientific),

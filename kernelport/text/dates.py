@@ -40,14 +40,14 @@ def _date(day: int, month: int, year_words: str, locale: Locale) -> str:
     return f"{_MONTHS[month - 1]} {ordinal(day)}{f', {year_words}' if year_words else ''}"
 
 
-def _written_year(text: str) -> str:
-    return year(int(text)) if len(text) == 4 else two_digits(int(text))
+def _written_year(text: str, locale: Locale) -> str:
+    return year(int(text), locale) if len(text) == 4 else two_digits(int(text))
 
 
 def _iso(match: Match, locale: Locale) -> str | None:
     if not 1 <= int(match[2]) <= 12 or not 1 <= int(match[3]) <= 31:
         return None
-    return _date(int(match[3]), int(match[2]), year(int(match[1])), locale)
+    return _date(int(match[3]), int(match[2]), year(int(match[1]), locale), locale)
 
 
 def _numeric(match: Match, locale: Locale) -> str | None:
@@ -59,7 +59,7 @@ def _numeric(match: Match, locale: Locale) -> str | None:
         return None
     digits = match[4]
     full = digits if len(digits) == 4 else ("19" if int(digits) > 69 else "20") + digits
-    return _date(day, month, year(int(full)), locale)
+    return _date(day, month, year(int(full), locale), locale)
 
 
 # As the lower part of a fraction nobody has them, nor as the upper part of one that is less than one.
@@ -89,21 +89,21 @@ def _month_day(match: Match, locale: Locale) -> str | None:
     joint = " and " if match["joint"] and match["joint"].strip() in ("and", "&") else " to "
     words = joint.join(days)
     words = f"the {words} of {month}" if locale == "en-GB" else f"{month} {words}"
-    return words + (f", {year(int(match['year']))}" if match["year"] else "")
+    return words + (f", {year(int(match['year']), locale)}" if match["year"] else "")
 
 
 def _day_month(match: Match, locale: Locale) -> str:
     month = _MONTH_NAMES[match["month"]]
     days = [ordinal(int(each)) for each in (match["day"], match["last"]) if each]
     joint = " and " if match["joint"] and match["joint"].strip() in ("and", "&") else " to "
-    year_words = f", {year(int(match['year']))}" if match["year"] else ""
+    year_words = f", {year(int(match['year']), locale)}" if match["year"] else ""
     if match["the"] or match["of"] or locale == "en-GB":
         return f"{match['the'] or 'the '}{joint.join(days)} of {month}{year_words}"
     return f"{month} {joint.join(days)}{year_words}"
 
 
 def _month_year(match: Match, locale: Locale) -> str:
-    return f"{_MONTH_NAMES[match[1]]} {year(int(match[2]))}"
+    return f"{_MONTH_NAMES[match[1]]} {year(int(match[2]), locale)}"
 
 
 def _month_alone(match: Match, locale: Locale) -> str | None:
@@ -141,10 +141,10 @@ def _short_year(match: Match, locale: Locale) -> str:
 def _years(match: Match, locale: Locale) -> str | None:
     first, last = match[1], match[2]
     if len(last) == 4:
-        return f"{year(int(first))} to {year(int(last))}" if 1000 < int(last) < 2200 else None
+        return f"{year(int(first), locale)} to {year(int(last), locale)}" if 1000 < int(last) < 2200 else None
     if int(last) <= int(first[2:]):
         return None
-    return f"{year(int(first))} to {two_digits(int(last))}"
+    return f"{year(int(first), locale)} to {two_digits(int(last))}"
 
 
 def _era(match: Match, locale: Locale) -> str:
@@ -154,7 +154,7 @@ def _era(match: Match, locale: Locale) -> str:
 
 
 def _era_year(digits: str, locale: Locale) -> str:
-    return year(int(digits)) if int(digits) > 1000 else cardinal(int(digits), locale)
+    return year(int(digits), locale) if int(digits) > 1000 else cardinal(int(digits), locale)
 
 
 def _year(match: Match, locale: Locale) -> str | None:
@@ -166,11 +166,11 @@ def _year(match: Match, locale: Locale) -> str | None:
         return None
     if number == 2000 and counted:
         return None
-    return year(number) if 1100 <= number < 2100 else None
+    return year(number, locale) if 1100 <= number < 2100 else None
 
 
 def _fiscal(match: Match, locale: Locale) -> str:
-    words = _written_year(match[2])
+    words = _written_year(match[2], locale)
     return f"{' '.join(match[1])} {words}"
 
 

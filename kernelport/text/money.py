@@ -1,5 +1,7 @@
 """Prices: a sign or a code before or behind the number, cents, scales, ranges and rates."""
 
+import re
+
 from kernelport.text.numbers import (
     AMOUNT,
     EXPONENT,
@@ -11,7 +13,7 @@ from kernelport.text.numbers import (
     plural,
     scientific,
 )
-from kernelport.text.rules import Match, Rule, either, is_modifier, rule
+from kernelport.text.rules import Match, Rule, before, behind, either, is_modifier, rule
 from kernelport.text.units import per
 
 # Sign or code: the unit and its hundredth part.
@@ -28,7 +30,8 @@ _CURRENCIES: dict[str, tuple[str, str]] = {
     "CNY": ("yuan", ""), "RMB": ("renminbi", ""), "INR": ("rupee", "paisa"), "Rs.": ("rupee", "paisa"),
     "Rs": ("rupee", "paisa"), "KRW": ("won", ""), "RUB": ("ruble", "kopeck"), "SEK": ("Swedish krona", "ore"),
     "NOK": ("Norwegian krone", "ore"), "DKK": ("Danish krone", "ore"), "PLN": ("zloty", "grosz"),
-    "zł": ("zloty", "grosz"), "kr": ("krona", "ore"), "CZK": ("koruna", "heller"), "HUF": ("forint", ""),
+    "zł": ("zloty", "grosz"), "Zł": ("zloty", "grosz"), "kr": ("krona", "ore"), "CZK": ("koruna", "heller"),
+    "HUF": ("forint", ""),
     "TRY": ("Turkish lira", "kurus"), "MXN": ("Mexican peso", "centavo"), "BRL": ("real", "centavo"),
     "ZAR": ("rand", "cent"), "SGD": ("Singapore dollar", "cent"), "HKD": ("Hong Kong dollar", "cent"),
     "BTC": ("bitcoin", ""), "ETH": ("ether", ""),
@@ -39,6 +42,7 @@ _PLURALS = {
     "Swedish krona": "Swedish kronor", "krona": "kronor", "Norwegian krone": "Norwegian kroner",
     "Danish krone": "Danish kroner", "ore": "ore", "paisa": "paise", "agora": "agorot", "kobo": "kobo",
     "satang": "satang", "kurus": "kurus", "ether": "ether", "shekel": "shekels", "koruna": "koruna",
+    "zloty": "zlotys",
 }  # fmt: skip
 _SCALES = {
     "k": "thousand", "m": "million", "mn": "million", "mm": "million", "mio": "million", "bn": "billion",
@@ -64,14 +68,20 @@ def _said(match: Match, locale: Locale) -> str | None:
         words = f"{_words(match, amount(parts['low']), locale)} to "
     else:
         words = ""
-    name = (parts["per"] or "").strip(" /")
-    rate = (per(name) or f"per {name}") if name else ""
     minus = "minus " if parts["minus"] or parts.get("inner") else ""
-    return f"{minus}{words}{_words(match, amount(parts['high']), locale)} {rate}".strip()
+    return f"{minus}{words}{_words(match, amount(parts['high']), locale)}{_rate(parts['per'])}"
+
+
+def _rate(behind: str | None) -> str:
+    """The words for `/month`, or none."""
+    name = (behind or "").strip(" /")
+    return f" {per(name) or f'per {name}'}" if name else ""
 
 
 def _words(match: Match, number: Amount, locale: Locale) -> str:
     unit, part = _CURRENCIES[match["sign"]]
+    if len(number.fraction) == 3 and (number.fraction == "000" or match.start("sign") > match.start("high")):
+        number = Amount(number.whole + number.fraction)  # 1.000 €
     scale = (match["scale"] or "").strip()
     modifies = is_modifier(match)
     if scale or not part or (number.fraction and len(number.fraction) != 2):
@@ -93,12 +103,18 @@ def _plural(unit: str) -> str:
     return _PLURALS.get(unit) or plural(unit)
 
 
+_OF_PENCE = re.compile(r"£|\| (?:coins?|pieces?|each|stamps?)\b")
+
+
 def _cents(match: Match, locale: Locale) -> str | None:
     number = amount(match[1])
     unit = "penny" if match[2] == "p" else "cent"
-    if unit == "penny" and (locale != "en-GB" or number.fraction or len(number.whole) > 2):
+    if unit == "penny" and (number.fraction or len(number.whole) > 2):
         return None
-    return f"{number.spoken(locale)} {unit if number.is_one or is_modifier(match) else _plural(unit)}"
+    if unit == "penny" and locale != "en-GB" and not _OF_PENCE.search(f"{before(match)} | {behind(match)}"):
+        return None
+    words = f"{number.spoken(locale)} {unit if number.is_one or is_modifier(match) else _plural(unit)}"
+    return words + _rate(match["per"])
 
 
 def _scientific(match: Match, locale: Locale) -> str:
@@ -121,7 +137,7 @@ RULES: list[Rule] = [
         rf"(?P<sign>{_BEHIND}){_PER}(?!\w)",
         _said,
     ),
-    rule(rf"{NOT_INSIDE}({AMOUNT}) ?(¢|p)(?!\w)", _cents),
+    rule(rf"{NOT_INSIDE}({AMOUNT}) ?(¢|p){_PER}(?!\w)", _cents),
     # A currency's code without a number is left to the voice, but not a sign with letters.
     rule(r"(?<!\w)US\$", "US dollars"),
 ]

@@ -27,13 +27,14 @@ _LONGEST_CARDINAL = 15
 # No group may be possessive: Python before 3.11.5 loses what such a group has only begun to match.
 AMOUNT = (
     r"(?:\d{1,3}(?:,\d{3})+(?:\.\d++)?(?!,?\d)"
+    r"|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d++)?(?!,?\d)"
     r"|\d{1,3}(?:\.\d{3})+,\d{1,2}(?!\d)"
     r"|[1-9]\d{0,2}(?:'\d{3})+(?!['\d])"
     r"|[1-9]\d{0,2}(?: \d{3})+(?:[.,]\d++)?(?! ?\d)"
     r"|\d++(?:\.\d++|,\d{1,2}(?![,\d]))?"
     r"|\.\d++)"
 )
-"""A number with its thousands apart or not: 1,250.50, 1.250,50, 1'250, 1 250, 27,5 and .5."""
+"""A number with its thousands apart or not: 1,250.50, 1,50,000, 1.250,50, 1'250, 1 250, 27,5 and .5."""
 EXPONENT = r"[eE](?P<exponent>[+-]?\d{1,3})\b"
 """What stands behind the first part of a number such as 2.5e-3."""
 NOT_INSIDE = r"(?<![\w.,'])"
@@ -112,11 +113,11 @@ def as_ordinal(words: str) -> str:
     return words[:cut] + (f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th")
 
 
-def year(number: int) -> str:
+def year(number: int, locale: Locale = "en-US") -> str:
     """The words for a year: "nineteen oh five", "two thousand nine", "twenty twenty-four", "forty-four"."""
     century, rest = divmod(number, 100)
     if number < 1000 or number > 9999 or (century % 10 == 0 and rest < 10):
-        return cardinal(number)
+        return cardinal(number, locale)
     if not rest:
         return f"{cardinal(century)} hundred"
     return f"{cardinal(century)} {two_digits(rest)}"

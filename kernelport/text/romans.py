@@ -60,6 +60,8 @@ def _ruler(match: Match, locale: Locale) -> str | None:
 
 def _counted(match: Match, locale: Locale) -> str | None:
     word, numeral = match[1], match[2].upper()
+    if numeral in ("C", "D", "L", "M") and word.lower() not in ("chapter", "psalm", "canto", "sonnet"):
+        return None
     if numeral == "I" and not _NO_VERB.match(behind(match)) and not word[0].isupper():
         return None
     if (

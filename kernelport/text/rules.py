@@ -31,17 +31,23 @@ _STARTERS = frozenset(
 _WORD_BEHIND = re.compile(r"[\"')\]]*\s+[\"'(\[]*([^\W\d_][\w'-]*)")
 _WORD_BEFORE = re.compile(r"([\w'-]+)[\"'.]?[ ]?\Z")
 _END = re.compile(r"[\"')\]]*\s*\Z")
-_ARTICLE = re.compile(
-    r"(?<!\w)(?:an?|the|this|that|another|every|each|his|her|its|our|their|my|your) \Z", re.IGNORECASE
+_ARTICLE = re.compile(r"(?<!\w)(?:an?|the|this|that|another|each|his|her|its|our|their|my|your) \Z", re.IGNORECASE)
+_NOUN_BEHIND = re.compile(r"[ -][A-Za-z]{2,}")
+# Before one of these an amount belongs to it without an article, too.
+_MEASURED = frozenset(
+    names(
+        "bulb bulbs lamp lamps charger chargers battery batteries adapter outlet socket motor engine screen monitor"
+        " display drive drives disk stick sticks bottle bottles bag bags pool cable cables rope zone limit"
+        " radius note notes bill bills stamp voucher discount fine"
+    )
 )
-_NOUN_BEHIND = re.compile(r"[ -][a-z]{2,}")
 _NO_NOUN = frozenset(
     names(
         "a an the and or but nor if as at by for from in into of off on onto out over than that to under until up"
         " upon via was were is are be been will would can could may might must should has have had while when where"
         " which who per each every this these those it its he she they we you more less worth later ago away apart"
         " long wide tall high deep old thick heavy above below below after before because so then there here only just"
-        " too also not with without within plus minus times instead again now total"
+        " too also not between with without within plus minus times instead again now total"
     )
 )
 
@@ -114,7 +120,9 @@ def stopped(words: str, match: Match) -> str:
 
 def is_modifier(match: Match) -> bool:
     """Whether an amount stands before a noun that it belongs to, as in `a $5 bill` and `a 5 km run`."""
+    noun = _NOUN_BEHIND.match(behind(match))
+    if noun is not None and noun[0][1:] in _MEASURED:
+        return True
     if not _ARTICLE.search(before(match)):
         return False
-    noun = _NOUN_BEHIND.match(behind(match))
     return noun is not None and noun[0][1:] not in _NO_NOUN and not noun[0].endswith("ed")

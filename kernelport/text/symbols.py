@@ -4,7 +4,7 @@ import re
 
 from kernelport.text.characters import SYMBOLS
 from kernelport.text.numbers import Locale
-from kernelport.text.rules import Match, Rule, behind, either, names, rule
+from kernelport.text.rules import Match, Rule, behind, either, names, rule, word_before
 
 _NAMES = {
     "C++": "C plus plus",
@@ -29,6 +29,9 @@ _GREEK = dict(
 )
 
 
+_BEFORE_GRADES = frozenset(names("a an got get gets gave grade mark and or rated"))
+
+
 def _ellipsis(match: Match, locale: Locale) -> str:
     rest = behind(match)
     return ". " if not rest.strip(" \"')") or re.match(r"\s*[\"'(]?[A-Z]", rest) else ", "
@@ -42,6 +45,11 @@ def _greek(match: Match, locale: Locale) -> str:
     return " ".join(_GREEK[letter] for letter in match[0].lower() if letter in _GREEK)
 
 
+def _grade(match: Match, locale: Locale) -> str | None:
+    """A-"""
+    return f"{match[1]} minus" if word_before(match).lower() in _BEFORE_GRADES else None
+
+
 def _dash(match: Match, locale: Locale) -> str:
     return " — "
 
@@ -51,8 +59,9 @@ RULES: list[Rule] = [
     rule(r"(?<=[A-Za-z!.] )<3(?!\S)", ""),
     rule(rf"(?<![\w])(?:{either(_NAMES)})(?![\w+#])", lambda match, locale: _NAMES[match[0]]),
     rule(r"\b([A-Z]) ?& ?([A-Z])\b", lambda match, locale: f"{match[1]} and {match[2]}"),
+    rule(r"(?<![\w.'-])([A-F])[-−](?=[\s.,;!?)]|\Z)", _grade),
     rule(r"~ ?(?=[$€£¥]?\d)", "about "),
-    rule(r"#(?=\d)|(?<!\w)# (?=\d)", "number "),
+    rule(r"#(?=\d|[A-Z]{1,3}-?\d)|(?<!\w)# (?=\d)", "number "),
     rule(r"<[-=]|[-=]>", " to "),
     rule(r"<=", "less than or equal to"),
     rule(r">=", "greater than or equal to"),

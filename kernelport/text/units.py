@@ -3,7 +3,7 @@
 import re
 
 from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, code, fraction, plural
-from kernelport.text.rules import Match, Rule, before, either, is_modifier, rule, stopped
+from kernelport.text.rules import Match, Rule, before, either, is_modifier, names, rule, stopped, word_before
 
 _METRIC = {
     "m": "meter", "g": "gram", "l": "liter", "L": "liter", "W": "watt", "Hz": "hertz", "Pa": "pascal", "V": "volt",
@@ -25,17 +25,21 @@ _PREFIXED = {
 }  # fmt: skip
 _OTHERS = {
     "ft": "foot", "yd": "yard", "yds": "yard", "mi": "mile", "lb": "pound", "lbs": "pound", "oz": "ounce",
-    "fl oz": "fluid ounce", "gal": "gallon", "qt": "quart", "pt": "pint", "tsp": "teaspoon", "tbsp": "tablespoon",
+    "fl oz": "fluid ounce", "fl. oz": "fluid ounce",
+    "gal": "gallon", "qt": "quart", "pt": "pint", "tsp": "teaspoon", "tbsp": "tablespoon",
     "Tbsp": "tablespoon", "tbs": "tablespoon", "ha": "hectare", "ac": "acre", "sec": "second", "secs": "second",
     "s": "second", "ms": "millisecond", "μs": "microsecond", "ns": "nanosecond", "min": "minute", "mins": "minute",
     "hr": "hour", "hrs": "hour", "h": "hour", "wk": "week", "wks": "week", "yr": "year", "yrs": "year", "mo": "month",
     "mos": "month", "bar": "bar", "hp": "horsepower", "px": "pixel", "rpm": "RPM", "bpm": "beat per minute",
-    "mph": "mile per hour", "kmh": "kilometer per hour", "kph": "kilometer per hour", "fps": "frame per second",
+    "mph": "mile per hour", "mpg": "mile per gallon",
+    "kmh": "kilometer per hour", "kph": "kilometer per hour", "fps": "frame per second",
     "Mbps": "megabit per second", "Gbps": "gigabit per second", "kbps": "kilobit per second", "psi": "PSI",
     "ppm": "part per million", "sq ft": "square foot", "sq m": "square meter", "sq mi": "square mile",
-    "sq km": "square kilometer", "cu ft": "cubic foot", "sqft": "square foot", "pp": "percentage point",
+    "sq km": "square kilometer", "sq. km": "square kilometer", "sq. mi": "square mile", "sq. m": "square meter",
+    "sq yd": "square yard", "sq. yd": "square yard", "sq. ft": "square foot",
+    "cu ft": "cubic foot", "sqft": "square foot", "pp": "percentage point",
     "bps": "basis point", "pts": "point", "c.": "cup", "kt": "knot", "kts": "knot", "doz": "dozen", "pcs": "piece",
-    "pc": "piece", "stone": "stone",
+    "pc": "piece", "stone": "stone", "mmHg": "millimeter of mercury",
 }  # fmt: skip
 _UNITS = _METRIC | _PREFIXED | _OTHERS
 _PLURALS = {
@@ -63,6 +67,10 @@ _MINUS = r"(?P<minus>(?<![\w)\d])[-−]|(?<=\w )−)?"
 _RANGE = r" ?[-–—] ?| to "
 
 
+# Before a number in the plural: two 10s.
+_COUNTS = frozenset(names("two three four five six seven eight nine ten several of"))
+
+
 def per(name: str) -> str | None:
     """The words for `/month` or `/kg` behind an amount; None where it is no rate."""
     if name in _RATES:
@@ -72,7 +80,7 @@ def per(name: str) -> str | None:
 
 def _plural(unit: str) -> str:
     """`miles per hour`, `square feet`, `kilowatt hours`"""
-    head, joint, rest = unit.partition(" per ")
+    head, joint, rest = unit.partition(" of ") if " of " in unit else unit.partition(" per ")
     first, space, last = head.rpartition(" ")
     return f"{first}{space}{_PLURALS.get(last) or plural(last)}{joint}{rest}"
 
@@ -85,6 +93,8 @@ def _measure(match: Match, locale: Locale) -> str | None:
     unit = _UNITS[symbol]
     if symbol == "s" and not match["space"] and not number.fraction and len(number.whole) > 2:
         return {"100": "hundreds", "1000": "thousands"}.get(number.whole) or plural(code(number.whole))
+    if symbol == "s" and not match["space"] and word_before(match).lower() in _COUNTS:
+        return plural(number.spoken(locale))
     if match["power"]:
         unit = f"{'square' if match['power'] == '2' else 'cubic'} {unit}"
     number_words = _range(match["low"], number, locale)
@@ -185,9 +195,38 @@ def _rate(match: Match, locale: Locale) -> str:
     return f"{_plural(_UNITS[match[1]])} {per(match[2])}"
 
 
+def _by(match: Match, locale: Locale) -> str | None:
+    """12 ft x 14 ft"""
+    return "by" if word_before(match) in _UNITS or before(match).endswith(("' ", '" ', "in. ", "ft. ")) else None
+
+
+def _hours(match: Match, locale: Locale) -> str:
+    """1h 20m, 2h30m15s, 4m 20s"""
+    parts = [(match[1], "hour"), (match[2] or match[4], "minute"), (match[3] or match[5], "second")]
+    return " ".join(
+        f"{cardinal(int(count))} {name if int(count) == 1 else plural(name)}" for count, name in parts if count
+    )
+
+
+def _stone(match: Match, locale: Locale) -> str:
+    return f"{cardinal(int(match[1]))} stone"
+
+
 def _times(match: Match, locale: Locale) -> str:
-    number = amount(match[1])
-    return f"{number.spoken(locale)} {'time' if number.is_one else 'times'}"
+    number = amount(match[2])
+    return f"{_range(match[1], number, locale)} {'time' if number.is_one and not match[1] else 'times'}"
+
+
+def _feet_and_inches(match: Match, locale: Locale) -> str:
+    """5 ft 11 in"""
+    feet, inches = int(match[1]), int(match[2])
+    return (
+        f"{cardinal(feet)} {'foot' if feet == 1 else 'feet'} {cardinal(inches)} {'inch' if inches == 1 else 'inches'}"
+    )
+
+
+def _amps(match: Match, locale: Locale) -> str:
+    return f"{amount(match[1]).spoken(locale)} amp"
 
 
 RULES: list[Rule] = [
@@ -208,6 +247,11 @@ RULES: list[Rule] = [
     ),
     rule(rf"{NOT_INSIDE}(?:(\d{{1,4}})[ -])?(\d{{1,2}})/(\d{{1,2}}) ?({_UNIT}|\"|in(?=\.))(?![\w/])(\.?)(?!\w)", _part),
     rule(
+        rf"{NOT_INSIDE}(?:(\d{{1,3}}) ?h ?(\d{{1,2}}) ?m(?:in)?(?: ?(\d{{1,2}}) ?s)?|(\d{{1,3}})m ?(\d{{1,2}})s)(?!\w)",
+        _hours,
+    ),
+    rule(rf"{NOT_INSIDE}(\d{{1,3}}) ?ft\.? (\d{{1,2}}) ?in\b(?!\. ?[A-Z])\.?", _feet_and_inches),
+    rule(
         rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT})(?:{_RANGE}))?(?P<high>{AMOUNT})(?P<hyphen>-)?(?P<space> )?"
         rf"(?P<unit>{_UNIT}){_POWER}{_PER}"
         rf"(?![\w^])(?!['-]\w)(?P<dot>\.(?=\s*[a-z,;)]|\s*\Z))?",
@@ -216,7 +260,11 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}(\d{{1,2}})' ?(?:(\d{{1,2}}(?:\.\d)?) ?(?:\"|''))?(?!\w)", _feet),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})[-–])?({AMOUNT})\"(?!\w)", _double_prime),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?in(?:\.(?=\s*[a-z,;)]|\s*\Z)|(?=[,;)]))", _inches),
-    rule(rf"{NOT_INSIDE}({AMOUNT}) ?[x×](?![\w])(?! ?[\d+=*^/)])", _times),
+    rule(rf"{NOT_INSIDE}({AMOUNT}) ?A(?= (?:charger|adapter|fuse|breaker|socket|outlet|plug|supply)s?\b)", _amps),
+    rule(rf"{NOT_INSIDE}(\d{{1,2}}) ?st(?= \d{{1,2}} ?lbs?\b)", _stone),
+    rule(r"(?<=[a-zA-Z.'\"] )[x×](?= \d)", _by),
+    rule(r"\bmmHg\b", "millimeters of mercury"),
+    rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?[x×](?![\w])(?! ?[\d+=*^/)])", _times),
     rule(r"°C\b", "degrees Celsius"),
     rule(r"°F\b", "degrees Fahrenheit"),
     rule(r"(?<![\w/])(km|m|mi|ft|kg|g|mg|kWh|l|L)/(s|h|min|kg|l|L|m|day|year)\b", _rate),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 
-from kernelport.text import abbreviations, addresses, counts, dates, money, romans, symbols, times, units
+from kernelport.text import abbreviations, addresses, chat, counts, dates, money, romans, symbols, times, units
 from kernelport.text.aligned import Aligned
 from kernelport.text.lexicon import NO_LEXICON, Lexicon
 from kernelport.text.numbers import Locale
@@ -13,6 +13,7 @@ from kernelport.text.numbers import Locale
 # Of matches that begin at one place the earlier rule's is tried first.
 _RULES = [
     *addresses.RULES,
+    *chat.RULES,
     *money.RULES,
     *times.RULES,
     *dates.RULES[:2],
@@ -26,7 +27,7 @@ _RULES = [
 ]
 # What of them may match words alone: most text is made of sentences without a number or a sign, and is read many times
 # as fast without the rest.
-_RULES_OF_WORDS = [*dates.RULES, *abbreviations.RULES, *romans.RULES, *symbols.RULES]
+_RULES_OF_WORDS = [*chat.RULES, *dates.RULES, *abbreviations.RULES, *romans.RULES, *symbols.RULES]
 _WORDS = re.compile(r"[A-Za-z ,;:!?'\"()—-]*[.]?")
 _OPENING, _CLOSING = " (\"'—–-", " )\"'—–-,.;:!?"
 _SPACES = re.compile(r"\s{2,}|[^\S ]")

@@ -6,6 +6,7 @@ import pytest
 
 from kernelport.errors import InvalidArgumentError, UnavailableError
 from kernelport.internal.v1.queue_pb2 import Completion
+from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.queueing.frames import FEW_KEPT, MOST_KEPT, Frames
 
 
@@ -36,10 +37,14 @@ def test_a_gap_is_no_answer() -> None:
         taken(frames, 1)
 
 
-def test_an_answer_in_one_message_cannot_be_gone_on_with() -> None:
+def test_behind_the_last_message_there_is_an_empty_one_and_no_other() -> None:
+    frames = Frames(1, lambda _: None)
+    frames.deliver(piece(0, more=False))
+    end = pb.InferResponse.FromString(asyncio.run(frames.take()).response)
+    assert (end.sequence, end.last, len(end.outputs)) == (1, True, 0)
     frames = Frames(3, lambda _: None)
     frames.deliver(piece(0, more=False))
-    with pytest.raises(InvalidArgumentError, match="resume_from: expected at most 0, the answer's last message, got 3"):
+    with pytest.raises(InvalidArgumentError, match="at most 1, the number of messages in the answer, got 3"):
         taken(frames, 1)
 
 

@@ -1,6 +1,8 @@
 """Speech that is heard while it is made."""
 
 import asyncio
+import math
+import random
 import subprocess
 import sys
 import time
@@ -14,9 +16,13 @@ import pytest
 from kernelport import AsyncClient, Client, InvalidArgumentError, Speech, tensors
 from kernelport.supervisor.stack import Stack
 from kernelport.tensors import Array
+from kernelport.text import passages_of, pieces, spoken_passages
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc
+from kernelport_ops.bench.texts import sentences
+from kernelport_workers.speech.joins import AUDIBLE
 
+RATE = 24_000
 TEXTS = [
     "Good morning.",
     "Yes. The train to the coast leaves at half past seven, and nobody looked up; it was late, and the sea was calm.",
@@ -45,6 +51,38 @@ def test_a_stream_is_what_a_call_returns(text: str, client: Client) -> None:
     whole = client.speak("hibari-en", text, seed=5)
     assert {piece.sample_rate for piece in pieces} == {whole.sample_rate}
     np.testing.assert_array_equal(joined(pieces), whole.audio)
+
+
+def long_and_short_texts(count: int) -> Iterator[str]:
+    """Texts of 1 to 5,000 characters, with every kind of end that a piece may have."""
+    dice = random.Random(0)
+    ends = [". ", "? ", ", ", "; ", " — ", " ", "\n\n", '. <break time="700ms"/>']
+    lines = [line[:-1] for line in sentences(500)]
+    for _ in range(count):
+        length = round(math.exp(dice.uniform(0, math.log(5000))))
+        text = ""
+        while len(text) < length:
+            text += dice.choice(lines) + dice.choice(ends)
+        text = text[:length].strip()
+        yield text if any(map(str.isalnum, text)) and "<" not in text[-30:] else "Yes."
+
+
+@pytest.mark.thorough
+def test_two_hundred_texts_stream_as_they_are_spoken_and_are_joined_as_the_table_says(client: Client) -> None:
+    for text in long_and_short_texts(200):
+        streamed = list(client.stream("hibari-en", text, outputs=["spans"]))
+        audio = joined(streamed)
+        np.testing.assert_array_equal(audio, client.speak("hibari-en", text).audio)
+        steps, loud = np.abs(np.diff(audio)), np.abs(audio) > AUDIBLE
+        typical = np.median(steps[loud[1:]])
+        pauses = [piece.pause_s for piece in pieces(spoken_passages(passages_of(text), "en-US"))]
+        assert len(pauses) == len(streamed)
+        for piece, pause_s in list(zip(streamed, pauses, strict=True))[:-1]:
+            assert piece.spans is not None
+            end = int(piece.spans[-1][3])
+            assert steps[end - 1] <= 3 * typical
+            heard_before, heard_behind = np.flatnonzero(loud[:end])[-1], end + np.flatnonzero(loud[end:])[0]
+            assert (heard_behind - heard_before) / RATE == pytest.approx(pause_s, abs=0.01), text
 
 
 def test_messages_are_numbered_and_the_last_says_so(stub: inference_pb2_grpc.InferenceServiceStub) -> None:
@@ -98,7 +136,10 @@ def test_a_model_that_makes_no_pieces_answers_in_one_message(channel: grpc.Chann
     assert (answer.sequence, answer.last) == (0, True)
     assert answer.outputs[0].data == inputs[0].data
     request.resume_from = 1
-    with pytest.raises(grpc.RpcError, match="resume_from: expected at most 0, the answer's last message, got 1"):
+    (end,) = stub.InferStream(request, timeout=30)
+    assert (end.sequence, end.last, list(end.outputs)) == (1, True, [])
+    request.resume_from = 2
+    with pytest.raises(grpc.RpcError, match="resume_from: expected at most 1, the number of messages in the answer"):
         list(stub.InferStream(request, timeout=30))
 
 

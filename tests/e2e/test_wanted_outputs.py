@@ -104,6 +104,9 @@ def test_a_stream_that_goes_on_tells_the_same_places(stub: Any) -> None:
     for part, again in zip(whole[2:], rest, strict=True):
         for name in WANTED:
             np.testing.assert_array_equal(part[name], again[name])
+    assert list(messages(stub, *WANTED, first=len(whole))) == [{}], "it has been told whole"
+    with pytest.raises(grpc.RpcError, match=f"expected at most {len(whole)}, the number of messages"):
+        list(messages(stub, *WANTED, first=len(whole) + 1))
 
 
 def test_a_job_keeps_the_outputs_that_it_names(client: Client, jobs: JobCalls) -> None:

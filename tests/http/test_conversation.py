@@ -134,6 +134,27 @@ async def test_audio_comes_as_events_for_whoever_asks(stack: Stack, spoken: dict
         assert audio == spoken[QUIET]
 
 
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+async def test_spans_are_places_in_all_the_text_and_sound_of_a_connection(stack: Stack, stream_format: str) -> None:
+    text = f"{QUIET} {STILL} {QUIET}"
+    spans: list[list[int]] = []
+    heard = 0
+    async with talking(stack, stream_format=stream_format, include=["spans"]) as talk:
+        for start in range(0, len(text), 7):
+            await talk.append(text[start : start + 7])
+        await talk.socket.send_json(END)
+        while (came := await talk.next()) and (isinstance(came, bytes) or came["type"] != "speech.audio.done"):
+            if isinstance(came, bytes):
+                heard += len(came)
+                continue
+            assert came["type"] == ("speech.audio.delta" if stream_format == "sse" else "speech.audio.spans")
+            heard += len(base64.b64decode(came.get("audio", "")))
+            spans += came.get("spans", [])
+    assert [text[start:end] for start, end, _, _ in spans] == [QUIET, STILL, QUIET]
+    assert [first for _, _, first, _ in spans] == [0, *(behind for _, _, _, behind in spans[:-1])]
+    assert 2 * spans[-1][3] == heard
+
+
 async def test_all_that_is_spoken_is_one_file(stack: Stack) -> None:
     async with talking(stack, response_format="wav") as talk:
         await talk.append(f"{QUIET} {STILL}")

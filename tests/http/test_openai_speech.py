@@ -98,6 +98,12 @@ def test_events_carry_the_same_bytes(stack: Stack, openai_client: openai.OpenAI)
     assert set(done["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
 
 
+def told_in_events(body: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """The events of an answer but for the last, and the audio in them."""
+    *deltas, _ = [json.loads(line.removeprefix("data: ")) for line in body.decode().split("\n\n") if line]
+    return deltas, b"".join(base64.b64decode(delta["audio"]) for delta in deltas)
+
+
 LONG = "The harbour was quiet. The boats lay still. A bell rang twice. Nobody came. The tide went out. It was dark."
 
 
@@ -124,6 +130,27 @@ def test_a_long_text_is_sent_as_it_is_spoken_by_one_encoder(
         with wave.open(io.BytesIO(data[:4096])) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
         assert data[44:] == pcm.tobytes(), "nothing stands behind the samples"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "spans"}])
+def test_events_tell_which_span_of_the_text_each_delta_speaks(stack: Stack, headers: dict[str, str]) -> None:
+    text = f"<b>$5</b> \U0001d54f. {LONG}"  # one letter is two units of UTF-16, and one code point
+    body = {"model": "hibari-en", "input": text, "response_format": "pcm", "stream_format": "sse"}
+    deltas, audio = told_in_events(ask(stack.url, "POST", SPEECH, {**body, "include": ["spans"]}, headers).body)
+    with Client(stack.target, timeout_s=30) as client:
+        speech = client.speak("hibari-en", text, outputs=["spans"])
+    assert speech.spans is not None
+    assert [row for delta in deltas for row in delta.get("spans", [])] == speech.spans.tolist()
+    assert {delta["sample_rate"] for delta in deltas if "spans" in delta} == {RATE}
+    assert len(audio) == 2 * speech.spans[-1][3]
+    if not headers:  # what comes at once carries its spans with its first bytes
+        at = 0
+        for delta in deltas:
+            assert all(2 * row[2] >= at for row in delta.get("spans", [])[:1])
+            at += len(base64.b64decode(delta["audio"]))
+    plain, same = told_in_events(ask(stack.url, "POST", SPEECH, {**body, "include": []}).body)
+    assert {key for delta in plain for key in delta} == {"type", "audio"}
+    assert same == audio
 
 
 def test_an_idempotency_key_gets_one_whole_answer(stack: Stack) -> None:
@@ -172,6 +199,9 @@ def test_extra_keys_are_the_deployment_s_inputs(stack: Stack) -> None:
         ({"speed": "fast"}, 400, "speed", "invalid_request"),
         ({"response_format": "ogg"}, 400, "response_format", "invalid_request"),
         ({"stream_format": "chunks"}, 400, "stream_format", "invalid_request"),
+        ({"include": ["spans"]}, 400, "include", "invalid_request"),
+        ({"include": ["words"], "stream_format": "sse"}, 400, "include", "invalid_request"),
+        ({"include": "spans", "stream_format": "sse"}, 400, "include", "invalid_request"),
         ({"voice": 3}, 400, "voice", "invalid_request"),
         ({"seed": -1}, 400, "seed", "invalid_request"),
         ({"seed": "x"}, 400, "seed", "invalid_request"),

@@ -111,6 +111,7 @@ OPENAI = [
         "mp3",
     ),
     ("a stream", request() + "\n" + request("b", stream_format="sse"), 2, "body.stream_format", "audio"),
+    ("spans", request() + "\n" + request("b", include=["spans"]), 2, "body.include", "outputs of the job"),
     ("no body", request() + '\n{"custom_id": "b", "method": "POST", "url": "/v1/audio/speech"}', 2, "body", "object"),
     (
         "a key of its own",

@@ -153,6 +153,15 @@ def test_a_file_comes_with_the_last_piece_whoever_goes_on_with_it(voice: LuxTTSP
         np.testing.assert_allclose(decoded, whole(voice.run([request()])[0]), atol=1e-4)
 
 
+def test_a_file_in_the_making_counts_among_what_is_kept(voice: LuxTTSPipeline) -> None:
+    writing, sending = voice.open(request(audio_format="wav")), voice.open(request())
+    first, second = voice.step([writing, sending])
+    assert isinstance(first, Frame)
+    assert isinstance(second, Frame)
+    assert writing.kept_bytes >= 2 * second.outputs["audio"].size
+    assert sending.kept_bytes == 0
+
+
 def test_what_follows_all_pieces_is_an_end_and_what_follows_that_an_error(voice: LuxTTSPipeline) -> None:
     count = len(pieces(voice, voice.open(request())))
     (end,) = voice.step([voice.open(request(), count)])

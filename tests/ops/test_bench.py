@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kernelport_ops.bench.batching import CostModel, mean_batch
 from kernelport_ops.bench.cells import Cell, Figures, Payload
 from kernelport_ops.bench.compare import Record
 from kernelport_ops.bench.report import medians, ratios
+from kernelport_ops.bench.streaming.listeners import Level
 from kernelport_ops.bench.texts import sentences
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -65,7 +67,7 @@ def test_bulk_speaks_as_much_through_the_stack_as_a_plain_loop_but_for_its_silen
 
 def test_listeners_hear_streams_and_whole_requests(tmp_path: Path) -> None:
     systems = ["streams", "whole requests"]
-    options = ("--systems", ",".join(systems), "--levels", "1,3", "--seconds", "2")
+    options = ("--levels", "1,3", "--seconds", "3")
     bench("kernelport_ops.bench.streaming", tmp_path, *options)
     document = json.loads((tmp_path / "streaming.json").read_text())
     assert document["complete"]
@@ -76,7 +78,21 @@ def test_listeners_hear_streams_and_whole_requests(tmp_path: Path) -> None:
         assert row["texts"] > 0
         assert row["errors"] == 0
         assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
-    assert document["plain_loop_audio_per_second"] > 1
+        assert row["playing"] > 0
+    assert document["plain_loop"]["feeds"] > 1
+    assert 0 < document["calls"]["p95_alone_ms"] < document["calls"]["p95_beside_ms"]
+    section = (tmp_path / "streaming.md").read_text()
+    assert all(f"| {system} | {listeners} |" in section for system in systems for listeners in (1, 3))
+    assert all(finding in section for finding in document["findings"])
+
+
+def test_as_many_listen_from_the_beginning_to_the_end_of_a_level() -> None:
+    level = Level(listeners=200, seconds=400, sentence_s=4.5)
+    playing = np.zeros(400)
+    for at, count in level.arrivals():
+        playing[int(at) : int(at + 4.5 * count)] += 1
+    assert playing[100:].mean() == pytest.approx(200, rel=0.1)
+    assert list(level.arrivals()) == list(level.arrivals()), "every system has the same listeners"
 
 
 def test_a_payload_is_a_square_of_floats() -> None:

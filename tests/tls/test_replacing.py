@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,17 +27,18 @@ from tests.waiting import wait_for
 REPLACEMENTS = 3
 
 
-@pytest.fixture
-def files(authority: Authority, tmp_path: Path) -> tuple[Path, Path]:
-    cert, key = tmp_path / "door.crt", tmp_path / "door.key"
+@pytest.fixture(scope="module")
+def files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("replaced")
+    cert, key = folder / "door.crt", folder / "door.key"
     put(authority, (cert, key))
     return cert, key
 
 
-@pytest.fixture
-def replaced_door(files: tuple[Path, Path], tmp_path: Path) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def replaced_door(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = replace(stack_settings(bundled_deployments()), tls_cert=str(files[0]), tls_key=str(files[1]))
-    with serving_stack(settings, [], tmp_path / "state") as stack:
+    with serving_stack(settings, [], tmp_path_factory.mktemp("replaced-door")) as stack:
         yield stack
 
 
@@ -54,16 +56,28 @@ def shown(address: str) -> int:
     return x509.load_pem_x509_certificate(ssl.get_server_certificate((host, int(port))).encode()).serial_number
 
 
+def wait_until_shown(number: int, stack: Stack) -> None:
+    for address in (stack.target, urlsplit(stack.url).netloc):
+        wait_for(partial(_is_shown, address, number))
+
+
+def _is_shown(address: str, number: int) -> bool:
+    return shown(address) == number
+
+
+def wait_until_more(seen: Counter[str], before: Counter[str]) -> None:
+    """Waits until each has been done three times more."""
+    wait_for(lambda: all(seen[name] > before[name] + 3 for name in before))
+
+
 def test_a_certificate_is_replaced_under_load_without_an_error(
     replaced_door: Stack, files: tuple[Path, Path], authority: Authority, ca: str
 ) -> None:
-    over_http = urlsplit(replaced_door.url).netloc
     with beside(*callers(replaced_door, authority, ca)) as seen:
         for _ in range(REPLACEMENTS):
             number, calls = put(authority, files), seen.copy()
-            for address in (replaced_door.target, over_http):
-                wait_for(lambda address=address: shown(address) == number)  # type: ignore[misc]
-            wait_for(lambda: all(seen[name] > calls[name] + 3 for name in calls))
+            wait_until_shown(number, replaced_door)
+            wait_until_more(seen, calls)
     assert set(seen) == {"new_connections", "one_connection", "over_http"}
     changes = [json.loads(line) for line in Path(replaced_door.settings.audit_file).read_text().splitlines()]
     assert [each["action"] for each in changes] == ["certificate.reload"] * REPLACEMENTS
@@ -117,7 +131,7 @@ def beside(*works: Callable[[], None]) -> Iterator[Counter[str]]:
 
 
 def test_what_cannot_be_used_is_told_and_what_there_was_stays(
-    replaced_door: Stack, files: tuple[Path, Path], authority: Authority, tmp_path: Path
+    replaced_door: Stack, files: tuple[Path, Path], authority: Authority
 ) -> None:
     number, log = shown(replaced_door.target), replaced_door.children["front-door"].log_file
     shutil.copy(authority.server(LOCAL_NAMES, "another")[1], files[1])
@@ -125,6 +139,4 @@ def test_what_cannot_be_used_is_told_and_what_there_was_stays(
     files[0].write_text("no certificate")
     wait_for(lambda: "expected certificates as PEM" in log.read_text())
     assert shown(replaced_door.target) == shown(urlsplit(replaced_door.url).netloc) == number
-    fresh = put(authority, files)
-    for address in (replaced_door.target, urlsplit(replaced_door.url).netloc):
-        wait_for(lambda address=address: shown(address) == fresh)  # type: ignore[misc]
+    wait_until_shown(put(authority, files), replaced_door)

@@ -2,11 +2,12 @@
 
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport_workers.backends.base import Request
-from kernelport_workers.backends.stepped import Steps, Utterance
+from kernelport_workers.backends.stepped import Frame, Steps, Utterance
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.turns import AHEAD_S, InHand, chosen
@@ -30,6 +31,13 @@ def listener(name: str, ahead_s: float) -> InHand:
 def call(name: str, *, age_s: float, since_last_piece_s: float = 0.1) -> InHand:
     each = request(name, started=NOW - age_s)
     each.stepped_at = NOW - since_last_piece_s
+    return each
+
+
+def opened_again(name: str, *, since_last_piece_s: float) -> InHand:
+    """A stream of which nothing has been sent here: what goes before is made first."""
+    each = request(name, started=NOW - 30)
+    each.batch.items[0].stream, each.first, each.stepped_at = True, 9, NOW - since_last_piece_s
     return each
 
 
@@ -65,9 +73,23 @@ def test_who_is_about_to_hear_nothing_goes_first_and_who_has_much_last() -> None
     ]
 
 
+def test_what_is_kept_of_a_call_is_its_pieces_and_what_its_voice_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = call("writes a file", age_s=1)
+    waiting.keep(Frame(0, {"audio": np.zeros(100, np.float32)}, 0.1, is_last=False))
+    assert waiting.kept_bytes == 400
+    monkeypatch.setattr(Utterance, "kept_bytes", 1000)
+    assert waiting.kept_bytes == 1400
+
+
 def test_listeners_cannot_starve_a_call() -> None:
     waiting = call("waits for long", age_s=5, since_last_piece_s=2)
     assert order(listener("has some", 1.0), waiting)[0] == "waits for long"
+
+
+def test_a_stream_that_is_made_again_up_to_its_place_takes_turns_with_first_pieces() -> None:
+    again = opened_again("again", since_last_piece_s=0.2)
+    waiting = [request("new", started=NOW - 0.1), request("newer", started=NOW - 0.3), listener("has some", 2.0)]
+    assert order(again, *waiting) == ["newer", "again", "new", "has some"]
 
 
 def test_who_is_far_behind_gets_nothing() -> None:

@@ -59,7 +59,9 @@ class Tls:
             self._stamp = self._told = stamp
             self._is_taken = False
             log.info("from now on TLS by %s", self._current)
-            audit.record("certificate.reload", str(self._files.cert), actor="front door", valid_until=self._current.ends)
+            audit.record(
+                "certificate.reload", str(self._files.cert), actor="front door", valid_until=self._current.ends
+            )
 
     def _read(self) -> tuple[Certificates, ssl.SSLContext]:
         return self._files.read(), self._new_context()

@@ -12,6 +12,7 @@ from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, UnavailableError
 from kernelport.internal.v1.queue_pb2 import Completion
+from kernelport.v1 import inference_pb2 as pb
 
 # So many are kept for a caller who does not take them; then its worker pauses, until there are no more than the others.
 MOST_KEPT, FEW_KEPT = 8, 4
@@ -38,7 +39,7 @@ class Frames:
 
     def deliver(self, completion: Completion) -> None:
         """Takes what came from a worker. A piece that is there already is dropped: after the death of a worker, another
-        one may make it again."""
+        one may make it again. Behind the last message there is one more, which is empty."""
         if completion.error or completion.out_of_reach:
             self._keep(completion)
         elif completion.sequence == self._expected:
@@ -46,9 +47,13 @@ class Frames:
             self._keep(completion)
         elif completion.sequence > self._expected:
             self.fail(UnavailableError("a part of the answer was lost on its way", retry_after_s=RETRY_AFTER_S))
+        elif not completion.more and completion.sequence + 1 == self._expected:
+            end = pb.InferResponse(sequence=self._expected, last=True).SerializeToString()
+            self._keep(Completion(id=completion.id, response=end, sequence=self._expected))
         elif not completion.more:
-            last = f"expected at most {completion.sequence}, the answer's last message, got {self._expected}"
-            self.fail(InvalidArgumentError.of([FieldViolation("resume_from", last)]))
+            found = f"the number of messages in the answer, got {self._expected}"
+            violation = FieldViolation("resume_from", f"expected at most {completion.sequence + 1}, {found}")
+            self.fail(InvalidArgumentError.of([violation]))
 
     def fail(self, error: KernelPortError) -> None:
         """Ends the answer behind what has come of it."""

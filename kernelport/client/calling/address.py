@@ -107,9 +107,12 @@ def _variable(name: str) -> str:
 
 def _read(field: str, path: str) -> bytes | None:
     try:
-        return Path(path).read_bytes() if path else None
+        found = Path(path).read_bytes() if path else None
     except OSError as error:
         raise _violation(field, f"cannot read {path}: {error.strerror}") from error
+    if found is not None and b"-----BEGIN " not in found:
+        raise _violation(field, f"expected PEM in {path}")
+    return found
 
 
 def _not_a_target(got: str) -> InvalidArgumentError:

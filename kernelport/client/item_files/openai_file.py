@@ -74,6 +74,8 @@ class OpenAIRows:
             return
         if asked.stream_format != "audio":
             yield Problem(line, "body.stream_format", 'expected "audio": a job has nobody to stream to')
+        if asked.has_spans:
+            yield Problem(line, "body.include", "expected none: name the outputs of the job, such as spans")
         yield from self._format_problems(line, body.get("response_format"))
 
     def _format_problems(self, line: int, wanted: Any) -> Iterator[Problem]:

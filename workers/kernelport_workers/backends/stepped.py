@@ -56,6 +56,11 @@ class Utterance:
         self.next_index = next_index
         self.is_done = False
 
+    @property
+    def kept_bytes(self) -> int:
+        """How much of what has been made it keeps until its end, such as a file that is being written."""
+        return 0
+
 
 class Steps:
     """What the last steps of a backend have taken, and what has come of them.

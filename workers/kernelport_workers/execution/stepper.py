@@ -29,7 +29,7 @@ from kernelport_workers.execution.turns import InHand, Turn, chosen
 
 log = logging.getLogger(__name__)
 
-# Of pieces of calls that wait for their last: nothing more is taken meanwhile.
+# Of pieces that wait for their last, and files that are being written: nothing more is taken meanwhile.
 MOST_KEPT_BYTES = 512 * 2**20
 # How often it is asked which callers have hung up, and which listeners are far behind.
 REFRESH_S = 0.1
@@ -117,7 +117,7 @@ class Stepper:
             self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, {}, last=True), sequence=first)])
             return
         steps = self._backends[batch.deployment].steps
-        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, steps, started, progress.deaths > 0))
+        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, steps, started, progress.deaths > 0, first))
 
     def step(self) -> bool:
         """Makes a piece, or as many as the model makes at a time; False when nobody can take one."""
@@ -166,11 +166,12 @@ class Stepper:
     def _take(self, each: InHand, frame: Frame | KernelPortError) -> None:
         if isinstance(frame, KernelPortError):
             self._fail(each, frame)
-        elif each.item.stream:
+        elif each.item.stream and (frame.index >= each.first or frame.is_last):
             self._send(each, frame)
+        elif each.item.stream:
+            until_done(lambda: scripts.end_piece(self._redis, each.batch.id, frame.index))
         else:
-            each.frames.append(frame)
-            each.kept_bytes += sum(array.nbytes for array in frame.outputs.values())
+            each.keep(frame)
             if frame.is_last:
                 self._answer_whole(each)
             else:

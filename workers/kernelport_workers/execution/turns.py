@@ -38,8 +38,8 @@ class InHand:
         steps: what steps of its deployment take.
         started: when the worker took it, in seconds of the monotonic clock; so are the other times.
         is_suspect: workers have died over it: it runs alone.
+        first: the index of a stream's first piece that is sent; those before it are made for what follows from them.
         frames: pieces of a call, which are kept until the last one.
-        kept_bytes: of these.
         backend_s: seconds that its pieces have taken; those of a stream, since the last one was sent.
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
         stepped_at: when its last piece was made.
@@ -54,13 +54,24 @@ class InHand:
     steps: Steps
     started: float
     is_suspect: bool = False
+    first: int = 0
     frames: list[Frame] = field(default_factory=list)
-    kept_bytes: int = 0
     backend_s: float = 0.0
     sent_s: float = 0.0
     listens_since: float | None = None
     stepped_at: float | None = None
     is_paused: bool = False
+    _frames_bytes: int = 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much of the answer is kept until its end."""
+        return self.utterance.kept_bytes + self._frames_bytes
+
+    def keep(self, frame: Frame) -> None:
+        """Keeps a piece of a call until its last one."""
+        self.frames.append(frame)
+        self._frames_bytes += sum(array.nbytes for array in frame.outputs.values())
 
     @property
     def item(self) -> BatchItem:
@@ -75,6 +86,8 @@ class InHand:
             if ahead_s < DRY_STEPS * step_s:
                 return Turn.RUNS_DRY, ahead_s
             return (Turn.LISTENS if ahead_s < max(AHEAD_S, AHEAD_STEPS * step_s) else Turn.AHEAD), ahead_s
+        if self.item.stream:
+            return Turn.FIRST_PIECE, self.stepped_at or self.started
         if self.stepped_at is None or now - self.stepped_at > max(PATIENT_S, PATIENT_STEPS * step_s):
             return Turn.FIRST_PIECE, self.started
         return Turn.CALL, self.started

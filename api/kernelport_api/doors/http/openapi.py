@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from kernelport import __version__
 from kernelport.client.item_files.openai_file import URL as SPEECH
-from kernelport.speech_request import FORMATS, MAX_SPEED, MIN_SPEED, STREAM_FORMATS
+from kernelport.speech_request import FORMATS, MAX_SPEED, MIN_SPEED, SPANS, STREAM_FORMATS
 from kernelport_api.doors.http.answers import JSON, Answer, json_answer
 from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
 from kernelport_api.doors.http.errors import shape_name
@@ -34,6 +34,7 @@ _BODIES: Mapping[tuple[str, str], Mapping[str, Any]] = {
             "response_format": {"enum": list(FORMATS), "default": "mp3"},
             "speed": {"type": "number", "minimum": MIN_SPEED, "maximum": MAX_SPEED, "default": 1},
             "stream_format": {"enum": list(STREAM_FORMATS), "default": "audio"},
+            "include": {"type": "array", "items": {"enum": [SPANS]}},
         },
     },
     ("POST", "/v1/batches"): {

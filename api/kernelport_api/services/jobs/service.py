@@ -41,7 +41,6 @@ DEFAULT_JOBS, MAX_JOBS = 50, 1000
 DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
 
 
-
 def _job_id(request: Any) -> str:
     return str(request.job_id)
 

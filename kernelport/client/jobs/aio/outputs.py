@@ -15,7 +15,7 @@ from kernelport.v1 import job_pb2 as pb
 
 
 async def items(
-    calls: AsyncJobCalls, job_id: str, states: Sequence[pb.ItemState], *, inputs: bool = False
+    calls: AsyncJobCalls, job_id: str, states: Sequence[pb.ItemState | str], *, inputs: bool = False
 ) -> AsyncGenerator[pb.Item]:
     """A job's items that are in certain states, or all, in the order of submission."""
     request = message(pb.ListItemsRequest, job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)

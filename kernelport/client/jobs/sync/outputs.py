@@ -14,7 +14,9 @@ from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1 import job_pb2 as pb
 
 
-def items(calls: JobCalls, job_id: str, states: Sequence[pb.ItemState], *, inputs: bool = False) -> Generator[pb.Item]:
+def items(
+    calls: JobCalls, job_id: str, states: Sequence[pb.ItemState | str], *, inputs: bool = False
+) -> Generator[pb.Item]:
     """A job's items that are in certain states, or all, in the order of submission."""
     request = message(pb.ListItemsRequest, job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
     for page in calls.pages("ListItems", request):

@@ -1,31 +1,35 @@
 """`python -m kernelport_ops.bench.bounds`: one deployment's callers, with and without the worst input beside them.
 
 They call at half of the rate at which the stack is saturated, in an open loop. Beside each input they are measured with
-it and without it in turn, in the same run; what every process holds in memory is read before and after.
+it and without it in turn, in the same run; what every process holds in memory is read before and after. Who sends the
+input, and the workers of its deployments, would have machines of their own: they get what the others leave of this one.
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import shutil
 import statistics
 import sys
+from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
-import grpc
 import yaml
 from rich.console import Console
 
-from kernelport.broker.connections import connect_async
-from kernelport.client import Address
 from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.errors import StackError
 from kernelport.supervisor.stack import Stack
-from kernelport_ops.bench.bounds.inputs import LOADED, SPEECH, Send, Sender, worst_inputs
+from kernelport_ops.bench.bounds.inputs import LOADED, SPEECH, worst_inputs
 from kernelport_ops.bench.bounds.open_loop import SHAPE, Felt
+from kernelport_ops.bench.bounds.priority import stand_aside
 from kernelport_ops.bench.cells import F32_BYTES, Job
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.machine import describe_machine
@@ -75,6 +79,9 @@ def running(folder: Path) -> Iterator[Stack]:
     settings = replace(Settings(), listen="127.0.0.1:0", deployments_file=file.absolute())
     with Stack(settings, [QUIET, LOADED, SPEECH], folder / "state") as stack:
         stack.wait_ready(START_TIMEOUT_S)
+        for name, child in stack.children.items():
+            if name.endswith((LOADED, SPEECH)) and child.pid is not None:
+                stand_aside(child.pid)
         yield stack
 
 
@@ -93,40 +100,53 @@ def saturation(stack: Stack, seconds: float) -> float:
         return generator.run(job).per_second
 
 
-async def compare(stack: Stack, name: str, send: Send, rate: float, seconds: float, rounds: int) -> Interference:
+async def compare(stack: Stack, name: str, rate: float, seconds: float, rounds: int) -> Interference:
     """Measures the callers without and beside an input in turn."""
-    redis = connect_async(stack.settings.redis_url, None)
-    async with Address(stack.target).open(grpc.aio) as channel:
-        sender = Sender(channel, redis)
-        before, without, beside = _memory(stack), [], []
-        for _ in range(rounds):
-            without.append(await _felt(stack, rate, seconds))
-            sending = asyncio.create_task(_keep_sending(send, sender))
-            beside.append(await _felt(stack, rate, seconds))
-            sending.cancel()
-            await asyncio.wait([sending])
-            if not sending.cancelled() and (error := sending.exception()):
-                raise error
-            await sender.clear()
-        found = Interference(name, without, beside, dict(sender.endings), before, _memory(stack))
-    await redis.aclose()
-    return found
-
-
-async def _keep_sending(send: Send, sender: Sender) -> None:
-    while True:
-        await send(sender)
+    before, endings, without, beside = _memory(stack), Counter[str](), [], []
+    for _ in range(rounds):
+        without.append(await _felt(stack, rate, seconds))
+        sender = await _started(stack, "sending", name=name)
+        await _line(sender)
+        beside.append(await _felt(stack, rate, seconds))
+        with contextlib.suppress(ProcessLookupError):  # it has ended: `_said` tells
+            sender.terminate()
+        endings.update(await _said(sender))
+    return Interference(name, without, beside, dict(endings), before, _memory(stack))
 
 
 async def _felt(stack: Stack, rate: float, seconds: float) -> Felt:
-    options = {"target": stack.target, "model": QUIET, "rate": rate, "seconds": seconds}
+    callers = await _started(stack, "open_loop", model=QUIET, rate=rate, seconds=seconds)
+    return Felt(**await _said(callers))
+
+
+async def _started(stack: Stack, module: str, **options: object) -> Process:
+    options = {"target": stack.target, **options}
     arguments = [part for option, value in options.items() for part in (f"--{option}", str(value))]
-    command = [sys.executable, "-m", "kernelport_ops.bench.bounds.open_loop", *arguments]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
-    if process.returncode:
-        raise BenchError(f"the callers ended with code {process.returncode}; see above")
-    return Felt(**json.loads(said))
+    command = [sys.executable, "-m", f"kernelport_ops.bench.bounds.{module}", *arguments]
+    environment = {**os.environ, **stack.settings.to_environment()}
+    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
+
+
+async def _said(process: Process) -> dict[str, Any]:
+    """The last line of a process."""
+    found: dict[str, Any] = json.loads(await _line(process))
+    if await process.wait():
+        raise BenchError(f"a process ended with code {process.returncode}; see above")
+    return found
+
+
+async def _line(process: Process) -> bytes:
+    """The next line of a process.
+
+    Raises:
+        BenchError: it has ended.
+    """
+    if process.stdout is None:
+        raise BenchError("a process has no standard output")
+    line = await process.stdout.readline()
+    if not line:
+        raise BenchError(f"a process ended with code {await process.wait()}; see above")
+    return line
 
 
 def _memory(stack: Stack) -> dict[str, int]:
@@ -163,7 +183,7 @@ def main(seconds: float, rounds: int, only: str, out: Path) -> None:
     """The command."""
     prepare_process()
     console = new_console()
-    inputs = {name: send for name, send in worst_inputs().items() if only in name}
+    inputs = [name for name in worst_inputs() if only in name]
     found: list[Interference] = []
     machine, rate = describe_machine(), 0.0
     try:
@@ -172,9 +192,9 @@ def main(seconds: float, rounds: int, only: str, out: Path) -> None:
             task = progress.add_task("starting", total=len(inputs))
 
             async def compare_all() -> None:
-                for name, send in inputs.items():
+                for name in inputs:
                     progress.update(task, description=name, completed=len(found))
-                    found.append(await compare(stack, name, send, rate, seconds, rounds))
+                    found.append(await compare(stack, name, rate, seconds, rounds))
 
             asyncio.run(compare_all())
     except KeyboardInterrupt:

@@ -19,13 +19,12 @@ from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.signature import is_speech
 from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.heard import recognizer
+from kernelport_ops.bench.heard.joins import MODEL, Streams, spoken
 from kernelport_ops.bench.heard.words import Difference, differences, words
 from kernelport_ops.bench.report import write_json
 from kernelport_ops.bench.systems import START_TIMEOUT_S
 from kernelport_ops.bench.terminal import new_console, prepare_process, progress_bar
-from kernelport_ops.bench.texts import sentences
-
-MODEL = "hibari-en"
+from kernelport_ops.bench.texts import mixed_lines, sentences
 
 
 @dataclass
@@ -63,18 +62,22 @@ class Hearing:
 @click.option("--recognizer", "python", required=True, help="Python of an environment that has the recognizer.")
 @click.option("--target", help="A running stack; by default one is started, with hibari-en.")
 @click.option("--sentences", "count", type=click.IntRange(1, 10_000), default=200, show_default=True)
+@click.option("--streams", type=click.IntRange(0, 1000), default=100, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/heard"), show_default=True)
-def main(python: str, target: str | None, count: int, out: Path) -> None:
+def main(python: str, target: str | None, count: int, streams: int, out: Path) -> None:
     """Speak sentences with every voice of a stack that needs no recording, or has one registered, and count the words
-    that are heard otherwise."""
+    that are heard otherwise. Stream longer texts, and look for words that are lost or doubled where pieces meet."""
     prepare_process()
     console, texts = new_console(), sentences(count)
     with _stack(target, out / "stack") as place, Client(place, timeout_s=120) as client:
         heard = {
             name: _heard(client, console, python, name, inputs, texts, out) for name, inputs in _voices(client).items()
         }
+        joined = _streamed(client, console, python, mixed_lines(streams), out / "streams")
     _show(console, heard)
-    write_json(out / "heard.json", {name: {**asdict(each), "rate": each.rate} for name, each in heard.items()})
+    _show_joins(console, joined)
+    voices = {name: {**asdict(each), "rate": each.rate} for name, each in heard.items()}
+    write_json(out / "heard.json", {"voices": voices, "streams": asdict(joined)})
 
 
 @contextmanager
@@ -128,6 +131,25 @@ def _heard(
     return hearing
 
 
+def _streamed(client: Client, console: Console, python: str, texts: Sequence[str], folder: Path) -> Streams:
+    found = Streams()
+    with progress_bar(console) as progress:
+        speaking = progress.add_task("streams", total=len(texts))
+        made = []
+        for each in spoken(client, texts, folder.resolve()):
+            made.append(each)
+            progress.advance(speaking)
+        files = [str(file) for stream, whole, _ in made for file in (stream, whole)]
+        listening = progress.add_task("the recognizer hears", total=len(files))
+        heard: dict[str, str] = {}
+        for answer in _recognized(python, files) if files else ():
+            heard[answer["file"]] = answer["text"]
+            progress.advance(listening)
+    for text, (stream, whole, joins) in zip(texts, made, strict=True):
+        found.note(text, joins, heard[str(stream)], heard[str(whole)])
+    return found
+
+
 def _recognized(python: str, files: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What is heard in each file, as it comes."""
     command = [python, str(Path(recognizer.__file__).resolve()), *files]
@@ -149,6 +171,16 @@ def _show(console: Console, heard: Mapping[str, Hearing]) -> None:
         for difference, times in failing.most_common():
             table.add_row(" ".join(difference.written), " ".join(difference.heard), str(times))
         console.print(table)
+
+
+def _show_joins(console: Console, found: Streams) -> None:
+    console.print(
+        f"{found.texts} streams with {found.joins} joins, {found.words} words: {found.errors} are heard otherwise,"
+        f" {found.whole_errors} of the same texts whole; at joins alone {sum(map(len, found.at_joins.values()))}"
+    )
+    for new in found.at_joins.values():
+        for each in new:
+            console.print(f"  {' '.join(each.written) or '(nothing)'} → {' '.join(each.heard) or '(nothing)'}")
 
 
 if __name__ == "__main__":

@@ -31,13 +31,18 @@ def words(text: str) -> list[str]:
 
 def differences(written: Sequence[str], heard: Sequence[str]) -> list[Difference]:
     """The differences that make for the fewest errors, in order; those beside each other are one."""
+    return [difference for _, difference in aligned(written, heard)]
+
+
+def aligned(written: Sequence[str], heard: Sequence[str]) -> list[tuple[int, Difference]]:
+    """The same, each with the place of its first word among those that were written."""
     costs = [[column + row for column in range(len(heard) + 1)] for row in range(len(written) + 1)]
     for row, word in enumerate(written, 1):
         for column, other in enumerate(heard, 1):
             replaced = costs[row - 1][column - 1] + (word != other)
             costs[row][column] = min(replaced, costs[row - 1][column] + 1, costs[row][column - 1] + 1)
     row, column = len(written), len(heard)
-    found: list[Difference] = []
+    found: list[tuple[int, Difference]] = []
     missed: list[str] = []
     added: list[str] = []
     while row or column:
@@ -45,7 +50,7 @@ def differences(written: Sequence[str], heard: Sequence[str]) -> list[Difference
         if row and column and written[row - 1] == heard[column - 1] and cost == costs[row - 1][column - 1]:
             row, column = row - 1, column - 1
             if missed or added:
-                found.append(Difference(tuple(reversed(missed)), tuple(reversed(added))))
+                found.append((row + 1, Difference(tuple(reversed(missed)), tuple(reversed(added)))))
                 missed, added = [], []
             continue
         if row and column and cost == costs[row - 1][column - 1] + 1:
@@ -56,5 +61,5 @@ def differences(written: Sequence[str], heard: Sequence[str]) -> list[Difference
         else:
             added.append(heard[column := column - 1])
     if missed or added:
-        found.append(Difference(tuple(reversed(missed)), tuple(reversed(added))))
+        found.append((0, Difference(tuple(reversed(missed)), tuple(reversed(added)))))
     return found[::-1]

@@ -248,6 +248,10 @@ class _Spoken(Utterance):
         self.following: Pass | None = None
         self.file = None if audio_format is None else _File(audio_format)
 
+    @property
+    def kept_bytes(self) -> int:
+        return 0 if self.file is None else self.file.size
+
 
 class _File:
     """A file of speech that is written as it is made."""
@@ -262,6 +266,11 @@ class _File:
         # In pieces: some encoders put on the stack what they are given at once.
         for start in range(0, len(samples), OUTPUT_SAMPLE_RATE):
             self._file.write(samples[start : start + OUTPUT_SAMPLE_RATE])
+
+    @property
+    def size(self) -> int:
+        """How many bytes have been written so far."""
+        return self._bytes.getbuffer().nbytes
 
     def finish(self) -> Array:
         """The bytes of the whole file, U8[B]."""

@@ -131,6 +131,9 @@ def _take(found: BatchFile, custom_id: str, body: dict[str, Any], takes: Takes) 
         if request.stream_format != "audio":
             told = FieldViolation("stream_format", "expected audio: a batch has nobody to stream to")
             raise InvalidArgumentError.of([told])
+        if request.has_spans:
+            told = FieldViolation("include", "expected none: the lines of a batch have the sound alone")
+            raise InvalidArgumentError.of([told])
         inputs = request.inputs(takes.signature, takes.aliases)
         item = pb.NewItem(id=custom_id, inputs=to_tensors(inputs))
         if violations := list(item_violations([item], [], takes.signature)):

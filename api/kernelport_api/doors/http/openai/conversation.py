@@ -21,7 +21,15 @@ from kernelport_api.calls import current
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http.endpoint import Call, HungUpError
 from kernelport_api.doors.http.errors import Problem, Refusal, openai_body
-from kernelport_api.doors.http.openai.speech import Speech, delta, done, in_encoder_thread, speech_of
+from kernelport_api.doors.http.openai.speech import (
+    Encoded,
+    Speech,
+    deltas,
+    done,
+    in_encoder_thread,
+    spans_of,
+    speech_of,
+)
 
 PATH = "/v1/audio/speech/stream"
 # A caller says what it wants within the first, and is sent away when it says nothing and hears nothing for the second.
@@ -67,10 +75,12 @@ class _Part:
     """What is spoken at a time.
 
     Attributes:
+        start: where it begins in all the text that has come, in characters.
         pause_s: seconds of silence behind it.
     """
 
     text: str
+    start: int
     pause_s: float = 0.0
 
 
@@ -131,12 +141,13 @@ class _Conversation:
         self._send = send
         self._is_told = request.stream_format == "sse"
         self._rest = ""  # of the text: it may go on yet
+        self._came = 0  # characters of text, the rest among them
         self._queue: asyncio.Queue[_Part | _Mark] = asyncio.Queue()
         self._waiting = self._characters = 0
         self._has_ended = False
         self._speaking: asyncio.Task[None] | None = None
         self._encoder: AudioEncoder | None = None
-        self._rate = 0
+        self._rate = self._samples = 0
 
     async def run(self, receive: Receive) -> None:
         """Returns when everything has been spoken; raises what goes wrong.
@@ -184,16 +195,17 @@ class _Conversation:
     async def _append(self, text: str) -> None:
         self._take_in(len(text))
         self._rest += text
+        self._came += len(text)
         look = self._rest
         length, pause_s = complete(look) if len(look) <= _SHORT_TEXT else await aside(complete, look)
         if length:
-            self._queue.put_nowait(_Part(look[:length], pause_s))
+            self._queue.put_nowait(_Part(look[:length], self._came - len(look), pause_s))
             self._rest = look[length:]
 
     def _flush(self, mark: _Mark) -> None:
         self._take_in(1)
         if any(map(str.isalnum, self._rest)):
-            self._queue.put_nowait(_Part(self._rest))
+            self._queue.put_nowait(_Part(self._rest, self._came - len(self._rest)))
         else:
             self._waiting -= len(self._rest)
         self._rest = ""
@@ -227,7 +239,7 @@ class _Conversation:
                         ended.result()
                 case _Mark.DONE:
                     if self._encoder is not None:
-                        await self._send_audio(await in_encoder_thread(self._encoder.finish))
+                        await self._send_audio(await in_encoder_thread(self._encoder.finish), [])
                     await _tell(self._send, done(self._characters))
                     return
                 case mark:
@@ -239,17 +251,26 @@ class _Conversation:
         with self._runs:
             infer = await self._speech.infer_request(replace(self._request, text=part.text))
             async with contextlib.aclosing(self._speech.messages(infer, arrived_at)) as messages:
+                before = self._samples
                 async for message in messages:
-                    await self._encode(*speech_of(message))
+                    samples, rate = speech_of(message)
+                    spans = [
+                        [start + part.start, end + part.start, first + before, behind + before]
+                        for start, end, first, behind in spans_of(message)
+                    ]
+                    if message.last and part.pause_s:
+                        pause = np.zeros(round(part.pause_s * (rate or self._rate)), np.float32)
+                        samples = np.concatenate([samples, pause])
+                        spans = [*spans[:-1], *([*each[:3], each[3] + pause.size] for each in spans[-1:])]
+                    await self._encode(samples, rate, spans)
             self._characters += len(part.text)
-            if part.pause_s and self._rate:
-                await self._encode(np.zeros(round(part.pause_s * self._rate), np.float32), self._rate)
 
-    async def _encode(self, samples: Array, rate: int) -> None:
+    async def _encode(self, samples: Array, rate: int, spans: list[list[int]]) -> None:
         """Sends what the next samples become.
 
         Args:
             rate: in Hz; 0 where it is not said again.
+            spans: what they speak, in all the text and sound of the connection.
         """
         if self._encoder is None:
             try:
@@ -259,14 +280,18 @@ class _Conversation:
             self._rate = rate
         if rate not in (0, self._rate):
             raise InternalError(f"the model has changed: it speaks at {rate} Hz, and has spoken at {self._rate} Hz")
-        await self._send_audio(await in_encoder_thread(self._encoder.encode, samples))
+        audio = await in_encoder_thread(self._encoder.encode, samples)
+        self._samples += samples.size
+        await self._send_audio(audio, spans)
 
-    async def _send_audio(self, audio: bytes) -> None:
-        if not audio:
-            return
+    async def _send_audio(self, audio: bytes, spans: list[list[int]]) -> None:
         if self._is_told:
-            await _tell(self._send, delta(audio))
-        else:
+            for event in deltas(Encoded(audio, spans, self._rate)):
+                await _tell(self._send, event)
+            return
+        if spans:
+            await _tell(self._send, {"type": "speech.audio.spans", "spans": spans, "sample_rate": self._rate})
+        if audio:
             await self._send({"type": "websocket.send", "bytes": audio})
 
 

@@ -5,8 +5,9 @@ import base64
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from kernelport.audio_encoder import encode_whole, encoder
 from kernelport.coercion import to_tensors
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import Signature, is_speech
-from kernelport.speech_request import FORMATS, SpeechRequest, by_key
+from kernelport.speech_request import FORMATS, SPANS, SpeechRequest, by_key
 from kernelport.tensors import Array, to_array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.access.deployments import CallersDeployments
@@ -35,6 +36,22 @@ _DELTA_BYTES = 48 * 2**10
 _encoders = ThreadPoolExecutor(thread_name_prefix="encode")
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A part of an encoded answer.
+
+    Attributes:
+        audio: its bytes; none while the encoder gathers.
+        spans: what it speaks, if that was asked for: of each piece the characters of the text from and to, its first
+            sample and the one behind its last, of the whole.
+        rate: of these samples, in Hz.
+    """
+
+    audio: bytes
+    spans: list[list[int]]
+    rate: int
+
+
 class Speech:
     """Speaks texts."""
 
@@ -46,9 +63,11 @@ class Speech:
         """The file that a request asks for, or the events that it is in pieces of, sent as it is spoken."""
         arrived_at = time.monotonic()
         request = SpeechRequest.of(await call.json())
+        if request.has_spans and request.stream_format != "sse":
+            raise InvalidArgumentError.of([FieldViolation("include", "expected stream_format sse beside it")])
         messages = self.messages(await self.infer_request(request, call.header(b"idempotency-key")), arrived_at)
         first = await anext(messages)
-        pieces = _encoded(request.response_format, first, messages)
+        parts = _encoded(request.response_format, first, messages)
         headers = {
             "x-request-id": f"req_{os.urandom(12).hex()}",
             "openai-processing-ms": str(round(1000 * (time.monotonic() - arrived_at))),
@@ -56,14 +75,14 @@ class Speech:
             "x-accel-buffering": "no",
         }
         if request.stream_format == "sse":
-            return Streamed(_events(pieces, len(request.text)), "text/event-stream", headers)
-        return Streamed(pieces, FORMATS[request.response_format][1], headers)
+            return Streamed(_events(parts, len(request.text)), "text/event-stream", headers)
+        return Streamed(_file(parts), FORMATS[request.response_format][1], headers)
 
     async def infer_request(self, request: SpeechRequest, request_id: str = "") -> pb.InferRequest:
         """What a request asks of its deployment.
 
         Raises:
-            InvalidArgumentError: the deployment does not speak, or does not take what the request says.
+            InvalidArgumentError: the deployment does not speak, or does not take or tell what the request says.
             NotFoundError: there is none of this name.
         """
         name = self._deployment(request.model)
@@ -71,8 +90,12 @@ class Speech:
         if signature is not None and not is_speech(signature):
             found = f'expected a deployment that speaks; "{request.model}" gives no audio'
             raise InvalidArgumentError.of([FieldViolation("model", found)])
+        if request.has_spans and signature is not None and all(each.name != SPANS for each in signature.outputs):
+            found = f'expected none: "{request.model}" does not tell what it speaks when'
+            raise InvalidArgumentError.of([FieldViolation("include", found)])
         inputs = request.inputs(signature or Signature(), self._deployments.aliases.voices)
-        return pb.InferRequest(model=name, inputs=to_tensors(inputs), request_id=request_id)
+        outputs = ["audio", "sample_rate", SPANS] if request.has_spans else []
+        return pb.InferRequest(model=name, inputs=to_tensors(inputs), request_id=request_id, outputs=outputs)
 
     async def messages(self, infer: pb.InferRequest, arrived_at: float) -> AsyncGenerator[pb.InferResponse, None]:
         """The answer as it is made; what is kept for a request id is a whole one."""
@@ -96,19 +119,21 @@ class Speech:
 
 async def _encoded(
     response_format: str, first: pb.InferResponse, messages: AsyncGenerator[pb.InferResponse, None]
-) -> AsyncGenerator[bytes, None]:
-    """The file that messages become, in pieces. One that is whole says in its header how long it is."""
+) -> AsyncGenerator[Encoded, None]:
+    """The file that messages become, in parts. One that is whole says in its header how long it is."""
     async with contextlib.aclosing(messages):
         samples, rate = speech_of(first)
         try:
             if first.last:
-                yield await in_encoder_thread(encode_whole, response_format, samples, rate)
+                audio = await in_encoder_thread(encode_whole, response_format, samples, rate)
+                yield Encoded(audio, spans_of(first), rate)
                 return
             making = await in_encoder_thread(encoder, response_format, rate)
-            yield await in_encoder_thread(making.encode, samples)
+            yield Encoded(await in_encoder_thread(making.encode, samples), spans_of(first), rate)
             async for message in messages:
-                yield await in_encoder_thread(making.encode, speech_of(message)[0])
-            yield await in_encoder_thread(making.finish)
+                audio = await in_encoder_thread(making.encode, speech_of(message)[0])
+                yield Encoded(audio, spans_of(message), rate)
+            yield Encoded(await in_encoder_thread(making.finish), [], rate)
         except ValueError as error:
             found = f"speech at {rate} Hz cannot be {response_format}: {error}"
             raise InvalidArgumentError.of([FieldViolation("response_format", found)]) from error
@@ -121,6 +146,11 @@ def speech_of(message: pb.InferResponse) -> tuple[Array, int]:
     return samples.ravel(), int(rate.ravel()[0]) if rate is not None and rate.size else 0
 
 
+def spans_of(message: pb.InferResponse) -> list[list[int]]:
+    """Of the pieces in a message, what they speak; nothing when it does not say."""
+    return [row for tensor in message.outputs if tensor.name == SPANS for row in to_array(tensor).tolist()]
+
+
 async def in_encoder_thread(work: Callable[..., Made], *arguments: Any) -> Made:
     """What `work` gives. It goes on to its end, whoever gives up waiting: an encoder does one thing after the other."""
     running = asyncio.get_running_loop().run_in_executor(_encoders, lambda: work(*arguments))
@@ -131,18 +161,28 @@ async def in_encoder_thread(work: Callable[..., Made], *arguments: Any) -> Made:
         raise
 
 
-async def _events(pieces: AsyncGenerator[bytes, None], characters: int) -> AsyncGenerator[bytes, None]:
-    """Server-sent events: a file in pieces, and its end."""
-    async with contextlib.aclosing(pieces):
-        async for piece in pieces:
-            for start in range(0, len(piece), _DELTA_BYTES):
-                yield _event(delta(piece[start : start + _DELTA_BYTES]))
+async def _file(parts: AsyncGenerator[Encoded, None]) -> AsyncGenerator[bytes, None]:
+    """The bytes alone."""
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            yield part.audio
+
+
+async def _events(parts: AsyncGenerator[Encoded, None], characters: int) -> AsyncGenerator[bytes, None]:
+    """Server-sent events: a file in parts, and its end."""
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            for told in deltas(part):
+                yield _event(told)
     yield _event(done(characters))
 
 
-def delta(audio: bytes) -> dict[str, Any]:
-    """The event of a part of an encoded answer."""
-    return {"type": "speech.audio.delta", "audio": base64.b64encode(audio).decode()}
+def deltas(part: Encoded) -> Iterator[dict[str, Any]]:
+    """The events of a part of an encoded answer; the first of them tells what it speaks."""
+    told: dict[str, Any] = {"spans": part.spans, "sample_rate": part.rate} if part.spans else {}
+    for start in range(0, len(part.audio), _DELTA_BYTES) or ([0] if told else []):
+        audio = base64.b64encode(part.audio[start : start + _DELTA_BYTES]).decode()
+        yield {"type": "speech.audio.delta", "audio": audio, **(told if start == 0 else {})}
 
 
 def done(characters: int) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""What a tenant, or a key, may use: its quotas. What is not set is not limited."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from kernelport.config.settings import parse_size
+
+_MOST = 2**53  # what Lua counts to, one by one
+_SIZES = ("bytes_a_day", "stored_bytes")
+
+
+class QuotaError(ValueError):
+    """A quota that is none, or has no such value; the message names it and what was expected."""
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """Each None where it is not limited. A day is one of UTC.
+
+    Attributes:
+        calls_a_second: calls that run a model. A quarter of a second's may come at once.
+        calls: such calls at a time, streams among them.
+        characters_a_day: of texts, in calls and in items of jobs.
+        bytes_a_day: of inputs, in calls and in items of jobs.
+        items_waiting: of jobs that are not over.
+        stored_bytes: of files that were uploaded, and outputs of jobs.
+        voices: that are registered.
+    """
+
+    calls_a_second: float | None = None
+    calls: int | None = None
+    characters_a_day: int | None = None
+    bytes_a_day: int | None = None
+    items_waiting: int | None = None
+    stored_bytes: int | None = None
+    voices: int | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, object]) -> Self:
+        """Of values by name, as a file or a command line has them: 20, `1e6`, `10GiB`.
+
+        Raises:
+            QuotaError: when there is no such quota, or a value is none.
+        """
+        known = [each.name for each in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise QuotaError(f"quota: expected one of {', '.join(known)}; got {name!r}")
+        return cls(**{name: _value(name, value) for name, value in given.items()})  # type: ignore[arg-type]
+
+    def given(self) -> dict[str, float]:
+        """Those that are set, by name."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
+
+    @property
+    def limit_calls(self) -> bool:
+        """Whether calls have to be counted."""
+        limits = (self.calls_a_second, self.calls, self.characters_a_day, self.bytes_a_day)
+        return any(limit is not None for limit in limits)
+
+
+def _value(name: str, value: object) -> float:
+    try:
+        number = float(parse_size(str(value))) if name in _SIZES and not _is_number(value) else float(str(value))
+    except ValueError:
+        number = math.nan
+    is_whole = number == number and math.isfinite(number) and number == int(number)
+    if isinstance(value, bool) or not 0 <= number <= _MOST or not (is_whole or name == "calls_a_second"):
+        expected = "a size such as 10GiB" if name in _SIZES else "a number such as 20 or 1e6"
+        raise QuotaError(f"{name}: expected {expected}, at least 0, got {str(value)[:40]!r}")
+    return number if name == "calls_a_second" else int(number)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
