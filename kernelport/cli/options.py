@@ -245,7 +245,7 @@ def keys(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a front door whose callers show keys."""
     command = click.option(
         "--first-key-file",
-        type=click.Path(dir_okay=False, resolve_path=True),
+        type=Parsed("path", lambda text: str(Path(text).absolute())),
         default="",
         help="The file with the first key, where there is none yet. One that is not there is made, with a new key.",
     )(command)
