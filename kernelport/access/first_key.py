@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from kernelport.access.principals import ADMIN, DEFAULT_TENANT
+from kernelport.access.principals import ADMIN
 from kernelport.access.records import KeyRecord, Secret
 from kernelport.access.tokens import new_key_id, new_token, read_token
 from kernelport.config.settings import Settings, SettingsError
+from kernelport.names import DEFAULT_TENANT
 
 NAME = "first"
 

@@ -59,6 +59,7 @@
 | kp:keys:version | how often keys or tenants have changed | for good |
 | kp:tenants | hash by name: JSON of a tenant | for good |
 | kp:signing | what sessions and addresses are signed with | for good |
+| kp:jobs~<tenant>, kp:voices~<tenant> and so on | as without the tenant, of which it is the default one | as these |
 | kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
 | kp:autoscale:<fleet>:fence | the last fencing token | 30 days after an autoscaler last started |
 | kp:autoscale:<fleet>:machines | hash by name: JSON of a machine | two days after the autoscaler last looked |
@@ -68,6 +69,8 @@
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
 | kp:binding* | kombu's routing table | for good; a few entries a queue |
 """
+
+from kernelport.names import DEFAULT_TENANT, MARK
 
 # Redis drops the connection of who sends it a longer value, unless its proto-max-bulk-len is raised.
 LARGEST_VALUE_BYTES = 512 * 2**20
@@ -139,6 +142,16 @@ ENCODED_VOICE_TTL_S = 3600
 RESULT_OVERHEAD_BYTES = 300
 # A claim outlives its deadline: it may have to go into a dead letter.
 PAYLOAD_TTL_PAST_DEADLINE_S = 600
+
+
+def owned(key: str, tenant: str) -> str:
+    """What a key is called that holds things of one tenant alone."""
+    return key if tenant == DEFAULT_TENANT else of_tenant(key, tenant)
+
+
+def of_tenant(key: str, tenant: str) -> str:
+    """The same of another tenant than the default one."""
+    return f"{key}{MARK}{tenant}"
 
 
 def worker(worker_id: str) -> str:

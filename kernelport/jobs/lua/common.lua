@@ -10,7 +10,7 @@
 -- A ticket is a Celery message that entitles its worker to the next slice of its deployment, whichever that is then.
 
 -- include moves
--- keys job active_jobs jobs_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
+-- keys of_tenant job active_jobs jobs_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
 -- keys UNACKED UNACKED_INDEX JOBS JOB_STACK FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS VOICES VOICE_RECORDINGS
 -- keys JOBS_CLOCK_TTL_S DELETING_TTL_S
 
@@ -32,6 +32,12 @@ local function fields(job, ...) return redis.call('HMGET', job_key(job), ...) en
 
 local function add(job, field, number)
   if number ~= 0 then redis.call('HINCRBY', job_key(job), field, whole(number)) end
+end
+
+-- The key of what a job's tenant has for itself: its id tells the tenant, unless that is the default one.
+local function of_its_tenant(key, job)
+  local tenant = string.match(job, '^([^~]+)~')
+  return tenant and of_tenant_key(key, tenant) or key
 end
 
 -- Appends to the job's log, which watchers and webhooks read. Returns the entry's number, counted from 1.
@@ -125,7 +131,7 @@ local function begin_deleting(job, with_files)
     redis.call('ZADD', DELETING_JOBS, whole(now_us()), job)
   else
     redis.call('UNLINK', job_key(job))
-    redis.call('ZREM', JOBS, job)
+    redis.call('ZREM', of_its_tenant(JOBS, job), job)
   end
 end
 

@@ -21,4 +21,3 @@ def shown(context: grpc.aio.ServicerContext[Any, Any]) -> Shown:
 def token_of(authorization: str, key: str) -> str:
     """The key that two headers tell; empty where they tell none."""
     return authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else key
-

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 from starlette.types import ASGIApp
 
+from kernelport.access.principals import JOBS
 from kernelport.errors import KernelPortError, NotFoundError
 from kernelport.jobs.shapes import job_dict
 from kernelport.shapes import plain
 from kernelport.v1 import deployment_pb2, job_pb2, voice_pb2
+from kernelport_api.calls import current
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
 from kernelport_api.services.deployments import Deployments
@@ -31,18 +33,16 @@ _MOST_WAITING = 10_000
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 Key = tuple[str, str]
+# Whose things somebody sees, and whether all others' too; of which deployments, and whether jobs are among them.
+Sight = tuple[str, bool, frozenset[str] | None, bool]
 
 
 class Events:
-    """Looks for changes while anybody listens, for all who do."""
+    """Looks for changes while anybody listens, for all who see the same."""
 
     def __init__(self, jobs: Jobs, deployments: Deployments, voices: Voices) -> None:
-        self._jobs = jobs
-        self._deployments = deployments
-        self._voices = voices
-        self._state: dict[Key, dict[str, Any]] = {}
-        self._listeners: set[asyncio.Queue[bytes]] = set()
-        self._reading: asyncio.Task[None] | None = None
+        self._asked = jobs, deployments, voices
+        self._watches: dict[Sight, _Watch] = {}
 
     async def stream(self, call: Call) -> ASGIApp:
         """How everything stands, then what changes: an event `deployment`, `voice` or `job` with the whole of it, or
@@ -50,12 +50,37 @@ class Events:
         return Streamed(self._told(), "text/event-stream", _HEADERS)
 
     async def _told(self) -> AsyncGenerator[bytes, None]:
-        queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
-        if self._reading is None:
-            self._state = {key: shown async for key, shown in self._standing()}
-            self._reading = self._reading or asyncio.create_task(self._keep_reading())
-        self._listeners.add(queue)
+        principal = current().principal
+        sight = principal.tenant, principal.is_admin, principal.deployments, principal.may([JOBS])
+        watch = self._watches.setdefault(sight, _Watch(*self._asked))
         try:
+            async with contextlib.aclosing(watch.told()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            if not watch.listeners and self._watches.get(sight) is watch:
+                del self._watches[sight]
+
+
+class _Watch:
+    """Looks as the caller would who comes first: its task has the same current call."""
+
+    def __init__(self, jobs: Jobs, deployments: Deployments, voices: Voices) -> None:
+        self._jobs = jobs
+        self._deployments = deployments
+        self._voices = voices
+        self._state: dict[Key, dict[str, Any]] = {}
+        self.listeners: set[asyncio.Queue[bytes]] = set()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def told(self) -> AsyncGenerator[bytes, None]:
+        """What one listener is told."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
+        self.listeners.add(queue)
+        try:
+            if self._reading is None:
+                self._state = {key: shown async for key, shown in self._standing()}
+                self._reading = self._reading or asyncio.create_task(self._keep_reading())
             yield b"".join(_event(kind, shown) for (kind, _), shown in self._state.items()) + b": now\n\n"
             while True:
                 try:
@@ -67,8 +92,8 @@ class Events:
                 if queue.full() or self._reading is None or self._reading.done():
                     return
         finally:
-            self._listeners.discard(queue)
-            if not self._listeners and self._reading is not None:
+            self.listeners.discard(queue)
+            if not self.listeners and self._reading is not None:
                 self._reading.cancel()
                 self._reading = None
 
@@ -94,6 +119,8 @@ class Events:
             yield ("deployment", deployment.name), plain(deployment)
         for voice in (await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)).voices:
             yield ("voice", voice.name), plain(voice)
+        if not current().principal.may([JOBS]):
+            return
         newest = await self._jobs.ListJobs(job_pb2.ListJobsRequest(page_size=_NEWEST_JOBS), OVER_HTTP)
         for job in newest.jobs:
             yield ("job", job.id), job_dict(job)
@@ -113,7 +140,7 @@ class Events:
         return False
 
     def _tell(self, event: bytes) -> None:
-        for queue in self._listeners:
+        for queue in self.listeners:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait(event)
 
