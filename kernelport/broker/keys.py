@@ -37,6 +37,8 @@
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
+| kp:jobs:tenants:<deployment> | sorted set of tenants by what they have had | for good; an entry while jobs are active |
+| kp:jobs:tenants-clock:<deployment> | what the tenant served last had had | a day after a slice was last taken |
 | kp:jobs:looked:<deployment> | empty | a second after somebody has looked for jobs that expire |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
@@ -263,6 +265,16 @@ def jobs_looked_at(deployment: str) -> str:
 def jobs_clock(deployment: str) -> str:
     """What the job of the deployment that was served last had had, as `active_jobs` counts it."""
     return f"kp:jobs:clock:{deployment}"
+
+
+def job_tenants(deployment: str) -> str:
+    """The tenants that have active jobs of the deployment, by the cost they have had, divided by their weight."""
+    return f"kp:jobs:tenants:{deployment}"
+
+
+def tenants_clock(deployment: str) -> str:
+    """What the tenant that was served last had had, as `job_tenants` counts it."""
+    return f"kp:jobs:tenants-clock:{deployment}"
 
 
 def queued_tickets(deployment: str) -> str:

@@ -16,5 +16,5 @@ redis.call('HSET', job_key(job), 'state', 'pending', 'ending', '', 'reason', '',
 redis.call('SET', job_key(job, 'spec'), ARGV[6])
 redis.call('ZADD', of_its_tenant(JOBS, job), created, job)
 -- Before it has items, too: it may be left so, or be late.
-redis.call('ZADD', active_jobs_key(deployment), redis.call('GET', jobs_clock_key(deployment)) or 0, job)
+be_active(deployment, job)
 return {job}
