@@ -37,7 +37,7 @@
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
-| kp:jobs:tenants:<deployment> | sorted set of tenants by what they have had | for good; an entry while jobs are active |
+| kp:jobs:tenants:<deployment> | sorted set of tenants by what they had | for good; an entry while jobs are active |
 | kp:jobs:tenants-clock:<deployment> | what the tenant served last had had | a day after a slice was last taken |
 | kp:jobs:looked:<deployment> | empty | a second after somebody has looked for jobs that expire |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
