@@ -34,7 +34,7 @@ MAX_WEBHOOK_SECRET = 1024
 
 # Of a job.
 MAX_PRIORITY = 10_000
-MAX_RETENTION_S = 10 * 365 * 24 * 3600
+MAX_RETENTION_S = MAX_DEADLINE_S = 10 * 365 * 24 * 3600
 MAX_METADATA = 64
 MAX_METADATA_BYTES = 16 * 2**10
 MAX_WEBHOOK_EVENTS = 16
@@ -115,7 +115,8 @@ class Limits:
 
 def about(spec: TensorSpec) -> str:
     """The limits and the description of a tensor in one line; empty when it has neither."""
-    return ", ".join(filter(None, (_in_words(spec), spec.description)))
+    default = f"default {spec.default_value:g}" if spec.HasField("default_value") else ""
+    return ", ".join(filter(None, (_in_words(spec), spec.description, default)))
 
 
 def _in_words(spec: TensorSpec) -> str:

@@ -1,8 +1,8 @@
 """How one front door takes the place of another on the same addresses, without a connection that is refused.
 
-A taken port is an error. But a front door that is to be replaced lets others in beside it for a while (`open_up`). The
-one that comes leaves new connections to it while it starts, then has them all (`steer`), and lets nobody in; the other
-one answers what it has, and goes. Both are of one user, as the kernel sees to.
+A taken port is an error. But a front door that is to be replaced lets others in beside it for a while (`open_up`), or
+several share a port for good. The one that comes has all new connections once it serves (`steer`), until the one in
+whose place it comes has answered what it has, and gone. All are of one user, as the kernel sees to.
 """
 
 import contextlib
@@ -12,8 +12,6 @@ import socket
 import struct
 from collections.abc import Collection, Iterator
 
-# Of two that listen on an address, in the order in which they came.
-OLD, NEW = 0, 1
 # Linux's, which Python has no name for: a program that says which of the sockets on an address gets a connection.
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _RETURN = 0x06
@@ -31,12 +29,13 @@ def open_up(ports: Collection[int], *, is_open: bool) -> None:
 
 
 def steer(ports: Collection[int], to: int) -> None:
-    """Has new connections to these ports, on which another process listens, too, come to one of both: OLD or NEW. Once
-    the other one has gone, this one has them all."""
+    """Has new connections to these ports, on which other processes listen, too, come to one of all: they are numbered
+    from 0 in the order in which they came. Once the last has taken the place of one that has gone, nobody has its
+    number, and the system shares them out again."""
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, to))
     program = struct.pack("HP", 1, ctypes.addressof(instruction))
     for each in _listeners(ports):
-        with contextlib.suppress(OSError):  # no Linux: both get some until the other one goes
+        with contextlib.suppress(OSError):  # no Linux: all get some until one goes
             each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)
 
 

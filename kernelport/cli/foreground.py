@@ -58,7 +58,7 @@ def run_until_stopped(stack: Stack, reloader: Reloader, restarter: Restarter) ->
                     console.print("going by the deployments file again ...")
                     _tell(reloader.reload(stop.is_set), console)
                 if not stop.is_set() and restarter.is_asked():
-                    console.print("replacing the front door ...")
+                    console.print("replacing the front doors ...")
                     _tell(restarter.restart(stop.is_set), console)
             console.print("stopping ...")
     finally:

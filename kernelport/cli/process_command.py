@@ -1,7 +1,9 @@
 """The commands of single processes: their help says which variables they read beside their options."""
 
-from collections.abc import Sequence
-from typing import Any
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import click
 
@@ -25,3 +27,10 @@ class ProcessCommand(click.Command):
         names = [name for name in self._settings if described.variable(name) not in options]
         with formatter.section("Variables"):
             formatter.write_dl(list(described.explained(names).items()))
+
+
+def become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Has this process go on as another program, signals and all: a SIGHUP, which tells of another deployments file,
+    waits until that is ready for it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    os.execve(command[0], list(command), environment)  # noqa: S606 - a command of ours

@@ -1,4 +1,4 @@
-"""`kernelport restart`: a new front door for the stack that runs on this machine."""
+"""`kernelport restart`: new front doors for the stack that runs on this machine."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from kernelport.supervisor.running_file import find_running
 @click.command()
 @options.state_dir
 def restart(state_dir: Path) -> None:
-    """Replace the front door of the stack that runs on this machine.
+    """Replace the front door of the stack that runs on this machine, or all of several, one after the other.
 
     The new one listens beside the old one, which answers what it has and goes. No connection is refused, and no call
     lost. Workers are replaced by `kernelport deployments reload`, where their models have changed.
@@ -21,7 +21,7 @@ def restart(state_dir: Path) -> None:
     running = find_running(state_dir)
     if running is None:
         raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one")
-    options.note("a new front door starts, and the old one finishes what it has")
+    options.note("a new front door starts in the place of each, and the old one finishes what it has")
     for name, reason in ask_to_restart(state_dir, running).items():
         raise click.ClickException(f"{name}: {reason}")
-    click.echo(f"a new front door takes calls at {running.target}")
+    click.echo(f"new front doors take calls at {running.target}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.cli.process_command import ProcessCommand
+from kernelport.cli.process_command import ProcessCommand, become
 from kernelport.config import described
 from kernelport.config.deployments import deployment_names
 from kernelport.config.settings import PREFIX, Settings
@@ -58,5 +58,5 @@ def worker(
             )
     command = worker_command(deployments, extra)
     if redis_url is not None:
-        os.execve(command[0], command, environment)  # noqa: S606 - this process becomes the worker, signals and all
+        become(command, environment)
     sys.exit(run_beside(command, state_dir, None, settings.stop_s + STOP_MARGIN_S, options.note))

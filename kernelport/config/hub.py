@@ -236,12 +236,17 @@ def _told_wait_s(error: BaseException | None) -> float | None:
         return _told_wait_s(error.__cause__)
     if error is None or error.response.status_code not in (429, 503):
         return None
-    told = error.response.headers.get("Retry-After", "")
+    headers = error.response.headers
+    told, now = headers.get("Retry-After", ""), headers.get("Date", "")  # by the hub's clock, both
     try:
-        seconds = int(told) if told.isdecimal() else parsedate_to_datetime(told).timestamp() - time.time()
+        seconds = int(told) if told.isdecimal() else _unix_s(told) - _unix_s(now)
     except ValueError:
         return None
     return max(0.0, seconds) if seconds <= _LONGEST_WAIT_S else None
+
+
+def _unix_s(http_date: str) -> float:
+    return parsedate_to_datetime(http_date).timestamp()
 
 
 @contextmanager

@@ -65,8 +65,10 @@ def run_beside(
             stop.wait(LOOK_INTERVAL_S)
             continue
         told = joined_environment(state_dir, redis_url) | dict(environment or {})
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # and so in the new process, until it heeds it
         # Ctrl-C is this process's to pass on.
         process = subprocess.Popen([*dying_with_parent(), *command], env=told, start_new_session=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         while process.poll() is None and not stop.is_set() and (not follows or find_running(state_dir) == running):
             stop.wait(LOOK_INTERVAL_S)
         if process.poll() is not None and not stop.is_set():

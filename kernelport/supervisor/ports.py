@@ -83,7 +83,7 @@ def wait_until_shared(addresses: Iterable[str], timeout_s: float) -> None:
         StackError: it does not.
     """
     deadline = time.monotonic() + timeout_s
-    for address in filter(None, addresses):
+    for address in addresses:
         while not _is_shared(address):
             if time.monotonic() > deadline:
                 raise StackError(f"the front door does not let another one in at {address}")

@@ -20,11 +20,12 @@ class _Outcome:
     """What came of a request.
 
     Attributes:
-        began_unix_s: when the stack took it up.
+        began_s: when the stack took it up, by the steady clock, which all processes of a machine share until it is
+            started anew.
         failed: what is not as it was asked for, and why.
     """
 
-    began_unix_s: float
+    began_s: float
     failed: dict[str, str]
 
 
@@ -48,7 +49,7 @@ class Request:
     def take_up(self) -> None:
         """The stack begins with it."""
         self._file.unlink(missing_ok=True)
-        self._taken_at = time.time()
+        self._taken_at = time.monotonic()
 
     def answer(self, failed: dict[str, str]) -> None:
         """The stack is done with it, except for what failed."""
@@ -63,12 +64,13 @@ class Request:
         Raises:
             StackError: when the stack stops meanwhile, or its process takes no requests.
         """
-        asked = time.time()
+        asked = time.monotonic()
+        self._outcome.unlink(missing_ok=True)
         write_private(self._file, "")
-        while (done := self._read()) is None or done.began_unix_s < asked:
+        while (done := self._read()) is None or done.began_s < asked:
             if find_running(self._state_dir) != running:
                 raise StackError(f"the stack on {self._state_dir} has stopped")
-            if time.time() > asked + PATIENCE_S and self._file.exists():
+            if time.monotonic() > asked + PATIENCE_S and self._file.exists():
                 self._file.unlink(missing_ok=True)
                 raise StackError(
                     f"process {running.pid}, which runs the stack on {self._state_dir}, has not taken it up within "

@@ -1,4 +1,4 @@
-"""Replaces the front door of a running stack: no connection is refused meanwhile, and no call lost."""
+"""Replaces the front doors of a running stack: no connection is refused meanwhile, and no call lost."""
 
 import os
 import signal
@@ -37,34 +37,35 @@ class Restarter:
         return self._request.is_made()
 
     def restart(self, stopped: Callable[[], bool]) -> dict[str, str]:
-        """Replaces the front door; writes down why it could not, if so, and returns that: then the old one goes on."""
+        """Replaces the front doors, one after the other; writes down which could not be, and why, and returns that: it
+        goes on, and so do those behind it."""
         self._request.take_up()
         failed: dict[str, str] = {}
-        try:
-            self._replace(stopped)
-        except StackError as error:
-            failed["front-door"] = str(error)
+        for name in self._stack.front_doors:
+            try:
+                self._replace(name, stopped)
+            except StackError as error:
+                failed[name] = str(error)
+                break
         self._request.answer(failed)
         return failed
 
-    def _replace(self, stopped: Callable[[], bool]) -> None:
-        pid, settings = self._stack.children["front-door"].pid, self._stack.settings
-        if len(self._stack.front_doors) > 1:
-            raise StackError("one of several that share their addresses cannot be replaced: start the stack again")
+    def _replace(self, name: str, stopped: Callable[[], bool]) -> None:
+        pid = self._stack.children[name].pid
         if pid is None:
             raise StackError("it is just being started again")
         os.kill(pid, signal.SIGUSR1)
-        addresses = {settings.listen, self._stack.own_target, settings.http_listen, settings.metrics_listen}
-        wait_until_shared(addresses, OPENING_S)
-        new = self._stack.second_front_door()
+        wait_until_shared(self._stack.addresses_of(name), OPENING_S)
         deadline = time.monotonic() + STARTING_S
-        while not self._takes_calls(new):
-            if new.restarts or new.has_failed or stopped() or time.monotonic() > deadline:
-                new.terminate()
-                new.join(settings.stop_s)
-                raise StackError(f"a new one did not come up; its log {new.log_file} ends:\n{new.log_tail()}")
-            time.sleep(LOOK_INTERVAL_S)
-        self._stack.change_front_door(new)
+
+        def comes_up(new: Child) -> bool:
+            while not self._takes_calls(new):
+                if new.restarts or new.has_failed or stopped() or time.monotonic() > deadline:
+                    return False
+                time.sleep(LOOK_INTERVAL_S)
+            return True
+
+        self._stack.replace_front_door(name, comes_up)
 
     def _takes_calls(self, child: Child) -> bool:
         host = socket.gethostname()
@@ -76,10 +77,10 @@ class Restarter:
 
 
 def ask_to_restart(state_dir: Path, running: Running) -> dict[str, str]:
-    """Has the front door of the stack on a state folder replaced, and waits until it is.
+    """Has the front doors of the stack on a state folder replaced, and waits until they are.
 
     Returns:
-        why it was not, if so.
+        why one was not, by its name; those behind it were not, either.
 
     Raises:
         StackError: when the stack stops meanwhile, or its process takes no requests.

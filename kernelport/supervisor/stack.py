@@ -44,6 +44,9 @@ REDIS_STOP_S = 10.0
 REDIS_TIMEOUT_S = 1.0
 # Files that only this user can read.
 PRIVATE_UMASK = 0o077
+# Two processes cannot share a log file: that of a front door which takes another one's place is called so, and the next
+# one's is not.
+REPLACEMENT = "-b"
 
 
 class Stack:
@@ -90,7 +93,7 @@ class Stack:
             audit_file=settings.audit_file or str(state_dir.absolute() / "logs" / "audit.log"),
         )
         self._front_doors = FrontDoors(self.target, front_doors, bool(settings.tls_cert))
-        self._endpoints = 0  # that show metrics, beside the first front door's
+        self._endpoints = 0  # of workers, that show metrics
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -143,6 +146,8 @@ class Stack:
                 addresses["--http-listen"] = self.settings.http_listen
             if flower := self._flower:
                 addresses["--flower-listen"] = f"{flower['FLOWER_ADDRESS'] or '127.0.0.1'}:{flower['FLOWER_PORT']}"
+                page = self.settings.flower_url or f"http://{addresses['--flower-listen']}"
+                self.settings = replace(self.settings, flower_url=page)
             check_free(addresses)
             self._front_doors.reserve(self.settings)
             begin_own_file(self._state_dir, self.settings.deployments_file)
@@ -228,19 +233,32 @@ class Stack:
         """The names of the front doors' processes."""
         return list(self._front_doors.addresses)
 
-    def second_front_door(self) -> Child:
-        """Starts another front door, to take the place of the one that runs, on the same addresses: that one has to let
-        it in."""
-        log_name = "front-door-2" if self.children["front-door"].log_file.stem == "front-door" else "front-door"
-        told = self._front_doors.told("front-door", self.settings)
-        child = self._launcher.child("front-door", FRONT_DOOR_COMMAND, told, log_name=log_name, at_first=[BESIDE])
-        child.start()
-        return child
+    def addresses_of(self, front_door: str) -> list[str]:
+        """Where a front door listens."""
+        told = self._front_doors.told(front_door, self.settings)
+        return [each for each in (told.listen, told.http_listen, told.own_listen, told.metrics_listen) if each]
 
-    def change_front_door(self, new: Child) -> None:
-        """Lets the front door that ran so far finish what it has; returns when it is gone."""
-        old, self.children["front-door"] = self.children["front-door"], new
-        self.monitor.forget("front-door")
+    def replace_front_door(self, name: str, comes_up: Callable[[Child], bool]) -> None:
+        """Has another one take the place of a front door, which has to let it in, and finishes what it has; returns
+        when that is gone.
+
+        Args:
+            comes_up: waits until the new one takes calls; says whether it does.
+
+        Raises:
+            StackError: when it does not; the old one goes on.
+        """
+        old, told = self.children[name], self._front_doors.told(name, self.settings)
+        log_name = f"{name}{REPLACEMENT}" if old.log_file.stem == name else name
+        at_first = [BESIDE, str(len(self.front_doors))]
+        new = self._launcher.child(name, FRONT_DOOR_COMMAND, told, log_name=log_name, at_first=at_first)
+        new.start()
+        if not comes_up(new):
+            new.terminate()
+            new.join(self.settings.stop_s)
+            raise StackError(f"a new one did not come up; its log {new.log_file} ends:\n{new.log_tail()}")
+        self.children[name] = new
+        self.monitor.forget(name)
         old.terminate()
         old.join(self.settings.stop_s + STOP_MARGIN_S)
 
@@ -309,10 +327,8 @@ class Stack:
         self._start(self._launcher.child(name, command, told, on_exit=ended, deployment=deployment))
 
     def _start_front_doors(self) -> None:
-        for name in self._front_doors.addresses:
-            metrics_listen = self.settings.metrics_listen if name == "front-door" else self._next_endpoint()
-            told = self._front_doors.told(name, replace(self.settings, metrics_listen=metrics_listen))
-            self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, told))
+        for name in self.front_doors:
+            self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, self._front_doors.told(name, self.settings)))
 
     def _start_flower(self, environment: Mapping[str, str]) -> None:
         command, settings = FLOWER_COMMAND, self.settings

@@ -7,9 +7,10 @@ work as OpenTelemetry documents them. Then a request has these spans, under its 
       form a batch                          until its batch was published
       queue kp.<deployment>                 from then until the answer was back, without the worker's time
       process kp.<deployment>               in the worker
-        run <deployment>                    on the backend, with the rest of its batch
+        run <deployment>                    on the backend, with the rest of its batch; one for each piece of an answer
+                                            that is made in pieces
 
-and a job has
+The first is called after another method where that queues work (`ModelInfer`), or after a route of HTTP. A job has
 
     kernelport.v1.JobService/SubmitJob      at the front door
       process kp.<deployment>               in a worker, once for each taking of a slice
@@ -22,6 +23,7 @@ Code on the request's way asks `is_on` first, so that traces cost nothing while 
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,7 @@ from urllib.parse import urlsplit
 from kernelport.broker.queues import queue_name
 from kernelport.config.settings import is_loopback
 from kernelport.errors import install_hint
-from kernelport.internal.v1.queue_pb2 import Batch, Completion
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_NS_PER_US = 1000
+_NS_PER_US, _NS_PER_S = 1000, 1_000_000_000
+_SERVER_ERRORS = 500
 
 is_on: bool = False
 _tracer: "Tracer"
@@ -80,20 +83,52 @@ def use(provider: "TracerProvider") -> None:
 
 @contextlib.contextmanager
 def call(method: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterator["Span"]:
-    """The span of a call that a client made, current for as long as the block runs.
+    """The span of a call over gRPC that a client made, current for as long as the block runs.
 
     Args:
         metadata: of the call, as gRPC has it.
     """
+    carrier = {key: value for key, value in metadata or () if isinstance(value, str)}
+    with _call(method, carrier, {"rpc.system": "grpc", "rpc.method": method}) as span:
+        yield span
+
+
+@contextlib.contextmanager
+def http_call(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Iterator["Span"]:
+    """The same of a call over HTTP.
+
+    Args:
+        method: of HTTP; the span is called so until its route is known.
+    """
+    carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    with _call(method, carrier, {"http.request.method": method}) as span:
+        yield span
+
+
+@contextlib.contextmanager
+def _call(name: str, carrier: Mapping[str, str], attributes: Mapping[str, str]) -> Iterator["Span"]:
     from opentelemetry.propagate import extract
     from opentelemetry.trace import SpanKind
 
-    carrier = {key: value for key, value in metadata or () if isinstance(value, str)}
-    attributes = {"rpc.system": "grpc", "rpc.method": method}
     with _tracer.start_as_current_span(
-        method, extract(carrier), SpanKind.SERVER, attributes, record_exception=False
+        name, extract(carrier), SpanKind.SERVER, attributes, record_exception=False
     ) as span:
         yield span
+
+
+def answered(span: "Span", route: str, status: int) -> None:
+    """A call over HTTP has been answered.
+
+    Args:
+        status: of the answer; 0 when its caller hung up before.
+    """
+    from opentelemetry.trace import StatusCode
+
+    span.update_name(route)
+    if status:
+        span.set_attribute("http.response.status_code", status)
+    if status >= _SERVER_ERRORS:
+        span.set_status(StatusCode.ERROR)
 
 
 def traceparent(deployment: str, about: str, kind: str = "request") -> str:
@@ -139,20 +174,41 @@ def record_batch(batch: Batch, completions: Sequence[Completion], ended_ns: int,
         if not item.traceparent:
             continue
         started_ns = ended_ns - completion.worker_us * _NS_PER_US
-        attributes = {
-            "kernelport.deployment": batch.deployment,
-            "kernelport.request": item.id.decode(),
-            "kernelport.batch": batch.id,
-            "kernelport.batch_requests": len(batch.items),
-            "kernelport.attempt": len(item.attempts) + 1,
-            "kernelport.worker": worker,
-        }
-        parent = _context(item.traceparent)
+        attributes, parent = _of_request(batch, item, worker), _context(item.traceparent)
         name, failed = f"process {queue_name(batch.deployment)}", completion.WhichOneof("result") == "error"
         span = _record(name, started_ns, ended_ns, SpanKind.CONSUMER, parent, attributes, failed)
         ran_ns = started_ns + completion.prepare_us * _NS_PER_US
         below = set_span_in_context(span)
         _record(f"run {batch.deployment}", ran_ns, ran_ns + completion.backend_us * _NS_PER_US, parent=below)
+
+
+def take_in_hand(batch: Batch, worker: str) -> "Span | None":
+    """The span of a request that a worker has in hand from now on, to make its answer in pieces; None where its caller
+    has no trace. Whoever lets go of the request ends it."""
+    from opentelemetry.trace import SpanKind
+
+    (item,) = batch.items
+    if not item.traceparent:
+        return None
+    name, attributes = f"process {queue_name(batch.deployment)}", _of_request(batch, item, worker)
+    return _tracer.start_span(name, _context(item.traceparent), SpanKind.CONSUMER, attributes)
+
+
+def record_piece(span: "Span", deployment: str, index: int, took_s: float) -> None:
+    """Adds the piece that was made just now to a request in hand."""
+    from opentelemetry.trace import set_span_in_context
+
+    ended_ns = time.time_ns()
+    began_ns = ended_ns - round(took_s * _NS_PER_S)
+    parent, attributes = set_span_in_context(span), {"kernelport.piece": index}
+    _record(f"run {deployment}", began_ns, ended_ns, parent=parent, attributes=attributes)
+
+
+def fail(span: "Span") -> None:
+    """A request in hand has failed."""
+    from opentelemetry.trace import StatusCode
+
+    span.set_status(StatusCode.ERROR)
 
 
 @dataclass(frozen=True)
@@ -186,6 +242,17 @@ def record_slice(parent: str, deployment: str, times: SliceTimes, attributes: Ma
     if times.run is not None:
         _record(f"run {deployment}", *times.run, parent=below)
     _record(f"publish {deployment}", times.keeping, times.ended, parent=below)
+
+
+def _of_request(batch: Batch, item: BatchItem, worker: str) -> Mapping[str, Any]:
+    return {
+        "kernelport.deployment": batch.deployment,
+        "kernelport.request": item.id.decode(),
+        "kernelport.batch": batch.id,
+        "kernelport.batch_requests": len(batch.items),
+        "kernelport.attempt": len(item.attempts) + 1,
+        "kernelport.worker": worker,
+    }
 
 
 def _context(traceparent: str) -> "Context":

@@ -81,7 +81,7 @@ WEBHOOK_EVENT_CANCELLED: WebhookEvent
 WEBHOOK_EVENT_EXPIRED: WebhookEvent
 
 class JobSpec(_message.Message):
-    __slots__ = ("deployment", "shared_inputs", "priority", "deadline_unix_us", "output_format", "metadata", "webhook", "retention_s", "delete_outputs", "outputs")
+    __slots__ = ("deployment", "shared_inputs", "priority", "deadline_unix_us", "output_format", "metadata", "webhook", "retention_s", "delete_outputs", "outputs", "deadline_in_s")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class JobSpec(_message.Message):
     RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     DELETE_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_IN_S_FIELD_NUMBER: _ClassVar[int]
     deployment: str
     shared_inputs: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Tensor]
     priority: int
@@ -109,7 +110,8 @@ class JobSpec(_message.Message):
     retention_s: int
     delete_outputs: bool
     outputs: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, deployment: _Optional[str] = ..., shared_inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ..., priority: _Optional[int] = ..., deadline_unix_us: _Optional[int] = ..., output_format: _Optional[_Union[OutputFormat, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., webhook: _Optional[_Union[Webhook, _Mapping[str, _Any]]] = ..., retention_s: _Optional[int] = ..., delete_outputs: _Optional[bool] = ..., outputs: _Optional[_Iterable[str]] = ...) -> None: ...
+    deadline_in_s: int
+    def __init__(self, deployment: _Optional[str] = ..., shared_inputs: _Optional[_Iterable[_Union[_inference_pb2.Tensor, _Mapping[str, _Any]]]] = ..., priority: _Optional[int] = ..., deadline_unix_us: _Optional[int] = ..., output_format: _Optional[_Union[OutputFormat, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., webhook: _Optional[_Union[Webhook, _Mapping[str, _Any]]] = ..., retention_s: _Optional[int] = ..., delete_outputs: _Optional[bool] = ..., outputs: _Optional[_Iterable[str]] = ..., deadline_in_s: _Optional[int] = ...) -> None: ...
 
 class Webhook(_message.Message):
     __slots__ = ("url", "secret", "events", "progress_interval_s")
@@ -340,12 +342,14 @@ class CancelJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class ResumeJobRequest(_message.Message):
-    __slots__ = ("job_id", "deadline_unix_us")
+    __slots__ = ("job_id", "deadline_unix_us", "deadline_in_s")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_IN_S_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     deadline_unix_us: int
-    def __init__(self, job_id: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ...) -> None: ...
+    deadline_in_s: int
+    def __init__(self, job_id: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., deadline_in_s: _Optional[int] = ...) -> None: ...
 
 class ResumeJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -380,18 +384,22 @@ class DeleteJobResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ListItemsRequest(_message.Message):
-    __slots__ = ("job_id", "states", "page_size", "page_token", "inputs")
+    __slots__ = ("job_id", "states", "page_size", "page_token", "inputs", "offset", "id")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     states: _containers.RepeatedScalarFieldContainer[ItemState]
     page_size: int
     page_token: str
     inputs: bool
-    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., inputs: _Optional[bool] = ...) -> None: ...
+    offset: int
+    id: str
+    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., inputs: _Optional[bool] = ..., offset: _Optional[int] = ..., id: _Optional[str] = ...) -> None: ...
 
 class ListItemsResponse(_message.Message):
     __slots__ = ("items", "next_page_token")

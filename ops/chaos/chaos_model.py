@@ -1,6 +1,7 @@
-"""The model that the chaos run serves: it notes every run of every request in a journal that survives its process.
+"""The models that chaos runs serve: one notes every run of every request in a journal that survives its process, one
+answers in pieces.
 
-Workers find it on their PYTHONPATH, as they would a pipeline of a user's.
+Workers find them on their PYTHONPATH, as they would a pipeline of a user's.
 """
 
 import os
@@ -16,8 +17,10 @@ from kernelport.errors import KernelPortError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Outputs, Request
+from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance
 
 STEP_S = 0.02
+SAMPLE_RATE, SAMPLES_A_PIECE = 8000, 160
 
 
 class Chaos(Backend):
@@ -81,3 +84,39 @@ class Chaos(Backend):
     def _note(self, what: str, number: int, token: int) -> None:
         # One write of one line: whole, and in the file whatever happens to this process.
         os.write(self._journal, f"{what} {number} {os.getpid()} {time.time():.6f} {token}\n".encode())
+
+
+class Reciting(SteppedBackend):
+    """Answers a text U8[n] piece by piece, a character each: in `audio` F32[samples] a number of samples that have its
+    code. `sample_rate` I32[1] is in Hz. A piece takes 20 ms.
+    """
+
+    device = "cpu"
+    signature = Signature(
+        inputs=[tensor_spec("text", pb.U8, ["bytes"])],
+        outputs=[tensor_spec("audio", pb.F32, ["samples"]), tensor_spec("sample_rate", pb.I32, [1])],
+        batchable=False,
+    )
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        return cls()
+
+    def open(self, request: Request, first: int = 0) -> Utterance:
+        utterance = Utterance(request, first)
+        utterance.is_done = first >= len(request.inputs["text"])
+        return utterance
+
+    def step(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
+        time.sleep(STEP_S)
+        return [self._recite(each) for each in utterances]
+
+    def _recite(self, utterance: Utterance) -> Frame:
+        index, text = utterance.next_index, utterance.request.inputs["text"]
+        utterance.next_index += 1
+        utterance.is_done = utterance.next_index >= len(text)
+        outputs = {
+            "audio": np.full(SAMPLES_A_PIECE, text[index], np.float32),
+            "sample_rate": np.array([SAMPLE_RATE], np.int32),
+        }
+        return Frame(index, outputs, SAMPLES_A_PIECE / SAMPLE_RATE, utterance.is_done)

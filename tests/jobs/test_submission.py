@@ -45,8 +45,9 @@ def test_a_repeated_submission_may_have_another_deadline(jobs: JobCalls) -> None
     first, second = (round((time.time() + hours * 3600) * 1e6) for hours in (12, 13))
     submit = {"request_id": "deadline", "items": [tiny("a")]}
     job = jobs.submit(MODEL, deadline_unix_us=first, **submit)
-    again = jobs.submit(MODEL, deadline_unix_us=second, **submit)
-    assert (again.id, again.spec.deadline_unix_us) == (job.id, first)
+    for other in ({"deadline_unix_us": second}, {"deadline_in_s": 60}):
+        again = jobs.submit(MODEL, **other, **submit)
+        assert (again.id, again.spec.deadline_unix_us) == (job.id, first)
 
 
 def test_a_repeated_submission_is_refused_once_items_were_replaced(jobs: JobCalls) -> None:
@@ -199,6 +200,8 @@ def test_an_item_id_is_taken_once(jobs: JobCalls, apart: bool) -> None:
     [
         ({"spec": {"priority": 10_001}}, "spec.priority"),
         ({"spec": {"deadline_unix_us": 1}}, "spec.deadline_unix_us"),
+        ({"spec": {"deadline_in_s": -1}}, "spec.deadline_in_s"),
+        ({"spec": {"deadline_in_s": 60, "deadline_unix_us": 4 * 10**15}}, "spec.deadline_in_s"),
         ({"spec": {"output_format": pb.OUTPUT_FORMAT_MP3}}, "spec.output_format"),
         ({"spec": {"retention_s": -1}}, "spec.retention_s"),
         ({"spec": {"metadata": {"k": "v" * 20_000}}}, "spec.metadata"),

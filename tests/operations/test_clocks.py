@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -21,6 +22,7 @@ from redis import Redis
 
 from kernelport import Client
 from kernelport.broker.clock import Clock, off
+from kernelport.cli.jobs import formatting
 from kernelport.config.settings import Settings
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
@@ -144,6 +146,24 @@ def test_a_front_door_that_is_off_takes_calls_like_another(stack: Stack, tmp_pat
             assert abs(job.created_unix_us / 1e6 - time.time()) < 60
         shown = called("deployments", "show", "sleeper", "--target", stack.target).stdout
         assert re.search(rf"differs +clock: that of front door \w+, on \S+, {off(off_s)} that of Redis", shown)
+
+
+def test_a_client_that_is_off_asks_for_a_deadline_by_the_clock_of_all(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) - timedelta(seconds=HOUR_S)
+
+    monkeypatch.setattr(formatting, "datetime", Behind)
+    minutes = formatting.Deadline().convert("10m", None, None)
+    with Client(stack.target, timeout_s=20) as client:
+        job = client.jobs.submit("sleeper", [{"seconds": np.full(1, 0.1, np.float32)}] * 50, deadline=minutes)
+        assert abs(job.spec.deadline_unix_us / 1e6 - time.time() - 600) < 60
+        client.jobs.wait(client.jobs.cancel(job.id).id)
+        resumed = client.jobs.resume(job.id, deadline=2 * minutes)
+        assert abs(resumed.spec.deadline_unix_us / 1e6 - time.time() - 1200) < 60
 
 
 def test_a_clock_that_is_set_moves_no_deadline(

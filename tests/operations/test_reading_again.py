@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -95,3 +97,26 @@ def test_a_time_limit_holds_for_the_worker_that_has_read_it(stack: Stack, file: 
         with pytest.raises(Exception, match="given up as dead letter"):
             client.infer("sleeper", {"seconds": np.array([60], np.float32)})
         assert "passed its step limit of 0.5 s" in log_of(stack)
+
+
+@pytest.mark.parametrize("names_redis", [False, True], ids=["of a stack", "of a Redis"])
+def test_the_command_passes_it_on(stack: Stack, file: Path, tmp_path: Path, names_redis: bool) -> None:
+    where = ["--redis-url", stack.settings.redis_url, "--deployments-file", str(file)] if names_redis else []
+    command = [sys.executable, "-m", "kernelport.cli", "worker", "sleeper", "--state-dir", str(tmp_path / "state")]
+    with (
+        Client(stack.target, timeout_s=20) as client,
+        subprocess.Popen([*command, *where], stdin=subprocess.DEVNULL) as process,
+    ):
+        ids = {worker_of(client).id}
+
+        def of_command() -> Worker | None:
+            return next((each for each in client.deployment("sleeper").workers if each.id not in ids), None)
+
+        before = wait_for(of_command, 60)
+        assert (before.pid == process.pid) == names_redis
+        write(file.parent, timeouts={"step_s": 7})
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: (now := of_command()) and now.settings != before.settings)
+        assert of_command().pid == before.pid  # type: ignore[union-attr]
+        process.terminate()
+        assert process.wait(30) == 0

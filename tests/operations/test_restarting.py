@@ -152,7 +152,7 @@ def test_a_taken_port_stays_an_error(stack: Stack, restarter: Restarter) -> None
             with pytest.raises(OSError, match="in use"):
                 other.bind(("127.0.0.1", port_of(address)))
     told = {**os.environ, **replace(stack.settings, http_listen="", metrics_listen="").to_environment()}
-    for arguments in ([], ["--beside"]):
+    for arguments in ([], ["--beside", "1"]):
         other_door = [sys.executable, "-m", "kernelport_api", *arguments]
         ended = subprocess.run(other_door, env=told, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 1
@@ -194,9 +194,9 @@ def test_connections_come_to_one_of_both_and_stay_there() -> None:
         port = old.getsockname()[1]
         listeners.open_up([port], is_open=True)
         with listener(f"127.0.0.1:{port}", shared=True) as new:
-            listeners.steer([port], listeners.OLD)
+            listeners.steer([port], 0)
             assert arrivals(old, 50) == 50
-            listeners.steer([port], listeners.NEW)
+            listeners.steer([port], 1)
             assert arrivals(new, 50) == 50
             old.close()
             assert arrivals(new, 50) == 50

@@ -36,9 +36,9 @@ LOG_BYTES = 64 * 2**10
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that logs all it can, as JSON."""
     folder = tmp_path_factory.mktemp("tracing")
-    file = write_deployments(folder, moody=pipeline("Moody"))
+    file = write_deployments(folder, moody=pipeline("Moody"), stumbling=pipeline("Stumbling"))
     settings = replace(stack_settings(file), log_level="DEBUG", log_format="json", access_log=1.0)
-    with serving_stack(settings, ["moody"], folder / "state") as running:
+    with serving_stack(settings, ["moody", "stumbling"], folder / "state") as running:
         yield running
 
 
@@ -136,6 +136,22 @@ def test_the_text_of_a_models_exception_goes_to_the_caller_alone(stack: Stack, c
     assert "models.py" in told["exception"]
     assert told["exception"].endswith("ValueError")
     assert not [file for _, file in log_files(stack.children[WORKER].log_file.parent) if "4321" in file.read_text()]
+
+
+def test_a_stream_is_followed_to_the_piece_that_fails(stack: Stack) -> None:
+    with grpc.insecure_channel(stack.target) as channel:
+        stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
+        counts = {"count": np.array([5], np.int64), "fatal": np.array([3], np.int64)}
+        request = pb.InferRequest(model="stumbling", inputs=tensors.from_arrays(counts), request_id="a-stream")
+        stream = stub.InferStream(request, timeout=30)
+        with pytest.raises(grpc.RpcError, match="ValueError: cannot count to 4324"):
+            assert [message.sequence for message in stream] == [0, 1, 2]
+    line = access(stack, "a-stream")
+    assert (line["method"], line["status"]) == ("InferenceService/InferStream", "INTERNAL")
+    assert line["model_s"] >= 0.06
+    (told,) = [line for line in about(stack, "worker-stumbling", "a-stream") if line["level"] == "ERROR"]
+    assert "the model failed on a step" in told["message"]
+    assert "4324" not in told["exception"]
 
 
 def test_a_jobs_lines_carry_the_id_of_its_submission(stack: Stack) -> None:

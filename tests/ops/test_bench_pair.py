@@ -132,6 +132,18 @@ def test_a_run_compares_this_tree_with_a_commit(installed_head: Path, tmp_path: 
     assert "16B-1" in (installed_head / "pair.txt").read_text()
 
 
+@pytest.mark.thorough
+def test_a_tree_is_compared_with_itself_without_a_setting(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kernelport_ops.bench.pair", "--with", "KERNELPORT_ACCESS_LOG=1"]
+    limits = ["--loads", "16B-1", "--minutes", "0.001", "--seconds", "0.2", "--out", str(tmp_path)]
+    done = subprocess.run([*command, *limits], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode in (1, 3), done.stdout + done.stderr
+    assert json.loads((tmp_path / "pair.json").read_text())["with"] == ["KERNELPORT_ACCESS_LOG=1"]
+    logged = {side: (tmp_path / "run" / side / "logs" / "front-door.log").read_text() for side in (NEW, BASE)}
+    assert "kernelport.access: answered" in logged[NEW]
+    assert "kernelport.access: answered" not in logged[BASE]
+
+
 def test_a_job_is_measured_from_its_first_item_to_its_manifest_and_kept(stack: Stack) -> None:
     processes = {name: [child.pid] for name, child in stack.children.items() if child.pid is not None}
     load = WholeJob("identity-onnx", lambda: list(tiny_items(20)))

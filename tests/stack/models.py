@@ -76,6 +76,15 @@ class Counting(SteppedBackend):
         return Frame(index, {"numbers": np.array([index], np.int64)}, 0.02, utterance.is_done)
 
 
+class Stumbling(Counting):
+    """The same, but fails at the number that it is told is fatal, and names it."""
+
+    def _count(self, utterance: Utterance) -> Frame:
+        if (index := utterance.next_index) == int(utterance.request.inputs["fatal"][0]):
+            raise ValueError(f"cannot count to {4321 + index}")
+        return super()._count(utterance)
+
+
 class CountingTogether(Counting):
     """The same for eight at a time."""
 

@@ -26,6 +26,7 @@ from kernelport.v1 import inference_pb2_grpc
 from kernelport.v1.job_pb2 import JobSpec, NewItem, SubmitJobRequest
 from kernelport.v1.job_pb2_grpc import JobServiceStub
 from tests.conftest import serving_stack, stack_settings
+from tests.http.calls import ask
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
@@ -111,6 +112,44 @@ def test_a_request_is_one_trace_through_front_door_queue_and_worker(
     assert told["kernelport.batch_requests"].int_value == 1
     assert told["kernelport.request"] == {each.key: each.value for each in call.attributes}["kernelport.request"]
     assert failed[0].name == CALL
+
+
+def test_a_stream_is_one_trace_with_a_run_for_each_piece_and_a_call_over_http_is_one(
+    collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    file = write_deployments(tmp_path, counting=pipeline("Counting"))
+    counts = {"count": np.array([4], np.int64), "fatal": np.array([-1], np.int64)}
+    of_http, path = TRACE[::-1], "/v2/models/counting/infer"
+    with (
+        serving_stack(stack_settings(file), ["counting"], tmp_path / "state") as stack,
+        grpc.insecure_channel(stack.target) as channel,
+    ):
+        request = pb.InferRequest(model="counting", inputs=tensors.from_arrays(counts))
+        metadata = [("traceparent", f"00-{TRACE}-{CALLER}-01")]
+        list(inference_pb2_grpc.InferenceServiceStub(channel).InferStream(request, timeout=30, metadata=metadata))
+        body = {
+            "inputs": [
+                {"name": name, "shape": [1], "datatype": "INT64", "data": value.tolist()}
+                for name, value in counts.items()
+            ]
+        }
+        assert ask(stack.url, "POST", path, body, {"traceparent": f"00-{of_http}-{CALLER}-01"}).status == 200
+        for trace in (TRACE, of_http):
+            wait_for(lambda trace=trace: len(collector.all_named("run counting", trace)) == 4)  # type: ignore[misc]
+            wait_for(lambda trace=trace: len(collector.named(trace)) == 5)  # type: ignore[misc]
+
+    assert collector.named(TRACE)[f"{CALL}Stream"].parent_span_id.hex() == CALLER
+    for trace in (TRACE, of_http):
+        spans = collector.named(trace)
+        process, runs = spans["process kp.counting"], collector.all_named("run counting", trace)
+        assert {run.parent_span_id for run in runs} == {process.span_id}
+        assert sum(run.end_time_unix_nano - run.start_time_unix_nano for run in runs) >= 4 * 0.02e9
+        assert process.end_time_unix_nano - process.start_time_unix_nano >= 4 * 0.02e9
+        queue = spans["queue kp.counting"]
+        assert queue.end_time_unix_nano <= process.end_time_unix_nano
+    assert collector.named(of_http)[f"POST {path.replace('counting', '{model}')}"].parent_span_id.hex() == CALLER
 
 
 def test_a_job_is_one_trace_from_its_submission_to_the_last_of_its_slices(

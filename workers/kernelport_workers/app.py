@@ -348,7 +348,6 @@ def _load(instance: Any, **_: Any) -> None:
 def _ready(**_: Any) -> None:
     with _ended_by_failure():
         process.start()
-    log.info("worker %s is ready.", process.id)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

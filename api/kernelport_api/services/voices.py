@@ -1,6 +1,7 @@
 """VoiceService: register, look at and delete voices."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -8,6 +9,7 @@ from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored, voices
 from kernelport.broker.scripts import script
+from kernelport.broker.tenants import tenants_async
 from kernelport.errors import ResourceExhaustedError
 from kernelport.names import owned, owner_of
 from kernelport.v1 import voice_pb2 as pb
@@ -41,14 +43,29 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         return pb.AddVoiceResponse(voice=voice)
 
     async def ListVoices(self, request: pb.ListVoicesRequest, context: Context) -> pb.ListVoicesResponse:
-        principal, found = calls.current().principal, []
-        for tenant in await seen_tenants(self._redis):
+        principal, found = calls.current().principal, await self.of(await seen_tenants(self._redis))
+        for name, voice in found.items():
+            voice.name = principal.shown(name)
+        return pb.ListVoicesResponse(voices=sorted(found.values(), key=lambda voice: voice.name))
+
+    async def of(self, tenants: Sequence[str]) -> dict[str, pb.Voice]:
+        """The voices of some tenants, by the names under which they are stored.
+
+        Raises:
+            UnavailableError: Redis cannot be reached.
+        """
+        found: dict[str, pb.Voice] = {}
+        for tenant in tenants:
             key = keys.owned(keys.VOICES, tenant)
             values: dict[bytes, bytes] = await reached(self._redis.hgetall(key))
-            for voice in stored.messages(pb.Voice, values.values(), key, stored.MAX_RECORD_BYTES):
-                voice.name = principal.shown(owned(tenant, voice.name))
-                found.append(voice)
-        return pb.ListVoicesResponse(voices=sorted(found, key=lambda voice: voice.name))
+            voices_of = stored.messages(pb.Voice, values.values(), key, stored.MAX_RECORD_BYTES)
+            found |= {owned(tenant, voice.name): voice for voice in sorted(voices_of, key=lambda voice: voice.name)}
+        return found
+
+    async def tenants(self) -> list[str]:
+        """All tenants."""
+        found: list[str] = await reached(tenants_async(self._redis))
+        return found
 
     async def GetVoice(self, request: pb.GetVoiceRequest, context: Context) -> pb.GetVoiceResponse:
         tenant, name = owner_of(calls.current().principal.stored(request.name))
@@ -59,6 +76,26 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         voice = stored.message(pb.Voice, value, key, stored.MAX_RECORD_BYTES)
         voice.name = request.name
         return pb.GetVoiceResponse(voice=voice)
+
+    async def check(self, audio: bytes) -> pb.Voice:
+        """What is known of a recording before it is registered.
+
+        Raises:
+            InvalidArgumentError: it cannot serve as a reference.
+        """
+        return await asyncio.to_thread(voices.checked, audio)
+
+    async def recording(self, name: str) -> tuple[pb.Voice, bytes]:
+        """A voice, with the file that it was registered with.
+
+        Raises:
+            VoiceNotFoundError: there is none of this name.
+        """
+        voice = (await self.GetVoice(pb.GetVoiceRequest(name=name), None)).voice  # type: ignore[arg-type]
+        audio = await reached(self._redis.hget(keys.VOICE_RECORDINGS, name))
+        if audio is None:
+            raise voices.VoiceNotFoundError(name)
+        return voice, audio
 
     @audited("voice.delete", lambda request: request.name)
     @on_disk

@@ -1,7 +1,7 @@
 """`kernelport jobs cancel`, `seal`, `resume` and `delete`."""
 
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -72,7 +72,7 @@ def seal(job_id: str, target: str) -> None:
 @options.target
 def resume(
     job_id: str,
-    deadline: datetime | None,
+    deadline: datetime | timedelta | None,
     replacements: Path | None,
     files: Path | None,
     watch: bool,

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def submit(
     output_format: str | None,
     outputs_wanted: tuple[str, ...],
     priority: int,
-    deadline: datetime | None,
+    deadline: datetime | timedelta | None,
     retention: float | None,
     delete_outputs: bool,
     metadata: tuple[str, ...],

@@ -1,6 +1,6 @@
 """Builds messages of what callers pass, and names the field that is not as it should be."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,22 @@ def unix_us(field: str, time_of: datetime | None) -> int:
     if not isinstance(time_of, datetime):
         raise InvalidArgumentError.of([FieldViolation(field, f"expected a datetime, got {show(time_of)}")])
     return round(time_of.timestamp() * 1e6)
+
+
+def deadline_fields(deadline: datetime | timedelta | None) -> dict[str, int]:
+    """The fields of a message that say when a job expires: a time, or a duration that the server counts.
+
+    Raises:
+        InvalidArgumentError: when it is neither, or a duration of less than a second.
+    """
+    if deadline is None:
+        return {}
+    if isinstance(deadline, datetime):
+        return {"deadline_unix_us": unix_us("deadline", deadline)}
+    if not isinstance(deadline, timedelta) or deadline < timedelta(seconds=1):
+        expected = "expected a datetime, or a timedelta of at least a second"
+        raise InvalidArgumentError.of([FieldViolation("deadline", f"{expected}, got {show(deadline)}")])
+    return {"deadline_in_s": round(deadline.total_seconds())}
 
 
 def path(field: str, given: str | PathLike[str]) -> Path:

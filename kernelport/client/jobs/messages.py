@@ -4,11 +4,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import NoneType
 from typing import Any, TypeAlias
 
-from kernelport.client.calling.messages import message, unix_us
+from kernelport.client.calling.messages import deadline_fields, message
 from kernelport.client.inputs import checked_outputs
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.digests import NO_ITEMS, running_digests
@@ -53,7 +53,7 @@ def job_spec(
     output_format: str,
     outputs: Sequence[str],
     priority: int,
-    deadline: datetime | None,
+    deadline: datetime | timedelta | None,
     metadata: Mapping[str, str] | None,
     webhook: pb.Webhook | None,
     retention_s: int,
@@ -78,7 +78,7 @@ def job_spec(
         output_format=f"OUTPUT_FORMAT_{output_format.upper() or 'UNSPECIFIED'}",
         outputs=checked_outputs(outputs),
         priority=priority,
-        deadline_unix_us=unix_us("deadline", deadline),
+        **deadline_fields(deadline),
         metadata=metadata or {},
         webhook=webhook,
         retention_s=retention_s,

@@ -28,6 +28,8 @@ from kernelport_ops.chaos.refusals import Gate, Refusals
 DEPLOYMENT = "chaos"
 # Long tasks have a deployment and a worker of their own, which nobody kills or pauses.
 STEADY = "steady"
+# Answers piece by piece.
+RECITING = "reciting"
 FRONT_DOOR, REDIS = "front-door", "redis"
 CLAIM_BYTES = 16 * 2**10
 MAX_WAITING = 64
@@ -38,7 +40,7 @@ CALLERS_STOP_S = 90.0
 POLL_S = 0.05
 # Redis answers within this, or counts as away.
 REDIS_TIMEOUT_S = 1.0
-_MODEL_FOLDER = Path(__file__).resolve().parents[2] / "chaos"
+MODEL_FOLDER = Path(__file__).resolve().parents[2] / "chaos"
 
 
 class ChaosError(Exception):
@@ -59,7 +61,7 @@ class System:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.journal = folder / "journal"
-        self._deployments_file = _write_deployments(folder)
+        self._deployments_file = write_deployments(folder)
         settings = Settings(
             listen="127.0.0.1:0",
             deployments_file=self._deployments_file,
@@ -172,7 +174,7 @@ class System:
 
     def _start_worker(self, name: str) -> Child:
         settings = replace(self.stack.settings, worker_id=name)
-        path = os.pathsep.join(filter(None, (str(_MODEL_FOLDER), os.environ.get("PYTHONPATH", ""))))
+        path = os.pathsep.join(filter(None, (str(MODEL_FOLDER), os.environ.get("PYTHONPATH", ""))))
         environment = {
             **os.environ,
             **settings.to_environment(),
@@ -214,10 +216,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def _write_deployments(folder: Path) -> Path:
+def write_deployments(folder: Path) -> Path:
+    """The file of the deployments that chaos runs serve, in a folder."""
     entry = {"backend": "onnx", "image": "chaos", "pipeline": "chaos_model:Chaos"}
     chaos = {**entry, "limits": {"max_waiting": MAX_WAITING}}
     steady = {**entry, "timeouts": {"request_s": 3600.0}}
+    reciting = {**entry, "pipeline": "chaos_model:Reciting"}
     file = folder / "deployments.yaml"
-    file.write_text(yaml.safe_dump({"deployments": {DEPLOYMENT: chaos, STEADY: steady}}))
+    file.write_text(yaml.safe_dump({"deployments": {DEPLOYMENT: chaos, STEADY: steady, RECITING: reciting}}))
     return file

@@ -1,6 +1,7 @@
 """What a worker asks of a model that makes its answers in pieces, such as a voice that speaks clause by clause."""
 
 import functools
+import logging
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,10 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, KernelPortError, in_words
+from kernelport.telemetry import logs
 from kernelport_workers.backends.base import Backend, Outputs, Request
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -171,6 +175,7 @@ class SteppedBackend(Backend):
             return [error] * len(utterances)
         # A model is anybody's code; ONNX Runtime's exceptions have no other base.
         except Exception as error:
+            log.exception("the model failed on a step of %d", len(utterances), extra=logs.WITHOUT_TEXT)
             return [InternalError(f"the model failed: {in_words(error)}")] * len(utterances)
 
     @classmethod

@@ -28,7 +28,7 @@ from kernelport_workers.backends.base import Backend
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
 from kernelport_workers.execution.lease import BatchLease, Leases
 from kernelport_workers.execution.payloads import Payloads
-from kernelport_workers.execution.stepper import Stepper
+from kernelport_workers.execution.stepper import Stepper, ids_of
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +245,7 @@ class BatchHandler:
     def _answer(self, batch: Batch, outcome: BatchOutcome | list[Completion]) -> None:
         limits = [self._answer_limit(item) for item in batch.items]
         completions = outcome.completions(limits) if isinstance(outcome, BatchOutcome) else outcome
-        if tracing.is_on:
+        if tracing.is_on and not self.stepper.takes(batch):  # which has spans of its own
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
             item.result_key: completion.response
@@ -273,5 +273,4 @@ class BatchHandler:
 
 def _ids(batch: Batch) -> dict[str, object]:
     """What the lines of the log are about while a batch is at work."""
-    requests = [item.request_id or item.id.decode() for item in batch.items]
-    return {"deployment": batch.deployment, "batch": batch.id, "requests": requests}
+    return {**ids_of(batch.deployment, *batch.items), "batch": batch.id}

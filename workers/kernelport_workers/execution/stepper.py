@@ -16,8 +16,8 @@ from kernelport.broker.leases import hand_over
 from kernelport.broker.scripts import Progress
 from kernelport.config.deployments import Deployment
 from kernelport.errors import CancelledError, KernelPortError, to_status
-from kernelport.internal.v1.queue_pb2 import Batch, Completion, Reply
-from kernelport.telemetry import metrics
+from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
+from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Outputs
 from kernelport_workers.backends.stepped import Frame, SteppedBackend
@@ -106,18 +106,24 @@ class Stepper:
         """
         started = time.monotonic()
         item = batch.items[0]
+        if span := tracing.take_in_hand(batch, self._worker_id) if tracing.is_on else None:
+            cleanup.callback(span.end)
         first = max(item.resume_from, progress.next_index) if item.stream else 0
         try:
             request = self._executions[batch.deployment].prepared(work)
             utterance = self._backends[batch.deployment].open(request, first)
         except KernelPortError as error:
+            if span:
+                tracing.fail(span)
             self._end(batch, cleanup, [_failed(batch, error)])
             return
         if utterance.is_done:  # all of it has been sent
             self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, {}, last=True), sequence=first)])
             return
         steps = self._backends[batch.deployment].steps
-        self._in_hand.append(InHand(batch, work, utterance, lease, cleanup, steps, started, progress.deaths > 0, first))
+        is_suspect = progress.deaths > 0
+        in_hand = InHand(batch, work, utterance, lease, cleanup, steps, started, is_suspect, first, span=span)
+        self._in_hand.append(in_hand)
 
     def step(self) -> bool:
         """Makes a piece, or as many as the model makes at a time; False when nobody can take one."""
@@ -129,7 +135,7 @@ class Stepper:
         begun = {each.batch.id: each.utterance.next_index for each in step}
         until_done(lambda: scripts.begin_pieces(self._redis, begun))
         began = time.monotonic()
-        with ExitStack() as limits:
+        with ExitStack() as limits, logs.about(lambda: ids_of(name, *(each.item for each in step))):
             for each in step:
                 limits.enter_context(each.lease.steps_of(self._deployments[name].timeouts.step_s))
             frames = self._backends[name].stepped([each.utterance for each in step])
@@ -140,6 +146,8 @@ class Stepper:
         for each, frame in zip(step, self._checked(name, frames), strict=True):
             each.backend_s += took_s
             each.stepped_at = time.monotonic()
+            if each.span:
+                tracing.record_piece(each.span, name, begun[each.batch.id], took_s)
             self._take(each, frame)
         return True
 
@@ -198,6 +206,7 @@ class Stepper:
             each.listens_since, each.sent_s = time.monotonic(), 0.0
         each.sent_s += frame.seconds
         if frame.is_last:
+            completion.worker_us = round((time.monotonic() - each.started) * 1e6)
             self._let_go(each, [completion])
             return
         self._payloads.put_away(each.batch, [completion])
@@ -206,6 +215,8 @@ class Stepper:
             self._let_go(each)
 
     def _fail(self, each: InHand, error: KernelPortError) -> None:
+        if each.span:
+            tracing.fail(each.span)
         self._let_go(each, [_failed(each.batch, error)])
 
     def _let_go(self, each: InHand, answer: BatchOutcome | list[Completion] | None = None) -> None:
@@ -221,7 +232,7 @@ class Stepper:
             self._end(each.batch, each.cleanup, answer)
 
     def _end(self, batch: Batch, cleanup: ExitStack, answer: BatchOutcome | list[Completion]) -> None:
-        with cleanup:
+        with cleanup, logs.about(lambda: ids_of(batch.deployment, *batch.items)):
             self._answer(batch, answer)
             until_done(lambda: scripts.forget_progress(self._redis, batch.id))
 
@@ -261,6 +272,11 @@ class Stepper:
                 self._fail(each, CancelledError("the caller hung up"))
             elif now - self._heard_of.get(each.batch.front_door, now) > FRONT_DOOR_S:
                 self._fail(each, CancelledError("the front door has died"))
+
+
+def ids_of(deployment: str, *items: BatchItem) -> dict[str, object]:
+    """What the lines of the log about requests carry."""
+    return {"deployment": deployment, "requests": [item.request_id or item.id.decode() for item in items]}
 
 
 def _message(sequence: int, outputs: Outputs, warnings: Sequence[str] = (), *, last: bool) -> bytes:

@@ -5,11 +5,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport_workers.backends.stepped import Frame, Steps, Utterance
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 # A listener that has no more than the length of so many steps is about to run dry.
 DRY_STEPS = 2
@@ -44,6 +48,7 @@ class InHand:
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
         stepped_at: when its last piece was made.
         is_paused: its listener is far behind.
+        span: of its caller's trace, if there is one.
     """
 
     batch: Batch
@@ -61,6 +66,7 @@ class InHand:
     listens_since: float | None = None
     stepped_at: float | None = None
     is_paused: bool = False
+    span: "Span | None" = None
     _frames_bytes: int = 0
 
     @property

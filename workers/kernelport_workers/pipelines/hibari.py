@@ -28,6 +28,7 @@ from kernelport.text.pieces import CUT_S
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import LoadError, Request
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance, from_index
+from kernelport_workers.pipelines.hibari_sound import sound_of
 from kernelport_workers.speech import lexicons
 from kernelport_workers.speech.joins import joinable, silence
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
@@ -74,11 +75,9 @@ class HibariPipeline(SteppedBackend):
             tensor_spec(
                 "text", pb.U8, ["bytes"], description="UTF-8", max_characters=MAX_CHARACTERS, max_digits=MAX_WORD
             ),
-            tensor_spec(
-                "speed", pb.F32, [1], optional=True, description="default 1", minimum=MIN_SPEED, maximum=MAX_SPEED
-            ),
+            tensor_spec("speed", pb.F32, [1], optional=True, default=1, minimum=MIN_SPEED, maximum=MAX_SPEED),
             tensor_spec("locale", pb.U8, ["bytes"], optional=True, choices=LOCALES),
-            tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
+            tensor_spec("seed", pb.I64, [1], optional=True, default=0, minimum=0),
             lexicons.SPEC,
         ],
         outputs=[
@@ -158,7 +157,7 @@ class HibariPipeline(SteppedBackend):
         rng = np.random.default_rng((utterance.seed, index))
         rate = self._tts.sample_rate
         sounds = [
-            self._tts.from_ids(self._tts.ids(part), utterance.speed, rng)
+            sound_of(self._tts, part, utterance.speed, rng)
             for part in _fitting(self._phonemes(utterance.piece.text.text, utterance.lexicon))
         ]
         pauses = [CUT_S] * (len(sounds) - 1) + [utterance.piece.pause_s]

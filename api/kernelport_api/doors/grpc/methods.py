@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from kernelport.telemetry import tracing
 from kernelport_api.access.decision import Access
 from kernelport_api.access.needs import METHODS
 from kernelport_api.calls import AccessLog, Call
@@ -22,6 +23,9 @@ from kernelport_api.doors.parsing import parsed
 from kernelport_api.doors.texts import with_short_texts
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+# What such a method begins is followed by a trace.
+_QUEUE_WORK = {"ModelInfer", "ReplayDeadLetter", "SubmitJob"}
 
 
 class Methods:
@@ -48,7 +52,8 @@ class Methods:
 
     def taking_bytes(self, name: str, handler: Any) -> Any:
         """A method's handler, made so that it is given bytes and parses them itself."""
-        name = name.lstrip("/").removeprefix("kernelport.v1.")
+        full_name = name.lstrip("/")
+        name = full_name.removeprefix("kernelport.v1.")
         kind: type[Message] = handler.request_deserializer.__self__
         take = self._messages if handler.request_streaming else self._message
         shape = f"{_arity(handler.request_streaming)}_{_arity(handler.response_streaming)}"
@@ -66,7 +71,12 @@ class Methods:
                     self._note_answer(call, answer)
                     yield answer
 
-        method = stream if inspect.isasyncgenfunction(behavior) else unary
+        async def traced(received: Any, context: Context) -> Any:
+            with tracing.call(full_name, context.invocation_metadata()):
+                return await unary(received, context)
+
+        is_traced = tracing.is_on and full_name.rpartition("/")[2] in _QUEUE_WORK
+        method = stream if inspect.isasyncgenfunction(behavior) else traced if is_traced else unary
         return handler._replace(request_deserializer=None, **{shape: method})
 
     @contextlib.asynccontextmanager

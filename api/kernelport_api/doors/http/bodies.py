@@ -1,6 +1,7 @@
 """Bodies of calls, within bounds of size and time."""
 
 import asyncio
+import contextlib
 import logging
 import zlib
 from collections.abc import AsyncGenerator, Mapping
@@ -36,6 +37,14 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most_bytes
         raise Refusal(415, f"Content-Encoding: expected gzip or deflate, got {encoding.decode('latin-1')!r}")
     is_small = max(len(body), most_bytes) <= SMALL_BYTES
     return unpacked(body, most_bytes) if is_small else await asyncio.to_thread(unpacked, body, most_bytes)
+
+
+async def pass_over(headers: Mapping[bytes, bytes], receive: Receive) -> None:
+    """Takes a small body that nobody reads: where a connection is closed before it has come, its caller is cut off, and
+    may not even see the answer."""
+    with contextlib.suppress(Refusal):
+        async for _ in _parts(headers, receive, SMALL_BYTES):
+            pass
 
 
 async def read_form(headers: Mapping[bytes, bytes], receive: Receive, most_bytes: int) -> FormData:

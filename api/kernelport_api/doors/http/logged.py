@@ -2,10 +2,13 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kernelport.telemetry import tracing
 from kernelport.telemetry.metrics import UNKNOWN
-from kernelport_api.calls import AccessLog
+from kernelport_api.calls import AccessLog, Call
 
 _MAX_PATH = 200
+# What queues no work has no trace.
+_LOOKS = {"GET", "HEAD", "OPTIONS"}
 # The status of a call that becomes a WebSocket, and the code with which such a one is closed that went well.
 _SWITCHING, _NORMAL_CLOSE = 101, 1000
 
@@ -18,6 +21,15 @@ class Logged:
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not tracing.is_on or scope.get("method") in _LOOKS:
+            await self._handle(scope, receive, send)
+            return
+        with tracing.http_call(scope.get("method", "GET"), scope["headers"]) as span:
+            call, status = await self._handle(scope, receive, send)
+            tracing.answered(span, call.route, status)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> tuple[Call, int]:
+        """Returns the call, and the status of its answer; 0 when it got none."""
         is_socket = scope["type"] == "websocket"
         call = self._access_log.begin(f"{'GET' if is_socket else scope['method']} {scope['path'][:_MAX_PATH]}")
         call.peer = ":".join(map(str, scope["client"] or ()))
@@ -50,6 +62,7 @@ class Logged:
                 self._access_log.refused(call, status)
             else:
                 self._access_log.answered(call)
+        return call, status
 
 
 def _size(message: Message) -> int:

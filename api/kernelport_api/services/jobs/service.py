@@ -18,28 +18,25 @@ from kernelport.errors import (
     UnavailableError,
 )
 from kernelport.jobs.artifacts import Artifacts, storage_errors
-from kernelport.jobs.records import JobRecord, item_of, items_of, states_in
+from kernelport.jobs.records import JobRecord, item_of
 from kernelport.names import MANIFEST, SUMMARY
-from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api import calls
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.services.audited import audited
+from kernelport_api.services.jobs.listing import list_items
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
-from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token, shown
+from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, shown
 from kernelport_api.services.jobs.submission import Submission
-from kernelport_api.services.jobs.validation import deadline_violations
+from kernelport_api.services.jobs.validation import deadline_unix_us, deadline_violations
 from kernelport_api.services.jobs.waiting import Waiting
 from kernelport_api.services.jobs.watching import watch
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 CHUNK_BYTES = 256 * 2**10
-# Stock clients refuse messages over 4 MiB.
-ANSWER_BYTES = 2 * 2**20
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
-DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
 
 
 def _stored(request: Any) -> str:
@@ -84,12 +81,6 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @on_disk
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
-        if not tracing.is_on:
-            return await self._submit(request)
-        with tracing.call("kernelport.v1.JobService/SubmitJob", context.invocation_metadata()):
-            return await self._submit(request)
-
-    async def _submit(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         record, existed = await self._submission.create(request)
         # Repeated, it is compared with what there is, and goes on where the one before stopped.
         if request.items or not existed:
@@ -103,7 +94,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 raise await self._submission.refused(record.id, error, existed=existed) from error
             except KernelPortError:
                 if existed and await self._is_deleted(record.id):  # just now: its request id is free
-                    return await self._submit(request)
+                    return await self.SubmitJob(request, context)
                 raise
             finally:
                 # Its caller may have hung up, too.
@@ -136,7 +127,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.GetJobResponse(job=await self._waiting.told(await self._job(_stored(request))))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
-        most = _size(request.page_size, DEFAULT_JOBS, MAX_JOBS)
+        most = min(request.page_size or DEFAULT_JOBS, MAX_JOBS)
         jobs, token = await self._store.jobs(request.deployment, set(request.states), most, request.page_token)
         return pb.ListJobsResponse(jobs=[await self._waiting.told(job) for job in jobs], next_page_token=token)
 
@@ -154,14 +145,14 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
         record = await self._store.get(_stored(request))
-        violations = list(deadline_violations(request.deadline_unix_us, "deadline_unix_us"))
+        violations = list(deadline_violations(request))
         if violations:
             raise InvalidArgumentError.of(violations)
         deployment = self._deployments.get(record.deployment)
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
         most = self._submission.max_batch(deployment)
-        await self._store.change("resume", "resume", record.id, request.deadline_unix_us, most)
+        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
@@ -182,27 +173,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
         record = await self._store.with_items(_stored(request))
-        most, wanted = _size(request.page_size, DEFAULT_ITEMS, MAX_ITEMS), set(request.states)
-        first, place = read_page_token(request.page_token)
-        answer = pb.ListItemsResponse()
-        size = 0
-        for number in range(first, record.number("pages")):
-            states = await self._store.states(record.id, number)
-            if wanted and not wanted & states_in(record, states):
-                place = 0
-                continue
-            page = await self._store.page(record, number)
-            states, attempts, results = await self._store.results(record.id, number)
-            for item in items_of(record, page, states, attempts, results, inputs=request.inputs):
-                if item.index - page.first_index < place or (wanted and item.state not in wanted):
-                    continue
-                size += item.ByteSize()
-                if len(answer.items) == most or (answer.items and size > ANSWER_BYTES):
-                    answer.next_page_token = page_token(number, item.index - page.first_index)
-                    return answer
-                answer.items.append(item)
-            place = 0
-        return answer
+        return await list_items(self._store, record, request)
 
     async def GetItemOutput(
         self, request: pb.GetItemOutputRequest, context: Context
@@ -289,7 +260,3 @@ def _hashed(chunks: Iterator[bytes], digest: "hashlib._Hash") -> bytes:
     chunk = _next(chunks)
     digest.update(chunk)
     return chunk
-
-
-def _size(asked: int, default: int, most: int) -> int:
-    return min(asked or default, most)

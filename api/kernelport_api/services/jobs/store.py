@@ -1,12 +1,13 @@
 """The job store as the front door reads it."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
+from kernelport.broker.tenants import tenants_async
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
     OUTPUT_NOT_FOUND,
@@ -166,7 +167,7 @@ class JobStore:
         found: list[pb.Job] = []
         indexes = [keys.owned(keys.JOBS, tenant) for tenant in await seen_tenants(self.redis)]
         while True:
-            entries = await self._newest(indexes, created if before else "+inf")
+            entries = await self._newest(indexes, created if before else "+inf", _JOBS_AT_ONCE)
             new = [entry for entry in entries if not before or entry < (created, before)]
             for created, before in new:
                 record = await self.find(before)
@@ -185,15 +186,69 @@ class JobStore:
             if len(entries) < _JOBS_AT_ONCE:
                 return found, ""
 
-    async def _newest(self, indexes: Sequence[str], created: int | str) -> list[tuple[int, str]]:
+    async def _newest(self, indexes: Sequence[str], created: int | str, most: int) -> list[tuple[int, str]]:
         """When jobs were created, and their ids: the newest of some sets, of those that were created at a time or
         before. Those of the same microsecond come sorted by id, backwards."""
         async with self.redis.pipeline(transaction=False) as pipeline:
             for index in indexes:
-                pipeline.zrevrangebyscore(index, created, "-inf", start=0, num=_JOBS_AT_ONCE, withscores=True)
+                pipeline.zrevrangebyscore(index, created, "-inf", start=0, num=most, withscores=True)
             found = await reached(pipeline.execute())
         entries = [(int(score), job.decode(errors="replace")) for some in found for job, score in some]
-        return sorted(entries, reverse=True)[:_JOBS_AT_ONCE]
+        return sorted(entries, reverse=True)[:most]
+
+    async def newest(self, most: int) -> list[str]:
+        """The ids under which the newest jobs of all tenants are stored, newest first."""
+        indexes = [keys.owned(keys.JOBS, tenant) for tenant in await reached(tenants_async(self.redis))]
+        return [job_id for _, job_id in await self._newest(indexes, "+inf", most)]
+
+    async def active(self, deployments: Iterable[str], most: int) -> list[str]:
+        """The ids under which active jobs are stored, of each deployment and tenant those that have had the least, up
+        to `most`."""
+        all_tenants = await reached(tenants_async(self.redis))
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for name in deployments:
+                for tenant in all_tenants:
+                    pipeline.zrange(keys.owned(keys.active_jobs(name), tenant), 0, most - 1)
+            found = await reached(pipeline.execute())
+        return [job.decode(errors="replace") for jobs in found for job in jobs]
+
+    async def records(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Some jobs, without those that there are none of."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hgetall(keys.job(job_id))
+            found = await reached(pipeline.execute()) if job_ids else []
+        both = zip(job_ids, found, strict=True)
+        return [JobRecord(job_id, fields) for job_id, fields in both if b"spec" in fields]
+
+    async def job_states(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """The states of some jobs as the store names them, without those that there are none of."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hget(keys.job(job_id), "state")
+            found = await reached(pipeline.execute()) if job_ids else []
+        return {job_id: stored.name(state) for job_id, state in zip(job_ids, found, strict=True) if state}
+
+    async def page_at(self, record: JobRecord, index: int) -> int:
+        """The number of the page that has the item of this index; one behind the last page for none."""
+        number = 0
+        behind: Any = keys.job(record.id, "digests")
+        found = await reached(self.redis.zrevrangebyscore(behind, index, "-inf", start=0, num=1))
+        if found:
+            number = stored.number(found[0].partition(b":")[0], behind) + 1
+        # A job of version 0.1.0 has none of these.
+        while number < record.number("pages"):
+            page = await self.page(record, number)
+            if index < page.first_index + len(page.items):
+                break
+            number += 1
+        return number
+
+    async def all_states(self, job_id: str) -> dict[int, bytes]:
+        """The states of all items by page, a byte each: a megabyte of a million."""
+        where = keys.job(job_id, "states")
+        found: dict[bytes, bytes] = await reached(self.redis.hgetall(where))
+        return {stored.number(number, where): states for number, states in found.items()}
 
     async def page(self, record: JobRecord, number: int) -> Page:
         """A page of a job. Those read last stay at hand."""

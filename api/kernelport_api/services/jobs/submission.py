@@ -42,7 +42,7 @@ from kernelport_api.services.jobs.adding import (
 )
 from kernelport_api.services.jobs.memory import JobMemory, NoMemoryError
 from kernelport_api.services.jobs.store import JobStore
-from kernelport_api.services.jobs.validation import shared_violations, spec_violations
+from kernelport_api.services.jobs.validation import deadline_unix_us, shared_violations, spec_violations
 
 # What a page may grow to when items of it are replaced; one large item is always taken.
 MOST_PAGE_BYTES = 16 * PAGE_BYTES
@@ -93,7 +93,7 @@ class Submission:
             "spec": shown(spec).SerializeToString(),
             "weight": spec.priority or DEFAULT_PRIORITY,
             "max_batch": self.max_batch(deployment),
-            "deadline": spec.deadline_unix_us,
+            "deadline": deadline_unix_us(spec),
             "retention_s": (retention_s := spec.retention_s or round(self._settings.jobs_kept_s)),
             "open_s": min(retention_s, round(self._settings.abandoned_s)),
             "output_url": self._artifacts.url(job_id),
@@ -258,5 +258,6 @@ def _spec_digest(spec: pb.JobSpec) -> bytes:
     """Of what a repeated submission must have the same: not the deadline, which may count from the time of the call."""
     compared = pb.JobSpec()
     compared.CopyFrom(spec)
-    compared.ClearField("deadline_unix_us")
+    for name in ("deadline_unix_us", "deadline_in_s"):
+        compared.ClearField(name)
     return _digest(compared)

@@ -6,6 +6,7 @@ from kernelport.broker.clock import clock
 from kernelport.errors import FieldViolation
 from kernelport.jobs.webhooks.signing import secret_problem
 from kernelport.limits import (
+    MAX_DEADLINE_S,
     MAX_METADATA,
     MAX_METADATA_BYTES,
     MAX_NAME,
@@ -40,7 +41,7 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
         yield FieldViolation("spec.output_format", f"expected a value of OutputFormat, got {spec.output_format}")
     if spec.priority > MAX_PRIORITY:
         yield FieldViolation("spec.priority", f"expected 1 to {MAX_PRIORITY}, or 0 for 100; got {spec.priority}")
-    yield from deadline_violations(spec.deadline_unix_us, "spec.deadline_unix_us")
+    yield from deadline_violations(spec, "spec.")
     if not 0 <= spec.retention_s <= MAX_RETENTION_S:
         yield FieldViolation("spec.retention_s", f"expected 0 to {MAX_RETENTION_S} seconds, got {spec.retention_s}")
     entries = len(spec.metadata)
@@ -64,10 +65,25 @@ def shared_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator
                 yield violation
 
 
-def deadline_violations(unix_us: int, field: str) -> Iterator[FieldViolation]:
-    """A deadline must lie ahead, or be 0."""
+def deadline_violations(asked: pb.JobSpec | pb.ResumeJobRequest, prefix: str = "") -> Iterator[FieldViolation]:
+    """A deadline must lie ahead, or be 0.
+
+    Args:
+        prefix: what stands before the names of fields.
+    """
+    unix_us, in_s = asked.deadline_unix_us, asked.deadline_in_s
     if unix_us and unix_us <= clock.now_us():
-        yield FieldViolation(field, f"expected a time to come in microseconds of Unix time, got {unix_us}")
+        found = f"expected a time to come in microseconds of Unix time, got {unix_us}"
+        yield FieldViolation(f"{prefix}deadline_unix_us", found)
+    if not 0 <= in_s <= MAX_DEADLINE_S:
+        yield FieldViolation(f"{prefix}deadline_in_s", f"expected 0 to {MAX_DEADLINE_S} seconds, got {in_s}")
+    elif in_s and unix_us:
+        yield FieldViolation(f"{prefix}deadline_in_s", "expected none beside deadline_unix_us")
+
+
+def deadline_unix_us(asked: pb.JobSpec | pb.ResumeJobRequest) -> int:
+    """The deadline of a job that is taken in now; 0 for none."""
+    return clock.now_us() + asked.deadline_in_s * 1_000_000 if asked.deadline_in_s else asked.deadline_unix_us
 
 
 def item_violations(

@@ -1,14 +1,14 @@
 """Bulk jobs: what a client can ask for."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from kernelport.client.calling.aio import AsyncChannel
 from kernelport.client.calling.limits import Deadline
-from kernelport.client.calling.messages import message, unix_us
+from kernelport.client.calling.messages import deadline_fields, message
 from kernelport.client.calling.messages import path as path_of
 from kernelport.client.inference.aio import AsyncInference
 from kernelport.client.jobs.aio import outputs, watching
@@ -70,7 +70,7 @@ class AsyncJobs:
         output_format: str = "",
         outputs: Sequence[str] = (),
         priority: int = 0,
-        deadline: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
         metadata: Mapping[str, str] | None = None,
         webhook: pb.Webhook | None = None,
         retention_s: int = 0,
@@ -89,7 +89,7 @@ class AsyncJobs:
             output_format: wav, flac, ogg, mp3, aac, pcm or npz; empty for what suits the deployment.
             outputs: the names of those that are wanted, which npz files keep; by default the usual ones.
             priority: the job's share among the jobs of the deployment, 1 to 10000; 0 stands for 100.
-            deadline: when the job expires.
+            deadline: when the job expires: a time, without a zone local time, or a duration from now on.
             metadata: notes that are kept with the job.
             webhook: who is told of the job by HTTP.
             retention_s: seconds for which the job is kept after it is over; 0 for the server's default.
@@ -292,14 +292,14 @@ class AsyncJobs:
         job: pb.Job = (await self._calls.call("CancelJob", request)).job
         return job
 
-    async def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
+    async def resume(self, job_id: str, *, deadline: datetime | timedelta | None = None) -> pb.Job:
         """Runs what failed, was cancelled or expired; what succeeded stays.
 
         Args:
             job_id: of the job.
-            deadline: when the job expires; without a zone, local time.
+            deadline: when the job expires, as of `submit`.
         """
-        request = message(pb.ResumeJobRequest, job_id=job_id, deadline_unix_us=unix_us("deadline", deadline))
+        request = message(pb.ResumeJobRequest, job_id=job_id, **deadline_fields(deadline))
         job: pb.Job = (await self._calls.call("ResumeJob", request, repeatable=False)).job
         return job
 

@@ -1,13 +1,13 @@
 """The synchronous twin of `jobs/aio/jobs.py`: generated, not to be edited; `make sync` writes it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from kernelport.client.calling.limits import Deadline
-from kernelport.client.calling.messages import message, unix_us
+from kernelport.client.calling.messages import deadline_fields, message
 from kernelport.client.calling.messages import path as path_of
 from kernelport.client.calling.sync import Channel
 from kernelport.client.inference.sync import Inference
@@ -69,7 +69,7 @@ class Jobs:
         output_format: str = "",
         outputs: Sequence[str] = (),
         priority: int = 0,
-        deadline: datetime | None = None,
+        deadline: datetime | timedelta | None = None,
         metadata: Mapping[str, str] | None = None,
         webhook: pb.Webhook | None = None,
         retention_s: int = 0,
@@ -88,7 +88,7 @@ class Jobs:
             output_format: wav, flac, ogg, mp3, aac, pcm or npz; empty for what suits the deployment.
             outputs: the names of those that are wanted, which npz files keep; by default the usual ones.
             priority: the job's share among the jobs of the deployment, 1 to 10000; 0 stands for 100.
-            deadline: when the job expires.
+            deadline: when the job expires: a time, without a zone local time, or a duration from now on.
             metadata: notes that are kept with the job.
             webhook: who is told of the job by HTTP.
             retention_s: seconds for which the job is kept after it is over; 0 for the server's default.
@@ -287,14 +287,14 @@ class Jobs:
         job: pb.Job = (self._calls.call("CancelJob", request)).job
         return job
 
-    def resume(self, job_id: str, *, deadline: datetime | None = None) -> pb.Job:
+    def resume(self, job_id: str, *, deadline: datetime | timedelta | None = None) -> pb.Job:
         """Runs what failed, was cancelled or expired; what succeeded stays.
 
         Args:
             job_id: of the job.
-            deadline: when the job expires; without a zone, local time.
+            deadline: when the job expires, as of `submit`.
         """
-        request = message(pb.ResumeJobRequest, job_id=job_id, deadline_unix_us=unix_us("deadline", deadline))
+        request = message(pb.ResumeJobRequest, job_id=job_id, **deadline_fields(deadline))
         job: pb.Job = (self._calls.call("ResumeJob", request, repeatable=False)).job
         return job
 

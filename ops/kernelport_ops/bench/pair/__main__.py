@@ -1,4 +1,5 @@
-"""`python -m kernelport_ops.bench.pair`: this tree and an earlier commit under the same load, in turn.
+"""`python -m kernelport_ops.bench.pair`: this tree and an earlier commit, or itself without some settings, under the
+same load, in turn.
 
 Exits with 0 when every load is no slower, 1 when one is slower, 2 when the benchmark failed, 3 when one load is
 undecided and none slower.
@@ -17,7 +18,7 @@ from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.pair.checkouts import base_checkout, this_checkout, this_repository
 from kernelport_ops.bench.pair.loads import LOADS, Load
 from kernelport_ops.bench.pair.report import document, line, table
-from kernelport_ops.bench.pair.rounds import Comparison, Measurement, Verdict, compare
+from kernelport_ops.bench.pair.rounds import BASE, NEW, Comparison, Measurement, Verdict, compare
 from kernelport_ops.bench.pair.stacks import Standing, both_standing
 from kernelport_ops.bench.processes import BenchError
 from kernelport_ops.bench.report import write_json
@@ -66,14 +67,23 @@ def compare_loads(
             report(line(name, compare(measure, limit_s, note)))
 
 
-@click.command(help="Says whether this tree takes more CPU time a request than an earlier commit.")
-@click.option("--base", required=True, metavar="COMMIT", help="What to compare with: a commit, branch or tag.")
+@click.command(help="Says whether this tree takes more CPU time a request than an earlier commit, or by a setting.")
+@click.option("--base", default="", metavar="COMMIT", help="What to compare with: a commit, branch or tag.")
+@click.option(
+    "--with",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A variable that this tree's stack is given; without --base it is compared with this tree without it.",
+)
 @click.option("--loads", default=",".join(LOADS), show_default=True, callback=separated(one_of(list(LOADS))))
 @click.option("--minutes", default=20.0, show_default=True, help="Of a load: then it is undecided.")
 @click.option("--seconds", default=1.0, show_default=True, help="Of a side's turn in a load of calls.")
 @click.option("--out", default=Path("out/bench-pair"), show_default=True, type=click.Path(path_type=Path))
-def main(base: str, loads: list[str], minutes: float, seconds: float, out: Path) -> None:
+def main(base: str, variables: tuple[str, ...], loads: list[str], minutes: float, seconds: float, out: Path) -> None:
     """The command."""
+    if not (base or variables):
+        raise click.UsageError("expected --base, or --with for a comparison of this tree with itself")
     prepare_process()
     console = new_console()
     found: dict[str, Any] = {"machine": describe_machine(), "complete": False}
@@ -86,11 +96,14 @@ def main(base: str, loads: list[str], minutes: float, seconds: float, out: Path)
             progress.update(task, description=text, completed=max(0, len(comparisons) - 1))
 
         try:
-            notify(f"installing {base}")
-            checkouts = [base_checkout(this_repository(), base, out), this_checkout()]
+            if base:
+                notify(f"installing {base}")
+            other = base_checkout(this_repository(), base, out) if base else this_checkout(BASE)
+            checkouts = [other, this_checkout(NEW, variables)]
             for checkout in checkouts:
                 checkout.check_imports()
             found["commits"] = {checkout.side: checkout.commit for checkout in checkouts}
+            found["with"] = list(variables)
             notify("starting both stacks")
             deployments = list(dict.fromkeys(LOADS[name].deployment for name in loads))
             with both_standing(checkouts, deployments, out / "run") as stacks:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernelport_ops.bench.pair.rounds import BASE, NEW
+from kernelport_ops.bench.pair.rounds import BASE
 from kernelport_ops.bench.processes import BenchError
 
 _PACKAGES = ("kernelport", "kernelport_api", "kernelport_workers")
@@ -22,6 +22,7 @@ class Checkout:
         commit: what `git describe` calls it: it ends in `-dirty` when files were changed.
         python: the interpreter of its environment.
         unset: variables of this process that its processes must not see.
+        variables: what they see beside the others, each as NAME=VALUE.
     """
 
     side: str
@@ -29,11 +30,12 @@ class Checkout:
     tree: Path
     python: Path
     unset: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
 
     def command(self, *arguments: str) -> list[str]:
         """Runs its interpreter in its folder: with `-m`, Python and Celery import from there first."""
         unset = [f"--unset={name}" for name in self.unset]
-        return ["env", f"--chdir={self.tree}", *unset, str(self.python), *arguments]
+        return ["env", f"--chdir={self.tree}", *unset, *self.variables, str(self.python), *arguments]
 
     def check_imports(self) -> None:
         """Raises BenchError when its interpreter imports our packages from elsewhere than its tree."""
@@ -43,10 +45,10 @@ class Checkout:
                 raise BenchError(f"{self.python} imports {path}, expected a file in {self.tree}")
 
 
-def this_checkout() -> Checkout:
+def this_checkout(side: str, variables: tuple[str, ...] = ()) -> Checkout:
     """The tree that this code is in, run by this interpreter."""
     tree = this_repository()
-    return Checkout(NEW, _described(tree), tree, Path(sys.executable))
+    return Checkout(side, _described(tree), tree, Path(sys.executable), variables=variables)
 
 
 def base_checkout(repository: Path, revision: str, folder: Path) -> Checkout:

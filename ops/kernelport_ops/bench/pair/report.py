@@ -20,7 +20,16 @@ def line(name: str, comparison: Comparison) -> str:
 def table(comparisons: Mapping[str, Comparison]) -> Table:
     """All loads. Ratios are new over base, with their intervals."""
     found = Table(title="new / base, with 95 % intervals", title_justify="left")
-    for title in ("load", "rounds", "base CPU ms", "new CPU ms", "CPU a request", "throughput", "verdict"):
+    for title in (
+        "load",
+        "rounds",
+        "base CPU ms",
+        "new CPU ms",
+        "CPU a request",
+        "without Redis",
+        "throughput",
+        "verdict",
+    ):
         found.add_column(title, justify="left" if title in ("load", "verdict") else "right", no_wrap=True)
     for name, comparison in comparisons.items():
         rounds = comparison.rounds
@@ -30,6 +39,7 @@ def table(comparisons: Mapping[str, Comparison]) -> Table:
             number(statistics.median(each.base.cpu_ms for each in rounds)),
             number(statistics.median(each.new.cpu_ms for each in rounds)),
             _shown(comparison.cpu),
+            _shown(comparison.stack_cpu),
             _shown(comparison.throughput),
             comparison.verdict,
         )
@@ -41,6 +51,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict,
         "cpu": asdict(comparison.cpu),
+        "stack_cpu": asdict(comparison.stack_cpu),
         "throughput": asdict(comparison.throughput),
         "rounds": [{"new": _measured(each.new), "base": _measured(each.base)} for each in comparison.rounds],
     }

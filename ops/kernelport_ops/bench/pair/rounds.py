@@ -55,6 +55,11 @@ class Measurement:
         """Milliseconds of CPU time a request, over all processes."""
         return 1000 * sum(self.cpu_s.values()) / self.requests
 
+    @property
+    def stack_cpu_ms(self) -> float:
+        """The same without that of Redis."""
+        return 1000 * self.cpu_s["stack"] / self.requests
+
 
 @dataclass(frozen=True)
 class Round:
@@ -96,11 +101,12 @@ class Comparison:
     """What two or more rounds of one load say.
 
     Attributes:
-        cpu, throughput: new over base.
+        cpu, stack_cpu, throughput: new over base; the second without Redis.
     """
 
     rounds: Sequence[Round]
     cpu: Interval
+    stack_cpu: Interval
     throughput: Interval
 
     @classmethod
@@ -109,6 +115,7 @@ class Comparison:
         return cls(
             rounds,
             cpu=ratio_interval([each.new.cpu_ms / each.base.cpu_ms for each in rounds]),
+            stack_cpu=ratio_interval([each.new.stack_cpu_ms / each.base.stack_cpu_ms for each in rounds]),
             throughput=ratio_interval([each.new.per_second / each.base.per_second for each in rounds]),
         )
 

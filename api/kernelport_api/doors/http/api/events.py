@@ -3,22 +3,22 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Any, NamedTuple
 
 import msgspec
+from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
-from kernelport.access.principals import JOBS
-from kernelport.errors import KernelPortError, NotFoundError
-from kernelport.jobs.shapes import job_dict
+from kernelport.access.principals import JOBS, Principal
+from kernelport.errors import KernelPortError
+from kernelport.names import MARK, owner_of
 from kernelport.shapes import plain
-from kernelport.v1 import deployment_pb2, job_pb2, voice_pb2
+from kernelport.v1 import deployment_pb2
 from kernelport_api.calls import current
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
-from kernelport_api.services.deployments import Deployments
-from kernelport_api.services.jobs.service import Jobs
+from kernelport_api.services.operations import Operations
 from kernelport_api.services.voices import Voices
 
 log = logging.getLogger(__name__)
@@ -26,62 +26,39 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 # So often a stream says something, so that whoever is between keeps it open.
 BREATH_S = 15.0
-# Of the newest jobs, so many are looked at, and beside them those that were active when they were among these.
-_NEWEST_JOBS = 100
-# A caller that is so many events behind is cut off, and may begin anew.
-_MOST_WAITING = 10_000
+# A caller that is so many seconds behind is cut off, and may begin anew.
+_MOST_WAITING = 600
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
+# The kind of something, and the name under which it is stored.
 Key = tuple[str, str]
-# Whose things somebody sees, and whether all others' too; of which deployments, and whether jobs are among them.
-Sight = tuple[str, bool, frozenset[str] | None, bool]
+# What belongs to tenants, and the field with its name.
+_OF_TENANTS = {"voice": "name", "job": "id"}
 
 
 class Events:
-    """Looks for changes while anybody listens, for all who see the same."""
+    """Looks for changes while anybody listens, for all who do: what has changed is serialized once."""
 
-    def __init__(self, jobs: Jobs, deployments: Deployments, voices: Voices) -> None:
-        self._asked = jobs, deployments, voices
-        self._watches: dict[Sight, _Watch] = {}
-
-    async def stream(self, call: Call) -> ASGIApp:
-        """How everything stands, then what changes: an event `deployment`, `voice` or `job` with the whole of it, or
-        `gone` with its kind and name."""
-        return Streamed(self._told(), "text/event-stream", _HEADERS)
-
-    async def _told(self) -> AsyncGenerator[bytes, None]:
-        principal = current().principal
-        sight = principal.tenant, principal.is_admin, principal.deployments, principal.may([JOBS])
-        watch = self._watches.setdefault(sight, _Watch(*self._asked))
-        try:
-            async with contextlib.aclosing(watch.told()) as events:
-                async for event in events:
-                    yield event
-        finally:
-            if not watch.listeners and self._watches.get(sight) is watch:
-                del self._watches[sight]
-
-
-class _Watch:
-    """Looks as the caller would who comes first: its task has the same current call."""
-
-    def __init__(self, jobs: Jobs, deployments: Deployments, voices: Voices) -> None:
-        self._jobs = jobs
-        self._deployments = deployments
+    def __init__(self, voices: Voices, operations: Operations) -> None:
         self._voices = voices
-        self._state: dict[Key, dict[str, Any]] = {}
-        self.listeners: set[asyncio.Queue[bytes]] = set()
+        self._operations = operations
+        self._state: dict[Key, _Told] = {}
+        self._listeners: dict[asyncio.Queue[bytes], Principal] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def told(self) -> AsyncGenerator[bytes, None]:
-        """What one listener is told."""
+    async def stream(self, call: Call) -> ASGIApp:
+        """How everything stands, then what changes: an event `deployment`, `voice`, `job`, `figures`, `worker` or
+        `autoscaler` with the whole of it, or `gone` with its kind and name; as far as the caller may know of it."""
+        return Streamed(self._told(current().principal), "text/event-stream", _HEADERS)
+
+    async def _told(self, principal: Principal) -> AsyncGenerator[bytes, None]:
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
-        self.listeners.add(queue)
+        if self._reading is None:
+            self._state = self._with_events(await self._standing())
+            self._reading = self._reading or asyncio.create_task(self._keep_reading())
+        self._listeners[queue] = principal
         try:
-            if self._reading is None:
-                self._state = {key: shown async for key, shown in self._standing()}
-                self._reading = self._reading or asyncio.create_task(self._keep_reading())
-            yield b"".join(_event(kind, shown) for (kind, _), shown in self._state.items()) + b": now\n\n"
+            yield _seen_by(principal, self._state) + b": now\n\n"
             while True:
                 try:
                     async with asyncio.timeout(BREATH_S):
@@ -92,8 +69,8 @@ class _Watch:
                 if queue.full() or self._reading is None or self._reading.done():
                     return
         finally:
-            self.listeners.discard(queue)
-            if not self.listeners and self._reading is not None:
+            del self._listeners[queue]
+            if not self._listeners and self._reading is not None:
                 self._reading.cancel()
                 self._reading = None
 
@@ -101,48 +78,104 @@ class _Watch:
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
-                found = {key: shown async for key, shown in self._standing()}
+                found = self._with_events(await self._standing())
+                gone = [key for key in self._state.keys() - found.keys() if await self._is_gone(*key)]
             except KernelPortError as error:  # as long as Redis is away; whoever listens sees nothing change
                 log.debug("cannot look for changes: %s", error)
                 continue
-            for key, shown in found.items():
-                if self._state.get(key) != shown:
-                    self._tell(_event(key[0], shown))
-            for kind, name in self._state.keys() - found.keys():
-                if kind != "job" or await self._is_gone(name):
-                    self._tell(_event("gone", {"kind": kind, "name": name}))
+            changed = {key: told for key, told in found.items() if self._state.get(key) is not told}
+            # Of what is gone, whoever was told that it was there.
+            changed |= {key: _gone(*key, self._state[key].each) for key in gone}
             self._state = found
+            self._tell(changed)
 
-    async def _standing(self) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
-        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
-        for deployment in listed.deployments:
-            yield ("deployment", deployment.name), plain(deployment)
-        for voice in (await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)).voices:
-            yield ("voice", voice.name), plain(voice)
-        if not current().principal.may([JOBS]):
-            return
-        newest = await self._jobs.ListJobs(job_pb2.ListJobsRequest(page_size=_NEWEST_JOBS), OVER_HTTP)
-        for job in newest.jobs:
-            yield ("job", job.id), job_dict(job)
-        seen = {job.id for job in newest.jobs}
-        for (kind, job_id), shown in list(self._state.items()):
-            if kind == "job" and not shown["finished_unix_us"] and job_id not in seen:
-                with contextlib.suppress(NotFoundError):
-                    found = await self._jobs.GetJob(job_pb2.GetJobRequest(job_id=job_id), OVER_HTTP)
-                    yield ("job", job_id), job_dict(found.job)
+    async def _standing(self) -> dict[Key, Any]:
+        """All there is to tell of, by kind and name."""
+        listing = deployment_pb2.ListDeploymentsRequest()
+        listed = await self._operations.described.ListDeployments(listing, OVER_HTTP)
+        voices = await self._voices.of(await self._voices.tenants())
+        found: dict[Key, Any] = {("deployment", each.name): each for each in listed.deployments}
+        found |= {("voice", stored): voice for stored, voice in voices.items()}
+        found |= {("job", job): shown for job, shown in (await self._operations.newest_jobs.read()).items()}
+        found |= {("figures", name): shown for name, shown in (await self._operations.now()).items()}
+        found |= {("worker", each["id"]): each for each in await self._operations.workers.all()}
+        if (report := await self._operations.fleet.report()) is not None:
+            found["autoscaler", ""] = report
+        return found
 
-    async def _is_gone(self, job_id: str) -> bool:
-        """Whether a job is no more; it may only be none of those that are looked at any more."""
-        try:
-            await self._jobs.GetJob(job_pb2.GetJobRequest(job_id=job_id), OVER_HTTP)
-        except NotFoundError:
-            return True
+    def _with_events(self, found: dict[Key, Any]) -> dict[Key, "_Told"]:
+        """What there is with the events that tell of it: those that there are, where nothing has changed."""
+        known = {key: self._state[key] for key, each in found.items() if self._is_told(key, each)}
+        return {key: known.get(key) or _event_of(*key, each) for key, each in found.items()}
+
+    def _is_told(self, key: Key, each: Any) -> bool:
+        return key in self._state and self._state[key].each == each
+
+    async def _is_gone(self, kind: str, name: str) -> bool:
+        """Whether what is not read any more is gone; a job may only be none of the newest."""
+        return kind != "job" or not await self._operations.newest_jobs.exists(name)
+
+    def _tell(self, changed: dict[Key, "_Told"]) -> None:
+        seen = {principal: _seen_by(principal, changed) for principal in set(self._listeners.values())}
+        for queue, principal in self._listeners.items():
+            if events := seen[principal]:
+                with contextlib.suppress(asyncio.QueueFull):
+                    queue.put_nowait(events)
+
+
+class _Told(NamedTuple):
+    """Something that there is.
+
+    Attributes:
+        each: as it was read.
+        own: the event that tells of it, for whose it is.
+        foreign: the same for others, who put its tenant before its name.
+    """
+
+    each: Any
+    own: bytes
+    foreign: bytes
+
+    def to(self, principal: Principal, kind: str, name: str) -> bytes:
+        """The event for a caller who sees it."""
+        is_foreign = kind in _OF_TENANTS and owner_of(name)[0] != principal.tenant
+        return self.foreign if is_foreign else self.own
+
+
+def _seen_by(principal: Principal, told: dict[Key, _Told]) -> bytes:
+    """The events that a caller may know of."""
+    return b"".join(each.to(principal, *key) for key, each in told.items() if _may_see(principal, *key, each.each))
+
+
+def _may_see(principal: Principal, kind: str, name: str, each: Any) -> bool:
+    if kind in _OF_TENANTS and not principal.sees(name):
         return False
+    match kind:
+        case "deployment" | "figures":
+            return principal.may_use(name)
+        case "job":
+            return principal.may({JOBS}) and principal.may_use(each["spec"]["deployment"])
+        case "worker" | "autoscaler":
+            return principal.is_admin
+    return True
 
-    def _tell(self, event: bytes) -> None:
-        for queue in self.listeners:
-            with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(event)
+
+def _gone(kind: str, name: str, each: Any) -> _Told:
+    own, foreign = _names(kind, name)
+    return _Told(each, *(_event("gone", {"kind": kind, "name": told}) for told in (own, foreign)))
+
+
+def _event_of(kind: str, name: str, each: Any) -> _Told:
+    shown = plain(each) if isinstance(each, Message) else each
+    if kind not in _OF_TENANTS:
+        return _Told(each, _event(kind, shown), b"")
+    return _Told(each, *(_event(kind, shown | {_OF_TENANTS[kind]: told}) for told in _names(kind, name)))
+
+
+def _names(kind: str, stored: str) -> tuple[str, str]:
+    """What something is called by whose it is, and by others."""
+    tenant, name = owner_of(stored) if kind in _OF_TENANTS else ("", stored)
+    return name, f"{tenant}{MARK}{name}" if tenant else stored
 
 
 def _event(kind: str, shown: dict[str, Any]) -> bytes:
