@@ -26,7 +26,7 @@ from kernelport.v1 import dead_letter_pb2 as kernelport_dot_v1_dot_dead__letter_
 from kernelport.v1 import deployment_pb2 as kernelport_dot_v1_dot_deployment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"kernelport/internal/v1/queue.proto\x12\x16kernelport.internal.v1\x1a\x1fkernelport/v1/dead_letter.proto\x1a\x1ekernelport/v1/deployment.proto\"\x84\x01\n\x05\x42\x61tch\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x12\n\nfront_door\x18\x02 \x01(\t\x12\x30\n\x05items\x18\x03 \x03(\x0b\x32!.kernelport.internal.v1.BatchItem\x12\n\n\x02id\x18\x04 \x01(\t\x12\x15\n\rshared_folder\x18\x05 \x01(\t\"\x8c\x02\n\tBatchItem\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\x07request\x18\x02 \x01(\x0cH\x00\x12\x17\n\rrequest_claim\x18\x04 \x01(\tH\x00\x12\x16\n\x0crequest_file\x18\x07 \x01(\tH\x00\x12\x18\n\x10\x64\x65\x61\x64line_unix_us\x18\x03 \x01(\x03\x12(\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x16.kernelport.v1.Attempt\x12\x12\n\nresult_key\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0e\n\x06stream\x18\n \x01(\x08\x12\x13\n\x0bresume_from\x18\x0b \x01(\x04\x42\t\n\x07payload\"@\n\x05Reply\x12\x37\n\x0b\x63ompletions\x18\x01 \x03(\x0b\x32\".kernelport.internal.v1.Completion\"\xed\x01\n\nCompletion\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12\x0f\n\x05\x65rror\x18\x03 \x01(\x0cH\x00\x12\x18\n\x0eresponse_claim\x18\x07 \x01(\tH\x00\x12\x17\n\rresponse_file\x18\x08 \x01(\tH\x00\x12\x16\n\x0cout_of_reach\x18\t \x01(\x08H\x00\x12\x11\n\tworker_us\x18\x04 \x01(\x04\x12\x12\n\nprepare_us\x18\x05 \x01(\x04\x12\x12\n\nbackend_us\x18\x06 \x01(\x04\x12\x10\n\x08sequence\x18\n \x01(\x04\x12\x0c\n\x04more\x18\x0b \x01(\x08\x42\x08\n\x06result\"z\n\x0f\x46rontDoorRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05loads\x18\x02 \x03(\x0b\x32\x1c.kernelport.internal.v1.Load\x12,\n\nfront_door\x18\x03 \x01(\x0b\x32\x18.kernelport.v1.FrontDoor\"_\n\x04Load\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x05 \x01(\x04\"\xa1\x01\n\x0cWorkerRecord\x12%\n\x06worker\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Worker\x12=\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32(.kernelport.internal.v1.ServedDeployment\x12\x15\n\rshared_folder\x18\x03 \x01(\t\x12\x14\n\x0credis_client\x18\x04 \x01(\x03\"\xb3\x01\n\x10ServedDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\tsignature\x18\x02 \x01(\x0b\x32\x18.kernelport.v1.Signature\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x14\n\x0c\x63ompute_path\x18\x04 \x01(\t\x12\x18\n\x10seconds_a_letter\x18\x05 \x01(\x01\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\x12\x10\n\x08settings\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"kernelport/internal/v1/queue.proto\x12\x16kernelport.internal.v1\x1a\x1fkernelport/v1/dead_letter.proto\x1a\x1ekernelport/v1/deployment.proto\"\x84\x01\n\x05\x42\x61tch\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x12\n\nfront_door\x18\x02 \x01(\t\x12\x30\n\x05items\x18\x03 \x03(\x0b\x32!.kernelport.internal.v1.BatchItem\x12\n\n\x02id\x18\x04 \x01(\t\x12\x15\n\rshared_folder\x18\x05 \x01(\t\"\x9c\x02\n\tBatchItem\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x11\n\x07request\x18\x02 \x01(\x0cH\x00\x12\x17\n\rrequest_claim\x18\x04 \x01(\tH\x00\x12\x16\n\x0crequest_file\x18\x07 \x01(\tH\x00\x12\x18\n\x10\x64\x65\x61\x64line_unix_us\x18\x03 \x01(\x03\x12(\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x16.kernelport.v1.Attempt\x12\x12\n\nresult_key\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0e\n\x06stream\x18\n \x01(\x08\x12\x13\n\x0bresume_from\x18\x0b \x01(\x04\x12\x0e\n\x06tenant\x18\x0c \x01(\tB\t\n\x07payload\"@\n\x05Reply\x12\x37\n\x0b\x63ompletions\x18\x01 \x03(\x0b\x32\".kernelport.internal.v1.Completion\"\xed\x01\n\nCompletion\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12\x0f\n\x05\x65rror\x18\x03 \x01(\x0cH\x00\x12\x18\n\x0eresponse_claim\x18\x07 \x01(\tH\x00\x12\x17\n\rresponse_file\x18\x08 \x01(\tH\x00\x12\x16\n\x0cout_of_reach\x18\t \x01(\x08H\x00\x12\x11\n\tworker_us\x18\x04 \x01(\x04\x12\x12\n\nprepare_us\x18\x05 \x01(\x04\x12\x12\n\nbackend_us\x18\x06 \x01(\x04\x12\x10\n\x08sequence\x18\n \x01(\x04\x12\x0c\n\x04more\x18\x0b \x01(\x08\x42\x08\n\x06result\"z\n\x0f\x46rontDoorRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05loads\x18\x02 \x03(\x0b\x32\x1c.kernelport.internal.v1.Load\x12,\n\nfront_door\x18\x03 \x01(\x0b\x32\x18.kernelport.v1.FrontDoor\"_\n\x04Load\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x05 \x01(\x04\"\xa1\x01\n\x0cWorkerRecord\x12%\n\x06worker\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Worker\x12=\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32(.kernelport.internal.v1.ServedDeployment\x12\x15\n\rshared_folder\x18\x03 \x01(\t\x12\x14\n\x0credis_client\x18\x04 \x01(\x03\"\xb3\x01\n\x10ServedDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\tsignature\x18\x02 \x01(\x0b\x32\x18.kernelport.v1.Signature\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x14\n\x0c\x63ompute_path\x18\x04 \x01(\t\x12\x18\n\x10seconds_a_letter\x18\x05 \x01(\x01\x12\x10\n\x08\x63\x61pacity\x18\x06 \x01(\r\x12\x10\n\x08settings\x18\x07 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCH']._serialized_start=128
   _globals['_BATCH']._serialized_end=260
   _globals['_BATCHITEM']._serialized_start=263
-  _globals['_BATCHITEM']._serialized_end=531
-  _globals['_REPLY']._serialized_start=533
-  _globals['_REPLY']._serialized_end=597
-  _globals['_COMPLETION']._serialized_start=600
-  _globals['_COMPLETION']._serialized_end=837
-  _globals['_FRONTDOORRECORD']._serialized_start=839
-  _globals['_FRONTDOORRECORD']._serialized_end=961
-  _globals['_LOAD']._serialized_start=963
-  _globals['_LOAD']._serialized_end=1058
-  _globals['_WORKERRECORD']._serialized_start=1061
-  _globals['_WORKERRECORD']._serialized_end=1222
-  _globals['_SERVEDDEPLOYMENT']._serialized_start=1225
-  _globals['_SERVEDDEPLOYMENT']._serialized_end=1404
+  _globals['_BATCHITEM']._serialized_end=547
+  _globals['_REPLY']._serialized_start=549
+  _globals['_REPLY']._serialized_end=613
+  _globals['_COMPLETION']._serialized_start=616
+  _globals['_COMPLETION']._serialized_end=853
+  _globals['_FRONTDOORRECORD']._serialized_start=855
+  _globals['_FRONTDOORRECORD']._serialized_end=977
+  _globals['_LOAD']._serialized_start=979
+  _globals['_LOAD']._serialized_end=1074
+  _globals['_WORKERRECORD']._serialized_start=1077
+  _globals['_WORKERRECORD']._serialized_end=1238
+  _globals['_SERVEDDEPLOYMENT']._serialized_start=1241
+  _globals['_SERVEDDEPLOYMENT']._serialized_end=1420
 # @@protoc_insertion_point(module_scope)
