@@ -105,6 +105,7 @@ export const words = {
     tryLabel: "A sentence",
     tryText: "The harbour was quiet, and the boats lay still.",
     tryStart: "Speak like this",
+    about: "About the voice",
     name: "Name",
     nameHint: "Letters, digits, dots, dashes and underscores.",
     ownerLabel: "Who answers for it",
