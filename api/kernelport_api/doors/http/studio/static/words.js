@@ -19,6 +19,7 @@ export const words = {
     text: "This server wants to know who you are. Enter a key that its operator has made for you.",
     key: "Key",
     action: "Sign in",
+    out: "Sign out",
   },
   speak: {
     title: "Speak",
