@@ -2,6 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { duration, moment, number, since } from "./format.js";
+import { Keys } from "./keys.js";
 import { DeadLetters } from "./letters.js";
 import { minutesOf, readHour } from "./minutes.js";
 import { named } from "./pace.js";
@@ -44,6 +45,7 @@ export function Operate() {
       <${DeadLetters} figures=${figures} />
       <${Autoscaler} report=${autoscaler} />
       <${TryModel} deployments=${all} />
+      <${Keys} />
     </div>`;
 }
 
