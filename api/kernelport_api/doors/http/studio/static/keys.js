@@ -64,7 +64,12 @@ export function Keys() {
     ${keys?.length > 0 &&
     html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.title}>
       <table>
-        <thead><tr>${says.columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+        <thead>
+          <tr>
+            ${says.columns.map((name) => html`<th scope="col">${name}</th>`)}
+            <th scope="col"><span class="only-read">${words.verbs}</span></th>
+          </tr>
+        </thead>
         <tbody>
           ${keys.map(
             (key) => html`<tr key=${key.id}>

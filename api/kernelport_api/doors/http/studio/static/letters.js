@@ -42,7 +42,12 @@ export function DeadLetters({ figures }) {
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
       : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.title}>
           <table>
-            <thead><tr>${says.columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+            <thead>
+          <tr>
+            ${says.columns.map((name) => html`<th scope="col">${name}</th>`)}
+            <th scope="col"><span class="only-read">${words.verbs}</span></th>
+          </tr>
+        </thead>
             <tbody>
               ${letters.slice(0, MOST_SHOWN).map(
                 (letter) => html`<tr key=${letter.id}>

@@ -98,7 +98,10 @@ function Workers({ workers, jobs }) {
       : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.workers}>
           <table>
             <thead>
-              <tr>${says.workerColumns.map((name) => html`<th scope="col">${name}</th>`)}</tr>
+              <tr>
+                ${says.workerColumns.map((name) => html`<th scope="col">${name}</th>`)}
+                <th scope="col"><span class="only-read">${words.verbs}</span></th>
+              </tr>
             </thead>
             <tbody>
               ${workers.map(
