@@ -65,8 +65,10 @@ format: .venv/installed-lint
 	$(BIN)/ruff format .
 
 ## Request paths side by side: bare gRPC, naive Celery, KernelPort, other servers. Figures land in out/bench.
+## The last table has clients in C, wrk and h2load (apt-get install wrk nghttp2-client).
 bench: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench
+	$(BIN)/python -m kernelport_ops.bench.wire
 
 ## The queue's share of a long run of speech: as calls of `Infer`, and as a bulk job.
 bench-bulk: .venv/installed-bench

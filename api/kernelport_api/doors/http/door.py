@@ -88,8 +88,10 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
     conversations = conversation.Conversations(speaking, runs, services.watches)
     models = SpeechModels(services.deployments, services.inference)
     voices = AudioVoices(services.deployments, services.voices)
-    routes = [
-        route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
+    # Paths are looked through in this order: those that are called most come first.
+    routes = [route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES))]
+    routes += _open_inference(services, settings)
+    routes += [
         route("GET", conversation.PATH, Endpoint(conversations.over_http, others)),
         route("GET", "/health", Endpoint(_Health(services.stop, services.not_serving).tell, services.watches)),
         route("GET", "/v1/models", Endpoint(models.all, others)),
@@ -99,7 +101,6 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
         route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
         route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
-    routes += _open_inference(services, settings)
     routes += _plain(services, settings) + _files_and_batches(services, settings)
     description = Description(each.known for each in routes)
     routes += [
