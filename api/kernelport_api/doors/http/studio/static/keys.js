@@ -62,7 +62,7 @@ export function Keys() {
     </div>`}
     ${keys?.length === 0 && !made && html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`}
     ${keys?.length > 0 &&
-    html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.title}>
+    html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.title)}>
       <table>
         <thead>
           <tr>

@@ -40,7 +40,7 @@ export function DeadLetters({ figures }) {
     <${Trouble} problem=${problem} />
     ${!letters.length
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
-      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.title}>
+      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.title)}>
           <table>
             <thead>
           <tr>

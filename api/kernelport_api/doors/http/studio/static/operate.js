@@ -95,7 +95,7 @@ function Workers({ workers, jobs }) {
     <${Trouble} problem=${problem} />
     ${!workers.length
       ? html`<${Empty} title=${says.noWorkers}><p>${says.noWorkersHint} <code>kernelport worker NAME</code></p><//>`
-      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.workers}>
+      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.workers)}>
           <table>
             <thead>
               <tr>
@@ -162,7 +162,7 @@ function Autoscaler({ report }) {
             </div>`,
           )}
           ${report.machines.length > 0 &&
-          html`<div class="scrolled" tabindex="0" role="region" aria-label=${says.machines}>
+          html`<div class="scrolled" tabindex="0" role="region" aria-label=${words.table(says.machines)}>
             <table>
               <thead><tr>${says.machineColumns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
               <tbody>

@@ -8,6 +8,7 @@ export const words = {
   close: "Close",
   delete: "Delete",
   verbs: "What to do",
+  table: (name) => `${name}: table`,
   views: { speak: "Speak", voices: "Voices", jobs: "Jobs", operate: "Operate" },
   errors: {
     away: "The server cannot be reached. Check that it runs, then try again.",
