@@ -30,6 +30,7 @@ from kernelport_api.doors.grpc.health import Health
 from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.doors.services import Services
 from kernelport_api.queueing.admission import Admission
+from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
 from kernelport_api.queueing.live_workers import WorkerView
@@ -122,8 +123,9 @@ class Parts:
         payloads = Payloads(redis.queue, workers, self.admission, shared, settings.claim_bytes)
         self.dispatcher = Dispatcher(redis.queue, redis.publisher, workers, self.replies, payloads)
         callers = CallersDeployments(deployments)
+        quotas = CallQuotas(redis.queue, self.name)
         self.figures = Figures(deployments, redis.own, self.dispatcher)
-        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher, self.figures)
+        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher, quotas, self.figures)
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)

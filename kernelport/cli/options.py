@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from kernelport import npz
+from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.client.calling.address import TLS_SCHEME
 from kernelport.coercion import from_texts
 from kernelport.config.settings import (
@@ -260,6 +261,30 @@ def keys(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--insecure", is_flag=True, help="Let in whoever reaches this front door, as long as there are no keys."
     )(command)
+
+
+class _Quota(click.ParamType[tuple[str, str]]):
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The name and the value of a quota; an empty one stands for none."""
+        name, _, text = str(value).partition("=")
+        try:
+            Quotas.of({name: text or 0})
+        except QuotaError as error:
+            self.fail(str(error), param, ctx)
+        return name, text
+
+
+quotas: Option = click.option(
+    "--quota",
+    "quotas",
+    type=_Quota(),
+    multiple=True,
+    callback=lambda _context, _parameter, given: dict(given),
+    help="What may be used: calls_a_second, calls (at a time), characters_a_day, bytes_a_day, items_waiting, "
+    "stored_bytes or voices, such as calls=20.",
+)
 
 
 def tls(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,6 +52,6 @@ RULES: list[Rule] = [
     rule(rf"{_ALONE}c(?= u\b)", "see"),
     rule(rf"{_ALONE}u{_ENDS}", _you),
     rule(rf"{_ALONE}r{_ENDS}", _are),
-    rule(r"(?<=[a-z] )4(?= (?:me|u|you|us)\b)", "for"),
+    rule(r"(?<=[a-z\d] )4(?= (?:me|u|you|us)\b)", "for"),
     rule(r"(?<=[a-z] )2(?= u\b)", "to"),
 ]

@@ -118,9 +118,13 @@ def _rating(match: Match, locale: Locale) -> str:
     return f"{amount(match[1]).spoken(locale)} out of {cardinal(int(match[2]))}"
 
 
+_COUNTED = frozenset(names("people men women children members seats passengers pages votes students points"))
+
+
 def _airliner(match: Match, locale: Locale) -> str | None:
-    following = word_behind(match)
-    return None if following.endswith("s") or following == "people" else code(match[0])
+    if word_behind(match) in _COUNTED:
+        return None
+    return " ".join(code(each) for each in match[0].split("-"))
 
 
 def _ordinal(match: Match, locale: Locale) -> str | None:
@@ -200,7 +204,7 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
     rule(r"(?<![\w.,/])(\d{1,2}\.\d{1,2})/(5|10)(?![\w/])(?!\.\d)", _rating),
-    rule(r"(?:(?<= a )|(?<=he ))7[0-8]7(?![\w.,-]\w)(?!\w)", _airliner),
+    rule(r"(?:(?<=\b[Aa] )|(?<=\b[Tt]he ))7[0-8]7(?:-(\d00))?(?![\w.,-]\w)(?!\w)", _airliner),
     rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?:rds?|ths?)?(?![\w/])(?!\.\d)", _fraction),
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"{NOT_INSIDE}({AMOUNT}){EXPONENT}(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?", _scientific),

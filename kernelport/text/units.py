@@ -3,7 +3,7 @@
 import re
 
 from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, code, fraction, plural
-from kernelport.text.rules import Match, Rule, before, either, is_modifier, names, rule, stopped, word_before
+from kernelport.text.rules import Match, Rule, before, behind, either, is_modifier, names, rule, stopped, word_before
 
 _METRIC = {
     "m": "meter", "g": "gram", "l": "liter", "L": "liter", "W": "watt", "Hz": "hertz", "Pa": "pascal", "V": "volt",
@@ -208,7 +208,10 @@ def _hours(match: Match, locale: Locale) -> str:
     )
 
 
-def _stone(match: Match, locale: Locale) -> str:
+def _stone(match: Match, locale: Locale) -> str | None:
+    """12 st 4 lb; in British English 12 st alone, too"""
+    if locale != "en-GB" and not re.match(r" \d", behind(match)):
+        return None
     return f"{cardinal(int(match[1]))} stone"
 
 
@@ -261,7 +264,7 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})[-–])?({AMOUNT})\"(?!\w)", _double_prime),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?in(?:\.(?=\s*[a-z,;)]|\s*\Z)|(?=[,;)]))", _inches),
     rule(rf"{NOT_INSIDE}({AMOUNT}) ?A(?= (?:charger|adapter|fuse|breaker|socket|outlet|plug|supply)s?\b)", _amps),
-    rule(rf"{NOT_INSIDE}(\d{{1,2}}) ?st(?= \d{{1,2}} ?lbs?\b)", _stone),
+    rule(rf"{NOT_INSIDE}(\d{{1,2}}) ?st\b(?=\.?(?: \d{{1,2}} ?lbs?\b|[,;!?)]|\s*\Z))", _stone),
     rule(r"(?<=[a-zA-Z.'\"] )[x×](?= \d)", _by),
     rule(r"\bmmHg\b", "millimeters of mercury"),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?[x×](?![\w])(?! ?[\d+=*^/)])", _times),

@@ -25,7 +25,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.alone
 
-STREAMS, PIECES, LONGER = 200, 12, 60
+STREAMS, PIECES, LONGER = 200, 12, 24
 AGAIN_S = 0.1
 LIMIT_S = 100.0
 

@@ -21,7 +21,7 @@ from kernelport.text import (
 from kernelport.text.numbers import cardinal, ordinal
 
 TABLES: dict[str, Locale] = {"readings.tsv": "en-US", "readings_british.tsv": "en-GB"}
-MOST_S = 5.0
+MOST_S = 2.0
 
 
 def rows(name: str) -> list[tuple[str, str]]:
@@ -138,11 +138,34 @@ def test_what_is_said_knows_its_place_in_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["1/2", "½", "$1", "1 000 ", "a.", "A. ", "<a ", "**a", "[a](", "|a", "1:", "日", "&a", "IV "]
+    "unit",
+    [
+        "1/2",
+        "½",
+        "$1",
+        "1 000 ",
+        "a.",
+        "A. ",
+        "<a ",
+        "**a",
+        "[a](",
+        "|a",
+        "1:",
+        "日",
+        "&a",
+        "IV ",
+        "747 ",
+        ",000",
+        ",00",
+        ".000",
+        "'000",
+        " 00",
+        "r u ",
+    ],
 )
 def test_time_is_linear_in_the_length_of_any_text(unit: str) -> None:
     began_s = time.process_time()
-    read(unit * (20_000 // len(unit)))
+    read(unit * (5_000 // len(unit)))
     assert time.process_time() - began_s < MOST_S
 
 

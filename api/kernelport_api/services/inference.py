@@ -32,6 +32,7 @@ from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import aside
 from kernelport_api.queueing.admission import Admission
+from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
@@ -56,6 +57,7 @@ class Inference:
         workers: WorkerView,
         admission: Admission,
         dispatcher: Dispatcher,
+        quotas: CallQuotas,
         figures: Figures,
     ) -> None:
         self._figures = figures
@@ -64,6 +66,7 @@ class Inference:
         self._workers = workers
         self._admission = admission
         self._dispatcher = dispatcher
+        self._quotas = quotas
 
     async def answer(
         self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
@@ -77,7 +80,8 @@ class Inference:
         """
         deployment = self._deployment(request)
         try:
-            response = await self.run(deployment, request, body, remaining_s)
+            async with self._quotas.counted(calls.current().principal.quotas, request, len(body)):
+                response = await self.run(deployment, request, body, remaining_s)
         except BaseException as error:
             self._count(deployment.name, len(body), arrived_at, _status(error))
             raise
@@ -95,7 +99,10 @@ class Inference:
         """
         deployment = self._deployment(request)
         try:
-            async with contextlib.aclosing(self._messages(deployment, request, body, remaining_s)) as messages:
+            async with (
+                self._quotas.counted(calls.current().principal.quotas, request, len(body)),
+                contextlib.aclosing(self._messages(deployment, request, body, remaining_s)) as messages,
+            ):
                 async for message in messages:
                     labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(message))
                     yield message

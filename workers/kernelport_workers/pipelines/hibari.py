@@ -28,6 +28,7 @@ from kernelport.text.pieces import CUT_S
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import LoadError, Request
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, Utterance, from_index
+from kernelport_workers.pipelines.hibari_sound import sound_of
 from kernelport_workers.speech import lexicons
 from kernelport_workers.speech.joins import joinable, silence
 from kernelport_workers.speech.long_words import MAX_WORD, cut_words
@@ -156,7 +157,7 @@ class HibariPipeline(SteppedBackend):
         rng = np.random.default_rng((utterance.seed, index))
         rate = self._tts.sample_rate
         sounds = [
-            self._tts.from_ids(self._tts.ids(part), utterance.speed, rng)
+            sound_of(self._tts, part, utterance.speed, rng)
             for part in _fitting(self._phonemes(utterance.piece.text.text, utterance.lexicon))
         ]
         pauses = [CUT_S] * (len(sounds) - 1) + [utterance.piece.pause_s]

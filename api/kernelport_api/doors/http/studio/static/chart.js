@@ -18,11 +18,12 @@ export function Chart({ minutes, of, label, shown }) {
     if (place in values) values[place] = of(minute) ?? 0;
   }
   const most = Math.max(...values);
+  const told = most ? shown(most) : "–";
   const bar = (value) => (most ? Math.max(value ? 1 : 0, (value / most) * HEIGHT) : 0);
   const path = values.map((value, at) => `M${at * WIDTH + 0.5} ${HEIGHT}h3v${-bar(value)}h-3z`).join("");
   return html`<figure class="chart">
-    <figcaption class="small row spread"><span>${label}</span><span class="number">${shown(most)}</span></figcaption>
-    <svg viewBox=${`0 0 ${MINUTES * WIDTH} ${HEIGHT + 1}`} preserveAspectRatio="none" role="img" aria-label=${`${label}: ${shown(most)}`}>
+    <figcaption class="small row spread"><span>${label}</span><span class="number">${told}</span></figcaption>
+    <svg viewBox=${`0 0 ${MINUTES * WIDTH} ${HEIGHT + 1}`} preserveAspectRatio="none" role="img" aria-label=${`${label}: ${told}`}>
       <path class="chart-base" d=${`M0 ${HEIGHT + 0.5}h${MINUTES * WIDTH}`} />
       <path class="chart-bars" d=${path} />
     </svg>

@@ -130,7 +130,7 @@ function InHand({ worker, jobs }) {
   return html`${worker.batches > 0 && html`<p>${says.batches(worker.batches, number(worker.batches))}</p>`}
     ${running.map(
       ([id, count]) => html`<p key=${id}>
-        ${says.itemsOf(count, number(count))}
+        ${says.itemsOf(count, number(count))}${" "}
         <a href=${`#/jobs/${encodeURIComponent(id)}`}><${Given} text=${jobs.has(id) ? named(jobs.get(id)) : id} most=${60} /></a>
       </p>`,
     )}`;
