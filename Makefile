@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test test-thorough coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk chaos-drains soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
+.PHONY: help demo test test-thorough test-browser studio-pictures coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk chaos-drains soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
 
 ## Every target, with what it does.
 help:
@@ -19,8 +19,8 @@ demo: .venv/installed-local
 ## One thread for each process's torch: more of them than there are cores wait for each other. A test that fails beside
 ## two others may have been short of time: it has to pass by itself.
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough' -n 3 --dist loadfile || \
-		$(BIN)/python -m pytest -m 'not alone and not thorough' --last-failed --last-failed-no-failures none
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough and not browser' -n 3 --dist loadfile || \
+		$(BIN)/python -m pytest -m 'not alone and not thorough and not browser' --last-failed --last-failed-no-failures none
 	$(BIN)/python -m pytest -m alone
 
 ## What the suite leaves out: storms, small runs of the benchmarks, services and installations as their users have them.
@@ -28,11 +28,15 @@ test: .venv/installed-test
 test-thorough: .venv/installed-test
 	$(BIN)/python -m pytest -m thorough
 
+## The studio, the page that comes with the front door, in Debian's Chromium: apt-get install chromium.
+test-browser: .venv/installed-browser
+	$(BIN)/python -m pytest -m browser
+
 ## How much of the code the suite runs, by branches and over all processes; each file's lines are in out/coverage/html.
 ## Whether tests pass is for `make test`: here they are slowed down. OPTIONS=tests/text measures a part.
 coverage: .venv/installed-coverage
 	rm -rf out/coverage
-	-OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m 'not alone and not thorough' -n 3 --dist loadfile $(OPTIONS)
+	-OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m 'not alone and not thorough and not browser' -n 3 --dist loadfile $(OPTIONS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
@@ -61,8 +65,10 @@ format: .venv/installed-lint
 	$(BIN)/ruff format .
 
 ## Request paths side by side: bare gRPC, naive Celery, KernelPort, other servers. Figures land in out/bench.
+## The last table has clients in C, wrk and h2load (apt-get install wrk nghttp2-client).
 bench: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench
+	$(BIN)/python -m kernelport_ops.bench.wire
 
 ## The queue's share of a long run of speech: as calls of `Infer`, and as a bulk job.
 bench-bulk: .venv/installed-bench

@@ -115,7 +115,8 @@ class Limits:
 
 def about(spec: TensorSpec) -> str:
     """The limits and the description of a tensor in one line; empty when it has neither."""
-    return ", ".join(filter(None, (_in_words(spec), spec.description)))
+    default = f"default {spec.default_value:g}" if spec.HasField("default_value") else ""
+    return ", ".join(filter(None, (_in_words(spec), spec.description, default)))
 
 
 def _in_words(spec: TensorSpec) -> str:

@@ -36,6 +36,7 @@ def tensor_spec(
     max_digits: int = 0,
     choices: Sequence[str] = (),
     names_voice: bool = False,
+    default: float | None = None,
 ) -> TensorSpec:
     """Describes one tensor.
 
@@ -50,6 +51,7 @@ def tensor_spec(
         max_digits: of a number in that text; 0 for no limit.
         choices: what that text may be; empty for anything.
         names_voice: whether that text names a registered voice.
+        default: what a numeric input of one element is when it is left out.
     """
     dimensions = [
         deployment_pb2.Dimension(size=size) if isinstance(size, int) else deployment_pb2.Dimension(size=-1, symbol=size)
@@ -71,6 +73,7 @@ def tensor_spec(
         max_digits=max_digits,
         choices=choices,
         names_voice=names_voice,
+        default_value=default,
     )
 
 

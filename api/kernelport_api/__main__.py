@@ -27,6 +27,7 @@ from kernelport.certificates.files import CertificateError
 from kernelport.config import described
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import BESIDE, Settings, SettingsError
+from kernelport.ending import end_process
 from kernelport.jobs.artifacts import ArtifactsError
 from kernelport.telemetry import logs, tracing
 from kernelport_api.access.decision import AccessError
@@ -50,6 +51,7 @@ def main() -> None:
             runner.run(serve(settings, beside=arguments.beside))
     except (SettingsError, ConfigError, ArtifactsError, CertificateError, ListenError, AccessError) as error:
         sys.exit(f"kernelport front door: {error}")
+    end_process()
 
 
 def _arguments() -> argparse.Namespace:

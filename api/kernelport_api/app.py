@@ -62,10 +62,10 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
     tls = Tls(files) if files else None
     stop, read_again = asyncio.Event(), asyncio.Event()
     parts = Parts(settings, stop)
-    own_ports = _ports(settings.metrics_listen, settings.own_listen)  # which others have while they are let in
-    if not settings.share_ports:
-        own_ports |= _ports(settings.listen, settings.http_listen)
-    _heed_signals(stop, read_again, own_ports)
+    shared_ports = _ports(settings.listen, settings.http_listen)
+    own_ports = _ports(settings.own_listen, settings.metrics_listen)
+    closed_ports = own_ports if settings.share_ports else own_ports | shared_ports
+    _heed_signals(stop, read_again, closed_ports)
     await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
     await parts.durability.probe()
     await parts.access.begin()
@@ -86,6 +86,7 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         asyncio.create_task(parts.replies.run()),
         asyncio.create_task(parts.workers.keep_fresh()),
         asyncio.create_task(parts.dispatcher.keep_looking()),
+        asyncio.create_task(parts.figures.keep()),
         asyncio.create_task(_keep_current(parts, settings, read_again)),
         asyncio.create_task(_keep_health(parts)),
         asyncio.create_task(parts.access.keep_current()),
@@ -100,9 +101,9 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
     if http is not None:
         background.append(asyncio.create_task(http.run()))
     if beside:
-        listeners.steer(_ports(settings.listen, settings.http_listen), beside)
-        listeners.steer(_ports(settings.metrics_listen, settings.own_listen), 1)
-        listeners.open_up(own_ports, is_open=False)
+        listeners.steer(shared_ports, beside)
+        listeners.steer(own_ports, 1)
+        listeners.open_up(closed_ports, is_open=False)
     log.info("front door %s listens on %s (port %d)", parts.name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -131,17 +132,17 @@ def _ports(*addresses: str) -> set[int]:
     return {int(each.rpartition(":")[2]) for each in addresses if each}
 
 
-def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, own_ports: Collection[int]) -> None:
+def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, closed_ports: Collection[int]) -> None:
     """Goes by the signals of `serve` from now on.
 
     Args:
-        own_ports: to which another one is let in when it asks.
+        closed_ports: to which another one is let in when it asks.
     """
     loop = asyncio.get_running_loop()
 
     def let_in() -> None:
-        listeners.open_up(own_ports, is_open=True)
-        loop.call_later(OPEN_S, lambda: listeners.open_up(own_ports, is_open=False))
+        listeners.open_up(closed_ports, is_open=True)
+        loop.call_later(OPEN_S, lambda: listeners.open_up(closed_ports, is_open=False))
 
     loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
@@ -203,9 +204,9 @@ def _listen(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> in
 
 
 def _http_server(parts: Parts, settings: Settings, shares_ports: bool, tls: Tls | None) -> HttpServer:
-    app = application(parts.services, settings, parts.access_log)
+    app, context = application(parts.services, settings, parts.access_log), tls.http_context() if tls else None
     try:
-        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), tls and tls.http_context())
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), context)
     except OSError as error:
         other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
         raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error

@@ -30,6 +30,7 @@ from kernelport_api.doors.grpc.health import Health
 from kernelport_api.doors.open_inference.models import Models
 from kernelport_api.doors.services import Services
 from kernelport_api.queueing.admission import Admission
+from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.durability import WAITING_S, Durability
 from kernelport_api.queueing.live_workers import WorkerView
@@ -40,6 +41,7 @@ from kernelport_api.queueing.replies import ReplyReader
 from kernelport_api.services.access import Keys
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.figures import Figures
 from kernelport_api.services.files import Files
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.memory import JobMemory
@@ -47,6 +49,7 @@ from kernelport_api.services.jobs.service import Jobs
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.waiting import Waiting
+from kernelport_api.services.operations import Operations
 from kernelport_api.services.records import Records
 from kernelport_api.services.voices import Voices
 
@@ -120,7 +123,9 @@ class Parts:
         payloads = Payloads(redis.queue, workers, self.admission, shared, settings.claim_bytes)
         self.dispatcher = Dispatcher(redis.queue, redis.publisher, workers, self.replies, payloads)
         callers = CallersDeployments(deployments)
-        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher)
+        quotas = CallQuotas(redis.queue, self.name)
+        self.figures = Figures(deployments, redis.own, self.dispatcher)
+        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher, quotas, self.figures)
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
@@ -134,6 +139,7 @@ class Parts:
             Notifier(redis.threads, settings.webhook_networks),
             Losses(redis.threads, settings.heartbeat_ttl_s),
         )
+        waiting = Waiting(deployments, workers)
         memory = JobMemory(redis.calls, deployments)
         submission = Submission(callers, store, workers, settings, artifacts, storage, memory)
         self.access = Access(redis.own, settings)
@@ -153,12 +159,13 @@ class Parts:
                 redis.threads,
                 artifacts,
                 self.durability,
-                Waiting(deployments, workers),
+                waiting,
                 sweeper.kick,
                 stop,
             ),
             files=Files(redis.calls, artifacts, settings.job_retention_s),
             batches=Records(redis.calls, keys.BATCHES),
+            operations=Operations.of(settings, redis.calls, deployments, workers, self.figures, store, waiting),
             stop=stop,
             not_serving=lambda: self.health.reason,
             runs=Calls(),

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from kernelport.access.quotas import Quotas
+
 INFER: Final = "infer"
 JOBS: Final = "jobs"
 VOICES: Final = "voices"
@@ -28,6 +30,7 @@ class Principal:
         scopes: what it may do.
         deployments: the names of those that it may use; None for all.
         key_id, name: of its key; empty for a caller who needs none.
+        quotas: those that its calls are counted against, by whose they are: its tenant's, its key's.
     """
 
     tenant: str
@@ -35,6 +38,7 @@ class Principal:
     deployments: frozenset[str] | None = None
     key_id: str = ""
     name: str = ""
+    quotas: tuple[tuple[str, Quotas], ...] = ()
 
     @property
     def is_admin(self) -> bool:

@@ -5,14 +5,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
-from kernelport.config.settings import parse_size
+from kernelport.config.values import parse_size
+from kernelport.errors import ResourceExhaustedError
 
 _MOST = 2**53  # what Lua counts to, one by one
+# Those that each call is counted against, in the order in which the script has them.
+CALL_QUOTAS = ("calls_a_second", "calls", "characters_a_day", "bytes_a_day")
 _SIZES = ("bytes_a_day", "stored_bytes")
 
 
 class QuotaError(ValueError):
     """A quota that is none, or has no such value; the message names it and what was expected."""
+
+
+class QuotaExceededError(ResourceExhaustedError):
+    """The caller has used what it may.
+
+    Attributes:
+        quota: its name.
+        limit: its value.
+        left: of it.
+    """
+
+    reason = "QUOTA_EXCEEDED"
+    quota, limit, left = "", 0.0, 0.0
+
+    @classmethod
+    def by(cls, holder: str, quota: str, limit: float, used: float, retry_after_s: float | None) -> Self:
+        """The error of one more than a tenant, or a key, may have.
+
+        Args:
+            retry_after_s: None when it would be too much at any time.
+        """
+        again = "" if retry_after_s is None else f"; come again in {retry_after_s:,.3g} s"
+        message = f"{quota}: {holder} may have {limit:,.15g}, and {used:,.15g} are used{again}"
+        error = cls(message, retry_after_s=retry_after_s)
+        error.quota, error.limit, error.left = quota, limit, max(0.0, limit - used)
+        return error
 
 
 @dataclass(frozen=True)
@@ -54,11 +83,15 @@ class Quotas:
         """Those that are set, by name."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
 
+    def of_calls(self) -> list[float]:
+        """Those that calls are counted against, as `CALL_QUOTAS` has them; -1 where there is no limit."""
+        limits = (getattr(self, name) for name in CALL_QUOTAS)
+        return [-1 if limit is None else limit for limit in limits]
+
     @property
     def limit_calls(self) -> bool:
         """Whether calls have to be counted."""
-        limits = (self.calls_a_second, self.calls, self.characters_a_day, self.bytes_a_day)
-        return any(limit is not None for limit in limits)
+        return any(limit >= 0 for limit in self.of_calls())
 
 
 def _value(name: str, value: object) -> float:

@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from kernelport.access.principals import DEFAULT_TENANT, SCOPES, Principal
+from kernelport.access.quotas import Quotas
 from kernelport.broker import stored
 from kernelport.errors import FieldViolation
 
@@ -39,6 +40,8 @@ class KeyRecord(msgspec.Struct, frozen=True):
         deployments: the names of those that it may use; None for all.
         expires_unix_us: 0 for never.
         secrets: the newest first.
+        certificate: the name in a certificate over gRPC that stands for it; empty for none.
+        quotas: what its bearer may use, within what the tenant may.
     """
 
     id: str
@@ -49,11 +52,15 @@ class KeyRecord(msgspec.Struct, frozen=True):
     deployments: tuple[str, ...] | None = None
     expires_unix_us: int = 0
     secrets: tuple[Secret, ...] = ()
+    certificate: str = ""
+    quotas: Quotas = Quotas()
 
-    def principal(self) -> Principal:
+    def principal(self, tenant: "TenantRecord") -> Principal:
         """Who bears it."""
         deployments = None if self.deployments is None else frozenset(self.deployments)
-        return Principal(self.tenant, frozenset(self.scopes), deployments, self.id, self.name)
+        holders = [(f"key:{self.id}", self.quotas)] if self.quotas.limit_calls else []
+        quotas = (*tenant.holders(), *holders)
+        return Principal(self.tenant, frozenset(self.scopes), deployments, self.id, self.name, quotas)
 
     def rotated(self, sha256: bytes, now_us: int, grace_s: float) -> "KeyRecord":
         """It with a new secret; the last one stays valid for `grace_s` seconds."""
@@ -67,10 +74,16 @@ class TenantRecord(msgspec.Struct, frozen=True):
 
     Attributes:
         weight: its share of a deployment's workers beside those of others.
+        quotas: what all of its keys together may use.
     """
 
     name: str
     weight: float = 1.0
+    quotas: Quotas = Quotas()
+
+    def holders(self) -> tuple[tuple[str, Quotas], ...]:
+        """Whose quotas the calls of every key of it count against: its own, where it has any for calls."""
+        return ((f"tenant:{self.name}", self.quotas),) if self.quotas.limit_calls else ()
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -96,6 +109,8 @@ def key_violations(record: KeyRecord, now_us: int) -> list[FieldViolation]:
         found.append(FieldViolation("scopes", f"expected some of {', '.join(SCOPES)}, got {got}"))
     if len(record.deployments or ()) > MAX_DEPLOYMENTS:
         found.append(FieldViolation("deployments", f"expected at most {MAX_DEPLOYMENTS}"))
+    if len(record.certificate) > MAX_NAME:
+        found.append(FieldViolation("certificate", f"expected at most {MAX_NAME} characters"))
     if record.expires_unix_us and record.expires_unix_us <= now_us:
         expected = "expected a time to come in microseconds of Unix time, or 0 for never"
         found.append(FieldViolation("expires_unix_us", f"{expected}; got {record.expires_unix_us}"))

@@ -69,8 +69,8 @@ class AccessStore:
             is_first: whether there must be no other key.
         """
         values = [old or _NOTHING, encode(new) if new else _NOTHING]
-        script = _script(self._redis, "change")
-        return bool(await script(keys=[keys.KEYS, keys.KEYS_VERSION], args=[key_id, *values, int(is_first)]))
+        change = script(self._redis, "change")
+        return bool(await change(keys=[keys.KEYS, keys.KEYS_VERSION], args=[key_id, *values, int(is_first)]))
 
     async def put_tenant(self, tenant: TenantRecord) -> None:
         """Keeps what is known of a tenant, in place of what there was."""
@@ -111,5 +111,6 @@ def _seconds(value: bytes) -> int:
 
 
 @cache
-def _script(redis: Redis, name: str) -> Any:
+def script(redis: Redis, name: str) -> Any:
+    """A script of the folder `lua`, which is called with `keys` and `args`."""
     return redis.register_script(_FILES.source(name))

@@ -58,10 +58,14 @@
 | kp:keys:used | hash by id: Unix second of its last use | for good; an entry as long as its key |
 | kp:keys:version | how often keys or tenants have changed | for good |
 | kp:tenants | hash by name: JSON of a tenant | for good |
+| kp:quota-calls:<holder> | hash by front door: its calls in flight | a day after a call of the tenant or key |
+| kp:quota-rate:<holder> | until when its next call is early, in seconds of Unix time | a second past that |
+| kp:quota-day:<holder>:<day> | hash: characters, bytes | two days after its last call |
 | kp:signing | what sessions and addresses are signed with | for good |
 | kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
 | kp:autoscale:<fleet>:fence | the last fencing token | 30 days after an autoscaler last started |
 | kp:autoscale:<fleet>:machines | hash by name: JSON of a machine | two days after the autoscaler last looked |
+| kp:autoscale:<fleet>:report | JSON: machines, money, what comes next | two days after the autoscaler last looked |
 | kp:autoscale:rates:<deployment> | hash: service_rate, boot_s | 30 days after they were last measured |
 | kp.<deployment> | list of Celery messages | for good: the queue itself |
 | kp:dlq:<deployment> | hash of serialized DeadLetter by id | for good: until replayed or purged |
@@ -130,6 +134,8 @@ FENCE_TTL_S = 30 * 24 * 3600
 MACHINES_TTL_S = 48 * 3600
 RATES_TTL_S = 30 * 24 * 3600
 TALLIES_TTL_S = 30 * 24 * 3600
+QUOTA_CALLS_TTL_S = 24 * 3600
+QUOTA_DAY_TTL_S = 48 * 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
 HOOK_TTL_S = 30 * 24 * 3600
 DELETING_TTL_S = 30 * 24 * 3600
@@ -169,6 +175,11 @@ def autoscale_fence(fleet: str) -> str:
 def autoscale_machines(fleet: str) -> str:
     """What is known of a fleet's machines, those that ended in the last day included."""
     return f"kp:autoscale:{fleet}:machines"
+
+
+def autoscale_report(fleet: str) -> str:
+    """What the autoscaler has told of itself last."""
+    return f"kp:autoscale:{fleet}:report"
 
 
 def autoscale_rates(deployment: str) -> str:
@@ -214,6 +225,21 @@ def done(batch_id: str) -> str:
 def result(request_id: str) -> str:
     """Holds what is known of a request id that a caller chose, whatever the deployment."""
     return f"{RESULT}{request_id}"
+
+
+def quota_calls(holder: str) -> str:
+    """What a tenant, or a key, has in flight, by front door."""
+    return f"kp:quota-calls:{holder}"
+
+
+def quota_rate(holder: str) -> str:
+    """How far a tenant, or a key, is ahead of the calls that it may make in a second."""
+    return f"kp:quota-rate:{holder}"
+
+
+def quota_day(holder: str, day: str) -> str:
+    """What a tenant, or a key, has used in a day: the number of days since 1970 in UTC."""
+    return f"kp:quota-day:{holder}:{day}"
 
 
 def kept(deployment: str) -> str:

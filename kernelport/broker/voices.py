@@ -43,25 +43,36 @@ def described(request: AddVoiceRequest) -> Voice:
         InvalidArgumentError: a field is missing or too long, or the recording cannot serve as a reference.
     """
     violations = list(_text_violations(request))
-    recording: Recording | None = None
+    voice: Voice | None = None
     try:
-        recording = _recording(request.audio)
-    except RecordingError as error:
-        violations.append(FieldViolation("audio", str(error)))
-    if recording is None or violations:
+        voice = checked(request.audio)
+    except InvalidArgumentError as error:
+        violations += error.violations
+    if voice is None or violations:
         raise InvalidArgumentError.of(violations)
+    voice.name, voice.owner = request.name, request.owner
+    voice.transcript, voice.consent = request.transcript, request.consent
+    voice.created_unix_us = clock.now_us()
+    return voice
+
+
+def checked(audio: bytes) -> Voice:
+    """What is known of a recording that nobody has named yet; decodes all of it.
+
+    Raises:
+        InvalidArgumentError: it cannot serve as a reference.
+    """
+    try:
+        recording = _recording(audio)
+    except RecordingError as error:
+        raise InvalidArgumentError.of([FieldViolation("audio", str(error))]) from error
     return Voice(
-        name=request.name,
-        transcript=request.transcript,
-        consent=request.consent,
-        owner=request.owner,
         seconds=recording.seconds,
         sample_rate=recording.sample_rate,
         channels=recording.channels,
         format=recording.format,
-        bytes=len(request.audio),
-        sha256=hashlib.sha256(request.audio).hexdigest(),
-        created_unix_us=clock.now_us(),
+        bytes=len(audio),
+        sha256=hashlib.sha256(audio).hexdigest(),
     )
 
 

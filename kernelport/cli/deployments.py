@@ -4,11 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Column
 
-from kernelport.cli import options
+from kernelport.cli import options, tables
 from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
@@ -37,16 +35,18 @@ def list_deployments(target: str, as_json: bool) -> None:
     if as_json:
         options.echo_json(map(plain, found))
         return
-    table = Table(Column("deployment", no_wrap=True), "backend", "state", "workers", "inputs", "outputs")
-    for each in found:
-        table.add_row(
+    columns = "backend", "state", "workers", "inputs", "outputs"
+    rows = [
+        (
             each.name,
             each.backend,
             _state(each),
             _workers(each),
             *map(_specs, (each.signature.inputs, each.signature.outputs)),
         )
-    Console().print(table)
+        for each in found
+    ]
+    tables.show([Column("deployment", no_wrap=True), *columns], rows)
 
 
 @deployments.command()
@@ -215,7 +215,7 @@ def _workers(deployment: pb.Deployment) -> str:
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:
-    return escape(", ".join(f"{spec.name}{'?' if spec.optional else ''} {describe(spec)}" for spec in specs))
+    return ", ".join(f"{spec.name}{'?' if spec.optional else ''} {describe(spec)}" for spec in specs)
 
 
 def differences(deployment: pb.Deployment) -> Iterator[str]:

@@ -5,11 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from kernelport.cli import options
+from kernelport.cli import options, tables
 from kernelport.cli.each import of_each
 from kernelport.client import Client
 from kernelport.errors import NotFoundError
@@ -34,16 +31,12 @@ def list_letters(deployment: str, as_json: bool, target: str) -> None:
     if as_json:
         options.echo_json(map(letter_dict, letters))
         return
-    table = Table("id", "since", "attempts", "bytes", "reason")
-    for letter in letters:
-        table.add_row(
-            letter.id,
-            _time(letter.unix_us),
-            str(len(letter.attempts)),
-            str(letter.request_bytes),
-            escape(letter.reason),
-        )
-    Console().print(table if letters else f"{deployment} has no dead letters")
+    columns = ["id", "since", "attempts", "bytes", "reason"]
+    rows = [
+        (letter.id, _time(letter.unix_us), str(len(letter.attempts)), str(letter.request_bytes), letter.reason)
+        for letter in letters
+    ]
+    tables.show(columns, rows, f"{deployment} has no dead letters")
 
 
 @dlq.command()

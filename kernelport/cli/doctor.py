@@ -11,15 +11,14 @@ from typing import Any
 import click
 from redis import Redis
 from redis.exceptions import RedisError
-from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Column
+from rich.text import Text
 
 from kernelport.broker import durability, keys
 from kernelport.broker.clock import clock, off
 from kernelport.broker.connections import connect, parameters, problem, shown
-from kernelport.cli import options
+from kernelport.cli import options, tables
 from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import Settings
@@ -79,16 +78,12 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
             [{"python": platform.python_version(), "packages": packages, **told, "deployments": deployments}]
         )
         return
-    console = Console()
-    rows = Table("", Column(overflow="fold"), show_header=False)
     versions = {package: version or "not installed" for package, version in packages.items()}
-    for title, fact in ({"Python": platform.python_version()} | versions | facts).items():
-        rows.add_row(title, escape(fact))
-    console.print(rows)
-    runnable = Table("deployment", "runs here", Column("why not", overflow="fold"))
-    for name, why_not in problems.items():
-        runnable.add_row(name, "[green]yes[/green]" if why_not is None else "[red]no[/red]", escape(why_not or ""))
-    console.print(runnable)
+    here = {"Python": platform.python_version()} | versions | facts
+    tables.show(["here", Column("", overflow="fold")], here.items())
+    answers = {True: Text("yes", "green"), False: Text("no", "red")}
+    rows = [(name, answers[why_not is None], why_not or "") for name, why_not in problems.items()]
+    tables.show(["deployment", "runs here", Column("why not", overflow="fold")], rows)
 
 
 def _orphans(target: str) -> str:

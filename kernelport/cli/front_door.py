@@ -20,6 +20,7 @@ from kernelport.supervisor.processes import module_command
     default="",
     help="host:port it listens on for HTTP, too; port 0 takes a free one. None by default.",
 )
+@options.studio
 @options.tls
 @options.keys
 @click.option("--redis-url", type=options.REDIS_URL, default=DEFAULT_REDIS_URL, help="The Redis that holds the queues.")
@@ -28,6 +29,7 @@ from kernelport.supervisor.processes import module_command
 def front_door(
     listen: str,
     http_listen: str,
+    studio: bool,
     tls_cert: str,
     tls_key: str,
     tls_client_ca: str,
@@ -45,6 +47,7 @@ def front_door(
     told = {
         "listen": listen,
         "http_listen": http_listen,
+        "studio": "on" if studio else "off",
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "tls_client_ca": tls_client_ca,

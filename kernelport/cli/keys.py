@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from kernelport.access.quotas import Quotas
 from kernelport.cli import options
 from kernelport.cli.each import of_each
 from kernelport.client import Client
@@ -41,6 +42,8 @@ def keys() -> None:
 @click.option("--tenant", default="", help="To whom belongs what its bearer makes; `default` when not given.")
 @click.option("--deployments", multiple=True, metavar="NAME,NAME", help="Those that it may use; all when not given.")
 @click.option("--expires", type=_Duration(), help="After how long it ends, such as 90d; never when not given.")
+@click.option("--certificate", default="", help="Over gRPC, who shows a certificate of this name needs no secret.")
+@options.quotas
 @options.as_json
 @options.target
 def create(
@@ -49,6 +52,8 @@ def create(
     tenant: str,
     deployments: tuple[str, ...],
     expires: timedelta | None,
+    certificate: str,
+    quotas: dict[str, str],
     as_json: bool,
     target: str,
 ) -> None:
@@ -56,7 +61,13 @@ def create(
     ends = datetime.now(UTC) + expires if expires else None
     with Client(target) as client:
         key, token = client.access.create_key(
-            name, scopes=_parts(scopes), tenant=tenant, deployments=_parts(deployments), expires=ends
+            name,
+            scopes=_parts(scopes),
+            tenant=tenant,
+            deployments=_parts(deployments),
+            expires=ends,
+            certificate=certificate,
+            quotas=Quotas.of(quotas).given(),
         )
     _show(key, token, as_json)
 

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from kernelport import npz
+from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.client.calling.address import TLS_SCHEME
 from kernelport.coercion import from_texts
 from kernelport.config.settings import (
@@ -103,7 +104,7 @@ class Parsed(click.ParamType[str]):
 
 
 ADDRESS = Parsed("host:port", parse_address)
-PEM_FILE = Parsed("path", lambda text: str(Path(text).absolute()))
+FILE = Parsed("path", lambda text: str(Path(text).absolute()))
 REDIS_URL = Parsed("url", parse_redis_url)
 
 
@@ -191,6 +192,14 @@ http_listen: Option = click.option(
     help="host:port the front door listens on for HTTP; port 0 takes a free one, an empty value none. There is no HTTP "
     "where the default one is taken.",
 )
+studio: Option = click.option(
+    "--studio",
+    type=click.BOOL,
+    metavar="on|off",
+    default=True,
+    show_default="on",
+    help="Whether the front door's HTTP address shows the studio, a page to speak, listen and watch.",
+)
 
 
 def unless_taken(http_listen: str) -> str:
@@ -245,13 +254,37 @@ def keys(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a front door whose callers show keys."""
     command = click.option(
         "--first-key-file",
-        type=click.Path(dir_okay=False, resolve_path=True),
+        type=FILE,
         default="",
         help="The file with the first key, where there is none yet. One that is not there is made, with a new key.",
     )(command)
     return click.option(
         "--insecure", is_flag=True, help="Let in whoever reaches this front door, as long as there are no keys."
     )(command)
+
+
+class _Quota(click.ParamType[tuple[str, str]]):
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The name and the value of a quota; an empty one stands for none."""
+        name, _, text = str(value).partition("=")
+        try:
+            Quotas.of({name: text or 0})
+        except QuotaError as error:
+            self.fail(str(error), param, ctx)
+        return name, text
+
+
+quotas: Option = click.option(
+    "--quota",
+    "quotas",
+    type=_Quota(),
+    multiple=True,
+    callback=lambda _context, _parameter, given: dict(given),
+    help="What may be used: calls_a_second, calls (at a time), characters_a_day, bytes_a_day, items_waiting, "
+    "stored_bytes or voices, such as calls=20.",
+)
 
 
 def tls(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -261,7 +294,7 @@ def tls(command: Callable[..., Any]) -> Callable[..., Any]:
         ("key", "the key of the certificate, without a password."),
         ("cert", "the certificate chain to show: with it, gRPC and HTTP speak TLS."),
     ):
-        command = click.option(f"--tls-{name}", type=PEM_FILE, default="", help=f"PEM file of {held}")(command)
+        command = click.option(f"--tls-{name}", type=FILE, default="", help=f"PEM file of {held}")(command)
     return command
 
 

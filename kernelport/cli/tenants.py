@@ -1,30 +1,58 @@
-"""`kernelport tenants`: to whom jobs, voices and files belong, and how they share workers."""
+"""`kernelport tenants`: to whom jobs, voices and files belong, how they share workers, and what they may use."""
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import click
+import yaml
 from rich.console import Console
 from rich.table import Table
 
+from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.cli import options
 from kernelport.client import Client
+from kernelport.config.schema import ConfigError
+from kernelport.errors import NotFoundError
 from kernelport.shapes import plain
 from kernelport.v1.access_pb2 import Tenant
+
+_FIELDS = {"weight", "quotas"}
 
 
 @click.group()
 def tenants() -> None:
-    """Look at tenants, and say how they share workers. Keys are made for one (`kernelport keys create --tenant`)."""
+    """Look at tenants, and say how they share workers and what they may use. Keys are made for one (`kernelport keys
+    create --tenant`)."""
 
 
 @tenants.command("set")
 @click.argument("name")
-@click.option("--weight", type=float, default=1.0, help="Its share of a deployment's workers beside those of others.")
+@click.option("--weight", type=float, help="Its share of a deployment's workers beside those of others; 1 unless told.")
+@options.quotas
 @options.target
-def set_tenant(name: str, weight: float, target: str) -> None:
-    """Make the tenant NAME, or change it."""
+def set_tenant(name: str, weight: float | None, quotas: dict[str, str], target: str) -> None:
+    """Make the tenant NAME, or change it: what is not told stays as it is, and a quota without a value goes."""
     with Client(target) as client:
-        _show([client.access.set_tenant(name, weight=weight)])
+        try:
+            there = client.access.tenant(name)
+        except NotFoundError:
+            there = Tenant(weight=1.0)
+        wanted: dict[str, object] = {**there.quotas, **quotas}
+        limits = Quotas.of({each: value for each, value in wanted.items() if value != ""}).given()
+        _show([client.access.set_tenant(name, weight=there.weight if weight is None else weight, quotas=limits)])
+
+
+@tenants.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@options.target
+def apply(file: Path, target: str) -> None:
+    """Make or change the tenants in FILE, for those who keep settings in git: YAML with weight and quotas by the names
+    of tenants. What is not there is not limited; tenants that are not in it stay as they are."""
+    wanted = _read(file)
+    with Client(target) as client:
+        made = [client.access.set_tenant(name, weight=weight, quotas=limits) for name, weight, limits in wanted]
+    _show(made)
 
 
 @tenants.command("list")
@@ -54,8 +82,37 @@ def show(name: str, as_json: bool, target: str) -> None:
         _show([tenant])
 
 
+def _read(file: Path) -> list[tuple[str, float, dict[str, float]]]:
+    """Names, weights and quotas.
+
+    Raises:
+        ConfigError: when it is no such file.
+    """
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{file}: expected YAML: {error}"]) from error
+    if not isinstance(found, dict):
+        raise ConfigError([f"{file}: expected the names of tenants, with weight and quotas below each"])
+    return [_tenant(file, str(name), told) for name, told in found.items()]
+
+
+def _tenant(file: Path, name: str, told: Any) -> tuple[str, float, dict[str, float]]:
+    told = {} if told is None else told
+    if not isinstance(told, dict) or not told.keys() <= _FIELDS or not isinstance(told.get("quotas") or {}, dict):
+        raise ConfigError([f"{file}: {name}: expected weight and quotas"])
+    weight = told.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+        raise ConfigError([f"{file}: {name}.weight: expected a number, got {weight!r}"])
+    try:
+        return name, float(weight), Quotas.of(told.get("quotas") or {}).given()
+    except QuotaError as error:
+        raise ConfigError([f"{file}: {name}.quotas: {error}"]) from error
+
+
 def _show(found: Iterable[Tenant]) -> None:
-    table = Table("name", "weight")
+    table = Table("name", "weight", "quotas")
     for tenant in found:
-        table.add_row(tenant.name, f"{tenant.weight:g}")
+        quotas = ", ".join(f"{name}={tenant.quotas[name]:.15g}" for name in sorted(tenant.quotas))
+        table.add_row(tenant.name, f"{tenant.weight:g}", quotas or "none")
     Console().print(table)

@@ -42,6 +42,7 @@ MOST_FRONT_DOORS = 64
 )
 @options.listen
 @options.http_listen
+@options.studio
 @options.tls
 @options.keys
 @click.option(
@@ -65,6 +66,7 @@ def up(
     counts: tuple[str, ...],
     listen: str,
     http_listen: str,
+    studio: bool,
     tls_cert: str,
     tls_key: str,
     tls_client_ca: str,
@@ -85,6 +87,7 @@ def up(
         Settings.from_environment(),
         listen=listen,
         http_listen=options.unless_taken(http_listen),
+        studio=studio,
         tls_cert=tls_cert,
         tls_key=tls_key,
         tls_client_ca=tls_client_ca,

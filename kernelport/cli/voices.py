@@ -5,11 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from kernelport.cli import options
+from kernelport.cli import options, tables
 from kernelport.cli.each import of_each
 from kernelport.client import Client
 from kernelport.errors import NotFoundError
@@ -46,12 +43,11 @@ def list_voices(as_json: bool, target: str) -> None:
     if as_json:
         options.echo_json(map(plain, found))
         return
-    table = Table("name", "seconds", "owner", "since", "transcript")
-    for voice in found:
-        table.add_row(
-            voice.name, f"{voice.seconds:.1f}", escape(voice.owner), _since(voice), escape(voice.transcript or "-")
-        )
-    Console().print(table if found else "there are no voices; `kernelport voices add` makes one")
+    columns = ["name", "seconds", "owner", "since", "transcript"]
+    rows = [
+        (voice.name, f"{voice.seconds:.1f}", voice.owner, _since(voice), voice.transcript or "-") for voice in found
+    ]
+    tables.show(columns, rows, "there are no voices; `kernelport voices add` makes one")
 
 
 @voices.command()

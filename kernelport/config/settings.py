@@ -70,6 +70,10 @@ class Settings:
         http_hosts: names, comma-separated, by which HTTP callers may call it beside those of loopback and its own
             address.
         http_origins: origins, comma-separated, such as `https://app.example.com`, whose pages may call it.
+        studio: whether its HTTP address shows the studio, the page of docs/studio.md: on or off.
+        flower_url: where people find Flower, for the page; nothing when empty.
+        grafana_url: where they find Grafana.
+        voice_consent: what whoever adds a voice in the studio has to tick.
         share_ports: whether other front doors of the same user may listen on the same addresses; the system shares
             connections out among them. Somebody else's listener is an error all the same.
         own_listen: host:port on which this front door alone listens beside `listen`; none when empty.
@@ -125,6 +129,10 @@ class Settings:
     http_listen: str = ""
     http_hosts: str = ""
     http_origins: str = ""
+    studio: bool = True
+    flower_url: str = ""
+    grafana_url: str = ""
+    voice_consent: str = "The speaker knows that this voice is cloned, and has agreed to it."
     share_ports: bool = False
     own_listen: str = ""
     tls_cert: str = ""
@@ -208,6 +216,9 @@ _PARSERS: dict[str, Any] = {
     "listen": values.parse_address,
     "http_listen": values.parse_address,
     "http_origins": values.parse_origins,
+    "flower_url": values.parse_page_url,
+    "grafana_url": values.parse_page_url,
+    "studio": values.parse_switch,
     "share_ports": values.parse_switch,
     "own_listen": values.parse_address,
     "metrics_listen": values.parse_address,

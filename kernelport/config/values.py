@@ -14,6 +14,7 @@ MAX_PORT = 65535
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _ADDRESS = re.compile(r"(\[[^\s\[\]]*\]|[^\s\[\]]*):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"https?://[^/\s,]+")
+_PAGE_URL = re.compile(r"https?://[^\s]+")
 _LOG_FORMATS = ("text", "json")
 _LEAST_LOG_BYTES = 64 * 2**10
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -54,6 +55,13 @@ def parse_origins(text: str) -> str:
     for origin in parts_of(text):
         if not _ORIGIN.fullmatch(origin):
             raise ValueError(f"expected origins such as https://app.example.com, comma-separated; got {origin!r}")
+    return text
+
+
+def parse_page_url(text: str) -> str:
+    """The URL of a page, as it is."""
+    if not _PAGE_URL.fullmatch(text):
+        raise ValueError(f"expected a URL such as http://127.0.0.1:3000, got {text!r}")
     return text
 
 
@@ -150,8 +158,8 @@ def parse_time_kept(text: str) -> float:
 
 
 def parse_switch(text: str) -> bool:
-    """Whether something is on: 1 or 0."""
-    known = {"1": True, "true": True, "0": False, "false": False}
+    """Whether something is on: 1 or 0, true or false, on or off."""
+    known = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
     if text.lower() not in known:
         raise ValueError(f"expected 1 or 0, got {text!r}")
     return known[text.lower()]

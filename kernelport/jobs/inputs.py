@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kernelport.item_cost import TEXT_INPUT
 from kernelport.names import is_voice_name
 from kernelport.tensors import dtype_name, plain, to_array
 from kernelport.v1.inference_pb2 import STRING, U8, Tensor
@@ -13,6 +14,8 @@ from kernelport.v1.inference_pb2 import STRING, U8, Tensor
 # Bytes of a string that is told as it is.
 LONGEST_VALUE = 1000
 VOICE_INPUT = "voice"
+# Bytes of UTF-8 that begin no character.
+_CONTINUATION = bytes(range(0x80, 0xC0))
 
 
 class Inputs:
@@ -61,3 +64,13 @@ def voice_names_in(inputs: Iterable[Tensor]) -> set[str]:
             elif tensor.dtype == STRING:
                 values.update(to_array(tensor).ravel())
     return {value.decode() for value in values if is_voice_name(value)}
+
+
+def characters(inputs: Iterable[Tensor]) -> int:
+    """Of the texts among the inputs of a request, as UTF-8 has them."""
+    return sum(_characters(tensor) for tensor in inputs if tensor.name == TEXT_INPUT)
+
+
+def _characters(tensor: Tensor) -> int:
+    texts = to_array(tensor).ravel().tolist() if tensor.dtype == STRING else [tensor.data]
+    return sum(len(text.translate(None, _CONTINUATION)) for text in texts)

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kernelport.config.deployments import Batching
 from kernelport.internal.v1.job_store_pb2 import Page
+from kernelport.item_cost import expected_cost
 from kernelport.stacking import ANY, RunSize, Share, Stacking
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import NewItem
@@ -17,7 +18,6 @@ PAGE_BYTES = 4 * 2**20
 # What padding may add to the cost of one slice: over a large page it hardly costs a batch more, and it keeps the few
 # long lines of a small job from having short ones padded to their length.
 MOST_WASTE = 0.2
-TEXT_INPUT = "text"
 _DIGEST_BYTES = 8
 
 Slice = tuple[int, int, int]
@@ -47,16 +47,6 @@ class Packed:
     def cost(self) -> int:
         """Of all its items."""
         return sum(cost for _, _, cost in self.slices)
-
-
-def expected_cost(inputs: Iterable[Tensor]) -> int:
-    """What running an item may take, in bytes: of its `text` when it has one, else of all its inputs."""
-    total = 0
-    for tensor in inputs:
-        if tensor.name == TEXT_INPUT:
-            return len(tensor.data)
-        total += len(tensor.data)
-    return total
 
 
 def id_digest(item_id: str) -> bytes:

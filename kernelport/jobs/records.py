@@ -1,12 +1,13 @@
 """Reads what the job store holds: jobs and items as the contract shows them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
-from kernelport.jobs.pages import PAGE_ITEMS, TEXT_INPUT
+from kernelport.item_cost import TEXT_INPUT
+from kernelport.jobs.pages import PAGE_ITEMS
 from kernelport.jobs.shrinking import decompressed
 from kernelport.jobs.webhooks.addresses import masked
 from kernelport.limits import MAX_NAME
@@ -246,29 +247,49 @@ def page_of(value: bytes | None, job_id: str, number: int) -> Page:
     return page
 
 
-def states_in(job: JobRecord, states: bytes) -> set[pb.ItemState]:
-    """The states that items of a page are in."""
-    return {_state(job, state) for state in set(states)}
-
-
 def _state(job: JobRecord, state: int) -> pb.ItemState:
     if state not in _ITEM_STATES:
         raise stored.StoredError(f"{keys.job(job.id, 'states')}: expected states of items, got {state:#x}")
     return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
 
 
+def bytes_of(job: JobRecord, states: Collection[pb.ItemState]) -> bytes:
+    """How items of these states are written down; all bytes for none."""
+    return bytes(each for each in _ITEM_STATES if not states or _state(job, each) in states)
+
+
 def items_of(
-    job: JobRecord, page: Page, states: bytes, attempts: bytes, results: Results, *, inputs: bool = False
+    job: JobRecord,
+    page: Page,
+    states: bytes,
+    attempts: bytes,
+    results: Results,
+    *,
+    inputs: bool = False,
+    first: int = 0,
+    only: bytes = bytes(_ITEM_STATES),
+    named: bytes = b"",
 ) -> Iterator[pb.Item]:
     """A page's items in the order of submission, with their inputs if asked for.
+
+    Args:
+        first: the place in the page to begin at.
+        only: the states that are wanted, a byte each.
+        named: what the ids have in them.
 
     Raises:
         StoredError: one cannot be read, or its state.
     """
     if len(states) != len(page.items) or (attempts and len(attempts) != len(states)):
         raise stored.StoredError(f"{keys.job(job.id, 'states')}: expected {len(page.items)} states, got {len(states)}")
-    for position in in_order(page):
-        yield item_of(job, page, position, states[position], attempts, results.get(position), inputs=inputs)
+    for position in in_order(page)[first:]:
+        if states[position] not in only and states[position] in _ITEM_STATES:
+            continue
+        if named not in page.items[position]:  # serialized, an item has its id in it
+            continue
+        item = item_of(job, page, position, states[position], attempts, results.get(position), inputs=inputs)
+        if named in item.id.encode():
+            yield item
 
 
 def in_order(page: Page) -> list[int]:

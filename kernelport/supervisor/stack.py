@@ -93,7 +93,7 @@ class Stack:
             audit_file=settings.audit_file or str(state_dir.absolute() / "logs" / "audit.log"),
         )
         self._front_doors = FrontDoors(self.target, front_doors, bool(settings.tls_cert))
-        self._endpoints = front_doors - 1  # that show metrics, beside the first front door's
+        self._endpoints = 0  # of workers, that show metrics
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
@@ -146,6 +146,8 @@ class Stack:
                 addresses["--http-listen"] = self.settings.http_listen
             if flower := self._flower:
                 addresses["--flower-listen"] = f"{flower['FLOWER_ADDRESS'] or '127.0.0.1'}:{flower['FLOWER_PORT']}"
+                page = self.settings.flower_url or f"http://{addresses['--flower-listen']}"
+                self.settings = replace(self.settings, flower_url=page)
             check_free(addresses)
             self._front_doors.reserve(self.settings)
             begin_own_file(self._state_dir, self.settings.deployments_file)
@@ -326,8 +328,7 @@ class Stack:
 
     def _start_front_doors(self) -> None:
         for name in self.front_doors:
-            told = self._front_doors.told(name, self.settings)
-            self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, told))
+            self._start(self._launcher.child(name, FRONT_DOOR_COMMAND, self._front_doors.told(name, self.settings)))
 
     def _start_flower(self, environment: Mapping[str, str]) -> None:
         command, settings = FLOWER_COMMAND, self.settings

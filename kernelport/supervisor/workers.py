@@ -84,6 +84,7 @@ class Workers:
             if was_in:
                 tallies.count(self._redis, keys.WORKER_DEATHS, [self.deployments[name]])
             end_leases(self._redis, self.ids[name].__eq__)
+            self._redis.delete(keys.drain(self.ids[name]))  # it was for the process that has ended
             return was_in
         except RedisError:
             return True  # nobody knows whether it had begun to serve; the record expires by itself

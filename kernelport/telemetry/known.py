@@ -11,17 +11,18 @@ class KnownGauge(Collector):
     """A gauge of what was read somewhere: nothing is shown until it is, nor once it cannot be read any more.
 
     Attributes:
+        name: of the metric; of a counter without `_total`.
         labels: their names.
 
     Args:
-        name: of the metric.
+        name: as the attribute.
         documentation: what it tells.
     """
 
     _family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
 
     def __init__(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> None:
-        self._name = name
+        self.name: str = name
         self._documentation = documentation
         self.labels: tuple[str, ...] = labels
         self._values: Mapping[tuple[str, ...], float] = {}
@@ -50,11 +51,11 @@ class KnownGauge(Collector):
 
     def describe(self) -> list[Metric]:
         """The metric without values: names are registered by it."""
-        return [self._family(self._name, self._documentation, labels=self.labels)]
+        return [self._family(self.name, self._documentation, labels=self.labels)]
 
     def collect(self) -> list[Metric]:
         """The metric as it is now."""
-        family = self._family(self._name, self._documentation, labels=self.labels)
+        family = self._family(self.name, self._documentation, labels=self.labels)
         values = self._values
         for name in list(self._zeros):  # of thousands, most are 0 most of the time: they cost a look at them only
             if (name,) not in values:

@@ -8,9 +8,11 @@ docs/metrics.md, which `python -m tests.docs.metrics_page` makes of this module,
 
 import functools
 from typing import TypeVar
+from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import REGISTRY, Counter, Histogram, start_http_server
 from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client.registry import Collector
 
 from kernelport.telemetry.known import KnownCounter, KnownGauge
 
@@ -154,15 +156,17 @@ def labelled(metric: Counted, *labels: str) -> Counted:
     return metric.labels(*labels)
 
 
-def serve(listen: str, *, beside: bool = False) -> None:
-    """Shows the metrics at http://`listen`/metrics from a thread of its own.
+def serve(listen: str, *, beside: bool = False, registry: Collector = REGISTRY) -> WSGIServer:
+    """Shows metrics at http://`listen`/metrics from a thread of its own, until the server that this gives is shut down.
 
     Args:
         beside: whether another process may, too, if it lets this one.
+        registry: what is shown; all metrics of this process when not given.
 
     Raises:
         OSError: when the address cannot be listened on.
     """
     host, _, port = listen.rpartition(":")
     ThreadingWSGIServer.allow_reuse_port = beside  # of the only one in this process
-    start_http_server(int(port), addr=host or "127.0.0.1")
+    server, _ = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
+    return server

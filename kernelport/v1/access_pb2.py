@@ -24,45 +24,57 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akernelport/v1/access.proto\x12\rkernelport.v1\"\xb2\x01\n\x03Key\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x05 \x03(\t\x12\x17\n\x0f\x63reated_unix_us\x18\x06 \x01(\x03\x12\x17\n\x0f\x65xpires_unix_us\x18\x07 \x01(\x03\x12\x19\n\x11last_used_unix_us\x18\x08 \x01(\x03\x12\x0f\n\x07secrets\x18\t \x01(\r\"n\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x04 \x03(\t\x12\x17\n\x0f\x65xpires_unix_us\x18\x05 \x01(\x03\"C\n\x11\x43reateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.kernelport.v1.Key\"\x1f\n\x10RevokeKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"$\n\x11RevokeKeyResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\"A\n\x10RotateKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x07grace_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_grace_s\"C\n\x11RotateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"&\n\x06Tenant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"9\n\x10SetTenantRequest\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\":\n\x11SetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\"\x14\n\x12ListTenantsRequest\"=\n\x13ListTenantsResponse\x12&\n\x07tenants\x18\x01 \x03(\x0b\x32\x15.kernelport.v1.Tenant\" \n\x10GetTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11GetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant2\xc2\x04\n\rAccessService\x12N\n\tCreateKey\x12\x1f.kernelport.v1.CreateKeyRequest\x1a .kernelport.v1.CreateKeyResponse\x12K\n\x08ListKeys\x12\x1e.kernelport.v1.ListKeysRequest\x1a\x1f.kernelport.v1.ListKeysResponse\x12N\n\tRevokeKey\x12\x1f.kernelport.v1.RevokeKeyRequest\x1a .kernelport.v1.RevokeKeyResponse\x12N\n\tRotateKey\x12\x1f.kernelport.v1.RotateKeyRequest\x1a .kernelport.v1.RotateKeyResponse\x12N\n\tSetTenant\x12\x1f.kernelport.v1.SetTenantRequest\x1a .kernelport.v1.SetTenantResponse\x12T\n\x0bListTenants\x12!.kernelport.v1.ListTenantsRequest\x1a\".kernelport.v1.ListTenantsResponse\x12N\n\tGetTenant\x12\x1f.kernelport.v1.GetTenantRequest\x1a .kernelport.v1.GetTenantResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akernelport/v1/access.proto\x12\rkernelport.v1\"\xa6\x02\n\x03Key\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x05 \x03(\t\x12\x17\n\x0f\x63reated_unix_us\x18\x06 \x01(\x03\x12\x17\n\x0f\x65xpires_unix_us\x18\x07 \x01(\x03\x12\x19\n\x11last_used_unix_us\x18\x08 \x01(\x03\x12\x0f\n\x07secrets\x18\t \x01(\r\x12\x13\n\x0b\x63\x65rtificate\x18\n \x01(\t\x12.\n\x06quotas\x18\x0b \x03(\x0b\x32\x1e.kernelport.v1.Key.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xef\x01\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x04 \x03(\t\x12\x17\n\x0f\x65xpires_unix_us\x18\x05 \x01(\x03\x12\x13\n\x0b\x63\x65rtificate\x18\x06 \x01(\t\x12;\n\x06quotas\x18\x07 \x03(\x0b\x32+.kernelport.v1.CreateKeyRequest.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"C\n\x11\x43reateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.kernelport.v1.Key\"\x1f\n\x10RevokeKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"$\n\x11RevokeKeyResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\"A\n\x10RotateKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x07grace_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_grace_s\"C\n\x11RotateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"\x88\x01\n\x06Tenant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x31\n\x06quotas\x18\x03 \x03(\x0b\x32!.kernelport.v1.Tenant.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"9\n\x10SetTenantRequest\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\":\n\x11SetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\"\x14\n\x12ListTenantsRequest\"=\n\x13ListTenantsResponse\x12&\n\x07tenants\x18\x01 \x03(\x0b\x32\x15.kernelport.v1.Tenant\" \n\x10GetTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11GetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant2\xc2\x04\n\rAccessService\x12N\n\tCreateKey\x12\x1f.kernelport.v1.CreateKeyRequest\x1a .kernelport.v1.CreateKeyResponse\x12K\n\x08ListKeys\x12\x1e.kernelport.v1.ListKeysRequest\x1a\x1f.kernelport.v1.ListKeysResponse\x12N\n\tRevokeKey\x12\x1f.kernelport.v1.RevokeKeyRequest\x1a .kernelport.v1.RevokeKeyResponse\x12N\n\tRotateKey\x12\x1f.kernelport.v1.RotateKeyRequest\x1a .kernelport.v1.RotateKeyResponse\x12N\n\tSetTenant\x12\x1f.kernelport.v1.SetTenantRequest\x1a .kernelport.v1.SetTenantResponse\x12T\n\x0bListTenants\x12!.kernelport.v1.ListTenantsRequest\x1a\".kernelport.v1.ListTenantsResponse\x12N\n\tGetTenant\x12\x1f.kernelport.v1.GetTenantRequest\x1a .kernelport.v1.GetTenantResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kernelport.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_KEY_QUOTASENTRY']._loaded_options = None
+  _globals['_KEY_QUOTASENTRY']._serialized_options = b'8\001'
+  _globals['_CREATEKEYREQUEST_QUOTASENTRY']._loaded_options = None
+  _globals['_CREATEKEYREQUEST_QUOTASENTRY']._serialized_options = b'8\001'
+  _globals['_TENANT_QUOTASENTRY']._loaded_options = None
+  _globals['_TENANT_QUOTASENTRY']._serialized_options = b'8\001'
   _globals['_KEY']._serialized_start=46
-  _globals['_KEY']._serialized_end=224
-  _globals['_CREATEKEYREQUEST']._serialized_start=226
-  _globals['_CREATEKEYREQUEST']._serialized_end=336
-  _globals['_CREATEKEYRESPONSE']._serialized_start=338
-  _globals['_CREATEKEYRESPONSE']._serialized_end=405
-  _globals['_LISTKEYSREQUEST']._serialized_start=407
-  _globals['_LISTKEYSREQUEST']._serialized_end=424
-  _globals['_LISTKEYSRESPONSE']._serialized_start=426
-  _globals['_LISTKEYSRESPONSE']._serialized_end=478
-  _globals['_REVOKEKEYREQUEST']._serialized_start=480
-  _globals['_REVOKEKEYREQUEST']._serialized_end=511
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=513
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=549
-  _globals['_ROTATEKEYREQUEST']._serialized_start=551
-  _globals['_ROTATEKEYREQUEST']._serialized_end=616
-  _globals['_ROTATEKEYRESPONSE']._serialized_start=618
-  _globals['_ROTATEKEYRESPONSE']._serialized_end=685
-  _globals['_TENANT']._serialized_start=687
-  _globals['_TENANT']._serialized_end=725
-  _globals['_SETTENANTREQUEST']._serialized_start=727
-  _globals['_SETTENANTREQUEST']._serialized_end=784
-  _globals['_SETTENANTRESPONSE']._serialized_start=786
-  _globals['_SETTENANTRESPONSE']._serialized_end=844
-  _globals['_LISTTENANTSREQUEST']._serialized_start=846
-  _globals['_LISTTENANTSREQUEST']._serialized_end=866
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=868
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=929
-  _globals['_GETTENANTREQUEST']._serialized_start=931
-  _globals['_GETTENANTREQUEST']._serialized_end=963
-  _globals['_GETTENANTRESPONSE']._serialized_start=965
-  _globals['_GETTENANTRESPONSE']._serialized_end=1023
-  _globals['_ACCESSSERVICE']._serialized_start=1026
-  _globals['_ACCESSSERVICE']._serialized_end=1604
+  _globals['_KEY']._serialized_end=340
+  _globals['_KEY_QUOTASENTRY']._serialized_start=295
+  _globals['_KEY_QUOTASENTRY']._serialized_end=340
+  _globals['_CREATEKEYREQUEST']._serialized_start=343
+  _globals['_CREATEKEYREQUEST']._serialized_end=582
+  _globals['_CREATEKEYREQUEST_QUOTASENTRY']._serialized_start=295
+  _globals['_CREATEKEYREQUEST_QUOTASENTRY']._serialized_end=340
+  _globals['_CREATEKEYRESPONSE']._serialized_start=584
+  _globals['_CREATEKEYRESPONSE']._serialized_end=651
+  _globals['_LISTKEYSREQUEST']._serialized_start=653
+  _globals['_LISTKEYSREQUEST']._serialized_end=670
+  _globals['_LISTKEYSRESPONSE']._serialized_start=672
+  _globals['_LISTKEYSRESPONSE']._serialized_end=724
+  _globals['_REVOKEKEYREQUEST']._serialized_start=726
+  _globals['_REVOKEKEYREQUEST']._serialized_end=757
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=759
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=795
+  _globals['_ROTATEKEYREQUEST']._serialized_start=797
+  _globals['_ROTATEKEYREQUEST']._serialized_end=862
+  _globals['_ROTATEKEYRESPONSE']._serialized_start=864
+  _globals['_ROTATEKEYRESPONSE']._serialized_end=931
+  _globals['_TENANT']._serialized_start=934
+  _globals['_TENANT']._serialized_end=1070
+  _globals['_TENANT_QUOTASENTRY']._serialized_start=295
+  _globals['_TENANT_QUOTASENTRY']._serialized_end=340
+  _globals['_SETTENANTREQUEST']._serialized_start=1072
+  _globals['_SETTENANTREQUEST']._serialized_end=1129
+  _globals['_SETTENANTRESPONSE']._serialized_start=1131
+  _globals['_SETTENANTRESPONSE']._serialized_end=1189
+  _globals['_LISTTENANTSREQUEST']._serialized_start=1191
+  _globals['_LISTTENANTSREQUEST']._serialized_end=1211
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=1213
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=1274
+  _globals['_GETTENANTREQUEST']._serialized_start=1276
+  _globals['_GETTENANTREQUEST']._serialized_end=1308
+  _globals['_GETTENANTRESPONSE']._serialized_start=1310
+  _globals['_GETTENANTRESPONSE']._serialized_end=1368
+  _globals['_ACCESSSERVICE']._serialized_start=1371
+  _globals['_ACCESSSERVICE']._serialized_end=1949
 # @@protoc_insertion_point(module_scope)

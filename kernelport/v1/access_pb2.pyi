@@ -7,7 +7,14 @@ from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Un
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Key(_message.Message):
-    __slots__ = ("id", "name", "tenant", "scopes", "deployments", "created_unix_us", "expires_unix_us", "last_used_unix_us", "secrets")
+    __slots__ = ("id", "name", "tenant", "scopes", "deployments", "created_unix_us", "expires_unix_us", "last_used_unix_us", "secrets", "certificate", "quotas")
+    class QuotasEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +24,8 @@ class Key(_message.Message):
     EXPIRES_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     LAST_USED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     tenant: str
@@ -26,21 +35,34 @@ class Key(_message.Message):
     expires_unix_us: int
     last_used_unix_us: int
     secrets: int
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., deployments: _Optional[_Iterable[str]] = ..., created_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ..., last_used_unix_us: _Optional[int] = ..., secrets: _Optional[int] = ...) -> None: ...
+    certificate: str
+    quotas: _containers.ScalarMap[str, float]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., deployments: _Optional[_Iterable[str]] = ..., created_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ..., last_used_unix_us: _Optional[int] = ..., secrets: _Optional[int] = ..., certificate: _Optional[str] = ..., quotas: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class CreateKeyRequest(_message.Message):
-    __slots__ = ("name", "tenant", "scopes", "deployments", "expires_unix_us")
+    __slots__ = ("name", "tenant", "scopes", "deployments", "expires_unix_us", "certificate", "quotas")
+    class QuotasEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENTS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
     name: str
     tenant: str
     scopes: _containers.RepeatedScalarFieldContainer[str]
     deployments: _containers.RepeatedScalarFieldContainer[str]
     expires_unix_us: int
-    def __init__(self, name: _Optional[str] = ..., tenant: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., deployments: _Optional[_Iterable[str]] = ..., expires_unix_us: _Optional[int] = ...) -> None: ...
+    certificate: str
+    quotas: _containers.ScalarMap[str, float]
+    def __init__(self, name: _Optional[str] = ..., tenant: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., deployments: _Optional[_Iterable[str]] = ..., expires_unix_us: _Optional[int] = ..., certificate: _Optional[str] = ..., quotas: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class CreateKeyResponse(_message.Message):
     __slots__ = ("key", "token")
@@ -89,12 +111,21 @@ class RotateKeyResponse(_message.Message):
     def __init__(self, key: _Optional[_Union[Key, _Mapping[str, _Any]]] = ..., token: _Optional[str] = ...) -> None: ...
 
 class Tenant(_message.Message):
-    __slots__ = ("name", "weight")
+    __slots__ = ("name", "weight", "quotas")
+    class QuotasEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
     name: str
     weight: float
-    def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+    quotas: _containers.ScalarMap[str, float]
+    def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ..., quotas: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class SetTenantRequest(_message.Message):
     __slots__ = ("tenant",)

@@ -83,3 +83,9 @@ class InferResponse(_message.Message):
     sequence: int
     last: bool
     def __init__(self, outputs: _Optional[_Iterable[_Union[Tensor, _Mapping[str, _Any]]]] = ..., queued_us: _Optional[int] = ..., batched_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., sequence: _Optional[int] = ..., last: _Optional[bool] = ...) -> None: ...
+
+class InferChunk(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...

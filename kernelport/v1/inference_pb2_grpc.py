@@ -45,6 +45,11 @@ class InferenceServiceStub:
                 request_serializer=kernelport_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_inference__pb2.InferResponse.FromString,
                 _registered_method=True)
+        self.InferChunked = channel.stream_stream(
+                '/kernelport.v1.InferenceService/InferChunked',
+                request_serializer=kernelport_dot_v1_dot_inference__pb2.InferChunk.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_inference__pb2.InferChunk.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer:
@@ -81,6 +86,15 @@ class InferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InferChunked(self, request_iterator, context):
+        """Infer for large requests and answers: the bytes of an InferRequest in chunks, and those of the InferResponse, each in
+        their order. Nobody has to stand still for as long as one large message takes. Errors are those of Infer, and
+        DEADLINE_EXCEEDED where the caller sends or takes nothing for 30 seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -93,6 +107,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.InferStream,
                     request_deserializer=kernelport_dot_v1_dot_inference__pb2.InferRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_inference__pb2.InferResponse.SerializeToString,
+            ),
+            'InferChunked': grpc.stream_stream_rpc_method_handler(
+                    servicer.InferChunked,
+                    request_deserializer=kernelport_dot_v1_dot_inference__pb2.InferChunk.FromString,
+                    response_serializer=kernelport_dot_v1_dot_inference__pb2.InferChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -150,6 +169,33 @@ class InferenceService:
             '/kernelport.v1.InferenceService/InferStream',
             kernelport_dot_v1_dot_inference__pb2.InferRequest.SerializeToString,
             kernelport_dot_v1_dot_inference__pb2.InferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InferChunked(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/kernelport.v1.InferenceService/InferChunked',
+            kernelport_dot_v1_dot_inference__pb2.InferChunk.SerializeToString,
+            kernelport_dot_v1_dot_inference__pb2.InferChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,11 @@ class InferenceServiceStub:
     time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
     caller takes nothing; or the caller's own deadline.
     """
+    InferChunked: _grpc.StreamStreamMultiCallable[_inference_pb2.InferChunk, _inference_pb2.InferChunk]
+    """Infer for large requests and answers: the bytes of an InferRequest in chunks, and those of the InferResponse, each in
+    their order. Nobody has to stand still for as long as one large message takes. Errors are those of Infer, and
+    DEADLINE_EXCEEDED where the caller sends or takes nothing for 30 seconds.
+    """
 
 @_typing.type_check_only
 class InferenceServiceAsyncStub(InferenceServiceStub):
@@ -82,6 +87,11 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
     time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
     caller takes nothing; or the caller's own deadline.
+    """
+    InferChunked: _aio.StreamStreamMultiCallable[_inference_pb2.InferChunk, _inference_pb2.InferChunk]  # type: ignore[assignment]
+    """Infer for large requests and answers: the bytes of an InferRequest in chunks, and those of the InferResponse, each in
+    their order. Nobody has to stand still for as long as one large message takes. Errors are those of Infer, and
+    DEADLINE_EXCEEDED where the caller sends or takes nothing for 30 seconds.
     """
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +129,17 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         A request_id is for logs alone, since the same request gives the same messages. Errors are those of Infer. Limits of
         time are the deployment's request_s to the first message and stream_s for the whole, and 30 seconds in which the
         caller takes nothing; or the caller's own deadline.
+        """
+
+    @_abc_1.abstractmethod
+    def InferChunked(
+        self,
+        request_iterator: _MaybeAsyncIterator[_inference_pb2.InferChunk],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.InferChunk], _abc.AsyncIterator[_inference_pb2.InferChunk]]:
+        """Infer for large requests and answers: the bytes of an InferRequest in chunks, and those of the InferResponse, each in
+        their order. Nobody has to stand still for as long as one large message takes. Errors are those of Infer, and
+        DEADLINE_EXCEEDED where the caller sends or takes nothing for 30 seconds.
         """
 
 def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -384,18 +384,22 @@ class DeleteJobResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class ListItemsRequest(_message.Message):
-    __slots__ = ("job_id", "states", "page_size", "page_token", "inputs")
+    __slots__ = ("job_id", "states", "page_size", "page_token", "inputs", "offset", "id")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     states: _containers.RepeatedScalarFieldContainer[ItemState]
     page_size: int
     page_token: str
     inputs: bool
-    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., inputs: _Optional[bool] = ...) -> None: ...
+    offset: int
+    id: str
+    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., inputs: _Optional[bool] = ..., offset: _Optional[int] = ..., id: _Optional[str] = ...) -> None: ...
 
 class ListItemsResponse(_message.Message):
     __slots__ = ("items", "next_page_token")

@@ -97,7 +97,7 @@ def _paths(guarded: Guarded) -> Iterator[str]:
 def _routes(guarded: Guarded) -> list[str]:
     told = ask(guarded.stack.url, "GET", "/openapi.json", headers={"api-key": guarded.first}).json()
     described = [f"{method.upper()} {path}" for path, methods in told["paths"].items() for method in methods]
-    return [*described, "GET /openapi.json", "GET /docs"]
+    return [*described, "GET /openapi.json", "GET /docs", "GET /", "GET /studio/{name}"]
 
 
 def _need(route: str) -> Need:

@@ -29,6 +29,9 @@ OTHERS = {
     "KERNELPORT_REGISTRY_TOKEN": "the autoscaler: of the registry of images ([autoscaling.md](autoscaling.md))",
     "KERNELPORT_REGISTRY_USER": "the autoscaler: its user there",
     "KERNELPORT_SELF_TERMINATE": "the autoscaler: 1 gives rented machines the key to give themselves back",
+    "KERNELPORT_TLS_CA": "clients: the authorities that vouch for a front door ([TLS](security.md#tls))",
+    "KERNELPORT_TLS_CLIENT_CERT": "clients: their own certificate, where a front door asks for one",
+    "KERNELPORT_TLS_CLIENT_KEY": "clients: its key",
     "KERNELPORT_WORKER_REDIS_URL": "the autoscaler: where rented machines reach Redis",
 }
 _INTRODUCTION = """# Settings

@@ -152,6 +152,7 @@ class Reader:
         if running is None:
             return command
         command = command.replace("127.0.0.1:8000", self._environment["KERNELPORT_HTTP_LISTEN"])
+        command = command.replace("127.0.0.1:50051", self._environment["KERNELPORT_LISTEN"])
         command = re.sub(r"\bNAME\b", NAME, command)
         command = command.replace("redis://host:6379/0", running.redis_url)
         command = command.replace("https://example.com/hook", f"http://127.0.0.1:{free_port()}/hook")

@@ -11,7 +11,7 @@ from kernelport.jobs.records import DEFAULT_PRIORITY
 from kernelport.tensors import MAX_RANK
 from kernelport_api.aside import SMALL_BYTES
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, MOST_BYTES
-from kernelport_api.services.jobs import service, watching
+from kernelport_api.services.jobs import listing, service, watching
 from kernelport_workers.backends.base import LONGEST_WARNING, MOST_WARNINGS
 from tests.docs.pages import REPOSITORY
 
@@ -48,7 +48,7 @@ COMMENTS = [
     ("job", f"Optional, at most {limits.MAX_REQUEST_ID} characters: makes the call safe to repeat."),
     ("job", f"At most {limits.MAX_ITEMS:,} in one message."),
     ("job", f"At most {service.MAX_JOBS}; 0 for {service.DEFAULT_JOBS}."),
-    ("job", f"At most {service.MAX_ITEMS}; 0 for {service.DEFAULT_ITEMS}."),
+    ("job", f"At most {listing.MAX_ITEMS}; 0 for {listing.DEFAULT_ITEMS}."),
     (
         "job",
         f"in seconds: {watching.MIN_INTERVAL_S:g}..{watching.MAX_INTERVAL_S:g}; 0 for {watching.DEFAULT_INTERVAL_S:g}.",

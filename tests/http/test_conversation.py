@@ -1,6 +1,8 @@
 """Speech over a WebSocket: text comes bit by bit, and is heard as soon as a sentence of it is there."""
 
+import asyncio
 import base64
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +12,18 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from redis import Redis
 
 from kernelport import Client
+from kernelport.broker import keys
+from kernelport.broker.queues import queue_keys
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
 from kernelport.text.pieces import SENTENCE_S
 from kernelport_api.doors.http.openai.conversation import MOST_WAITING
 from tests.conftest import serving_stack, stack_settings
 from tests.http.calls import ask
+from tests.waiting import wait_for
 
 PATH = "/v1/audio/speech/stream"
 RATE = 24_000
@@ -120,6 +126,49 @@ async def test_a_cancelled_turn_is_broken_off_and_the_next_is_heard(stack: Stack
         await talk.append(QUIET)
         await talk.socket.send_json(END)
         assert await talk.until("speech.audio.done") == spoken[QUIET]
+
+
+# One sentence, which is cut into many pieces.
+ENDLESS = "the boats lay still in the harbour, and nobody came to see them, " * 300
+
+
+def is_at_rest(redis: Redis) -> bool:
+    """Whether nothing of the voice is queued, or in a worker's hands."""
+    return not redis.zcard(keys.UNACKED_INDEX) and not any(map(redis.llen, queue_keys("hibari-en")))
+
+
+async def test_a_cancel_takes_effect_within_a_step(stack: Stack, redis: Redis) -> None:
+    async with talking(stack) as talk:
+        await talk.append(ENDLESS)
+        await talk.socket.send_json(FLUSH)
+        first = await talk.next()
+        assert isinstance(first, bytes)
+        assert not is_at_rest(redis)
+        await talk.socket.send_json(CANCEL)
+        still = await talk.until("speech.audio.cancelled")
+        assert len(still) < 10 * len(first), "of hundreds of pieces"
+        await asyncio.to_thread(wait_for, lambda: is_at_rest(redis), 3)
+
+
+async def test_who_hangs_up_is_spoken_for_no_longer(stack: Stack, redis: Redis) -> None:
+    async with talking(stack) as talk:
+        await talk.append(f"{QUIET} {STILL} " * 1000)
+        await talk.append(ENDLESS)
+        assert isinstance(await talk.next(), bytes)
+        response = talk.socket._response
+        assert response.connection is not None
+        assert response.connection.transport is not None
+        response.connection.transport.abort()
+    looks = itertools.count()
+
+    def stays_at_rest() -> bool:
+        """For longer than a sentence takes."""
+        nonlocal looks
+        if not is_at_rest(redis):
+            looks = itertools.count()
+        return next(looks) > 50
+
+    await asyncio.to_thread(wait_for, stays_at_rest, 20)
 
 
 async def test_audio_comes_as_events_for_whoever_asks(stack: Stack, spoken: dict[str, bytes]) -> None:

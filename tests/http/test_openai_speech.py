@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import shutil
+import subprocess
 import wave
 from collections.abc import Iterator
 from typing import Any
@@ -151,6 +153,24 @@ def test_events_tell_which_span_of_the_text_each_delta_speaks(stack: Stack, head
     plain, same = told_in_events(ask(stack.url, "POST", SPEECH, {**body, "include": []}).body)
     assert {key for delta in plain for key in delta} == {"type", "audio"}
     assert same == audio
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg (apt-get install ffmpeg)")
+@pytest.mark.parametrize("text", [TEXT, LONG], ids=["short", "long"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_ffmpeg_decodes_what_comes(stack: Stack, name: str, text: str) -> None:
+    def spoken(wanted: str) -> bytes:
+        return ask(stack.url, "POST", SPEECH, {"model": "hibari-en", "input": text, "response_format": wanted}).body
+
+    samples = np.frombuffer(spoken("pcm"), "<i2")
+    told = ["-f", "s16le", "-ar", str(RATE)] if name == "pcm" else []
+    command = ["ffmpeg", "-v", "error", *told, "-i", "-", "-f", "s16le", "-ac", "1", "-ar", str(RATE), "-"]
+    done = subprocess.run(command, input=spoken(name), capture_output=True, check=True, timeout=60)
+    found = np.frombuffer(done.stdout, "<i2")
+    if name in ("wav", "flac", "pcm"):
+        assert np.array_equal(found, samples)
+    else:
+        assert samples.size - 1 <= found.size <= samples.size + PADDING[name]
 
 
 def test_an_idempotency_key_gets_one_whole_answer(stack: Stack) -> None:

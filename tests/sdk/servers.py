@@ -38,6 +38,12 @@ class Echo(inference_pb2_grpc.InferenceServiceServicer):
             context.abort_with_status(rpc_status.to_status(to_status(self._errors.pop(0))))
         return pb.InferResponse(outputs=request.inputs)
 
+    def InferChunked(self, request_iterator: Iterator[pb.InferChunk], context: Any) -> Iterator[pb.InferChunk]:
+        request = pb.InferRequest.FromString(b"".join(chunk.data for chunk in request_iterator))
+        answer = self.Infer(request, context).SerializeToString()
+        for begin in range(0, len(answer), 2**20):
+            yield pb.InferChunk(data=answer[begin : begin + 2**20])
+
 
 @contextlib.contextmanager
 def serving(servicer: Echo, port: int | None = None) -> Iterator[str]:

@@ -23,12 +23,12 @@ LARGE = Path(__file__).with_name("large.py")
 
 
 @pytest.mark.alone
-def test_an_event_loop_stands_still_for_grpcs_own_copies_alone() -> None:
+def test_an_event_loop_stands_still_for_less_than_grpcs_own_copies() -> None:
     with serving(Echo()) as target:
         ran = subprocess.run([sys.executable, LARGE, target, str(SIZE)], capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
-    assert told["lag_s"] < 1.5 * told["raw_lag_s"] + 0.02, told
+    assert told["lag_s"] < 0.5 * told["raw_lag_s"] + 0.02, told
     assert told["peak_bytes"] < 1.3 * 2 * (SIZE + SIZE), told  # what was freed may stay with the process
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +27,8 @@ CALLS = 10_000
 # What a client that is told to come back is found again within, and what an interpreter takes of memory by itself.
 MOST_BACK_S = 2.5
 MOST_GROWTH_BYTES = 4 * 2**20
+# The array of one call, and what it may cost: seconds of the loop, and so many times its size of memory each way.
+LARGE_BYTES, MOST_LAG_S, MOST_COPIES = 100 * 2**20, 0.05, 2
 
 
 class Footprint(NamedTuple):
@@ -89,6 +93,13 @@ def footprints(target: str, calls: int) -> tuple[Footprint, Footprint]:
         return found[0], found[1]
 
 
+def large_call(target: str) -> tuple[float, int]:
+    """For how long a large call keeps an event loop, in seconds, and what it takes of memory."""
+    script = Path(__file__).with_name("large.py")
+    told = json.loads(subprocess.check_output([sys.executable, script, target, str(LARGE_BYTES)], timeout=300))
+    return told["lag_s"], told["peak_bytes"]
+
+
 def is_flat(before: Footprint, after: Footprint) -> bool:
     """Whether a process has not grown."""
     grown = after.memory_bytes - before.memory_bytes
@@ -106,11 +117,14 @@ def _refused(call: Callable[[], object]) -> None:
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
+        serving(Echo()) as echo,
         serving_stack(stack_settings(bundled_deployments()), ["identity-onnx"], Path(folder)) as stack,
     ):
+        lag_s, peak_bytes = large_call(echo)
         before, after = footprints(stack.target, CALLS)
     print(f"{CALLS:,} calls of each client: {before} -> {after}")
-    good = is_flat(before, after)
+    print(f"{LARGE_BYTES:,} bytes in and out: the loop stood still for {lag_s:.3f} s, {peak_bytes:,} bytes at the most")
+    good = is_flat(before, after) and lag_s < MOST_LAG_S and peak_bytes < MOST_COPIES * 2 * LARGE_BYTES
     for away_s in OUTAGES_S:
         found_s = back_after_s(away_s)
         print(f"away for {away_s} s: found {found_s:.2f} s after its return", flush=True)

@@ -10,7 +10,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.job_pb2 import NewItem
 from kernelport_api.services.jobs.validation import item_violations
 
-SPEED = tensor_spec("speed", pb.F32, [1], minimum=0.1, maximum=2, description="default 1")
+SPEED = tensor_spec("speed", pb.F32, [1], minimum=0.1, maximum=2, default=1)
 SEED = tensor_spec("seed", pb.I64, [1], minimum=0)
 LEVELS = tensor_spec("levels", pb.F16, ["n"], maximum=1)
 TEXT = tensor_spec("text", pb.U8, ["bytes"], max_characters=3)

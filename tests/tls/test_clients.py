@@ -16,10 +16,11 @@ import openai
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from kernelport import Client, InvalidArgumentError, UnavailableError, aio
+from kernelport import Client, InvalidArgumentError, UnauthenticatedError, UnavailableError, aio
 from kernelport.certificates.making import LOCAL_NAMES, Authority
 from kernelport.supervisor.stack import Stack
 from tests.cli.running import called
+from tests.waiting import wait_for
 
 X = np.ones((1, 1, 2, 2), np.float32)
 
@@ -95,6 +96,25 @@ def test_a_client_with_a_certificate_may_call_and_others_may_not(
             client.deployments()
         with_own = [argument for pair in zip(("--cert", "--key"), other, strict=False) for argument in pair]
         curl("--cacert", ca, *with_own, f"{asking_door.url}/api/deployments", expect={52, 56})
+
+
+def test_over_grpc_the_name_in_a_certificate_stands_for_a_key_and_over_http_the_key_does(
+    asking_door: Stack, ca: str, client_files: tuple[str, str], authority: Authority
+) -> None:
+    cert, key = client_files
+    nobody = dict(zip(("tls_cert", "tls_key"), map(str, authority.client("somebody", "somebody")), strict=True))
+    headers = ("--cacert", ca, "--cert", cert, "--key", key, "-o", "/dev/null", "-w", "%{http_code}")
+    with Client(grpcs(asking_door), tls_ca=ca, tls_cert=cert, tls_key=key) as robot:
+        made, token = robot.access.create_key("robot", scopes=["admin"], certificate="robot")
+        try:
+            wait_for(lambda: curl(*headers, f"{asking_door.url}/api/keys") == b"401")  # there is a key now
+            assert [each.certificate for each in robot.access.list_keys()] == ["robot"]
+            with Client(grpcs(asking_door), tls_ca=ca, **nobody) as other, pytest.raises(UnauthenticatedError):
+                other.deployments()
+            shown = ("-H", f"Authorization: Bearer {token}")
+            assert curl(*headers, *shown, f"{asking_door.url}/api/keys") == b"200"
+        finally:
+            robot.access.revoke_key(made.id)
 
 
 @contextmanager

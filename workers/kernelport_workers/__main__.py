@@ -9,6 +9,7 @@ import sys
 
 from kernelport.allocator import keep_freed_memory
 from kernelport.config.settings import drop_variables
+from kernelport.ending import end_process
 
 
 def main() -> None:
@@ -18,7 +19,12 @@ def main() -> None:
     from celery.__main__ import main as celery_main
 
     sys.path.append(os.getcwd())
-    celery_main()
+    try:
+        celery_main()
+    except SystemExit as ended:  # as Celery's commands end, well or with a text or a code of their own
+        if ended.code not in (None, 0):
+            raise
+    end_process()
 
 
 if __name__ == "__main__":

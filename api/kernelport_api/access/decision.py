@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -13,8 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.access.first_key import first_key
-from kernelport.access.principals import ANYBODY, NOBODY, Principal
-from kernelport.access.records import KeyRecord
+from kernelport.access.principals import ANYBODY, DEFAULT_TENANT, NOBODY, Principal
+from kernelport.access.records import DEFAULT, KeyRecord
 from kernelport.access.store import AccessStore, Snapshot
 from kernelport.access.tokens import read_token
 from kernelport.broker.clock import clock
@@ -44,6 +45,7 @@ class Shown(NamedTuple):
         session: what a sign-in has made of one.
         signature: of the address that is asked for.
         path: of that address.
+        certificate: the name in the certificate that they show over gRPC.
         peer: gives from where it is asked; None where that is not to be known.
     """
 
@@ -51,6 +53,7 @@ class Shown(NamedTuple):
     session: str = ""
     signature: str = ""
     path: str = ""
+    certificate: str = ""
     peer: Callable[[], str] | None = None
 
 
@@ -75,6 +78,8 @@ class Access:
         self._settings = settings
         self._asks = self._is_read = False
         self._keys: Mapping[str, _Known] = {}
+        self._certificates: Mapping[str, KeyRecord] = {}
+        self._anybody = ANYBODY
         self._used: dict[str, int] = {}
         self.signatures: Signatures = Signatures(os.urandom(_SIGNING_BYTES))
 
@@ -94,7 +99,7 @@ class Access:
             raise PermissionDeniedError("nobody may call this", reason="NOT_ALLOWED")
         if not self._asks:
             if self._is_read:
-                return ANYBODY
+                return self._anybody
             if need.is_open or need.setting == "open_health":
                 return NOBODY
             raise UnavailableError("keys cannot be read yet: waiting for Redis", retry_after_s=RETRY_AFTER_S)
@@ -142,6 +147,9 @@ class Access:
     def _bearer(self, need: Need, shown: Shown) -> Principal:
         if shown.token:
             record = self.key_of(shown.token)
+        elif shown.certificate in self._certificates:
+            record = self._certificates[shown.certificate]
+            self._check_time(record, 0, clock.now_us())
         elif shown.session:
             record = self.key_behind(self.signatures.of_session(shown.session))
         elif shown.signature and need.is_signable:
@@ -214,11 +222,13 @@ class Access:
         self._keys = {
             key_id: _Known(
                 record,
-                record.principal(),
+                record.principal(snapshot.tenants.get(record.tenant, DEFAULT)),
                 tuple((bytes.fromhex(each.sha256), each.expires_unix_us) for each in record.secrets),
             )
             for key_id, record in snapshot.keys.items()
         }
+        self._certificates = {each.certificate: each for each in snapshot.keys.values() if each.certificate}
+        self._anybody = replace(ANYBODY, quotas=snapshot.tenants.get(DEFAULT_TENANT, DEFAULT).holders())
         is_open = not self._keys and (self._settings.insecure or not self._elsewhere())
         if self._is_read and is_open and self._asks:
             log.warning("there is no key any more: whoever reaches this front door may do everything")

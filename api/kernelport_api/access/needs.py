@@ -30,11 +30,12 @@ def _scope(name: str, *, is_signable: bool = False) -> Need:
 
 
 _SIGN_IN = Need("nothing: the key is in the body", is_open=True)
+_PAGE = Need("nothing: the page tells nothing by itself", is_open=True)
 _HEALTH = Need("nothing; any key with `KERNELPORT_OPEN_HEALTH=0`", setting="open_health")
 _REFLECTION = Need("any key; nothing with `KERNELPORT_OPEN_REFLECTION=1`", setting="open_reflection")
 _ANY = Need("any key")
 _INFER, _JOBS, _VOICES, _ADMIN = map(_scope, (INFER, JOBS, VOICES, ADMIN))
-_DOWNLOAD = _scope(JOBS, is_signable=True)
+_DOWNLOAD, _LISTEN = _scope(JOBS, is_signable=True), _scope(VOICES, is_signable=True)
 
 _METHODS: Mapping[Need, tuple[str, ...]] = {
     _HEALTH: (
@@ -56,7 +57,7 @@ _METHODS: Mapping[Need, tuple[str, ...]] = {
         "inference.GRPCInferenceService/CudaSharedMemoryUnregister",
     ),
     _INFER: (
-        *("InferenceService/Infer", "InferenceService/InferStream"),
+        *("InferenceService/Infer", "InferenceService/InferStream", "InferenceService/InferChunked"),
         "inference.GRPCInferenceService/ModelInfer",
         "inference.GRPCInferenceService/ModelStreamInfer",
         "inference.GRPCInferenceService/ModelStatistics",
@@ -94,10 +95,11 @@ _ROUTES: Mapping[Need, tuple[str, ...]] = {
             for kind in ("system", "cuda")
             for verb in ("register", "unregister")
         ),
-        *("GET /api/deployments", "GET /api/deployments/{deployment}", "GET /api/workers"),
+        *("GET /api/deployments", "GET /api/deployments/{deployment}"),
         *("GET /api/voices", "GET /api/voices/{voice}", "GET /api/events", "POST /api/signed"),
     ),
     _SIGN_IN: ("POST /api/session", "DELETE /api/session"),
+    _PAGE: ("GET /", "GET /studio/{name}"),
     _INFER: (
         *("POST /v1/audio/speech", "GET /v1/audio/speech/stream"),
         *(f"POST {_MODEL}/infer", f"POST {_VERSION}/infer"),
@@ -108,19 +110,21 @@ _ROUTES: Mapping[Need, tuple[str, ...]] = {
         *("POST /v1/files", "GET /v1/files", "GET /v1/files/{file}", "DELETE /v1/files/{file}"),
         *("POST /v1/batches", "GET /v1/batches", "GET /v1/batches/{batch}", "POST /v1/batches/{batch}/cancel"),
         *("GET /api/jobs", "POST /api/jobs", f"GET {_JOB}", f"DELETE {_JOB}", f"GET {_JOB}/items"),
-        *(f"POST {_JOB}/cancel", f"POST {_JOB}/resume"),
+        *(f"POST {_JOB}/cancel", f"POST {_JOB}/resume", "POST /api/jobs/preview"),
     ),
     _DOWNLOAD: (
         "GET /v1/files/{file}/content",
         *(f"GET {_JOB}/outputs.zip", f"GET {_JOB}/outputs/{{item:path}}", f"GET {_JOB}/manifest"),
     ),
+    _LISTEN: ("GET /api/voices/{voice}/recording",),
     _VOICES: (
         *("POST /v1/audio/voices", "DELETE /v1/audio/voices/{voice}"),
-        *("POST /api/voices", "DELETE /api/voices/{voice}"),
+        *("POST /api/voices", "POST /api/voices/check", "DELETE /api/voices/{voice}"),
     ),
     _ADMIN: (
         *("GET /api/keys", "POST /api/keys", "DELETE /api/keys/{key}", "POST /api/keys/{key}/rotate"),
         *("GET /api/tenants", "GET /api/tenants/{tenant}", "PUT /api/tenants/{tenant}"),
+        *("GET /api/operations", "GET /api/workers", "POST /api/workers/{worker}/drain"),
     ),
 }
 

@@ -28,6 +28,7 @@ _FIELDS_A_PIECE = 2048
 # What may be larger than SMALL_BYTES, and how many fields each may have on its first level.
 _LARGE_KINDS: dict[type[Message], int] = {
     inference_pb2.InferRequest: limits.MAX_FIELDS,
+    inference_pb2.InferChunk: limits.MAX_FIELDS,
     open_inference_pb2.ModelInferRequest: limits.MAX_FIELDS,
     job_pb2.SubmitJobRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,
     job_pb2.AddItemsRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,

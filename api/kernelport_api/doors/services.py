@@ -14,6 +14,7 @@ from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.files import Files
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.service import Jobs
+from kernelport_api.services.operations import Operations
 from kernelport_api.services.records import Records
 from kernelport_api.services.voices import Voices
 
@@ -44,6 +45,7 @@ class Services:
     jobs: Jobs
     files: Files
     batches: Records
+    operations: Operations
     stop: asyncio.Event
     not_serving: Callable[[], str]
     runs: Calls

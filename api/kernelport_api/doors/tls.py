@@ -4,6 +4,7 @@ began with, the next one gets what there is now."""
 import asyncio
 import logging
 import ssl
+from typing import Any
 
 import grpc
 
@@ -32,8 +33,9 @@ class Tls:
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """Those of a port of gRPC."""
+        fetch: Any = self._newer  # None, which it may give, means that there is nothing new
         return grpc.dynamic_ssl_server_credentials(
-            _grpc_configuration(self._current), self._newer, require_client_authentication=bool(self._current.client_ca)
+            _grpc_configuration(self._current), fetch, require_client_authentication=bool(self._current.client_ca)
         )
 
     def http_context(self) -> ssl.SSLContext:

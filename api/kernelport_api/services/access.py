@@ -1,12 +1,13 @@
 """AccessService: keys and tenants."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
 import msgspec
 
 from kernelport.access.principals import ADMIN, DEFAULT_TENANT
+from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.access.records import (
     DEFAULT,
     KeyRecord,
@@ -79,12 +80,16 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
             deployments=tuple(dict.fromkeys(request.deployments)) or None,
             expires_unix_us=request.expires_unix_us,
             secrets=(_secret(token),),
+            certificate=request.certificate,
+            quotas=_quotas(request.quotas, "quotas"),
         )
         if violations := key_violations(key, now_us):
             raise InvalidArgumentError.of(violations)
         known = await self._all()
         if any(each.name == key.name for each in known):
             raise KeyExistsError(f'name: there is a key "{key.name}" already; rotate or revoke it')
+        if key.certificate and any(each.certificate == key.certificate for each in known):
+            raise KeyExistsError(f'certificate: another key has "{key.certificate}" already; revoke it')
         if len(known) >= MAX_KEYS:
             raise ResourceExhaustedError(f"there are {MAX_KEYS:,} keys, which is the limit; revoke some")
         if not any(ADMIN in each.scopes for each in (*known, key)):
@@ -132,7 +137,8 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
     @audited("tenant.set", lambda request: request.tenant.name)
     @on_disk
     async def SetTenant(self, request: pb.SetTenantRequest, context: Context) -> pb.SetTenantResponse:
-        tenant = TenantRecord(request.tenant.name, request.tenant.weight or DEFAULT.weight)
+        quotas = _quotas(request.tenant.quotas, "tenant.quotas")
+        tenant = TenantRecord(request.tenant.name, request.tenant.weight or DEFAULT.weight, quotas)
         if violations := tenant_violations(tenant):
             told = (FieldViolation(f"tenant.{each.field}", each.description) for each in violations)
             raise InvalidArgumentError.of(told)
@@ -188,10 +194,17 @@ def _secret(token: str) -> Secret:
 
 def _shown(key: KeyRecord, now_us: int, used_unix_s: int = 0) -> pb.Key:
     """A key as the contract shows it."""
-    shown = msgspec.structs.asdict(key) | {"deployments": key.deployments or ()}
+    shown = msgspec.structs.asdict(key) | {"deployments": key.deployments or (), "quotas": key.quotas.given()}
     shown["secrets"] = sum(not each.expires_unix_us or each.expires_unix_us > now_us for each in key.secrets)
     return pb.Key(**shown, last_used_unix_us=used_unix_s * 1_000_000)
 
 
 def _tenant(tenant: TenantRecord) -> pb.Tenant:
-    return pb.Tenant(name=tenant.name, weight=tenant.weight)
+    return pb.Tenant(name=tenant.name, weight=tenant.weight, quotas=tenant.quotas.given())
+
+
+def _quotas(given: Mapping[str, float], field: str) -> Quotas:
+    try:
+        return Quotas.of(given)
+    except QuotaError as error:
+        raise InvalidArgumentError.of([FieldViolation(field, str(error))]) from error

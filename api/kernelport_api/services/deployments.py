@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker.registry import front_doors
-from kernelport.config.deployments import Deployment
+from kernelport.config.deployments import Deployment, DeploymentTable
 from kernelport.errors import NotFoundError
 from kernelport.v1 import deployment_pb2 as pb
 from kernelport.v1 import deployment_pb2_grpc
@@ -22,7 +22,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
     """Describes the deployments file, with what is known of live workers."""
 
-    def __init__(self, redis: Redis, deployments: CallersDeployments, workers: WorkerView) -> None:
+    def __init__(self, redis: Redis, deployments: DeploymentTable | CallersDeployments, workers: WorkerView) -> None:
         self._redis = redis
         self._deployments = deployments
         self._workers = workers

@@ -20,7 +20,7 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.item_cost import TEXT_INPUT
 from kernelport.signature import Signature, output_violations
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY, Share
@@ -32,10 +32,12 @@ from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import aside
 from kernelport_api.queueing.admission import Admission
+from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
+from kernelport_api.services.figures import Figures
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
 
 # More findings than this are not looked for.
@@ -55,12 +57,16 @@ class Inference:
         workers: WorkerView,
         admission: Admission,
         dispatcher: Dispatcher,
+        quotas: CallQuotas,
+        figures: Figures,
     ) -> None:
+        self._figures = figures
         self._deployments = deployments
         self._request_ids = RequestIds(redis)
         self._workers = workers
         self._admission = admission
         self._dispatcher = dispatcher
+        self._quotas = quotas
 
     async def answer(
         self, request: pb.InferRequest, body: bytes, remaining_s: float | None, arrived_at: float
@@ -74,11 +80,12 @@ class Inference:
         """
         deployment = self._deployment(request)
         try:
-            response = await self.run(deployment, request, body, remaining_s)
+            async with self._quotas.counted(calls.current().principal.quotas, request, len(body)):
+                response = await self.run(deployment, request, body, remaining_s)
         except BaseException as error:
-            _count(deployment.name, len(body), arrived_at, _status(error))
+            self._count(deployment.name, len(body), arrived_at, _status(error))
             raise
-        _count(deployment.name, len(body), arrived_at)
+        self._count(deployment.name, len(body), arrived_at)
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
 
@@ -92,14 +99,17 @@ class Inference:
         """
         deployment = self._deployment(request)
         try:
-            async with contextlib.aclosing(self._messages(deployment, request, body, remaining_s)) as messages:
+            async with (
+                self._quotas.counted(calls.current().principal.quotas, request, len(body)),
+                contextlib.aclosing(self._messages(deployment, request, body, remaining_s)) as messages,
+            ):
                 async for message in messages:
                     labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(message))
                     yield message
         except BaseException as error:
-            _count(deployment.name, len(body), arrived_at, _status(error))
+            self._count(deployment.name, len(body), arrived_at, _status(error))
             raise
-        _count(deployment.name, len(body), arrived_at)
+        self._count(deployment.name, len(body), arrived_at)
 
     async def _messages(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
@@ -121,6 +131,14 @@ class Inference:
                     yield message
         finally:
             self._admission.leave(name, len(body))
+
+    def _count(self, deployment: str, size: int, arrived_at: float, status: str = "OK") -> None:
+        """Counts a request of `size` bytes, and what became of it."""
+        outcome, seconds = _OUTCOMES.get(status, "failed"), time.monotonic() - arrived_at
+        labelled(metrics.REQUESTS, deployment, status).inc()
+        labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(seconds)
+        labelled(metrics.REQUEST_BYTES, deployment).inc(size)
+        self._figures.observe(deployment, seconds, failed=outcome == "failed")
 
     def _deployment(self, request: pb.InferRequest) -> Deployment:
         """The deployment of a request; the current call is told of both."""
@@ -222,14 +240,6 @@ class Inference:
         except RedisError as error:
             raise unreachable(error) from error
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
-
-
-def _count(deployment: str, size: int, arrived_at: float, status: str = "OK") -> None:
-    """Counts a request of `size` bytes, and what became of it."""
-    labelled(metrics.REQUESTS, deployment, status).inc()
-    outcome = _OUTCOMES.get(status, "failed")
-    labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(time.monotonic() - arrived_at)
-    labelled(metrics.REQUEST_BYTES, deployment).inc(size)
 
 
 def _status(error: BaseException) -> str:

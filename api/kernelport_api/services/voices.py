@@ -49,6 +49,26 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
             raise voices.VoiceNotFoundError(request.name)
         return pb.GetVoiceResponse(voice=stored.message(pb.Voice, value, keys.VOICES, stored.MAX_RECORD_BYTES))
 
+    async def check(self, audio: bytes) -> pb.Voice:
+        """What is known of a recording before it is registered.
+
+        Raises:
+            InvalidArgumentError: it cannot serve as a reference.
+        """
+        return await asyncio.to_thread(voices.checked, audio)
+
+    async def recording(self, name: str) -> tuple[pb.Voice, bytes]:
+        """A voice, with the file that it was registered with.
+
+        Raises:
+            VoiceNotFoundError: there is none of this name.
+        """
+        voice = (await self.GetVoice(pb.GetVoiceRequest(name=name), None)).voice  # type: ignore[arg-type]
+        audio = await reached(self._redis.hget(keys.VOICE_RECORDINGS, name))
+        if audio is None:
+            raise voices.VoiceNotFoundError(name)
+        return voice, audio
+
     @audited("voice.delete", lambda request: request.name)
     @on_disk
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, context: Context) -> pb.DeleteVoiceResponse:

@@ -1,5 +1,5 @@
 -- Counts the calls of a front door against the quotas of whoever makes them: tenants and keys, here holders.
--- ARGV: one msgpack of {the front door, how long what it says counts in seconds, holders, calls, given back}:
+-- ARGV: one msgpack of {the front door, holders, calls, given back}:
 --   a holder: {name, its calls in flight at this front door, calls a second, calls, characters a day, bytes a day}, the
 --     last four of them -1 where that is not limited;
 --   a call that comes: {characters, bytes, numbers of its holders from 1};
@@ -7,7 +7,7 @@
 -- Gives the day, then for each call 0 when it is counted in, else {number of the holder, which of its quotas from 1,
 -- what it has used, milliseconds until trying again makes sense; -1 where nobody knows}.
 -- keys front_door quota_calls quota_rate quota_day QUOTA_CALLS_TTL_S QUOTA_DAY_TTL_S
-local own, shared_s, holders, calls, given_back = unpack(cmsgpack.unpack(ARGV[1]))
+local own, holders, calls, given_back = unpack(cmsgpack.unpack(ARGV[1]))
 local RATE, CALLS, CHARACTERS, BYTES = 1, 2, 3, 4
 local DAY_S = 86400
 -- So much of a second's calls may come at once.

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import click
+from rich.text import Text
 
 from kernelport.config.values import parse_duration
 from kernelport.v1 import job_pb2 as pb
@@ -37,9 +38,9 @@ def others(job: pb.Job) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def coloured(state: str) -> str:
-    """A state in rich's markup."""
-    return f"[{COLOURS[state]}]{state}[/]" if state in COLOURS else state
+def coloured(state: str) -> Text:
+    """A state in its colour."""
+    return Text(state, style=COLOURS.get(state, ""))
 
 
 def moment(unix_us: int) -> str:

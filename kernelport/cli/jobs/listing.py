@@ -1,15 +1,12 @@
 """`kernelport jobs list`, `show` and `items`."""
 
 import itertools
-import textwrap
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Column
 
-from kernelport.cli import options
+from kernelport.cli import options, tables
 from kernelport.cli.jobs import formatting
 from kernelport.cli.jobs.progress import elapsed_s
 from kernelport.client import Client
@@ -36,17 +33,19 @@ def list_jobs(deployment: str, states: tuple[str, ...], limit: int, as_json: boo
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "succeeded", "others", "created")]
     # An id that is cut is of no use.
-    table = Table(Column("job", no_wrap=True, min_width=JOB_ID_LENGTH), "deployment", *fixed)
-    for job in found:
-        table.add_row(
+    columns: list[str | Column] = [Column("job", no_wrap=True, min_width=JOB_ID_LENGTH), "deployment", *fixed]
+    rows = [
+        (
             job.id,
-            escape(job.spec.deployment),
+            job.spec.deployment,
             formatting.coloured(JobState.of(job)),
             f"{job.progress.succeeded:,}/{job.progress.items:,}",
             ", ".join(f"{count:,} {name}" for name, count in formatting.others(job).items()),
-            formatting.moment(job.created_unix_us)[5:-3],
+            formatting.moment(job.created_unix_us)[:-3],
         )
-    Console().print(table if found else "there are no such jobs")
+        for job in found
+    ]
+    tables.show(columns, rows, "there are no such jobs")
 
 
 @click.command()
@@ -105,14 +104,19 @@ def items(job_id: str, states: tuple[str, ...], limit: int, as_json: bool, targe
         options.echo_json(map(item_dict, found))
         return
     fixed = [Column(name, no_wrap=True) for name in ("state", "attempts", "audio s")]
-    table = Table(Column("item", no_wrap=True, max_width=32), *fixed, "text", "reason or warnings")
-    for item in found:
-        audio = f"{item.audio_s:.2f}" if item.audio_s else "-"
-        told = item.text, item.reason or "; ".join(item.warnings)
-        text, why = (escape(textwrap.shorten(each, 120, placeholder=" ...")) for each in told)
-        state = formatting.coloured(ItemState.of(item))
-        table.add_row(escape(item.id), state, str(item.attempts), audio, text, why)
-    Console().print(table if found else "there are no such items")
+    columns: list[str | Column] = [Column("item", no_wrap=True, max_width=32), *fixed, "text", "reason or warnings"]
+    rows = [
+        (
+            item.id,
+            formatting.coloured(ItemState.of(item)),
+            str(item.attempts),
+            f"{item.audio_s:.2f}" if item.audio_s else "-",
+            item.text,
+            item.reason or "; ".join(item.warnings),
+        )
+        for item in found
+    ]
+    tables.show(columns, rows, "there are no such items")
     if len(found) == limit:
         click.echo(f"the first {limit}; --limit shows more", err=True)
 

@@ -92,7 +92,7 @@ class Display:
         job, progress = self._job, self._job.progress
         colours = {"failed": "red", "cancelled": "yellow", "expired": "yellow", "not run": "yellow"}
         apart = [f"[{colours.get(name, 'default')}]{count:,} {name}[/]" for name, count in others(job).items()]
-        state = f"{coloured(JobState.of(job))}  {clock(elapsed_s(job))}  {'  '.join(apart)}"
+        state = f"{coloured(JobState.of(job)).markup}  {clock(elapsed_s(job))}  {'  '.join(apart)}"
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True)

@@ -1,6 +1,6 @@
 """Keys and tenants: what a client can ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,8 @@ class AsyncAccess:
         tenant: str = "",
         deployments: Sequence[str] = (),
         expires: datetime | None = None,
+        certificate: str = "",
+        quotas: Mapping[str, float] | None = None,
     ) -> tuple[pb.Key, str]:
         """Makes a key; gives it with what its bearer shows, which nobody can ask for again.
 
@@ -34,6 +36,8 @@ class AsyncAccess:
             tenant: to whom belongs what its bearer makes; `default` when empty. Made where there is none of that name.
             deployments: the names of those that it may use; empty for all.
             expires: when it ends; None for never.
+            certificate: the name in a certificate; over gRPC, who shows that one needs no secret.
+            quotas: what its bearer may use, within what the tenant may, as those of a tenant.
 
         Raises:
             AlreadyExistsError: there is a key of this name.
@@ -45,6 +49,8 @@ class AsyncAccess:
             tenant=tenant,
             deployments=deployments,
             expires_unix_us=unix_us("expires", expires),
+            certificate=certificate,
+            quotas=quotas or {},
         )
         answer = await self._call("CreateKey", request, repeatable=False)
         return answer.key, str(answer.token)
@@ -72,14 +78,18 @@ class AsyncAccess:
         answer = await self._call("RotateKey", request, repeatable=False)
         return answer.key, str(answer.token)
 
-    async def set_tenant(self, name: str, *, weight: float = 1.0) -> pb.Tenant:
-        """Makes a tenant, or changes it.
+    async def set_tenant(
+        self, name: str, *, weight: float = 1.0, quotas: Mapping[str, float] | None = None
+    ) -> pb.Tenant:
+        """Makes a tenant, or puts this in the place of what it has.
 
         Args:
             name: of the tenant.
             weight: its share of a deployment's workers beside those of others.
+            quotas: what all of its keys together may use, by name: calls_a_second, calls (at a time), characters_a_day,
+                bytes_a_day, items_waiting, stored_bytes, voices. What is not there is not limited.
         """
-        request = pb.SetTenantRequest(tenant=message(pb.Tenant, name=name, weight=weight))
+        request = pb.SetTenantRequest(tenant=message(pb.Tenant, name=name, weight=weight, quotas=quotas or {}))
         tenant: pb.Tenant = (await self._call("SetTenant", request)).tenant
         return tenant
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import itertools
 import os
 from collections import deque
@@ -62,11 +63,48 @@ class AsyncChannel:
             stub: the generated class of the service's stub.
             repeatable: whether it does no harm to send the request again.
         """
+
+        def once(left_s: float | None) -> Awaitable[Any]:
+            awaitable: Awaitable[Any] = self._sent(stub, method, request, left_s)
+            return awaitable
+
+        return await self._repeated(once, deadline, repeatable)
+
+    async def exchange(self, stub: type[Any], method: str, request: bytes, deadline: Deadline, is_large: bool) -> bytes:
+        """The serialized answer to a serialized request.
+
+        Args:
+            stub: has the method, and where messages may be large one that takes and gives them in chunks.
+            is_large: whether either message may be. gRPC copies one at a go, and the event loop waits meanwhile.
+        """
+        if not is_large:
+            answer: bytes = (await self.call(stub, method, request, deadline)).pop()
+            return answer
+
+        async def in_chunks(left_s: float | None) -> bytes:
+            answer = io.BytesIO()
+            call = self._sent(stub, f"{method}Chunked", request, left_s)
+            try:
+                async for chunk in call:
+                    answer.write(chunk)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                # By a front door of version 0.1.0.
+                return bytes((await self._sent(stub, method, request, left_s)).pop())
+            finally:
+                call.cancel()
+            return answer.getvalue()
+
+        return await self._repeated(in_chunks, deadline, True)
+
+    async def _repeated(self, once: Callable[[float | None], Awaitable[R]], deadline: Deadline, repeatable: bool) -> R:
+        """What a call gives, tried again where that helps."""
         failures = 0
         while True:
             left_s = deadline.left_s()
             try:
-                return await self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
+                return await once(left_s)
             except grpc.RpcError as error:
                 failure = deadline.named(from_call(error))
             except asyncio.CancelledError:
@@ -78,7 +116,7 @@ class AsyncChannel:
 
     async def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
         """The answers to a request, as they come."""
-        call = self._method(stub, method)(request, timeout=deadline.left_s(), metadata=self._address.metadata)
+        call = self._sent(stub, method, request, deadline.left_s())
         try:
             async for answer in call:
                 yield answer
@@ -97,7 +135,7 @@ class AsyncChannel:
 
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
         """Sends a stream of requests, without waiting for the answer."""
-        begun = self._method(stub, method)(requests, timeout=deadline.left_s(), metadata=self._address.metadata)
+        begun = self._sent(stub, method, requests, deadline.left_s())
         return AsyncBegun(begun, deadline)
 
     async def close(self) -> None:
@@ -111,6 +149,9 @@ class AsyncChannel:
                 await channel.close()
             elif not loop.is_closed():
                 asyncio.run_coroutine_threadsafe(channel.close(), loop)
+
+    def _sent(self, stub: type[Any], method: str, request: Any, timeout_s: float | None) -> Any:
+        return self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
 
     def _method(self, stub: type[Any], method: str) -> Any:
         if self._closed:

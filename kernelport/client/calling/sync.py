@@ -61,6 +61,11 @@ class Channel:
             failures += 1
             pause(retry_pause_s(failure, failures, self._max_retries if repeatable else 0, deadline))
 
+    def exchange(self, stub: type[Any], method: str, request: bytes, deadline: Deadline, is_large: bool) -> bytes:
+        """The serialized answer to a serialized request; the caller waits, however large both are."""
+        answer: bytes = self.call(stub, method, request, deadline).pop()
+        return answer
+
     def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> Generator[Any]:
         """The answers to a request, as they come."""
         with calls:

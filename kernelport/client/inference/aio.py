@@ -9,6 +9,7 @@ from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message
 from kernelport.client.inference.coding import (
     INLINE_BYTES,
+    LARGE_BYTES,
     SerializedInferenceStub,
     decode,
     decode_message,
@@ -31,6 +32,7 @@ class AsyncInference:
     def __init__(self, channel: AsyncChannel) -> None:
         self._channel = channel
         self._signatures: dict[str, Signature] = {}
+        self._answer_bytes: dict[str, int] = {}  # of each model's last answer
 
     async def run(
         self, model: str, inputs: Any, outputs: Sequence[str], deadline: Deadline, request_id: str
@@ -112,7 +114,9 @@ class AsyncInference:
         try:
             large = size(inputs) > INLINE_BYTES
             request = await in_thread_if(large, encode, model, inputs, signature, request_id, outputs)
-            response = (await self._channel.call(SerializedInferenceStub, "Infer", request, deadline)).pop()
+            is_large = max(len(request), self._answer_bytes.get(model, 0)) > LARGE_BYTES
+            response = await self._channel.exchange(SerializedInferenceStub, "Infer", request, deadline, is_large)
+            self._answer_bytes[model] = len(response)
             return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
         except KernelPortError as error:
             error.request_id = error.request_id or request_id

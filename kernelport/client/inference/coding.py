@@ -23,6 +23,8 @@ from kernelport.v1 import inference_pb2 as pb
 
 # What is coded in less than a millisecond: on the event loop, and by protobuf.
 INLINE_BYTES = 2**20
+# What gRPC copies in less than some milliseconds, on the event loop.
+LARGE_BYTES = 4 * 2**20
 _PIECE_BYTES = 2**20
 # How a field of the wire format goes on.
 _VARINT, _64_BITS, _LENGTH, _32_BITS = 0, 1, 2, 5
@@ -55,10 +57,22 @@ class SerializedInferenceStub:
         self._stream = channel.unary_stream(
             "/kernelport.v1.InferenceService/InferStream", request_serializer=None, _registered_method=True
         )
+        self._chunked = channel.stream_stream(
+            "/kernelport.v1.InferenceService/InferChunked",
+            request_serializer=_chunk,
+            response_deserializer=_chunk_data,
+            _registered_method=True,
+        )
 
     def InferStream(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
         """A call; its answers are messages."""
         return self._stream(request, timeout=timeout, metadata=metadata)
+
+    def InferChunked(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
+        """A call that takes its message in chunks; its answers are those of the answer's."""
+        view = memoryview(request)
+        chunks = (view[begin : begin + _PIECE_BYTES] for begin in range(0, len(view), _PIECE_BYTES))
+        return self._chunked(chunks, timeout=timeout, metadata=metadata)
 
     def Infer(self, request: bytes, timeout: float | None, metadata: Metadata = ()) -> Any:
         """A call; its answer is a list, of which the message is to be taken."""
@@ -144,6 +158,14 @@ def resume_from(sequence: int) -> bytes:
 def _serialized(model: str, inputs: Mapping[str, Any], request_id: str, outputs: Sequence[str]) -> bytes:
     request = message(pb.InferRequest, model=model, inputs=to_tensors(inputs), request_id=request_id, outputs=outputs)
     return request.SerializeToString()
+
+
+def _chunk(data: memoryview) -> bytes:
+    return b"".join((_key(pb.InferChunk.DATA_FIELD_NUMBER), _varint(len(data)), data))
+
+
+def _chunk_data(chunk: bytes) -> bytes:
+    return pb.InferChunk.FromString(chunk).data
 
 
 def _in_list(response: bytes) -> list[bytes]:

@@ -26,6 +26,7 @@ from kernelport.client.item_files.text_file import (
 )
 from kernelport.client.item_files.values import tensor_of, text_tensor
 from kernelport.coercion import ValueProblem, show
+from kernelport.item_cost import expected_cost
 from kernelport.signature import Signature, is_speech
 from kernelport.v1.job_pb2 import NewItem
 
@@ -45,8 +46,9 @@ class Report:
 
     Attributes:
         items: how many rows are good.
+        cost: of them together, as kernelport.item_cost has it.
         bad: how many are not.
-        problems: what is wrong with them: the first 50 findings, in the order of the file.
+        problems: what is wrong with them: the first findings, in the order of the file.
         problem_count: how many findings there are.
         fatal: whether the file cannot be used even without its bad rows.
         sources: how the file calls the fields that it gives, such as `"text"` or `column 2`, by field.
@@ -56,6 +58,7 @@ class Report:
     """
 
     items: int = 0
+    cost: int = 0
     bad: int = 0
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
@@ -148,11 +151,12 @@ class ItemFile:
         self._is_speech = is_speech(signature)
         self._checked: tuple[int, int] | None = None
 
-    def check(self, seen: Callable[[int], None] = lambda rows: None) -> Report:
+    def check(self, seen: Callable[[int], None] = lambda rows: None, most_problems: int = MAX_PROBLEMS) -> Report:
         """Reads the whole file.
 
         Args:
             seen: is told now and then how many rows there were.
+            most_problems: how many findings are told.
 
         Raises:
             ItemFileError: when it cannot be read.
@@ -164,12 +168,13 @@ class ItemFile:
         for entry in self._read(requests, report):
             if isinstance(entry, NewItem):
                 report.items += 1
+                report.cost += expected_cost(entry.inputs)
             else:
                 report.problem_count += 1
                 report.fatal |= entry.fatal
                 report.bad += entry.line != bad_line
                 bad_line = entry.line
-                if len(report.problems) < MAX_PROBLEMS:
+                if len(report.problems) < most_problems:
                     report.problems.append(entry)
             if (report.items + report.bad) % REPORT_EVERY == 0:
                 seen(report.items + report.bad)

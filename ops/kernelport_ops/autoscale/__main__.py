@@ -32,6 +32,7 @@ from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvi
 from kernelport_ops.autoscale.providers.lambda_cloud.secrets import secrets_from_environment
 from kernelport_ops.autoscale.providers.local import LocalProvider
 from kernelport_ops.autoscale.providers.provider import Provider, ProviderError
+from kernelport_ops.autoscale.report import publish
 
 log = logging.getLogger("kernelport.autoscale")
 
@@ -82,7 +83,7 @@ def command(
             metrics.serve(metrics_listen)
             RedisWatch(settings.redis_url).start()
         try:
-            _run(controller, redis, interval, once)
+            _run(controller, redis, autoscale.fleet, interval, once)
         finally:
             provider.close()
             try:
@@ -106,7 +107,7 @@ def _provider(
             return LocalProvider(autoscale.local, settings, state_dir / "logs")
 
 
-def _run(controller: Controller, redis: Redis, interval: float, once: bool) -> None:
+def _run(controller: Controller, redis: Redis, fleet: str, interval: float, once: bool) -> None:
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -119,6 +120,8 @@ def _run(controller: Controller, redis: Redis, interval: float, once: bool) -> N
         try:
             clock.measure(redis)  # times are written down for whoever comes after this autoscaler
             plans = controller.run_once()
+            if plans is not None:
+                publish(redis, fleet, clock.now(), controller.purse(), controller.ledger.live, plans)
         except (ProviderError, RedisError, FencedError) as error:
             log.warning("nothing done this time: %s", error)
             metrics.AUTOSCALE_FAILURES.inc()

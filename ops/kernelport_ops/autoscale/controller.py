@@ -86,7 +86,7 @@ class Controller:
         self._now = now
         self._states: dict[str, State] = {}
         self.ledger = Ledger(redis, autoscale.fleet, lock)
-        self._launching = Launching(autoscale.fleet, provider, self.ledger, lock, self._purse, now)
+        self._launching = Launching(autoscale.fleet, provider, self.ledger, lock, self.purse, now)
         drain_s = stop_s + DRAIN_MARGIN_S
         self._maintenance = Maintenance(
             redis, self._scaled, provider, demand, self.ledger, self._launching, drain_s, now
@@ -107,7 +107,7 @@ class Controller:
         listed = self._provider.machines()
         for finding in self.ledger.reconcile(listed, self._now()):
             log.info("%s", finding)
-        self._maintenance.run_once(self._purse)
+        self._maintenance.run_once(self.purse)
         plans = [self._carry_out(self._plan(name, scaling)) for name, scaling in self._scaled.items()]
         self._show(plans)
         return plans
@@ -131,7 +131,7 @@ class Controller:
             counts = {"ready": plan.seen.ready, "starting": len(plan.seen.starting), "wanted": plan.decision.workers}
             workers |= {(plan.deployment, state): count for state, count in counts.items()}
             held_back |= {(plan.deployment, reason): reason == plan.launches.held_back for reason in get_args(HeldBack)}
-        purse = self._purse()
+        purse = self.purse()
         metrics.AUTOSCALE_WORKERS.show(workers)
         metrics.AUTOSCALE_HELD_BACK.show(held_back)
         metrics.AUTOSCALE_RATE.set(purse.rate)
@@ -139,7 +139,8 @@ class Controller:
         if purse.budget is not None:
             metrics.AUTOSCALE_BUDGET.show({("hour",): purse.budget.per_hour, ("day",): purse.budget.per_day})
 
-    def _purse(self) -> Purse:
+    def purse(self) -> Purse:
+        """What can be spent now."""
         return Purse.of(self._autoscale.budget, self.ledger, self._stop_s + DRAIN_MARGIN_S, self._now())
 
     def _decide(self, name: str, scaling: Scaling) -> tuple[Observation, Decision]:

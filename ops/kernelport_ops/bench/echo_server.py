@@ -31,7 +31,7 @@ class Echo(inference_pb2_grpc.InferenceServiceServicer):
 async def serve(port: int) -> None:
     """Serves until the process is ended."""
     server = grpc.aio.server(options=_UNLIMITED)
-    inference_pb2_grpc.add_InferenceServiceServicer_to_server(Echo(), server)
+    inference_pb2_grpc.add_InferenceServiceServicer_to_server(Echo(), server)  # type: ignore[abstract]
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()

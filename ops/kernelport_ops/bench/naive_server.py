@@ -37,7 +37,7 @@ class Front(inference_pb2_grpc.InferenceServiceServicer):
 def main() -> None:
     """Serves until SIGTERM."""
     server = grpc.server(ThreadPoolExecutor(THREADS), options=_UNLIMITED)
-    inference_pb2_grpc.add_InferenceServiceServicer_to_server(Front(), server)
+    inference_pb2_grpc.add_InferenceServiceServicer_to_server(Front(), server)  # type: ignore[abstract]
     server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
     server.start()
     stopped = threading.Event()

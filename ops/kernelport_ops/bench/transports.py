@@ -16,7 +16,7 @@ from kernelport.v1 import inference_pb2, inference_pb2_grpc
 from kernelport_ops.bench.cells import Job
 
 RETRY_S = 0.05
-_HEADER_LENGTH = "Inference-Header-Content-Length"
+HEADER_LENGTH = "Inference-Header-Content-Length"
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -83,7 +83,7 @@ class HttpTransport:
         self._aiohttp: Any = importlib.import_module("aiohttp")
         self.counts: Counter[int] = Counter()
         self._job = job
-        self._body, headers = _http_request(job)
+        self._body, headers = http_request(job)
         self._session = self._aiohttp.ClientSession(
             connector=self._aiohttp.TCPConnector(limit=0),
             timeout=self._aiohttp.ClientTimeout(total=job.timeout_s),
@@ -99,7 +99,7 @@ class HttpTransport:
             raise CallError(type(error).__name__) from error
         if status != 200:
             raise CallError(f"HTTP {status}")
-        size = len(answer) - int(response.headers.get(_HEADER_LENGTH, 0))
+        size = len(answer) - int(response.headers.get(HEADER_LENGTH, 0))
         if self._job.transport == "http-json":
             size = np.asarray(json.loads(answer), np.float32).nbytes
         if size != self._job.answer_bytes:
@@ -109,9 +109,9 @@ class HttpTransport:
         await self._session.close()
 
 
-def _http_request(job: Job) -> tuple[bytes, dict[str, str]]:
+def http_request(job: Job) -> tuple[bytes, dict[str, str]]:
     """The body of every request, and what its headers say of it."""
-    array = _array(job)
+    array = array_of(job)
     raw = array.tobytes()
     match job.transport:
         case "http-json":
@@ -120,7 +120,7 @@ def _http_request(job: Job) -> tuple[bytes, dict[str, str]]:
             size = {"binary_data_size": len(raw)}
             tensor = {"name": "x", "shape": job.shape, "datatype": "FP32", "parameters": size}
             asked = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-            return asked + raw, {"content-type": "application/octet-stream", _HEADER_LENGTH: str(len(asked))}
+            return asked + raw, {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(asked))}
         case _:
             return raw, {"content-type": "application/octet-stream"}
 
@@ -131,7 +131,7 @@ class RedisCalls:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._redis: Any = Redis.from_url(job.target, socket_timeout=job.timeout_s)
-        self._body = _array(job).tobytes()
+        self._body = array_of(job).tobytes()
 
     def call(self, caller: int) -> None:
         """One SET and one GET. Raises CallError when what comes back is not what went in."""
@@ -147,11 +147,11 @@ class RedisCalls:
 
 def _inputs(job: Job) -> dict[str, Array]:
     if not job.inputs_file:
-        return {"x": _array(job)}
+        return {"x": array_of(job)}
     with np.load(job.inputs_file, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
-def _array(job: Job) -> Array:
+def array_of(job: Job) -> Array:
     """The input; no two elements equal within reason, so that nothing can be compressed or cached away."""
     return np.random.default_rng(0).random(job.shape, dtype=np.float32)

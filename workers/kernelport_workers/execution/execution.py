@@ -22,7 +22,7 @@ from kernelport.errors import (
     to_status,
 )
 from kernelport.internal.v1.queue_pb2 import Completion
-from kernelport.jobs.pages import TEXT_INPUT
+from kernelport.item_cost import TEXT_INPUT
 from kernelport.signature import Declared, is_speech, output_violations
 from kernelport.speech_pace import letters
 from kernelport.telemetry import logs

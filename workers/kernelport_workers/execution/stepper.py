@@ -122,9 +122,8 @@ class Stepper:
             return
         steps = self._backends[batch.deployment].steps
         is_suspect = progress.deaths > 0
-        self._in_hand.append(
-            InHand(batch, work, utterance, lease, cleanup, steps, started, is_suspect, first, span=span)
-        )
+        in_hand = InHand(batch, work, utterance, lease, cleanup, steps, started, is_suspect, first, span=span)
+        self._in_hand.append(in_hand)
 
     def step(self) -> bool:
         """Makes a piece, or as many as the model makes at a time; False when nobody can take one."""

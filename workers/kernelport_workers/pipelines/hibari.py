@@ -75,11 +75,9 @@ class HibariPipeline(SteppedBackend):
             tensor_spec(
                 "text", pb.U8, ["bytes"], description="UTF-8", max_characters=MAX_CHARACTERS, max_digits=MAX_WORD
             ),
-            tensor_spec(
-                "speed", pb.F32, [1], optional=True, description="default 1", minimum=MIN_SPEED, maximum=MAX_SPEED
-            ),
+            tensor_spec("speed", pb.F32, [1], optional=True, default=1, minimum=MIN_SPEED, maximum=MAX_SPEED),
             tensor_spec("locale", pb.U8, ["bytes"], optional=True, choices=LOCALES),
-            tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
+            tensor_spec("seed", pb.I64, [1], optional=True, default=0, minimum=0),
             lexicons.SPEC,
         ],
         outputs=[

@@ -52,7 +52,7 @@ def grpc_server(
         shares_ports: whether others of the same user may listen where it does.
     """
     server = grpc.aio.server(options=_options(settings, shares_ports))
-    infer = InferenceDoor(services.inference, services.runs, access_log, services.access)
+    infer = InferenceDoor(services.inference, services.runs, access_log, services.access, settings.max_message_bytes)
     server.add_generic_rpc_handlers((infer.handler(),))
     runs: Any = Methods(server, services.runs, access_log, services.access)
     inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OpenInferenceService(services.models), runs)

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import io
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
-from kernelport.errors import DeadlineExceededError
+from kernelport.errors import DeadlineExceededError, ResourceExhaustedError
 from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.access.decision import Access
 from kernelport_api.access.needs import METHODS
-from kernelport_api.calls import AccessLog
+from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.grpc.credentials import shown
 from kernelport_api.doors.grpc.errors import abort
@@ -21,23 +23,28 @@ from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
-_INFER, _INFER_STREAM = "InferenceService/Infer", "InferenceService/InferStream"
-# A caller that takes nothing of its answer for so long has left it.
-READER_S = 30.0
+_INFER = "InferenceService/Infer"
+# A caller that sends or takes nothing for so long has left the call.
+CALLER_S = 30.0
+CHUNK_BYTES = 2**20
 
 
 class InferenceDoor:
-    """Answers `Infer` and `InferStream`.
+    """Answers `Infer`, `InferStream` and `InferChunked`.
 
     Args:
         calls: its own; how many there may be is for the inference service to say.
+        most_bytes: the largest request.
     """
 
-    def __init__(self, inference: Inference, calls: Calls, access_log: AccessLog, access: Access) -> None:
+    def __init__(
+        self, inference: Inference, calls: Calls, access_log: AccessLog, access: Access, most_bytes: int
+    ) -> None:
         self._inference = inference
         self._calls = calls
         self._access_log = access_log
         self._access = access
+        self._most_bytes = most_bytes
         self._sending = Sending()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -46,7 +53,9 @@ class InferenceDoor:
         method = self._traced if tracing.is_on else self.infer
         infer: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(method)
         stream: Any = grpc.unary_stream_rpc_method_handler(self._traced_stream if tracing.is_on else self.infer_stream)
-        methods = {"Infer": infer, "InferStream": stream}
+        answer_chunks: Any = self._traced_chunked if tracing.is_on else self.infer_chunked
+        chunked: Any = grpc.stream_stream_rpc_method_handler(answer_chunks)
+        methods = {"Infer": infer, "InferStream": stream, "InferChunked": chunked}
         return grpc.method_handlers_generic_handler("kernelport.v1.InferenceService", methods)
 
     async def infer(self, body: bytes, context: Context) -> bytes:
@@ -73,18 +82,38 @@ class InferenceDoor:
 
     async def infer_stream(self, body: bytes, context: Context) -> None:
         """Runs one serialized InferRequest; writes the serialized messages of its answer as they come."""
-        call = self._access_log.begin(_INFER_STREAM)
-        call.bytes_in = len(body)
+        async with self._handling("InferenceService/InferStream", context) as call:
+            call.bytes_in = len(body)
+            request = await parsed(pb.InferRequest, body)
+            async with contextlib.aclosing(
+                self._inference.stream(request, body, context.time_remaining(), call.arrived_at)
+            ) as messages:
+                async for message in messages:
+                    call.bytes_out += len(message)
+                    await _taken(context, message)
+
+    async def infer_chunked(self, chunks: AsyncIterator[bytes], context: Context) -> None:
+        """Runs one serialized InferRequest that comes in chunks; writes its answer in chunks."""
+        async with self._handling("InferenceService/InferChunked", context) as call:
+            body = await _joined(chunks, self._most_bytes)
+            call.bytes_in = len(body)
+            request = await parsed(pb.InferRequest, body)
+            response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
+            call.bytes_out = len(response)
+            if call.bytes_out >= COUNTED_BYTES:
+                await self._sending.turn(context, call.bytes_out)
+            for begin in range(0, len(response), CHUNK_BYTES):
+                chunk = pb.InferChunk(data=response[begin : begin + CHUNK_BYTES])
+                await _taken(context, chunk.SerializeToString())
+
+    @contextlib.asynccontextmanager
+    async def _handling(self, method: str, context: Context) -> AsyncIterator[Call]:
+        """Stands around the handling of a call with streams, whatever comes of it."""
+        call = self._access_log.begin(method)
         try:
-            call.principal = self._access.decide(METHODS[_INFER_STREAM], lambda: shown(context))
+            call.principal = self._access.decide(METHODS[method], lambda: shown(context))
             with self._calls:
-                request = await parsed(pb.InferRequest, body)
-                async with contextlib.aclosing(
-                    self._inference.stream(request, body, context.time_remaining(), call.arrived_at)
-                ) as messages:
-                    async for message in messages:
-                        call.bytes_out += len(message)
-                        await _taken(context, message)
+                yield call
             context.set_trailing_metadata((call.metadata(),))
             self._access_log.answered(call)
         except asyncio.CancelledError:
@@ -101,6 +130,32 @@ class InferenceDoor:
         with tracing.call("kernelport.v1.InferenceService/InferStream", context.invocation_metadata()):
             await self.infer_stream(body, context)
 
+    async def _traced_chunked(self, chunks: AsyncIterator[bytes], context: Context) -> None:
+        with tracing.call("kernelport.v1.InferenceService/InferChunked", context.invocation_metadata()):
+            await self.infer_chunked(chunks, context)
+
+
+async def _joined(chunks: AsyncIterator[bytes], most_bytes: int) -> bytes:
+    """The bytes of a message that comes in chunks.
+
+    Raises:
+        DeadlineExceededError: its caller sends nothing for too long.
+        ResourceExhaustedError: they are too many.
+    """
+    body, loop = io.BytesIO(), asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(CALLER_S) as patience:
+            async for chunk in chunks:
+                body.write((await parsed(pb.InferChunk, chunk)).data)
+                if body.tell() > most_bytes:
+                    raise ResourceExhaustedError(
+                        f"the request is larger than {most_bytes:,} bytes, which KERNELPORT_MAX_MESSAGE_BYTES allows"
+                    )
+                patience.reschedule(loop.time() + CALLER_S)
+    except TimeoutError:
+        raise DeadlineExceededError(f"nothing of the request was sent for {CALLER_S:g} s") from None
+    return body.getvalue()
+
 
 async def _taken(context: Context, message: bytes) -> None:
     """Gives a message to a caller.
@@ -109,7 +164,7 @@ async def _taken(context: Context, message: bytes) -> None:
         DeadlineExceededError: it has not taken those before for too long.
     """
     try:
-        async with asyncio.timeout(READER_S):
+        async with asyncio.timeout(CALLER_S):
             await context.write(message)
     except TimeoutError:
-        raise DeadlineExceededError(f"nothing of the answer was taken for {READER_S:g} s") from None
+        raise DeadlineExceededError(f"nothing of the answer was taken for {CALLER_S:g} s") from None

@@ -10,6 +10,8 @@ from starlette.types import Receive, Scope, Send
 JSON = "application/json"
 # What is handed to a connection at once: a caller that does not read holds up so much.
 _PIECE_BYTES = 2**20
+# Up to here a copy takes less than handing on another part.
+_JOINED_BYTES = 16 * 2**10
 Part = bytes | memoryview
 
 
@@ -30,6 +32,8 @@ class Answer:
         self._parts = [body] if isinstance(body, (bytes, memoryview)) else body
         self._status = status
         size = sum(map(len, self._parts))
+        if size <= _JOINED_BYTES:
+            self._parts = [b"".join(self._parts)]
         self._headers = [(b"content-type", media_type.encode()), (b"content-length", str(size).encode())]
         self._headers += [
             (name.encode(), value.encode("latin-1", "replace")) for name, value in (headers or {}).items()
@@ -37,14 +41,17 @@ class Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-        *first, last = self._parts if max(map(len, self._parts)) <= _PIECE_BYTES else _pieces(self._parts)
+        *first, last = _pieces(self._parts)
         for part in first:
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": last})
 
 
-def _pieces(parts: Iterable[Part]) -> Iterator[memoryview]:
+def _pieces(parts: Iterable[Part]) -> Iterator[Part]:
     for part in parts:
+        if len(part) <= _PIECE_BYTES:
+            yield part
+            continue
         view = memoryview(part)
         for start in range(0, len(view), _PIECE_BYTES):
             yield view[start : start + _PIECE_BYTES]

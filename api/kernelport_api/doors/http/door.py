@@ -15,11 +15,13 @@ from kernelport_api.access.needs import ROUTES, Need
 from kernelport_api.calls import AccessLog, current
 from kernelport_api.doors.http import voice_forms
 from kernelport_api.doors.http.answers import JSON, json_answer
-from kernelport_api.doors.http.api import submission
+from kernelport_api.doors.http.api import item_form
 from kernelport_api.doors.http.api.events import Events
 from kernelport_api.doors.http.api.jobs import JobRoutes
 from kernelport_api.doors.http.api.keys import KeyRoutes
 from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, VoiceRoutes
+from kernelport_api.doors.http.api.operations import OperationRoutes
+from kernelport_api.doors.http.api.preview import Preview
 from kernelport_api.doors.http.api.sessions import SessionRoutes
 from kernelport_api.doors.http.api.submission import Submitting
 from kernelport_api.doors.http.credentials import shown
@@ -35,6 +37,7 @@ from kernelport_api.doors.http.openai.files import MOST_BYTES as MOST_FILE_BYTES
 from kernelport_api.doors.http.openai.files import FileRoutes
 from kernelport_api.doors.http.openai.lists import AudioVoices, SpeechModels
 from kernelport_api.doors.http.openapi import Description, Known
+from kernelport_api.doors.http.studio.files import StudioFiles
 from kernelport_api.doors.services import Services
 
 
@@ -85,8 +88,10 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
     conversations = conversation.Conversations(speaking, runs, services.watches)
     models = SpeechModels(services.deployments, services.inference)
     voices = AudioVoices(services.deployments, services.voices)
-    routes = [
-        route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES)),
+    # Paths are looked through in this order: those that are called most come first.
+    routes = [route("POST", "/v1/audio/speech", Endpoint(speaking.create, runs, (JSON,), speech.MOST_BYTES))]
+    routes += _open_inference(services, settings)
+    routes += [
         route("GET", conversation.PATH, Endpoint(conversations.over_http, others)),
         route("GET", "/health", Endpoint(_Health(services.stop, services.not_serving).tell, services.watches)),
         route("GET", "/v1/models", Endpoint(models.all, others)),
@@ -96,13 +101,18 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
         route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
         route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
-    routes += _open_inference(services, settings)
     routes += _plain(services, settings) + _files_and_batches(services, settings)
     description = Description(each.known for each in routes)
     routes += [
         route("GET", "/openapi.json", Endpoint(description.openapi, others)),
         route("GET", "/docs", Endpoint(description.page, others)),
     ]
+    if settings.studio:
+        studio = StudioFiles()
+        routes += [
+            route("GET", "/", Endpoint(studio.page, others)),
+            route("GET", "/studio/{name}", Endpoint(studio.file, others)),
+        ]
     sockets: list[BaseRoute] = [_SocketRoute(services.access, conversation.PATH, conversations)]
     router = Router([*sockets, *routes], redirect_slashes=False, default=_no_route)
     return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
@@ -112,9 +122,11 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
     others, watches = services.others, services.watches
     route = functools.partial(_Route, services.access)
     jobs, submitting = JobRoutes(services.jobs), Submitting(services.jobs, services.inference)
-    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices)
+    deployments, voices = DeploymentRoutes(services.described), VoiceRoutes(services.voices, settings.voice_consent)
     keys, sessions = KeyRoutes(services.keys), SessionRoutes(services.access)
-    letters, events = LetterRoutes(services.letters), Events(services.jobs, services.described, services.voices)
+    letters, operations = LetterRoutes(services.letters), OperationRoutes(services.operations)
+    events = Events(services.voices, services.operations)
+    preview = Preview(services.inference, services.operations.estimates)
     job, letter = "/api/jobs/{job}", "/api/dead-letters/{deployment}/{letter}"
     gets = {
         "/api/jobs": jobs.all,
@@ -125,12 +137,14 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         f"{job}/manifest": jobs.manifest,
         "/api/deployments": deployments.all,
         "/api/deployments/{deployment}": deployments.one,
-        "/api/workers": deployments.workers,
+        "/api/operations": operations.all,
+        "/api/workers": operations.workers,
         "/api/keys": keys.all,
         "/api/tenants": keys.tenants,
         "/api/tenants/{tenant}": keys.tenant,
         "/api/voices": voices.all,
         "/api/voices/{voice}": voices.one,
+        "/api/voices/{voice}/recording": voices.recording,
         "/api/dead-letters/{deployment}": letters.all,
         letter: letters.one,
     }
@@ -138,14 +152,17 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
     deletes |= {"/api/keys/{key}": keys.revoke, "/api/session": sessions.end}
     verbs = {f"{job}/cancel": jobs.cancel, f"{job}/resume": jobs.resume, "/api/keys/{key}/rotate": keys.rotate}
     verbs |= {"/api/keys": keys.create, "/api/session": sessions.begin, "/api/signed": sessions.sign}
-    submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, submission.MOST_BYTES)
+    verbs["/api/workers/{worker}/drain"] = operations.drain
+    submit = Endpoint(submitting.submit, others, (JSON, FORM), settings.max_message_bytes, item_form.MOST_BYTES)
     return [
         *(route("GET", path, Endpoint(handle, others)) for path, handle in gets.items()),
         *(route("DELETE", path, Endpoint(handle, others)) for path, handle in deletes.items()),
         *(route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
         route("POST", "/api/jobs", submit),
+        route("POST", "/api/jobs/preview", Endpoint(preview.tell, others, (FORM,), item_form.MOST_BYTES)),
         route("PUT", "/api/tenants/{tenant}", Endpoint(keys.set_tenant, others, (JSON,))),
         route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
+        route("POST", "/api/voices/check", Endpoint(voices.check, others, (FORM,), voice_forms.MOST_BYTES)),
         route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         route("GET", "/api/events", Endpoint(events.stream, watches)),
     ]

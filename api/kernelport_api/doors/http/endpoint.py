@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.bodies import pass_over, read_body, read_form
 from kernelport_api.doors.http.errors import Refusal, answer_to
+from kernelport_api.doors.http.server import HUNG_UP
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class Endpoint:
                         call.form = await read_form(call.headers, receive, self._most_form_bytes)
                     else:
                         call.body = await read_body(call.headers, receive, self._most_bytes)
-                async with _connected(receive):
+                with _until_hung_up(scope):
                     answer = await self._handle(call)
                     if isinstance(answer, Streamed):
                         await answer.begin()
@@ -172,27 +173,26 @@ def _checked_type(call: Call, expected: tuple[str, ...]) -> str:
     return got
 
 
-@contextlib.asynccontextmanager
-async def _connected(receive: Receive) -> AsyncIterator[None]:
-    """Ends what is done in it, by HungUpError, when the caller hangs up."""
-    task = asyncio.current_task()
+@contextlib.contextmanager
+def _until_hung_up(scope: Scope) -> Iterator[None]:
+    """Ends what the current task does in it, by HungUpError, when the caller hangs up."""
+    task, hung_up = asyncio.current_task(), scope[HUNG_UP]
     if task is None:
         raise RuntimeError("expected to be called in a task")
-    hung_up = False
 
-    async def watch() -> None:
-        nonlocal hung_up
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        hung_up = True
-        task.cancel()
+    is_over = False
 
-    watching = asyncio.create_task(watch())
+    def end(_: object) -> None:
+        if not is_over:
+            task.cancel()
+
+    hung_up.add_done_callback(end)
     try:
         yield
     except asyncio.CancelledError:
-        if hung_up and task.uncancel() == 0:
+        if hung_up.done() and task.uncancel() == 0:
             raise HungUpError from None
         raise
     finally:
-        watching.cancel()
+        is_over = True
+        hung_up.remove_done_callback(end)

@@ -10,6 +10,7 @@ import grpc
 import msgspec
 from starlette.types import Scope
 
+from kernelport.access.quotas import QuotaExceededError
 from kernelport.broker.stored import StoredError, tell
 from kernelport.errors import FieldViolation, InternalError, KernelPortError
 from kernelport.telemetry import logs
@@ -37,6 +38,8 @@ _STATUSES: Mapping[grpc.StatusCode, int] = {
 _PASSING = frozenset({grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE})
 # What OpenAI's clients know some situations as.
 _OPENAI_CODES = {"DEPLOYMENT_NOT_FOUND": "model_not_found", "SCOPE_MISSING": "insufficient_permissions"}
+# How headers call what is limited.
+_QUOTAS = {"calls_a_second": "requests", "calls": "concurrent-requests", "characters_a_day": "characters"}
 # Of what a caller sent, an answer repeats no more.
 _MAX_MESSAGE = 2000
 _MAX_VIOLATIONS = 16
@@ -90,8 +93,17 @@ class Problem:
             headers["retry-after-ms"] = str(round(1000 * error.retry_after_s))
         elif status == 429:  # it would be too much at any time
             status = 413
+        if isinstance(error, QuotaExceededError):
+            headers |= _quota_headers(error)
         violations = error.violations[:_MAX_VIOLATIONS]
         return cls(status, error.reason, error.message[:_MAX_MESSAGE], violations, headers)
+
+
+def _quota_headers(error: QuotaExceededError) -> dict[str, str]:
+    """What is left of a quota, and when it is there again, as clients of OpenAI's look for it."""
+    what, seconds = _QUOTAS.get(error.quota, error.quota.replace("_", "-")), error.retry_after_s or 0.0
+    told = {"limit": f"{error.limit:.15g}", "remaining": f"{error.left:.15g}", "reset": f"{seconds:g}s"}
+    return {f"x-ratelimit-{name}-{what}": value for name, value in told.items()}
 
 
 def openai_body(problem: Problem) -> dict[str, Any]:

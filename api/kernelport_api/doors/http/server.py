@@ -22,6 +22,8 @@ STALLED_S = 60.0
 MOST_DISCARDED_BYTES = 256 * 2**20
 # Of a message on a WebSocket.
 MOST_MESSAGE_BYTES = 256 * 2**10
+# Where the scope of a call has a future that is done when its caller hangs up.
+HUNG_UP = "kernelport.hung_up"
 # What is left of connections when calls are over; a new one has so long of it to send its first request.
 CLOSING_S, FIRST_REQUEST_S = 1, 0.5
 _BACKLOG = 2048
@@ -65,6 +67,7 @@ class HttpServer:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # nothing here asks who calls
             server_header=False,
             timeout_keep_alive=round(IDLE_S),
             timeout_graceful_shutdown=CLOSING_S,
@@ -138,10 +141,12 @@ class _Protocol(_Impatient, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._hung_up = self.loop.create_future()
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._hung_up.set_result(None)
         self._have_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -161,6 +166,7 @@ class _Protocol(_Impatient, HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope[HUNG_UP] = self._hung_up  # type: ignore[literal-required]
         if self._awaits_headers is None:
             self._await_headers()
 

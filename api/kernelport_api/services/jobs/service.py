@@ -18,14 +18,15 @@ from kernelport.errors import (
     UnavailableError,
 )
 from kernelport.jobs.artifacts import Artifacts, storage_errors
-from kernelport.jobs.records import JobRecord, item_of, items_of, states_in
+from kernelport.jobs.records import JobRecord, item_of
 from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.services.audited import audited
+from kernelport_api.services.jobs.listing import list_items
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
-from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, page_token, read_page_token
+from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.validation import deadline_unix_us, deadline_violations
 from kernelport_api.services.jobs.waiting import Waiting
@@ -34,10 +35,7 @@ from kernelport_api.services.jobs.watching import watch
 Context = grpc.aio.ServicerContext[Any, Any]
 
 CHUNK_BYTES = 256 * 2**10
-# Stock clients refuse messages over 4 MiB.
-ANSWER_BYTES = 2 * 2**20
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
-DEFAULT_ITEMS, MAX_ITEMS = 100, 5000
 
 
 def _job_id(request: Any) -> str:
@@ -123,7 +121,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.GetJobResponse(job=await self._waiting.told(await self._job(request.job_id)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
-        most = _size(request.page_size, DEFAULT_JOBS, MAX_JOBS)
+        most = min(request.page_size or DEFAULT_JOBS, MAX_JOBS)
         jobs, token = await self._store.jobs(request.deployment, set(request.states), most, request.page_token)
         return pb.ListJobsResponse(jobs=[await self._waiting.told(job) for job in jobs], next_page_token=token)
 
@@ -169,27 +167,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
         record = await self._store.with_items(request.job_id)
-        most, wanted = _size(request.page_size, DEFAULT_ITEMS, MAX_ITEMS), set(request.states)
-        first, place = read_page_token(request.page_token)
-        answer = pb.ListItemsResponse()
-        size = 0
-        for number in range(first, record.number("pages")):
-            states = await self._store.states(record.id, number)
-            if wanted and not wanted & states_in(record, states):
-                place = 0
-                continue
-            page = await self._store.page(record, number)
-            states, attempts, results = await self._store.results(record.id, number)
-            for item in items_of(record, page, states, attempts, results, inputs=request.inputs):
-                if item.index - page.first_index < place or (wanted and item.state not in wanted):
-                    continue
-                size += item.ByteSize()
-                if len(answer.items) == most or (answer.items and size > ANSWER_BYTES):
-                    answer.next_page_token = page_token(number, item.index - page.first_index)
-                    return answer
-                answer.items.append(item)
-            place = 0
-        return answer
+        return await list_items(self._store, record, request)
 
     async def GetItemOutput(
         self, request: pb.GetItemOutputRequest, context: Context
@@ -276,7 +254,3 @@ def _hashed(chunks: Iterator[bytes], digest: "hashlib._Hash") -> bytes:
     chunk = _next(chunks)
     digest.update(chunk)
     return chunk
-
-
-def _size(asked: int, default: int, most: int) -> int:
-    return min(asked or default, most)

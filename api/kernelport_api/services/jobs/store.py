@@ -1,7 +1,7 @@
 """The job store as the front door reads it."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -185,6 +185,57 @@ class JobStore:
                         return found, f"{created}:{before}"
             if len(entries) < _JOBS_AT_ONCE:
                 return found, ""
+
+    async def newest(self, most: int) -> list[str]:
+        """The ids of the newest jobs, newest first."""
+        found = await reached(self.redis.zrevrange(keys.JOBS, 0, most - 1))
+        return [job.decode(errors="replace") for job in found]
+
+    async def active(self, deployments: Iterable[str], most: int) -> list[str]:
+        """The ids of active jobs, of each deployment those that have had the least, up to `most`."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for name in deployments:
+                pipeline.zrange(keys.active_jobs(name), 0, most - 1)
+            found = await reached(pipeline.execute())
+        return [job.decode(errors="replace") for jobs in found for job in jobs]
+
+    async def records(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Some jobs, without those that there are none of."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hgetall(keys.job(job_id))
+            found = await reached(pipeline.execute()) if job_ids else []
+        both = zip(job_ids, found, strict=True)
+        return [JobRecord(job_id, fields) for job_id, fields in both if b"spec" in fields]
+
+    async def job_states(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """The states of some jobs as the store names them, without those that there are none of."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hget(keys.job(job_id), "state")
+            found = await reached(pipeline.execute()) if job_ids else []
+        return {job_id: stored.name(state) for job_id, state in zip(job_ids, found, strict=True) if state}
+
+    async def page_at(self, record: JobRecord, index: int) -> int:
+        """The number of the page that has the item of this index; one behind the last page for none."""
+        number = 0
+        behind: Any = keys.job(record.id, "digests")
+        found = await reached(self.redis.zrevrangebyscore(behind, index, "-inf", start=0, num=1))
+        if found:
+            number = stored.number(found[0].partition(b":")[0], behind) + 1
+        # A job of version 0.1.0 has none of these.
+        while number < record.number("pages"):
+            page = await self.page(record, number)
+            if index < page.first_index + len(page.items):
+                break
+            number += 1
+        return number
+
+    async def all_states(self, job_id: str) -> dict[int, bytes]:
+        """The states of all items by page, a byte each: a megabyte of a million."""
+        where = keys.job(job_id, "states")
+        found: dict[bytes, bytes] = await reached(self.redis.hgetall(where))
+        return {stored.number(number, where): states for number, states in found.items()}
 
     async def page(self, record: JobRecord, number: int) -> Page:
         """A page of a job. Those read last stay at hand."""

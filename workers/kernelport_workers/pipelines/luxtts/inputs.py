@@ -33,18 +33,18 @@ SIGNATURE = Signature(
             description="what the recording says, UTF-8",
             max_characters=MAX_PROMPT_TEXT,
         ),
-        tensor_spec("rms", pb.F32, [1], optional=True, description="default 0.01", minimum=1e-6, maximum=1),
-        tensor_spec("t_shift", pb.F32, [1], optional=True, description="default 0.9", minimum=0.01, maximum=10),
-        tensor_spec("num_steps", pb.I32, [1], optional=True, description="default 4", minimum=1, maximum=64),
-        tensor_spec("speed", pb.F32, [1], optional=True, description="default 1", minimum=0.25, maximum=4),
-        tensor_spec("return_smooth", pb.I32, [1], optional=True, description="default 0", minimum=0, maximum=1),
+        tensor_spec("rms", pb.F32, [1], optional=True, default=0.01, minimum=1e-6, maximum=1),
+        tensor_spec("t_shift", pb.F32, [1], optional=True, default=0.9, minimum=0.01, maximum=10),
+        tensor_spec("num_steps", pb.I32, [1], optional=True, default=4, minimum=1, maximum=64),
+        tensor_spec("speed", pb.F32, [1], optional=True, default=1, minimum=0.25, maximum=4),
+        tensor_spec("return_smooth", pb.I32, [1], optional=True, default=0, minimum=0, maximum=1),
         tensor_spec(
-            "ref_duration", pb.I32, [1], optional=True, description="in seconds, default 5", minimum=1, maximum=30
+            "ref_duration", pb.I32, [1], optional=True, description="in seconds", default=5, minimum=1, maximum=30
         ),
-        tensor_spec("seed", pb.I64, [1], optional=True, description="default 0", minimum=0),
+        tensor_spec("seed", pb.I64, [1], optional=True, default=0, minimum=0),
         tensor_spec("audio_format", pb.U8, ["bytes"], optional=True, choices=tuple(FORMATS)),
         tensor_spec("locale", pb.U8, ["bytes"], optional=True, choices=LOCALES),
-        tensor_spec("upstream", pb.I32, [1], optional=True, description="default 0", minimum=0, maximum=1),
+        tensor_spec("upstream", pb.I32, [1], optional=True, default=0, minimum=0, maximum=1),
         lexicons.SPEC,
     ],
     outputs=[

@@ -3,20 +3,21 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
+from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
-from kernelport.errors import KernelPortError, NotFoundError
-from kernelport.jobs.shapes import job_dict
+from kernelport.access.principals import JOBS, Principal
+from kernelport.errors import KernelPortError
 from kernelport.shapes import plain
-from kernelport.v1 import deployment_pb2, job_pb2, voice_pb2
+from kernelport.v1 import deployment_pb2, voice_pb2
+from kernelport_api.calls import current
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
-from kernelport_api.services.deployments import Deployments
-from kernelport_api.services.jobs.service import Jobs
+from kernelport_api.services.operations import Operations
 from kernelport_api.services.voices import Voices
 
 log = logging.getLogger(__name__)
@@ -24,39 +25,37 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 # So often a stream says something, so that whoever is between keeps it open.
 BREATH_S = 15.0
-# Of the newest jobs, so many are looked at, and beside them those that were active when they were among these.
-_NEWEST_JOBS = 100
-# A caller that is so many events behind is cut off, and may begin anew.
-_MOST_WAITING = 10_000
+# A caller that is so many seconds behind is cut off, and may begin anew.
+_MOST_WAITING = 600
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 Key = tuple[str, str]
 
 
 class Events:
-    """Looks for changes while anybody listens, for all who do."""
+    """Looks for changes while anybody listens, for all who do: what has changed is serialized once."""
 
-    def __init__(self, jobs: Jobs, deployments: Deployments, voices: Voices) -> None:
-        self._jobs = jobs
-        self._deployments = deployments
+    def __init__(self, voices: Voices, operations: Operations) -> None:
         self._voices = voices
-        self._state: dict[Key, dict[str, Any]] = {}
-        self._listeners: set[asyncio.Queue[bytes]] = set()
+        self._operations = operations
+        # What is there, as it was read, and the event that tells of it.
+        self._state: dict[Key, tuple[Any, bytes]] = {}
+        self._listeners: dict[asyncio.Queue[bytes], Principal] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def stream(self, call: Call) -> ASGIApp:
-        """How everything stands, then what changes: an event `deployment`, `voice` or `job` with the whole of it, or
-        `gone` with its kind and name."""
-        return Streamed(self._told(), "text/event-stream", _HEADERS)
+        """How everything stands, then what changes: an event `deployment`, `voice`, `job`, `figures`, `worker` or
+        `autoscaler` with the whole of it, or `gone` with its kind and name; as far as the caller may know of it."""
+        return Streamed(self._told(current().principal), "text/event-stream", _HEADERS)
 
-    async def _told(self) -> AsyncGenerator[bytes, None]:
+    async def _told(self, principal: Principal) -> AsyncGenerator[bytes, None]:
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         if self._reading is None:
-            self._state = {key: shown async for key, shown in self._standing()}
+            self._state = self._with_events(await self._standing())
             self._reading = self._reading or asyncio.create_task(self._keep_reading())
-        self._listeners.add(queue)
+        self._listeners[queue] = principal
         try:
-            yield b"".join(_event(kind, shown) for (kind, _), shown in self._state.items()) + b": now\n\n"
+            yield _seen_by(principal, self._state) + b": now\n\n"
             while True:
                 try:
                     async with asyncio.timeout(BREATH_S):
@@ -67,7 +66,7 @@ class Events:
                 if queue.full() or self._reading is None or self._reading.done():
                     return
         finally:
-            self._listeners.discard(queue)
+            del self._listeners[queue]
             if not self._listeners and self._reading is not None:
                 self._reading.cancel()
                 self._reading = None
@@ -76,46 +75,73 @@ class Events:
         while True:
             await asyncio.sleep(INTERVAL_S)
             try:
-                found = {key: shown async for key, shown in self._standing()}
+                found = self._with_events(await self._standing())
+                gone = [key for key in self._state.keys() - found.keys() if await self._is_gone(*key)]
             except KernelPortError as error:  # as long as Redis is away; whoever listens sees nothing change
                 log.debug("cannot look for changes: %s", error)
                 continue
-            for key, shown in found.items():
-                if self._state.get(key) != shown:
-                    self._tell(_event(key[0], shown))
-            for kind, name in self._state.keys() - found.keys():
-                if kind != "job" or await self._is_gone(name):
-                    self._tell(_event("gone", {"kind": kind, "name": name}))
+            changed = {key: told for key, told in found.items() if self._state.get(key) is not told}
+            # Of what is gone, whoever was told that it was there.
+            changed |= {(kind, name): (self._state[kind, name][0], _gone(kind, name)) for kind, name in gone}
             self._state = found
+            self._tell(changed)
 
-    async def _standing(self) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
-        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
-        for deployment in listed.deployments:
-            yield ("deployment", deployment.name), plain(deployment)
-        for voice in (await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)).voices:
-            yield ("voice", voice.name), plain(voice)
-        newest = await self._jobs.ListJobs(job_pb2.ListJobsRequest(page_size=_NEWEST_JOBS), OVER_HTTP)
-        for job in newest.jobs:
-            yield ("job", job.id), job_dict(job)
-        seen = {job.id for job in newest.jobs}
-        for (kind, job_id), shown in list(self._state.items()):
-            if kind == "job" and not shown["finished_unix_us"] and job_id not in seen:
-                with contextlib.suppress(NotFoundError):
-                    found = await self._jobs.GetJob(job_pb2.GetJobRequest(job_id=job_id), OVER_HTTP)
-                    yield ("job", job_id), job_dict(found.job)
+    async def _standing(self) -> dict[Key, Any]:
+        """All there is to tell of, by kind and name."""
+        listing = deployment_pb2.ListDeploymentsRequest()
+        listed = await self._operations.described.ListDeployments(listing, OVER_HTTP)
+        voices = await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)
+        found: dict[Key, Any] = {("deployment", each.name): each for each in listed.deployments}
+        found |= {("voice", each.name): each for each in voices.voices}
+        found |= {("job", job): shown for job, shown in (await self._operations.newest_jobs.read()).items()}
+        found |= {("figures", name): shown for name, shown in (await self._operations.now()).items()}
+        found |= {("worker", each["id"]): each for each in await self._operations.workers.all()}
+        if (report := await self._operations.fleet.report()) is not None:
+            found["autoscaler", ""] = report
+        return found
 
-    async def _is_gone(self, job_id: str) -> bool:
-        """Whether a job is no more; it may only be none of those that are looked at any more."""
-        try:
-            await self._jobs.GetJob(job_pb2.GetJobRequest(job_id=job_id), OVER_HTTP)
-        except NotFoundError:
-            return True
-        return False
+    def _with_events(self, found: dict[Key, Any]) -> dict[Key, tuple[Any, bytes]]:
+        """What there is with the events that tell of it: those that there are, where nothing has changed."""
+        known = {key: self._state[key] for key, each in found.items() if self._is_told(key, each)}
+        return {key: known.get(key) or (each, _event_of(key[0], each)) for key, each in found.items()}
 
-    def _tell(self, event: bytes) -> None:
-        for queue in self._listeners:
-            with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(event)
+    def _is_told(self, key: Key, each: Any) -> bool:
+        return key in self._state and self._state[key][0] == each
+
+    async def _is_gone(self, kind: str, name: str) -> bool:
+        """Whether what is not read any more is gone; a job may only be none of the newest."""
+        return kind != "job" or not await self._operations.newest_jobs.exists(name)
+
+    def _tell(self, changed: dict[Key, tuple[Any, bytes]]) -> None:
+        seen = {principal: _seen_by(principal, changed) for principal in set(self._listeners.values())}
+        for queue, principal in self._listeners.items():
+            if events := seen[principal]:
+                with contextlib.suppress(asyncio.QueueFull):
+                    queue.put_nowait(events)
+
+
+def _seen_by(principal: Principal, told: dict[Key, tuple[Any, bytes]]) -> bytes:
+    """The events that a caller may know of."""
+    return b"".join(event for (kind, name), (each, event) in told.items() if _may_see(principal, kind, name, each))
+
+
+def _may_see(principal: Principal, kind: str, name: str, each: Any) -> bool:
+    match kind:
+        case "deployment" | "figures":
+            return principal.may_use(name)
+        case "job":
+            return principal.may({JOBS}) and principal.may_use(each["spec"]["deployment"])
+        case "worker" | "autoscaler":
+            return principal.is_admin
+    return True
+
+
+def _gone(kind: str, name: str) -> bytes:
+    return _event("gone", {"kind": kind, "name": name})
+
+
+def _event_of(kind: str, each: Any) -> bytes:
+    return _event(kind, plain(each) if isinstance(each, Message) else each)
 
 
 def _event(kind: str, shown: dict[str, Any]) -> bytes:

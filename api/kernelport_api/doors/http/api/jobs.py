@@ -88,6 +88,8 @@ class JobRoutes:
             page_size=query.number("limit", MOST_PAGE),
             page_token=query.text("page_token"),
             inputs=query.flag("inputs"),
+            offset=query.number("offset", MOST_PAGE),
+            id=query.text("id"),
         )
         found = await self._jobs.ListItems(with_short_texts(request), OVER_HTTP)
         return json_answer({"items": list(map(item_dict, found.items)), "next_page_token": found.next_page_token})
@@ -108,26 +110,42 @@ class JobRoutes:
         return Streamed((message.chunk async for message in messages), "application/jsonl", {})
 
     async def outputs(self, call: Call) -> ASGIApp:
-        """The files of all items that have succeeded, as one zip, and the manifest of a job that is over."""
+        """The files of all items that have succeeded, as one zip, and the manifest of a job that is over; or of those
+        whose places in the job `index` names, such as 0-99,250."""
+        chosen = _ranges(Query(call).texts("index"))
         job = (await self._jobs.GetJob(pb.GetJobRequest(job_id=call.path["job"]), OVER_HTTP)).job
         headers = {"content-disposition": attachment(f"{job.id}.zip")}
-        return Streamed(self._zipped(job), "application/zip", headers)
+        return Streamed(self._zipped(job, chosen), "application/zip", headers)
 
-    async def _zipped(self, job: pb.Job) -> AsyncGenerator[bytes, None]:
+    async def _zipped(self, job: pb.Job, chosen: list[range]) -> AsyncGenerator[bytes, None]:
         sink = Sink()
         with zipfile.ZipFile(cast("Any", sink), "w", zipfile.ZIP_STORED) as archive:
-            async for item in self._succeeded(job.id):
+            async for item in self._chosen(job.id, chosen) if chosen else self._succeeded(job.id):
                 messages = self._jobs.GetItemOutput(pb.GetItemOutputRequest(job_id=job.id, item_id=item.id), OVER_HTTP)
                 with archive.open(item.file, "w", force_zip64=item.file_bytes >= zipfile.ZIP64_LIMIT) as file:
                     async for message in messages:
                         file.write(message.chunk)
                         yield sink.taken()
-            if job.finished_unix_us:
+            if job.finished_unix_us and not chosen:
                 with contextlib.suppress(KernelPortError), archive.open(MANIFEST, "w", force_zip64=True) as file:
                     async for part in self._jobs.GetManifest(pb.GetManifestRequest(job_id=job.id), OVER_HTTP):
                         file.write(part.chunk)
                         yield sink.taken()
         yield sink.taken()
+
+    async def _chosen(self, job_id: str, chosen: list[range]) -> AsyncIterator[pb.Item]:
+        """Those items of some places that have succeeded."""
+        for places in chosen:
+            first = places.start
+            while first < places.stop:
+                request = pb.ListItemsRequest(job_id=job_id, offset=first, page_size=min(_PAGE, places.stop - first))
+                found = (await self._jobs.ListItems(request, OVER_HTTP)).items
+                for item in found:
+                    if item.state == pb.ITEM_STATE_SUCCEEDED:
+                        yield item
+                if not found:
+                    break
+                first += len(found)
 
     async def _succeeded(self, job_id: str) -> AsyncIterator[pb.Item]:
         request = pb.ListItemsRequest(job_id=job_id, states=[pb.ITEM_STATE_SUCCEEDED], page_size=_PAGE)
@@ -143,6 +161,18 @@ class JobRoutes:
 def attachment(name: str) -> str:
     """The header that has browsers save a file under this name."""
     return f"attachment; filename*=UTF-8''{quote(name)}"
+
+
+def _ranges(texts: list[str]) -> list[range]:
+    """Ranges of places, such as 0-99 or 250."""
+    found: list[range] = []
+    for text in texts:
+        first, _, last = text.partition("-")
+        numbers = (first, last or first)
+        if not all(each.isascii() and each.isdecimal() and len(each) < 10 for each in numbers):
+            raise invalid("index", f"expected places such as 0-99,250; got {text[:64]!r}")
+        found.append(range(int(first), int(last or first) + 1))
+    return found
 
 
 def _states(query: Query, words: Any, prefix: str, enum: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
 from kernelport_api.doors.texts import with_short_texts
 from kernelport_api.services.access import KeyNotFoundError, Keys
 
-_NEW = ("name", "tenant", "scopes", "deployments", "expires_unix_us")
+_NEW = ("name", "tenant", "scopes", "deployments", "expires_unix_us", "certificate", "quotas")
 
 
 class KeyRoutes:
@@ -25,10 +25,12 @@ class KeyRoutes:
         return json_answer({"keys": list(map(plain, found.keys))})
 
     async def create(self, call: Call) -> ASGIApp:
-        """Makes a key of `name`, `scopes`, and maybe `tenant`, `deployments` and `expires_unix_us`; its `token` is in
-        this answer alone."""
+        """Makes a key of `name`, `scopes`, and maybe `tenant`, `deployments`, `expires_unix_us`, `certificate` and
+        `quotas`; its `token` is in this answer alone."""
         given = known(await call.json(), *_NEW)
-        request = pb.CreateKeyRequest(name=field(given, "name", str, ""), tenant=field(given, "tenant", str, ""))
+        request = pb.CreateKeyRequest(
+            **{name: field(given, name, str, "") for name in ("name", "tenant", "certificate")}
+        )
         for name in ("scopes", "deployments"):
             texts = field(given, name, list, [])
             if not all(isinstance(each, str) for each in texts):
@@ -36,6 +38,7 @@ class KeyRoutes:
             getattr(request, name).extend(texts)
         expires = field(given, "expires_unix_us", int, 0)
         checked(lambda: setattr(request, "expires_unix_us", expires), "expires_unix_us")
+        checked(lambda: request.quotas.update(field(given, "quotas", dict, {})), "quotas")
         made = await self._keys.CreateKey(with_short_texts(request), OVER_HTTP)
         return json_answer({**plain(made.key), "token": made.token}, status=201)
 
@@ -65,8 +68,9 @@ class KeyRoutes:
         return json_answer(plain(found.tenant))
 
     async def set_tenant(self, call: Call) -> ASGIApp:
-        """Makes a tenant, or changes it."""
-        given = known(await call.json(), "weight")
+        """Makes a tenant, or puts `weight` and `quotas` in the place of what it has."""
+        given = known(await call.json(), "weight", "quotas")
         tenant = checked(lambda: pb.Tenant(name=call.path["tenant"], weight=given.get("weight")), "weight")
+        checked(lambda: tenant.quotas.update(field(given, "quotas", dict, {})), "quotas")
         request = with_short_texts(pb.SetTenantRequest(tenant=tenant))
         return json_answer(plain((await self._keys.SetTenant(request, OVER_HTTP)).tenant))

@@ -1,60 +1,65 @@
-"""Deployments, live workers, voices and dead letters."""
-
-from typing import Any
+"""Deployments, voices and dead letters."""
 
 from starlette.types import ASGIApp
 
-from kernelport.broker.voices import VoiceNotFoundError
+from kernelport.broker.voices import MAX_BYTES, MAX_SECONDS, MIN_SECONDS, VoiceNotFoundError
 from kernelport.shapes import letter_dict, plain
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.inference_pb2 import InferResponse
-from kernelport_api.doors.http.answers import json_answer
+from kernelport_api.doors.http.answers import Answer, json_answer
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
 from kernelport_api.doors.http.voice_forms import voice_request
 from kernelport_api.services.dead_letters import DeadLetterNotFoundError, DeadLetters
 from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.voices import Voices
 
+_MEDIA_TYPES = {"WAV": "audio/wav", "FLAC": "audio/flac", "OGG": "audio/ogg", "MP3": "audio/mpeg"}
+
 
 class DeploymentRoutes:
-    """What is below /api/deployments, and /api/workers."""
+    """What is below /api/deployments."""
 
     def __init__(self, deployments: Deployments) -> None:
         self._deployments = deployments
 
     async def all(self, call: Call) -> ASGIApp:
         """Every deployment."""
-        return json_answer({"deployments": list(map(plain, await self._list()))})
+        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
+        return json_answer({"deployments": list(map(plain, listed.deployments))})
 
     async def one(self, call: Call) -> ASGIApp:
         """One, with its signature and policy."""
         request = deployment_pb2.GetDeploymentRequest(name=call.path["deployment"])
         return json_answer(plain((await self._deployments.GetDeployment(request, OVER_HTTP)).deployment))
 
-    async def workers(self, call: Call) -> ASGIApp:
-        """Every live worker, with the deployments that it serves."""
-        found: dict[str, dict[str, Any]] = {}
-        for deployment in await self._list():
-            for worker in deployment.workers:
-                told = found.setdefault(worker.id, {**plain(worker), "deployments": []})
-                told["deployments"].append(deployment.name)
-        return json_answer({"workers": [found[worker_id] for worker_id in sorted(found)]})
-
-    async def _list(self) -> list[deployment_pb2.Deployment]:
-        listed = await self._deployments.ListDeployments(deployment_pb2.ListDeploymentsRequest(), OVER_HTTP)
-        return list(listed.deployments)
-
 
 class VoiceRoutes:
     """What is below /api/voices."""
 
-    def __init__(self, voices: Voices) -> None:
+    def __init__(self, voices: Voices, consent: str) -> None:
         self._voices = voices
+        self._rules = {
+            "consent": consent,
+            "min_seconds": MIN_SECONDS,
+            "max_seconds": MAX_SECONDS,
+            "max_bytes": MAX_BYTES,
+            "formats": list(_MEDIA_TYPES),
+        }
 
     async def all(self, call: Call) -> ASGIApp:
-        """Every registered voice."""
+        """Every registered voice, and what is asked of a new one: of its recording, and that its speaker agrees."""
         found = await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)
-        return json_answer({"voices": list(map(plain, found.voices))})
+        return json_answer({"voices": list(map(plain, found.voices)), "rules": self._rules})
+
+    async def check(self, call: Call) -> ASGIApp:
+        """Tells whether the `audio` of a form could be registered, and what is known of it."""
+        return json_answer(plain(await self._voices.check((await voice_request(call.form, "audio")).audio)))
+
+    async def recording(self, call: Call) -> ASGIApp:
+        """The file that one was registered with."""
+        voice, audio = await self._voices.recording(call.path["voice"])
+        media_type = _MEDIA_TYPES.get(voice.format, "application/octet-stream")
+        return Answer(audio, media_type, headers={"cache-control": "no-store", "x-content-type-options": "nosniff"})
 
     async def one(self, call: Call) -> ASGIApp:
         """What is known of one."""

@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 import itertools
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from pathlib import Path, PurePath
-from typing import Any, get_args
+from typing import Any
 
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 from starlette.types import ASGIApp
 
-from kernelport.client.item_files import SPLITS, ItemFile, ItemFileError, Kind, Problem, detect
+from kernelport.client.item_files import Problem
+from kernelport.client.item_files.reading import MAX_PROBLEMS
 from kernelport.coercion import coerce, to_tensors
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.enums import word
@@ -20,15 +19,13 @@ from kernelport.jobs.shapes import job_dict
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import json_answer
+from kernelport_api.doors.http.api.item_form import NUMBERS, item_form
 from kernelport_api.doors.http.api.queries import checked, field, invalid, known
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
-from kernelport_api.doors.http.uploads import copied
 from kernelport_api.doors.texts import with_short_texts
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.service import Jobs
 
-# Of a file of items; it lies on the disk while it is read.
-MOST_BYTES = 2**30
 _PORTION_ITEMS, _PORTION_BYTES = 5000, 2**20
 # By their words.
 OUTPUT_FORMATS: Mapping[str, Any] = {word(name): value for name, value in pb.OutputFormat.items()[1:]}
@@ -44,7 +41,6 @@ _SPEC_KEYS = (
     "delete_outputs",
 )
 _KEYS = (*_SPEC_KEYS, "shared_inputs", "items", "request_id")
-_NUMBERS = ("priority", "deadline_unix_us", "deadline_in_s", "retention_s")
 
 
 class Submitting:
@@ -85,31 +81,15 @@ class Submitting:
         return await self.run(spec, iter(items), field(given, "request_id", str, ""))
 
     async def _of_form(self, form: FormData) -> pb.Job:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise invalid("file", "expected a file of items")
-        given = _texts(form)
-        signature = await self._inference.signature(str(given.get("deployment", ""))) or Signature()
-        with tempfile.TemporaryDirectory(prefix="kernelport-") as folder:
-            path = Path(folder) / f"items{''.join(PurePath(file.filename or '').suffixes[-2:])}"
-            try:
-                await asyncio.to_thread(copied, file, path)
-                kind: Any = given.pop("kind", None) or await asyncio.to_thread(detect, path)
-                split: Any = given.pop("split", None)
-                if kind not in get_args(Kind) or split not in (None, *SPLITS):
-                    expected = f"kind: {', '.join(get_args(Kind))}; split: {', '.join(SPLITS)}"
-                    raise invalid("kind", f"expected one of each of {expected}")
-                skips_bad = given.pop("skip_bad", "") == "true"
-                own_format = bool(given.get("output_format"))
-                source = ItemFile(path, kind, str(given["deployment"]), signature, split=split, own_format=own_format)
-                report = await asyncio.to_thread(source.check)
-                if report.problems and (report.fatal or not skips_bad):
-                    raise InvalidArgumentError.of(map(_violation, report.problems))
-                given.setdefault("output_format", report.output_format or "")
-                request_id = str(given.pop("request_id", ""))
-                return await self.run(_spec(known(given, *_SPEC_KEYS)), source.items(), request_id)
-            except ItemFileError as error:
-                raise invalid("file", str(error).replace(str(path), "the file")) from error
+        async with item_form(form, self._inference, MAX_PROBLEMS) as given:
+            report = given.report
+            if report.problems and (report.fatal or not given.skips_bad):
+                raise InvalidArgumentError.of(map(_violation, report.problems))
+            fields = {**given.fields, "output_format": given.fields.get("output_format") or report.output_format or ""}
+            request_id = str(fields.pop("request_id", ""))
+            spec = _spec(known(fields, *_SPEC_KEYS))
+            spec.shared_inputs.extend(given.shared)
+            return await self.run(spec, given.source.items(), request_id)
 
 
 def _spec(given: Mapping[str, Any]) -> pb.JobSpec:
@@ -118,7 +98,7 @@ def _spec(given: Mapping[str, Any]) -> pb.JobSpec:
         raise invalid("output_format", f"expected one of {', '.join(OUTPUT_FORMATS)}, got {wanted[:64]!r}")
     spec = pb.JobSpec(deployment=given.get("deployment", ""), output_format=OUTPUT_FORMATS.get(wanted, 0))
     spec.outputs.extend(_names(given))
-    for name in _NUMBERS:
+    for name in NUMBERS:
         number = field(dict(given), name, int, 0)
         checked(lambda name=name, number=number: setattr(spec, name, number), name)  # type: ignore[misc]
     spec.delete_outputs = field(dict(given), "delete_outputs", bool, False)
@@ -152,23 +132,6 @@ def _items(given: list[Any], signature: Signature) -> Iterator[pb.NewItem]:
             raise InvalidArgumentError.of(
                 FieldViolation(f"{place}.{found.field}", found.description) for found in error.violations
             ) from error
-
-
-def _texts(form: FormData) -> dict[str, Any]:
-    """The fields of a form beside its file, as JSON would have them."""
-    found: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name == "file":
-            continue
-        if not isinstance(value, str):
-            raise invalid(name[:64], "expected a text, got a file")
-        if name.startswith("metadata."):
-            found.setdefault("metadata", {})[name.removeprefix("metadata.")] = value
-        elif name in _NUMBERS:
-            found[name] = checked(lambda value=value: int(value), name)  # type: ignore[misc]
-        else:
-            found[name] = value == "true" if name == "delete_outputs" else value
-    return found
 
 
 def _violation(problem: Problem) -> FieldViolation:

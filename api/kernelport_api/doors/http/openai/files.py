@@ -50,13 +50,15 @@ class FileRoutes:
     async def all(self, call: Call) -> ASGIApp:
         """The uploads, a page of them."""
         query = Query(call)
-        purpose = query.text("purpose")
+        purpose, order = query.text("purpose"), query.text("order")
+        if order not in ("", "asc", "desc"):
+            raise invalid("order", f"expected asc or desc, got {order[:64]!r}")
         found = [
             shown(record)
             for record in await self._files.all()
             if record["purpose"] != HIDDEN and purpose in ("", record["purpose"])
         ]
-        if query.text("order") == "asc":
+        if order == "asc":
             found.reverse()
         return json_answer(page(found, query, _DEFAULT_PAGE, _MOST_PAGE))
 

@@ -1,0 +1,179 @@
+// The view of what runs: deployments, workers, dead letters, the autoscaler, and a form to try a model.
+
+import { Chart } from "./chart.js";
+import { duration, moment, number, since } from "./format.js";
+import { DeadLetters } from "./letters.js";
+import { minutesOf, readHour } from "./minutes.js";
+import { named } from "./pace.js";
+import { Empty, Given, Trouble, confirm, useLive } from "./parts.js";
+import { html, useEffect, useState } from "./preact.js";
+import { ask } from "./server.js";
+import { TryModel } from "./try_model.js";
+import { words } from "./words.js";
+
+const says = words.operate;
+
+/** The view. */
+export function Operate() {
+  const { deployments, figures, workers, jobs, autoscaler, isConnected } = useLive();
+  const [links, setLinks] = useState({});
+  const [problem, setProblem] = useState(null);
+  useEffect(() => void readHour().then(setLinks, setProblem), [isConnected]);
+  if (isConnected === null) return html`<h1>${says.title}</h1>`;
+  const all = [...deployments.values()];
+  // Those that anybody serves or asks for come first.
+  all.sort((one, other) => other.live_workers - one.live_workers || one.name.localeCompare(other.name));
+  return html`<div class="head">
+      <h1>${says.title}</h1>
+      <div class="row">
+        ${Object.entries(links).map(
+          ([name, url]) => html`<a class="button compact" href=${url} target="_blank" rel="noreferrer">${says.links[name] ?? name}</a>`,
+        )}
+      </div>
+    </div>
+    <div class="stack wide-gap">
+      <${Trouble} problem=${problem} />
+      <section class="stack tight" aria-labelledby="deployments">
+        <h2 id="deployments">${says.deployments}</h2>
+        <div class="deployments">
+          ${all.map((each) => html`<${Deployment} key=${each.name} deployment=${each} figures=${figures.get(each.name)} />`)}
+        </div>
+        <p class="small">${says.seenHere}</p>
+      </section>
+      <${Workers} workers=${[...workers.values()]} jobs=${jobs} />
+      <${DeadLetters} figures=${figures} />
+      <${Autoscaler} report=${autoscaler} />
+      <${TryModel} deployments=${all} />
+    </div>`;
+}
+
+function Deployment({ deployment, figures }) {
+  const { name, state, live_workers: count, signature, policy } = deployment;
+  const seconds = (value) => (value === null || value === undefined ? "–" : duration(value));
+  const minutes = minutesOf(name);
+  const facts = [
+    [says.workers, number(count)],
+    [says.waiting, number(figures?.waiting ?? 0)],
+    [says.oldest, figures?.waiting ? seconds(figures.oldest_s) : "–"],
+    [says.queued, number(figures?.queued ?? 0)],
+    [says.p50, seconds(figures?.p50_s)],
+    [says.p95, seconds(figures?.p95_s)],
+    [says.factor, figures?.real_time_factor ? number(figures.real_time_factor) : "–"],
+    [says.device, html`<${Given} text=${policy.device} />`],
+  ];
+  const isServing = state === "serving";
+  const isIdle = !isServing && !minutes.length && !figures?.queued;
+  return html`<article class="card stack tight" aria-label=${name}>
+    <div class="row spread">
+      <h3><${Given} text=${name} /></h3>
+      <span class=${isServing ? "badge good" : "badge"}>${isServing ? says.serving : says.notServing}</span>
+    </div>
+    ${!isIdle && html`<dl class="facts small-facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`}
+    ${minutes.length > 0 &&
+    html`<div class="charts">
+      <${Chart} minutes=${minutes} of=${(minute) => minute.requests + minute.items} label=${says.perMinute} shown=${number} />
+      <${Chart} minutes=${minutes} of=${(minute) => minute.p95_s} label=${says.p95Short} shown=${duration} />
+      <${Chart} minutes=${minutes} of=${(minute) => minute.queued + minute.waiting} label=${says.waited} shown=${number} />
+    </div>`}
+    ${signature && html`<p class="small">${signature.batchable ? says.stacked : says.notStacked}
+      ${signature.reason && html`: <${Given} text=${signature.reason} most=${200} />`}
+    </p>`}
+  </article>`;
+}
+
+function Workers({ workers, jobs }) {
+  const [problem, setProblem] = useState(null);
+  const drain = async ({ id }) => {
+    const question = { title: says.drainTitle(id), text: says.drainText, action: says.drain };
+    if (!(await confirm(question))) return;
+    await ask("POST", `/api/workers/${encodeURIComponent(id)}/drain`).then(() => setProblem(null), setProblem);
+  };
+  return html`<section class="stack tight" aria-labelledby="workers">
+    <h2 id="workers">${says.workers}</h2>
+    <${Trouble} problem=${problem} />
+    ${!workers.length
+      ? html`<${Empty} title=${says.noWorkers}><p>${says.noWorkersHint} <code>kernelport worker NAME</code></p><//>`
+      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.workers}>
+          <table>
+            <thead>
+              <tr>${says.workerColumns.map((name) => html`<th scope="col">${name}</th>`)}</tr>
+            </thead>
+            <tbody>
+              ${workers.map(
+                (worker) => html`<tr key=${worker.id}>
+                  <td>
+                    <${Given} text=${worker.id} most=${60} />
+                    <p class="small">${says.ready(since(worker.ready_unix_s * 1e6))}</p>
+                  </td>
+                  <td><${Given} text=${worker.deployments.join(", ")} /></td>
+                  <td><${Given} text=${worker.host} most=${60} /><p class="small"><${Given} text=${worker.device} /></p></td>
+                  <td><${InHand} worker=${worker} jobs=${jobs} /></td>
+                  <td class="number">
+                    ${worker.draining
+                      ? html`<span class="badge">${says.draining}</span>`
+                      : html`<button type="button" class="plain compact" onClick=${() => drain(worker)}>
+                          ${says.drain}<span class="only-read"> ${worker.id.slice(0, 60)}</span>
+                        </button>`}
+                  </td>
+                </tr>`,
+              )}
+            </tbody>
+          </table>
+        </div>`}
+  </section>`;
+}
+
+/** What a worker runs now. */
+function InHand({ worker, jobs }) {
+  const running = Object.entries(worker.jobs);
+  if (!running.length && !worker.batches) return html`<span class="quiet">${says.idle}</span>`;
+  return html`${worker.batches > 0 && html`<p>${says.batches(worker.batches, number(worker.batches))}</p>`}
+    ${running.map(
+      ([id, count]) => html`<p key=${id}>
+        ${says.itemsOf(count, number(count))}${" "}
+        <a href=${`#/jobs/${encodeURIComponent(id)}`}><${Given} text=${jobs.has(id) ? named(jobs.get(id)) : id} most=${60} /></a>
+      </p>`,
+    )}`;
+}
+
+function Autoscaler({ report }) {
+  const sum = (amount) => (amount === null ? "–" : says.dollars(amount));
+  return html`<section class="stack tight" aria-labelledby="autoscaler">
+    <h2 id="autoscaler">${says.autoscaler}</h2>
+    ${!report
+      ? html`<${Empty} title=${says.noAutoscaler}><p>${says.noAutoscalerHint} <code>kernelport autoscale</code></p><//>`
+      : html`<div class="card stack">
+          <dl class="facts">
+            <div><dt>${says.machines}</dt><dd>${number(report.machines.length)}</dd></div>
+            <div><dt>${says.costNow}</dt><dd>${says.perHour(sum(report.dollars_per_hour), sum(report.budget_per_hour))}</dd></div>
+            <div><dt>${says.costDay}</dt><dd>${says.perDay(sum(report.dollars_last_day), sum(report.budget_per_day))}</dd></div>
+            <div><dt>${says.lookedAt}</dt><dd>${since(report.unix_s * 1e6)}</dd></div>
+          </dl>
+          ${report.plans.map(
+            (plan) => html`<div key=${plan.deployment}>
+              <h3><${Given} text=${plan.deployment} /></h3>
+              <p>${says.counts(number(plan.ready), number(plan.starting), number(plan.wanted))} <${Given} text=${plan.reason} most=${300} /></p>
+              <p class="small">${says.next} <${Given} text=${plan.actions.join("; ") || says.nothing} most=${500} /></p>
+            </div>`,
+          )}
+          ${report.machines.length > 0 &&
+          html`<div class="scrolled" tabindex="0" role="region" aria-label=${says.machines}>
+            <table>
+              <thead><tr>${says.machineColumns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+              <tbody>
+                ${report.machines.map(
+                  (machine) => html`<tr key=${machine.name}>
+                    <td><${Given} text=${machine.name} /></td>
+                    <td><${Given} text=${machine.deployment} /></td>
+                    <td>${says.machineStates[machine.state] ?? machine.state}</td>
+                    <td class="number">${number(machine.workers)}</td>
+                    <td class="number">${says.dollars(machine.price)}</td>
+                    <td>${moment(machine.launched_unix_s * 1e6)}</td>
+                  </tr>`,
+                )}
+              </tbody>
+            </table>
+          </div>`}
+        </div>`}
+  </section>`;
+}

@@ -1,0 +1,95 @@
+// What several views are made of.
+
+import { html, useEffect, useRef, useState } from "./preact.js";
+import { live, subscribe } from "./server.js";
+import { words } from "./words.js";
+
+// Of what somebody else wrote, a list shows no more.
+const MOST_SHOWN = 300;
+
+let changed = 0;
+
+/**
+ * Has the caller drawn again when a `subscribe` calls what it is given: each time, or when what `pick` gives is another.
+ */
+export function useChanges(subscribe, pick = () => (changed += 1)) {
+  const [picked, again] = useState(pick);
+  useEffect(() => subscribe(() => again(pick())), [subscribe]);
+  return picked;
+}
+
+/** What the events have told; whoever uses it is drawn again when it changes. */
+export function useLive() {
+  useChanges(subscribe);
+  return live;
+}
+
+/** A text that somebody else wrote: it stands by itself, whichever way it is written, and is cut where it is long. */
+export function Given({ text, most = MOST_SHOWN }) {
+  const all = String(text ?? "");
+  const shown = all.length > most ? `${all.slice(0, most)}…` : all;
+  return html`<bdi class="given" title=${all.length > most ? all.slice(0, 1000) : null}>${shown}</bdi>`;
+}
+
+/** What went wrong. */
+export function Trouble({ problem }) {
+  if (!problem) return null;
+  return html`<div class="notice trouble" role="alert">
+    <p><${Given} text=${problem.message} most=${2000} /></p>
+    ${problem.violations?.length > 1 &&
+    html`<ul>${problem.violations.map((each) => html`<li><${Given} text=${`${each.field}: ${each.description}`} /></li>`)}</ul>`}
+    ${problem.requestId && html`<p class="small">${words.errors.requestId} <code><${Given} text=${problem.requestId} /></code></p>`}
+  </div>`;
+}
+
+/** A field with its label, and what is to be known about it. */
+export function Field({ label, hint, id, children }) {
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    ${children}
+    ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
+  </div>`;
+}
+
+/** What stands where there is nothing yet. */
+export const Empty = ({ title, children }) => html`<div class="empty">
+  <p class="empty-title">${title}</p>
+  ${children}
+</div>`;
+
+/** A bar that tells how much is done: a share from 0 to 1. */
+export const Progress = ({ share, label }) =>
+  html`<progress class="progress" value=${share} max="1" aria-label=${label}></progress>`;
+
+let open = null;
+
+/**
+ * Asks once whether to do what cannot be undone.
+ *
+ * @param {{title: string, text: string, action: string}} question what is asked, what will be lost, what the button says.
+ * @returns {Promise<boolean>} whether to do it.
+ */
+export const confirm = (question) => new Promise((answer) => open({ ...question, answer }));
+
+/** The place of these questions; the page has it once. */
+export function Questions() {
+  const [question, ask] = useState(null);
+  const dialog = useRef(null);
+  open = ask;
+  useEffect(() => {
+    if (question) dialog.current.showModal();
+  }, [question]);
+  const end = (answer) => {
+    question.answer(answer);
+    ask(null);
+  };
+  if (!question) return null;
+  return html`<dialog ref=${dialog} aria-labelledby="question" aria-describedby="loss" onCancel=${() => end(false)}>
+    <h2 id="question"><${Given} text=${question.title} /></h2>
+    <p id="loss"><${Given} text=${question.text} most=${1000} /></p>
+    <div class="actions">
+      <button type="button" onClick=${() => end(false)}>${words.cancel}</button>
+      <button type="button" class="danger" onClick=${() => end(true)}>${question.action}</button>
+    </div>
+  </dialog>`;
+}

@@ -1,0 +1,43 @@
+// A list of up to millions of rows of one height, of which only those in view are elements.
+
+// Browsers cut off taller elements: Firefox at 17.9 million pixels. Longer lists scroll faster instead.
+const MOST_PIXELS = 15_000_000;
+// Rows beyond the edges that are there already when they come into view.
+const MARGIN_ROWS = 8;
+
+/**
+ * How tall the content of a list is, in pixels.
+ * @param {number} count rows
+ * @param {number} rowHeight pixels
+ */
+export function contentHeight(count, rowHeight) {
+  return Math.min(count * rowHeight, MOST_PIXELS);
+}
+
+/**
+ * The rows that are to be elements, and where the first of them is.
+ * @param {number} count rows
+ * @param {number} rowHeight pixels
+ * @param {number} viewHeight pixels of the list that are seen
+ * @param {number} scrollTop pixels that are scrolled
+ * @returns {{first: number, last: number, top: number}} rows from `first` to before `last`, and pixels above the first
+ */
+export function rowsInView(count, rowHeight, viewHeight, scrollTop) {
+  const height = contentHeight(count, rowHeight);
+  const scrolled = Math.min(Math.max(0, scrollTop), Math.max(0, height - viewHeight));
+  const real = count * rowHeight;
+  const position = height < real ? (scrolled / (height - viewHeight)) * (real - viewHeight) : scrolled;
+  const first = Math.max(0, Math.floor(position / rowHeight) - MARGIN_ROWS);
+  const last = Math.min(count, Math.ceil((position + viewHeight) / rowHeight) + MARGIN_ROWS);
+  return { first, last, top: scrolled + first * rowHeight - position };
+}
+
+/**
+ * Where to scroll to so that a row is the first one in view.
+ */
+export function scrollTopOf(row, count, rowHeight, viewHeight) {
+  const height = contentHeight(count, rowHeight);
+  const real = count * rowHeight;
+  const position = Math.min(row * rowHeight, Math.max(0, real - viewHeight));
+  return height < real ? (position / (real - viewHeight)) * (height - viewHeight) : position;
+}

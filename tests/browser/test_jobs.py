@@ -1,0 +1,161 @@
+"""Bulk jobs in the studio: from a file that is dropped to an item that is heard."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from kernelport.supervisor.stack import Stack
+from tests.browser.conftest import Visit
+from tests.browser.jobs import drop, made, over
+from tests.browser.test_page import faults
+from tests.http.calls import ask
+from tests.waiting import wait_for
+
+BOOK = "id,text,notes\nfirst,Down.,x\nsecond,,x\nthird,Up.,x\n"
+HOSTILE = '<img src=x onerror="document.title=1">\u202e&amp;<script>document.title=1</script>'
+ID = '<img src=x onerror="document.title=1">&amp;<script>document.title=1</script>'
+
+
+def test_a_dropped_file_becomes_a_job_whose_items_are_heard(studio: Stack, visit: Visit) -> None:
+    page = visit("jobs")
+    drop(page, "alice.csv", BOOK)
+    page.get_by_text("The file cannot be used as it is.").wait_for()
+    page.get_by_role("button", name="Leave out notes").click()
+    page.get_by_label("Leave this line out").wait_for()
+    row = page.get_by_role("region", name="Lines that cannot be used").get_by_role("row").nth(1)
+    assert row.get_by_role("cell").all_inner_texts()[:2] == ["3", "text"]
+    assert not page.get_by_role("button", name="Make a job of 2 items").is_enabled()
+    page.get_by_label("Leave this line out").check()
+    page.get_by_label("Format").select_option("flac")
+    page.get_by_role("button", name="Make a job of 2 items").click()
+    page.get_by_role("heading", level=1, name="alice.csv").wait_for()
+    job = page.url.rpartition("/")[2]
+    listen = page.get_by_role("button", name="Listen to first")
+    listen.wait_for()
+    listen.click()
+    page.wait_for_function("document.querySelector('audio').currentTime > 0")
+    address = page.locator("audio").get_attribute("src")
+    assert address == f"/api/jobs/{job}/outputs/first"
+    played = page.evaluate(
+        "async (address) => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]", address
+    )
+    assert bytes(played) == ask(studio.url, "GET", address).body
+    assert bytes(played[:4]) == b"fLaC"
+    page.reload()
+    page.get_by_text("2 of 2 items").wait_for()
+
+
+def test_a_pasted_text_is_looked_at_and_estimated(studio: Stack, visit: Visit) -> None:
+    over(studio, made(studio, ["Something that has been measured."]))
+    page = visit("jobs")
+    page.get_by_text("Or paste a text").click()
+    page.get_by_label("Text").fill("One line.\nAnother line.\n")
+    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Make a job of 2 items").wait_for()
+    page.get_by_text("Run time with 1 worker").wait_for()
+    page.get_by_text("about").first.wait_for()
+
+
+def test_a_list_of_jobs_moves_by_itself(studio: Stack, visit: Visit) -> None:
+    page = visit("jobs")
+    job = made(studio, ["A sentence of some length."] * 20, metadata={"name": "moves-by-itself"})
+    line = page.get_by_role("listitem").filter(has_text="moves-by-itself")
+    line.wait_for()
+    over(studio, job)
+    line.get_by_text("20 of 20 items").wait_for()
+    line.get_by_text("Succeeded").wait_for()
+    page.get_by_label("Show").select_option("active")
+    line.wait_for(state="detached")
+
+
+def test_why_an_item_failed_is_read_and_it_is_run_again(studio: Stack, visit: Visit) -> None:
+    wrong: list[Any] = [{"id": f"wrong-{number}", "inputs": {"text": "Hi."}} for number in range(2)]
+    job = made(studio, wrong, "parrot")  # it has been given no recording
+    assert over(studio, job)["state"] == "failed"
+    page = visit(f"jobs/{job}")
+    page.get_by_label("State", exact=True).select_option("failed")
+    page.get_by_role("button", name="wrong-0").click()
+    dialog = page.get_by_role("dialog")
+    assert dialog.locator(".trouble").inner_text()
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Run 2 again").click()
+    wait_for(lambda: ask(studio.url, "GET", f"/api/jobs/{job}").json()["resumed_unix_us"])
+    over(studio, job)
+
+
+def test_a_job_is_deleted_once_it_was_asked_what_is_lost(studio: Stack, visit: Visit) -> None:
+    job = made(studio, ["One.", "Two."])
+    over(studio, job)
+    page = visit(f"jobs/{job}")
+    delete, dialog = page.get_by_role("button", name="Delete", exact=True), page.get_by_role("dialog")
+    delete.click()
+    assert "2 files" in dialog.inner_text()
+    dialog.get_by_role("button", name="Cancel").click()
+    assert ask(studio.url, "GET", f"/api/jobs/{job}").status == 200
+    delete.click()
+    dialog.get_by_role("button", name="Delete").click()
+    page.get_by_text("This job is not here").wait_for()
+
+
+def test_a_job_is_cancelled_and_can_go_on(studio: Stack, visit: Visit) -> None:
+    job = made(studio, ["A sentence of some length, to take a moment."] * 400)
+    page = visit(f"jobs/{job}")
+    page.get_by_role("button", name="Cancel the job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+    page.get_by_role("button", name="Run the other").wait_for()
+    assert over(studio, job)["state"] == "cancelled"
+
+
+def test_chosen_files_come_as_a_zip_that_the_browser_saves(studio: Stack, visit: Visit, tmp_path: Path) -> None:
+    job = made(studio, ["One.", "Two.", "Three."])
+    over(studio, job)
+    page = visit(f"jobs/{job}")
+    page.get_by_label("Choose 000001").check()
+    page.get_by_label("Choose 000003").click(modifiers=["Shift"])
+    page.get_by_label("Choose 000002").uncheck()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download these").click()
+    download.value.save_as(tmp_path / "some.zip")
+    archive = zipfile.ZipFile(io.BytesIO((tmp_path / "some.zip").read_bytes()))
+    assert archive.namelist() == ["000001.wav", "000003.wav"]
+
+
+def test_hostile_ids_names_and_reasons_are_text(studio: Stack, visit: Visit) -> None:
+    long = "W" * 2**19
+    items = [{"id": ID, "inputs": {"text": HOSTILE}}, {"id": "long", "inputs": {"voice": "none", "text": HOSTILE}}]
+    job = made(studio, [*items, {"id": "L" * 250, "inputs": {"text": "Hi."}}], "parrot", metadata={"name": HOSTILE})
+    over(studio, job)
+    page = visit(f"jobs/{job}")
+    assert page.get_by_role("heading", level=1).inner_text() == HOSTILE
+    page.get_by_role("button", name="<img").first.click()
+    dialog = page.get_by_role("dialog")
+    assert HOSTILE in dialog.inner_text()
+    assert page.title() == "Jobs \u2013 KernelPort"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    dialog.get_by_role("button", name="Close").click()
+    page = visit("jobs")
+    drop(page, f"{'L' * 300}.txt", f"{HOSTILE}\n{long}\n")
+    page.get_by_text("<script>").first.wait_for()
+    assert page.title() == "Jobs \u2013 KernelPort"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_job_can_be_used_by_everybody(studio: Stack, visit: Visit, theme: Literal["light", "dark"]) -> None:
+    job = made(studio, ["One.", "Two."])
+    over(studio, job)
+    page = visit(f"jobs/{job}")
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.get_by_label("Choose 000001").check()
+    assert not faults(page)
+    page.get_by_role("button", name="000001").first.click()
+    assert not faults(page)
+    page = visit("jobs")
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    drop(page, "alice.csv", BOOK)
+    page.get_by_text("More options").click()
+    page.get_by_text("The file cannot be used as it is.").wait_for()
+    assert not faults(page)

@@ -1,0 +1,78 @@
+"""What holds for every view of the studio."""
+
+import os
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from kernelport.supervisor.stack import Stack
+from tests.browser.conftest import Visit, Watched
+from tests.http.calls import ask
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+VIEWS = ("speak", "voices", "voices/add", "jobs", "operate")
+
+
+def axe() -> str:
+    """The source of axe-core, as a package of the extra `browser` brings it."""
+    spec = find_spec("axe_playwright_python")
+    assert spec is not None
+    assert spec.origin is not None
+    return (Path(spec.origin).parent / "axe.min.js").read_text()
+
+
+def faults(page: "Page") -> list[str]:
+    """What axe-core finds in what a page shows now."""
+    page.evaluate(axe())
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_can_be_used_by_everybody(visit: Visit, view: str, theme: Literal["light", "dark"]) -> None:
+    page = visit(view)
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    assert not faults(page)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("width", [360, 2560])
+def test_a_view_fits_a_screen(visit: Visit, view: str, width: int) -> None:
+    page = visit(view)
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_page_runs_under_a_strict_policy(studio: Stack, visit: Visit) -> None:
+    visit()
+    policy = ask(studio.url, "GET", "/").headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'; media-src 'self' blob:;")
+    assert "unsafe" not in policy
+
+
+def test_the_keyboard_reaches_everything(visit: Visit) -> None:
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "text"
+
+
+def test_the_server_away_is_a_banner_and_no_broken_page(studio: Stack, visit: Visit, watched: Watched) -> None:
+    watched.allowed += ["net::ERR", "network error"]
+    page = visit()
+    banner = page.get_by_text("The server cannot be reached.")
+    pid = studio.children["front-door"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    banner.wait_for()
+    banner.wait_for(state="detached")
+    assert page.get_by_label("Deployment").input_value() == "hibari-en"

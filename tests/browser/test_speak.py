@@ -1,0 +1,171 @@
+"""One writes, and hears it: the view `Speak` in a real browser, on a real stack."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from redis import Redis
+
+from kernelport.broker import keys
+from kernelport.supervisor.stack import Stack
+from tests.browser.conftest import Visit, Watched
+from tests.http.calls import ask
+from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+SENTENCE = "The harbour was quiet, and the boats lay still."
+TEXT = f"{SENTENCE} “Good morning”, said Anna 🙂. Nobody else was there."
+CHAPTER = f"{SENTENCE} " * 400
+SPEECH = "/v1/audio/speech"
+TRIES = 20
+FIRST_SOUND_MS = 300
+
+
+def speak(page: "Page", text: str) -> "Locator":
+    """Has a text spoken; the player that tells of it."""
+    page.get_by_label("Text", exact=True).fill(text)
+    page.keyboard.press("Control+Enter")
+    return page.get_by_role("region", name="What is being heard").first
+
+
+def over(page: "Page") -> None:
+    """Waits until all has been heard."""
+    page.get_by_role("button", name="Speak", exact=True).wait_for()
+
+
+def pcm(studio: Stack, **asked: Any) -> bytes:
+    """The same as the server gives it."""
+    return ask(studio.url, "POST", SPEECH, {"model": "hibari-en", "response_format": "pcm", **asked}).body
+
+
+def test_what_is_heard_is_what_the_server_sent(studio: Stack, visit: Visit) -> None:
+    page = visit(tapped=True)
+    page.get_by_label("speed").fill("1.5")
+    player = speak(page, TEXT)
+    page.locator("mark").filter(has_text="The harbour").wait_for()
+    over(page)
+    assert player.get_attribute("data-underruns") == "0"
+    played = page.evaluate("window.heard.flatMap((block) => [...block].map((sample) => sample * 32768))")
+    heard, sent = np.int16(played), np.frombuffer(pcm(studio, input=TEXT, speed=1.5), "<i2")
+    assert np.array_equal(np.trim_zeros(heard), np.trim_zeros(sent))
+
+
+def test_the_part_of_the_text_that_is_heard_is_marked(visit: Visit) -> None:
+    page = visit()
+    speak(page, TEXT)
+    for part in ("The harbour was quiet", "Good morning", "Nobody else"):
+        page.locator("mark").filter(has_text=part).wait_for()
+    assert "🙂" not in page.locator("mark").inner_text()
+
+
+def test_stop_is_silent_at_once_and_ends_the_work(studio: Stack, visit: Visit) -> None:
+    page = visit()
+    with Redis.from_url(studio.settings.redis_url) as redis:
+        speak(page, CHAPTER * 5)
+        page.locator("mark").wait_for()
+        assert redis.hlen(keys.UNACKED) == 1
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("button", name="Play").wait_for()
+        wait_for(lambda: redis.hlen(keys.UNACKED) == 0, 5)
+    at = page.get_by_role("slider", name="Place in the speech").input_value()
+    page.wait_for_function("document.querySelector('[data-is-coming=false]')")
+    assert page.get_by_role("slider", name="Place in the speech").input_value() == at
+
+
+@pytest.mark.parametrize("format", ["wav", "mp3", "flac", "opus"])
+def test_a_file_is_the_one_that_the_server_makes(studio: Stack, visit: Visit, format: str) -> None:
+    page = visit()
+    speak(page, SENTENCE)
+    over(page)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=f"Download {format.upper()}").click()
+    asked = {"model": "hibari-en", "input": SENTENCE, "response_format": format}
+    sent = ask(studio.url, "POST", SPEECH, asked).body
+    file = Path(waiting.value.path()).read_bytes()
+    # A stream of Ogg has a number by chance.
+    assert len(file) == len(sent) if format == "opus" else file == sent
+
+
+@pytest.mark.parametrize("language", ["curl", "Python", "JavaScript"])
+def test_a_copied_program_asks_for_exactly_the_same(studio: Stack, visit: Visit, language: str, tmp_path: Path) -> None:
+    text = "It's “quoted”, \\ back and $HOME `all`."
+    page = visit()
+    speak(page, text)
+    page.get_by_role("button", name=f"Copy as {language}").click()
+    page.get_by_text(f"Copied the request as {language}.").wait_for()
+    program = page.evaluate("navigator.clipboard.readText()")
+    commands = {"curl": ["bash", "-c", program], "Python": [sys.executable, "-c", program]}
+    node = ["node", "--input-type=module", "-e", program]
+    subprocess.run(commands.get(language, node), cwd=tmp_path, check=True, timeout=60)
+    asked = {"model": "hibari-en", "input": text, "response_format": "wav"}
+    assert (tmp_path / "speech.wav").read_bytes() == ask(studio.url, "POST", SPEECH, asked).body
+
+
+def test_what_was_made_is_kept_played_again_and_cleared(visit: Visit) -> None:
+    page = visit()
+    speak(page, SENTENCE)
+    over(page)
+    page.reload()
+    page.get_by_role("button", name=re.compile("Listen again")).click()
+    page.get_by_role("button", name="Pause").click()
+    slider = page.get_by_role("slider", name="Place in the speech")
+    slider.press("End")
+    assert int(slider.input_value()) > 24_000
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("dialog").get_by_role("button", name="Clear").click()
+    page.get_by_text("What you have spoken is kept here").wait_for()
+
+
+def test_a_chapter_plays_through_while_another_view_is_looked_at(visit: Visit) -> None:
+    page = visit()
+    page.get_by_label("speed").fill("2")
+    player = speak(page, f"{SENTENCE} " * 5)
+    page.locator("mark").wait_for()
+    page.get_by_role("link", name="Voices").click()
+    page.get_by_role("heading", name="Voices").wait_for()
+    page.get_by_role("link", name="Speak").click()
+    over(page)
+    assert player.get_attribute("data-underruns") == "0"
+
+
+def test_what_is_wrong_is_told_with_its_request(visit: Visit, watched: Watched) -> None:
+    watched.allowed.append("400 (Bad Request)")
+    page = visit()
+    page.get_by_label("lexicon").fill("a line without an equals sign")
+    speak(page, SENTENCE)
+    alert = page.get_by_role("alert")
+    alert.filter(has_text="lexicon").wait_for()
+    assert "Request" in alert.inner_text()
+
+
+def test_foreign_text_is_shown_as_text(visit: Visit) -> None:
+    page = visit()
+    hostile = "<img src=x onerror=alert(1)> \u202egnirts\u202c " + "<script>alert(2)</script>. Hello."
+    speak(page, hostile)
+    over(page)
+    shown = page.locator(".heard").text_content()
+    assert shown == hostile
+    assert "<img src=x" in (page.locator(".made").text_content() or "")
+    page.get_by_label("Text", exact=True).fill("x" * 1_000_000)
+    page.get_by_text("1,000,000 of 100,000 characters").wait_for()
+
+
+@pytest.mark.parametrize("text", [SENTENCE, CHAPTER], ids=["a sentence", "a chapter"])
+def test_the_first_sound_is_heard_soon(visit: Visit, text: str) -> None:
+    page = visit()
+    times = []
+    for _ in range(TRIES):
+        player = speak(page, text)
+        page.wait_for_function("document.querySelector('[data-first-sound-ms]')")
+        times.append(float(player.get_attribute("data-first-sound-ms") or "nan"))
+        page.get_by_role("button", name="Stop").click()
+        over(page)
+    p95 = float(np.percentile(times, 95))
+    print(f"first sound: median {np.median(times):.0f} ms, p95 {p95:.0f} ms of {TRIES} tries")
+    assert p95 <= FIRST_SOUND_MS
