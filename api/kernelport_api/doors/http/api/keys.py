@@ -29,7 +29,9 @@ class KeyRoutes:
         `quotas`; its `token` is in this answer alone."""
         given = known(await call.json(), *_NEW)
         request = pb.CreateKeyRequest(
-            **{name: field(given, name, str, "") for name in ("name", "tenant", "certificate")}
+            name=field(given, "name", str, ""),
+            tenant=field(given, "tenant", str, ""),
+            certificate=field(given, "certificate", str, ""),
         )
         for name in ("scopes", "deployments"):
             texts = field(given, name, list, [])
