@@ -1,5 +1,6 @@
 """The calls that a front door answers: what each goes by in logs and answers, and its line of the access log."""
 
+import dataclasses
 import itertools
 import logging
 import random
@@ -84,6 +85,10 @@ class Call:
         request_id = self.request_id
         plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
         return REQUEST_ID_KEY, request_id if plain else quote(request_id, safe="")
+
+    def acts_for(self, tenant: str) -> None:
+        """What follows is done as if somebody of this tenant made the call."""
+        self.principal = dataclasses.replace(self.principal, tenant=tenant)
 
     def ids(self) -> dict[str, Any]:
         """What its lines are about."""

@@ -25,6 +25,7 @@ from kernelport.errors import (
     from_status,
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
+from kernelport.names import DEFAULT_TENANT
 from kernelport.stacking import Share
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
@@ -118,6 +119,7 @@ class Dispatcher:
             deadline_unix_us=round((clock.now() + timeout_s) * 1e6),
             result_key=hold.key if hold else "",
             request_id=call.adopt(name),
+            tenant=_told(call.principal.tenant),
         )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, name)
@@ -193,6 +195,7 @@ class Dispatcher:
             stream=True,
             resume_from=resume_from,
             request_id=call.adopt(name),
+            tenant=_told(call.principal.tenant),
         )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, name)
@@ -398,3 +401,8 @@ def _timings(deployment: str, pending: Pending, completion: Completion, queued_u
     labelled(metrics.BATCHING_SECONDS, deployment).observe(batched_us / 1e6)
     timings = pb.InferResponse(queued_us=queued_us, batched_us=batched_us, backend_us=completion.backend_us)
     return timings.SerializeToString()
+
+
+def _told(tenant: str) -> str:
+    """A tenant as messages name it."""
+    return "" if tenant == DEFAULT_TENANT else tenant

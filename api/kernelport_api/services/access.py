@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import msgspec
 
-from kernelport.access.principals import ADMIN, DEFAULT_TENANT
+from kernelport.access.principals import ADMIN
 from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.access.records import (
     DEFAULT,
@@ -27,6 +27,7 @@ from kernelport.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
+from kernelport.names import DEFAULT_TENANT
 from kernelport.v1 import access_pb2 as pb
 from kernelport.v1 import access_pb2_grpc
 from kernelport_api.access.decision import Access

@@ -20,6 +20,7 @@ from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
 from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
+from kernelport.names import DEFAULT_TENANT
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport.v1.inference_pb2 import InferRequest
@@ -194,7 +195,7 @@ class BatchHandler:
             request=request or b"",
             request_bytes=len(request or b""),
         )
-        until_done(lambda: scripts.bury(self._redis, letter))
+        until_done(lambda: scripts.bury(self._redis, letter, batch.items[0].tenant or DEFAULT_TENANT))
         metrics.DEAD_LETTERS.labels(batch.deployment).inc()
         log.error("dead letter %s of %s: %s", letter.id, letter.deployment, reason)
         error = InternalError(f"given up as dead letter {letter.id}: {reason}")
@@ -227,7 +228,7 @@ class BatchHandler:
                 if self._is_cancelled(item):
                     raise CancelledError("the caller hung up")
 
-        work = Work(item.id, (), item.deadline_unix_us, check, tick=lease.step)
+        work = Work(item.id, (), item.deadline_unix_us, check, tick=lease.step, tenant=item.tenant or DEFAULT_TENANT)
         if cancelled:
             work.failure = CancelledError("the caller hung up")
         elif item.deadline_unix_us <= clock.now_us():

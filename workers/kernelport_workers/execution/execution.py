@@ -4,7 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.item_cost import TEXT_INPUT
+from kernelport.names import DEFAULT_TENANT
 from kernelport.signature import Declared, is_speech, output_violations
 from kernelport.speech_pace import letters
 from kernelport.telemetry import logs
@@ -67,6 +68,7 @@ class Work:
         shared: inputs that it has unless it has some of those names itself.
         tick: tells that the model is at work.
         outputs: the names of those that are wanted; empty for the usual ones.
+        tenant: whose it is.
     """
 
     id: bytes
@@ -77,6 +79,7 @@ class Work:
     shared: Shared = field(default_factory=dict)
     tick: Callable[[], None] = lambda: None
     outputs: Sequence[str] = ()
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ class Execution:
         arrays = tensors.to_arrays(own)
         for tensor, array in shared:
             arrays[tensor.name] = array
-        return Request(arrays, work.check, tick=work.tick, outputs=work.outputs)
+        return Request(arrays, work.check, tick=work.tick, outputs=work.outputs, tenant=work.tenant)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
         """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates.
@@ -220,7 +223,7 @@ class Execution:
     def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
         """The result of each request; what failed them as a whole, if something did."""
         # A model may change what it is given; what is tried again must stay as it came.
-        copies = [Request(dict(each.inputs), each.check, tick=each.tick, outputs=each.outputs) for each in requests]
+        copies = [replace(each, inputs=dict(each.inputs), warnings=[]) for each in requests]
         try:
             results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:

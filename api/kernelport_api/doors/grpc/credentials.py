@@ -21,7 +21,7 @@ def shown(context: grpc.aio.ServicerContext[Any, Any]) -> Shown:
 
 def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     """The name in it, once gRPC has held it to the authorities of clients; empty where none is asked for."""
-    names = list(context.auth_context().get("x509_common_name", ()))
+    names = tuple(context.auth_context().get("x509_common_name", ()))
     return names[0].decode(errors="replace") if names else ""
 
 

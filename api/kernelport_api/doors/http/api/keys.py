@@ -28,13 +28,16 @@ class KeyRoutes:
         """Makes a key of `name`, `scopes`, and maybe `tenant`, `deployments`, `expires_unix_us`, `certificate` and
         `quotas`; its `token` is in this answer alone."""
         given = known(await call.json(), *_NEW)
-        name, tenant, certificate = (field(given, each, str, "") for each in ("name", "tenant", "certificate"))
-        request = pb.CreateKeyRequest(name=name, tenant=tenant, certificate=certificate)
-        for several in ("scopes", "deployments"):
-            texts = field(given, several, list, [])
+        request = pb.CreateKeyRequest(
+            name=field(given, "name", str, ""),
+            tenant=field(given, "tenant", str, ""),
+            certificate=field(given, "certificate", str, ""),
+        )
+        for name in ("scopes", "deployments"):
+            texts = field(given, name, list, [])
             if not all(isinstance(each, str) for each in texts):
-                raise invalid(several, "expected a list of texts")
-            getattr(request, several).extend(texts)
+                raise invalid(name, "expected a list of texts")
+            getattr(request, name).extend(texts)
         expires = field(given, "expires_unix_us", int, 0)
         checked(lambda: setattr(request, "expires_unix_us", expires), "expires_unix_us")
         checked(lambda: request.quotas.update(field(given, "quotas", dict, {})), "quotas")
