@@ -20,6 +20,7 @@ from cryptography import x509
 from kernelport import Client
 from kernelport.certificates.making import LOCAL_NAMES, Authority
 from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.stack import Stack
 from tests.conftest import serving_stack, stack_settings
 from tests.waiting import wait_for
@@ -67,7 +68,7 @@ def _is_shown(address: str, number: int) -> bool:
 
 def wait_until_more(seen: Counter[str], before: Counter[str]) -> None:
     """Waits until each has been done three times more."""
-    wait_for(lambda: all(seen[name] > before[name] + 3 for name in before))
+    wait_for(lambda: all(seen[name] > before[name] + 3 for name in before), what=f"more of {dict(before)}")
 
 
 def test_a_certificate_is_replaced_under_load_without_an_error(
@@ -140,3 +141,17 @@ def test_what_cannot_be_used_is_told_and_what_there_was_stays(
     wait_for(lambda: "expected certificates as PEM" in log.read_text())
     assert shown(replaced_door.target) == shown(urlsplit(replaced_door.url).netloc) == number
     wait_until_shown(put(authority, files), replaced_door)
+
+
+def test_a_front_door_with_tls_is_replaced_without_an_error(
+    replaced_door: Stack, authority: Authority, ca: str
+) -> None:
+    pid = replaced_door.children["front-door"].pid
+    restarter = Restarter(replaced_door, Path(replaced_door.settings.audit_file).parents[1])
+    new_connections, _, over_http = callers(replaced_door, authority, ca)  # one that lasts is told to come again
+    with beside(new_connections, over_http) as seen:
+        assert restarter.restart(lambda: False) == {}
+        wait_until_more(seen, seen.copy())
+    assert set(seen) == {"new_connections", "over_http"}
+    assert replaced_door.children["front-door"].pid != pid
+    assert {line.state for line in replaced_door.status()} == {"serving"}
