@@ -60,6 +60,8 @@
 | kp:keys:used | hash by id: Unix second of its last use | for good; an entry as long as its key |
 | kp:keys:version | how often keys or tenants have changed | for good |
 | kp:tenants | hash by name: JSON of a tenant | for good |
+| kp:usage:<day> | hash by tenant and what was used: how much | 400 days after the last use in it |
+| kp:usage-told:<front door> | how often it has told what callers used | a day after it last told |
 | kp:quota-calls:<holder> | hash by front door: its calls in flight | a day after a call of the tenant or key |
 | kp:quota-rate:<holder> | until when its next call is early, in seconds of Unix time | a second past that |
 | kp:quota-day:<holder>:<day> | hash: characters, bytes | two days after its last call |
@@ -139,6 +141,8 @@ FENCE_TTL_S = 30 * 24 * 3600
 MACHINES_TTL_S = 48 * 3600
 RATES_TTL_S = 30 * 24 * 3600
 TALLIES_TTL_S = 30 * 24 * 3600
+USAGE_TTL_S = 400 * 24 * 3600
+USAGE_TOLD_TTL_S = 24 * 3600
 QUOTA_CALLS_TTL_S = 24 * 3600
 QUOTA_DAY_TTL_S = 48 * 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
@@ -240,6 +244,16 @@ def done(batch_id: str) -> str:
 def result(request_id: str) -> str:
     """Holds what is known of a request id that a caller chose, whatever the deployment."""
     return f"{RESULT}{request_id}"
+
+
+def usage(day: str) -> str:
+    """What tenants have used in a day: the number of days since 1970 in UTC."""
+    return f"kp:usage:{day}"
+
+
+def usage_told(front_door_name: str) -> str:
+    """How often a front door has told what callers have used: nothing is counted twice."""
+    return f"kp:usage-told:{front_door_name}"
 
 
 def quota_calls(holder: str) -> str:

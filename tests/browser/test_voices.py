@@ -61,7 +61,7 @@ def test_a_file_becomes_a_voice_that_is_shown_heard_and_deleted(studio: Stack, v
     page.get_by_role("link", name="Add a voice").click()
     wav = tone(3)
     choose(page, wav)
-    page.get_by_text("The server takes it: 5 s at 48 kHz.").wait_for()
+    page.get_by_text("The server takes it: 5 sec at 48 kHz.").wait_for()
     save(page)
     page.get_by_role("heading", name="anna").wait_for()
     assert HOSTILE in (page.get_by_role("listitem").text_content() or "")
@@ -80,7 +80,7 @@ def test_only_the_part_that_is_kept_is_sent(studio: Stack, visit: Visit) -> None
     choose(page, tone(3))
     page.get_by_label("Start").fill(str(RATE))
     page.get_by_label("End").fill(str(4 * RATE))
-    page.get_by_text("The server takes it: 3 s at 48 kHz.").wait_for()
+    page.get_by_text("The server takes it: 3 sec at 48 kHz.").wait_for()
     save(page)
     page.get_by_role("heading", name="anna").wait_for()
     with wave.open(io.BytesIO(recording(studio))) as file:

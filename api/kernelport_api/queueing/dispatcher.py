@@ -131,6 +131,7 @@ class Dispatcher:
         try:
             completion = await pending.answer
             call.model_us, call.queue_us = completion.backend_us, _queued_us(pending, completion)
+            _bill(call, completion)
             if completion.error:
                 raise from_status(status_pb2.Status.FromString(completion.error))
             if completion.out_of_reach:
@@ -215,6 +216,7 @@ class Dispatcher:
                 limit_s = whole_s
                 is_over = not completion.more
                 call.model_us += completion.backend_us
+                _bill(call, completion)
                 if completion.error:
                     raise from_status(status_pb2.Status.FromString(completion.error))
                 if completion.out_of_reach:
@@ -380,6 +382,13 @@ def _ids(deployment: str, flight: Flight) -> dict[str, object]:
 def _queued_us(pending: Pending, completion: Completion) -> int:
     """Microseconds from its batch's publication until now, without what the worker took."""
     return max(0, round((time.monotonic() - pending.published_at) * 1e6) - completion.worker_us)
+
+
+def _bill(call: calls.Call, completion: Completion) -> None:
+    """Notes what a call has taken of a worker."""
+    call.audio_us += completion.audio_us
+    call.used_us += completion.used_us
+    call.nano_dollars += completion.nano_dollars
 
 
 def _timings(deployment: str, pending: Pending, completion: Completion, queued_us: int) -> bytes:

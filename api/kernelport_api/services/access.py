@@ -35,6 +35,7 @@ from kernelport_api.access.decision import LOOK_INTERVAL_S, Access
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
+from kernelport_api.services.usage import Usage
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -66,8 +67,9 @@ class KeyExistsError(AlreadyExistsError):
 class Keys(access_pb2_grpc.AccessServiceServicer):
     """Keys and tenants."""
 
-    def __init__(self, access: Access, durability: Durability) -> None:
+    def __init__(self, access: Access, usage: Usage, durability: Durability) -> None:
         self.durability = durability
+        self._usage = usage
         self._access = access
 
     @audited("key.create", lambda request: request.name)
@@ -161,6 +163,9 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
         if tenant is None:
             raise TenantNotFoundError(f"name: there is no tenant {request.name[:64]!r}")
         return pb.GetTenantResponse(tenant=_tenant(tenant))
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
+        return pb.GetUsageResponse(usage=await self._usage.by_day(request))
 
     async def _all(self) -> list[KeyRecord]:
         """All keys as they are now."""

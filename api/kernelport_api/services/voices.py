@@ -46,7 +46,8 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
         principal, found = calls.current().principal, await self.of(await seen_tenants(self._redis))
         for name, voice in found.items():
             voice.name = principal.shown(name)
-        return pb.ListVoicesResponse(voices=sorted(found.values(), key=lambda voice: voice.name))
+        in_order = sorted(found.values(), key=lambda voice: voice.name)
+        return pb.ListVoicesResponse(voices=in_order)
 
     async def of(self, tenants: Sequence[str]) -> dict[str, pb.Voice]:
         """The voices of some tenants, by the names under which they are stored.

@@ -57,7 +57,7 @@ class Reply(_message.Message):
     def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Completion(_message.Message):
-    __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us", "sequence", "more")
+    __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us", "sequence", "more", "used_us", "audio_us", "nano_dollars")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,9 @@ class Completion(_message.Message):
     BACKEND_US_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    USED_US_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_US_FIELD_NUMBER: _ClassVar[int]
+    NANO_DOLLARS_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     response: bytes
     error: bytes
@@ -80,7 +83,10 @@ class Completion(_message.Message):
     backend_us: int
     sequence: int
     more: bool
-    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., sequence: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
+    used_us: int
+    audio_us: int
+    nano_dollars: int
+    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., sequence: _Optional[int] = ..., more: _Optional[bool] = ..., used_us: _Optional[int] = ..., audio_us: _Optional[int] = ..., nano_dollars: _Optional[int] = ...) -> None: ...
 
 class FrontDoorRecord(_message.Message):
     __slots__ = ("name", "loads", "front_door")

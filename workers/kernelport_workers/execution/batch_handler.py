@@ -25,6 +25,7 @@ from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_workers.backends.base import Backend
+from kernelport_workers.execution.billing import nano_dollars
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
 from kernelport_workers.execution.lease import BatchLease, Leases
 from kernelport_workers.execution.payloads import Payloads
@@ -64,7 +65,16 @@ class BatchHandler:
         self._leases = leases
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
-        self.stepper = Stepper(redis, worker_id, deployments, backends, self._executions, self._payloads, self._answer)
+        self.stepper = Stepper(
+            redis,
+            worker_id,
+            deployments,
+            backends,
+            self._executions,
+            self._payloads,
+            self._answer,
+            settings.price_per_hour,
+        )
 
     @cached_property
     def _connection(self) -> Redis:
@@ -245,6 +255,8 @@ class BatchHandler:
     def _answer(self, batch: Batch, outcome: BatchOutcome | list[Completion]) -> None:
         limits = [self._answer_limit(item) for item in batch.items]
         completions = outcome.completions(limits) if isinstance(outcome, BatchOutcome) else outcome
+        for completion in completions:
+            completion.nano_dollars = nano_dollars(completion.used_us, self._settings.price_per_hour)
         if tracing.is_on and not self.stepper.takes(batch):  # which has spans of its own
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {

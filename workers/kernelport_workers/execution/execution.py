@@ -30,6 +30,7 @@ from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
+from kernelport_workers.execution.billing import audio_us
 from kernelport_workers.execution.results import Result, ResultCheck, travelling, wanted
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class BatchOutcome:
         warnings: what the backend warned of, for each.
         prepare_us, backend_us: microseconds until the backend began, and that it took.
         started: when the worker's task began, in seconds of the monotonic clock.
+        used_us: of the time of the backend, what each request is billed for, in microseconds.
     """
 
     ids: Sequence[bytes]
@@ -97,6 +99,7 @@ class BatchOutcome:
     prepare_us: int
     backend_us: int
     started: float
+    used_us: int
 
     def completions(self, limits: Sequence[int]) -> list[Completion]:
         """What travels: one completion for each request, in order.
@@ -107,7 +110,8 @@ class BatchOutcome:
         answers = zip(self.ids, self.results, self.warnings, limits, strict=True)
         completions = [_completion(*each) for each in answers]
         worker_us = _microseconds(time.monotonic() - self.started)
-        for completion in completions:
+        for completion, result in zip(completions, self.results, strict=True):
+            completion.used_us, completion.audio_us = self.used_us, audio_us(result)
             completion.prepare_us = self.prepare_us
             completion.backend_us = self.backend_us
             completion.worker_us = worker_us
@@ -158,7 +162,8 @@ class Execution:
         ids = [each.id for each in work]
         in_order = [_wanted(results[at], each.outputs) if each.outputs else results[at] for at, each in enumerate(work)]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
-        return BatchOutcome(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
+        prepare_us, used_us = _microseconds(prepared - started), backend_us // max(1, len(requests))
+        return BatchOutcome(ids, in_order, warnings, prepare_us, backend_us, started, used_us)
 
     def note_pace(self, requests: Collection[Request], seconds: float) -> None:
         """So long a voice took over some requests."""

@@ -59,11 +59,26 @@ export async function request(method, path, body, options = {}) {
 /** What a route answers, as JSON. */
 export const ask = async (method, path, body, options) => (await request(method, path, body, options)).json();
 
+// The session itself is in a cookie that no page can read; this tells that there is one.
+const SIGNED_IN = "kernelport-signed-in";
+
+/** Whether this browser has a session. */
+export const isSignedIn = () => localStorage.getItem(SIGNED_IN) !== null;
+
 /** Turns a key into a session of this browser. */
 export async function signIn(key) {
   await ask("POST", "/api/session", { key });
+  localStorage.setItem(SIGNED_IN, "");
   change(() => (live.isSignedOut = false));
   connect();
+}
+
+/** Ends the session. */
+export async function signOut() {
+  await ask("DELETE", "/api/session");
+  localStorage.removeItem(SIGNED_IN);
+  connection?.abort();
+  change(() => (live.isSignedOut = true));
 }
 
 /**
@@ -146,6 +161,7 @@ async function take(body) {
 
 function put(state, kind, data) {
   if (kind === "autoscaler") state.autoscaler = data;
+  else if (kind === "gone" && data.kind === "autoscaler") state.autoscaler = null;
   else if (kind === "gone") state[KEPT[data.kind]?.[0]]?.delete(data.name);
   else if (KEPT[kind]) state[KEPT[kind][0]].set(data[KEPT[kind][1]], data);
 }
