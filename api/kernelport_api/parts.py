@@ -51,6 +51,7 @@ from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.waiting import Waiting
 from kernelport_api.services.operations import Operations
 from kernelport_api.services.records import Records
+from kernelport_api.services.stock import Stock
 from kernelport_api.services.usage import Usage
 from kernelport_api.services.voices import Voices
 
@@ -151,7 +152,8 @@ class Parts:
         )
         waiting = Waiting(deployments, workers)
         memory = JobMemory(redis.calls, deployments)
-        submission = Submission(callers, store, workers, settings, artifacts, storage, memory)
+        stock = Stock(redis.calls)
+        submission = Submission(callers, store, workers, settings, artifacts, storage, memory, stock)
         self.access = Access(redis.own, settings)
         self.services = Services(
             access=self.access,
@@ -173,7 +175,7 @@ class Parts:
                 sweeper.kick,
                 stop,
             ),
-            files=Files(redis.calls, artifacts, settings.job_retention_s),
+            files=Files(redis.calls, artifacts, stock, settings.job_retention_s),
             batches=Records(redis.calls, keys.BATCHES),
             operations=Operations.of(settings, redis.calls, deployments, workers, self.figures, store, waiting),
             stop=stop,

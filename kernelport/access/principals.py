@@ -30,6 +30,7 @@ class Principal:
         deployments: the names of those that it may use; None for all.
         key_id, name: of its key; empty for a caller who needs none.
         quotas: those that its calls are counted against, by whose they are: its tenant's, its key's.
+        stock: those that hold for what is kept.
     """
 
     tenant: str
@@ -38,6 +39,7 @@ class Principal:
     key_id: str = ""
     name: str = ""
     quotas: tuple[tuple[str, Quotas], ...] = ()
+    stock: tuple[tuple[str, Quotas], ...] = ()
 
     @property
     def is_admin(self) -> bool:

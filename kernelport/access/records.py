@@ -56,9 +56,10 @@ class KeyRecord(msgspec.Struct, frozen=True):
     def principal(self, tenant: "TenantRecord") -> Principal:
         """Who bears it."""
         deployments = None if self.deployments is None else frozenset(self.deployments)
-        holders = [(f"key:{self.id}", self.quotas)] if self.quotas.limit_calls else []
-        quotas = (*tenant.holders(), *holders)
-        return Principal(self.tenant, frozenset(self.scopes), deployments, self.id, self.name, quotas)
+        holders = (*tenant.holders(), (f"key:{self.id}", self.quotas))
+        quotas = tuple(each for each in holders if each[1].limit_calls)
+        stock = tuple(each for each in holders if each[1].limit_stock)
+        return Principal(self.tenant, frozenset(self.scopes), deployments, self.id, self.name, quotas, stock)
 
     def rotated(self, sha256: bytes, now_us: int, grace_s: float) -> "KeyRecord":
         """It with a new secret; the last one stays valid for `grace_s` seconds."""
@@ -80,8 +81,8 @@ class TenantRecord(msgspec.Struct, frozen=True):
     quotas: Quotas = Quotas()
 
     def holders(self) -> tuple[tuple[str, Quotas], ...]:
-        """Whose quotas the calls of every key of it count against: its own, where it has any for calls."""
-        return ((f"tenant:{self.name}", self.quotas),) if self.quotas.limit_calls else ()
+        """Whose quotas hold for every key of it: its own."""
+        return ((f"tenant:{self.name}", self.quotas),)
 
 
 def encode(record: msgspec.Struct) -> bytes:

@@ -229,7 +229,10 @@ class Access:
             for key_id, record in snapshot.keys.items()
         }
         self._certificates = {each.certificate: each for each in snapshot.keys.values() if each.certificate}
-        self._anybody = replace(ANYBODY, quotas=snapshot.tenants.get(DEFAULT_TENANT, DEFAULT).holders())
+        holders = snapshot.tenants.get(DEFAULT_TENANT, DEFAULT).holders()
+        quotas = tuple(each for each in holders if each[1].limit_calls)
+        stock = tuple(each for each in holders if each[1].limit_stock)
+        self._anybody = replace(ANYBODY, quotas=quotas, stock=stock)
         is_open = not self._keys and (self._settings.insecure or not self._elsewhere())
         if self._is_read and is_open and self._asks:
             log.warning("there is no key any more: whoever reaches this front door may do everything")

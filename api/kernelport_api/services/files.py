@@ -15,6 +15,7 @@ from kernelport.names import owned
 from kernelport_api import calls
 from kernelport_api.services.audited import tell
 from kernelport_api.services.records import Record, Records
+from kernelport_api.services.stock import Stock
 
 CHUNK_BYTES = 256 * 2**10
 _CONTENT = "content"
@@ -33,7 +34,8 @@ class Files:
         kept_s: seconds for which a file is kept that says nothing of it.
     """
 
-    def __init__(self, redis: Redis, artifacts: Artifacts, kept_s: float) -> None:
+    def __init__(self, redis: Redis, artifacts: Artifacts, stock: Stock, kept_s: float) -> None:
+        self._stock = stock
         self._records = Records(redis, keys.FILES)
         self._artifacts = artifacts
         self._kept_s = kept_s
@@ -41,6 +43,7 @@ class Files:
     async def add(self, source: Path, size: int, filename: str, purpose: str, kept_s: float | None) -> Record:
         """Keeps a local file of `size` bytes; gives what is known of it."""
         await self._sweep()
+        await self._stock.check_bytes(size)
         file_id, now = f"file-{secrets.token_hex(12)}", clock.now()
         record: Record = {
             "id": file_id,

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 from redis.asyncio import Redis
 
+from kernelport.access.quotas import QuotaExceededError
 from kernelport.broker import keys, stored, voices
 from kernelport.broker.scripts import script
 from kernelport.broker.tenants import tenants_async
@@ -18,6 +19,7 @@ from kernelport_api import calls
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
+from kernelport_api.services.stock import least
 from kernelport_api.services.tenants import seen_tenants
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -34,10 +36,13 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
     @on_disk
     async def AddVoice(self, request: pb.AddVoiceRequest, context: Context) -> pb.AddVoiceResponse:
         voice = await asyncio.to_thread(voices.described, request)
-        arguments = (request.name, voice.SerializeToString(), request.audio, voices.MAX_VOICES)
+        holder, most = least("voices") or ("", voices.MAX_VOICES)
+        arguments = (request.name, voice.SerializeToString(), request.audio, min(most, voices.MAX_VOICES))
         outcome = await self._run("add_voice", calls.current().principal.tenant, *arguments)
         if outcome == b"taken":
             raise voices.VoiceExistsError(f'name: there is a voice "{request.name}" already; delete it first')
+        if outcome == b"full" and most < voices.MAX_VOICES:
+            raise QuotaExceededError.by(holder, "voices", most, most, None)
         if outcome == b"full":
             raise ResourceExhaustedError(f"there are {voices.MAX_VOICES} voices, which is the limit; delete some")
         return pb.AddVoiceResponse(voice=voice)

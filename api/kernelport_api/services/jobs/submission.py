@@ -43,6 +43,7 @@ from kernelport_api.services.jobs.adding import (
 from kernelport_api.services.jobs.memory import JobMemory, NoMemoryError
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import deadline_unix_us, shared_violations, spec_violations
+from kernelport_api.services.stock import Stock
 
 # What a page may grow to when items of it are replaced; one large item is always taken.
 MOST_PAGE_BYTES = 16 * PAGE_BYTES
@@ -61,7 +62,9 @@ class Submission:
         artifacts: Artifacts,
         storage: SharedStorage,
         memory: JobMemory,
+        stock: Stock,
     ) -> None:
+        self._stock = stock
         self._deployments = deployments
         self._store = store
         self._workers = workers
@@ -86,6 +89,7 @@ class Submission:
             raise_any([FieldViolation("spec.webhook.url", refused)])
         if not request.items and not request.open:
             raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
+        await self._stock.check_bytes(0)
         tenant = calls.current().principal.tenant
         job_id = owned(tenant, new_job_id(clock.now()))
         digest = await aside(_spec_digest, spec) if request.request_id else b""
@@ -140,6 +144,7 @@ class Submission:
         return Adder(
             self._store,
             self._memory,
+            self._stock,
             self._workers,
             record,
             deployment,

@@ -59,6 +59,7 @@ class Boot:
         idle_s: after so long without work, and without an autoscaler, it gives itself back; in seconds.
         fleet: its fleet.
         gpu: False for a machine without one, which is not checked for one.
+        price: of the machine, in dollars an hour.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Boot:
     fleet: str = "main"
     stack: bool = False
     gpu: bool = True
+    price: float = 0.0
 
 
 def user_data(boot: Boot) -> str:
@@ -205,6 +207,7 @@ def _environment(boot: Boot) -> str:
         values = {"KERNELPORT_REDIS_URL": "redis://redis:6379/0", "KERNELPORT_ARTIFACTS": ARTIFACTS}
     else:
         values = {"KERNELPORT_REDIS_URL": boot.secrets.redis_url}
+    values["KERNELPORT_PRICE_PER_HOUR"] = f"{boot.price / max(1, boot.gpus):.15g}"
     values |= boot.secrets.storage
     if boot.secrets.hub_token:
         values["HUGGINGFACE_HUB_TOKEN"] = values["HF_TOKEN"] = boot.secrets.hub_token
