@@ -108,7 +108,10 @@ function Table({ count, at, onView, path, chosen, choose, onHear, onDetails }) {
   return html`<div class="items card" role="table" aria-label=${says.items} aria-rowcount=${count + 1}>
     <div role="rowgroup">
       <div class="item item-head" role="row" aria-rowindex="1">
-        ${says.columns.map((name) => html`<span role="columnheader">${name}</span>`)}
+        ${says.columns.map(
+          (name, at, { length }) =>
+            html`<span role="columnheader"><span class=${at % (length - 1) ? "" : "only-read"}>${name}</span></span>`,
+        )}
       </div>
     </div>
     <div class="items-list" role="rowgroup" tabindex="0" ref=${list} onScroll=${look} onKeyDown=${onKeyDown}>

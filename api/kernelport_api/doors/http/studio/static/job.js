@@ -49,6 +49,7 @@ function Verbs({ job, path, onProblem }) {
     onProblem(null);
     try {
       await ask(method, address);
+      if (method === "DELETE") location.hash = "#/jobs";
     } catch (problem) {
       onProblem(problem);
     }

@@ -40,9 +40,14 @@ export function DeadLetters({ figures }) {
     <${Trouble} problem=${problem} />
     ${!letters.length
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
-      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.title}>
+      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.title)}>
           <table>
-            <thead><tr>${says.columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+            <thead>
+          <tr>
+            ${says.columns.map((name) => html`<th scope="col">${name}</th>`)}
+            <th scope="col"><span class="only-read">${words.verbs}</span></th>
+          </tr>
+        </thead>
             <tbody>
               ${letters.slice(0, MOST_SHOWN).map(
                 (letter) => html`<tr key=${letter.id}>

@@ -2,6 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { duration, moment, number, since } from "./format.js";
+import { Keys } from "./keys.js";
 import { DeadLetters } from "./letters.js";
 import { minutesOf, readHour } from "./minutes.js";
 import { named } from "./pace.js";
@@ -44,6 +45,7 @@ export function Operate() {
       <${DeadLetters} figures=${figures} />
       <${Autoscaler} report=${autoscaler} />
       <${TryModel} deployments=${all} />
+      <${Keys} />
     </div>`;
 }
 
@@ -93,10 +95,13 @@ function Workers({ workers, jobs }) {
     <${Trouble} problem=${problem} />
     ${!workers.length
       ? html`<${Empty} title=${says.noWorkers}><p>${says.noWorkersHint} <code>kernelport worker NAME</code></p><//>`
-      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${says.workers}>
+      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.workers)}>
           <table>
             <thead>
-              <tr>${says.workerColumns.map((name) => html`<th scope="col">${name}</th>`)}</tr>
+              <tr>
+                ${says.workerColumns.map((name) => html`<th scope="col">${name}</th>`)}
+                <th scope="col"><span class="only-read">${words.verbs}</span></th>
+              </tr>
             </thead>
             <tbody>
               ${workers.map(
@@ -157,7 +162,7 @@ function Autoscaler({ report }) {
             </div>`,
           )}
           ${report.machines.length > 0 &&
-          html`<div class="scrolled" tabindex="0" role="region" aria-label=${says.machines}>
+          html`<div class="scrolled" tabindex="0" role="region" aria-label=${words.table(says.machines)}>
             <table>
               <thead><tr>${says.machineColumns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
               <tbody>

@@ -161,6 +161,7 @@ async function take(body) {
 
 function put(state, kind, data) {
   if (kind === "autoscaler") state.autoscaler = data;
+  else if (kind === "gone" && data.kind === "autoscaler") state.autoscaler = null;
   else if (kind === "gone") state[KEPT[data.kind]?.[0]]?.delete(data.name);
   else if (KEPT[kind]) state[KEPT[kind][0]].set(data[KEPT[kind][1]], data);
 }
