@@ -32,6 +32,10 @@ test-thorough: .venv/installed-test
 test-browser: .venv/installed-browser
 	$(BIN)/python -m pytest -m browser
 
+## Pictures of the studio's views, for docs/studio.md.
+studio-pictures: .venv/installed-browser
+	$(BIN)/python -m tests.browser.pictures
+
 ## How much of the code the suite runs, by branches and over all processes; each file's lines are in out/coverage/html.
 ## Whether tests pass is for `make test`: here they are slowed down. OPTIONS=tests/text measures a part.
 coverage: .venv/installed-coverage

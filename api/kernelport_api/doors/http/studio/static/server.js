@@ -59,11 +59,26 @@ export async function request(method, path, body, options = {}) {
 /** What a route answers, as JSON. */
 export const ask = async (method, path, body, options) => (await request(method, path, body, options)).json();
 
+// The session itself is in a cookie that no page can read; this tells that there is one.
+const SIGNED_IN = "kernelport-signed-in";
+
+/** Whether this browser has a session. */
+export const isSignedIn = () => localStorage.getItem(SIGNED_IN) !== null;
+
 /** Turns a key into a session of this browser. */
 export async function signIn(key) {
   await ask("POST", "/api/session", { key });
+  localStorage.setItem(SIGNED_IN, "");
   change(() => (live.isSignedOut = false));
   connect();
+}
+
+/** Ends the session. */
+export async function signOut() {
+  await ask("DELETE", "/api/session");
+  localStorage.removeItem(SIGNED_IN);
+  connection?.abort();
+  change(() => (live.isSignedOut = true));
 }
 
 /**

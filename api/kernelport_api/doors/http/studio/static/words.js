@@ -21,6 +21,7 @@ export const words = {
     text: "This server wants to know who you are. Enter a key that its operator has made for you.",
     key: "Key",
     action: "Sign in",
+    out: "Sign out",
   },
   speak: {
     title: "Speak",
@@ -107,6 +108,7 @@ export const words = {
     tryLabel: "A sentence",
     tryText: "The harbour was quiet, and the boats lay still.",
     tryStart: "Speak like this",
+    about: "About the voice",
     name: "Name",
     nameHint: "Letters, digits, dots, dashes and underscores.",
     ownerLabel: "Who answers for it",
