@@ -49,7 +49,6 @@ def over(studio: Stack, job: str) -> Any:
 def large(studio: Stack) -> str:
     """The id of a new job of a hundred thousand items."""
     x = np.ones((1, 1, 1, 1), np.float32)
+    items = ((f"item-{number:06}", {"x": x}) for number in range(LARGE))
     with Client(studio.target, timeout_s=100) as client:
-        return client.jobs.submit(
-            TENSORS, ({"id": f"item-{number:06}", "inputs": {"x": x}} for number in range(LARGE))
-        ).id
+        return client.jobs.submit(TENSORS, items).id

@@ -1,6 +1,6 @@
 // A new job: a file or a pasted text, what it was taken for, what it would take, and the button that makes it.
 
-import { bytes, duration, number } from "./format.js";
+import { bytes, dollars, duration, number } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
 import { Facts, Field, Given, Table, Trouble, useLive } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
@@ -30,10 +30,8 @@ function Choose({ onFile }) {
   const onDrop = (event) => {
     event.preventDefault();
     setIsOver(false);
-    const text = event.dataTransfer.getData("text/plain");
     const [file] = event.dataTransfer.files;
     if (file) onFile(file);
-    else if (text) onFile(new File([text], says.pastedName));
   };
   const onDragOver = (event) => {
     event.preventDefault();
@@ -121,7 +119,7 @@ function Chosen({ file, onDone }) {
       <div class="stack">
         <${Options} ...${{ file, able, deployment, voices, options, set }} />
         ${preview && html`<${Estimate} estimate=${preview.estimate} isSpoken=${isSpeech(deployment)} />`}
-        <button class="primary" disabled=${!isReady || isLooking || isSending}>
+        <button class="primary" disabled=${!isReady || isSending}>
           ${isSending ? says.sending : preview ? says.submit(preview.items, number(preview.items)) : says.submitNothing}
         </button>
       </div>
@@ -255,7 +253,7 @@ function Estimate({ estimate, isSpoken }) {
     isSpoken && [says.audio, about(estimate.audio_s)],
     [says.runTime(number(estimate.workers)), about(estimate.run_s)],
     [says.compute, about(estimate.backend_s)],
-    estimate.dollars !== null && [says.cost, says.about(says.dollars(estimate.dollars))],
+    estimate.dollars !== null && [says.cost, says.about(dollars(estimate.dollars))],
   ];
   return html`<div class="stack tight">
     <${Facts} facts=${facts} />

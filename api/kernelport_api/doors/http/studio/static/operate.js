@@ -1,7 +1,7 @@
 // The view of what runs: deployments, workers, dead letters, the autoscaler, and a form to try a model.
 
 import { Chart } from "./chart.js";
-import { duration, moment, number, since } from "./format.js";
+import { dollars, duration, moment, number, since } from "./format.js";
 import { Keys } from "./keys.js";
 import { DeadLetters } from "./letters.js";
 import { minutesOf, readHour } from "./minutes.js";
@@ -132,7 +132,7 @@ function InHand({ worker, jobs }) {
 }
 
 function Autoscaler({ report }) {
-  const sum = (amount) => (amount === null ? "–" : says.dollars(amount));
+  const sum = (amount) => (amount === null ? "–" : dollars(amount));
   const facts = report && [
     [says.machines, number(report.machines.length)],
     [says.costNow, says.perHour(sum(report.dollars_per_hour), sum(report.budget_per_hour))],
@@ -160,7 +160,7 @@ function Autoscaler({ report }) {
                     <td><${Given} text=${machine.deployment} /></td>
                     <td>${says.machineStates[machine.state] ?? machine.state}</td>
                     <td class="number">${number(machine.workers)}</td>
-                    <td class="number">${says.dollars(machine.price)}</td>
+                    <td class="number">${dollars(machine.price)}</td>
                     <td>${moment(machine.launched_unix_s * 1e6)}</td>
                   </tr>`,
                 )}

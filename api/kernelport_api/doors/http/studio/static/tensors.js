@@ -95,7 +95,6 @@ async function unzipped(bytes) {
 }
 
 async function unpacked(bytes, method) {
-  // The copy has the alignment and the buffer of its own that views of numbers need.
   if (method === STORED) return bytes.slice();
   if (method !== DEFLATED) throw new TensorProblem("cutOff");
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
