@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.access.first_key import first_key
-from kernelport.access.principals import ANYBODY, DEFAULT_TENANT, NOBODY, Principal
+from kernelport.access.principals import ANYBODY, NOBODY, Principal
 from kernelport.access.records import DEFAULT, KeyRecord
 from kernelport.access.store import AccessStore, Snapshot
 from kernelport.access.tokens import read_token
@@ -22,6 +22,7 @@ from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.config.settings import Settings, is_loopback
 from kernelport.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
+from kernelport.names import DEFAULT_TENANT
 from kernelport_api.access.needs import Need
 from kernelport_api.access.signatures import Signatures, Signed
 

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import msgspec
 
-from kernelport.access.principals import ADMIN, DEFAULT_TENANT
+from kernelport.access.principals import ADMIN
 from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.access.records import (
     DEFAULT,
@@ -27,12 +27,14 @@ from kernelport.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
+from kernelport.names import DEFAULT_TENANT
 from kernelport.v1 import access_pb2 as pb
 from kernelport.v1 import access_pb2_grpc
 from kernelport_api.access.decision import Access
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
+from kernelport_api.services.usage import Usage
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -62,8 +64,9 @@ class KeyExistsError(AlreadyExistsError):
 class Keys(access_pb2_grpc.AccessServiceServicer):
     """Keys and tenants."""
 
-    def __init__(self, access: Access, durability: Durability) -> None:
+    def __init__(self, access: Access, usage: Usage, durability: Durability) -> None:
         self.durability = durability
+        self._usage = usage
         self._access = access
 
     @audited("key.create", lambda request: request.name)
@@ -157,6 +160,9 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
         if tenant is None:
             raise TenantNotFoundError(f"name: there is no tenant {request.name[:64]!r}")
         return pb.GetTenantResponse(tenant=_tenant(tenant))
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
+        return pb.GetUsageResponse(usage=await self._usage.by_day(request))
 
     async def _all(self) -> list[KeyRecord]:
         """All keys as they are now."""

@@ -168,7 +168,7 @@ class Adder:
             case b"refused" if not (self._repeated and details[0] == b"sealed"):
                 raise await self._store.refusal("add", details[0], self._job_id)
             case b"refused" | b"moved":  # by a submission of the same id: the next try compares with its items
-                raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}"; try again')
+                raise AbortedError(f'job_id: somebody else adds items to "{self._job.name}"; try again')
         self._stored += len(items)
         if time.monotonic() - self._ticked_at > TICK_INTERVAL_S:
             self._ticked_at = time.monotonic()
@@ -200,7 +200,7 @@ class Adder:
         return digests
 
     def _other_items(self, found: str) -> AlreadyExistsError:
-        return AlreadyExistsError(f'items: job "{self._job_id}" was submitted with other items: {found}')
+        return AlreadyExistsError(f'items: job "{self._job.name}" was submitted with other items: {found}')
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:
