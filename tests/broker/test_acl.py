@@ -126,6 +126,6 @@ def test_they_may_do_nothing_else(server: Server, user: str, command: tuple[str,
 
 def test_workers_see_nothing_of_keys(server: Server) -> None:
     with connect(url(server, "kernelport-worker")) as redis:
-        for key in (keys.KEYS, keys.TENANTS, keys.SIGNING, keys.FILES):
+        for key in (keys.KEYS, keys.SIGNING, keys.FILES):
             with pytest.raises(NoPermissionError):
                 redis.type(key)

@@ -74,7 +74,7 @@ def test_stop_is_silent_at_once_and_ends_the_work(studio: Stack, visit: Visit) -
         page.get_by_role("button", name="Play").wait_for()
         wait_for(lambda: redis.hlen(keys.UNACKED) == 0, 5)
     at = page.get_by_role("slider", name="Place in the speech").input_value()
-    page.wait_for_function("document.querySelector('[data-is-coming=false]')")
+    page.locator("[data-is-coming]").wait_for(state="detached")
     assert page.get_by_role("slider", name="Place in the speech").input_value() == at
 
 
@@ -162,7 +162,8 @@ def test_the_first_sound_is_heard_soon(visit: Visit, text: str) -> None:
     times = []
     for _ in range(TRIES):
         player = speak(page, text)
-        page.wait_for_function("document.querySelector('[data-first-sound-ms]')")
+        page.get_by_role("button", name="Stop").wait_for()
+        page.locator("[data-first-sound-ms]").wait_for()
         times.append(float(player.get_attribute("data-first-sound-ms") or "nan"))
         page.get_by_role("button", name="Stop").click()
         over(page)

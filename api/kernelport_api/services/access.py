@@ -1,5 +1,6 @@
 """AccessService: keys and tenants."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ from kernelport.errors import (
 from kernelport.names import DEFAULT_TENANT
 from kernelport.v1 import access_pb2 as pb
 from kernelport.v1 import access_pb2_grpc
-from kernelport_api.access.decision import Access
+from kernelport_api.access.decision import LOOK_INTERVAL_S, Access
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
@@ -38,6 +39,8 @@ from kernelport_api.services.usage import Usage
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+# A change of a key is answered once all front doors have looked.
+SPREAD_S = 2 * LOOK_INTERVAL_S
 MAX_KEYS, MAX_TENANTS = 10_000, 1_000
 DEFAULT_GRACE_S, MAX_GRACE_S = 3600.0, 30 * 24 * 3600.0
 _CHANGED = "somebody else changes this key at the same time; try again"
@@ -183,6 +186,7 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
         if not await reached(self._access.store.change_key(key_id, old, new)):
             raise AbortedError(_CHANGED)
         await reached(self._access.refresh())
+        await asyncio.sleep(SPREAD_S)
 
 
 def _named(text: str, known: Iterable[KeyRecord]) -> KeyRecord | None:

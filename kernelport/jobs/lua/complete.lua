@@ -33,7 +33,7 @@ add(job, 'output_bytes', tonumber(ARGV[8]))
 add(job, 'useful_cost', tonumber(ARGV[9]))
 add(job, 'padded_cost', tonumber(ARGV[10]))
 local day = usage_key(string.format('%d', math.floor(redis.call('TIME')[1] / 86400)))
-local tenant = string.match(job, '^(.-)~') or 'default'
+local tenant = tenant_of(job)
 local used = {items = succeeded + failed, audio_us = ARGV[6], used_us = ARGV[7], nano_dollars = ARGV[11]}
 for name, amount in pairs(used) do redis.call('HINCRBY', day, tenant .. ':' .. name, amount) end
 redis.call('EXPIRE', day, USAGE_TTL_S)

@@ -46,6 +46,7 @@ export class Microphone {
     this.#isRecording = false;
     this.#stream?.getTracks().forEach((track) => track.stop());
     this.#context?.close();
-    this.recording && (this.recording.isWhole = true);
+    this.#context = null;
+    if (this.recording) this.recording.isWhole = true;
   }
 }
