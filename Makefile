@@ -105,10 +105,11 @@ bench-bounds: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.bounds
 
 ## What Whisper tiny.en hears of 200 sentences of each voice: word error rates; and whether a word is lost or doubled
-## where the pieces of 100 streams meet. The recognizer has an environment of its
-## own. OPTIONS="--target HOST:PORT" takes a running stack.
+## where the pieces of 100 streams meet; then whether ten sentences are heard in each format that HTTP gives. The
+## recognizer has an environment of its own. OPTIONS="--target HOST:PORT" takes a running stack.
 bench-heard: .venv/installed-bench out/heard/env/installed
 	$(BIN)/python -m kernelport_ops.bench.heard --recognizer out/heard/env/bin/python $(OPTIONS)
+	$(BIN)/python -m kernelport_ops.bench.heard.formats --recognizer out/heard/env/bin/python
 
 out/heard/env/installed:
 	$(PYTHON) -m venv out/heard/env

@@ -1,4 +1,4 @@
-"""Names of jobs and of the files that their items become."""
+"""Names of jobs and of the files that their items become, and to whom what is stored under a name belongs."""
 
 import hashlib
 import re
@@ -11,9 +11,32 @@ SUMMARY = "summary.json"
 _MOST_BYTES = 160
 JOB_ID_LENGTH = 20
 _VOICE = re.compile(rb"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-_JOB_ID = re.compile(r"[0-9a-f]{11,16}-[0-9a-f]{8}")
+# To whom all belongs that was there before there were tenants.
+DEFAULT_TENANT = "default"
+# Sets a tenant apart from what belongs to it, in names of keys and of folders. No tenant has it in its own name.
+MARK = "~"
+_TENANT = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+_TENANT_NAME = re.compile(_TENANT)
+_JOB_ID = re.compile(rf"(?:{_TENANT}{MARK})?[0-9a-f]{{11,16}}-[0-9a-f]{{8}}")
 # Windows takes these for devices whatever their endings are.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
+def is_tenant_name(text: str) -> bool:
+    """Whether a tenant can have this name."""
+    return _TENANT_NAME.fullmatch(text) is not None
+
+
+def owned(tenant: str, name: str) -> str:
+    """The name under which something of a tenant is stored: of the default tenant the name itself, so that what was
+    there before there were tenants is its own. No two tenants get to the same one, whatever the names are."""
+    return name if tenant == DEFAULT_TENANT and MARK not in name else f"{tenant}{MARK}{name}"
+
+
+def owner_of(stored: str) -> tuple[str, str]:
+    """To whom belongs what is stored under a name, and what they call it."""
+    tenant, mark, name = stored.partition(MARK)
+    return (tenant, name) if mark else (DEFAULT_TENANT, stored)
 
 
 def new_job_id(now: float) -> str:
@@ -22,7 +45,7 @@ def new_job_id(now: float) -> str:
 
 
 def is_job_id(text: str) -> bool:
-    """Whether a text can be the id of a job: only then it becomes part of a key or a path."""
+    """Whether a text can be the id under which a job is stored: only then it becomes part of a key or a path."""
     return _JOB_ID.fullmatch(text) is not None
 
 

@@ -4,13 +4,16 @@ Names and units are those of the contract: times are microseconds of Unix time, 
 small words, and hashes hex digits.
 """
 
+import csv
+import io
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.message import Message
 
 from kernelport.enums import word
 from kernelport.tensors import dtype_name
-from kernelport.v1 import dead_letter_pb2, inference_pb2
+from kernelport.v1 import access_pb2, dead_letter_pb2, inference_pb2
 
 _DTYPES = frozenset(inference_pb2.DType.keys())
 
@@ -46,6 +49,16 @@ def letter_dict(letter: dead_letter_pb2.DeadLetter) -> dict[str, Any]:
     if serialized:
         shown["inputs"] = plain(inference_pb2.InferRequest.FromString(serialized))["inputs"]
     return shown
+
+
+def usage_csv(usage: Iterable[access_pb2.Usage]) -> str:
+    """What tenants have used as a table, with a line for the names of its columns."""
+    text = io.StringIO()
+    names = [field.name for field in access_pb2.Usage.DESCRIPTOR.fields]
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(map(plain, usage))
+    return text.getvalue()
 
 
 def _word(name: str) -> str:

@@ -90,6 +90,7 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         asyncio.create_task(_keep_current(parts, settings, read_again)),
         asyncio.create_task(_keep_health(parts)),
         asyncio.create_task(parts.access.keep_current()),
+        asyncio.create_task(parts.usage.keep_telling()),
         asyncio.create_task(stop.wait()),
     ]
     if tls is not None:
@@ -121,6 +122,7 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         if http is not None:
             await http.stop()
         await end_all(background)
+        await parts.usage.tell()
         with contextlib.suppress(RedisError):  # both keys expire by themselves
             await parts.redis.own.delete(parts.replies.key)
             await parts.admission.leave_for_good()

@@ -1,5 +1,6 @@
 """The calls that a front door answers: what each goes by in logs and answers, and its line of the access log."""
 
+import dataclasses
 import itertools
 import logging
 import random
@@ -32,6 +33,8 @@ class Call:
         route: by which it is counted: the method, or for HTTP that with the path of the route as it is declared.
         deployment, job: empty where there is none, or it is not known.
         queue_us, model_us: microseconds in the queue, and in the model.
+        audio_us, used_us, nano_dollars: what it is billed by: microseconds of audio, and of its part of the model's
+            time, and what that costs.
         bytes_in, bytes_out: of its messages, as far as they are counted.
         peer: where it comes from, as its door says it.
         principal: who makes it.
@@ -39,6 +42,7 @@ class Call:
 
     __slots__ = (
         *("method", "route", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
+        *("audio_us", "used_us", "nano_dollars"),
         *("arrived_at", "peer", "principal", "_request_id", "_make_id"),
     )
 
@@ -46,6 +50,7 @@ class Call:
         self.method = self.route = method
         self.deployment = self.job = self.peer = self._request_id = ""
         self.queue_us = self.model_us = self.bytes_in = self.bytes_out = 0
+        self.audio_us = self.used_us = self.nano_dollars = 0
         self.principal: Principal = NOBODY
         self.arrived_at = time.monotonic()
         self._make_id = make_id
@@ -80,6 +85,10 @@ class Call:
         request_id = self.request_id
         plain = request_id.isascii() and request_id.isprintable() and request_id == request_id.strip()
         return REQUEST_ID_KEY, request_id if plain else quote(request_id, safe="")
+
+    def acts_for(self, tenant: str) -> None:
+        """What follows is done as if somebody of this tenant made the call."""
+        self.principal = dataclasses.replace(self.principal, tenant=tenant)
 
     def ids(self) -> dict[str, Any]:
         """What its lines are about."""

@@ -51,6 +51,8 @@ from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.waiting import Waiting
 from kernelport_api.services.operations import Operations
 from kernelport_api.services.records import Records
+from kernelport_api.services.stock import Stock
+from kernelport_api.services.usage import Usage
 from kernelport_api.services.voices import Voices
 
 # A caller is told that the queue cannot be reached rather than kept waiting for it.
@@ -123,9 +125,18 @@ class Parts:
         payloads = Payloads(redis.queue, workers, self.admission, shared, settings.claim_bytes)
         self.dispatcher = Dispatcher(redis.queue, redis.publisher, workers, self.replies, payloads)
         callers = CallersDeployments(deployments)
-        quotas = CallQuotas(redis.queue, self.name)
         self.figures = Figures(deployments, redis.own, self.dispatcher)
-        inference = Inference(callers, redis.queue, workers, self.admission, self.dispatcher, quotas, self.figures)
+        self.usage = Usage(redis.own, self.name)
+        inference = Inference(
+            callers,
+            redis.queue,
+            workers,
+            self.admission,
+            self.dispatcher,
+            self.figures,
+            CallQuotas(redis.queue, self.name),
+            self.usage,
+        )
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
@@ -141,11 +152,12 @@ class Parts:
         )
         waiting = Waiting(deployments, workers)
         memory = JobMemory(redis.calls, deployments)
-        submission = Submission(callers, store, workers, settings, artifacts, storage, memory)
+        stock = Stock(redis.calls)
+        submission = Submission(callers, store, workers, settings, artifacts, storage, memory, stock)
         self.access = Access(redis.own, settings)
         self.services = Services(
             access=self.access,
-            keys=Keys(self.access, self.durability),
+            keys=Keys(self.access, self.usage, self.durability),
             deployments=callers,
             inference=inference,
             models=Models(callers, inference, lambda: self.health.reason),
@@ -163,7 +175,7 @@ class Parts:
                 sweeper.kick,
                 stop,
             ),
-            files=Files(redis.calls, artifacts, settings.job_retention_s),
+            files=Files(redis.calls, artifacts, stock, settings.job_retention_s),
             batches=Records(redis.calls, keys.BATCHES),
             operations=Operations.of(settings, redis.calls, deployments, workers, self.figures, store, waiting),
             stop=stop,

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from kernelport.access.principals import ADMIN, DEFAULT_TENANT
+from kernelport.access.principals import ADMIN
 from kernelport.access.records import KeyRecord, Secret
 from kernelport.access.tokens import new_key_id, new_token, read_token
 from kernelport.config.settings import Settings, SettingsError
+from kernelport.names import DEFAULT_TENANT
 
 NAME = "first"
 
@@ -19,7 +20,7 @@ def first_key(settings: Settings, now_us: int) -> KeyRecord | None:
     """
     variable, token = "KERNELPORT_FIRST_KEY", settings.first_key
     if not token and settings.first_key_file:
-        variable, token = "KERNELPORT_FIRST_KEY_FILE", _in_file(Path(settings.first_key_file))
+        variable, token = "KERNELPORT_FIRST_KEY_FILE", key_in_file(Path(settings.first_key_file))
     if not token:
         return None
     presented = read_token(token)
@@ -29,8 +30,12 @@ def first_key(settings: Settings, now_us: int) -> KeyRecord | None:
     return KeyRecord(presented.key_id, NAME, DEFAULT_TENANT, (ADMIN,), now_us, secrets=(secret,))
 
 
-def _in_file(path: Path) -> str:
-    """The key in a file, which is made where there is none, for this user's eyes alone."""
+def key_in_file(path: Path) -> str:
+    """The key in a file, which is made where there is none, for this user's eyes alone.
+
+    Raises:
+        SettingsError: the file cannot be read or written.
+    """
     token = new_token(new_key_id())
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -93,6 +93,11 @@ class Quotas:
         """Whether calls have to be counted."""
         return any(limit >= 0 for limit in self.of_calls())
 
+    @property
+    def limit_stock(self) -> bool:
+        """Whether it has to be looked at what is kept."""
+        return not {"items_waiting", "stored_bytes", "voices"}.isdisjoint(self.given())
+
 
 def _value(name: str, value: object) -> float:
     try:

@@ -1,22 +1,20 @@
 """What the store knows of keys and tenants, as JSON that operators can read."""
 
-import re
 from typing import TypeVar
 
 import msgspec
 
-from kernelport.access.principals import DEFAULT_TENANT, SCOPES, Principal
+from kernelport.access.principals import SCOPES, Principal
 from kernelport.access.quotas import Quotas
 from kernelport.broker import stored
 from kernelport.errors import FieldViolation
+from kernelport.names import DEFAULT_TENANT, is_tenant_name
 
 MAX_NAME, MAX_DEPLOYMENTS = 64, 256
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0
 # Of one key at a time: its own, and the one before it, until its bearers have changed over.
 _MOST_SECRETS = 2
 _MICROSECONDS = 1_000_000
-# No name of a tenant has the mark in it that sets it apart from what belongs to it (kernelport.access.ownership).
-_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
@@ -58,9 +56,10 @@ class KeyRecord(msgspec.Struct, frozen=True):
     def principal(self, tenant: "TenantRecord") -> Principal:
         """Who bears it."""
         deployments = None if self.deployments is None else frozenset(self.deployments)
-        holders = [(f"key:{self.id}", self.quotas)] if self.quotas.limit_calls else []
-        quotas = (*tenant.holders(), *holders)
-        return Principal(self.tenant, frozenset(self.scopes), deployments, self.id, self.name, quotas)
+        holders = (*tenant.holders(), (f"key:{self.id}", self.quotas))
+        quotas = tuple(each for each in holders if each[1].limit_calls)
+        stock = tuple(each for each in holders if each[1].limit_stock)
+        return Principal(self.tenant, frozenset(self.scopes), deployments, self.id, self.name, quotas, stock)
 
     def rotated(self, sha256: bytes, now_us: int, grace_s: float) -> "KeyRecord":
         """It with a new secret; the last one stays valid for `grace_s` seconds."""
@@ -82,8 +81,8 @@ class TenantRecord(msgspec.Struct, frozen=True):
     quotas: Quotas = Quotas()
 
     def holders(self) -> tuple[tuple[str, Quotas], ...]:
-        """Whose quotas the calls of every key of it count against: its own, where it has any for calls."""
-        return ((f"tenant:{self.name}", self.quotas),) if self.quotas.limit_calls else ()
+        """Whose quotas hold for every key of it: its own."""
+        return ((f"tenant:{self.name}", self.quotas),)
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -123,11 +122,6 @@ def tenant_violations(record: TenantRecord) -> list[FieldViolation]:
     if not MIN_WEIGHT <= record.weight <= MAX_WEIGHT:
         found.append(FieldViolation("weight", f"expected {MIN_WEIGHT:g} to {MAX_WEIGHT:g}, got {record.weight:g}"))
     return found
-
-
-def is_tenant_name(text: str) -> bool:
-    """Whether a tenant can have this name."""
-    return _NAME.fullmatch(text) is not None
 
 
 def _name_violations(field: str, text: str) -> list[FieldViolation]:

@@ -41,7 +41,8 @@ class AccessStore:
 
     async def version(self) -> bytes:
         """The version of all that there is."""
-        return await self._redis.get(keys.KEYS_VERSION) or _NOTHING
+        version: Any = await self._redis.get(keys.KEYS_VERSION)
+        return version or _NOTHING
 
     async def read(self) -> Snapshot:
         """All that there is."""
@@ -81,7 +82,8 @@ class AccessStore:
 
     async def note_used(self, used: Mapping[str, int]) -> None:
         """Keeps when keys were used last, in seconds of Unix time, by their ids."""
-        await self._of(self._redis.hset(keys.KEYS_USED, mapping=dict(used)))
+        mapping: dict[Any, Any] = dict(used)
+        await self._of(self._redis.hset(keys.KEYS_USED, mapping=mapping))
 
     async def forget_used(self, key_id: str) -> None:
         """A key is no more."""
@@ -90,7 +92,8 @@ class AccessStore:
     async def signing_secret(self, new: bytes) -> bytes:
         """What sessions and addresses are signed with: `new` where there is none yet."""
         await self._redis.set(keys.SIGNING, new, nx=True)
-        return bytes(await self._redis.get(keys.SIGNING) or new)
+        kept: Any = await self._redis.get(keys.SIGNING)
+        return kept or new
 
     @staticmethod
     async def _of(answer: Any) -> Any:  # annotated as sync-or-async

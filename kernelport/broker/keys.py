@@ -37,6 +37,8 @@
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
 | kp:jobs:clock:<deployment> | what the job served last had had | a day after a slice was last taken |
+| kp:jobs:tenants:<deployment> | sorted set of tenants by what they had | for good; an entry while jobs are active |
+| kp:jobs:tenants-clock:<deployment> | what the tenant served last had had | a day after a slice was last taken |
 | kp:jobs:looked:<deployment> | empty | a second after somebody has looked for jobs that expire |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |
@@ -58,10 +60,13 @@
 | kp:keys:used | hash by id: Unix second of its last use | for good; an entry as long as its key |
 | kp:keys:version | how often keys or tenants have changed | for good |
 | kp:tenants | hash by name: JSON of a tenant | for good |
+| kp:usage:<day> | hash by tenant and what was used: how much | 400 days after the last use in it |
+| kp:usage-told:<front door> | how often it has told what callers used | a day after it last told |
 | kp:quota-calls:<holder> | hash by front door: its calls in flight | a day after a call of the tenant or key |
 | kp:quota-rate:<holder> | until when its next call is early, in seconds of Unix time | a second past that |
 | kp:quota-day:<holder>:<day> | hash: characters, bytes | two days after its last call |
 | kp:signing | what sessions and addresses are signed with | for good |
+| kp:jobs~<tenant>, kp:voices~<tenant> and so on | as without the tenant, of which it is the default one | as these |
 | kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
 | kp:autoscale:<fleet>:fence | the last fencing token | 30 days after an autoscaler last started |
 | kp:autoscale:<fleet>:machines | hash by name: JSON of a machine | two days after the autoscaler last looked |
@@ -72,6 +77,8 @@
 | kp:unacked, kp:unacked_index, kp:unacked_mutex | kombu's record of delivered batches | for good; empty when idle |
 | kp:binding* | kombu's routing table | for good; a few entries a queue |
 """
+
+from kernelport.names import DEFAULT_TENANT, MARK
 
 # Redis drops the connection of who sends it a longer value, unless its proto-max-bulk-len is raised.
 LARGEST_VALUE_BYTES = 512 * 2**20
@@ -134,6 +141,8 @@ FENCE_TTL_S = 30 * 24 * 3600
 MACHINES_TTL_S = 48 * 3600
 RATES_TTL_S = 30 * 24 * 3600
 TALLIES_TTL_S = 30 * 24 * 3600
+USAGE_TTL_S = 400 * 24 * 3600
+USAGE_TOLD_TTL_S = 24 * 3600
 QUOTA_CALLS_TTL_S = 24 * 3600
 QUOTA_DAY_TTL_S = 48 * 3600
 SIGNATURE_TTL_S = 30 * 24 * 3600
@@ -145,6 +154,16 @@ ENCODED_VOICE_TTL_S = 3600
 RESULT_OVERHEAD_BYTES = 300
 # A claim outlives its deadline: it may have to go into a dead letter.
 PAYLOAD_TTL_PAST_DEADLINE_S = 600
+
+
+def owned(key: str, tenant: str) -> str:
+    """What a key is called that holds things of one tenant alone."""
+    return key if tenant == DEFAULT_TENANT else of_tenant(key, tenant)
+
+
+def of_tenant(key: str, tenant: str) -> str:
+    """The same of another tenant than the default one."""
+    return f"{key}{MARK}{tenant}"
 
 
 def worker(worker_id: str) -> str:
@@ -227,6 +246,16 @@ def result(request_id: str) -> str:
     return f"{RESULT}{request_id}"
 
 
+def usage(day: str) -> str:
+    """What tenants have used in a day: the number of days since 1970 in UTC."""
+    return f"kp:usage:{day}"
+
+
+def usage_told(front_door_name: str) -> str:
+    """How often a front door has told what callers have used: nothing is counted twice."""
+    return f"kp:usage-told:{front_door_name}"
+
+
 def quota_calls(holder: str) -> str:
     """What a tenant, or a key, has in flight, by front door."""
     return f"kp:quota-calls:{holder}"
@@ -276,6 +305,16 @@ def jobs_looked_at(deployment: str) -> str:
 def jobs_clock(deployment: str) -> str:
     """What the job of the deployment that was served last had had, as `active_jobs` counts it."""
     return f"kp:jobs:clock:{deployment}"
+
+
+def job_tenants(deployment: str) -> str:
+    """The tenants that have active jobs of the deployment, by the cost they have had, divided by their weight."""
+    return f"kp:jobs:tenants:{deployment}"
+
+
+def tenants_clock(deployment: str) -> str:
+    """What the tenant that was served last had had, as `job_tenants` counts it."""
+    return f"kp:jobs:tenants-clock:{deployment}"
 
 
 def queued_tickets(deployment: str) -> str:

@@ -18,6 +18,7 @@ from kernelport.broker.clock import clock
 from kernelport.broker.lua_files import LuaFiles
 from kernelport.broker.queues import BATCH_MARK, queue_name
 from kernelport.internal.v1.queue_pb2 import Batch
+from kernelport.names import DEFAULT_TENANT, owned
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 
 _UNACKED = [keys.UNACKED, keys.UNACKED_INDEX]
@@ -196,9 +197,11 @@ def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: flo
     )
 
 
-def bury(redis: Redis, letter: DeadLetter) -> None:
+def bury(redis: Redis, letter: DeadLetter, tenant: str = DEFAULT_TENANT) -> None:
     """Keeps a dead letter, on the disk of Redis where that can be had; the same one again replaces itself."""
-    durability.write(redis, "HSET", keys.dead_letters(letter.deployment), letter.id, letter.SerializeToString())
+    durability.write(
+        redis, "HSET", keys.dead_letters(letter.deployment), owned(tenant, letter.id), letter.SerializeToString()
+    )
 
 
 @dataclass(frozen=True)

@@ -77,21 +77,23 @@ def checked(audio: bytes) -> Voice:
 
 
 class Registry:
-    """The registered voices as workers see them. Every method raises RedisError when Redis cannot be asked."""
+    """The registered voices of a tenant as workers see them. Every method raises RedisError when Redis cannot be
+    asked."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, tenant: str) -> None:
         self._redis = redis
+        self._voices, self._recordings = (keys.owned(key, tenant) for key in (keys.VOICES, keys.VOICE_RECORDINGS))
 
     def find(self, name: str) -> Voice | None:
         """What is known of a voice."""
-        value: bytes | None = self._redis.hget(keys.VOICES, name)  # type: ignore[assignment]
+        value: bytes | None = self._redis.hget(self._voices, name)  # type: ignore[assignment]
         return stored.readable(Voice, value, keys.VOICES)
 
     def read(self, name: str) -> tuple[Voice, bytes] | None:
         """A voice with its recording, both of the same moment: the name may stand for another one at the next."""
         with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hget(keys.VOICES, name)
-            pipeline.hget(keys.VOICE_RECORDINGS, name)
+            pipeline.hget(self._voices, name)
+            pipeline.hget(self._recordings, name)
             value, recording = pipeline.execute()
         voice = stored.readable(Voice, value, keys.VOICES)
         return None if voice is None or recording is None else (voice, recording)

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Where] = {
     "health": Where("health", "health", "server"),
     "keys": Where("keys", "keys"),
     "tenants": Where("tenants", "tenants"),
+    "usage": Where("usage", "usage"),
     "certs": Where("certs", "certs", "server"),
     "flower": Where("flower", "flower", "flower"),
     "autoscale": Where("autoscale", "autoscale", "server"),

@@ -57,10 +57,12 @@ def health(target: str, worker: bool, deployment: str, live: bool, redis_url: st
 
 def _front_door_problem(target: str, deployment: str) -> str:
     """What keeps the front door, or a deployment there, from serving; empty when nothing does."""
-    with Address(target).open(grpc) as channel:
+    address = Address(target)
+    with address.open(grpc) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
         try:
-            answer, call = check.with_call(health_pb2.HealthCheckRequest(service=deployment), timeout=TIMEOUT_S)
+            request = health_pb2.HealthCheckRequest(service=deployment)
+            answer, call = check.with_call(request, timeout=TIMEOUT_S, metadata=address.metadata)
         except grpc.RpcError as error:
             reason = from_call(error).message if error.details() else f"it has no deployment {deployment}"
             return f"{target}: {error.code().name}: {reason}"

@@ -55,6 +55,7 @@ WORKER = (
     "redis_url",
     "worker_id",
     "roll",
+    "price_per_hour",
     "custom_ops",
     "lease_s",
     "max_answer_bytes",

@@ -100,6 +100,7 @@ class Settings:
         shared_dir: a folder in memory that processes of one machine pass large messages through; none when empty.
         stop_s: seconds a worker or front door that is told to stop has for what it has begun.
         metrics_listen: host:port of the Prometheus endpoint; none when empty.
+        price_per_hour: what an hour of this worker costs, in dollars: usage tells what the time of models has cost.
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
         webhook_networks: networks that webhooks may go to beside public addresses, such as `10.0.0.0/8,fd00::/8`.
@@ -154,6 +155,7 @@ class Settings:
     shared_dir: str = ""
     stop_s: float = 30.0
     metrics_listen: str = ""
+    price_per_hour: float = 0.0
     worker_id: str = ""
     log_level: str = "INFO"
     log_format: str = "text"
@@ -247,4 +249,5 @@ _PARSERS: dict[str, Any] = {
     "open_health": values.parse_switch,
     "open_reflection": values.parse_switch,
     "roll": values.parse_switch,
+    "price_per_hour": values.parse_dollars,
 }

@@ -22,6 +22,7 @@ _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # What counts as for ever: longer times overflow somewhere on their way.
+_MOST_DOLLARS = 1_000_000
 _MOST_S = 10 * 365 * 24 * 3600
 
 
@@ -111,6 +112,17 @@ def parse_message_size(text: str) -> int:
     if size == 0:
         raise ValueError(f"expected at least 1 byte, got {text!r}")
     return size
+
+
+def parse_dollars(text: str) -> float:
+    """Dollars, at least 0."""
+    try:
+        dollars = float(text)
+    except ValueError:
+        dollars = math.nan
+    if not 0 <= dollars <= _MOST_DOLLARS:
+        raise ValueError(f"expected dollars from 0 to {_MOST_DOLLARS:,}, got {text!r}")
+    return dollars
 
 
 def seconds_from(least: float) -> Callable[[str], float]:

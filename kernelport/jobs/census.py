@@ -7,7 +7,8 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from kernelport.broker import stored
+from kernelport.broker import keys, stored
+from kernelport.broker.tenants import tenants_async
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.telemetry.metrics import UNKNOWN
@@ -38,15 +39,21 @@ class Census:
         Raises:
             RedisError: when Redis cannot be asked.
         """
-        census, looked_at = cls(), 0
+        census = cls()
+        for tenant in await tenants_async(redis):
+            await census._take(redis, keys.owned(keys.JOBS, tenant), deployments)
+        return census
+
+    async def _take(self, redis: Redis, jobs: str, deployments: Collection[str]) -> None:
+        looked_at = 0
         while True:
-            looked_at, *found = await scripts.run(redis, "census", looked_at)
+            looked_at, *found = await scripts.run(redis, "census", looked_at, jobs)
             fields = iter(found)
             for deployment, state, count, age_us in zip(fields, fields, fields, fields, strict=True):
                 name = stored.name(deployment)
-                census._add(name if name in deployments else UNKNOWN, stored.name(state), count, age_us)
+                self._add(name if name in deployments else UNKNOWN, stored.name(state), count, age_us)
             if not looked_at:
-                return census
+                return
 
     def _add(self, deployment: str, state: str, count: int, age_us: int) -> None:
         if state not in ACTIVE and state not in OVER:

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys
 from kernelport.broker.dead_letters import OldDeadLetters
 from kernelport.broker.shared_folder import SharedFolder
+from kernelport.broker.tenants import tenants
 from kernelport.config.settings import Settings
 from kernelport.jobs import outputs
 from kernelport.jobs.artifacts import Artifacts, storage_errors
@@ -89,9 +90,11 @@ class Leftovers(Background):
                 metrics.STORAGE_FREE.forget()
 
     def _open_jobs(self) -> int:
+        all_tenants = tenants(self._redis)
         with self._redis.pipeline(transaction=False) as pipeline:
             for name in list(self._deployments):  # a front door may read its deployments file again meanwhile
-                pipeline.zrange(keys.active_jobs(name), 0, -1)
+                for tenant in all_tenants:
+                    pipeline.zrange(keys.owned(keys.active_jobs(name), tenant), 0, -1)
             jobs = [job.decode(errors="replace") for active in pipeline.execute() for job in active]
             for job in jobs:
                 pipeline.hget(keys.job(job), "sealed")

@@ -11,11 +11,12 @@ import logging
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 
 from kernelport.broker import keys, stored
+from kernelport.broker.tenants import tenants
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.names import SUMMARY, is_job_id
@@ -96,8 +97,11 @@ def bytes_of_jobs(redis: Redis) -> int:
         RedisError: it cannot be asked.
     """
     total = 0
-    members: Any = redis.zrange(keys.JOBS, 0, -1)
-    jobs = iter(members)
+    jobs = (
+        job
+        for tenant in tenants(redis)
+        for job in cast(list[bytes], redis.zrange(keys.owned(keys.JOBS, tenant), 0, -1))
+    )
     while some := list(itertools.islice(jobs, _AT_ONCE)):
         with redis.pipeline(transaction=False) as pipeline:
             for job in some:

@@ -11,7 +11,7 @@ from kernelport.jobs.pages import PAGE_ITEMS
 from kernelport.jobs.shrinking import decompressed
 from kernelport.jobs.webhooks.addresses import masked
 from kernelport.limits import MAX_NAME
-from kernelport.names import file_name, is_job_id
+from kernelport.names import file_name, is_job_id, owner_of
 from kernelport.tensors import to_array
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import STRING
@@ -58,6 +58,11 @@ class JobRecord:
     def __init__(self, job_id: str, fields: Mapping[bytes, bytes]) -> None:
         self.id = job_id
         self._fields = fields
+
+    @property
+    def name(self) -> str:
+        """Its id as its tenant knows it."""
+        return owner_of(self.id)[1]
 
     def text(self, field: str) -> str:
         """A field as text; empty when there is none."""
@@ -149,7 +154,7 @@ class JobRecord:
             state = pb.JOB_STATE_CANCELLING
         try:
             return pb.Job(
-                id=self.id,
+                id=self.name,
                 spec=self.spec,
                 state=state,
                 reason=self.text("reason"),

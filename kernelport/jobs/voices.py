@@ -12,6 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from kernelport.broker import keys, stored
 from kernelport.jobs import scripts
+from kernelport.names import owner_of
 from kernelport.v1.voice_pb2 import Voice
 
 # Redis copies as many recordings in one step.
@@ -47,7 +48,7 @@ class JobVoices:
     def _pin(self, name: str) -> Voice | None:
         names = [name]
         while names:
-            read: list[bytes | None] = self._redis.hmget(keys.VOICES, names)  # type: ignore[assignment]
+            read: list[bytes | None] = self._redis.hmget(_voices_of(self._job), names)  # type: ignore[assignment]
             names = scripts.run(self._redis, "pin", self._job, *_arguments(names, read))
         return self._pinned(name)
 
@@ -65,7 +66,7 @@ async def pin(redis: AsyncRedis, job: str, names: Collection[str]) -> set[str]:
     left = list(names)
     while left:
         some, left = left[:_PINNED_AT_ONCE], left[_PINNED_AT_ONCE:]
-        read: Any = await redis.hmget(keys.VOICES, some)
+        read: Any = await redis.hmget(_voices_of(job), some)
         changed = {name.decode() for name in await scripts.run(redis, "pin", job, *_arguments(some, read))}
         pinned |= {name for name, value in zip(some, read, strict=True) if value is not None} - changed
         left += changed
@@ -73,6 +74,11 @@ async def pin(redis: AsyncRedis, job: str, names: Collection[str]) -> set[str]:
         kept: Any = await redis.hmget(keys.job_voices(job), before)
         pinned |= {name for name, value in zip(before, kept, strict=True) if value is not None}
     return pinned
+
+
+def _voices_of(job: str) -> str:
+    """What is registered by the tenant of a job."""
+    return keys.owned(keys.VOICES, owner_of(job)[0])
 
 
 def _arguments(names: Sequence[str], read: Sequence[bytes | None]) -> Iterator[str | bytes]:

@@ -15,6 +15,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError
 
 from kernelport.broker import keys, stored
 from kernelport.broker.connections import connect
+from kernelport.broker.tenants import tenants
 from kernelport.errors import HostError
 from kernelport.supervisor.processes import dying_with_parent
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
@@ -113,7 +114,8 @@ def _keep_ours(redis: Redis) -> None:
 
 def _move_outputs(redis: Redis, root: str) -> None:
     """Has every job say that its outputs are below a root."""
-    jobs = cast("list[bytes]", redis.zrange(keys.JOBS, 0, -1))
+    indexes = [keys.owned(keys.JOBS, tenant) for tenant in tenants(redis)]
+    jobs = [job for index in indexes for job in cast("list[bytes]", redis.zrange(index, 0, -1))]
     for some in _some_at_once(jobs):
         names = [stored.name(job) for job in some]
         with redis.pipeline(transaction=False) as pipeline:

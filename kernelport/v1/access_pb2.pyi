@@ -160,3 +160,41 @@ class GetTenantResponse(_message.Message):
     TENANT_FIELD_NUMBER: _ClassVar[int]
     tenant: Tenant
     def __init__(self, tenant: _Optional[_Union[Tenant, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class GetUsageRequest(_message.Message):
+    __slots__ = ("first_day", "last_day", "tenant")
+    FIRST_DAY_FIELD_NUMBER: _ClassVar[int]
+    LAST_DAY_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    first_day: str
+    last_day: str
+    tenant: str
+    def __init__(self, first_day: _Optional[str] = ..., last_day: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class GetUsageResponse(_message.Message):
+    __slots__ = ("usage",)
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    usage: _containers.RepeatedCompositeFieldContainer[Usage]
+    def __init__(self, usage: _Optional[_Iterable[_Union[Usage, _Mapping[str, _Any]]]] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("day", "tenant", "calls", "items", "characters", "bytes", "audio_s", "model_s", "dollars")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_S_FIELD_NUMBER: _ClassVar[int]
+    MODEL_S_FIELD_NUMBER: _ClassVar[int]
+    DOLLARS_FIELD_NUMBER: _ClassVar[int]
+    day: str
+    tenant: str
+    calls: int
+    items: int
+    characters: int
+    bytes: int
+    audio_s: float
+    model_s: float
+    dollars: float
+    def __init__(self, day: _Optional[str] = ..., tenant: _Optional[str] = ..., calls: _Optional[int] = ..., items: _Optional[int] = ..., characters: _Optional[int] = ..., bytes: _Optional[int] = ..., audio_s: _Optional[float] = ..., model_s: _Optional[float] = ..., dollars: _Optional[float] = ...) -> None: ...

@@ -73,6 +73,11 @@ class AccessServiceStub:
                 request_serializer=kernelport_dot_v1_dot_access__pb2.GetTenantRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_access__pb2.GetTenantResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/kernelport.v1.AccessService/GetUsage',
+                request_serializer=kernelport_dot_v1_dot_access__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_access__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -132,6 +137,13 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """What tenants have used, by day. For every key: of one without the scope `admin` that of its own tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -169,6 +181,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.GetTenant,
                     request_deserializer=kernelport_dot_v1_dot_access__pb2.GetTenantRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_access__pb2.GetTenantResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=kernelport_dot_v1_dot_access__pb2.GetUsageRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_access__pb2.GetUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -364,6 +381,33 @@ class AccessService:
             '/kernelport.v1.AccessService/GetTenant',
             kernelport_dot_v1_dot_access__pb2.GetTenantRequest.SerializeToString,
             kernelport_dot_v1_dot_access__pb2.GetTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kernelport.v1.AccessService/GetUsage',
+            kernelport_dot_v1_dot_access__pb2.GetUsageRequest.SerializeToString,
+            kernelport_dot_v1_dot_access__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,8 @@ class AccessServiceStub:
     """Every tenant, sorted by name."""
     GetTenant: _grpc.UnaryUnaryMultiCallable[_access_pb2.GetTenantRequest, _access_pb2.GetTenantResponse]
     """One tenant; NOT_FOUND when there is none of that name."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_access_pb2.GetUsageRequest, _access_pb2.GetUsageResponse]
+    """What tenants have used, by day. For every key: of one without the scope `admin` that of its own tenant."""
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -79,6 +81,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """Every tenant, sorted by name."""
     GetTenant: _aio.UnaryUnaryMultiCallable[_access_pb2.GetTenantRequest, _access_pb2.GetTenantResponse]  # type: ignore[assignment]
     """One tenant; NOT_FOUND when there is none of that name."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_access_pb2.GetUsageRequest, _access_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """What tenants have used, by day. For every key: of one without the scope `admin` that of its own tenant."""
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keys, by which callers show who they are, and the tenants that these belong to. For keys with the scope `admin`.
@@ -144,5 +148,13 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.GetTenantResponse, _abc.Awaitable[_access_pb2.GetTenantResponse]]:
         """One tenant; NOT_FOUND when there is none of that name."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _access_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.GetUsageResponse, _abc.Awaitable[_access_pb2.GetUsageResponse]]:
+        """What tenants have used, by day. For every key: of one without the scope `admin` that of its own tenant."""
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

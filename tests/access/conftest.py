@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelport import Client
+from kernelport import Client, UnauthenticatedError
 from kernelport.access.principals import SCOPES
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
@@ -32,6 +32,15 @@ class Guarded:
     scoped: Mapping[str, str]
     other: str
 
+    def knows(self, token: str, door: int) -> bool:
+        """Whether a door has heard of a key."""
+        with self.client(token, door) as client:
+            try:
+                client.deployments()
+            except UnauthenticatedError:
+                return False
+        return True
+
     def client(self, token: str = "", door: int | None = None) -> Client:
         """A client with a key; the first one by default."""
         target = self.stack.target if door is None else self.doors[door]
@@ -41,7 +50,9 @@ class Guarded:
 @pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder: Path = tmp_path_factory.mktemp("guarded")
-    settings = replace(stack_settings(bundled_deployments()), first_key_file=str(folder / "first-key"))
+    settings = replace(
+        stack_settings(bundled_deployments()), first_key_file=str(folder / "first-key"), price_per_hour=3.6
+    )
     with Stack(settings, ["identity-onnx"], folder / "state", front_doors=2) as stack:
         try:
             stack.wait_ready(START_TIMEOUT_S)

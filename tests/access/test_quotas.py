@@ -1,6 +1,6 @@
 """Quotas are set, hold for a tenant and a key at every door, and are told as clients look for them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from kernelport import Client, ResourceExhaustedError, UnauthenticatedError
+from kernelport_ops.chaos.disk import recording
 from tests.access.conftest import Guarded
 from tests.cli.running import called
 from tests.http.calls import Reply, ask
@@ -128,3 +129,32 @@ def test_tenants_come_from_a_file(guarded: Guarded, limited: Client, tmp_path: P
 )
 def test_what_is_no_quota_is_refused(guarded: Guarded, given: str, told: str) -> None:
     assert told in admin(guarded, "tenants", "set", TENANT, "--quota", given, expect=2).replace("\n", " ")
+
+
+def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, limited: Client, token: str) -> None:
+    with guarded.client() as client:
+        client.access.set_tenant(TENANT, quotas={"voices": 1, "items_waiting": 5, "stored_bytes": 40})
+    wait_for(lambda: _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW] * 6)))
+    cancelled = limited.jobs.submit("luxtts", ["Nobody speaks it."] * 5)
+    limited.jobs.cancel(cancelled.id)
+    limited.jobs.wait(cancelled.id)
+    job = limited.jobs.submit("identity-onnx", [ROW] * 5)
+    limited.jobs.wait(job.id)
+    assert _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW])).startswith("stored_bytes: tenant:limited")
+    limited.jobs.delete(job.id, delete_outputs=True)
+    limited.add_voice("anna", recording(1), consent="given", owner="o")
+    told = _refusal_of(lambda: limited.add_voice("bert", recording(2), consent="given", owner="o"))
+    assert told == "voices: tenant:limited may have 1, and 1 are used"
+    with guarded.client(guarded.other) as other:
+        other.add_voice("bert", recording(2), consent="given", owner="o")
+        other.delete_voice("bert")
+    limited.delete_voice("anna")
+
+
+def _refusal_of(call: Callable[[], object]) -> str:
+    """What is told of a call that passes a quota; empty when it does not."""
+    try:
+        call()
+    except ResourceExhaustedError as error:
+        return error.message
+    return ""

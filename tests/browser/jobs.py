@@ -1,8 +1,10 @@
 """Jobs, for the tests of the studio."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from kernelport import Client
 from kernelport.supervisor.stack import Stack
 from tests.http.calls import ask
 from tests.waiting import wait_for
@@ -45,11 +47,8 @@ def over(studio: Stack, job: str) -> Any:
 
 
 def large(studio: Stack) -> str:
-    """The id of a new job of a hundred thousand items, as a file brings them."""
-    lines = "".join(json.dumps({"id": f"item-{number:06}", "x": [[[[1.0]]]]}) + "\n" for number in range(LARGE))
-    fields = f'--edge\r\nContent-Disposition: form-data; name="deployment"\r\n\r\n{TENSORS}\r\n--edge\r\n'
-    file = 'Content-Disposition: form-data; name="file"; filename="large.jsonl"\r\n\r\n'
-    headers = {"Content-Type": "multipart/form-data; boundary=edge"}
-    reply = ask(studio.url, "POST", "/api/jobs", f"{fields}{file}{lines}\r\n--edge--\r\n".encode(), headers)
-    assert reply.status == 201, reply.body
-    return str(reply.json()["id"])
+    """The id of a new job of a hundred thousand items."""
+    x = np.ones((1, 1, 1, 1), np.float32)
+    items = ((f"item-{number:06}", {"x": x}) for number in range(LARGE))
+    with Client(studio.target, timeout_s=100) as client:
+        return client.jobs.submit(TENSORS, items).id

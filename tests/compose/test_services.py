@@ -23,7 +23,8 @@ def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> 
     gpu, cpu = (resolve.resolve(files)["services"] for files in (resolve.DEFAULT, resolve.CPU))
     services = {**cpu, "gpu-worker": gpu["gpu-worker"]}
     host = Host(tmp_path)
-    with host.running(services) as processes, Client(f"127.0.0.1:{host.front_door_port}", timeout_s=60) as client:
+    target = f"127.0.0.1:{host.front_door_port}"
+    with host.running(services) as processes, Client(target, timeout_s=60, api_key=first_key(host)) as client:
         push_through(client, ["identity-onnx", "hibari-en", "helion-demo"])
         speak_over_http(host)
         # Flower asks workers for their events every five seconds.
@@ -51,8 +52,15 @@ def push_through(client: Client, deployments: list[str]) -> None:
 def speak_over_http(host: Host) -> None:
     """A request as a container beside the front door's makes it."""
     url, said = f"http://127.0.0.1:{host.http_port}", {"model": "tts-1", "input": "Good morning."}
-    assert ask(url, "POST", "/v1/audio/speech", said, {"Host": "front-door:8000"}).status == 200
+    headers = {"Host": "front-door:8000", "Authorization": f"Bearer {first_key(host)}"}
+    assert ask(url, "POST", "/v1/audio/speech", said, headers).status == 200
+    assert ask(url, "POST", "/v1/audio/speech", said).status == 401
     assert ask(url, "GET", "/health", headers={"Host": "other:8000"}).status == 403
+
+
+def first_key(host: Host) -> str:
+    """The key that the front door's first start made, as the compose file says to read it."""
+    return (host.scratch / "state" / "keys" / "first").read_text().strip()
 
 
 def flower_tasks(host: Host) -> Any:

@@ -25,14 +25,14 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.alone
 
-STREAMS, PIECES, LONGER = 200, 12, 24
+STREAMS, PIECES = 200, 12
 AGAIN_S = 0.1
 LIMIT_S = 100.0
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Stack]:
-    file = write_deployments(tmp_path, counting=pipeline("CountingTogether"))
+    file = write_deployments(tmp_path, counting=pipeline("CountingTogether", timeouts={"request_s": LIMIT_S}))
     settings = replace(stack_settings(file), lease_s=3.0, heartbeat_ttl_s=4.0)
     with serving_stack(settings, ["counting"], tmp_path / "state") as stack:
         yield stack
@@ -41,13 +41,12 @@ def own(tmp_path: Path) -> Iterator[Stack]:
 class Listener:
     """One who hears numbers, and goes on behind the last that was heard when told that there are no more for now."""
 
-    def __init__(self, pieces: int = PIECES) -> None:
-        self.pieces = pieces
+    def __init__(self) -> None:
         self.heard: list[int] = []
         self.told: list[str] = []
 
     async def listen(self, target: str) -> None:
-        inputs = tensors.from_arrays({"count": np.array([self.pieces]), "fatal": np.array([-1])})
+        inputs = tensors.from_arrays({"count": np.array([PIECES]), "fatal": np.array([-1])})
         async with grpc.aio.insecure_channel(target) as channel:
             stub = inference_pb2_grpc.InferenceServiceStub(channel)
             while True:
@@ -80,7 +79,7 @@ async def _storm(stack: Stack, victim: str) -> list[Listener]:
 
 async def _stops(stack: Stack, stopped: list[int]) -> list[Listener]:
     """Streams under which workers are told to stop, each once the one before has."""
-    listeners = [Listener(LONGER) for _ in range(STREAMS)]
+    listeners = [Listener() for _ in range(STREAMS)]
     async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
         for each in listeners:
             group.create_task(each.listen(stack.target))
@@ -117,7 +116,7 @@ def test_workers_that_stop_one_after_the_other_cut_no_stream(own: Stack) -> None
         for worker in further:
             worker.kill()
             worker.wait(30)
-    assert all(each.heard == list(range(LONGER)) for each in listeners)
+    assert all(each.heard == list(range(PIECES)) for each in listeners)
     assert not [told for each in listeners for told in each.told], "nobody notices"
 
 

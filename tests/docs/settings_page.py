@@ -17,6 +17,7 @@ OF_CONTAINERS = (
     "shared_dir",
     "share_ports",
     "own_listen",
+    "first_key_file",
     "log_file",
     "roll",
 )

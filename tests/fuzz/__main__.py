@@ -16,9 +16,11 @@ from pathlib import Path
 import click
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
+from tests.fuzz.credentials import credentials
 from tests.fuzz.forgeries import forgeries
 from tests.fuzz.methods import methods
 from tests.fuzz.readers import readers
+from tests.fuzz.routes import routes
 from tests.fuzz.target import FindingError, Target
 from tests.fuzz.world import serving_world
 
@@ -37,11 +39,11 @@ def main(minutes: float, first: int, only: str) -> None:
         tempfile.TemporaryDirectory(prefix="kernelport-fuzz-") as folder,
         serving_world(Path(folder) / "world") as world,
     ):
-        known = readers(Path(folder))
+        known = [*readers(Path(folder)), *credentials(Path(folder))]
         rounds = (
             (number, target)
             for number in itertools.count(first)
-            for target in [*known, *methods(world, number), *forgeries(world, number)]
+            for target in [*known, *methods(world, number), *routes(world, number), *forgeries(world, number)]
             if only in target.name
         )
         for number, target in _until(ends_at, rounds):

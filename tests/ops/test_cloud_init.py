@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,14 @@ def test_each_gpu_gets_a_worker_of_the_deployments_image_that_reads_what_the_set
 
 
 def test_a_whole_stack_has_its_own_redis_and_a_front_door() -> None:
-    whole = boot(stack=True)
+    whole = boot(stack=True, secrets=replace(SECRETS, first_key="key-hush"))
     services = compose(whole)["services"]
     assert {"redis", "front-door", "worker-0", "model-fetch"} <= set(services)
     assert services["front-door"]["ports"] == ["50051:50051"]
     environment = environment_of(services["front-door"], files_of(user_data(whole)))
     assert Settings.from_environment(environment).redis_url == "redis://redis:6379/0"
+    assert environment["KERNELPORT_FIRST_KEY"] == "key-hush"
+    assert "KERNELPORT_FIRST_KEY" not in environment_of(services["worker-0"], files_of(user_data(whole)))
     for service in ("front-door", "worker-0"):
         (volume,) = (each for each in services[service]["volumes"] if each.startswith("artifacts:"))
         assert volume.partition(":")[2] == environment["KERNELPORT_ARTIFACTS"], "both see what jobs give"

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kernelport.access.first_key import first_key
-from kernelport.access.principals import ANYBODY, DEFAULT_TENANT, NOBODY, Principal
+from kernelport.access.principals import ANYBODY, NOBODY, Principal
 from kernelport.access.records import DEFAULT, KeyRecord
 from kernelport.access.store import AccessStore, Snapshot
 from kernelport.access.tokens import read_token
@@ -22,6 +22,7 @@ from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.config.settings import Settings, is_loopback
 from kernelport.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
+from kernelport.names import DEFAULT_TENANT
 from kernelport_api.access.needs import Need
 from kernelport_api.access.signatures import Signatures, Signed
 
@@ -228,7 +229,10 @@ class Access:
             for key_id, record in snapshot.keys.items()
         }
         self._certificates = {each.certificate: each for each in snapshot.keys.values() if each.certificate}
-        self._anybody = replace(ANYBODY, quotas=snapshot.tenants.get(DEFAULT_TENANT, DEFAULT).holders())
+        holders = snapshot.tenants.get(DEFAULT_TENANT, DEFAULT).holders()
+        quotas = tuple(each for each in holders if each[1].limit_calls)
+        stock = tuple(each for each in holders if each[1].limit_stock)
+        self._anybody = replace(ANYBODY, quotas=quotas, stock=stock)
         is_open = not self._keys and (self._settings.insecure or not self._elsewhere())
         if self._is_read and is_open and self._asks:
             log.warning("there is no key any more: whoever reaches this front door may do everything")

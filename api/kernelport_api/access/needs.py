@@ -45,7 +45,7 @@ _METHODS: Mapping[Need, tuple[str, ...]] = {
     _REFLECTION: ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",),
     _ANY: (
         *("DeploymentService/ListDeployments", "DeploymentService/GetDeployment"),
-        *("VoiceService/ListVoices", "VoiceService/GetVoice"),
+        *("VoiceService/ListVoices", "VoiceService/GetVoice", "AccessService/GetUsage"),
         "inference.GRPCInferenceService/ServerMetadata",
         "inference.GRPCInferenceService/ModelReady",
         "inference.GRPCInferenceService/ModelMetadata",
@@ -96,7 +96,7 @@ _ROUTES: Mapping[Need, tuple[str, ...]] = {
             for verb in ("register", "unregister")
         ),
         *("GET /api/deployments", "GET /api/deployments/{deployment}"),
-        *("GET /api/voices", "GET /api/voices/{voice}", "GET /api/events", "POST /api/signed"),
+        *("GET /api/voices", "GET /api/voices/{voice}", "GET /api/events", "GET /api/usage", "POST /api/signed"),
     ),
     _SIGN_IN: ("POST /api/session", "DELETE /api/session"),
     _PAGE: ("GET /", "GET /studio/{name}"),

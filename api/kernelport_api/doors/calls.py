@@ -20,6 +20,7 @@ class Calls:
 
     Attributes:
         refused_at: when the server last refused one because it stops, in seconds of the event loop's clock.
+        is_refusing: whether it lets none in, because it stops.
 
     Raises:
         ResourceExhaustedError: on entry, when there are too many.
@@ -30,11 +31,12 @@ class Calls:
         self.refused_at = 0.0
         self._most = most
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._is_refusing = False
+        self.is_refusing = False
+        self._are_sent_away = asyncio.Event()
         self._is_over = False
 
     def __enter__(self) -> None:
-        if self._is_refusing:
+        if self.is_refusing:
             self.refused_at = asyncio.get_running_loop().time()
             raise _stopping("the front door stops")
         if len(self._tasks) >= self._most:
@@ -55,8 +57,18 @@ class Calls:
 
     def refuse(self) -> None:
         """Lets none in from now on."""
-        self._is_refusing = True
+        self.is_refusing = True
         self.refused_at = asyncio.get_running_loop().time()
+
+    async def held(self) -> None:
+        """Holds one that has come while none is let in, until callers are sent away: told at once, it would come back
+        here again and again, over the connection that it has."""
+        self.refused_at = asyncio.get_running_loop().time()
+        await self._are_sent_away.wait()
+
+    def send_away(self) -> None:
+        """Connections have been told to go elsewhere: so are those who are held."""
+        self._are_sent_away.set()
 
     async def finished(self, until: float) -> None:
         """Returns when none is in flight, or at a time of the event loop."""

@@ -25,6 +25,7 @@ from kernelport.errors import (
     from_status,
 )
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion
+from kernelport.names import DEFAULT_TENANT
 from kernelport.stacking import Share
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
@@ -118,6 +119,7 @@ class Dispatcher:
             deadline_unix_us=round((clock.now() + timeout_s) * 1e6),
             result_key=hold.key if hold else "",
             request_id=call.adopt(name),
+            tenant=_told(call.principal.tenant),
         )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, name)
@@ -129,6 +131,7 @@ class Dispatcher:
         try:
             completion = await pending.answer
             call.model_us, call.queue_us = completion.backend_us, _queued_us(pending, completion)
+            _bill(call, completion)
             if completion.error:
                 raise from_status(status_pb2.Status.FromString(completion.error))
             if completion.out_of_reach:
@@ -192,6 +195,7 @@ class Dispatcher:
             stream=True,
             resume_from=resume_from,
             request_id=call.adopt(name),
+            tenant=_told(call.principal.tenant),
         )
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, name)
@@ -212,6 +216,7 @@ class Dispatcher:
                 limit_s = whole_s
                 is_over = not completion.more
                 call.model_us += completion.backend_us
+                _bill(call, completion)
                 if completion.error:
                     raise from_status(status_pb2.Status.FromString(completion.error))
                 if completion.out_of_reach:
@@ -379,6 +384,13 @@ def _queued_us(pending: Pending, completion: Completion) -> int:
     return max(0, round((time.monotonic() - pending.published_at) * 1e6) - completion.worker_us)
 
 
+def _bill(call: calls.Call, completion: Completion) -> None:
+    """Notes what a call has taken of a worker."""
+    call.audio_us += completion.audio_us
+    call.used_us += completion.used_us
+    call.nano_dollars += completion.nano_dollars
+
+
 def _timings(deployment: str, pending: Pending, completion: Completion, queued_us: int) -> bytes:
     """The timing fields as serialized protobuf; appended to a serialized InferResponse they become part of it."""
     forming_us = round((pending.published_at - pending.submitted_at) * 1e6)
@@ -389,3 +401,8 @@ def _timings(deployment: str, pending: Pending, completion: Completion, queued_u
     labelled(metrics.BATCHING_SECONDS, deployment).observe(batched_us / 1e6)
     timings = pb.InferResponse(queued_us=queued_us, batched_us=batched_us, backend_us=completion.backend_us)
     return timings.SerializeToString()
+
+
+def _told(tenant: str) -> str:
+    """A tenant as messages name it."""
+    return "" if tenant == DEFAULT_TENANT else tenant

@@ -19,7 +19,9 @@ from kernelport.errors import (
     KernelPortError,
 )
 from kernelport.limits import MAX_REQUEST_ID
+from kernelport.names import owned
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.redis_errors import reached
 
@@ -46,8 +48,8 @@ class RequestIds:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        # By id and digest, the one call that asks Redis: what comes of it is the response, or an error that is the
-        # others', too; None when one of them is to be the next.
+        # By stored id and digest, the one call that asks Redis: what comes of it is the response, or an error that is
+        # the others', too; None when one of them is to be the next.
         self._firsts: dict[tuple[str, bytes], asyncio.Future[bytes | KernelPortError | None]] = {}
 
     async def run_once(self, request: pb.InferRequest, timeout_s: float, run: Run) -> bytes:
@@ -63,7 +65,8 @@ class RequestIds:
         deadline = asyncio.get_running_loop().time() + timeout_s
         is_large = request.ByteSize() > SMALL_BYTES
         digest = await aside(_digest, request) if is_large else _digest(request)
-        while (first := self._firsts.get((request.request_id, digest))) is not None:
+        own = owned(calls.current().principal.tenant, request.request_id)
+        while (first := self._firsts.get((own, digest))) is not None:
             remaining_s = deadline - asyncio.get_running_loop().time()
             done, _ = await asyncio.wait([first], timeout=max(0.0, remaining_s))
             if not done:
@@ -73,13 +76,13 @@ class RequestIds:
                 raise copy.copy(outcome)
             if outcome is not None:
                 return outcome
-        return await self._go_first(request, digest, deadline, run)
+        return await self._go_first(request, own, digest, deadline, run)
 
-    async def _go_first(self, request: pb.InferRequest, digest: bytes, deadline: float, run: Run) -> bytes:
+    async def _go_first(self, request: pb.InferRequest, own: str, digest: bytes, deadline: float, run: Run) -> bytes:
         outcome: asyncio.Future[bytes | KernelPortError | None] = asyncio.get_running_loop().create_future()
-        self._firsts[request.request_id, digest] = outcome
+        self._firsts[own, digest] = outcome
         try:
-            response = await self._hold_and_run(request, digest, deadline, run)
+            response = await self._hold_and_run(request, own, digest, deadline, run)
             outcome.set_result(response)
             return response
         except DeadlineExceededError:  # the others may have more time
@@ -88,12 +91,14 @@ class RequestIds:
             outcome.set_result(error)
             raise
         finally:
-            del self._firsts[request.request_id, digest]
+            del self._firsts[own, digest]
             if not outcome.done():
                 outcome.set_result(None)
 
-    async def _hold_and_run(self, request: pb.InferRequest, digest: bytes, deadline: float, run: Run) -> bytes:
-        hold = scripts.IdempotencyHold(keys.result(request.request_id), os.urandom(8))
+    async def _hold_and_run(
+        self, request: pb.InferRequest, own: str, digest: bytes, deadline: float, run: Run
+    ) -> bytes:
+        hold = scripts.IdempotencyHold(keys.result(own), os.urandom(8))
         poll_s = FIRST_POLL_S
         while True:
             earlier: tuple[bytes, bytes | None] | None = await reached(

@@ -1,12 +1,13 @@
 """AccessService: keys and tenants."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
 import msgspec
 
-from kernelport.access.principals import ADMIN, DEFAULT_TENANT
+from kernelport.access.principals import ADMIN
 from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.access.records import (
     DEFAULT,
@@ -27,15 +28,19 @@ from kernelport.errors import (
     NotFoundError,
     ResourceExhaustedError,
 )
+from kernelport.names import DEFAULT_TENANT
 from kernelport.v1 import access_pb2 as pb
 from kernelport.v1 import access_pb2_grpc
-from kernelport_api.access.decision import Access
+from kernelport_api.access.decision import LOOK_INTERVAL_S, Access
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
+from kernelport_api.services.usage import Usage
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+# A change of a key is answered once all front doors have looked.
+SPREAD_S = 2 * LOOK_INTERVAL_S
 MAX_KEYS, MAX_TENANTS = 10_000, 1_000
 DEFAULT_GRACE_S, MAX_GRACE_S = 3600.0, 30 * 24 * 3600.0
 _CHANGED = "somebody else changes this key at the same time; try again"
@@ -62,8 +67,9 @@ class KeyExistsError(AlreadyExistsError):
 class Keys(access_pb2_grpc.AccessServiceServicer):
     """Keys and tenants."""
 
-    def __init__(self, access: Access, durability: Durability) -> None:
+    def __init__(self, access: Access, usage: Usage, durability: Durability) -> None:
         self.durability = durability
+        self._usage = usage
         self._access = access
 
     @audited("key.create", lambda request: request.name)
@@ -158,6 +164,9 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
             raise TenantNotFoundError(f"name: there is no tenant {request.name[:64]!r}")
         return pb.GetTenantResponse(tenant=_tenant(tenant))
 
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
+        return pb.GetUsageResponse(usage=await self._usage.by_day(request))
+
     async def _all(self) -> list[KeyRecord]:
         """All keys as they are now."""
         await reached(self._access.refresh())
@@ -177,6 +186,7 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
         if not await reached(self._access.store.change_key(key_id, old, new)):
             raise AbortedError(_CHANGED)
         await reached(self._access.refresh())
+        await asyncio.sleep(SPREAD_S)
 
 
 def _named(text: str, known: Iterable[KeyRecord]) -> KeyRecord | None:

@@ -7,8 +7,10 @@ from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.errors import NotFoundError
+from kernelport.names import owner_of
 from kernelport.v1 import dead_letter_pb2 as pb
 from kernelport.v1 import dead_letter_pb2_grpc, inference_pb2
+from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
@@ -40,8 +42,14 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         self._inference = inference
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
-        key = self._key(request.deployment)
-        letters = stored.messages(pb.DeadLetter, await reached(self._redis.hvals(key)), key)
+        key, principal = self._key(request.deployment), calls.current().principal
+        found: dict[bytes, bytes] = await reached(self._redis.hgetall(key))
+        letters = []
+        for name, value in ((stored.name(name), value) for name, value in found.items()):
+            letter = stored.readable(pb.DeadLetter, value, f"{key} {name}") if principal.sees(name) else None
+            if letter is not None:
+                letter.id = principal.shown(name)
+                letters.append(letter)
         letters.sort(key=lambda letter: letter.unix_us)
         for letter in letters:
             letter.ClearField("request")
@@ -56,24 +64,29 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
     ) -> pb.ReplayDeadLetterResponse:
         letter = await self._letter(request.deployment, request.id)
         where = f"{self._key(request.deployment)} {request.id}"
+        call = calls.current()
+        call.acts_for(owner_of(call.principal.stored(request.id))[0])  # whose voices it names
         again = stored.message(inference_pb2.InferRequest, letter.request, where)
         deployment = self._deployments[request.deployment]
         response = await self._inference.run(deployment, again, letter.request, context.time_remaining())
-        await reached(self._redis.hdel(self._key(request.deployment), request.id))
+        await reached(self._redis.hdel(self._key(request.deployment), call.principal.stored(request.id)))
         return pb.ReplayDeadLetterResponse(response=response)
 
     @audited("dead_letter.purge", _name)
     @on_disk
     async def PurgeDeadLetter(self, request: pb.PurgeDeadLetterRequest, context: Context) -> pb.PurgeDeadLetterResponse:
-        removed = await reached(self._redis.hdel(self._key(request.deployment), request.id))
+        letter_id = calls.current().principal.stored(request.id)
+        removed = await reached(self._redis.hdel(self._key(request.deployment), letter_id))
         return pb.PurgeDeadLetterResponse(removed=bool(removed))
 
     async def _letter(self, deployment: str, letter_id: str) -> pb.DeadLetter:
         key = self._key(deployment)
-        value = await reached(self._redis.hget(key, letter_id))
+        value = await reached(self._redis.hget(key, calls.current().principal.stored(letter_id)))
         if value is None:
             raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
-        return stored.message(pb.DeadLetter, value, f"{key} {letter_id}")
+        letter = stored.message(pb.DeadLetter, value, f"{key} {letter_id}")
+        letter.id = letter_id
+        return letter
 
     def _key(self, deployment: str) -> str:
         if deployment not in self._deployments:

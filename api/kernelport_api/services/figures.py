@@ -118,12 +118,12 @@ class Figures:
         """Looks for ever."""
         while True:
             try:
-                await self.look()
+                await self.refresh()
             except RedisError as error:
                 outage.tell(error)
             await asyncio.sleep(INTERVAL_S)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Looks at what waits, unless that was done just now.
 
         Raises:

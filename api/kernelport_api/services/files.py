@@ -11,8 +11,11 @@ from kernelport.broker import keys
 from kernelport.broker.clock import clock
 from kernelport.errors import NotFoundError, UnavailableError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
+from kernelport.names import owned
+from kernelport_api import calls
 from kernelport_api.services.audited import tell
 from kernelport_api.services.records import Record, Records
+from kernelport_api.services.stock import Stock
 
 CHUNK_BYTES = 256 * 2**10
 _CONTENT = "content"
@@ -31,7 +34,8 @@ class Files:
         kept_s: seconds for which a file is kept that says nothing of it.
     """
 
-    def __init__(self, redis: Redis, artifacts: Artifacts, kept_s: float) -> None:
+    def __init__(self, redis: Redis, artifacts: Artifacts, stock: Stock, kept_s: float) -> None:
+        self._stock = stock
         self._records = Records(redis, keys.FILES)
         self._artifacts = artifacts
         self._kept_s = kept_s
@@ -39,6 +43,7 @@ class Files:
     async def add(self, source: Path, size: int, filename: str, purpose: str, kept_s: float | None) -> Record:
         """Keeps a local file of `size` bytes; gives what is known of it."""
         await self._sweep()
+        await self._stock.check_bytes(size)
         file_id, now = f"file-{secrets.token_hex(12)}", clock.now()
         record: Record = {
             "id": file_id,
@@ -48,7 +53,8 @@ class Files:
             "purpose": purpose,
             "forget_at": int(now + (kept_s or self._kept_s)),
         }
-        await self._reached(lambda: self._artifacts.replace(_path(file_id), source))
+        folder = _folder(file_id)
+        await self._reached(lambda: self._artifacts.replace(f"{folder}/{_CONTENT}", source))
         await self._records.put(record)
         return record
 
@@ -70,7 +76,7 @@ class Files:
 
     def content(self, record: Record) -> Iterator[bytes]:
         """The bytes of a file in pieces; it blocks, and raises what the storage does."""
-        return self._artifacts.chunks(_path(record["id"]), record["bytes"], CHUNK_BYTES)
+        return self._artifacts.chunks(f"{_folder(record['id'])}/{_CONTENT}", record["bytes"], CHUNK_BYTES)
 
     async def delete(self, file_id: str) -> None:
         """Deletes a file.
@@ -86,8 +92,10 @@ class Files:
             await self._delete(record)
 
     async def _delete(self, record: Record) -> None:
+        folder = _folder(record["id"])
+
         def delete() -> None:
-            while self._artifacts.delete_some(record["id"]):
+            while self._artifacts.delete_some(folder):
                 pass
 
         await self._reached(delete)
@@ -100,5 +108,6 @@ class Files:
             raise UnavailableError(f"the storage of outputs fails: {error}") from error
 
 
-def _path(file_id: str) -> str:
-    return f"{file_id}/{_CONTENT}"
+def _folder(file_id: str) -> str:
+    """Where a file of the current call's tenant lies."""
+    return owned(calls.current().principal.tenant, file_id)

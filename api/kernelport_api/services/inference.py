@@ -39,6 +39,7 @@ from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.figures import Figures
 from kernelport_api.services.inputs import are_slow_to_check, input_violations
+from kernelport_api.services.usage import Usage
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
@@ -57,9 +58,11 @@ class Inference:
         workers: WorkerView,
         admission: Admission,
         dispatcher: Dispatcher,
-        quotas: CallQuotas,
         figures: Figures,
+        quotas: CallQuotas,
+        usage: Usage,
     ) -> None:
+        self._usage = usage
         self._figures = figures
         self._deployments = deployments
         self._request_ids = RequestIds(redis)
@@ -84,8 +87,10 @@ class Inference:
                 response = await self.run(deployment, request, body, remaining_s)
         except BaseException as error:
             self._count(deployment.name, len(body), arrived_at, _status(error))
+            self._usage.note()
             raise
         self._count(deployment.name, len(body), arrived_at)
+        self._usage.note(request, len(body))
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
 
@@ -108,8 +113,10 @@ class Inference:
                     yield message
         except BaseException as error:
             self._count(deployment.name, len(body), arrived_at, _status(error))
+            self._usage.note()
             raise
         self._count(deployment.name, len(body), arrived_at)
+        self._usage.note(request, len(body))
 
     async def _messages(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None

@@ -72,7 +72,7 @@ class Operations:
         Raises:
             UnavailableError: Redis cannot be reached.
         """
-        await reached(self.figures.look())
+        await reached(self.figures.refresh())
         return {name: self.figures.shown(name) for name in sorted(self.deployments)}
 
     async def told(self) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from kernelport.broker import stored
+from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
 from kernelport.errors import ResourceExhaustedError
+from kernelport_api import calls
 from kernelport_api.queueing.redis_errors import reached
 
 MOST_RECORDS = 10_000
@@ -17,15 +18,19 @@ Record = dict[str, Any]
 
 
 class Records:
-    """Those of one hash. A record has `id`, and `forget_at` in Unix seconds.
+    """Those of one kind that the tenant of the current call has. A record has `id`, and `forget_at` in Unix seconds.
 
     Args:
-        key: of the hash.
+        key: of the hash that has them, for the default tenant.
     """
 
     def __init__(self, redis: Redis, key: str) -> None:
         self._redis = redis
-        self._key = key
+        self._of_all = key
+
+    @property
+    def _key(self) -> str:
+        return keys.owned(self._of_all, calls.current().principal.tenant)
 
     async def put(self, record: Record) -> None:
         """Keeps a record, in place of one of the same id.

@@ -106,6 +106,17 @@ class AsyncAccess:
         tenant: pb.Tenant = (await self._call("GetTenant", message(pb.GetTenantRequest, name=name))).tenant
         return tenant
 
+    async def usage(self, *, first_day: str = "", last_day: str = "", tenant: str = "") -> list[pb.Usage]:
+        """What tenants have used, by day and tenant. A key without the scope `admin` sees that of its own tenant.
+
+        Args:
+            first_day: of UTC, such as 2026-01-31; 30 days before the last when empty.
+            last_day: today when empty.
+            tenant: all when empty.
+        """
+        request = message(pb.GetUsageRequest, first_day=first_day, last_day=last_day, tenant=tenant)
+        return list((await self._call("GetUsage", request)).usage)
+
     async def _call(self, method: str, request: Any, *, repeatable: bool = True) -> Any:
         deadline = self._channel.deadline(None)
         return await self._channel.call(AccessServiceStub, method, request, deadline, repeatable=repeatable)

@@ -23,7 +23,7 @@ class Batch(_message.Message):
     def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping[str, _Any]]]] = ..., id: _Optional[str] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class BatchItem(_message.Message):
-    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent", "request_id", "stream", "resume_from")
+    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent", "request_id", "stream", "resume_from", "tenant")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_CLAIM_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class BatchItem(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     request: bytes
     request_claim: str
@@ -46,7 +47,8 @@ class BatchItem(_message.Message):
     request_id: str
     stream: bool
     resume_from: int
-    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping[str, _Any]]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., request_id: _Optional[str] = ..., stream: _Optional[bool] = ..., resume_from: _Optional[int] = ...) -> None: ...
+    tenant: str
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping[str, _Any]]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., request_id: _Optional[str] = ..., stream: _Optional[bool] = ..., resume_from: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("completions",)
@@ -55,7 +57,7 @@ class Reply(_message.Message):
     def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping[str, _Any]]]] = ...) -> None: ...
 
 class Completion(_message.Message):
-    __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us", "sequence", "more")
+    __slots__ = ("id", "response", "error", "response_claim", "response_file", "out_of_reach", "worker_us", "prepare_us", "backend_us", "sequence", "more", "used_us", "audio_us", "nano_dollars")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +69,9 @@ class Completion(_message.Message):
     BACKEND_US_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    USED_US_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_US_FIELD_NUMBER: _ClassVar[int]
+    NANO_DOLLARS_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     response: bytes
     error: bytes
@@ -78,7 +83,10 @@ class Completion(_message.Message):
     backend_us: int
     sequence: int
     more: bool
-    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., sequence: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
+    used_us: int
+    audio_us: int
+    nano_dollars: int
+    def __init__(self, id: _Optional[bytes] = ..., response: _Optional[bytes] = ..., error: _Optional[bytes] = ..., response_claim: _Optional[str] = ..., response_file: _Optional[str] = ..., out_of_reach: _Optional[bool] = ..., worker_us: _Optional[int] = ..., prepare_us: _Optional[int] = ..., backend_us: _Optional[int] = ..., sequence: _Optional[int] = ..., more: _Optional[bool] = ..., used_us: _Optional[int] = ..., audio_us: _Optional[int] = ..., nano_dollars: _Optional[int] = ...) -> None: ...
 
 class FrontDoorRecord(_message.Message):
     __slots__ = ("name", "loads", "front_door")

@@ -23,8 +23,7 @@ redis.call('HSET', job_key(job, 'ids'), unpack(ids))
 redis.call('HSET', job_key(job, 'pages'), page, ARGV[5])
 redis.call('HSET', job_key(job, 'states'), page, string.rep('w', count))
 redis.call('ZADD', job_key(job, 'digests'), found[1] + count, page .. ':' .. digest)
-local clock = redis.call('GET', jobs_clock_key(found[3])) or 0
-if redis.call('EXISTS', job_key(job, 'ready')) == 0 then redis.call('ZADD', active_jobs_key(found[3]), 'GT', clock, job) end
+if redis.call('EXISTS', job_key(job, 'ready')) == 0 then be_active(found[3], job, 'GT') end
 for _, slice in ipairs(cjson.decode(ARGV[6])) do
   redis.call('RPUSH', job_key(job, 'ready'), cjson.encode({page, slice[1], slice[2], slice[3]}))
 end

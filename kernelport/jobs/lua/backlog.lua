@@ -4,7 +4,7 @@
 -- taken, their cost, items that run.
 -- include common
 local first, waiting, cost, running = tonumber(ARGV[2]), 0, 0, 0
-local jobs = redis.call('ZRANGE', active_jobs_key(ARGV[1]), first, first + SOME_JOBS - 1)
+local jobs = some_active_jobs(ARGV[1], first)
 for _, job in ipairs(jobs) do
   local found = fields(job, 'items', 'running', 'succeeded', 'failed', 'waiting_cost')
   for i = 1, 5 do found[i] = tonumber(found[i] or 0) or 0 end

@@ -1,10 +1,10 @@
--- Counts some of the jobs that there are: everybody waits for Redis meanwhile.
--- ARGV: how many jobs were looked at before.
+-- Counts some of the jobs that a tenant has: everybody waits for Redis meanwhile.
+-- ARGV: how many jobs were looked at before, the set of the tenant's jobs.
 -- Returns how many have been looked at by now, or 0 when those were all; then of each deployment and state among these:
 -- deployment, state, how many jobs, age of the oldest (microseconds).
 -- include common
 local first, now, counts, order = tonumber(ARGV[1]), now_us(), {}, {}
-local jobs = redis.call('ZRANGE', JOBS, first, first + SOME_JOBS - 1)
+local jobs = redis.call('ZRANGE', ARGV[2], first, first + SOME_JOBS - 1)
 for _, job in ipairs(jobs) do
   local found = redis.pcall('HMGET', job_key(job), 'deployment', 'state', 'created')
   if found[1] and found[2] then

@@ -10,12 +10,13 @@
 -- A ticket is a Celery message that entitles its worker to the next slice of its deployment, whichever that is then.
 
 -- include moves
--- keys job active_jobs jobs_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
--- keys UNACKED UNACKED_INDEX JOBS JOB_STACK FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS VOICES VOICE_RECORDINGS
+-- keys of_tenant job active_jobs jobs_clock job_tenants tenants_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
+-- keys UNACKED UNACKED_INDEX JOBS JOB_STACK FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS TENANTS VOICES VOICE_RECORDINGS
 -- keys JOBS_CLOCK_TTL_S DELETING_TTL_S
 
 local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'places', 'digests', 'ready', 'log', 'index',
   'hook'}
+local DEFAULT_TENANT = 'default'
 -- For so long a job that is over is kept for its webhook: an event is given up after a day.
 local HOOK_PATIENCE_US = 86400 * 1000000
 -- What a script looks at in one go, of jobs that may be thousands.
@@ -33,6 +34,7 @@ local function fields(job, ...) return redis.call('HMGET', job_key(job), ...) en
 local function add(job, field, number)
   if number ~= 0 then redis.call('HINCRBY', job_key(job), field, whole(number)) end
 end
+
 
 -- Appends to the job's log, which watchers and webhooks read. Returns the entry's number, counted from 1.
 local function tell(job, field, value)
@@ -72,17 +74,69 @@ local function may(job, verb)
   return moves()[verb][stage], stage
 end
 
--- The active jobs of a deployment, the one that is due first; most callers need only the first of them.
+-- The tenant of a job, as its id tells.
+local function tenant_of(job) return string.match(job, '^([^~]+)~') or DEFAULT_TENANT end
+
+-- The key of what a tenant has for itself.
+local function owned(key, tenant) return tenant == DEFAULT_TENANT and key or of_tenant_key(key, tenant) end
+
+-- The same of the tenant of a job.
+local function of_its_tenant(key, job) return owned(key, tenant_of(job)) end
+
+-- Among the active jobs of its tenant a job begins with what the one served last had had, and so does its tenant among
+-- those of the deployment: whoever was away has saved up nothing.
+local function be_active(deployment, job, unless)
+  local clock = redis.call('GET', of_its_tenant(jobs_clock_key(deployment), job)) or 0
+  local active = of_its_tenant(active_jobs_key(deployment), job)
+  if unless then redis.call('ZADD', active, unless, clock, job) else redis.call('ZADD', active, clock, job) end
+  local tenants_had = redis.call('GET', tenants_clock_key(deployment)) or 0
+  redis.call('ZADD', job_tenants_key(deployment), 'NX', tenants_had, tenant_of(job))
+end
+
+local function be_active_no_more(deployment, job)
+  local active = of_its_tenant(active_jobs_key(deployment), job)
+  redis.call('ZREM', active, job)
+  if redis.call('EXISTS', active) == 0 then redis.call('ZREM', job_tenants_key(deployment), tenant_of(job)) end
+end
+
+-- The tenants that have active jobs, the one that is due first. Versions before there were tenants told of none.
+local function active_tenants(deployment)
+  local tenants = job_tenants_key(deployment)
+  if not redis.call('ZSCORE', tenants, DEFAULT_TENANT) and redis.call('EXISTS', active_jobs_key(deployment)) == 1 then
+    redis.call('ZADD', tenants, redis.call('GET', tenants_clock_key(deployment)) or 0, DEFAULT_TENANT)
+  end
+  return redis.call('ZRANGE', tenants, 0, -1)
+end
+
+-- The active jobs of a deployment, the one that is due first: by tenant, then by what each has had. Most callers need
+-- only the first of them.
 local function active_jobs(deployment)
-  local first, some, at = 0, {}, 0
+  local tenants, of, first, some, at = active_tenants(deployment), 1, 0, {}, 0
   return function()
     at = at + 1
-    if at > #some then
-      some = redis.call('ZRANGE', active_jobs_key(deployment), first, first + SOME_JOBS - 1)
+    while at > #some and tenants[of] do
+      some = redis.call('ZRANGE', owned(active_jobs_key(deployment), tenants[of]), first, first + SOME_JOBS - 1)
       first, at = first + SOME_JOBS, 1
+      if #some == 0 then of, first = of + 1, 0 end
     end
     return some[at]
   end
+end
+
+-- Some of the active jobs of a deployment, whatever is due, behind so many others.
+local function some_active_jobs(deployment, first)
+  local tenants, some = active_tenants(deployment), {}
+  table.sort(tenants)
+  for _, tenant in ipairs(tenants) do
+    local active = owned(active_jobs_key(deployment), tenant)
+    local there = redis.call('ZCARD', active)
+    if first < there then
+      for _, job in ipairs(redis.call('ZRANGE', active, first, first + SOME_JOBS - #some - 1)) do some[#some + 1] = job end
+    end
+    first = math.max(0, first - there)
+    if #some == SOME_JOBS then break end
+  end
+  return some
 end
 
 -- Gives out the member of a sorted set that has been due for longest, to one process at a time.
@@ -125,14 +179,14 @@ local function begin_deleting(job, with_files)
     redis.call('ZADD', DELETING_JOBS, whole(now_us()), job)
   else
     redis.call('UNLINK', job_key(job))
-    redis.call('ZREM', JOBS, job)
+    redis.call('ZREM', of_its_tenant(JOBS, job), job)
   end
 end
 
 -- Hands a job over for its manifest to be written. The round tells a finisher that was held up that it is another time.
 local function hand_over(job)
   local found = fields(job, 'deployment', 'discarded')
-  redis.call('ZREM', active_jobs_key(found[1]), job)
+  be_active_no_more(found[1], job)
   if found[2] then return begin_deleting(job, true) end
   redis.call('HSET', job_key(job), 'state', 'finishing')
   redis.call('HINCRBY', job_key(job), 'round', 1)
@@ -153,7 +207,7 @@ local VERB_OF_ENDING = {cancelled = 'cancel', expired = 'deadline', failed = 'st
 local function begin_ending(job, ending, reason)
   if not may(job, VERB_OF_ENDING[ending]) then return false end
   -- Behind a removal, a full Redis takes a write.
-  redis.call('ZREM', active_jobs_key(fields(job, 'deployment')[1]), job)
+  be_active_no_more(fields(job, 'deployment')[1], job)
   redis.call('UNLINK', job_key(job, 'ready'))
   redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason)
   tell(job, 'state', ending)
@@ -189,7 +243,7 @@ local function run_again(job, most)
     end
   end
   redis.call('HSET', job_key(job), 'waiting_cost', whole(each * (found[3] - found[4] - found[5])))
-  redis.call('ZADD', active_jobs_key(found[1]), redis.call('GET', jobs_clock_key(found[1])) or 0, job)
+  be_active(found[1], job)
   set_state(job, found[7] and 'running' or 'pending')
   settle(job)
 end

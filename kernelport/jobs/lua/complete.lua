@@ -1,8 +1,10 @@
 -- Records what came of a slice, unless somebody else has it by now; acknowledges the ticket.
 -- ARGV: deployment, ticket, attempt, the slice's new states ('.' leaves one as it is), BatchResult or '',
---       audio and backend time (microseconds), bytes of output, useful and padded cost.
+--       audio and backend time (microseconds), bytes of output, useful and padded cost, what the time costs
+--       (billionths of a dollar).
 -- Returns false when it was too late; else the job's state.
 -- include common
+-- keys usage USAGE_TTL_S
 local deployment, ticket, attempt, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local held = held_by(deployment, ticket)
 if held and held.attempt ~= attempt then return false end
@@ -30,6 +32,11 @@ add(job, 'backend_us', tonumber(ARGV[7]))
 add(job, 'output_bytes', tonumber(ARGV[8]))
 add(job, 'useful_cost', tonumber(ARGV[9]))
 add(job, 'padded_cost', tonumber(ARGV[10]))
+local day = usage_key(string.format('%d', math.floor(redis.call('TIME')[1] / 86400)))
+local tenant = tenant_of(job)
+local used = {items = succeeded + failed, audio_us = ARGV[6], used_us = ARGV[7], nano_dollars = ARGV[11]}
+for name, amount in pairs(used) do redis.call('HINCRBY', day, tenant .. ':' .. name, amount) end
+redis.call('EXPIRE', day, USAGE_TTL_S)
 if waiting > 0 then
   held.slice[4] = math.ceil(held.slice[4] * waiting / (succeeded + failed + waiting))
   add(job, 'waiting_cost', held.slice[4])

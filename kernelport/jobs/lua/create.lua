@@ -14,7 +14,7 @@ redis.call('HSET', job_key(job), 'state', 'pending', 'ending', '', 'reason', '',
   'created', created, 'request_key', request, 'items', 0, 'pages', 0, 'running', 0, 'succeeded', 0, 'failed', 0,
   'log_length', 0, 'waiting_cost', 0, unpack(ARGV, 7))
 redis.call('SET', job_key(job, 'spec'), ARGV[6])
-redis.call('ZADD', JOBS, created, job)
+redis.call('ZADD', of_its_tenant(JOBS, job), created, job)
 -- Before it has items, too: it may be left so, or be late.
-redis.call('ZADD', active_jobs_key(deployment), redis.call('GET', jobs_clock_key(deployment)) or 0, job)
+be_active(deployment, job)
 return {job}

@@ -8,7 +8,7 @@ local allowed, stage = may(job, verb)
 if allowed == nil then
   if stage == 'gone' then
     release_voices(job)
-    for _, index in ipairs({JOBS, EXPIRING_JOBS}) do redis.call('ZREM', index, job) end
+    for _, index in ipairs({of_its_tenant(JOBS, job), EXPIRING_JOBS}) do redis.call('ZREM', index, job) end
   end
   return {'refused', stage}
 end

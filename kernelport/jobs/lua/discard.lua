@@ -4,7 +4,7 @@
 local job = ARGV[1]
 if stage_of(job) ~= 'open' then return 0 end
 local found = fields(job, 'deployment', 'running', 'request_key')
-redis.call('ZREM', active_jobs_key(found[1]), job)
+be_active_no_more(found[1], job)
 if found[3] ~= '' then redis.call('UNLINK', found[3]) end
 if found[2] == '0' then
   begin_deleting(job, fields(job, 'started')[1])

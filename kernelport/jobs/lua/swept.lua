@@ -6,7 +6,7 @@ if not may(job, 'swept') then
   redis.call('ZREM', DELETING_JOBS, job)
 elseif ARGV[2] == '0' and ARGV[3] == '' then
   redis.call('UNLINK', job_key(job))
-  for _, index in ipairs({JOBS, DELETING_JOBS}) do redis.call('ZREM', index, job) end
+  for _, index in ipairs({of_its_tenant(JOBS, job), DELETING_JOBS}) do redis.call('ZREM', index, job) end
 else
   add(job, 'deleted_files', tonumber(ARGV[2]))
   add(job, 'delete_tries', ARGV[3] == '' and 0 or 1)

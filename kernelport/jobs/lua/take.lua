@@ -1,4 +1,5 @@
--- Gives the bearer of a ticket the next slice of the deployment: of the job that has had least for its priority.
+-- Gives the bearer of a ticket the next slice of the deployment: of the tenant whose jobs have had least for its
+-- weight, of that one's job that has had least for its priority.
 -- A slice is cut to what the worker may do at once: at least one item; the rest waits where the slice did.
 -- ARGV: deployment, ticket, worker, attempt (unique for ever), workers that may die over an item alone, the cost that
 --       the worker may take at once of a job that it knows nothing of, then jobs, each followed by what it may of that.
@@ -71,6 +72,21 @@ local function next_slice(job)
   end
 end
 
+-- What a tenant counts beside others.
+local function weight_of(tenant)
+  local is_json, record = pcall(cjson.decode, redis.call('HGET', TENANTS, tenant) or '{}')
+  local weight = is_json and type(record) == 'table' and tonumber(record.weight) or 1
+  return weight > 0 and weight or 1
+end
+
+-- Counts what a tenant gets. One whose jobs had nothing to give begins anew with what the one served last had had.
+local function charge(tenant, cost)
+  local clock, tenants = tenants_clock_key(deployment), job_tenants_key(deployment)
+  local had = math.max(tonumber(redis.call('ZSCORE', tenants, tenant) or 0), tonumber(redis.call('GET', clock) or 0))
+  redis.call('SET', clock, had, 'EX', JOBS_CLOCK_TTL_S)
+  redis.call('ZADD', tenants, had + cost / weight_of(tenant), tenant)
+end
+
 -- Jobs that are late end behind the look at all: it goes by their places among the active.
 local late = {}
 local function end_late()
@@ -86,9 +102,10 @@ for job in active_jobs(deployment) do
     slice, running = next_slice(job)
   end
   if slice then
-    local share = redis.call('ZSCORE', active_jobs_key(deployment), job)
-    redis.call('SET', jobs_clock_key(deployment), share, 'EX', JOBS_CLOCK_TTL_S)
-    redis.call('ZINCRBY', active_jobs_key(deployment), math.max(1, slice[4]) / tonumber(found[1]), job)
+    local active, cost = of_its_tenant(active_jobs_key(deployment), job), math.max(1, slice[4])
+    redis.call('SET', of_its_tenant(jobs_clock_key(deployment), job), redis.call('ZSCORE', active, job), 'EX', JOBS_CLOCK_TTL_S)
+    redis.call('ZINCRBY', active, cost / tonumber(found[1]), job)
+    charge(tenant_of(job), cost)
     add(job, 'running', running)
     add(job, 'waiting_cost', -slice[4])
     if found[2] == 'pending' then

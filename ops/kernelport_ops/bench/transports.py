@@ -10,6 +10,7 @@ import numpy as np
 from redis import Redis
 
 from kernelport import tensors
+from kernelport.client import Address
 from kernelport.errors import from_call
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2, inference_pb2_grpc
@@ -47,18 +48,20 @@ def connect(job: Job) -> Transport:
 
 
 class GrpcTransport:
-    """One grpc.aio channel. The message is built once; it is serialized, and the answer parsed, in every call."""
+    """One grpc.aio channel. The message is built once; it is serialized, and the answer parsed, in every call. With
+    KERNELPORT_API_KEY each call shows that key."""
 
     def __init__(self, job: Job) -> None:
         self.counts: Counter[int] = Counter()
         self._job = job
         self._channel = grpc.aio.insecure_channel(job.target, options=_UNLIMITED)
+        self._metadata = Address(job.target).metadata
         self._infer = inference_pb2_grpc.InferenceServiceStub(self._channel).Infer
         self._request = inference_pb2.InferRequest(model=job.model, inputs=tensors.from_arrays(_inputs(job)))
 
     async def call(self) -> None:
         try:
-            response = await self._infer(self._request, timeout=self._job.timeout_s)
+            response = await self._infer(self._request, timeout=self._job.timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             retry_after_s = from_call(error).retry_after_s
             raise CallError(error.code().name, retry_after_s or RETRY_S) from None

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from kernelport.config.deployments import Batching, Deployment
 from kernelport.errors import KernelPortError, as_unicode
+from kernelport.names import DEFAULT_TENANT
 from kernelport.signature import Signature
 from kernelport.speech_pace import SpeechPace
 from kernelport.tensors import Array
@@ -31,6 +32,7 @@ class Request:
             steps calls it between them; others may get the model meanwhile.
         tick: tells that the model is at work. A backend whose steps take long calls it within them.
         outputs: the names of those that the caller wants; empty for the usual ones. What else is given is left out.
+        tenant: whose request it is: names of registered voices are that tenant's.
         warnings: what `warn` was told.
     """
 
@@ -38,6 +40,7 @@ class Request:
     check: Callable[[], None] = _never
     tick: Callable[[], None] = _never
     outputs: Sequence[str] = ()
+    tenant: str = DEFAULT_TENANT
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, what: str) -> None:

@@ -20,10 +20,12 @@ from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
 from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
+from kernelport.names import DEFAULT_TENANT
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_workers.backends.base import Backend
+from kernelport_workers.execution.billing import nano_dollars
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
 from kernelport_workers.execution.lease import BatchLease, Leases
 from kernelport_workers.execution.payloads import Payloads
@@ -63,7 +65,16 @@ class BatchHandler:
         self._leases = leases
         # A batch can be delivered again until its lease has run out unrenewed and somebody has looked.
         self._done_ttl_s = 2 * settings.lease_s
-        self.stepper = Stepper(redis, worker_id, deployments, backends, self._executions, self._payloads, self._answer)
+        self.stepper = Stepper(
+            redis,
+            worker_id,
+            deployments,
+            backends,
+            self._executions,
+            self._payloads,
+            self._answer,
+            settings.price_per_hour,
+        )
 
     @cached_property
     def _connection(self) -> Redis:
@@ -184,7 +195,7 @@ class BatchHandler:
             request=request or b"",
             request_bytes=len(request or b""),
         )
-        until_done(lambda: scripts.bury(self._redis, letter))
+        until_done(lambda: scripts.bury(self._redis, letter, batch.items[0].tenant or DEFAULT_TENANT))
         metrics.DEAD_LETTERS.labels(batch.deployment).inc()
         log.error("dead letter %s of %s: %s", letter.id, letter.deployment, reason)
         error = InternalError(f"given up as dead letter {letter.id}: {reason}")
@@ -217,7 +228,7 @@ class BatchHandler:
                 if self._is_cancelled(item):
                     raise CancelledError("the caller hung up")
 
-        work = Work(item.id, (), item.deadline_unix_us, check, tick=lease.step)
+        work = Work(item.id, (), item.deadline_unix_us, check, tick=lease.step, tenant=item.tenant or DEFAULT_TENANT)
         if cancelled:
             work.failure = CancelledError("the caller hung up")
         elif item.deadline_unix_us <= clock.now_us():
@@ -244,6 +255,8 @@ class BatchHandler:
     def _answer(self, batch: Batch, outcome: BatchOutcome | list[Completion]) -> None:
         limits = [self._answer_limit(item) for item in batch.items]
         completions = outcome.completions(limits) if isinstance(outcome, BatchOutcome) else outcome
+        for completion in completions:
+            completion.nano_dollars = nano_dollars(completion.used_us, self._settings.price_per_hour)
         if tracing.is_on and not self.stepper.takes(batch):  # which has spans of its own
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {

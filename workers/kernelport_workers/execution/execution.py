@@ -4,7 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -23,12 +23,14 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.item_cost import TEXT_INPUT
+from kernelport.names import DEFAULT_TENANT
 from kernelport.signature import Declared, is_speech, output_violations
 from kernelport.speech_pace import letters
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
+from kernelport_workers.execution.billing import audio_us
 from kernelport_workers.execution.results import Result, ResultCheck, travelling, wanted
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class Work:
         shared: inputs that it has unless it has some of those names itself.
         tick: tells that the model is at work.
         outputs: the names of those that are wanted; empty for the usual ones.
+        tenant: whose it is.
     """
 
     id: bytes
@@ -76,6 +79,7 @@ class Work:
     shared: Shared = field(default_factory=dict)
     tick: Callable[[], None] = lambda: None
     outputs: Sequence[str] = ()
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class BatchOutcome:
         warnings: what the backend warned of, for each.
         prepare_us, backend_us: microseconds until the backend began, and that it took.
         started: when the worker's task began, in seconds of the monotonic clock.
+        used_us: of the time of the backend, what each request is billed for, in microseconds.
     """
 
     ids: Sequence[bytes]
@@ -94,6 +99,7 @@ class BatchOutcome:
     prepare_us: int
     backend_us: int
     started: float
+    used_us: int
 
     def completions(self, limits: Sequence[int]) -> list[Completion]:
         """What travels: one completion for each request, in order.
@@ -104,7 +110,8 @@ class BatchOutcome:
         answers = zip(self.ids, self.results, self.warnings, limits, strict=True)
         completions = [_completion(*each) for each in answers]
         worker_us = _microseconds(time.monotonic() - self.started)
-        for completion in completions:
+        for completion, result in zip(completions, self.results, strict=True):
+            completion.used_us, completion.audio_us = self.used_us, audio_us(result)
             completion.prepare_us = self.prepare_us
             completion.backend_us = self.backend_us
             completion.worker_us = worker_us
@@ -155,7 +162,8 @@ class Execution:
         ids = [each.id for each in work]
         in_order = [_wanted(results[at], each.outputs) if each.outputs else results[at] for at, each in enumerate(work)]
         warnings = [requests[index].warnings if index in requests else () for index in range(len(work))]
-        return BatchOutcome(ids, in_order, warnings, _microseconds(prepared - started), backend_us, started)
+        prepare_us, used_us = _microseconds(prepared - started), backend_us // max(1, len(requests))
+        return BatchOutcome(ids, in_order, warnings, prepare_us, backend_us, started, used_us)
 
     def note_pace(self, requests: Collection[Request], seconds: float) -> None:
         """So long a voice took over some requests."""
@@ -184,7 +192,7 @@ class Execution:
         arrays = tensors.to_arrays(own)
         for tensor, array in shared:
             arrays[tensor.name] = array
-        return Request(arrays, work.check, tick=work.tick, outputs=work.outputs)
+        return Request(arrays, work.check, tick=work.tick, outputs=work.outputs, tenant=work.tenant)
 
     def _run(self, requests: Sequence[Request]) -> Sequence[Result]:
         """Runs requests together, and once more by itself each that failed: one cannot fail its batch mates.
@@ -215,7 +223,7 @@ class Execution:
     def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
         """The result of each request; what failed them as a whole, if something did."""
         # A model may change what it is given; what is tried again must stay as it came.
-        copies = [Request(dict(each.inputs), each.check, tick=each.tick, outputs=each.outputs) for each in requests]
+        copies = [replace(each, inputs=dict(each.inputs), warnings=[]) for each in requests]
         try:
             results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:

@@ -29,6 +29,7 @@ from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1.job_pb2 import OUTPUT_FORMAT_NPZ, OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
+from kernelport_workers.execution.billing import nano_dollars
 from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
 from kernelport_workers.execution.job_traces import SliceTraces
@@ -77,6 +78,7 @@ class JobHandler:
         self._paces = {name: Pace() for name in backends}
         self._leases = leases
         self._loader = Loader(redis)
+        self._price_per_hour = settings.price_per_hour
         self._publisher = Publisher(artifacts, settings.storage_patience_s)
         self._storage = storage
         self._overlap = overlap
@@ -268,6 +270,7 @@ class JobHandler:
             sum(item.file_bytes for item in batch.items),
             sum(result.costs),
             max(result.costs, default=0) * len(result.costs),
+            nano_dollars(MICROSECONDS * batch.backend_s, self._price_per_hour),
         )
         if state is None:
             return None

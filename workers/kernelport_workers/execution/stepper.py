@@ -21,6 +21,7 @@ from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Outputs
 from kernelport_workers.backends.stepped import Frame, SteppedBackend
+from kernelport_workers.execution.billing import audio_us, nano_dollars
 from kernelport_workers.execution.execution import BatchOutcome, Execution, Work, raise_if_expired
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.payloads import Payloads
@@ -55,8 +56,10 @@ class Stepper:
         executions: Mapping[str, Execution],
         payloads: Payloads,
         answer: Answer,
+        price_per_hour: float,
     ) -> None:
         self._redis = redis
+        self._price_per_hour = price_per_hour
         self._worker_id = worker_id
         self._deployments = deployments
         self._backends = {name: each for name, each in backends.items() if isinstance(each, SteppedBackend)}
@@ -145,6 +148,7 @@ class Stepper:
         metrics.BACKEND_SECONDS.labels(name).observe(took_s)
         for each, frame in zip(step, self._checked(name, frames), strict=True):
             each.backend_s += took_s
+            each.used_s += took_s / len(step)
             each.stepped_at = time.monotonic()
             if each.span:
                 tracing.record_piece(each.span, name, begun[each.batch.id], took_s)
@@ -191,7 +195,8 @@ class Stepper:
         whole = wanted(self._backends[name].whole(each.frames), each.work.outputs)
         backend_us = round(each.backend_s * 1e6)
         prepare_us = max(0, round((time.monotonic() - each.started) * 1e6) - backend_us)
-        outcome = BatchOutcome([each.item.id], [whole], [warnings], prepare_us, backend_us, each.started)
+        used_us = round(each.used_s * 1e6)
+        outcome = BatchOutcome([each.item.id], [whole], [warnings], prepare_us, backend_us, each.started, used_us)
         self._let_go(each, outcome)
 
     def _send(self, each: InHand, frame: Frame) -> None:
@@ -199,8 +204,9 @@ class Stepper:
         outputs = wanted(frame.outputs, each.work.outputs)
         response = _message(frame.index, outputs, warnings, last=frame.is_last)
         completion = Completion(id=each.item.id, response=response, sequence=frame.index, more=not frame.is_last)
-        completion.backend_us = round(each.backend_s * 1e6)
-        each.backend_s = 0.0
+        completion.backend_us, completion.used_us = round(each.backend_s * 1e6), round(each.used_s * 1e6)
+        completion.audio_us = audio_us(frame.outputs)
+        each.backend_s = each.used_s = 0.0
         if each.listens_since is None or each.sent_s < time.monotonic() - each.listens_since:
             # It begins to play, or to play again after it has run dry.
             each.listens_since, each.sent_s = time.monotonic(), 0.0
@@ -209,6 +215,7 @@ class Stepper:
             completion.worker_us = round((time.monotonic() - each.started) * 1e6)
             self._let_go(each, [completion])
             return
+        completion.nano_dollars = nano_dollars(completion.used_us, self._price_per_hour)
         self._payloads.put_away(each.batch, [completion])
         reply = Reply(completions=[completion]).SerializeToString()
         if not until_done(lambda: scripts.send_piece(self._redis, each.batch, frame.index, reply)):

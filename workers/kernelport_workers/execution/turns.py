@@ -45,6 +45,7 @@ class InHand:
         first: the index of a stream's first piece that is sent; those before it are made for what follows from them.
         frames: pieces of a call, which are kept until the last one.
         backend_s: seconds that its pieces have taken; those of a stream, since the last one was sent.
+        used_s: of these, what it is billed for: its part of the steps that it shared.
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
         stepped_at: when its last piece was made.
         is_paused: its listener is far behind.
@@ -62,6 +63,7 @@ class InHand:
     first: int = 0
     frames: list[Frame] = field(default_factory=list)
     backend_s: float = 0.0
+    used_s: float = 0.0
     sent_s: float = 0.0
     listens_since: float | None = None
     stepped_at: float | None = None

@@ -1,6 +1,6 @@
 """What callers over gRPC show of who they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -21,7 +21,7 @@ def shown(context: grpc.aio.ServicerContext[Any, Any]) -> Shown:
 
 def _certificate(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     """The name in it, once gRPC has held it to the authorities of clients; empty where none is asked for."""
-    names: Sequence[bytes] = context.auth_context().get("x509_common_name", ())
+    names = tuple(context.auth_context().get("x509_common_name", ()))
     return names[0].decode(errors="replace") if names else ""
 
 

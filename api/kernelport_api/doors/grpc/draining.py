@@ -1,9 +1,9 @@
 """Stops a gRPC server without a call that is cancelled.
 
 gRPC by itself answers CANCELLED to calls that come while it shuts down and to those that outlast its grace time, as if
-their callers had given them up. So callers are sent away first: whoever calls is told UNAVAILABLE and when to try
-again. Once hardly anybody calls, connections get a GOAWAY and calls in flight finish. What is left just before the time
-is over is told UNAVAILABLE, too.
+their callers had given them up. So callers are sent away first: whoever calls is held. Once hardly anybody calls,
+connections get a GOAWAY, and behind it those who are held UNAVAILABLE and when to try again, which they do elsewhere
+then; calls in flight finish. What is left just before the time is over is told UNAVAILABLE, too.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from kernelport_api.doors.calls import Calls
 QUIET_S, PATIENCE_S = 0.1, 1.0
 # So long before the time is over, what is left is told.
 MARGIN_S = 1.0
+# What gRPC takes to send a GOAWAY, and some time more.
+GOAWAY_S = 0.05
 
 
 async def stop(server: grpc.aio.Server, calls: Sequence[Calls], watches: Calls, stop_s: float) -> None:
@@ -38,6 +40,9 @@ async def stop(server: grpc.aio.Server, calls: Sequence[Calls], watches: Calls, 
             break
         await asyncio.sleep(quiet_s)
     stopped = asyncio.create_task(server.stop(max(0.0, ends_at - loop.time()) + margin_s))
+    await asyncio.sleep(GOAWAY_S)
+    for each in calls:
+        each.send_away()
     for each in calls:
         await each.finished(ends_at)
     for each in (*calls, watches):

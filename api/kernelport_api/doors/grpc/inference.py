@@ -64,6 +64,8 @@ class InferenceDoor:
         call.bytes_in = len(body)
         try:
             call.principal = self._access.decide(METHODS[_INFER], lambda: shown(context))
+            if self._calls.is_refusing:
+                await self._calls.held()
             with self._calls:
                 request = await parsed(pb.InferRequest, body)
                 response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
@@ -112,6 +114,8 @@ class InferenceDoor:
         call = self._access_log.begin(method)
         try:
             call.principal = self._access.decide(METHODS[method], lambda: shown(context))
+            if self._calls.is_refusing:
+                await self._calls.held()
             with self._calls:
                 yield call
             context.set_trailing_metadata((call.metadata(),))

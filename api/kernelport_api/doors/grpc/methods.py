@@ -86,6 +86,8 @@ class Methods:
         call.peer = context.peer()
         try:
             call.principal = self._access.decide(METHODS.get(method), lambda: shown(context))
+            if self._calls.is_refusing:
+                await self._calls.held()
             with self._calls:
                 yield call
             context.set_trailing_metadata((call.metadata(),))

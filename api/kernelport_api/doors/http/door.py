@@ -142,6 +142,7 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         "/api/keys": keys.all,
         "/api/tenants": keys.tenants,
         "/api/tenants/{tenant}": keys.tenant,
+        "/api/usage": keys.usage,
         "/api/voices": voices.all,
         "/api/voices/{voice}": voices.one,
         "/api/voices/{voice}/recording": voices.recording,

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 # A caller has so long to send the headers of a request, and an idle connection is kept so long.
@@ -135,6 +135,8 @@ class _Protocol(_Impatient, HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        # Without an answer: uvicorn tells the last of requests sent one behind the other that their caller has gone.
+        self._cycles: list[RequestResponseCycle] = []
         self._header_bytes = 0
         self._discarded_bytes = 0
         self._awaits_headers: asyncio.TimerHandle | None = None
@@ -146,6 +148,8 @@ class _Protocol(_Impatient, HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        for cycle in self._cycles:
+            cycle.disconnected = True
         self._hung_up.set_result(None)
         self._have_headers()
 
@@ -173,6 +177,8 @@ class _Protocol(_Impatient, HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._have_headers()
         super().on_headers_complete()
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
+        self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         if self.cycle.response_complete:

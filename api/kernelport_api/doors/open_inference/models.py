@@ -12,6 +12,7 @@ from kernelport.open_inference import inference_pb2 as oip
 from kernelport.signature import Signature, TensorSpec
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.access.deployments import CallersDeployments
+from kernelport_api.calls import current
 from kernelport_api.doors.open_inference.tensors import DATATYPES, Input, as_declared, invalid, is_text, request_bytes
 from kernelport_api.doors.parsing import parsed
 from kernelport_api.services.inference import Inference
@@ -68,7 +69,7 @@ class Models:
         self._deployments = deployments
         self._not_serving = not_serving
         self._inference = inference
-        self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+        self._tallies: defaultdict[tuple[str, str], _Tally] = defaultdict(_Tally)
 
     async def infer(self, asked: Asked) -> Sequence[pb.Tensor]:
         """Runs a call; gives the outputs that it wants, in the order in which it wants them.
@@ -84,7 +85,7 @@ class Models:
         inputs = [as_declared(each, specs.get(each.name)) for each in asked.inputs]
         body = request_bytes(asked.model, asked.idempotency_key, inputs, dict.fromkeys(asked.outputs))
         request = await parsed(pb.InferRequest, body)
-        tally, is_done = self._tallies[asked.model], False
+        tally, is_done = self._tallies[current().principal.tenant, asked.model], False
         try:
             answer = await self._inference.answer(request, body, asked.remaining_s, asked.arrived_at)
             is_done = True
@@ -147,13 +148,15 @@ class Models:
         return config
 
     def statistics(self, name: str, version: str) -> oip.ModelStatisticsResponse:
-        """Of the calls of this protocol that this front door has answered.
+        """Of the calls of this protocol that this front door has answered for the caller's tenant.
 
         Args:
             name: of a deployment; empty for all.
         """
         names = [self._deployment(name, version).name] if name else sorted(self._deployments)
-        return oip.ModelStatisticsResponse(model_stats=[_statistics(each, self._tallies[each]) for each in names])
+        tenant = current().principal.tenant
+        told = [_statistics(each, self._tallies[tenant, each]) for each in names]
+        return oip.ModelStatisticsResponse(model_stats=told)
 
     async def index(self, ready: bool) -> oip.RepositoryIndexResponse:
         """All deployments, or those that are served."""

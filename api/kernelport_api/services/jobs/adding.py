@@ -35,6 +35,7 @@ from kernelport_api.services.inputs import are_slow_to_check
 from kernelport_api.services.jobs.memory import JobMemory
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import item_violations
+from kernelport_api.services.stock import Stock
 
 # Other callers get their turn after so many items have been checked.
 CHECKED_AT_ONCE = 64
@@ -61,6 +62,7 @@ class Adder:
         self,
         store: JobStore,
         memory: JobMemory,
+        stock: Stock,
         workers: WorkerView,
         job: JobRecord,
         deployment: Deployment,
@@ -71,6 +73,7 @@ class Adder:
     ) -> None:
         self._store = store
         self._memory = memory
+        self._stock = stock
         self._workers = workers
         self._job = job
         self._job_id = job.id
@@ -121,6 +124,7 @@ class Adder:
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
         items, digests = items[skipped:], digests[skipped + 1 :]
+        await self._stock.check_items(len(items) + len(self._items))
         names = await voices_of(items, self._shared, self._signature, first=skipped)
         if len({item.id for item in items}) < len(items):
             raise duplicate(repeated_id(items))
@@ -168,7 +172,7 @@ class Adder:
             case b"refused" if not (self._repeated and details[0] == b"sealed"):
                 raise await self._store.refusal("add", details[0], self._job_id)
             case b"refused" | b"moved":  # by a submission of the same id: the next try compares with its items
-                raise AbortedError(f'job_id: somebody else adds items to "{self._job_id}"; try again')
+                raise AbortedError(f'job_id: somebody else adds items to "{self._job.name}"; try again')
         self._stored += len(items)
         if time.monotonic() - self._ticked_at > TICK_INTERVAL_S:
             self._ticked_at = time.monotonic()
@@ -200,7 +204,7 @@ class Adder:
         return digests
 
     def _other_items(self, found: str) -> AlreadyExistsError:
-        return AlreadyExistsError(f'items: job "{self._job_id}" was submitted with other items: {found}')
+        return AlreadyExistsError(f'items: job "{self._job.name}" was submitted with other items: {found}')
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:

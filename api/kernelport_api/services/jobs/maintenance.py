@@ -23,11 +23,13 @@ TICK_INTERVAL_S = 1.0
 
 async def keep_feeding(deployments: Iterable[str], store: JobStore, workers: WorkerView) -> None:
     """Expires jobs though no worker lives, and sets the gauge of what waits, until it is cancelled."""
-    deployment_of = {keys.active_jobs(name): name for name in deployments}
+    # Versions before there were tenants told of none.
+    deployment_of = {key(name): name for name in deployments for key in (keys.active_jobs, keys.job_tenants)}
     try:
         while True:
             try:
-                active = [deployment_of[key] for key in await lengths(store.redis, "ZCARD", list(deployment_of))]
+                there = await lengths(store.redis, "ZCARD", list(deployment_of))
+                active = sorted({deployment_of[key] for key in there})
                 for name in active:
                     await _look_after(store, workers, name)
                 backlogs = {name: (await Backlog.read_async(store.redis, name)).items for name in active}

@@ -66,8 +66,9 @@ class JobMemory:
         there = left(await reached(self._redis.info("memory")), BULK_SHARE)
         if there <= 0 or there == float("inf"):
             return there
-        names = {keys.active_jobs(name): name for name in self._deployments}
-        for key in await reached(lengths(self._redis, "ZCARD", list(names))):
-            backlog = await reached(Backlog.read_async(self._redis, names[key]))
+        names = {key(name): name for name in self._deployments for key in (keys.active_jobs, keys.job_tenants)}
+        there_are = await reached(lengths(self._redis, "ZCARD", list(names)))
+        for name in {names[key] for key in there_are}:
+            backlog = await reached(Backlog.read_async(self._redis, name))
             there -= RESULT_BYTES * (backlog.items + backlog.running)
         return there

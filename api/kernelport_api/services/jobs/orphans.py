@@ -10,6 +10,7 @@ from kernelport.jobs import outputs
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.names import is_job_id
 from kernelport.v1 import job_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError
 
@@ -19,7 +20,9 @@ async def orphans(redis: Redis, artifacts: Artifacts) -> AsyncIterator[pb.Orphan
     found: list[str] = await reached(asyncio.to_thread(lambda: sorted(outputs.ownerless(redis, artifacts))))
     for job_id in found:
         files, size = await asyncio.to_thread(artifacts.usage, job_id)
-        yield pb.Orphan(job_id=job_id, output_url=artifacts.url(job_id), files=files, bytes=size)
+        yield pb.Orphan(
+            job_id=calls.current().principal.shown(job_id), output_url=artifacts.url(job_id), files=files, bytes=size
+        )
 
 
 async def delete_orphan(store: JobStore, artifacts: Artifacts, job_id: str) -> int:

@@ -22,11 +22,12 @@ from kernelport.jobs.records import JobRecord, item_of
 from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
+from kernelport_api import calls
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.services.audited import audited
 from kernelport_api.services.jobs.listing import list_items
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
-from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError
+from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, shown
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.validation import deadline_unix_us, deadline_violations
 from kernelport_api.services.jobs.waiting import Waiting
@@ -36,6 +37,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 CHUNK_BYTES = 256 * 2**10
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
+
+
+def _stored(request: Any) -> str:
+    """The id under which the job is stored that a request names."""
+    return calls.current().principal.stored(request.job_id)
 
 
 def _job_id(request: Any) -> str:
@@ -98,14 +104,14 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     @on_disk
     async def AddItems(self, requests: AsyncIterator[pb.AddItemsRequest], context: Context) -> pb.AddItemsResponse:
-        adder, job_id = None, ""
+        adder, named, job_id = None, "", ""
         try:
             async for request in requests:
                 if adder is None:
-                    job_id = request.job_id
+                    named, job_id = request.job_id, _stored(request)
                     adder = await self._submission.adder(job_id, repeated=bool(request.digest))
-                elif request.job_id not in ("", job_id):
-                    raise InvalidArgumentError(f'job_id: expected "{job_id}" as in the first message')
+                elif request.job_id not in ("", named):
+                    raise InvalidArgumentError(f'job_id: expected "{named}" as in the first message')
                 offset = request.offset if request.HasField("offset") else None
                 await adder.add(request.items, offset, digest=request.digest, last=request.seal)
                 if request.seal:
@@ -118,7 +124,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.AddItemsResponse(job=await self._job(job_id))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
-        return pb.GetJobResponse(job=await self._waiting.told(await self._job(request.job_id)))
+        return pb.GetJobResponse(job=await self._waiting.told(await self._job(_stored(request))))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         most = min(request.page_size or DEFAULT_JOBS, MAX_JOBS)
@@ -126,19 +132,19 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         return pb.ListJobsResponse(jobs=[await self._waiting.told(job) for job in jobs], next_page_token=token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
-        async for event in watch(self._store, self._waiting, request, self._stop):
+        async for event in watch(self._store, self._waiting, _stored(request), request, self._stop):
             yield event
 
     @audited("job.cancel", _job_id)
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
-        await self._store.get(request.job_id)
-        await self._store.run("stop", request.job_id, "cancelled", request.reason or "cancelled by its owner")
-        return pb.CancelJobResponse(job=await self._job(request.job_id))
+        await self._store.get(_stored(request))
+        await self._store.run("stop", _stored(request), "cancelled", request.reason or "cancelled by its owner")
+        return pb.CancelJobResponse(job=await self._job(_stored(request)))
 
     @audited("job.resume", _job_id)
     @on_disk
     async def ResumeJob(self, request: pb.ResumeJobRequest, context: Context) -> pb.ResumeJobResponse:
-        record = await self._store.get(request.job_id)
+        record = await self._store.get(_stored(request))
         violations = list(deadline_violations(request))
         if violations:
             raise InvalidArgumentError.of(violations)
@@ -153,26 +159,26 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     @audited("job.replace_items", _job_id)
     @on_disk
     async def ReplaceItems(self, request: pb.ReplaceItemsRequest, context: Context) -> pb.ReplaceItemsResponse:
-        record = await self._store.with_items(request.job_id)
+        record = await self._store.with_items(_stored(request))
         await self._submission.replace(record, request.items)
         return pb.ReplaceItemsResponse(job=await self._job(record.id))
 
     @audited("job.delete", _job_id)
     @on_disk
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Context) -> pb.DeleteJobResponse:
-        await self._store.get(request.job_id)
-        await self._store.change("delete", "delete", request.job_id, "delete", int(request.delete_outputs))
+        await self._store.get(_stored(request))
+        await self._store.change("delete", "delete", _stored(request), "delete", int(request.delete_outputs))
         self._on_delete()
         return pb.DeleteJobResponse()
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
-        record = await self._store.with_items(request.job_id)
+        record = await self._store.with_items(_stored(request))
         return await list_items(self._store, record, request)
 
     async def GetItemOutput(
         self, request: pb.GetItemOutputRequest, context: Context
     ) -> AsyncIterator[pb.GetItemOutputResponse]:
-        record = await self._store.with_items(request.job_id)
+        record = await self._store.with_items(_stored(request))
         found = await self._store.locate(record, [request.item_id])
         number, position = next((number, positions[request.item_id]) for number, positions in found.items())
         page = await self._store.page(record, number)
@@ -200,13 +206,13 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
     @audited("job.delete_orphan", _job_id)
     async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
         with _storage_trouble():
-            deleted = await delete_orphan(self._store, self._artifacts, request.job_id)
+            deleted = await delete_orphan(self._store, self._artifacts, _stored(request))
         return pb.DeleteOrphanResponse(deleted_files=deleted)
 
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Context
     ) -> AsyncIterator[pb.GetManifestResponse]:
-        record = await self._store.with_items(request.job_id)
+        record = await self._store.with_items(_stored(request))
         if not record.is_final:
             raise FailedPreconditionError("job_id: the job is active; its manifest is written when it is over")
         manifest = f"{record.id}/{MANIFEST}"
@@ -219,7 +225,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 yield pb.GetManifestResponse(chunk=chunk)
 
     async def _job(self, job_id: str) -> pb.Job:
-        return (await self._store.get(job_id)).job()
+        return shown(await self._store.get(job_id))
 
     async def _is_deleted(self, job_id: str) -> bool:
         record = await self._store.find(job_id)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
+from kernelport.broker.tenants import tenants_async
 from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
     OUTPUT_NOT_FOUND,
@@ -23,10 +24,12 @@ from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
 from kernelport.jobs.shrinking import bucket_of, pages_in
 from kernelport.jobs.states import Stage, Verb, refusal
-from kernelport.names import is_job_id
+from kernelport.names import is_job_id, owner_of
 from kernelport.v1 import job_pb2 as pb
+from kernelport_api import calls
 from kernelport_api.aside import aside
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.tenants import seen_tenants
 
 Value = TypeVar("Value")
 
@@ -79,9 +82,11 @@ class JobStore:
         if answer == b"refused":
             raise await self.refusal(verb, stage[0], job_id)
         if answer == b"empty":
-            raise FailedPreconditionError(f'job_id: job "{job_id}" has no items: expected one at least before the seal')
+            raise FailedPreconditionError(
+                f'job_id: job "{_name(job_id)}" has no items: expected one at least before the seal'
+            )
         if answer == b"moved":
-            raise AbortedError(f'job_id: somebody else changes job "{job_id}" at the same time; try again')
+            raise AbortedError(f'job_id: somebody else changes job "{_name(job_id)}" at the same time; try again')
 
     async def refusal(self, verb: Verb, told: bytes, job_id: str) -> KernelPortError:
         """The error of a call that a job's stage, as a script has told it, does not allow."""
@@ -91,7 +96,7 @@ class JobStore:
             return _no_job(job_id)
         if verb == "add" and record.is_sealed and not record.is_deleting:
             stage = "sealed"
-        return refusal(verb, stage, job_id, record.state, record.text("reason"), record.number("items"))
+        return refusal(verb, stage, _name(job_id), record.state, record.text("reason"), record.number("items"))
 
     async def find(self, job_id: str) -> JobRecord | None:
         """A job; None when there is none of that id."""
@@ -119,7 +124,7 @@ class JobStore:
         """
         record = await self.get(job_id)
         if record.is_deleting:
-            raise JobNotFoundError(f'job_id: the items of job "{job_id}" are gone: it is being deleted')
+            raise JobNotFoundError(f'job_id: the items of job "{_name(job_id)}" are gone: it is being deleted')
         return record
 
     async def digest(self, record: JobRecord, count: int) -> bytes:
@@ -157,25 +162,20 @@ class JobStore:
     async def jobs(
         self, deployment: str, states: Collection[pb.JobState], most: int, token: str
     ) -> tuple[list[pb.Job], str]:
-        """Jobs, newest first, and the token of what follows."""
+        """The jobs that the caller sees, newest first, and the token of what follows."""
         created, before = _read_token(token)
         found: list[pb.Job] = []
+        indexes = [keys.owned(keys.JOBS, tenant) for tenant in await seen_tenants(self.redis)]
         while True:
-            entries = await reached(
-                self.redis.zrevrangebyscore(
-                    keys.JOBS, created if before else "+inf", "-inf", start=0, num=_JOBS_AT_ONCE, withscores=True
-                )
-            )
-            # Those created in the same microsecond come sorted by id, backwards.
-            new = [(int(score), job.decode(errors="replace")) for job, score in entries]
-            new = [entry for entry in new if not before or entry < (created, before)]
+            entries = await self._newest(indexes, created if before else "+inf", _JOBS_AT_ONCE)
+            new = [entry for entry in entries if not before or entry < (created, before)]
             for created, before in new:
                 record = await self.find(before)
                 if record is None:  # its retention is over
-                    await reached(self.redis.zrem(keys.JOBS, before))
+                    await reached(self.redis.zrem(keys.owned(keys.JOBS, owner_of(before)[0]), before))
                     continue
                 try:
-                    job = record.job()
+                    job = shown(record)
                 except stored.StoredError as error:
                     stored.tell(error)
                     continue
@@ -186,16 +186,29 @@ class JobStore:
             if len(entries) < _JOBS_AT_ONCE:
                 return found, ""
 
+    async def _newest(self, indexes: Sequence[str], created: int | str, most: int) -> list[tuple[int, str]]:
+        """When jobs were created, and their ids: the newest of some sets, of those that were created at a time or
+        before. Those of the same microsecond come sorted by id, backwards."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for index in indexes:
+                pipeline.zrevrangebyscore(index, created, "-inf", start=0, num=most, withscores=True)
+            found = await reached(pipeline.execute())
+        entries = [(int(score), job.decode(errors="replace")) for some in found for job, score in some]
+        return sorted(entries, reverse=True)[:most]
+
     async def newest(self, most: int) -> list[str]:
-        """The ids of the newest jobs, newest first."""
-        found = await reached(self.redis.zrevrange(keys.JOBS, 0, most - 1))
-        return [job.decode(errors="replace") for job in found]
+        """The ids under which the newest jobs of all tenants are stored, newest first."""
+        indexes = [keys.owned(keys.JOBS, tenant) for tenant in await reached(tenants_async(self.redis))]
+        return [job_id for _, job_id in await self._newest(indexes, "+inf", most)]
 
     async def active(self, deployments: Iterable[str], most: int) -> list[str]:
-        """The ids of active jobs, of each deployment those that have had the least, up to `most`."""
+        """The ids under which active jobs are stored, of each deployment and tenant those that have had the least, up
+        to `most`."""
+        all_tenants = await reached(tenants_async(self.redis))
         async with self.redis.pipeline(transaction=False) as pipeline:
             for name in deployments:
-                pipeline.zrange(keys.active_jobs(name), 0, most - 1)
+                for tenant in all_tenants:
+                    pipeline.zrange(keys.owned(keys.active_jobs(name), tenant), 0, most - 1)
             found = await reached(pipeline.execute())
         return [job.decode(errors="replace") for jobs in found for job in jobs]
 
@@ -296,7 +309,7 @@ class JobStore:
         }
         known = {item_id for positions in found.values() for item_id in positions}
         if missing := next((item_id for item_id in item_ids if item_id not in known), None):
-            raise ItemNotFoundError(f'item_id: job "{record.id}" has no item "{missing}"')
+            raise ItemNotFoundError(f'item_id: job "{record.name}" has no item "{missing}"')
         return found
 
     async def _pages_of(self, job_id: str, digests: Sequence[bytes]) -> list[list[int]]:
@@ -336,7 +349,19 @@ def _there(value: Value | None, job_id: str) -> Value:
 
 
 def _no_job(job_id: str) -> JobNotFoundError:
-    return JobNotFoundError(f'job_id: there is no job "{job_id}"')
+    return JobNotFoundError(f'job_id: there is no job "{_name(job_id)}"')
+
+
+def _name(job_id: str) -> str:
+    """What the caller calls a job."""
+    return calls.current().principal.shown(job_id)
+
+
+def shown(record: JobRecord) -> pb.Job:
+    """A job as the caller is shown it."""
+    job = record.job()
+    job.id = _name(record.id)
+    return job
 
 
 def _read_token(token: str) -> tuple[int, str]:

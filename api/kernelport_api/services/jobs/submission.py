@@ -22,7 +22,7 @@ from kernelport.jobs.pages import PAGE_BYTES
 from kernelport.jobs.records import DEFAULT_PRIORITY, SUCCEEDED, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.webhooks.addresses import parse_networks, refusal
-from kernelport.names import new_job_id
+from kernelport.names import new_job_id, owned, owner_of
 from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api import calls
@@ -43,6 +43,7 @@ from kernelport_api.services.jobs.adding import (
 from kernelport_api.services.jobs.memory import JobMemory, NoMemoryError
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import deadline_unix_us, shared_violations, spec_violations
+from kernelport_api.services.stock import Stock
 
 # What a page may grow to when items of it are replaced; one large item is always taken.
 MOST_PAGE_BYTES = 16 * PAGE_BYTES
@@ -61,7 +62,9 @@ class Submission:
         artifacts: Artifacts,
         storage: SharedStorage,
         memory: JobMemory,
+        stock: Stock,
     ) -> None:
+        self._stock = stock
         self._deployments = deployments
         self._store = store
         self._workers = workers
@@ -86,7 +89,9 @@ class Submission:
             raise_any([FieldViolation("spec.webhook.url", refused)])
         if not request.items and not request.open:
             raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
-        job_id = new_job_id(clock.now())
+        await self._stock.check_bytes(0)
+        tenant = calls.current().principal.tenant
+        job_id = owned(tenant, new_job_id(clock.now()))
         digest = await aside(_spec_digest, spec) if request.request_id else b""
         fields: dict[str, str | bytes | int] = {
             "spec": shown(spec).SerializeToString(),
@@ -104,7 +109,7 @@ class Submission:
             fields["one_time"] = 1
         if tracing.is_on:
             fields["traceparent"] = tracing.traceparent(deployment.name, job_id, "job")
-        request_key = keys.job_request(request.request_id) if request.request_id else ""
+        request_key = keys.job_request(owned(tenant, request.request_id)) if request.request_id else ""
         try:
             await self._memory.take(spec.ByteSize())
         except ResourceExhaustedError as error:
@@ -139,6 +144,7 @@ class Submission:
         return Adder(
             self._store,
             self._memory,
+            self._stock,
             self._workers,
             record,
             deployment,
@@ -166,7 +172,7 @@ class Submission:
             return _no_memory(job_id, error, _NOTHING_KEPT)
         so = (
             f"it has {record.number('items'):,} items: go on by the same request id once there is room, or seal it as "
-            f"it is (kernelport jobs seal {job_id})"
+            f"it is (kernelport jobs seal {owner_of(job_id)[1]})"
         )
         told = _no_memory(job_id, error, so)
         await self._store.run("refuse", job_id, told.message)
@@ -241,7 +247,7 @@ class Submission:
 
 def _no_memory(job_id: str, error: ResourceExhaustedError, so: str) -> KernelPortError:
     why = error.message if isinstance(error, NoMemoryError) else "Redis is full, and has 0 left for jobs"
-    return NoMemoryError(f'job "{job_id}": {why}; {so}')
+    return NoMemoryError(f'job "{owner_of(job_id)[1]}": {why}; {so}')
 
 
 async def _checked(spec: pb.JobSpec, find: Callable[[], Iterator[FieldViolation]]) -> None:

@@ -8,7 +8,7 @@ from kernelport.errors import FieldViolation, InvalidArgumentError, UnavailableE
 from kernelport.internal.v1.job_store_pb2 import BatchResult
 from kernelport.jobs.records import FAILED, SUCCEEDED, JobRecord, Results, item_of
 from kernelport.v1 import job_pb2 as pb
-from kernelport_api.services.jobs.store import JobStore
+from kernelport_api.services.jobs.store import JobStore, shown
 from kernelport_api.services.jobs.waiting import Waiting
 
 DEFAULT_INTERVAL_S = 0.5
@@ -19,7 +19,7 @@ EVENT_BYTES = 2**20
 
 
 async def watch(
-    store: JobStore, waiting: Waiting, request: pb.WatchJobRequest, stop: asyncio.Event
+    store: JobStore, waiting: Waiting, job_id: str, request: pb.WatchJobRequest, stop: asyncio.Event
 ) -> AsyncIterator[pb.WatchJobResponse]:
     """The job's events behind the request's cursor, and one whenever it begins or ends to wait for a worker; ends after
     the one that shows its final state, or its deletion.
@@ -27,6 +27,7 @@ async def watch(
     The cursor is the number of the last log entry that was told.
 
     Args:
+        job_id: under which the job is stored.
         stop: set when the front door is to stop. It does not wait for the end of a watch, which may be hours away.
 
     Raises:
@@ -40,9 +41,9 @@ async def watch(
         raise InvalidArgumentError.of([FieldViolation("interval_s", found)])
     cursor, began, is_first, reason = request.cursor, 0, True, ""
     while True:
-        record = await store.get(request.job_id)
+        record = await store.get(job_id)
         began = record.log_length if is_first else began
-        job = await waiting.told(record.job())
+        job = await waiting.told(shown(record))
         event = pb.WatchJobResponse(job=job, cursor=max(cursor, record.log_length))
         if request.items and cursor < record.log_length:
             event.cursor = await _add_items(store, record, event, cursor, began)

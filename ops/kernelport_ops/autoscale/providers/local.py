@@ -75,6 +75,7 @@ class LocalProvider:
             worker_id=machine.worker_ids[0],
             metrics_listen=port_after(self._settings.metrics_listen, 1 + free[0]),
             roll=True,
+            price_per_hour=order.offer.price,
             log_file=str(log_file),
         )
         environment = {**os.environ, **settings.to_environment(), "PYTHONUNBUFFERED": "1"}

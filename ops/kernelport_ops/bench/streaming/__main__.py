@@ -200,7 +200,7 @@ def findings(found: Sequence[Figures], plain: Plain, calls: Calls | None) -> lis
     for row in found:
         by_level.setdefault(row.listeners, {})[row.system] = row
     for listeners, rows in by_level.items():
-        if len(rows) == len(SYSTEMS):
+        if len(rows) == len(SYSTEMS) and all(row.texts for row in rows.values()):
             ratio = rows[STREAMS].p95_ms / rows[WHOLE_REQUESTS].p95_ms
             told.append(
                 f"With {listeners} listeners the p95 of the first sound is {ratio:.2f} of that of whole requests."

@@ -23,6 +23,8 @@ from kernelport_ops.chaos.records import OK, Call
 from kernelport_ops.chaos.system import DEPLOYMENT, RECITING
 
 DEADLINE_S = 90.0
+# Calls go before jobs.
+JOB_DEADLINE_S = 600.0
 LONGEST_PAUSE_S = 1.0
 # Of a job, and the seconds that each works.
 ITEMS, ITEM_S = 20, 0.02
@@ -53,7 +55,7 @@ class Patient(Caller):
         async def run() -> bool:
             jobs = self.client.jobs
             job = await jobs.submit(DEPLOYMENT, items, request_id=f"job-{number}", delete_outputs=True)
-            job = await jobs.wait(job.id, timeout_s=DEADLINE_S)
+            job = await jobs.wait(job.id, timeout_s=JOB_DEADLINE_S)
             return job.state == job_pb2.JOB_STATE_SUCCEEDED and job.progress.succeeded == ITEMS
 
         await self._note(number, "job", run)
@@ -61,7 +63,7 @@ class Patient(Caller):
     async def _note(self, number: int, kind: str, work: Callable[[], Awaitable[bool]]) -> None:
         started, code, told, right = time.time(), OK, "", True
         try:
-            async with asyncio.timeout(DEADLINE_S + GRACE_S):
+            async with asyncio.timeout(JOB_DEADLINE_S + GRACE_S):
                 right = await work()
         except KernelPortError as error:
             code, told = error.code.name, error.message

@@ -169,21 +169,22 @@ class LuxTTSPipeline(SteppedBackend):
     def _due(self, spoken: "_Spoken") -> "Pass | None":
         """The pass that makes the next piece; None when all of them have been sent before."""
         if spoken.coming is None:
-            plan = self._engine.plan(self._read(spoken.request.inputs), spoken.owner)
+            plan = self._engine.plan(self._read(spoken.request), spoken.owner)
             spoken.coming = from_index(plan, spoken.next_index)
             spoken.following = next(spoken.coming, None)
         due, spoken.following = spoken.following, next(spoken.coming, None)
         return due
 
-    def _read(self, inputs: Mapping[str, Array]) -> "EngineUtterance":
+    def _read(self, request: Request) -> "EngineUtterance":
         from kernelport_workers.luxtts import Utterance as EngineUtterance
 
+        inputs = request.inputs
         upstream = flag(inputs, "upstream")
         smooth = flag(inputs, "return_smooth")
         try:
             wanted = EngineUtterance(
                 text=text(inputs, "text") or "",
-                voice=self._voice(inputs, upstream),
+                voice=self._voice(request.tenant, inputs, upstream),
                 seed=int(inputs["seed"].item()) if "seed" in inputs else 0,
                 num_steps=int(number(inputs, "num_steps", 4)),
                 t_shift=number(inputs, "t_shift", 0.9),
@@ -213,14 +214,14 @@ class LuxTTSPipeline(SteppedBackend):
         except LexiconError as error:
             raise invalid(lexicons.LEXICON, str(error)) from error
 
-    def _voice(self, inputs: Mapping[str, Array], upstream: bool) -> "Voice":
+    def _voice(self, tenant: str, inputs: Mapping[str, Array], upstream: bool) -> "Voice":
         parameters = (number(inputs, "rms", 0.01), number(inputs, "ref_duration", 5), upstream)
         name, transcript = text(inputs, "voice"), text(inputs, "prompt_text")
         if name is not None:
             for other in ("prompt_audio", "prompt_text"):
                 if other in inputs:
                     raise invalid(other, "expected none beside `voice`, which has a recording and a transcript")
-            return self._references.registered(name, *parameters)
+            return self._references.registered(tenant, name, *parameters)
         if "prompt_audio" not in inputs:
             raise invalid("prompt_audio", "expected a recording, or else `voice`, the name of a registered one")
         if transcript is not None and len(transcript) > MAX_PROMPT_TEXT:

@@ -41,30 +41,31 @@ class References:
         self._engine = engine
         self._redis = redis
         self._identity = identity
-        self._voices: voices.Registry | JobVoices = voices.Registry(redis)
+        self._pinned: JobVoices | None = None
         self._kept: OrderedDict[str, Voice] = OrderedDict()
 
     def for_job(self, job: str) -> Self:
         """The same, with the registered voices that a job has pinned."""
         pinned = copy.copy(self)
-        pinned._voices = JobVoices(self._redis, job)
+        pinned._pinned = JobVoices(self._redis, job)
         return pinned
 
-    def registered(self, name: str, rms: float, seconds: float, upstream: bool) -> "Voice":
-        """The encoded voice that is registered under a name.
+    def registered(self, tenant: str, name: str, rms: float, seconds: float, upstream: bool) -> "Voice":
+        """The encoded voice that a tenant has registered under a name.
 
         Raises:
             InvalidArgumentError: when there is none, or its recording cannot be used; it names `voice`.
             UnavailableError: when Redis cannot be asked.
         """
+        registry = self._pinned or voices.Registry(self._redis, tenant)
         try:
-            known = self._voices.find(name)
+            known = registry.find(name)
             if known is not None:
                 encoded = self._cached(known.sha256, known.transcript or None, rms, seconds, upstream)
                 if encoded is not None:
                     return encoded
             # The name may stand for another recording by now: what is encoded is known by its own bytes.
-            found = self._voices.read(name)
+            found = registry.read(name)
             if found is None:
                 raise invalid("voice", voices.VoiceNotFoundError(name).message)
             voice, audio = found

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from google.protobuf.message import Message
@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 
 from kernelport.access.principals import JOBS, Principal
 from kernelport.errors import KernelPortError
+from kernelport.names import MARK, owner_of
 from kernelport.shapes import plain
-from kernelport.v1 import deployment_pb2, voice_pb2
+from kernelport.v1 import deployment_pb2
 from kernelport_api.calls import current
 from kernelport_api.doors.http.answers import Streamed
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
@@ -29,7 +30,10 @@ BREATH_S = 15.0
 _MOST_WAITING = 600
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
+# The kind of something, and the name under which it is stored.
 Key = tuple[str, str]
+# What belongs to tenants, and the field with its name.
+_OF_TENANTS = {"voice": "name", "job": "id"}
 
 
 class Events:
@@ -38,8 +42,7 @@ class Events:
     def __init__(self, voices: Voices, operations: Operations) -> None:
         self._voices = voices
         self._operations = operations
-        # What is there, as it was read, and the event that tells of it.
-        self._state: dict[Key, tuple[Any, bytes]] = {}
+        self._state: dict[Key, _Told] = {}
         self._listeners: dict[asyncio.Queue[bytes], Principal] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -82,7 +85,7 @@ class Events:
                 continue
             changed = {key: told for key, told in found.items() if self._state.get(key) is not told}
             # Of what is gone, whoever was told that it was there.
-            changed |= {(kind, name): (self._state[kind, name][0], _gone(kind, name)) for kind, name in gone}
+            changed |= {key: _gone(*key, self._state[key].each) for key in gone}
             self._state = found
             self._tell(changed)
 
@@ -90,9 +93,9 @@ class Events:
         """All there is to tell of, by kind and name."""
         listing = deployment_pb2.ListDeploymentsRequest()
         listed = await self._operations.described.ListDeployments(listing, OVER_HTTP)
-        voices = await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)
+        voices = await self._voices.of(await self._voices.tenants())
         found: dict[Key, Any] = {("deployment", each.name): each for each in listed.deployments}
-        found |= {("voice", each.name): each for each in voices.voices}
+        found |= {("voice", stored): voice for stored, voice in voices.items()}
         found |= {("job", job): shown for job, shown in (await self._operations.newest_jobs.read()).items()}
         found |= {("figures", name): shown for name, shown in (await self._operations.now()).items()}
         found |= {("worker", each["id"]): each for each in await self._operations.workers.all()}
@@ -100,19 +103,19 @@ class Events:
             found["autoscaler", ""] = report
         return found
 
-    def _with_events(self, found: dict[Key, Any]) -> dict[Key, tuple[Any, bytes]]:
+    def _with_events(self, found: dict[Key, Any]) -> dict[Key, "_Told"]:
         """What there is with the events that tell of it: those that there are, where nothing has changed."""
         known = {key: self._state[key] for key, each in found.items() if self._is_told(key, each)}
-        return {key: known.get(key) or (each, _event_of(key[0], each)) for key, each in found.items()}
+        return {key: known.get(key) or _event_of(*key, each) for key, each in found.items()}
 
     def _is_told(self, key: Key, each: Any) -> bool:
-        return key in self._state and self._state[key][0] == each
+        return key in self._state and self._state[key].each == each
 
     async def _is_gone(self, kind: str, name: str) -> bool:
         """Whether what is not read any more is gone; a job may only be none of the newest."""
         return kind != "job" or not await self._operations.newest_jobs.exists(name)
 
-    def _tell(self, changed: dict[Key, tuple[Any, bytes]]) -> None:
+    def _tell(self, changed: dict[Key, "_Told"]) -> None:
         seen = {principal: _seen_by(principal, changed) for principal in set(self._listeners.values())}
         for queue, principal in self._listeners.items():
             if events := seen[principal]:
@@ -120,12 +123,33 @@ class Events:
                     queue.put_nowait(events)
 
 
-def _seen_by(principal: Principal, told: dict[Key, tuple[Any, bytes]]) -> bytes:
+class _Told(NamedTuple):
+    """Something that there is.
+
+    Attributes:
+        each: as it was read.
+        own: the event that tells of it, for whose it is.
+        foreign: the same for others, who put its tenant before its name.
+    """
+
+    each: Any
+    own: bytes
+    foreign: bytes
+
+    def to(self, principal: Principal, kind: str, name: str) -> bytes:
+        """The event for a caller who sees it."""
+        is_foreign = kind in _OF_TENANTS and owner_of(name)[0] != principal.tenant
+        return self.foreign if is_foreign else self.own
+
+
+def _seen_by(principal: Principal, told: dict[Key, _Told]) -> bytes:
     """The events that a caller may know of."""
-    return b"".join(event for (kind, name), (each, event) in told.items() if _may_see(principal, kind, name, each))
+    return b"".join(each.to(principal, *key) for key, each in told.items() if _may_see(principal, *key, each.each))
 
 
 def _may_see(principal: Principal, kind: str, name: str, each: Any) -> bool:
+    if kind in _OF_TENANTS and not principal.sees(name):
+        return False
     match kind:
         case "deployment" | "figures":
             return principal.may_use(name)
@@ -136,12 +160,22 @@ def _may_see(principal: Principal, kind: str, name: str, each: Any) -> bool:
     return True
 
 
-def _gone(kind: str, name: str) -> bytes:
-    return _event("gone", {"kind": kind, "name": name})
+def _gone(kind: str, name: str, each: Any) -> _Told:
+    own, foreign = _names(kind, name)
+    return _Told(each, *(_event("gone", {"kind": kind, "name": told}) for told in (own, foreign)))
 
 
-def _event_of(kind: str, each: Any) -> bytes:
-    return _event(kind, plain(each) if isinstance(each, Message) else each)
+def _event_of(kind: str, name: str, each: Any) -> _Told:
+    shown = plain(each) if isinstance(each, Message) else each
+    if kind not in _OF_TENANTS:
+        return _Told(each, _event(kind, shown), b"")
+    return _Told(each, *(_event(kind, shown | {_OF_TENANTS[kind]: told}) for told in _names(kind, name)))
+
+
+def _names(kind: str, stored: str) -> tuple[str, str]:
+    """What something is called by whose it is, and by others."""
+    tenant, name = owner_of(stored) if kind in _OF_TENANTS else ("", stored)
+    return name, f"{tenant}{MARK}{name}" if tenant else stored
 
 
 def _event(kind: str, shown: dict[str, Any]) -> bytes:

@@ -2,10 +2,10 @@
 
 from starlette.types import ASGIApp
 
-from kernelport.shapes import plain
+from kernelport.shapes import plain, usage_csv
 from kernelport.v1 import access_pb2 as pb
-from kernelport_api.doors.http.answers import json_answer
-from kernelport_api.doors.http.api.queries import checked, field, invalid, known
+from kernelport_api.doors.http.answers import Answer, json_answer
+from kernelport_api.doors.http.api.queries import Query, checked, field, invalid, known
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
 from kernelport_api.doors.texts import with_short_texts
 from kernelport_api.services.access import KeyNotFoundError, Keys
@@ -14,7 +14,7 @@ _NEW = ("name", "tenant", "scopes", "deployments", "expires_unix_us", "certifica
 
 
 class KeyRoutes:
-    """What is below /api/keys and /api/tenants."""
+    """What is below /api/keys and /api/tenants, and /api/usage."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -29,7 +29,9 @@ class KeyRoutes:
         `quotas`; its `token` is in this answer alone."""
         given = known(await call.json(), *_NEW)
         request = pb.CreateKeyRequest(
-            **{name: field(given, name, str, "") for name in ("name", "tenant", "certificate")}
+            name=field(given, "name", str, ""),
+            tenant=field(given, "tenant", str, ""),
+            certificate=field(given, "certificate", str, ""),
         )
         for name in ("scopes", "deployments"):
             texts = field(given, name, list, [])
@@ -74,3 +76,13 @@ class KeyRoutes:
         checked(lambda: tenant.quotas.update(field(given, "quotas", dict, {})), "quotas")
         request = with_short_texts(pb.SetTenantRequest(tenant=tenant))
         return json_answer(plain((await self._keys.SetTenant(request, OVER_HTTP)).tenant))
+
+    async def usage(self, call: Call) -> ASGIApp:
+        """What tenants have used, by day, from `first_day` to `last_day`, of one `tenant` or all; `format=csv` for a
+        table."""
+        query = Query(call)
+        request = pb.GetUsageRequest(**{name: query.text(name) for name in ("first_day", "last_day", "tenant")})
+        found = await self._keys.GetUsage(with_short_texts(request), OVER_HTTP)
+        if query.text("format") == "csv":
+            return Answer(usage_csv(found.usage).encode(), "text/csv; charset=utf-8")
+        return json_answer({"usage": list(map(plain, found.usage))})

@@ -55,7 +55,7 @@ class SessionRoutes:
     def _answer(call: Call, told: object, session: str, lasts_s: int) -> Answer:
         cookie: SimpleCookie = SimpleCookie({COOKIE: session})
         morsel = cookie[COOKIE]
-        morsel.update({"path": "/", "httponly": True, "samesite": "Strict", "max-age": lasts_s})
-        morsel["secure"] = call.scope["scheme"] in ("https", "wss")
+        morsel["path"], morsel["samesite"], morsel["max-age"] = "/", "Strict", str(lasts_s)
+        morsel["httponly"], morsel["secure"] = True, call.scope["scheme"] in ("https", "wss")
         headers = {"set-cookie": morsel.OutputString(), "cache-control": "no-store"}
         return Answer(msgspec.json.encode(told), JSON, headers=headers)

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 
+from kernelport.access.first_key import key_in_file
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect
 from kernelport.broker.registry import read_workers
@@ -85,6 +87,13 @@ def list_instances(everything: bool, as_json: bool) -> None:
 @click.option("--idle-s", default=1800.0, show_default=True, help="It gives itself back after this (see the docs).")
 @click.option("--wait-s", default=900.0, show_default=True, help="How long to wait for its address; 0 for not at all.")
 @click.option("--note", type=click.Path(path_type=Path), help="Write the machine's name here before it is launched.")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("first-key"),
+    show_default=True,
+    help="With --stack: the file with the first key of its front door; made, with a new key, where it is not there.",
+)
 @click.option("--json", "as_json", is_flag=True)
 def launch(
     deployment: str,
@@ -98,6 +107,7 @@ def launch(
     idle_s: float,
     wait_s: float,
     note: Path | None,
+    key_file: Path,
     as_json: bool,
 ) -> None:
     """Launch one machine for DEPLOYMENT, and print its name and address."""
@@ -113,6 +123,9 @@ def launch(
     secrets = secrets_from_environment()
     if not stack and not secrets.redis_url:
         raise click.UsageError(f"a worker needs {PREFIX}WORKER_REDIS_URL, where its machine finds Redis; or --stack")
+    if stack:
+        secrets = replace(secrets, first_key=key_in_file(key_file))
+        click.echo(f"note: the first key of its front door is in {key_file.absolute()}", err=True)
     wish = Wish(deployments[deployment], kind, region, stack, allow_from, idle_s, note)
     client = Client.from_environment()
     instance = launch_one(client, cloud, fleet, wish, secrets)

@@ -35,6 +35,7 @@ class Secrets:
         registry_user, registry_token: for images that are not public.
         lambda_key: lets the machine give itself back.
         storage: variables that say where the outputs of jobs go, and let the machine write there.
+        first_key: of a whole stack: its first key.
     """
 
     redis_url: str = field(default="", repr=False)
@@ -43,6 +44,7 @@ class Secrets:
     registry_token: str = field(default="", repr=False)
     lambda_key: str = field(default="", repr=False)
     storage: Mapping[str, str] = field(default_factory=dict, repr=False)
+    first_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Boot:
         idle_s: after so long without work, and without an autoscaler, it gives itself back; in seconds.
         fleet: its fleet.
         gpu: False for a machine without one, which is not checked for one.
+        price: of the machine, in dollars an hour.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Boot:
     fleet: str = "main"
     stack: bool = False
     gpu: bool = True
+    price: float = 0.0
 
 
 def user_data(boot: Boot) -> str:
@@ -83,6 +87,8 @@ def user_data(boot: Boot) -> str:
     ]
     if boot.secrets.registry_token:
         files.append(_file("registry-token", boot.secrets.registry_token, "0600"))
+    if boot.stack:
+        files.append(_file("front-door.env", _lines({"KERNELPORT_FIRST_KEY": boot.secrets.first_key}), "0600"))
     if boot.secrets.lambda_key:
         files.append(_file("watchdog.env", _lines({"LAMBDA_CLOUD_API_KEY": boot.secrets.lambda_key}), "0600"))
     document = {
@@ -135,7 +141,7 @@ def compose(boot: Boot) -> dict[str, Any]:
         services["front-door"] = {
             "image": f"{boot.registry}/{FRONT_DOOR_IMAGE}",
             "command": ["python", "-m", "kernelport_api"],
-            "env_file": [f"{FOLDER}/worker.env"],
+            "env_file": [f"{FOLDER}/worker.env", f"{FOLDER}/front-door.env"],
             "environment": {"KERNELPORT_LISTEN": f"0.0.0.0:{FRONT_DOOR_PORT}"},
             "restart": "unless-stopped",
             "ports": [f"{FRONT_DOOR_PORT}:{FRONT_DOOR_PORT}"],
@@ -201,6 +207,7 @@ def _environment(boot: Boot) -> str:
         values = {"KERNELPORT_REDIS_URL": "redis://redis:6379/0", "KERNELPORT_ARTIFACTS": ARTIFACTS}
     else:
         values = {"KERNELPORT_REDIS_URL": boot.secrets.redis_url}
+    values["KERNELPORT_PRICE_PER_HOUR"] = f"{boot.price / max(1, boot.gpus):.15g}"
     values |= boot.secrets.storage
     if boot.secrets.hub_token:
         values["HUGGINGFACE_HUB_TOKEN"] = values["HF_TOKEN"] = boot.secrets.hub_token

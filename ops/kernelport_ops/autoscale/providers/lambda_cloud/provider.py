@@ -94,6 +94,7 @@ class LambdaProvider:
             self._secrets,
             self._cloud.self_terminate_s,
             self._fleet,
+            price=order.offer.price,
         )
         launch = Launch(
             order.name,

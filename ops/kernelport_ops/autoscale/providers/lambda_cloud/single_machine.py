@@ -66,7 +66,17 @@ def launch_one(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secre
 def _launch(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secrets: Secrets, offer: Offer) -> Instance:
     epoch = int(time.time())
     name = machine_name(fleet, wish.deployment.name, epoch, random.token_hex(3))
-    boot = Boot(name, wish.deployment, offer.workers, cloud.registry, secrets, wish.idle_s, fleet, stack=wish.stack)
+    boot = Boot(
+        name,
+        wish.deployment,
+        offer.workers,
+        cloud.registry,
+        secrets,
+        wish.idle_s,
+        fleet,
+        stack=wish.stack,
+        price=offer.price,
+    )
     order = Order(name, wish.deployment.name, offer, epoch, fence=0)
     ruleset = _open_port(client, name, offer.region, wish.allow_from) if wish.allow_from else None
     launch = Launch(

@@ -59,6 +59,11 @@ export function position(seconds) {
   return [first, ...rest.map((part) => String(part).padStart(2, "0"))].join(":");
 }
 
+const money = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD" });
+
+/** A sum of US dollars. */
+export const dollars = (amount) => money.format(amount);
+
 /** A moment, with its day. */
 export const moment = (unixUs) => day.format(unixUs / 1000);
 

@@ -61,7 +61,7 @@ function control(spec, shared) {
   if (spec.choices.length)
     return html`<select ...${shared}>
       <option value="">${words.speak.unset}</option>
-      ${spec.choices.map((choice) => html`<option>${choice}</option>`)}
+      ${spec.choices.map((choice) => html`<option value=${choice}>${choice}</option>`)}
     </select>`;
   if (isNumber(spec))
     return html`<input

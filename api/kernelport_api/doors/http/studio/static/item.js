@@ -2,7 +2,7 @@
 
 import { bytes, duration, moment, number } from "./format.js";
 import { State } from "./jobs.js";
-import { Given } from "./parts.js";
+import { Facts, Given } from "./parts.js";
 import { html, useEffect, useRef } from "./preact.js";
 import { words } from "./words.js";
 
@@ -28,7 +28,7 @@ export function ItemDetails({ path, item, onClose }) {
     item.device && [says.device, html`<${Given} text=${item.device} />`],
     item.revision && [says.revision, html`<code><${Given} text=${item.revision} /></code>`],
     item.sha256 && [says.sha256, html`<code><${Given} text=${item.sha256} /></code>`],
-  ].filter(Boolean);
+  ];
   return html`<dialog class="wide" ref=${dialog} aria-labelledby="item" onClose=${onClose}>
     <div class="stack tight">
       <div class="row spread">
@@ -40,7 +40,7 @@ export function ItemDetails({ path, item, onClose }) {
       ${item.warnings?.map((warning) => html`<p class="notice warn"><${Given} text=${warning} /></p>`)}
       ${item.text && html`<p class="item-says" tabindex="0"><${Given} text=${item.text} most=${2000} /></p>`}
       ${isHeard(item) && html`<audio class="wide" controls src=${outputOf(path, item)}></audio>`}
-      <dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+      <${Facts} facts=${facts} />
     </div>
     <div class="actions">
       ${item.file && html`<a class="button" download href=${outputOf(path, item)}>${says.downloadIt}</a>`}

@@ -6,7 +6,7 @@ import { ItemPages, findItems } from "./item_pages.js";
 import { State } from "./jobs.js";
 import { Empty, Given, Trouble } from "./parts.js";
 import { html, useEffect, useMemo, useRef, useState } from "./preact.js";
-import { contentHeight, rowsInView, scrollTopOf } from "./virtual.js";
+import { contentHeight, rowsInView } from "./virtual.js";
 import { words } from "./words.js";
 
 const says = words.jobs;
@@ -93,12 +93,6 @@ function Table({ count, at, onView, path, chosen, choose, onHear, onDetails }) {
   }, []);
   const rows = rowsInView(count, ROW, view.height, view.top);
   useEffect(() => onView(rows.first, rows.last));
-  const onKeyDown = (event) => {
-    const to = { Home: 0, End: count }[event.key];
-    if (to === undefined || event.target !== list.current) return;
-    event.preventDefault();
-    list.current.scrollTop = scrollTopOf(to, count, ROW, view.height);
-  };
   const onChoose = (event, index) => {
     const from = event.shiftKey && last.current !== null ? last.current : index;
     choose(from, index, event.target.checked);
@@ -114,7 +108,7 @@ function Table({ count, at, onView, path, chosen, choose, onHear, onDetails }) {
         )}
       </div>
     </div>
-    <div class="items-list" role="rowgroup" tabindex="0" ref=${list} onScroll=${look} onKeyDown=${onKeyDown}>
+    <div class="items-list" role="rowgroup" tabindex="0" ref=${list} onScroll=${look}>
       <div class="items-all" role="presentation" style=${{ height: `${contentHeight(count, ROW)}px` }}>
         <div class="items-some" role="presentation" style=${{ transform: `translateY(${rows.top}px)` }}>
           ${numbers.map((row) => html`<${Row} key=${row} row=${row} item=${at(row)} ...${{ path, chosen, onChoose, onHear, onDetails }} />`)}

@@ -4,7 +4,7 @@ import { bytes, duration, moment, number, percent } from "./format.js";
 import { Items } from "./items.js";
 import { Pace, State } from "./jobs.js";
 import { done, isActive, named, share } from "./pace.js";
-import { Empty, Given, Progress, Trouble, confirm, useLive } from "./parts.js";
+import { Empty, Facts, Given, Progress, Trouble, confirm, useLive } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -98,7 +98,7 @@ function Standing({ job }) {
     progress.output_bytes > 0 && [says.files, bytes(progress.output_bytes)],
     job.expires_unix_us && [says.keptUntil, moment(job.expires_unix_us)],
     [says.id, html`<code><${Given} text=${job.id} /></code>`],
-  ].filter(Boolean);
+  ];
   return html`<section class="card stack tight" aria-label=${says.standing}>
     <${Progress} share=${share(job)} label=${says.done(percent(share(job)))} />
     <div class="row spread small number">
@@ -106,6 +106,6 @@ function Standing({ job }) {
       <span><${Pace} job=${job} /></span>
     </div>
     ${!isActive(job) && job.reason && html`<p class="notice"><${Given} text=${job.reason} most=${1000} /></p>`}
-    <dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+    <${Facts} facts=${facts} />
   </section>`;
 }

@@ -1,7 +1,7 @@
 // Keys, by which callers show who they are: for those who have one with the scope admin, or while there is none.
 
 import { moment, since } from "./format.js";
-import { Empty, Field, Given, Trouble, confirm } from "./parts.js";
+import { Empty, Field, Given, Table, Trouble, confirm } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -62,15 +62,7 @@ export function Keys() {
     </div>`}
     ${keys?.length === 0 && !made && html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`}
     ${keys?.length > 0 &&
-    html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.title)}>
-      <table>
-        <thead>
-          <tr>
-            ${says.columns.map((name) => html`<th scope="col">${name}</th>`)}
-            <th scope="col"><span class="only-read">${words.verbs}</span></th>
-          </tr>
-        </thead>
-        <tbody>
+    html`<${Table} label=${says.title} kind="card flush" columns=${says.columns} verbs>
           ${keys.map(
             (key) => html`<tr key=${key.id}>
               <td><${Given} text=${key.name} /><p class="small"><${Given} text=${key.tenant} /></p></td>
@@ -87,9 +79,7 @@ export function Keys() {
               </td>
             </tr>`,
           )}
-        </tbody>
-      </table>
-    </div>`}
+    <//>`}
     <details>
       <summary>${says.add}</summary>
       <form class="card stack details" onSubmit=${create}>

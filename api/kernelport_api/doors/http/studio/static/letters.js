@@ -1,7 +1,7 @@
 // Dead letters: requests that outlived every worker that tried them.
 
 import { bytes, moment, number } from "./format.js";
-import { Empty, Given, Trouble, confirm } from "./parts.js";
+import { Empty, Given, Table, Trouble, confirm } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -40,15 +40,7 @@ export function DeadLetters({ figures }) {
     <${Trouble} problem=${problem} />
     ${!letters.length
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
-      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.title)}>
-          <table>
-            <thead>
-          <tr>
-            ${says.columns.map((name) => html`<th scope="col">${name}</th>`)}
-            <th scope="col"><span class="only-read">${words.verbs}</span></th>
-          </tr>
-        </thead>
-            <tbody>
+      : html`<${Table} label=${says.title} kind="card flush" columns=${says.columns} verbs>
               ${letters.slice(0, MOST_SHOWN).map(
                 (letter) => html`<tr key=${letter.id}>
                   <td>
@@ -67,9 +59,7 @@ export function DeadLetters({ figures }) {
                   </td>
                 </tr>`,
               )}
-            </tbody>
-          </table>
-        </div>`}
+        <//>`}
     ${letters.length > MOST_SHOWN && html`<p class="small">${says.more(number(letters.length - MOST_SHOWN))}</p>`}
   </section>`;
 }

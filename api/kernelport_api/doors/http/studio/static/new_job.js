@@ -1,8 +1,8 @@
 // A new job: a file or a pasted text, what it was taken for, what it would take, and the button that makes it.
 
-import { bytes, duration, number } from "./format.js";
+import { bytes, dollars, duration, number } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
-import { Field, Given, Trouble, useLive } from "./parts.js";
+import { Facts, Field, Given, Table, Trouble, useLive } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
@@ -30,10 +30,8 @@ function Choose({ onFile }) {
   const onDrop = (event) => {
     event.preventDefault();
     setIsOver(false);
-    const text = event.dataTransfer.getData("text/plain");
     const [file] = event.dataTransfer.files;
     if (file) onFile(file);
-    else if (text) onFile(new File([text], says.pastedName));
   };
   const onDragOver = (event) => {
     event.preventDefault();
@@ -121,7 +119,7 @@ function Chosen({ file, onDone }) {
       <div class="stack">
         <${Options} ...${{ file, able, deployment, voices, options, set }} />
         ${preview && html`<${Estimate} estimate=${preview.estimate} isSpoken=${isSpeech(deployment)} />`}
-        <button class="primary" disabled=${!isReady || isLooking || isSending}>
+        <button class="primary" disabled=${!isReady || isSending}>
           ${isSending ? says.sending : preview ? says.submit(preview.items, number(preview.items)) : says.submitNothing}
         </button>
       </div>
@@ -147,14 +145,14 @@ function Options({ file, able, deployment, voices, options, set }) {
     html`<${Field} id="job-voice" label=${says.voice}>
       <select id="job-voice" value=${options.voice ?? ""} onChange=${chosen("voice")}>
         <option value="">${voice.optional ? says.ownVoice : says.inFile}</option>
-        ${[...voices.keys()].map((name) => html`<option>${name}</option>`)}
+        ${[...voices.keys()].map((name) => html`<option value=${name}>${name}</option>`)}
       </select>
     <//>`}
     ${formats.length > 0 &&
     html`<${Field} id="job-format" label=${says.format}>
       <select id="job-format" value=${options.format ?? ""} onChange=${chosen("format")}>
         <option value="">${says.usual}</option>
-        ${formats.map((name) => html`<option>${name}</option>`)}
+        ${formats.map((name) => html`<option value=${name}>${name}</option>`)}
       </select>
     <//>`}
     <details>
@@ -220,20 +218,15 @@ function Preview({ preview, options, set }) {
           </button>`,
         )}
       </p>`}
-      <div class="scrolled problems" tabindex="0" role="region" aria-label=${says.problems}>
-        <table>
-          <thead><tr><th class="number" scope="col">${says.line}</th><th scope="col">${says.field}</th><th scope="col">${says.finding}</th></tr></thead>
-          <tbody>
-            ${problems.map(
-              ({ line, field, finding }) => html`<tr>
-                <td class="number">${number(line)}</td>
-                <td><${Given} text=${field} most=${60} /></td>
-                <td><${Given} text=${finding} /></td>
-              </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>
+      <${Table} label=${says.problems} kind="problems" columns=${[says.line, says.field, says.finding]}>
+        ${problems.map(
+          ({ line, field, finding }) => html`<tr>
+            <td>${number(line)}</td>
+            <td><${Given} text=${field} most=${60} /></td>
+            <td><${Given} text=${finding} /></td>
+          </tr>`,
+        )}
+      <//>
       ${count > problems.length && html`<p class="small">${says.moreProblems(number(count - problems.length))}</p>`}
       ${!preview.fatal &&
       html`<label class="check">
@@ -242,41 +235,28 @@ function Preview({ preview, options, set }) {
       </label>`}
     </div>`}
     ${first.length > 0 &&
-    html`<div class="scrolled preview" tabindex="0" role="region" aria-label=${says.first}>
-      <table>
-        <caption class="only-read">${says.first}</caption>
-        <thead>
-          <tr>
-            <th scope="col">${says.id}</th>
-            <th scope="col">${says.text}</th>
-            ${inputs.map((name) => html`<th scope="col"><${Given} text=${name} /></th>`)}
-          </tr>
-        </thead>
-        <tbody>
-          ${first.map(
-            (item) => html`<tr>
-              <td class="item-id"><${Given} text=${item.id} most=${60} /></td>
-              <td><${Given} text=${item.text ?? ""} most=${160} /></td>
-              ${inputs.map((name) => html`<td class="small"><${Given} text=${shown(item.inputs[name])} most=${60} /></td>`)}
-            </tr>`,
-          )}
-        </tbody>
-      </table>
-    </div>`}
+    html`<${Table} label=${says.first} kind="preview" columns=${[says.id, says.text, ...inputs]}>
+      ${first.map(
+        (item) => html`<tr>
+          <td class="item-id"><${Given} text=${item.id} most=${60} /></td>
+          <td><${Given} text=${item.text ?? ""} most=${160} /></td>
+          ${inputs.map((name) => html`<td class="small"><${Given} text=${shown(item.inputs[name])} most=${60} /></td>`)}
+        </tr>`,
+      )}
+    <//>`}
   </div>`;
 }
 
 function Estimate({ estimate, isSpoken }) {
+  const about = (seconds) => (seconds === null ? "–" : says.about(duration(seconds)));
   const facts = [
-    isSpoken && [says.audio, estimate.audio_s],
-    [says.runTime(number(estimate.workers)), estimate.run_s],
-    [says.compute, estimate.backend_s],
-  ].filter(Boolean);
+    isSpoken && [says.audio, about(estimate.audio_s)],
+    [says.runTime(number(estimate.workers)), about(estimate.run_s)],
+    [says.compute, about(estimate.backend_s)],
+    estimate.dollars !== null && [says.cost, says.about(dollars(estimate.dollars))],
+  ];
   return html`<div class="stack tight">
-    <dl class="facts">
-      ${facts.map(([name, seconds]) => html`<div><dt>${name}</dt><dd>${seconds === null ? "–" : says.about(duration(seconds))}</dd></div>`)}
-      ${estimate.dollars !== null && html`<div><dt>${says.cost}</dt><dd>${says.about(says.dollars(estimate.dollars))}</dd></div>`}
-    </dl>
+    <${Facts} facts=${facts} />
     <p class="small">${estimate.jobs ? says.measured(estimate.jobs, number(estimate.jobs)) : says.notMeasured}</p>
   </div>`;
 }

@@ -1,12 +1,12 @@
 // The view of what runs: deployments, workers, dead letters, the autoscaler, and a form to try a model.
 
 import { Chart } from "./chart.js";
-import { duration, moment, number, since } from "./format.js";
+import { dollars, duration, moment, number, since } from "./format.js";
 import { Keys } from "./keys.js";
 import { DeadLetters } from "./letters.js";
 import { minutesOf, readHour } from "./minutes.js";
 import { named } from "./pace.js";
-import { Empty, Given, Trouble, confirm, useLive } from "./parts.js";
+import { Empty, Facts, Given, Table, Trouble, confirm, useLive } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { TryModel } from "./try_model.js";
@@ -70,7 +70,7 @@ function Deployment({ deployment, figures }) {
       <h3><${Given} text=${name} /></h3>
       <span class=${isServing ? "badge good" : "badge"}>${isServing ? says.serving : says.notServing}</span>
     </div>
-    ${!isIdle && html`<dl class="facts small-facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`}
+    ${!isIdle && html`<${Facts} facts=${facts} kind="small-facts" />`}
     ${minutes.length > 0 &&
     html`<div class="charts">
       <${Chart} minutes=${minutes} of=${(minute) => minute.requests + minute.items} label=${says.perMinute} shown=${number} />
@@ -95,15 +95,7 @@ function Workers({ workers, jobs }) {
     <${Trouble} problem=${problem} />
     ${!workers.length
       ? html`<${Empty} title=${says.noWorkers}><p>${says.noWorkersHint} <code>kernelport worker NAME</code></p><//>`
-      : html`<div class="card scrolled flush" tabindex="0" role="region" aria-label=${words.table(says.workers)}>
-          <table>
-            <thead>
-              <tr>
-                ${says.workerColumns.map((name) => html`<th scope="col">${name}</th>`)}
-                <th scope="col"><span class="only-read">${words.verbs}</span></th>
-              </tr>
-            </thead>
-            <tbody>
+      : html`<${Table} label=${says.workers} kind="card flush" columns=${says.workerColumns} verbs>
               ${workers.map(
                 (worker) => html`<tr key=${worker.id}>
                   <td>
@@ -122,9 +114,7 @@ function Workers({ workers, jobs }) {
                   </td>
                 </tr>`,
               )}
-            </tbody>
-          </table>
-        </div>`}
+        <//>`}
   </section>`;
 }
 
@@ -142,18 +132,19 @@ function InHand({ worker, jobs }) {
 }
 
 function Autoscaler({ report }) {
-  const sum = (amount) => (amount === null ? "–" : says.dollars(amount));
+  const sum = (amount) => (amount === null ? "–" : dollars(amount));
+  const facts = report && [
+    [says.machines, number(report.machines.length)],
+    [says.costNow, says.perHour(sum(report.dollars_per_hour), sum(report.budget_per_hour))],
+    [says.costDay, says.perDay(sum(report.dollars_last_day), sum(report.budget_per_day))],
+    [says.lookedAt, since(report.unix_s * 1e6)],
+  ];
   return html`<section class="stack tight" aria-labelledby="autoscaler">
     <h2 id="autoscaler">${says.autoscaler}</h2>
     ${!report
       ? html`<${Empty} title=${says.noAutoscaler}><p>${says.noAutoscalerHint} <code>kernelport autoscale</code></p><//>`
       : html`<div class="card stack">
-          <dl class="facts">
-            <div><dt>${says.machines}</dt><dd>${number(report.machines.length)}</dd></div>
-            <div><dt>${says.costNow}</dt><dd>${says.perHour(sum(report.dollars_per_hour), sum(report.budget_per_hour))}</dd></div>
-            <div><dt>${says.costDay}</dt><dd>${says.perDay(sum(report.dollars_last_day), sum(report.budget_per_day))}</dd></div>
-            <div><dt>${says.lookedAt}</dt><dd>${since(report.unix_s * 1e6)}</dd></div>
-          </dl>
+          <${Facts} facts=${facts} />
           ${report.plans.map(
             (plan) => html`<div key=${plan.deployment}>
               <h3><${Given} text=${plan.deployment} /></h3>
@@ -162,23 +153,18 @@ function Autoscaler({ report }) {
             </div>`,
           )}
           ${report.machines.length > 0 &&
-          html`<div class="scrolled" tabindex="0" role="region" aria-label=${words.table(says.machines)}>
-            <table>
-              <thead><tr>${says.machineColumns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
-              <tbody>
+          html`<${Table} label=${says.machines} columns=${says.machineColumns}>
                 ${report.machines.map(
                   (machine) => html`<tr key=${machine.name}>
                     <td><${Given} text=${machine.name} /></td>
                     <td><${Given} text=${machine.deployment} /></td>
                     <td>${says.machineStates[machine.state] ?? machine.state}</td>
                     <td class="number">${number(machine.workers)}</td>
-                    <td class="number">${says.dollars(machine.price)}</td>
+                    <td class="number">${dollars(machine.price)}</td>
                     <td>${moment(machine.launched_unix_s * 1e6)}</td>
                   </tr>`,
                 )}
-              </tbody>
-            </table>
-          </div>`}
+          <//>`}
         </div>`}
   </section>`;
 }

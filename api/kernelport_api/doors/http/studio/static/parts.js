@@ -57,6 +57,29 @@ export const Empty = ({ title, children }) => html`<div class="empty">
   ${children}
 </div>`;
 
+/** Names and what is to be said of each; what is false is left out. */
+export const Facts = ({ facts, kind = "" }) => html`<dl class=${`facts ${kind}`}>
+  ${facts.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+</dl>`;
+
+/** A table that scrolls by itself where it is too wide. With `verbs` its last column is for what can be done. */
+export const Table = ({ label, kind = "", columns, verbs, children }) => html`<div
+  class=${`scrolled ${kind}`}
+  tabindex="0"
+  role="region"
+  aria-label=${words.table(label)}
+>
+  <table>
+    <thead>
+      <tr>
+        ${columns.map((name) => html`<th scope="col"><${Given} text=${name} /></th>`)}
+        ${verbs && html`<th scope="col"><span class="only-read">${words.verbs}</span></th>`}
+      </tr>
+    </thead>
+    <tbody>${children}</tbody>
+  </table>
+</div>`;
+
 /** A bar that tells how much is done: a share from 0 to 1. */
 export const Progress = ({ share, label }) =>
   html`<progress class="progress" value=${share} max="1" aria-label=${label}></progress>`;

@@ -121,7 +121,7 @@ function Settings({ speaks, deployment, voices, chosen, choose }) {
       ${voices.size || voice.optional
         ? html`<select id="voice" value=${chosen.voice ?? ""} required=${!voice.optional} onChange=${(event) => choose({ voice: event.target.value })}>
             <option value="">${voice.optional ? says.ownVoice : ""}</option>
-            ${[...voices.keys()].map((name) => html`<option>${name}</option>`)}
+            ${[...voices.keys()].map((name) => html`<option value=${name}>${name}</option>`)}
           </select>`
         : html`<p class="small">${says.noVoices} <a href="#/voices">${says.addVoice}</a></p>`}
     <//>`}

@@ -1,19 +1,20 @@
 // Tensors as the Open Inference Protocol and NumPy's files have them.
 
+// By the protocol's name: NumPy's, the array that holds such elements, and what is made of each.
 const KINDS = {
-  BOOL: { npy: "b1", bytes: 1, read: (view, at) => view.getUint8(at) !== 0 },
-  INT8: { npy: "i1", bytes: 1, read: (view, at) => view.getInt8(at) },
-  INT16: { npy: "i2", bytes: 2, read: (view, at) => view.getInt16(at, true) },
-  INT32: { npy: "i4", bytes: 4, read: (view, at) => view.getInt32(at, true) },
-  INT64: { npy: "i8", bytes: 8, read: (view, at) => view.getBigInt64(at, true) },
-  UINT8: { npy: "u1", bytes: 1, read: (view, at) => view.getUint8(at) },
-  UINT16: { npy: "u2", bytes: 2, read: (view, at) => view.getUint16(at, true) },
-  UINT32: { npy: "u4", bytes: 4, read: (view, at) => view.getUint32(at, true) },
-  UINT64: { npy: "u8", bytes: 8, read: (view, at) => view.getBigUint64(at, true) },
-  FP16: { npy: "f2", bytes: 2, read: (view, at) => half(view.getUint16(at, true)) },
-  BF16: { npy: "", bytes: 2, read: (view, at) => brainHalf(view.getUint16(at, true)) },
-  FP32: { npy: "f4", bytes: 4, read: (view, at) => view.getFloat32(at, true) },
-  FP64: { npy: "f8", bytes: 8, read: (view, at) => view.getFloat64(at, true) },
+  BOOL: ["b1", Uint8Array, Boolean],
+  INT8: ["i1", Int8Array],
+  INT16: ["i2", Int16Array],
+  INT32: ["i4", Int32Array],
+  INT64: ["i8", BigInt64Array],
+  UINT8: ["u1", Uint8Array],
+  UINT16: ["u2", Uint16Array],
+  UINT32: ["u4", Uint32Array],
+  UINT64: ["u8", BigUint64Array],
+  FP16: ["f2", Uint16Array, half],
+  BF16: ["", Uint16Array, brainHalf],
+  FP32: ["f4", Float32Array],
+  FP64: ["f8", Float64Array],
 };
 const LOCAL_HEADER = 0x04034b50;
 const CENTRAL_ENTRY = 0x02014b50;
@@ -56,12 +57,12 @@ function readNpy(bytes) {
   const type = /'descr':\s*'([<>|=]?)(\w+)'/.exec(header);
   const shape = /'shape':\s*\(([^)]*)\)/.exec(header);
   if (!type || !shape) throw new TensorProblem("noArrays");
-  const kind = Object.entries(KINDS).find(([, each]) => each.npy === type[2]);
+  const kind = Object.entries(KINDS).find(([, [npy]]) => npy === type[2]);
   if (!kind || type[1] === ">") throw new TensorProblem("dtype", { dtype: type[1] + type[2] });
   if (/'fortran_order':\s*True/.test(header)) throw new TensorProblem("fortran");
   const sizes = shape[1].split(",").map((each) => each.trim()).filter(Boolean).map(Number);
   const data = bytes.subarray(start + length);
-  if (data.length !== elementsIn(sizes) * kind[1].bytes) throw new TensorProblem("cutOff");
+  if (data.length !== elementsIn(sizes) * kind[1][1].BYTES_PER_ELEMENT) throw new TensorProblem("cutOff");
   return { datatype: kind[0], shape: sizes, bytes: data };
 }
 
@@ -94,7 +95,6 @@ async function unzipped(bytes) {
 }
 
 async function unpacked(bytes, method) {
-  // The copy has the alignment and the buffer of its own that views of numbers need.
   if (method === STORED) return bytes.slice();
   if (method !== DEFLATED) throw new TensorProblem("cutOff");
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
@@ -154,18 +154,19 @@ export function outputsOf(buffer, head) {
 
 /** A function that gives the element of a tensor at an index. */
 export function elementsOf({ datatype, bytes }) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (datatype === "BYTES") {
-    const texts = [];
-    for (let at = 0; at + 4 <= bytes.length; ) {
-      const length = view.getUint32(at, true);
-      texts.push(new TextDecoder().decode(bytes.subarray(at + 4, at + 4 + length)));
-      at += 4 + length;
-    }
-    return (index) => texts[index];
+  if (datatype !== "BYTES") {
+    const [, Kind, made = (value) => value] = KINDS[datatype];
+    const values = new Kind(bytes.slice().buffer);
+    return (index) => made(values[index]);
   }
-  const kind = KINDS[datatype];
-  return (index) => kind.read(view, index * kind.bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const texts = [];
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const length = view.getUint32(at, true);
+    texts.push(new TextDecoder().decode(bytes.subarray(at + 4, at + 4 + length)));
+    at += 4 + length;
+  }
+  return (index) => texts[index];
 }
 
 /** How many elements a tensor of this shape has. */

@@ -31,13 +31,3 @@ export function rowsInView(count, rowHeight, viewHeight, scrollTop) {
   const last = Math.min(count, Math.ceil((position + viewHeight) / rowHeight) + MARGIN_ROWS);
   return { first, last, top: scrolled + first * rowHeight - position };
 }
-
-/**
- * Where to scroll to so that a row is the first one in view.
- */
-export function scrollTopOf(row, count, rowHeight, viewHeight) {
-  const height = contentHeight(count, rowHeight);
-  const real = count * rowHeight;
-  const position = Math.min(row * rowHeight, Math.max(0, real - viewHeight));
-  return height < real ? (position / (real - viewHeight)) * (height - viewHeight) : position;
-}

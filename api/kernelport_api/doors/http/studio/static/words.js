@@ -242,7 +242,6 @@ export const words = {
     compute: "Compute",
     cost: "Cost",
     about: (value) => `about ${value}`,
-    dollars: (amount) => new Intl.NumberFormat(undefined, { style: "currency", currency: "USD" }).format(amount),
     measured: (count, shown) => (count === 1 ? "By what 1 job has taken." : `By what ${shown} jobs have taken.`),
     notMeasured: "No job of this deployment has run yet, so nothing is measured.",
     submit: (count, shown) => (count === 1 ? "Make a job of 1 item" : `Make a job of ${shown} items`),
@@ -294,7 +293,6 @@ export const words = {
     nothing: "nothing",
     machineColumns: ["Machine", "Deployment", "State", "Workers", "An hour", "Launched"],
     machineStates: { ready: "Ready", starting: "Starting", draining: "Draining" },
-    dollars: (amount) => new Intl.NumberFormat(undefined, { style: "currency", currency: "USD" }).format(amount),
   },
   keys: {
     title: "Keys",
