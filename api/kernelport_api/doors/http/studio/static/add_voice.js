@@ -8,6 +8,7 @@ import { html, useEffect, useRef, useState } from "./preact.js";
 import { Recording, toInt16 } from "./recording.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
+import { elementsOf } from "./tensors.js";
 import { Wave } from "./wave.js";
 import { words } from "./words.js";
 
@@ -243,8 +244,10 @@ function Try({ sound }) {
         { name: "text", datatype: "BYTES", shape: [1], data: [text] },
         { name: PROMPT, datatype: "UINT8", shape: [bytes.length], bytes },
       ];
-      const { audio, sample_rate: rate } = await infer(takes[0].name, inputs, ["audio", "sample_rate"]);
-      const wav = Recording.of(toInt16(audio.data), Number(rate.data[0])).wav();
+      const outputs = await infer(takes[0].name, inputs);
+      const [audio, rate] = ["audio", "sample_rate"].map((name) => outputs.find((output) => output.name === name));
+      const samples = new Float32Array(audio.bytes.slice().buffer);
+      const wav = Recording.of(toInt16(samples), elementsOf(rate)(0)).wav();
       setState({ url: URL.createObjectURL(wav) });
     } catch (problem) {
       setState({ problem });

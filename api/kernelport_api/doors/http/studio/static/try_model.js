@@ -1,17 +1,17 @@
 // A form to try a model: arrays in as JSON or as a file of NumPy, tables and images out.
 
 import { duration, number } from "./format.js";
+import { infer } from "./infer.js";
 import { Field, Given, Trouble } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
-import { ask, request } from "./server.js";
+import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
-import { TensorProblem, elementsIn, elementsOf, imageOf, inputsOf, outputsOf, pixelsOf, readArrays, requestOf } from "./tensors.js";
+import { TensorProblem, elementsIn, elementsOf, imageOf, inputsOf, pixelsOf, readArrays } from "./tensors.js";
 import { words } from "./words.js";
 
 const says = words.tryModel;
 const MOST_ROWS = 50;
 const MOST_COLUMNS = 20;
-const HEAD = "inference-header-content-length";
 
 /** The form, for the deployments that do not speak. */
 export function TryModel({ deployments }) {
@@ -31,7 +31,7 @@ export function TryModel({ deployments }) {
     setAnswer({ outputs: null, problem: null, seconds: 0, isBusy: true });
     const began = performance.now();
     try {
-      const outputs = await infer(deployment, file, text);
+      const outputs = await answered(deployment, file, text);
       setAnswer({ outputs, problem: null, seconds: (performance.now() - began) / 1000, isBusy: false });
     } catch (problem) {
       const told = problem instanceof TensorProblem ? { message: says.problems[problem.key](problem.about) } : problem;
@@ -75,15 +75,9 @@ export function TryModel({ deployments }) {
   </section>`;
 }
 
-async function infer(deployment, file, text) {
-  const path = `/v2/models/${encodeURIComponent(deployment.name)}`;
-  const declared = (await ask("GET", path)).inputs;
-  const { body, head } = requestOf(file ? await fromFile(file, declared) : inputsOf(parsed(text), declared));
-  const answer = await request("POST", `${path}/infer`, undefined, {
-    body,
-    headers: { "content-type": "application/octet-stream", [HEAD]: String(head) },
-  });
-  return outputsOf(await answer.arrayBuffer(), Number(answer.headers.get(HEAD)));
+async function answered(deployment, file, text) {
+  const declared = (await ask("GET", `/v2/models/${encodeURIComponent(deployment.name)}`)).inputs;
+  return infer(deployment.name, file ? await fromFile(file, declared) : inputsOf(parsed(text), declared));
 }
 
 async function fromFile(file, declared) {
