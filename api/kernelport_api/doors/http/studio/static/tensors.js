@@ -174,10 +174,7 @@ export function elementsIn(shape) {
   return shape.reduce((count, size) => count * size, 1);
 }
 
-/**
- * How a tensor is an image: its height, width and channels, and how its axes lie; null when it is none.
- * Height and width of at least 8 pixels, one, three or four channels in front or behind, and nothing else.
- */
+/** How a tensor is an image, of at least 8 by 8 pixels with one, three or four channels; null when it is none. */
 export function imageOf(shape) {
   const sizes = [...shape];
   while (sizes.length > 2 && sizes[0] === 1) sizes.shift();

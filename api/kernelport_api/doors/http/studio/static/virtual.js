@@ -5,21 +5,14 @@ const MOST_PIXELS = 15_000_000;
 // Rows beyond the edges that are there already when they come into view.
 const MARGIN_ROWS = 8;
 
-/**
- * How tall the content of a list is, in pixels.
- * @param {number} count rows
- * @param {number} rowHeight pixels
- */
+/** How tall the content of a list of `count` rows is, in pixels. */
 export function contentHeight(count, rowHeight) {
   return Math.min(count * rowHeight, MOST_PIXELS);
 }
 
 /**
  * The rows that are to be elements, and where the first of them is.
- * @param {number} count rows
- * @param {number} rowHeight pixels
- * @param {number} viewHeight pixels of the list that are seen
- * @param {number} scrollTop pixels that are scrolled
+ * Heights are pixels; `viewHeight` of what is seen, `scrollTop` of what is scrolled past.
  * @returns {{first: number, last: number, top: number}} rows from `first` to before `last`, and pixels above the first
  */
 export function rowsInView(count, rowHeight, viewHeight, scrollTop) {
