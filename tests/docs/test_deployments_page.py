@@ -128,7 +128,7 @@ def test_a_command_for_a_running_stack(stack: Here, command: str) -> None:
 
 
 def test_one_more_worker(stack: Here) -> None:
-    with stack.running(WORKER, "ready."):
+    with stack.running(WORKER, "is ready"):
         pass
 
 

@@ -60,14 +60,14 @@ class Calls:
         self.is_refusing = True
         self.refused_at = asyncio.get_running_loop().time()
 
-    async def held(self) -> None:
+    async def wait_to_be_told(self) -> None:
         """Holds one that has come while none is let in, until callers are sent away: told at once, it would come back
         here again and again, over the connection that it has."""
         self.refused_at = asyncio.get_running_loop().time()
         await self._are_sent_away.wait()
 
     def send_away(self) -> None:
-        """Connections have been told to go elsewhere: so are those who are held."""
+        """Connections have been told to go elsewhere: so are those who wait for it."""
         self._are_sent_away.set()
 
     async def finished(self, until: float) -> None:

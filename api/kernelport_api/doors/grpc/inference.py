@@ -65,7 +65,7 @@ class InferenceDoor:
         try:
             call.principal = self._access.decide(METHODS[_INFER], lambda: shown(context))
             if self._calls.is_refusing:
-                await self._calls.held()
+                await self._calls.wait_to_be_told()
             with self._calls:
                 request = await parsed(pb.InferRequest, body)
                 response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
@@ -115,7 +115,7 @@ class InferenceDoor:
         try:
             call.principal = self._access.decide(METHODS[method], lambda: shown(context))
             if self._calls.is_refusing:
-                await self._calls.held()
+                await self._calls.wait_to_be_told()
             with self._calls:
                 yield call
             context.set_trailing_metadata((call.metadata(),))

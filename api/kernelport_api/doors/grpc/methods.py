@@ -87,7 +87,7 @@ class Methods:
         try:
             call.principal = self._access.decide(METHODS.get(method), lambda: shown(context))
             if self._calls.is_refusing:
-                await self._calls.held()
+                await self._calls.wait_to_be_told()
             with self._calls:
                 yield call
             context.set_trailing_metadata((call.metadata(),))
