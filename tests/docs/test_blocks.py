@@ -78,7 +78,6 @@ BEFORE = {"kernelport jobs resume": f"sed -i 's/{UNSPEAKABLE}/Nine./' failed.csv
 CODES = {
     "kernelport jobs submit book.txt --deployment": 1,
     "kernelport jobs submit book.txt --set": 1,
-    "kernelport trace ID": 2,  # no request has that id
 }
 DOUBLED = """<ir_version: 8, opset_import: ["" : 17]> doubled (float[N] x) => (float[N] y) { y = Add(x, x) }"""
 
@@ -158,7 +157,7 @@ class Reader:
         command = command.replace("https://example.com/hook", f"http://127.0.0.1:{free_port()}/hook")
         command = command.replace("--metrics-listen 127.0.0.1:9464", "--metrics-listen 127.0.0.1:0")
         if re.search(r"\bJOB\b", command):
-            with Client(running.target) as client:
+            with Client(running.target, api_key=self._environment.get("KERNELPORT_API_KEY")) as client:
                 command = re.sub(r"\bJOB\b", next(client.jobs.list()).id, command)
         return command
 

@@ -32,7 +32,9 @@ async def test_a_signature_that_is_out_of_date_is_asked_for_again(x: Any, client
     stale = Signature(inputs=[tensor_spec("x", pb.I32, ["N"])], outputs=[tensor_spec("y", pb.I32, ["N"])])
     async with AsyncClient(stack.target, timeout_s=30) as async_client:
         for each in (client, async_client):
-            each._signatures["identity-onnx"] = stale  # as if the model had been another when it was asked for
+            each._inference._signatures["identity-onnx"] = (
+                stale  # as if the model had been another when it was asked for
+            )
         for result in (client.infer("identity-onnx", {"x": x}), await async_client.infer("identity-onnx", {"x": x})):
             np.testing.assert_array_equal(result["y"], np.array(x, np.float32), strict=True)
 
@@ -40,7 +42,7 @@ async def test_a_signature_that_is_out_of_date_is_asked_for_again(x: Any, client
 def test_arrays_of_the_declared_dtype_ask_for_nothing(client: Client) -> None:
     client.infer("identity-onnx", {"x": AS_F32})
     client.speak("hibari-en", "Hello.")
-    assert not client._signatures
+    assert not client._inference._signatures
 
 
 @pytest.mark.parametrize(

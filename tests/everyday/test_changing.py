@@ -127,7 +127,7 @@ def test_what_cannot_be_changed_stays_as_it_was(state: Path, file: Path, tmp_pat
 def test_the_front_door_is_replaced(state: Path) -> None:
     with Client(_target(state), timeout_s=30) as client, _callers(client, "steady"):
         before = client.deployment("steady").front_doors[0].pid
-        assert f"takes calls at {_target(state)}" in called("restart").stdout
+        assert f"take calls at {_target(state)}" in called("restart").stdout
         (door,) = client.deployment("steady").front_doors
         assert door.pid != before
 

@@ -11,8 +11,8 @@ from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings
 
 STOP_S = 0.5
-# A thread that nobody can stop, in every Python process.
-HANGING = "import threading, time\nthreading.Thread(target=time.sleep, args=(90,), name='hanging').start()\n"
+# What is done at the end of every Python process, and does not end.
+HANGING = "import atexit, threading\natexit.register(threading.Event().wait, 90)\n"
 
 
 def test_a_front_door_in_which_something_hangs_ends_in_time_and_its_log_shows_what(

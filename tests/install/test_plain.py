@@ -37,7 +37,9 @@ def test_it_brings_no_server_and_no_binary(plain: Installed) -> None:
 @pytest.mark.timeout(300)
 def test_it_has_the_files_of_the_studio(plain: Installed) -> None:
     folder = Path("kernelport_api/doors/http/studio/static")
-    look = f"import pathlib, kernelport; print(*(pathlib.Path(kernelport.__file__).parents[1] / '{folder}').iterdir())"
+    look = (
+        f"import pathlib, kernelport_api as at; print(*(pathlib.Path(at.__file__).parents[1] / '{folder}').iterdir())"
+    )
     installed = {Path(name).name for name in plain.run("python", "-c", look).split()}
     assert installed == {file.name for file in (REPOSITORY / "api" / folder).iterdir()}
 

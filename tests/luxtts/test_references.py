@@ -97,7 +97,7 @@ def test_damaged_or_absent_redis_is_only_slower(engine: Counting, redis: Redis) 
         away = worker(engine, nowhere)
         assert away.given(RECORDING, *PARAMETERS) is away.given(RECORDING, *PARAMETERS)
         with pytest.raises(UnavailableError, match="voice: Redis cannot be asked"):
-            away.registered("me", *PARAMETERS[1:])
+            away.registered("default", "me", *PARAMETERS[1:])
     assert engine.encoded == 3
 
 
@@ -105,9 +105,9 @@ def test_a_registered_recording_that_cannot_be_used_is_the_voices_fault(engine: 
     too_long = audio_file(tone(31.0))
     redis.hset(keys.VOICES, "long", Registered(name="long", transcript="Words.", sha256="0" * 64).SerializeToString())
     with pytest.raises(InvalidArgumentError, match="no voice is named 'long'"):
-        worker(engine, redis).registered("long", *PARAMETERS[1:])
+        worker(engine, redis).registered("default", "long", *PARAMETERS[1:])
     redis.hset(keys.VOICE_RECORDINGS, "long", too_long)
     with pytest.raises(InvalidArgumentError, match=r'inputs\["voice"\]: the recording of \'long\': has 31'):
-        worker(engine, redis).registered("long", *PARAMETERS[1:])
+        worker(engine, redis).registered("default", "long", *PARAMETERS[1:])
     with pytest.raises(InvalidInputError, match="rms"):
-        worker(engine, redis).registered("long", 2.0, 5.0, False)
+        worker(engine, redis).registered("default", "long", 2.0, 5.0, False)

@@ -151,7 +151,7 @@ class Step:
 def speech(worker: References) -> bytes | None:
     """How `me` is encoded; None when there is no such voice."""
     try:
-        return worker.registered("me", *PARAMETERS).to_bytes()
+        return worker.registered("default", "me", *PARAMETERS).to_bytes()
     except InvalidArgumentError:
         return None
 
