@@ -115,7 +115,9 @@ class Reader:
                         continue
                     print(f"{page}:{block.line}: {command}")  # which it was, should it fail
                     if block.language == "python" and page not in PROGRAMS:
-                        exec(self._whole_program(command), {})  # noqa: S102 - the pages are ours
+                        with pytest.MonkeyPatch.context() as patch:
+                            patch.setenv("KERNELPORT_API_KEY", self._environment.get("KERNELPORT_API_KEY", ""))
+                            exec(self._whole_program(command), {})  # noqa: S102 - the pages are ours
                     elif block.language == "sh":
                         self._type(command)
 
