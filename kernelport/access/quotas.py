@@ -28,7 +28,9 @@ class QuotaExceededError(ResourceExhaustedError):
     """
 
     reason = "QUOTA_EXCEEDED"
-    quota, limit, left = "", 0.0, 0.0
+    quota: str = ""
+    limit: float = 0.0
+    left: float = 0.0
 
     @classmethod
     def by(cls, holder: str, quota: str, limit: float, used: float, retry_after_s: float | None) -> Self:

@@ -2,16 +2,17 @@
 what a request held."""
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from kernelport.telemetry import logs
 
 # Who is told where nobody has to say who they are.
 ANYBODY = "anybody"
 # Whether it was done is not known: the answer never came.
-DONE, UNCERTAIN = "DONE", "UNCERTAIN"
+DONE: Final = "DONE"
+UNCERTAIN: Final = "UNCERTAIN"
 
-log = logging.getLogger(logs.AUDIT)
+log: logging.Logger = logging.getLogger(logs.AUDIT)
 
 
 def record(action: str, resource: str, *, actor: str, source: str = "", outcome: str = DONE, **more: Any) -> None:

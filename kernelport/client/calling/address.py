@@ -58,7 +58,7 @@ class Address:
     """
 
     def __init__(self, target: str, tls_ca: str = "", tls_cert: str = "", tls_key: str = "", api_key: str = "") -> None:
-        self.target = _checked(target)
+        self.target: str = _checked(target)
         self._has_tls = bool(tls_ca) or target.startswith(TLS_SCHEME)
         self._ca = tls_ca or _variable("TLS_CA")
         self._cert = tls_cert or _variable("TLS_CLIENT_CERT")
