@@ -39,8 +39,13 @@ def called(
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         for name, value in environment.items():
             patch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            main()
+        mask = os.umask(0o077)  # which some commands set for themselves
+        os.umask(mask)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            os.umask(mask)
     code = ended.value.code or 0
     assert code == expect, out.getvalue() + err.getvalue()
     return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
