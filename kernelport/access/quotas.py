@@ -53,8 +53,8 @@ class Quotas:
     Attributes:
         calls_a_second: calls that run a model. A quarter of a second's may come at once.
         calls: such calls at a time, streams among them.
-        characters_a_day: of texts, in calls and in items of jobs.
-        bytes_a_day: of inputs, in calls and in items of jobs.
+        characters_a_day: of texts, in calls.
+        bytes_a_day: of requests, in calls.
         items_waiting: of jobs that are not over.
         stored_bytes: of files that were uploaded, and outputs of jobs.
         voices: that are registered.

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from kernelport.access.quotas import Quotas
 from kernelport.cli import options
 from kernelport.cli.each import of_each
+from kernelport.cli.tables import show
 from kernelport.client import Client
 from kernelport.config.values import parse_duration
 from kernelport.errors import NotFoundError
@@ -82,12 +81,15 @@ def list_keys(as_json: bool, target: str) -> None:
     if as_json:
         options.echo_json(map(plain, found))
         return
-    table = Table("id", "name", "tenant", "scopes", "deployments", "created", "expires", "last used")
-    for key in found:
-        deployments = ",".join(key.deployments) or "all"
-        times = (_time(each) for each in (key.created_unix_us, key.expires_unix_us, key.last_used_unix_us))
-        table.add_row(key.id, key.name, key.tenant, ",".join(key.scopes), deployments, *times)
-    Console().print(table if found else "there are no keys; `kernelport keys create` makes one")
+    rows = (
+        (
+            *(key.id, key.name, key.tenant, ",".join(key.scopes), ",".join(key.deployments) or "all"),
+            *(_time(each) for each in (key.created_unix_us, key.expires_unix_us, key.last_used_unix_us)),
+        )
+        for key in found
+    )
+    columns = ("id", "name", "tenant", "scopes", "deployments", "created", "expires", "last used")
+    show(columns, rows, "there are no keys; `kernelport keys create` makes one")
 
 
 @keys.command()

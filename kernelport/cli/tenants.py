@@ -6,11 +6,9 @@ from typing import Any
 
 import click
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from kernelport.access.quotas import QuotaError, Quotas
-from kernelport.cli import options
+from kernelport.cli import options, tables
 from kernelport.client import Client
 from kernelport.config.schema import ConfigError
 from kernelport.errors import NotFoundError
@@ -111,8 +109,8 @@ def _tenant(file: Path, name: str, told: Any) -> tuple[str, float, dict[str, flo
 
 
 def _show(found: Iterable[Tenant]) -> None:
-    table = Table("name", "weight", "quotas")
-    for tenant in found:
-        quotas = ", ".join(f"{name}={tenant.quotas[name]:.15g}" for name in sorted(tenant.quotas))
-        table.add_row(tenant.name, f"{tenant.weight:g}", quotas or "none")
-    Console().print(table)
+    def quotas(tenant: Tenant) -> str:
+        return ", ".join(f"{name}={tenant.quotas[name]:.15g}" for name in sorted(tenant.quotas))
+
+    rows = ((tenant.name, f"{tenant.weight:g}", quotas(tenant) or "none") for tenant in found)
+    tables.show(("name", "weight", "quotas"), rows)

@@ -1,10 +1,9 @@
 """`kernelport usage`: what tenants have used, for whoever has to bill it."""
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from kernelport.cli import options
+from kernelport.cli.tables import show
 from kernelport.client import Client
 from kernelport.shapes import plain, usage_csv
 
@@ -26,10 +25,12 @@ def usage(first_day: str, last_day: str, tenant: str, as_csv: bool, as_json: boo
     if as_json:
         options.echo_json(map(plain, found))
         return
-    table = Table("day", "tenant", "calls", "items", "characters", "bytes", "audio s", "model s", "dollars")
-    for each in found:
-        counts = (f"{count:,}" for count in (each.calls, each.items, each.characters, each.bytes))
-        table.add_row(
-            each.day, each.tenant, *counts, f"{each.audio_s:,.1f}", f"{each.model_s:,.1f}", f"{each.dollars:.4f}"
+    rows = (
+        (
+            *(each.day, each.tenant, *map(str, (each.calls, each.items, each.characters, each.bytes))),
+            *(f"{each.audio_s:.1f}", f"{each.model_s:.1f}", f"{each.dollars:.4f}"),
         )
-    Console().print(table if found else "nothing has been used")
+        for each in found
+    )
+    columns = ("day", "tenant", "calls", "items", "characters", "bytes", "audio s", "model s", "dollars")
+    show(columns, rows, "nothing has been used")

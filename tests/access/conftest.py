@@ -53,7 +53,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     settings = replace(
         stack_settings(bundled_deployments()), first_key_file=str(folder / "first-key"), price_per_hour=3.6
     )
-    with Stack(settings, ["identity-onnx"], folder / "state", front_doors=2) as stack:
+    with Stack(settings, ["identity-onnx", "hibari-en"], folder / "state", front_doors=2) as stack:
         try:
             stack.wait_ready(START_TIMEOUT_S)
             sync_each_write(stack)

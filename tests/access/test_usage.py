@@ -45,6 +45,17 @@ def test_calls_are_counted_once_each(guarded: Guarded, token: str) -> None:
     assert found.dollars == pytest.approx(found.model_s * 3.6 / 3600, rel=0.01)
 
 
+@pytest.mark.parametrize("text", ["Yes.", "The harbour was quiet. " * 9], ids=["one piece", "many pieces"])
+def test_speech_that_was_sent_whole_is_a_call_that_went_well(guarded: Guarded, text: str) -> None:
+    with guarded.client() as admin:
+        _, token = admin.access.create_key(f"heard-{len(text)}", tenant=f"heard-{len(text)}", scopes=["infer"])
+    body = {"model": "hibari-en", "input": text, "response_format": "pcm"}
+    reply = ask(guarded.stack.url, "POST", "/v1/audio/speech", body, {"Authorization": f"Bearer {token}"})
+    (found,) = wait_for(lambda: used(guarded, token))
+    assert (found.calls, found.characters) == (1, len(text))
+    assert found.audio_s == pytest.approx(len(reply.body) / 2 / 24_000, abs=0.01)
+
+
 def test_items_of_jobs_are_counted_once_each(guarded: Guarded) -> None:
     def items() -> int:
         return sum(each.items for each in used(guarded, guarded.first))

@@ -5,14 +5,14 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from functools import partial
 
 from google.rpc import status_pb2
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from kernelport.broker import keys, scripts
+from kernelport.broker import scripts
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.broker.queues import celery_message, queue_keys, queue_name
@@ -38,6 +38,7 @@ from kernelport_api.queueing.multiplexer import Multiplexer, NotSentError
 from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, unreachable
 from kernelport_api.queueing.replies import ReplyReader
+from kernelport_api.queueing.withdrawals import Withdrawals
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,6 @@ log = logging.getLogger(__name__)
 LOOK_FOR_LOST_S = 3.0
 # The hold on a request id outlives its request by this: a worker that finishes late still finds it.
 HELD_PAST_DEADLINE_MS = 5000
-# While Redis is away, it is tried this often to tell of requests that nobody waits for.
-WITHDRAW_AGAIN_S = 0.1
-MICROSECONDS = 1_000_000
 # Appended to the last message of a stream; an older worker has answered in one, and does not say so.
 _LAST = pb.InferResponse(last=True).SerializeToString()
 
@@ -73,8 +71,7 @@ class Dispatcher:
         self._batchers: dict[str, Batcher] = {}
         self._policies: dict[str, Deployment] = {}
         self._ids = itertools.count()
-        self._withdrawn: dict[bytes, int] = {}
-        self._withdrawal: asyncio.Task[None] | None = None
+        self._withdrawals = Withdrawals(redis)
         self._pauses = Pauses(redis)
 
     async def run(
@@ -141,7 +138,7 @@ class Dispatcher:
             return response + _timings(deployment.name, pending, completion, call.queue_us)
         except asyncio.CancelledError:
             if hold is None:
-                self._withdraw([item])
+                self._withdrawals.add([item])
             raise
         finally:
             timer.cancel()
@@ -230,7 +227,7 @@ class Dispatcher:
         finally:
             frames.close()
             if not pending.answer.done():
-                self._withdraw([item])
+                self._withdrawals.add([item])
             self._replies.abandon(request_id)
             batcher.release(pending)
 
@@ -299,7 +296,7 @@ class Dispatcher:
             raise unreachable(error) from error
         except RedisError as error:
             # Redis may have taken it. Those with a request_id run on: repeated, they find what came of them.
-            self._withdraw([pending.item for pending in flight.requests if not pending.hold])
+            self._withdrawals.add([pending.item for pending in flight.requests if not pending.hold])
             raise unreachable(error, "the request may still run") from error
 
     def _message(self, deployment: str, flight: Flight) -> bytes:
@@ -336,30 +333,6 @@ class Dispatcher:
                 "the front door was held up for so long that a request_id was free again: nothing has run",
                 retry_after_s=RETRY_AFTER_S,
             )
-
-    def _withdraw(self, items: Iterable[BatchItem]) -> None:
-        """Tells workers that nobody waits for some requests any more, as soon as Redis can be reached."""
-        self._withdrawn.update((item.id, item.deadline_unix_us) for item in items)
-        if self._withdrawn and self._withdrawal is None:
-            self._withdrawal = asyncio.create_task(self._tell_of_withdrawn())
-
-    async def _tell_of_withdrawn(self) -> None:
-        while self._withdrawn:
-            now = clock.now()
-            told = dict.fromkeys(self._withdrawn, now)
-            try:
-                async with self._redis.pipeline(transaction=False) as pipeline:
-                    pipeline.zadd(keys.CANCELLED, told)
-                    pipeline.zremrangebyscore(keys.CANCELLED, 0, now - keys.CANCELLED_TTL_S)
-                    pipeline.expire(keys.CANCELLED, keys.CANCELLED_TTL_S)
-                    await pipeline.execute()
-            except RedisError as error:
-                outage.tell(error)
-                await asyncio.sleep(WITHDRAW_AGAIN_S)
-                told = {each: now for each, ends_at_us in self._withdrawn.items() if ends_at_us < now * MICROSECONDS}
-            for each in told:
-                self._withdrawn.pop(each, None)
-        self._withdrawal = None
 
 
 def _fail_with(frames: Frames, answer: "asyncio.Future[Completion]") -> None:

@@ -86,11 +86,9 @@ class Inference:
             async with self._quotas.counted(calls.current().principal.quotas, request, len(body)):
                 response = await self.run(deployment, request, body, remaining_s)
         except BaseException as error:
-            self._count(deployment.name, len(body), arrived_at, _status(error))
-            self._usage.note()
+            self._count(request, len(body), arrived_at, _status(error))
             raise
-        self._count(deployment.name, len(body), arrived_at)
-        self._usage.note(request, len(body))
+        self._count(request, len(body), arrived_at)
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
 
@@ -112,11 +110,9 @@ class Inference:
                     labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(message))
                     yield message
         except BaseException as error:
-            self._count(deployment.name, len(body), arrived_at, _status(error))
-            self._usage.note()
+            self._count(request, len(body), arrived_at, _status(error))
             raise
-        self._count(deployment.name, len(body), arrived_at)
-        self._usage.note(request, len(body))
+        self._count(request, len(body), arrived_at)
 
     async def _messages(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
@@ -139,13 +135,15 @@ class Inference:
         finally:
             self._admission.leave(name, len(body))
 
-    def _count(self, deployment: str, size: int, arrived_at: float, status: str = "OK") -> None:
-        """Counts a request of `size` bytes, and what became of it."""
-        outcome, seconds = _OUTCOMES.get(status, "failed"), time.monotonic() - arrived_at
+    def _count(self, request: pb.InferRequest, size: int, arrived_at: float, status: str = "OK") -> None:
+        """Counts a request of `size` bytes that is over, and what became of it."""
+        deployment, outcome = request.model, _OUTCOMES.get(status, "failed")
+        seconds = time.monotonic() - arrived_at
         labelled(metrics.REQUESTS, deployment, status).inc()
         labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(seconds)
         labelled(metrics.REQUEST_BYTES, deployment).inc(size)
         self._figures.observe(deployment, seconds, failed=outcome == "failed")
+        self._usage.note(request if status == "OK" else None, size)
 
     def _deployment(self, request: pb.InferRequest) -> Deployment:
         """The deployment of a request; the current call is told of both."""

@@ -127,6 +127,7 @@ async def _encoded(
             if first.last:
                 audio = await in_encoder_thread(encode_whole, response_format, samples, rate)
                 yield Encoded(audio, spans_of(first), rate)
+                await anext(messages, None)  # to its end: who leaves before looks as if they had hung up
                 return
             making = await in_encoder_thread(encoder, response_format, rate)
             yield Encoded(await in_encoder_thread(making.encode, samples), spans_of(first), rate)
