@@ -4,12 +4,16 @@ import itertools
 import math
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from kernelport.broker import keys
 from kernelport_api.services import figures
 from kernelport_api.services.figures import Figures, percentile
+from tests.broker.servers import serving_redis
 
 
 @pytest.fixture
@@ -60,3 +64,29 @@ def test_minutes_without_anything_are_left_out(counted: Figures, now: list[float
         now[0] += 600
     starts = [minute["unix_s"] for minute in counted.minutes("speech")]
     assert [second - first for first, second in itertools.pairwise(starts)] == [600, 600]
+
+
+class _Idle:
+    """A dispatcher that has nothing under way."""
+
+    def waiting(self) -> dict[str, list[Any]]:
+        return {}
+
+
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+async def test_what_jobs_of_any_tenant_have_done_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tenant: str
+) -> None:
+    monkeypatch.setattr(figures, "_FRESH_S", 0.0)
+    idle: Any = _Idle()
+    with serving_redis(tmp_path) as server:
+        async with Redis.from_url(server.url) as redis:
+            counted = Figures(["speech"], redis, idle)
+            await redis.hset(keys.TENANTS, "acme", "{}")  # type: ignore[misc]
+            await redis.zadd(keys.owned(keys.JOBS, tenant), {"a-job": 1})
+            job = {"deployment": "speech", "created": int(time.time() * 2e6), "succeeded": 0, "failed": 0}
+            for done in (2, 5):
+                fields = {**job, "succeeded": done, "audio_us": 0, "backend_us": 0}
+                await redis.hset(keys.job("a-job"), mapping=fields)  # type: ignore[misc]
+                await counted.refresh()
+    assert sum(minute["items"] for minute in counted.minutes("speech")) == 5

@@ -19,6 +19,7 @@ from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.broker.queues import queue_keys
 from kernelport.broker.scripts import lengths
+from kernelport.broker.tenants import tenants_async
 from kernelport_api.queueing.dispatcher import Dispatcher
 
 MINUTES = 60
@@ -29,7 +30,7 @@ _FRESH_S = 0.9
 _RECENT_MINUTES = 5
 # Times are counted in steps of a tenth, from a tenth of a millisecond on.
 _LEAST_S, _STEP = 1e-4, math.log(1.1)
-# Of the newest jobs, and of the active ones of each deployment, so many are looked at.
+# Of each tenant's newest jobs, and of its active ones of each deployment, so many are looked at.
 _MOST_JOBS = 100
 _FIELDS = ("deployment", "created", "succeeded", "failed", "audio_us", "backend_us")
 
@@ -197,10 +198,12 @@ class Figures:
 
     async def _look_at_jobs(self) -> None:
         """Counts what jobs have done since the last look."""
+        tenants = await tenants_async(self._redis)
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.zrevrange(keys.JOBS, 0, _MOST_JOBS - 1)
-            for name in list(self._deployments):
-                pipeline.zrange(keys.active_jobs(name), 0, _MOST_JOBS - 1)
+            for tenant in tenants:
+                pipeline.zrevrange(keys.owned(keys.JOBS, tenant), 0, _MOST_JOBS - 1)
+                for name in list(self._deployments):
+                    pipeline.zrange(keys.owned(keys.active_jobs(name), tenant), 0, _MOST_JOBS - 1)
             there = [stored.name(job) for jobs in await pipeline.execute() for job in jobs]
         jobs = list(dict.fromkeys([*there, *self._jobs]))  # one that has ended since may have done something, too
         async with self._redis.pipeline(transaction=False) as pipeline:
