@@ -68,6 +68,7 @@ def long_and_short_texts(count: int) -> Iterator[str]:
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(600)  # three minutes of speech and more
 def test_two_hundred_texts_stream_as_they_are_spoken_and_are_joined_as_the_table_says(client: Client) -> None:
     for text in long_and_short_texts(200):
         streamed = list(client.stream("hibari-en", text, outputs=["spans"]))
