@@ -13,10 +13,12 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from kernelport.text import NO_LEXICON, Aligned, Lexicon, Locale, Passage, Reading, passages_of, verbalised_parts
 from kernelport_workers.luxtts.errors import DependencyError, TextError
+from kernelport_workers.luxtts.marks import leading_mark, plain_marks
 from kernelport_workers.luxtts.normalise import upstream_english
 from kernelport_workers.speech.long_words import cut_words
 
@@ -24,6 +26,8 @@ Language = Literal["en", "zh", "other", "pinyin", "tag"]
 Phonemizer = Callable[[str], str]
 
 _SHOWN = 20
+# Behind these marks espeak puts a space.
+_SPACED = (";", ":", ",")
 _LOGGER = logging.getLogger(__name__)
 _PUNCTUATION = (
     ("，", ","), ("。", "."), ("！", "!"), ("？", "?"), ("；", ";"), ("：", ":"), ("、", ","), ("‘", "'"), ("“", '"'),
@@ -32,7 +36,6 @@ _PUNCTUATION = (
 _PART = re.compile(r"[<\[].*?[>\]]|.")
 _BRACKETED = re.compile(r"([<\[].*?[>\]])")
 _BRACKET_KINDS: dict[str, Language] = {"<": "pinyin", "[": "tag"}
-_SYLLABLE = re.compile(r"[a-zA-ZüÜ]+[1-5]")
 _BRACKETS = re.compile(r"[<>\[\]]")
 _PINYIN_TAG = re.compile(r"<([a-zA-ZüÜ]+[1-5])>")
 # espeak takes letters with dots for one abbreviation, and crashes over one with some thirty dots.
@@ -81,19 +84,14 @@ class Tokenizer:
             TextError: Not in upstream mode: there is nothing to say, or words that the model cannot say.
             DependencyError: A package for the text's language is not installed.
         """
-        pieces: Iterable[Piece]
         if upstream:
-            pieces = [
-                Piece(Aligned.of(upstream_english(segment) if language == "en" else segment), language)
-                for segment, language in segments(map_punctuation(text))
-            ]
-        else:
-            reading = passages_of(text, chinese=True)
-            foreign = [word for word in reading.unsayable if any(map(str.isalpha, word))]
-            if foreign:
-                raise TextError(f"expected English or Chinese, got {foreign[0][:_SHOWN]!r}")
-            pieces = self.pieces(reading)
-        return [index for piece in pieces for index in self.encode_piece(piece)]
+            found = segments(map_punctuation(text))
+            return [index for segment, language in found for index in self._upstream_ids(segment, language)]
+        reading = passages_of(text, chinese=True)
+        foreign = [word for word in reading.unsayable if any(map(str.isalpha, word))]
+        if foreign:
+            raise TextError(f"expected English or Chinese, got {foreign[0][:_SHOWN]!r}")
+        return [index for piece in self.pieces(reading) for index in self.encode_piece(piece)]
 
     def pieces(self, reading: Reading, locale: Locale = "en-US", lexicon: Lexicon = NO_LEXICON) -> Iterator[Piece]:
         """What is read, cut by language, paragraph and pause, each piece as it is asked for.
@@ -106,11 +104,12 @@ class Tokenizer:
         Raises:
             TextError: There is nothing to say.
         """
-        found = (piece for passage in reading.passages for piece in _passage_pieces(passage, locale, lexicon))
+        passages = _with_words(reading.passages)
+        found = (piece for passage in passages for piece in _passage_pieces(passage, locale, lexicon))
         begun = []
         for piece in found:
             begun.append(piece)
-            if piece.language == "pinyin" or any(map(str.isalnum, piece.text.text)):
+            if _has_words(piece.text.text):
                 return itertools.chain(begun, found)
         left_out = f"; {reading.warning}" if reading.warning else ""
         raise TextError(f"there is nothing to say: no letter or digit{left_out}")
@@ -124,7 +123,8 @@ class Tokenizer:
             case "zh":
                 return self._ids(_chinese_tokens(text))
             case "pinyin":
-                return self._ids(_split_syllable(text[1:-1]) if _SYLLABLE.fullmatch(text[1:-1]) else ())
+                syllable = text.strip("<>")
+                return self._ids(_split_syllable(syllable) if _is_syllable(syllable) else ())
             case "tag":
                 return self._ids([text])
             case "other":
@@ -146,15 +146,45 @@ class Tokenizer:
         """Id of the token between words."""
         return self._table[" "]
 
+    @property
+    def full_stop(self) -> int:
+        """Id of the token that ends a sentence."""
+        return self._table["."]
+
+    @cached_property
+    def sentence_ends(self) -> frozenset[int]:
+        """Ids of the tokens that end a sentence."""
+        return frozenset(self._table[mark] for mark in ".?!")
+
+    @cached_property
+    def marks(self) -> frozenset[int]:
+        """Ids of the tokens that end a sentence or a clause."""
+        return self.sentence_ends | {self._table[mark] for mark in ",;:"}
+
+    def _upstream_ids(self, segment: str, language: Language) -> list[int]:
+        if language != "en":
+            return self.encode_piece(Piece(Aligned.of(segment), language))
+        try:
+            return self._ids(self._phonemize(upstream_english(segment)))
+        except ValueError:  # a number that has no name
+            return []
+
     def _phonemes(self, text: str, lexicon: Lexicon) -> str:
         parts = list(lexicon.parts(text))
         if len(parts) == 1:
-            return self._phonemize(text)
+            return self._phonemes_of_words(text)
         return "".join(own or self._phonemes_between(part) for part, own in parts)
 
     def _phonemes_between(self, part: str) -> str:
-        phonemes = self._phonemize(part.strip()) if part.strip() else ""
-        return " " * part.startswith(" ") + phonemes + " " * (bool(phonemes) and part.endswith(" "))
+        """What lies between two words that have phonemes of their own, with the marks and spaces at its ends."""
+        before = {"—": ";", "–": ";"}.get(mark := leading_mark(part), mark)
+        space = " " * (part.startswith(" ") or before in _SPACED)
+        phonemes = self._phonemes_of_words(part)
+        return before + space + phonemes + " " * (bool(phonemes) and part.endswith(" "))
+
+    def _phonemes_of_words(self, text: str) -> str:
+        words = plain_marks(text).strip()
+        return self._phonemize(words) if words else leading_mark(text)
 
     def _ids(self, tokens: Iterable[str]) -> list[int]:
         ids = []
@@ -222,8 +252,33 @@ def _language(part: str) -> Language:
     return "other"
 
 
+def _has_words(text: str) -> bool:
+    return any(map(str.isalnum, text))
+
+
+def _with_words(passages: Iterable[Passage]) -> Iterator[Passage]:
+    """The passages that have words; a pause behind others is one with that before them. One before all words has a
+    passage of its own, without any."""
+    last: Passage | None = None
+    for passage in passages:
+        if _has_words(passage.text.text):
+            if last is not None:
+                yield last
+            last = passage
+        elif last is not None:
+            pause_s = None if passage.pause_s is last.pause_s is None else (last.pause_s or 0) + (passage.pause_s or 0)
+            last = replace(last, pause_s=pause_s, ends_paragraph=last.ends_paragraph or passage.ends_paragraph)
+        elif passage.pause_s:
+            last = replace(passage, text=passage.text[:0])
+    if last is not None:
+        yield last
+
+
 def _passage_pieces(passage: Passage, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
     """Pieces of one passage; its end is told of by the last."""
+    if not passage.text.text:
+        yield Piece(passage.text, "en", pause_s=passage.pause_s)
+        return
     last: Piece | None = None
     for piece in _runs(passage.text, locale, lexicon):
         if last is not None:
@@ -295,8 +350,12 @@ def _chinese_tokens(text: str) -> list[str]:
     )
     tokens: list[str] = []
     for syllable in syllables:
-        tokens.extend(_split_syllable(syllable) if _SYLLABLE.fullmatch(syllable) else [syllable])
+        tokens.extend(_split_syllable(syllable) if _is_syllable(syllable) else [syllable])
     return tokens
+
+
+def _is_syllable(text: str) -> bool:
+    return text[:-1].isalpha() and text[-1] in "12345"
 
 
 def _split_syllable(syllable: str) -> list[str]:
