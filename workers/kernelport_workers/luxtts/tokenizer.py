@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,7 +72,7 @@ class Tokenizer:
 
     def __init__(self, table: Mapping[str, int], phonemize: Phonemizer | None = None) -> None:
         self._table = table
-        self._phonemize = phonemize or espeak_phonemes
+        self._phonemize = _one_at_a_time(phonemize or espeak_phonemes)
 
     def encode(self, text: str, upstream: bool = False) -> list[int]:
         """Token ids of all of a text.
@@ -194,6 +195,17 @@ class Tokenizer:
             else:
                 _LOGGER.debug("token %r is not in the table and was dropped", token)
         return ids
+
+
+def _one_at_a_time(phonemize: Phonemizer) -> Phonemizer:
+    """Voices are encoded beside what is spoken, and a phonemizer may be anybody's."""
+    lock = threading.Lock()
+
+    def say(text: str) -> str:
+        with lock:
+            return phonemize(text)
+
+    return say
 
 
 def map_punctuation(text: str) -> str:
