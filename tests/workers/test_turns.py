@@ -75,7 +75,7 @@ def test_who_is_about_to_hear_nothing_goes_first_and_who_has_much_last() -> None
 
 def test_what_is_kept_of_a_call_is_its_pieces_and_what_its_voice_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = call("writes a file", age_s=1)
-    waiting.keep(Frame(0, {"audio": np.zeros(100, np.float32)}, 0.1, is_last=False))
+    waiting.answer.add(Frame(0, {"audio": np.zeros(100, np.float32)}, 0.1, is_last=False))
     assert waiting.kept_bytes == 400
     monkeypatch.setattr(Utterance, "kept_bytes", 1000)
     assert waiting.kept_bytes == 1400

@@ -185,14 +185,14 @@ def _length(tokenizer: Tokenizer, units: Sequence[_Unit]) -> int:
 
 
 def _tokens(tokenizer: Tokenizer, units: Sequence[_Unit]) -> tuple[int, ...]:
-    """Join units; a space separates words, but not sentences, which is how the model was trained. A paragraph that ends
-    without a mark gets a full stop."""
+    """Join units as the text does, with a space between words but not between sentences, which is how the model was
+    trained. A paragraph that ends without a mark gets a full stop."""
     tokens = list(units[0].tokens)
     for before, unit in itertools.pairwise(units):
-        end = before.tokens[-1]
+        end, is_apart = before.tokens[-1], before.piece.text.origins[-1] < unit.piece.text.origins[0]
         if before.piece.ends_paragraph and end not in tokenizer.marks:
             tokens.append(tokenizer.full_stop)
-        elif end not in tokenizer.sentence_ends and tokenizer.space not in (end, unit.tokens[0]):
+        elif is_apart and end not in tokenizer.sentence_ends and tokenizer.space not in (end, unit.tokens[0]):
             tokens.append(tokenizer.space)
         tokens += unit.tokens
     return tuple(tokens)

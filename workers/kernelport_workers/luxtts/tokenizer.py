@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Literal
 
 from kernelport.text import NO_LEXICON, Aligned, Lexicon, Locale, Passage, Reading, passages_of, verbalised_parts
+from kernelport_workers.luxtts.chinese import numbers_read, with_units
 from kernelport_workers.luxtts.errors import DependencyError, TextError
 from kernelport_workers.luxtts.marks import leading_mark, plain_marks
 from kernelport_workers.luxtts.normalise import upstream_english
@@ -313,13 +314,13 @@ def _runs(line: Aligned, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
 def _untagged(part: Aligned, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
     runs: list[tuple[Aligned, Language]] = [(part, "en")]
     if re.search(r"[\u4e00-\u9fa5]", part.text):
-        plain, position, runs = _mapped(part.sub(_BRACKETS, " ")), 0, []
+        plain, position, runs = _mapped(with_units(part.sub(_BRACKETS, " "))), 0, []
         for run, language in segments(plain.text):
             runs.append((plain[position : position + len(run)], language))
             position += len(run)
     for text, language in runs:
         if language == "zh":
-            yield Piece(text, "zh")
+            yield Piece(numbers_read(text), "zh")
             continue
         for spoken in verbalised_parts(text, locale, lexicon):
             if spoken.text.strip():
