@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kernelport_workers.kernels import environment
 from kernelport_workers.luxtts.acoustic import AcousticModel, Job, Schedule, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model
 from kernelport_workers.luxtts.kernels import Fused
@@ -58,6 +59,7 @@ def path(request: pytest.FixtureRequest, tiny: Path, tiny_onnx: Path) -> tuple[s
     parts = load_acoustic_model(files, torch.device("cpu"), dtype)
     model = TorchAcousticModel(files.config, *parts, max_batch=8)
     if name == "helion":
+        environment.prepare(gpu=False)
         from kernelport_workers.luxtts.kernels import helion_kernels
 
         model.decoder.use(Fused(**{name: getattr(helion_kernels, name) for name in Fused.__dataclass_fields__}))

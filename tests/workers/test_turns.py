@@ -150,3 +150,9 @@ def test_a_suspect_runs_alone_and_others_without_it() -> None:
 def test_a_step_is_of_one_deployment() -> None:
     requests = [request("one"), request("two", deployment="other")]
     assert [each.batch.id for each in chosen(requests, NOW, {"voice": 3, "other": 3})] == ["one"]
+
+
+def test_whose_voice_is_not_ready_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, ready = call("waits for its voice", age_s=5), call("goes on", age_s=1)
+    monkeypatch.setattr(type(waiting.utterance), "is_ready", property(lambda self: self is ready.utterance))
+    assert order(waiting, ready) == ["goes on"]
