@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,14 @@ Golden = Callable[[str], Arrays]
 TOLERANCES = {"torch": 2e-5, "helion": 2e-5, "bfloat16": 0.05, "onnx": 2e-5, "onnx-int8": 0.1}
 
 
+@dataclass(frozen=True, slots=True)
 class GoldenJob(Job):
     """A pass that starts from the noise of the golden arrays."""
 
-    __slots__ = ("_noise",)
-
-    def __init__(self, voice: Voice, tokens: tuple[int, ...], noise: Tensor) -> None:
-        super().__init__(voice, tokens, len(noise), seed=0)
-        object.__setattr__(self, "_noise", noise)
+    golden: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def noise(self, feat_dim: int) -> Tensor:
-        return self._noise
+        return self.golden
 
 
 def jobs_of(g: Arrays) -> list[Job]:
@@ -42,7 +40,8 @@ def jobs_of(g: Arrays) -> list[Job]:
         prompt_frames = int(g["prompt_features_lens"][row])
         prompt, tokens = (tuple(int(t) for t in g[key][row] if t >= 0) for key in ("prompt_tokens", "tokens"))
         voice = Voice(prompt, np.ascontiguousarray(g["speech_condition"][row, :prompt_frames]), 0.1, 0.1, "")
-        found.append(GoldenJob(voice, tokens, torch.from_numpy(g["noise"][row, :frames].copy())))
+        noise = torch.from_numpy(g["noise"][row, :frames].copy())
+        found.append(GoldenJob(voice, tokens, int(frames), 0, noise))
     return found
 
 

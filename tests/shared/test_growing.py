@@ -17,7 +17,8 @@ def test_it_is_its_arrays_one_behind_the_other() -> None:
 def test_arrays_without_elements_are_one_without_elements() -> None:
     growing = GrowingArray()
     growing.append(np.empty(0, np.float32))
-    assert (growing.array().shape, growing.array().dtype) == ((0,), np.float32)
+    assert growing.array().shape == (0,)
+    assert growing.array().dtype == np.float32
 
 
 def test_what_is_not_alike_is_refused() -> None:

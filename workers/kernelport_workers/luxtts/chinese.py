@@ -16,7 +16,8 @@ _DIGITS = dict(zip("0123456789", "零一二三四五六七八九", strict=True))
 
 # Letters are English by themselves: a unit is Chinese where the number before it is.
 _UNIT = re.compile(
-    rf"(?:(?<=[\u4e00-\u9fa5])|(?<=[\u4e00-\u9fa5][,:]))( ?-?\d[\d,]*+(?:\.\d++)?) ?({'|'.join(map(re.escape, _UNITS))})(?![A-Za-z/])"
+    r"(?:(?<=[\u4e00-\u9fa5])|(?<=[\u4e00-\u9fa5][,:]))( ?-?\d[\d,]*+(?:\.\d++)?) ?"
+    rf"({'|'.join(map(re.escape, _UNITS))})(?![A-Za-z/])"
 )
 
 
