@@ -27,12 +27,12 @@ _QUIET_DB, _FLOOR_DB = -40.0, -65.0
 _SILENCE = 10 ** (_FLOOR_DB / 20)
 # What is kept of the silence before and behind the first and the last sound.
 _LEAD_S, _TAIL_S = 0.3, 0.1
-_LEAST_SOUND_S = 0.2
+LEAST_SOUND_S = 0.2
 # The largest mean, of full scale.
-_MOST_OFFSET = 0.1
+MOST_OFFSET = 0.1
 # A sample that is within so much of the largest, and of its neighbour, has been cut off; so many in a hundred may be.
 _FLAT = 1e-3
-_MOST_CLIPPED_PERCENT = 1.0
+MOST_CLIPPED_PERCENT = 1.0
 # A sum of channels that is so much quieter than the loudest of them has lost what they have in common.
 _LEAST_OF_PEAK = 0.02
 _DECODER = Path(__file__).with_name("decoder.py")
@@ -115,19 +115,19 @@ def _problems(recording: Recording, is_transcribed: bool) -> Iterator[str]:
         yield "expected speech, got silence"
     elif loudest < _LEAST_OF_PEAK * recording.peak:
         yield f"expected channels that agree: mixed to one, the {recording.channels} of it cancel each other"
-    if (offset := abs(float(samples.mean(dtype=np.float64)))) > _MOST_OFFSET:
+    if (offset := abs(float(samples.mean(dtype=np.float64)))) > MOST_OFFSET:
         yield f"expected samples around zero, got a mean of {offset:.2f} of full scale; a high-pass filter removes it"
     span = speech_in(samples, rate)
     sound_s = np.count_nonzero(is_loud(levels(samples, rate))) * _STEP_S
     if not sound_s:
         yield "expected speech, got silence"
     speech_s = (span.stop - span.start) / rate
-    if speech_s < MIN_SPEECH_S or sound_s < _LEAST_SOUND_S:
+    if speech_s < MIN_SPEECH_S or sound_s < LEAST_SOUND_S:
         yield f"expected at least {MIN_SPEECH_S:g} s of speech, got {min(speech_s, max(sound_s, _STEP_S)):.2f} s"
     if is_transcribed and speech_s > MAX_SPEECH_S:
         yield f"expected at most {MAX_SPEECH_S:g} s of speech where its words are given, got {speech_s:.2f} s"
     flat = (np.abs(samples[1:]) > (1 - _FLAT) * loudest) & (np.abs(np.diff(samples)) < _FLAT * loudest)
-    if (clipped := 100 * float(flat.mean())) > _MOST_CLIPPED_PERCENT:
+    if (clipped := 100 * float(flat.mean())) > MOST_CLIPPED_PERCENT:
         yield f"expected a recording that is not clipped, got one with {clipped:.1f} % of its samples cut off"
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kernelport import limits
+from kernelport import limits, recordings
 from kernelport.broker import voices
 from kernelport.config.settings import Settings
 from kernelport.jobs.records import DEFAULT_PRIORITY
@@ -13,6 +13,7 @@ from kernelport_api.aside import SMALL_BYTES
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, MOST_BYTES
 from kernelport_api.services.jobs import listing, service, watching
 from kernelport_workers.backends.base import LONGEST_WARNING, MOST_WARNINGS
+from kernelport_workers.luxtts.chunking import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS
 from tests.docs.pages import REPOSITORY
 
 # How each row of the table in docs/reliability.md begins, and its other column.
@@ -58,8 +59,16 @@ COMMENTS = [
 SENTENCES = [
     (
         "docs/luxtts.md",
-        f"{voices.MIN_SECONDS:g} to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB",
+        f"up to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB",
     ),
+    (
+        "docs/luxtts.md",
+        f"at least {recordings.MIN_SPEECH_S:g} s, of which {recordings.LEAST_SOUND_S:g} s are sound",
+    ),
+    ("docs/luxtts.md", f"where its words are given at most {recordings.MAX_SPEECH_S:g} s"),
+    ("docs/luxtts.md", f"at most {recordings.MOST_OFFSET:g} of full scale"),
+    ("docs/luxtts.md", f"at most {recordings.MOST_CLIPPED_PERCENT:g} % of its samples in flat tops"),
+    ("docs/streaming.md", f"of which a piece has {MIN_CHUNK_TOKENS} to {MAX_CHUNK_TOKENS}"),
     ("docs/luxtts.md", f"a transcript up to {voices.MAX_TEXT:,}"),
     ("docs/jobs.md", f"at most {MOST_WARNINGS} of at most {LONGEST_WARNING} characters"),
 ]
