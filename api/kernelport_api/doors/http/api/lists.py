@@ -8,7 +8,7 @@ from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.inference_pb2 import InferResponse
 from kernelport_api.doors.http.answers import Answer, json_answer
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
-from kernelport_api.doors.http.voice_forms import voice_request
+from kernelport_api.doors.http.forms import voice_request
 from kernelport_api.services.dead_letters import DeadLetterNotFoundError, DeadLetters
 from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.voices import Voices
