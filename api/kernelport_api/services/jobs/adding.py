@@ -21,7 +21,7 @@ from kernelport.errors import (
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import JobRecord
-from kernelport.jobs.tickets import tick_arguments
+from kernelport.jobs.scripts import tick_arguments
 from kernelport.jobs.voices import pin
 from kernelport.limits import MAX_ITEMS
 from kernelport.signature import Signature
