@@ -6,7 +6,7 @@ from functools import cached_property
 
 from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.jobs.pages import PAGE_ITEMS
 from kernelport.jobs.shrinking import decompressed
 from kernelport.jobs.webhooks.addresses import masked

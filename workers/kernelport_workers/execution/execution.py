@@ -22,7 +22,7 @@ from kernelport.errors import (
     to_status,
 )
 from kernelport.internal.v1.queue_pb2 import Completion
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.names import DEFAULT_TENANT
 from kernelport.signature import Declared, is_speech, output_violations
 from kernelport.speech_pace import letters

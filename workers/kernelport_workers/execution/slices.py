@@ -10,7 +10,7 @@ from redis import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
-from kernelport.item_cost import expected_cost
+from kernelport.items import expected_cost
 from kernelport.jobs import scripts
 from kernelport.jobs.records import RUNNING, page_of
 from kernelport.tensors import to_array

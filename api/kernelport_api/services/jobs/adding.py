@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from kernelport.broker.clock import clock
 from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.config.deployments import Deployment
-from kernelport.digests import running_digests
 from kernelport.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -18,6 +17,7 @@ from kernelport.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
 )
+from kernelport.items import running_digests
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import JobRecord

@@ -8,7 +8,6 @@ from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.broker.tenants import tenants_async
-from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
     OUTPUT_NOT_FOUND,
     AbortedError,
@@ -19,6 +18,7 @@ from kernelport.errors import (
     NotFoundError,
 )
 from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
+from kernelport.items import NO_ITEMS, running_digests
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import id_digest
 from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
@@ -128,7 +128,7 @@ class JobStore:
         return record
 
     async def digest(self, record: JobRecord, count: int) -> bytes:
-        """The running digest of a job's first `count` items, as kernelport.digests has it.
+        """The running digest of a job's first `count` items, as kernelport.items has it.
 
         Read where a page ends there, else made of that page's items; of all items in a job from version 0.1.0.
         """
