@@ -34,8 +34,7 @@ from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execu
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
 from kernelport_workers.execution.job_traces import SliceTraces
 from kernelport_workers.execution.lease import BatchLease, Leases
-from kernelport_workers.execution.pace import Pace
-from kernelport_workers.execution.slices import JobItem, Loader, SliceLease, shared_inputs
+from kernelport_workers.execution.slices import JobItem, Loader, Pace, SliceLease, shared_inputs
 
 log = logging.getLogger(__name__)
 
