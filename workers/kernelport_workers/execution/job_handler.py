@@ -29,8 +29,7 @@ from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
 from kernelport.v1.job_pb2 import OUTPUT_FORMAT_NPZ, OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.execution.billing import nano_dollars
-from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
+from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, nano_dollars
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
 from kernelport_workers.execution.job_traces import SliceTraces
 from kernelport_workers.execution.lease import BatchLease, Leases
