@@ -18,8 +18,7 @@ from kernelport_api.doors.http.api import item_form
 from kernelport_api.doors.http.api.events import Events
 from kernelport_api.doors.http.api.jobs import JobRoutes
 from kernelport_api.doors.http.api.keys import KeyRoutes
-from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, VoiceRoutes
-from kernelport_api.doors.http.api.operations import OperationRoutes
+from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, OperationRoutes, VoiceRoutes
 from kernelport_api.doors.http.api.preview import Preview
 from kernelport_api.doors.http.api.sessions import SessionRoutes
 from kernelport_api.doors.http.api.submission import Submitting
