@@ -13,6 +13,7 @@ from kernelport.errors import KernelPortError
 from kernelport_api.access.decision import Access
 from kernelport_api.access.needs import ROUTES, Need
 from kernelport_api.calls import AccessLog, current
+from kernelport_api.doors.credentials import shown_over_http
 from kernelport_api.doors.http.answers import JSON, json_answer
 from kernelport_api.doors.http.api import item_form
 from kernelport_api.doors.http.api.events import Events
@@ -22,7 +23,6 @@ from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, 
 from kernelport_api.doors.http.api.preview import Preview
 from kernelport_api.doors.http.api.sessions import SessionRoutes
 from kernelport_api.doors.http.api.submission import Submitting
-from kernelport_api.doors.http.credentials import shown
 from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.forms import MOST_VOICE_BYTES
@@ -72,7 +72,7 @@ class _SocketRoute(WebSocketRoute):
 async def _may(access: Access, need: Need | None, scope: Scope, receive: Receive, send: Send) -> bool:
     """Whether a caller may have a route. Who may not is told so."""
     try:
-        current().principal = access.decide(need, lambda: shown(scope))
+        current().principal = access.decide(need, lambda: shown_over_http(scope))
         return True
     except KernelPortError as error:
         await answer_to(error, scope)(scope, receive, send)
