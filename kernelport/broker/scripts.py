@@ -215,7 +215,7 @@ class IdempotencyHold:
 async def hold_request_id(
     redis: AsyncRedis, hold: IdempotencyHold, digest: bytes, ttl_s: float
 ) -> tuple[bytes, bytes | None] | None:
-    """Claims a request id for `ttl_s` seconds; None when it was free.
+    """Holds a request id for `ttl_s` seconds; None when it was free.
 
     Returns:
         else the digest of the request that holds it, and its response once there is one.

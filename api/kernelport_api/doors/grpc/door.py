@@ -77,7 +77,7 @@ def _options(settings: Settings, shares_ports: bool) -> list[tuple[str, int]]:
         # Unless that is wanted, two front doors must not share connections silently: a taken port is an error.
         ("grpc.so_reuseport", int(shares_ports)),
         # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
-        # nobody did. A crowd is told that it is one by kernelport_api.queueing.admission.
+        # nobody did. Who calls too many at once is told so by kernelport_api.queueing.admission.
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         # Clients may ask whether the connection lives, with or without calls on it.

@@ -1,4 +1,4 @@
-"""What every method of every service has in common: requests that parse, texts of bounded length, and a crowd told so.
+"""What every method of every service has in common: requests that parse, bounds of texts and of calls.
 
 `Infer` has a way of its own, and limits by deployment: see kernelport_api.services.inference.
 """
