@@ -24,7 +24,7 @@ from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, STEADY, System,
 
 WIDTH = 12
 LEASES_OF_A_LONG_TASK = 5
-REST_LEASES, REST_S = 4, 20.0
+SETTLE_LEASES, SETTLE_S = 4, 20.0
 PROBE_S = 10.0
 
 
@@ -75,7 +75,7 @@ def run(
             tell("settling")
             system.stop_callers()
             unserved = _unserved(system)
-            wait_until(lambda: not any(_left_behind(system).values()), REST_LEASES * lease_s + REST_S)
+            wait_until(lambda: not any(_left_behind(system).values()), SETTLE_LEASES * lease_s + SETTLE_S)
             left_behind = _left_behind(system)
             lasting, leftovers = _keys(system)
         finally:
