@@ -112,7 +112,7 @@ class JobItem:
     Attributes:
         position: its place in the page.
         inputs: without what it shares with the others.
-        cost: what it is expected to take, in the unit of kernelport.items.
+        cost: what it is expected to take, in the unit of kernelport.jobs.pages.
     """
 
     id: str
