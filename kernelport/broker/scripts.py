@@ -117,7 +117,7 @@ def complete(
         done_ttl_s: seconds in which the batch could be delivered again.
         result_ttl_s: seconds for which results are kept.
     """
-    args = [_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply]
+    args: list[bytes | int] = [_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply]
     return _finish(redis, batch, keys.replies(batch.front_door), results, args)
 
 

@@ -22,7 +22,8 @@ from kernelport.errors import CancelledError, DeadlineExceededError, InvalidArgu
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts
-from kernelport.jobs.records import FAILED, MICROSECONDS, RUNNING, SUCCEEDED, UNCHANGED, WAITING
+from kernelport.jobs.item_records import FAILED, RUNNING, SUCCEEDED, UNCHANGED, WAITING
+from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.storage import SharedStorage
 from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing

@@ -12,7 +12,7 @@ from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.items import expected_cost
 from kernelport.jobs import scripts
-from kernelport.jobs.records import RUNNING, page_of
+from kernelport.jobs.item_records import RUNNING, page_of
 from kernelport.tensors import to_array
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import JobSpec, NewItem

@@ -82,7 +82,7 @@ class Adder:
         self._deployment = deployment
         self._shared = shared
         self._signature = signature
-        self._stored = job.number("items")
+        self._stored = job.items
         self._pinned: set[str] = set()
         self._items: list[pb.NewItem] = []
         self._bytes = 0

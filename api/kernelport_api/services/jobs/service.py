@@ -19,7 +19,8 @@ from kernelport.errors import (
 )
 from kernelport.jobs import outputs
 from kernelport.jobs.artifacts import Artifacts, storage_errors
-from kernelport.jobs.records import JobRecord, item_of
+from kernelport.jobs.item_records import item_of
+from kernelport.jobs.records import JobRecord
 from kernelport.names import MANIFEST, SUMMARY, is_job_id
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -195,7 +196,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             while chunk := await asyncio.to_thread(_hashed, chunks, digest):
                 yield pb.GetItemOutputResponse(chunk=chunk)
         if digest.digest() != item.sha256:  # cut by a power failure, or somebody else's
-            raise OutputNotFoundError(f"{what} in {record.text('output_url')} is not the one that the job made")
+            raise OutputNotFoundError(f"{what} in {record.output_url} is not the one that the job made")
 
     async def ListOrphans(
         self, request: pb.ListOrphansRequest, context: Context
@@ -248,7 +249,7 @@ def _reading(record: JobRecord, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise OutputNotFoundError(f"{what} is gone from {record.text('output_url')}") from error
+        raise OutputNotFoundError(f"{what} is gone from {record.output_url}") from error
     except storage_errors() as error:
         raise UnavailableError(f"the output cannot be read: {error}") from error
 
