@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import REPOSITORY
+from tests.docs.test_words import places
 
 PAGE = REPOSITORY / "docs" / "architecture.md"
 # `Class.method` or `function`, then the file that it is in.
 NAMED = re.compile(r"`([A-Za-z_.]+)`(?:, `([A-Za-z_.]+)`)* \(\[[^\]]+\]\(([^)]+\.py)\)")
+
+OF_GRPC = {"BadRequest", "ErrorInfo", "RetryInfo"}
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((\.\./[^)#]+)\)", PAGE.read_text()))))
@@ -34,3 +37,11 @@ def test_every_room_is_in_the_tree_once() -> None:
 
 def _is_room(path: Path) -> bool:
     return path.is_dir() and any(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(re.findall(r"`([A-Z][a-z]\w+)`", PAGE.read_text().partition("## Words")[2])))
+)
+def test_every_word_is_a_name_of_the_code(name: str) -> None:
+    messages = {each for each in (REPOSITORY / "proto").rglob("*.proto") if f"message {name} " in each.read_text()}
+    assert name in OF_GRPC or name in places() or messages
