@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.names import is_voice_name
 from kernelport.tensors import dtype_name, plain, to_array
 from kernelport.v1.inference_pb2 import STRING, U8, Tensor

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from kernelport.broker.clock import clock
 from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.config.deployments import Deployment
-from kernelport.digests import running_digests
 from kernelport.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -18,10 +17,11 @@ from kernelport.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
 )
+from kernelport.items import running_digests
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import JobRecord
-from kernelport.jobs.tickets import tick_arguments
+from kernelport.jobs.scripts import tick_arguments
 from kernelport.jobs.voices import pin
 from kernelport.limits import MAX_ITEMS
 from kernelport.signature import Signature
@@ -84,7 +84,7 @@ class Adder:
         self._deployment = deployment
         self._shared = shared
         self._signature = signature
-        self._stored = job.number("items")
+        self._stored = job.items
         self._pinned: set[str] = set()
         self._items: list[pb.NewItem] = []
         self._bytes = 0
