@@ -162,6 +162,7 @@ class AccessLog:
 def _fields(call: Call, status: str, **more: str) -> dict[str, Any]:
     return logs.fields(
         method=call.method,
+        tenant=call.principal.tenant,
         status=status,
         **more,
         seconds=round(time.monotonic() - call.arrived_at, 6),

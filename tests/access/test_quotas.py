@@ -108,6 +108,23 @@ def test_a_key_has_quotas_of_its_own(guarded: Guarded, limited: Client) -> None:
     limited.infer("identity-onnx", ROW)
 
 
+def test_what_a_key_may_use_can_be_changed(guarded: Guarded, limited: Client) -> None:
+    with guarded.client() as client:
+        key, changing = client.access.create_key("changing", tenant=TENANT, scopes=["infer"])
+        assert dict(client.access.set_key(key.id, quotas={"bytes_a_day": 10}).quotas) == {"bytes_a_day": 10}
+    with guarded.client(changing) as client:
+        assert refusal(client).message.startswith("bytes_a_day: key:")
+    headers = {"Authorization": f"Bearer {guarded.first}"}
+    reply = ask(guarded.stack.url, "PUT", "/api/keys/changing", {"quotas": {}}, headers)
+    assert (reply.status, reply.json()["quotas"]) == (200, {})
+    with guarded.client(changing) as client:
+        wait_for(lambda: _is_let_in(client))
+    reply = ask(guarded.stack.url, "PUT", "/api/keys/nobody", {"quotas": {"calls": 1}}, headers)
+    assert (reply.status, reply.json()["error"]["reason"]) == (404, "KEY_NOT_FOUND")
+    reply = ask(guarded.stack.url, "PUT", "/api/keys/changing", {"quotas": {"colour": 1}}, headers)
+    assert (reply.status, reply.json()["error"]["violations"][0]["field"]) == (400, "quotas")
+
+
 def test_tenants_come_from_a_file(guarded: Guarded, limited: Client, tmp_path: Path) -> None:
     file = tmp_path / "tenants.yaml"
     file.write_text(f"{TENANT}:\n  weight: 3\n  quotas: {{bytes_a_day: 1KiB, calls: 20}}\n")

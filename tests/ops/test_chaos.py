@@ -103,6 +103,7 @@ def test_a_calm_run_keeps_every_promise() -> None:
             "what was in flight when Redis refused is answered within 8 s of its end",
         ),
         (replace(CALM, left_behind={"kp:unacked": 1}), "nothing is left in a queue or delivered and open"),
+        (replace(CALM, reserved={"kp:quota-calls:a": 1}), "nothing counts against a quota once nothing is in flight"),
         (replace(CALM, lasting_keys=["kp:claim:1"]), "every Redis key expires or is a permanent one"),
         (replace(CALM, events=[replace(KILL, until=None)]), "everything that was hit serves again"),
     ],

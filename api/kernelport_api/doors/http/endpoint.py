@@ -21,6 +21,8 @@ from kernelport_api.doors.http.server import HUNG_UP
 log = logging.getLogger(__name__)
 
 FORM = "multipart/form-data"
+# In the scope of a call: gives what stands around an answer that goes on for long, which ends with the caller's key.
+WHILE_ALLOWED = "kernelport.while_allowed"
 _OF_ANY_PAGE = frozenset({FORM, "application/x-www-form-urlencoded", "text/plain"})
 
 
@@ -141,10 +143,12 @@ class Endpoint:
                         call.body = await read_body(call.headers, receive, self._most_bytes)
                 with _until_hung_up(scope):
                     answer = await self._handle(call)
-                    if isinstance(answer, Streamed):
+                    is_streamed = isinstance(answer, Streamed)
+                    if is_streamed:
                         await answer.begin()
                     has_begun = True
-                    await answer(scope, receive, send)
+                    with scope[WHILE_ALLOWED]() if is_streamed else contextlib.nullcontext():
+                        await answer(scope, receive, send)
         except HungUpError:
             pass
         except Exception as error:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from kernelport.v1 import job_pb2_grpc
 from kernelport_api import calls
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.services.audited import audited
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.jobs.listing import list_items
 from kernelport_api.services.jobs.orphans import delete_orphan, orphans
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, shown
@@ -152,7 +154,8 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
         most = self._submission.max_batch(deployment)
-        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most)
+        limited = json.dumps(day_quotas.limited())
+        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most, limited)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
