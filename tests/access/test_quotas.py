@@ -30,7 +30,7 @@ def token(guarded: Guarded) -> str:
 @pytest.fixture
 def limited(guarded: Guarded, token: str) -> Iterator[Client]:
     """A client with it. In the end the tenant has no quotas, and nothing is counted."""
-    with guarded.client(token) as client:
+    with guarded.client(token, door=0) as client:
         yield client
     with guarded.client() as admin, Redis.from_url(guarded.stack.settings.redis_url) as redis:
         admin.access.set_tenant(TENANT)
@@ -148,10 +148,11 @@ def test_what_is_no_quota_is_refused(guarded: Guarded, given: str, told: str) ->
     assert told in admin(guarded, "tenants", "set", TENANT, "--quota", given, expect=2).replace("\n", " ")
 
 
-def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, limited: Client, token: str) -> None:
-    with guarded.client() as client:
+def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, token: str, limited: Client) -> None:
+    with guarded.client(door=0) as client:  # which knows of it at once
         client.access.set_tenant(TENANT, quotas={"voices": 1, "items_waiting": 5, "stored_bytes": 40})
-    wait_for(lambda: _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW] * 6)))
+    told = _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW] * 6))
+    assert "items_waiting: tenant:limited may have 5, and 0 are used" in told
     cancelled = limited.jobs.submit("luxtts", ["Nobody speaks it."] * 5)
     limited.jobs.cancel(cancelled.id)
     limited.jobs.wait(cancelled.id)

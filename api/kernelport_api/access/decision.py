@@ -120,8 +120,8 @@ class Access:
         return principal
 
     def while_allowed(self, need: Need | None, show: Callable[[], Shown]) -> AbstractContextManager[None]:
-        """Stands around what a call does that goes on for long: it ends, by what `decide` raises, within a second of the
-        change of a key, or some more of the end of its time."""
+        """Stands around what a call does that goes on for long: it ends, by what `decide` raises, within a second of a
+        key's change, or some more of the end of its time."""
         return self._lasting.watched(lambda: self.decide(need, show, goes_on=True))
 
     def key_of(self, token: str) -> KeyRecord:

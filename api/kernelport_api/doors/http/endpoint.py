@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -143,11 +144,12 @@ class Endpoint:
                         call.body = await read_body(call.headers, receive, self._most_bytes)
                 with _until_hung_up(scope):
                     answer = await self._handle(call)
-                    is_streamed = isinstance(answer, Streamed)
-                    if is_streamed:
+                    lasts: AbstractContextManager[None] = contextlib.nullcontext()
+                    if isinstance(answer, Streamed):
                         await answer.begin()
+                        lasts = scope[WHILE_ALLOWED]()
                     has_begun = True
-                    with scope[WHILE_ALLOWED]() if is_streamed else contextlib.nullcontext():
+                    with lasts:
                         await answer(scope, receive, send)
         except HungUpError:
             pass

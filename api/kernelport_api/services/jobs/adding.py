@@ -105,8 +105,8 @@ class Adder:
             InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id; or when items of the
                 job have been replaced, and these would have to be compared.
-            ResourceExhaustedError: when Redis has no room for them, or they would pass a quota; those before them may be
-                stored.
+            ResourceExhaustedError: when Redis has no room for them, or they would pass a quota; those before them may
+                be stored.
         """
         check_count(items)
         there = self._stored + len(self._items)

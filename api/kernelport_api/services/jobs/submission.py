@@ -228,8 +228,9 @@ class Submission:
         await self._memory.take(sum(page.ByteSize() for page, _ in pages.values()))
         await pin_voices(self._store, job.id, names, signature)
         for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
-            told = (edition, number, page.SerializeToString(), *more[number], *places)
-            await self._store.change("replace", "replace", job.id, *told)
+            await self._store.change(
+                "replace", "replace", job.id, edition, number, page.SerializeToString(), *more[number], *places
+            )
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
