@@ -75,8 +75,7 @@ def ended_by(guarded: Guarded, token: str, go_on: Callable[[Client, list[Any]], 
 
 def test_a_stream_ends(guarded: Guarded, token: str) -> None:
     def listen(client: Client, came: list[Any]) -> None:
-        for piece in client.stream("hibari-en", LONG):
-            came.append(piece)
+        came.extend(client.stream("hibari-en", LONG))
 
     assert isinstance(ended_by(guarded, token, listen), UnauthenticatedError)
 
@@ -86,8 +85,7 @@ def test_a_watch_of_a_job_that_nothing_happens_to_ends(guarded: Guarded, token: 
         job = admin.jobs.submit("luxtts", ["Nobody speaks it."])
 
         def watch(client: Client, came: list[Any]) -> None:
-            for event in client.jobs.watch(job.id):
-                came.append(event)
+            came.extend(client.jobs.watch(job.id))
 
         assert isinstance(ended_by(guarded, token, watch), UnauthenticatedError)
         admin.jobs.cancel(job.id)

@@ -95,7 +95,7 @@ def test_with_a_redis_that_is_full_a_front_door_is_not_ready_and_says_so(stack: 
 
         redis.setrange("ballast", 2**25, b"x")  # beside which a connection more or less is little
         held = redis.info("memory")["used_memory"]
-        for limit, told in ((held // 2, "OutOfMemory"), (round(1.02 * held), "it is full")):
+        for limit, told in ((held // 2, "OOM"), (round(1.02 * held), "it is full")):
             wait_for(lambda: status() == status(MODEL) == Status.SERVING, 12)
             redis.config_set("maxmemory", limit)
             assert called("health", expect=1, **where, **redis_url).stderr, "who asks Redis itself knows at once"
