@@ -30,6 +30,7 @@ def test_in_a_short_storm_every_request_is_accounted_for(tmp_path: Path) -> None
     assert kinds & REFUSALS
     assert sum(call.code == OK for call in evidence.calls) > 50
     assert any(call.kind == "steady" and call.code == OK for call in evidence.calls)
+    assert outcome.leftovers["kp:quota-day"], "calls were counted"
     broken = {p.name: p.broken_by for p in judge(evidence) if not p.kept and p.name not in OF_TIME}
     assert broken == {}
 
