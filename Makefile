@@ -124,8 +124,8 @@ bench-gpu: .venv/installed-helion .venv/installed-luxtts .venv/installed-bench
 bench-gpu-wheels: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.gpu.wheels
 
-## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load; then every request is
-## accounted for.
+## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load and with quotas; then every
+## request is accounted for, and nothing counts against a quota.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
 

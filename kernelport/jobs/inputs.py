@@ -75,6 +75,11 @@ def characters(inputs: Iterable[Tensor]) -> int:
     return total
 
 
+def characters_of_item(inputs: Iterable[Tensor], shared: Iterable[Tensor]) -> int:
+    """Of the texts that an item of a job is made from, be it its own or what all items share."""
+    return characters([tensor for tensor in inputs if tensor.name == TEXT_INPUT] or shared)
+
+
 def _characters(tensor: Tensor) -> int:
     texts = to_array(tensor).ravel().tolist() if tensor.dtype == STRING else [tensor.data]
     return sum(len(text.translate(None, _CONTINUATION)) for text in texts)

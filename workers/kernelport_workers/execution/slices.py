@@ -113,12 +113,14 @@ class JobItem:
         position: its place in the page.
         inputs: without what it shares with the others.
         cost: what it is expected to take, in the unit of kernelport.jobs.pages.
+        size: bytes that it was submitted as.
     """
 
     id: str
     position: int
     inputs: Sequence[Tensor]
     cost: int
+    size: int
 
 
 class Loader:
@@ -184,5 +186,6 @@ def shared_inputs(spec: JobSpec) -> Shared:
 
 
 def _item(piece: SliceLease, page: Page, position: int) -> JobItem:
-    new = stored.message(NewItem, page.items[position], keys.job(piece.job, "pages"))
-    return JobItem(new.id, position, new.inputs, expected_cost(new.inputs))
+    item = page.items[position]
+    new = stored.message(NewItem, item, keys.job(piece.job, "pages"))
+    return JobItem(new.id, position, new.inputs, expected_cost(new.inputs), len(item))

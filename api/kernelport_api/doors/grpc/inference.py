@@ -111,12 +111,12 @@ class InferenceDoor:
     @contextlib.asynccontextmanager
     async def _handling(self, method: str, context: Context) -> AsyncIterator[Call]:
         """Stands around the handling of a call with streams, whatever comes of it."""
-        call = self._access_log.begin(method)
+        call, need = self._access_log.begin(method), METHODS[method]
         try:
-            call.principal = self._access.decide(METHODS[method], lambda: shown_over_grpc(context))
+            call.principal = self._access.decide(need, lambda: shown_over_grpc(context))
             if self._calls.is_refusing:
                 await self._calls.wait_to_be_told()
-            with self._calls:
+            with self._calls, self._access.while_allowed(need, lambda: shown_over_grpc(context)):
                 yield call
             context.set_trailing_metadata((call.metadata(),))
             self._access_log.answered(call)

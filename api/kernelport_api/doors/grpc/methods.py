@@ -82,13 +82,18 @@ class Methods:
     @contextlib.asynccontextmanager
     async def _handling(self, method: str, context: Context, streams: bool = False) -> AsyncIterator[Call]:
         """Stands around the handling of a call, whatever comes of it."""
-        call = self._access_log.begin(method)
+        call, need = self._access_log.begin(method), METHODS.get(method)
         call.peer = context.peer()
         try:
-            call.principal = self._access.decide(METHODS.get(method), lambda: shown_over_grpc(context))
+            call.principal = self._access.decide(need, lambda: shown_over_grpc(context))
             if self._calls.is_refusing:
                 await self._calls.wait_to_be_told()
-            with self._calls:
+            lasts = (
+                self._access.while_allowed(need, lambda: shown_over_grpc(context))
+                if streams
+                else contextlib.nullcontext()
+            )
+            with self._calls, lasts:
                 yield call
             context.set_trailing_metadata((call.metadata(),))
             self._access_log.answered(call)

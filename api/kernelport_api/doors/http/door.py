@@ -23,7 +23,7 @@ from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, 
 from kernelport_api.doors.http.api.preview import Preview
 from kernelport_api.doors.http.api.sessions import SessionRoutes
 from kernelport_api.doors.http.api.submission import Submitting
-from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
+from kernelport_api.doors.http.endpoint import FORM, WHILE_ALLOWED, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.forms import MOST_VOICE_BYTES
 from kernelport_api.doors.http.guard import Guard
@@ -73,6 +73,7 @@ async def _may(access: Access, need: Need | None, scope: Scope, receive: Receive
     """Whether a caller may have a route. Who may not is told so."""
     try:
         current().principal = access.decide(need, lambda: shown_over_http(scope))
+        scope[WHILE_ALLOWED] = lambda: access.while_allowed(need, lambda: shown_over_http(scope))
         return True
     except KernelPortError as error:
         await answer_to(error, scope)(scope, receive, send)
@@ -160,6 +161,7 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         *(route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
         route("POST", "/api/jobs", submit),
         route("POST", "/api/jobs/preview", Endpoint(preview.tell, others, (FORM,), item_form.MOST_BYTES)),
+        route("PUT", "/api/keys/{key}", Endpoint(keys.set, others, (JSON,))),
         route("PUT", "/api/tenants/{tenant}", Endpoint(keys.set_tenant, others, (JSON,))),
         route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), MOST_VOICE_BYTES)),
         route("POST", "/api/voices/check", Endpoint(voices.check, others, (FORM,), MOST_VOICE_BYTES)),

@@ -32,6 +32,7 @@ from kernelport_api.aside import SMALL_BYTES, Result, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.jobs.memory import JobMemory
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import item_violations
@@ -106,7 +107,8 @@ class Adder:
             InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id; or when items of the
                 job have been replaced, and these would have to be compared.
-            ResourceExhaustedError: when Redis has no room for them; those before them may be stored.
+            ResourceExhaustedError: when Redis has no room for them, or they would pass a quota; those before them may
+                be stored.
         """
         check_count(items)
         there = self._stored + len(self._items)
@@ -155,6 +157,8 @@ class Adder:
         packed = await _aside_if_many(items, pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise duplicate(repeated_id(items))
+        limited = day_quotas.limited()
+        takes = await aside(day_quotas.taken, items, self._shared, limited) if limited else ""
         await self._memory.take(len(packed.page), len(items))
         answer, *details = await self._store.run(
             "append",
@@ -166,11 +170,14 @@ class Adder:
             packed.slices_json,
             clock.now_us(),
             self._digest,
+            takes,
             *packed.digests,
         )
         match answer:
             case b"duplicate":
                 raise duplicate(items[int(details[0])].id)
+            case b"quota":
+                raise day_quotas.refusal(details)
             case b"refused" if not (self._repeated and details[0] == b"sealed"):
                 raise await self._store.refusal("add", details[0], self._job_id)
             case b"refused" | b"moved":  # by a submission of the same id: the next try compares with its items

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from kernelport_api import calls
 from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.jobs.listing import list_items
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, shown
 from kernelport_api.services.jobs.submission import Submission
@@ -154,7 +156,8 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
         most = self._submission.max_batch(deployment)
-        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most)
+        limited = json.dumps(day_quotas.limited())
+        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most, limited)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 

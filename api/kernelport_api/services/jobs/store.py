@@ -30,6 +30,7 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.aside import aside
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.tenants import seen_tenants
 
 Value = TypeVar("Value")
@@ -77,11 +78,14 @@ class JobStore:
         Raises:
             JobNotFoundError: when there is none of that id.
             FailedPreconditionError: when the job is where the verb is refused, or has no items to be sealed with.
+            QuotaExceededError: when its items would pass a quota by running again.
             AbortedError: when somebody else was faster.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
         if answer == b"refused":
             raise await self.refusal(verb, stage[0], job_id)
+        if answer == b"quota":
+            raise day_quotas.refusal(stage)
         if answer == b"empty":
             raise FailedPreconditionError(
                 f'job_id: job "{_name(job_id)}" has no items: expected one at least before the seal'
