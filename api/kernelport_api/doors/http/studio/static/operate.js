@@ -1,4 +1,4 @@
-// The view of what runs: deployments, workers, dead letters, the autoscaler, and a form to try a model.
+// The view of what runs: deployments, workers, dead letters, the autoscaler, usage, keys, and a form to try a model.
 
 import { Chart } from "./chart.js";
 import { dollars, duration, moment, number, since } from "./format.js";
@@ -10,6 +10,7 @@ import { Empty, Facts, Given, Table, Trouble, confirm, useLive } from "./parts.j
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { TryModel } from "./try_model.js";
+import { Usage } from "./usage.js";
 import { words } from "./words.js";
 
 const says = words.operate;
@@ -44,6 +45,7 @@ export function Operate() {
       <${Workers} workers=${[...workers.values()]} jobs=${jobs} />
       <${DeadLetters} figures=${figures} />
       <${Autoscaler} report=${autoscaler} />
+      <${Usage} isConnected=${isConnected} />
       <${TryModel} deployments=${all} />
       <${Keys} />
     </div>`;
@@ -153,7 +155,7 @@ function Autoscaler({ report }) {
             </div>`,
           )}
           ${report.machines.length > 0 &&
-          html`<${Table} label=${says.machines} columns=${says.machineColumns}>
+          html`<${Table} label=${says.machines} columns=${says.machineColumns} numbers=${says.machineColumns.slice(3, 5)}>
                 ${report.machines.map(
                   (machine) => html`<tr key=${machine.name}>
                     <td><${Given} text=${machine.name} /></td>

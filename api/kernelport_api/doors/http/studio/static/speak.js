@@ -4,7 +4,7 @@ import { number, duration, since } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
 import { Listen } from "./listen.js";
 import * as made from "./made.js";
-import { Empty, Field, Given, confirm, useChanges, useLive } from "./parts.js";
+import { Choice, Empty, Given, confirm, useChanges, useLive } from "./parts.js";
 import { html, useEffect, useMemo, useState } from "./preact.js";
 import { replay, speak, speaking, stop, subscribe } from "./speaking.js";
 import { isSpeech } from "./speech.js";
@@ -108,23 +108,24 @@ function Settings({ speaks, deployment, voices, chosen, choose }) {
   const values = chosen[deployment.name] ?? {};
   return html`<fieldset class="card stack">
     <legend class="only-read">${says.inputs}</legend>
-    <${Field} id="deployment" label=${says.deployment}>
-      <select id="deployment" value=${deployment.name} onChange=${(event) => choose({ deployment: event.target.value })}>
-        ${speaks.map(
-          ({ name, state }) =>
-            html`<option value=${name}>${state === "serving" ? name : says.notServing(name)}</option>`,
-        )}
-      </select>
-    <//>
+    <${Choice}
+      id="deployment"
+      label=${says.deployment}
+      value=${deployment.name}
+      options=${speaks.map(({ name, state }) => [name, state === "serving" ? name : says.notServing(name)])}
+      onChoose=${(name) => choose({ deployment: name })}
+    />
     ${voice &&
-    html`<${Field} id="voice" label=${says.voice}>
-      ${voices.size || voice.optional
-        ? html`<select id="voice" value=${chosen.voice ?? ""} required=${!voice.optional} onChange=${(event) => choose({ voice: event.target.value })}>
-            <option value="">${voice.optional ? says.ownVoice : ""}</option>
-            ${[...voices.keys()].map((name) => html`<option value=${name}>${name}</option>`)}
-          </select>`
-        : html`<p class="small">${says.noVoices} <a href="#/voices">${says.addVoice}</a></p>`}
-    <//>`}
+    (voices.size || voice.optional
+      ? html`<${Choice}
+          id="voice"
+          label=${says.voice}
+          value=${chosen.voice ?? ""}
+          required=${!voice.optional}
+          options=${[["", voice.optional ? says.ownVoice : ""], ...voices.keys()]}
+          onChoose=${(name) => choose({ voice: name })}
+        />`
+      : html`<p class="small">${says.noVoices} <a href="#/voices">${says.addVoice}</a></p>`)}
     <${Inputs}
       specs=${specs}
       values=${values}

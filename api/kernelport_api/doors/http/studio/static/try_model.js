@@ -2,7 +2,7 @@
 
 import { duration, number } from "./format.js";
 import { infer } from "./infer.js";
-import { Field, Given, Trouble } from "./parts.js";
+import { Choice, Field, Given, Trouble } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
@@ -57,11 +57,13 @@ export function TryModel({ deployments }) {
           <//>
         </div>
         <div class="stack">
-          <${Field} id="try-deployment" label=${says.deployment}>
-            <select id="try-deployment" value=${deployment.name} onChange=${(event) => setName(event.target.value)}>
-              ${able.map((each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}
-            </select>
-          <//>
+          <${Choice}
+            id="try-deployment"
+            label=${says.deployment}
+            value=${deployment.name}
+            options=${able.map((each) => each.name)}
+            onChoose=${setName}
+          />
           <${Field} id="npz" label=${says.file}>
             <input id="npz" type="file" accept=".npz,.npy" onChange=${(event) => setFile(event.target.files[0] ?? null)} />
           <//>
