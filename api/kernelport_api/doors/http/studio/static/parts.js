@@ -67,6 +67,12 @@ export const Empty = ({ title, children }) => html`<div class="empty">
   ${children}
 </div>`;
 
+/** A part of a view under a heading; `beside` is at the other end of its line. */
+export const Section = ({ id, title, beside, children }) => html`<section class="stack tight" aria-labelledby=${id}>
+  <div class="row spread"><h2 id=${id}>${title}</h2>${beside}</div>
+  ${children}
+</section>`;
+
 /** Names and what is to be said of each; what is false is left out. */
 export const Facts = ({ facts, kind = "" }) => html`<dl class=${`facts ${kind}`}>
   ${facts.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}

@@ -4,7 +4,7 @@ import { number, duration, since } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
 import { Listen } from "./listen.js";
 import * as made from "./made.js";
-import { Choice, Empty, Given, confirm, useChanges, useLive } from "./parts.js";
+import { Choice, Empty, Given, Section, confirm, useChanges, useLive } from "./parts.js";
 import { html, useEffect, useMemo, useState } from "./preact.js";
 import { replay, speak, speaking, stop, subscribe } from "./speaking.js";
 import { isSpeech } from "./speech.js";
@@ -145,11 +145,11 @@ function Made() {
     const question = { title: says.clearTitle, text: says.clearText(number(list.length)), action: says.clear };
     if (await confirm(question)) await made.clear().then(read);
   };
-  return html`<section class="stack tight" aria-labelledby="made">
-    <div class="row spread">
-      <h2 id="made">${says.made}</h2>
-      ${list.length > 0 && html`<button type="button" class="plain compact" onClick=${clear}>${says.clear}</button>`}
-    </div>
+  return html`<${Section}
+    id="made"
+    title=${says.made}
+    beside=${list.length > 0 && html`<button type="button" class="plain compact" onClick=${clear}>${says.clear}</button>`}
+  >
     ${!list.length && html`<p class="small">${isKept ? says.madeNone : says.noStorage}</p>`}
     <ul class="made">
       ${list.map(
@@ -168,5 +168,5 @@ function Made() {
       )}
     </ul>
     ${list.length > 0 && html`<p class="small">${says.madeLimit}</p>`}
-  </section>`;
+  <//>`;
 }

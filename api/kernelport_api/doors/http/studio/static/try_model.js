@@ -2,7 +2,7 @@
 
 import { duration, number } from "./format.js";
 import { infer } from "./infer.js";
-import { Choice, Field, Given, Trouble } from "./parts.js";
+import { Choice, Field, Given, Section, Trouble } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
@@ -38,8 +38,7 @@ export function TryModel({ deployments }) {
       setAnswer({ outputs: null, problem: told, seconds: 0, isBusy: false });
     }
   };
-  return html`<section class="stack tight" aria-labelledby="try">
-    <h2 id="try">${says.title}</h2>
+  return html`<${Section} id="try" title=${says.title}>
     <form class="card stack" onSubmit=${run}>
       <div class="columns">
         <div class="stack">
@@ -74,7 +73,7 @@ export function TryModel({ deployments }) {
       <div role="status" class="small">${answer.outputs && says.took(duration(answer.seconds))}</div>
       ${answer.outputs?.map((output) => html`<${Output} key=${output.name} output=${output} />`)}
     </form>
-  </section>`;
+  <//>`;
 }
 
 async function answered(deployment, file, text) {

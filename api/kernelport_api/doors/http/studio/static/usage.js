@@ -1,7 +1,7 @@
 // What tenants have used, by day, added up over some days.
 
 import { dollars, duration, number } from "./format.js";
-import { Empty, Given, Table, Trouble } from "./parts.js";
+import { Empty, Given, Section, Table, Trouble } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -23,17 +23,17 @@ export function Usage({ isConnected }) {
     const show = ({ usage }) => (setUsed(byTenant(usage)), setProblem(null));
     ask("GET", `/api/usage?${query}`).then(show, setProblem);
   }, [query, isConnected]);
-  return html`<section class="stack tight" aria-labelledby="usage">
-    <div class="row spread">
-      <h2 id="usage">${says.title}</h2>
-      <div class="row">
+  return html`<${Section}
+    id="usage"
+    title=${says.title}
+    beside=${html`<div class="row">
         <label class="only-read" for="period">${says.period}</label>
         <select id="period" class="compact" value=${days} onChange=${(event) => setDays(Number(event.target.value))}>
           ${PERIODS.map((each) => html`<option value=${each}>${says.periods[each]}</option>`)}
         </select>
         <a class="button compact" href=${`/api/usage?format=csv&${query}`} download="usage.csv">${says.table}</a>
-      </div>
-    </div>
+      </div>`}
+  >
     <${Trouble} problem=${problem} />
     ${!used.length
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
@@ -45,7 +45,7 @@ export function Usage({ isConnected }) {
             </tr>`,
           )}
         <//>`}
-  </section>`;
+  <//>`;
 }
 
 /** By their names, what tenants have used in all. */
