@@ -116,7 +116,9 @@ def playing(stack: Stack, page: Page, options: argparse.Namespace) -> None:
         page.wait_for_timeout(min(60, options.minutes * 60 - passed) * 1000)
         at = page.get_by_role("slider", name="Place in the speech").get_attribute("aria-valuetext")
         items = told(stack, job)["progress"]["succeeded"]
-        print(f"at {at}: {player.get_attribute('data-underruns')} underruns; {items:,} items done beside it", flush=True)
+        print(
+            f"at {at}: {player.get_attribute('data-underruns')} underruns; {items:,} items done beside it", flush=True
+        )
 
 
 def large_job(stack: Stack, page: Page, options: argparse.Namespace) -> None:

@@ -47,6 +47,9 @@ async function jobs(page) {
   await page.waitForFunction(() => document.querySelector("audio")?.currentTime > 0);
 }
 
+// The browser's own player has its letters in itself.
+const isOwn = (address) => address.startsWith(`${url}/`) || address.startsWith("data:font/");
+
 const [executablePath, url, flow] = process.argv.slice(2);
 const browser = await puppeteer.launch({ browser: "firefox", executablePath, headless: true });
 try {
@@ -55,7 +58,7 @@ try {
   page.setDefaultTimeout(WAIT_MS);
   page.on("console", (message) => ["error", "warn"].includes(message.type()) && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("request", (request) => request.url().startsWith(url) || complaints.push(`to ${request.url()}`));
+  page.on("request", (request) => isOwn(request.url()) || complaints.push(`to ${request.url()}`));
   await page.goto(`${url}/#/${flow}`);
   await FLOWS[flow](page);
   assert.deepEqual(complaints, []);
