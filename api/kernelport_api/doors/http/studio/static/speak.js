@@ -39,10 +39,23 @@ export function Speak() {
       <${Empty} title=${says.noSpeech}><p>${says.noSpeechHint} <code>kernelport up --deployments hibari-en</code></p><//>`;
   const live = speaks.find((each) => each.state === "serving") ?? speaks[0];
   const deployment = speaks.find((each) => each.name === chosen.deployment) ?? live;
+  const start = (event) => {
+    const text = chosen.text ?? "";
+    if (!text.trim() || !event.target.closest("form").reportValidity()) return;
+    const voice = voiceInput(deployment) && chosen.voice ? { voice: chosen.voice } : {};
+    const inputs = filledIn(fillable(deployment), chosen[deployment.name] ?? {});
+    speak({ model: deployment.name, input: text, ...voice, ...inputs }, deployment, event.timeStamp);
+  };
+  const onKeyDown = (event) => {
+    ready();
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    start(event);
+  };
   return html`<div class="head"><h1>${says.title}</h1></div>
-    <form class="columns" onSubmit=${(event) => event.preventDefault()} onPointerDown=${ready} onKeyDown=${ready}>
+    <form class="columns" onSubmit=${(event) => event.preventDefault()} onPointerDown=${ready} onKeyDown=${onKeyDown}>
       <div class="stack">
-        <${Composer} deployment=${deployment} chosen=${chosen} choose=${choose} />
+        <${Composer} deployment=${deployment} chosen=${chosen} choose=${choose} onStart=${start} />
         <${Listen} />
       </div>
       <div class="stack">
@@ -55,23 +68,10 @@ export function Speak() {
 /** A browser lets a page have sound once it was touched, and making it ready takes time. */
 const ready = () => void speaking.player.prepare().catch(() => {});
 
-function Composer({ deployment, chosen, choose }) {
+function Composer({ deployment, chosen, choose, onStart }) {
   const text = chosen.text ?? "";
   const most = deployment.signature.inputs.find((spec) => spec.name === "text")?.max_characters || 0;
   const count = useMemo(() => [...text].length, [text]);
-  const start = (event) => {
-    const form = event.target.form ?? event.target.closest("form");
-    if (!text.trim() || !form.reportValidity()) return;
-    const voice = voiceInput(deployment) && chosen.voice ? { voice: chosen.voice } : {};
-    const inputs = filledIn(fillable(deployment), chosen[deployment.name] ?? {});
-    speak({ model: deployment.name, input: text, ...voice, ...inputs }, deployment, event.timeStamp);
-  };
-  const onKeyDown = (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
-      start(event);
-    }
-  };
   return html`<div class="card stack tight">
     <label for="text">${says.text}</label>
     <textarea
@@ -81,7 +81,6 @@ function Composer({ deployment, chosen, choose }) {
       placeholder=${says.placeholder}
       value=${text}
       onInput=${(event) => choose({ text: event.target.value })}
-      onKeyDown=${onKeyDown}
     ></textarea>
     <div class="row spread">
       <span class=${most && count > most ? "small too-many" : "small"}>
@@ -89,7 +88,7 @@ function Composer({ deployment, chosen, choose }) {
       </span>
       <span class="row">
         <kbd class="small">${says.shortcut}</kbd>
-        <${Start} onStart=${start} isOff=${!text.trim()} />
+        <${Start} onStart=${onStart} isOff=${!text.trim()} />
       </span>
     </div>
   </div>`;
