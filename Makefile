@@ -21,7 +21,7 @@ demo: .venv/installed-local
 test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough and not browser' -n 3 --dist loadfile || \
 		$(BIN)/python -m pytest -m 'not alone and not thorough and not browser' --last-failed --last-failed-no-failures none
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m 'alone and not thorough'
 
 ## What the suite leaves out: storms, small runs of the benchmarks, services and installations as their users have them.
 ## Five minutes.

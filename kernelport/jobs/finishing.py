@@ -117,7 +117,7 @@ class Finisher(Background):
             log.warning("job %s: %s", job.id, message)
             tries = int(self._redis.hincrby(keys.job(job.id), "finish_tries", 1))
             if tries < TRIES and job.text("ending") != "failed":
-                self._renew(job.id, FIRST_BACKOFF_S * 2 ** (tries - 1))
+                self._renew(job, FIRST_BACKOFF_S * 2 ** (tries - 1))
                 return
             state, reason = "failed", reason or message
         except stored.StoredError as error:
@@ -137,7 +137,7 @@ class Finisher(Background):
             places.add((stored.message(NewItem, item, where).id for item in page.items), number)
             if not scripts.run(self._redis, "shrink", job.id, job.edition, "pages", 0, number, compressed(page)):
                 return
-            self._renew(job.id, LEASE_S)
+            self._renew(job, LEASE_S)
         buckets = enumerate(places)
         while some := list(islice(buckets, _BUCKETS_AT_ONCE)):
             count = len(places) if some[-1][0] + 1 == len(places) else 0
@@ -154,7 +154,7 @@ class Finisher(Background):
         files = _Files()
         for sizes in self._artifacts.sizes(job.id) if job.number("succeeded") else ():
             files.add(sizes)
-            self._renew(job.id, LEASE_S)
+            self._renew(job, LEASE_S)
         files.sort()
         return files
 
@@ -201,7 +201,7 @@ class Finisher(Background):
             lost_us = round(MICROSECONDS * sum(item.audio_s for item in missing))
             lost_bytes = sum(item.file_bytes for item in missing)
             scripts.run(self._redis, "lacking", job.id, job.round, number, bytes(left), lost_bytes, lost_us)
-        self._renew(job.id, LEASE_S)
+        self._renew(job, LEASE_S)
         return len(missing)
 
     def _is_there(self, job: JobRecord, item: Item, files: "_Files") -> bool:
@@ -231,8 +231,8 @@ class Finisher(Background):
             for entries in pipeline.execute():
                 yield from (fields.get(b"result", b"") for _, fields in entries)
 
-    def _renew(self, job_id: str, seconds: float) -> None:
-        scripts.run(self._redis, "renew", job_id, round(seconds * MICROSECONDS))
+    def _renew(self, job: JobRecord, seconds: float) -> None:
+        scripts.run(self._redis, "renew", job.id, job.round, round(seconds * MICROSECONDS))
 
 
 class _Files:

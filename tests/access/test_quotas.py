@@ -134,10 +134,8 @@ def test_what_is_no_quota_is_refused(guarded: Guarded, given: str, told: str) ->
 def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, limited: Client, token: str) -> None:
     with guarded.client() as client:
         client.access.set_tenant(TENANT, quotas={"voices": 1, "items_waiting": 5, "stored_bytes": 40})
-    wait_for(lambda: _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW] * 6)))
-    cancelled = limited.jobs.submit("luxtts", ["Nobody speaks it."] * 5)
-    limited.jobs.cancel(cancelled.id)
-    limited.jobs.wait(cancelled.id)
+    wait_for(lambda: _refusal_of(lambda: _submit_and_cancel(limited, 6)))
+    _submit_and_cancel(limited, 5)
     job = limited.jobs.submit("identity-onnx", [ROW] * 5)
     limited.jobs.wait(job.id)
     assert _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW])).startswith("stored_bytes: tenant:limited")
@@ -149,6 +147,13 @@ def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, limited: Cl
         other.add_voice("bert", recording(2), consent="given", owner="o")
         other.delete_voice("bert")
     limited.delete_voice("anna")
+
+
+def _submit_and_cancel(client: Client, items: int) -> None:
+    """A job of which nothing runs, as nobody serves its deployment."""
+    job = client.jobs.submit("luxtts", ["Nobody speaks it."] * items)
+    client.jobs.cancel(job.id)
+    client.jobs.wait(job.id)
 
 
 def _refusal_of(call: Callable[[], object]) -> str:

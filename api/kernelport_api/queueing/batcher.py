@@ -150,10 +150,10 @@ class Batcher:
     def _send_due(self, now: float | None = None) -> None:
         self._send_due_is_soon = False
         now = time.monotonic() if now is None else now
-        workers = max(1, self._live_workers())
+        workers, limits, capacity = max(1, self._live_workers()), self._limits(), self._capacity()
         sent: set[BatchQueue[Pending]] = set()
-        while group := self._next(workers, now, sent):
-            flight = self._form(group, idle_workers=max(1, workers - len(self._flights)))
+        while len(self._flights) < capacity and (group := self._next(workers, limits.max_batch, now, sent)):
+            flight = self._form(group, limits, idle_workers=max(1, workers - len(self._flights)))
             self._flights[flight] = None
             sent.add(group)
             task = asyncio.create_task(self._send(flight))
@@ -162,30 +162,31 @@ class Batcher:
         for group in sent:
             group.note_sent(now)
 
-    def _next(self, workers: int, now: float, begun: Collection[BatchQueue[Pending]]) -> BatchQueue[Pending] | None:
+    def _next(
+        self, workers: int, most: int, now: float, begun: Collection[BatchQueue[Pending]]
+    ) -> BatchQueue[Pending] | None:
         """The group that fills the next batch, the first in line whose pause is over; None while none may leave.
 
         Args:
+            most: requests of a batch.
             begun: groups of which a batch leaves this very moment: what one worker leaves is for the other idle ones.
         """
-        if len(self._flights) >= self._capacity():
-            return None
-        due_at, most = math.inf, self._limits().max_batch
+        due_at = math.inf
         for group in self._waiting.values():
             queue_due_at = group.due_at(workers)
             if group in begun or now >= queue_due_at or group.is_worth_sending(most, workers):
-                return group if self._has_room(len(group.waiting), workers) else None
+                return group if self._has_room(len(group.waiting), workers, most) else None
             due_at = min(due_at, queue_due_at)
         if due_at < self._alarm_at:
             self._set_alarm(due_at, now)
         return None
 
-    def _has_room(self, requests: int, workers: int) -> bool:
+    def _has_room(self, requests: int, workers: int, most: int) -> bool:
         """Whether a worker is idle, or so many requests may go on ahead of one that will be."""
         if len(self._flights) < workers:
             return True
         last = next(reversed(self._flights))
-        return requests >= min(len(last.requests), self._limits().max_batch)
+        return requests >= min(len(last.requests), most)
 
     def _set_alarm(self, due_at: float, now: float) -> None:
         if self._alarm is not None:
@@ -197,9 +198,8 @@ class Batcher:
         due_at, self._alarm, self._alarm_at = self._alarm_at, None, math.inf
         self._send_due(max(due_at, time.monotonic()))  # a timer can be early by what it rounds off
 
-    def _form(self, group: BatchQueue[Pending], idle_workers: int) -> Flight:
+    def _form(self, group: BatchQueue[Pending], limits: Batching, idle_workers: int) -> Flight:
         """Takes the next batch off a group; idle workers share what waits."""
-        limits = self._limits()
         queue = group.waiting
         most = min(limits.max_batch, -(-len(queue) // idle_workers))
         run = RunSize(limits)
