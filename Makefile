@@ -29,7 +29,7 @@ test-thorough: .venv/installed-test
 	$(BIN)/python -m pytest -m thorough
 
 ## The studio, the page that comes with the front door, in Debian's browsers: apt-get install chromium firefox-esr nodejs
-## npm. What needs one that is not there is skipped; OPTIONS=--no-skips
+## npm pulseaudio. What needs one that is not there is skipped; OPTIONS=--no-skips
 test-browser: .venv/installed-browser tests/browser/node_modules
 	$(BIN)/python -m pytest tests/browser $(OPTIONS)
 

@@ -63,6 +63,14 @@ def test_what_is_heard_is_what_the_server_sent(studio: Stack, visit: Visit) -> N
     assert np.array_equal(heard[heard != 0], sent[sent != 0])  # a gap, which a busy machine makes, is silence
 
 
+def test_ctrl_enter_speaks_from_any_field(visit: Visit) -> None:
+    page = visit()
+    page.get_by_label("Text", exact=True).fill(SENTENCE)
+    page.get_by_label("speed").fill("2")
+    page.keyboard.press("Control+Enter")
+    page.locator("mark").wait_for()
+
+
 def test_the_part_of_the_text_that_is_heard_is_marked(visit: Visit) -> None:
     page = visit()
     speak(page, TEXT)
