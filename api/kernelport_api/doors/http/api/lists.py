@@ -2,7 +2,8 @@
 
 from starlette.types import ASGIApp
 
-from kernelport.broker.voices import MAX_BYTES, MAX_SECONDS, MIN_SECONDS, VoiceNotFoundError
+from kernelport.broker.voices import MAX_BYTES, MAX_SECONDS, VoiceNotFoundError
+from kernelport.recordings import MIN_SPEECH_S
 from kernelport.shapes import letter_dict, plain
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.inference_pb2 import InferResponse
@@ -41,7 +42,7 @@ class VoiceRoutes:
         self._voices = voices
         self._rules = {
             "consent": consent,
-            "min_seconds": MIN_SECONDS,
+            "min_seconds": MIN_SPEECH_S,
             "max_seconds": MAX_SECONDS,
             "max_bytes": MAX_BYTES,
             "formats": list(_MEDIA_TYPES),
