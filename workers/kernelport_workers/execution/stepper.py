@@ -21,8 +21,14 @@ from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Outputs
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, WholeAnswer
-from kernelport_workers.execution.billing import audio_us, nano_dollars
-from kernelport_workers.execution.execution import BatchOutcome, Execution, Work, raise_if_expired
+from kernelport_workers.execution.execution import (
+    BatchOutcome,
+    Execution,
+    Work,
+    audio_us,
+    nano_dollars,
+    raise_if_expired,
+)
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.payloads import Payloads
 from kernelport_workers.execution.results import ResultCheck, wanted
