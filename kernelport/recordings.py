@@ -30,9 +30,10 @@ _LEAD_S, _TAIL_S = 0.3, 0.1
 LEAST_SOUND_S = 0.2
 # The largest mean, of full scale.
 MOST_OFFSET = 0.1
-# A sample that is within so much of the largest, and of its neighbour, has been cut off; so many in a hundred may be.
+# A sample that is within so much of the largest, and of its neighbour, has been cut off; so many in a hundred may be,
+# which is more than any pure tone has.
 _FLAT = 1e-3
-MOST_CLIPPED_PERCENT = 1.0
+MOST_CLIPPED_PERCENT = 3.0
 # A sum of channels that is so much quieter than the loudest of them has lost what they have in common.
 _LEAST_OF_PEAK = 0.02
 _DECODER = Path(__file__).with_name("decoder.py")

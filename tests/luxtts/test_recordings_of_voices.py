@@ -66,6 +66,8 @@ def test_a_recording_that_cannot_be_a_voice_is_told_why_alike_by_front_door_and_
         voice(0.5),
         voice(30),
         voice(2, level=1.0),
+        np.sin(np.arange(2 * RATE, dtype=np.float32) / 150),
+        np.round(np.sin(np.arange(2 * RATE, dtype=np.float32) / 20) * 500) / 32768,
         voice(2) + 0.05,
         np.concatenate([SILENCE, voice(0.3), SILENCE]),
         np.stack([voice(2), SILENCE.repeat(2)], axis=1),
