@@ -185,3 +185,17 @@ def test_phonemes_of_a_lexicon_are_said_in_place_of_its_words() -> None:
 
     assert tokens("one GIF here", "GIF = /jif/") == tokens("one jif here")
     assert tokens("GIF", "GIF = /jif/") == tokens("jif")
+
+
+@PIPER_PHONEMIZE
+def test_no_mark_is_named_wherever_it_stands() -> None:
+    marks = [*".,;:!?…—–-\"'() ", "...", "?!", "!!", ". ", ", ", " - "]
+    letters = {index for token, index in TABLE.items() if token.isalpha() and token not in "ˈˌ"}
+    tokenizer = Tokenizer(TABLE)
+    words = [token for token in tokenizer.encode("cat dog") if token in letters]
+    generator = np.random.default_rng(0)
+    for _ in range(400):
+        before, between, behind = ("".join(generator.choice(marks, generator.integers(1, 4))) for _ in range(3))
+        text = f"{before}cat{between}dog{behind}"
+        if "--" not in text:  # which begins the name of an option
+            assert [token for token in tokenizer.encode(text) if token in letters] == words, text
