@@ -7,7 +7,10 @@ Times are in seconds, sizes in bytes. What is read elsewhere is shown while it i
 docs/metrics.md, which `python -m tests.docs.metrics_page` makes of this module, has them all.
 """
 
+import contextlib
 import functools
+import time
+from collections.abc import Iterator
 from typing import TypeVar
 from wsgiref.simple_server import WSGIServer
 
@@ -190,3 +193,23 @@ def serve(listen: str, *, beside: bool = False, registry: Collector = REGISTRY) 
     ThreadingWSGIServer.allow_reuse_port = beside  # of the only one in this process
     server, _ = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
     return server
+
+
+@contextlib.contextmanager
+def timed(
+    label: str, seconds: Histogram, failures: Counter, answers: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Measures what is done within, or what it decorates; what raises is a failure, and has no time.
+
+    Args:
+        answers: exceptions that are none: what was asked for is not there, or is refused before it is tried.
+    """
+    began = time.perf_counter()
+    try:
+        yield
+    except answers:
+        raise
+    except Exception:
+        labelled(failures, label).inc()
+        raise
+    labelled(seconds, label).observe(time.perf_counter() - began)

@@ -153,9 +153,7 @@ def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, token: str,
         client.access.set_tenant(TENANT, quotas={"voices": 1, "items_waiting": 5, "stored_bytes": 40})
     told = _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW] * 6))
     assert "items_waiting: tenant:limited may have 5, and 0 are used" in told
-    cancelled = limited.jobs.submit("luxtts", ["Nobody speaks it."] * 5)
-    limited.jobs.cancel(cancelled.id)
-    limited.jobs.wait(cancelled.id)
+    _submit_and_cancel(limited, 5)
     job = limited.jobs.submit("identity-onnx", [ROW] * 5)
     limited.jobs.wait(job.id)
     assert _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW])).startswith("stored_bytes: tenant:limited")
@@ -167,6 +165,13 @@ def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, token: str,
         other.add_voice("bert", recording(2), consent="given", owner="o")
         other.delete_voice("bert")
     limited.delete_voice("anna")
+
+
+def _submit_and_cancel(client: Client, items: int) -> None:
+    """A job of which nothing runs, as nobody serves its deployment."""
+    job = client.jobs.submit("luxtts", ["Nobody speaks it."] * items)
+    client.jobs.cancel(job.id)
+    client.jobs.wait(job.id)
 
 
 def _refusal_of(call: Callable[[], object]) -> str:

@@ -30,6 +30,7 @@ ROWS = {
         f"{limits.MAX_WEBHOOK_URL:,} and {limits.MAX_WEBHOOK_SECRET:,} characters, {limits.MAX_WEBHOOK_EVENTS}"
     ),
     "a job's metadata": f"{limits.MAX_METADATA} entries, {limits.MAX_METADATA_BYTES // 2**10} KiB",
+    "calls in progress over one connection to the gRPC door": f"{limits.MAX_CALLS_OF_CONNECTION:,}; the next wait",
     "calls in progress at one front door": f"{limits.MAX_CALLS:,}; the next is RESOURCE_EXHAUSTED",
     f"answers of {COUNTED_BYTES // 2**20} MiB or more": f"{MOST_BYTES // 2**20} MiB, or one that is larger",
     "pings of a client": "one a second; oftener, and the connection is ended (`too_many_pings`)",

@@ -23,7 +23,8 @@ from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.inputs import characters_of_item
-from kernelport.jobs.records import FAILED, MICROSECONDS, RUNNING, SUCCEEDED, UNCHANGED, WAITING
+from kernelport.jobs.item_records import FAILED, RUNNING, SUCCEEDED, UNCHANGED, WAITING
+from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.storage import SharedStorage
 from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
@@ -31,13 +32,11 @@ from kernelport.telemetry.metrics import labelled
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import OUTPUT_FORMAT_NPZ, OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.execution.billing import nano_dollars
-from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
+from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, nano_dollars
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
 from kernelport_workers.execution.job_traces import SliceTraces
 from kernelport_workers.execution.lease import BatchLease, Leases
-from kernelport_workers.execution.pace import Pace
-from kernelport_workers.execution.slices import JobItem, Loader, SliceLease, shared_inputs
+from kernelport_workers.execution.slices import JobItem, Loader, Pace, SliceLease, shared_inputs
 
 log = logging.getLogger(__name__)
 

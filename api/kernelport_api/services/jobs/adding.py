@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from kernelport.broker.clock import clock
 from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.config.deployments import Deployment
-from kernelport.digests import running_digests
 from kernelport.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -18,17 +17,18 @@ from kernelport.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
 )
+from kernelport.items import running_digests
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import JobRecord
-from kernelport.jobs.tickets import tick_arguments
+from kernelport.jobs.scripts import tick_arguments
 from kernelport.jobs.voices import pin
 from kernelport.limits import MAX_ITEMS
 from kernelport.signature import Signature
 from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
-from kernelport_api.aside import aside
+from kernelport_api.aside import SMALL_BYTES, Result, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
@@ -40,6 +40,8 @@ from kernelport_api.services.stock import Stock
 
 # Other callers get their turn after so many items have been checked.
 CHECKED_AT_ONCE = 64
+# Fewer, and small ones, are packed and digested sooner than another thread could begin with it.
+FEW_ITEMS = 16
 # What a slow caller has sent starts after this, though it fills no page.
 LONGEST_WAIT_S = 1.0
 TICK_INTERVAL_S = 0.2
@@ -83,7 +85,7 @@ class Adder:
         self._deployment = deployment
         self._shared = shared
         self._signature = signature
-        self._stored = job.number("items")
+        self._stored = job.items
         self._pinned: set[str] = set()
         self._items: list[pb.NewItem] = []
         self._bytes = 0
@@ -152,7 +154,7 @@ class Adder:
         items, self._items, self._bytes = self._items, [], 0
         stacking = Stacking.of(self._signature)
         limits = self._workers.batching(self._deployment)
-        packed = await aside(pack, items, self._stored, limits, stacking, self._shared)
+        packed = await _aside_if_many(items, pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise duplicate(repeated_id(items))
         limited = day_quotas.limited()
@@ -205,13 +207,19 @@ class Adder:
         if place < self._stored + len(self._items):
             await self.flush()
             before = await self._store.digest(self._job, place)
-        digests = [before, *await aside(running_digests, before, items)] if items else [before]
+        digests = [before, *await _aside_if_many(items, running_digests, before, items)] if items else [before]
         if skipped and digests[skipped] != await self._store.digest(self._job, place + skipped):
             raise self._other_items(f"not the same from {place} to {place + skipped - 1}")
         return digests
 
     def _other_items(self, found: str) -> AlreadyExistsError:
         return AlreadyExistsError(f'items: job "{self._job.name}" was submitted with other items: {found}')
+
+
+async def _aside_if_many(items: Sequence[pb.NewItem], work: Callable[..., Result], *arguments: object) -> Result:
+    if len(items) <= FEW_ITEMS and sum(item.ByteSize() for item in items) <= SMALL_BYTES:
+        return work(*arguments)
+    return await aside(work, *arguments)
 
 
 async def tick(store: JobStore, workers: WorkerView, deployment: str) -> None:

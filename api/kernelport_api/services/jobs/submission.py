@@ -19,8 +19,9 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.artifacts import Artifacts
+from kernelport.jobs.item_records import SUCCEEDED
 from kernelport.jobs.pages import PAGE_BYTES
-from kernelport.jobs.records import DEFAULT_PRIORITY, SUCCEEDED, JobRecord, shown
+from kernelport.jobs.records import DEFAULT_PRIORITY, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.webhooks.addresses import parse_networks, refusal
 from kernelport.names import new_job_id, owned, owner_of
@@ -142,7 +143,7 @@ class Submission:
         signature = await reached(self._workers.signature(deployment.name))
         spec = await self._store.spec(job_id)
         await _checked(spec, lambda: shared_violations(spec, signature))  # what it takes may be known by now
-        digest = await self._store.digest(record, record.number("items"))
+        digest = await self._store.digest(record, record.items)
         return Adder(
             self._store,
             self._memory,
@@ -168,12 +169,12 @@ class Submission:
             existed: whether the job was there before this call.
         """
         record = await self._store.find(job_id)
-        named = existed and record is not None and record.text("request_key") and not record.number("one_time")
+        named = existed and record is not None and record.has_own_request_id
         if record is None or not named:
             await self.discard(job_id)
             return _not_taken(job_id, error)
         so = (
-            f"it has {record.number('items'):,} items: go on by the same request id once there is room, or seal it as "
+            f"it has {record.items:,} items: go on by the same request id once there is room, or seal it as "
             f"it is (kernelport jobs seal {owner_of(job_id)[1]})"
         )
         told = _not_taken(job_id, error, so)
