@@ -15,6 +15,7 @@ SHORT = {
     "api/kernelport_api/queueing/redis_errors.py": "all that asks Redis tells callers so",
     "api/kernelport_api/services/jobs/waiting.py": "calls, watches and the view of operations show jobs",
     "api/kernelport_api/services/tenants.py": "lists of jobs and of voices show the same tenants",
+    "api/kernelport_api/turns.py": "whatever waits for Redis takes turns, which are the event loop's",
     "kernelport/access/tokens.py": "front door, commands and the autoscaler make or read keys",
     "kernelport/aio.py": "a name that users import",
     "kernelport/broker/memory.py": "calls and jobs share the memory of Redis by it",

@@ -105,7 +105,7 @@ class Registry:
     def keep_heard(self, name: str, sha256: str, words: str) -> None:
         """Keeps what a recording has been heard to say, if the name still stands for it."""
         with self._redis.pipeline(transaction=True) as pipeline, contextlib.suppress(WatchError):
-            pipeline.watch(self._voices)
+            pipeline.watch(self._voices)  # type: ignore[no-untyped-call]
             voice = stored.readable(Voice, pipeline.hget(self._voices, name), keys.VOICES)  # type: ignore[arg-type]
             if voice is None or voice.sha256 != sha256 or voice.transcript:
                 return
