@@ -40,6 +40,7 @@ SHORT = {
     "kernelport/telemetry/audit.py": "front door, TLS and autoscaler write to one log",
     "workers/kernelport_workers/__main__.py": "an entry point",
     "workers/kernelport_workers/kernels/environment.py": "must be imported before any kernel is",
+    "workers/kernelport_workers/luxtts/marks.py": "about marks of texts, where the tokenizer is about phonemes",
     "workers/kernelport_workers/luxtts/solver.py": "eager, graphs and ONNX take the same steps",
     "workers/kernelport_workers/speech/long_words.py": "two engines cut words alike",
 }
