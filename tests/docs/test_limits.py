@@ -4,11 +4,10 @@ import re
 
 import pytest
 
-from kernelport import limits
+from kernelport import limits, recordings
 from kernelport.broker import voices
 from kernelport.config.settings import Settings
 from kernelport.jobs.records import DEFAULT_PRIORITY
-from kernelport.recordings import MIN_SPEECH_S
 from kernelport.tensors import MAX_RANK
 from kernelport_api.aside import SMALL_BYTES
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, MOST_BYTES
@@ -58,8 +57,11 @@ COMMENTS = [
     ("job", f"Shown as the job's reason, at most {limits.MAX_REASON:,} characters; may be empty."),
 ]
 SENTENCES = [
-    ("docs/luxtts.md", f"up to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB"),
-    ("docs/luxtts.md", f"at least {MIN_SPEECH_S:g} s, of which"),
+    (
+        "docs/luxtts.md",
+        f"up to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB",
+    ),
+    ("docs/luxtts.md", f"at least {recordings.MIN_SPEECH_S:g} s, of which"),
     ("docs/luxtts.md", f"a transcript up to {voices.MAX_TEXT:,}"),
     ("docs/jobs.md", f"at most {MOST_WARNINGS} of at most {LONGEST_WARNING} characters"),
 ]
