@@ -9,6 +9,10 @@ def prepare(gpu: bool) -> None:
     if not gpu:
         os.environ["HELION_INTERPRET"] = "1"
         return
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("HELION_CACHE_DIR", str(cache / "kernelport" / "helion"))
+    os.environ.setdefault("HELION_CACHE_DIR", str(cache_folder() / "helion"))
     os.environ.setdefault("HELION_AUTOTUNE_EFFORT", "quick")
+
+
+def cache_folder() -> Path:
+    """Where this user's workers keep what they have found out about this machine."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kernelport"

@@ -31,6 +31,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+class Linear(nn.Linear):
+    """Affine map (..., I) -> (..., O) through :func:`linear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
+
 def matmul(weights: Tensor, values: Tensor) -> Tensor:
     """Return the batched product of weights (..., T, S) and values (..., S, V) as (..., T, V)."""
     if _uses_onednn(weights):

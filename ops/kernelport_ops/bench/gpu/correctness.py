@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kernelport_ops.bench.gpu.setting import DTYPES, GOLDEN, SERVED, Record, Setting, attempt
 from kernelport_workers.luxtts.acoustic import Schedule
+from kernelport_workers.luxtts.attention import Frames
 from kernelport_workers.luxtts.bench.measure import Bench
 from kernelport_workers.luxtts.bench.workload import Workload, jobs_of, mixed_jobs, mixed_lengths
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
@@ -19,7 +20,6 @@ from kernelport_workers.luxtts.errors import LuxTTSError
 from kernelport_workers.luxtts.solver import solve, timesteps
 from kernelport_workers.luxtts.synthesis import Pass
 from kernelport_workers.luxtts.utterance import Utterance
-from kernelport_workers.luxtts.zipformer import Frames
 
 TOLERANCES = {"float32": 2e-5, "float16": 5e-3, "bfloat16": 5e-2}
 """Of the acoustic model in each type: largest difference over largest magnitude."""

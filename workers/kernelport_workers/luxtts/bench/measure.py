@@ -21,11 +21,11 @@ from torch import Tensor
 
 from kernelport_workers.luxtts import ops, prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Job, Schedule, TorchAcousticModel
+from kernelport_workers.luxtts.batching import step_flops
 from kernelport_workers.luxtts.bench.workload import (
     VOCODER_FLOPS,
     Workload,
     audio_seconds,
-    decoder_flops,
     jobs_of,
     mixed_jobs,
     mixed_lengths,
@@ -204,7 +204,7 @@ class Bench:
         )
 
     def _arithmetic(self, passes: Sequence[Pass]) -> float:
-        flops = [decoder_flops(self.config.fm_decoder, item.job.frames) for item in passes]
+        flops = [step_flops(self.config.fm_decoder, item.job.frames) for item in passes]
         audio = [audio_seconds(item.job) for item in passes]
         return sum(flops) / sum(audio) / min(work / length for work, length in zip(flops, audio, strict=True))
 
@@ -260,7 +260,7 @@ class Bench:
         runs = [self._timed_run(model, vocoder, jobs, workload.steps) for _ in range(repeat + 1)][1:]
         text, steps, decode = min(runs, key=sum)
         audio = sum(map(audio_seconds, jobs))
-        flops = len(jobs) * workload.steps * decoder_flops(self.config.fm_decoder, jobs[0].frames)
+        flops = len(jobs) * workload.steps * step_flops(self.config.fm_decoder, jobs[0].frames)
         flops += VOCODER_FLOPS * audio
         memory = peak_memory(self._device)
         step = steps / workload.steps
