@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernelport_workers.luxtts import Audio, InvalidInputError, LuxTTSError, Pipeline, SynthesisError, Utterance, Voice
-from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, Schedule
+from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Generate, Job, Schedule
 from kernelport_workers.luxtts.pipeline import MAX_FRAMES, MAX_HOURS
 from kernelport_workers.luxtts.text_encoder import frame_count
 from kernelport_workers.speech.joins import KEPT_S
@@ -66,6 +67,12 @@ class Wrapped:
     def for_stream(self) -> AcousticModel:
         return self
 
+    def batch_bytes(self, jobs: int, frames: int) -> int:
+        return self._model.batch_bytes(jobs, frames)
+
+    def prepare(self, jobs: Sequence[Job]) -> Generate:
+        return partial(self.generate, jobs)
+
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         self._before(jobs)
         return self._model.generate(jobs, schedule, check)
@@ -89,7 +96,7 @@ def test_speech_says_what_was_left_out_and_clipped(
 
     assert warnings("Hello ™, it is 20 °C.") == [(), ()]
     assert warnings("I ❤ pizza 🍕.") == [("text: left out what cannot be spoken: ❤, 🍕",), ()]
-    monkeypatch.setattr(pipeline._synthesizer, "vocoder", lambda mel, smooth: torch.full((1, 1000), 1.5))
+    monkeypatch.setattr(pipeline._synthesizer.vocoder, "forward", lambda mel, smooth: torch.full((1, 1000), 1.5))
     assert warnings("Hello.") == [("audio: clipped where it was louder than full scale",)] * 2
 
 

@@ -248,9 +248,10 @@ class Pipeline:
         features = np.zeros((_LEAST_SPEECH_FRAMES, self._config.feat_dim), dtype=np.float32)
         voice = Voice((1, 1), features, 0.1, 0.1, "")
         utterance = Utterance("", voice, num_steps=1)
-        jobs = [Job(voice, (1, 1), 2 * len(features), seed=0)]
-        (generated,) = self._synthesizer.model.generate(jobs, utterance.schedule)
-        self._synthesizer.decode(generated, utterance)
+        job = Job(voice, (1, 1), 2 * len(features), seed=0)
+        ((_, outcome),) = self._synthesizer.run([Pass(0, 0, utterance, job, 0.0)])
+        if isinstance(outcome, LuxTTSError):
+            raise outcome
 
     def _frames(self, utterance: Utterance, chunk: Chunk) -> int:
         voice, speed = utterance.voice, utterance.speed * (_UPSTREAM_SPEED if utterance.upstream else 1.0)

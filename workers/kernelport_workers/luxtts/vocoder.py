@@ -267,6 +267,11 @@ class Vocoder(nn.Module):
             self.head_48k = FourierHead(config.dim)
         self.register_buffer("resampling", resampling_kernel(), persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.get_buffer("resampling").device
+
     def forward(self, mel: Tensor, smooth: bool = False) -> Tensor:
         """Generate audio; ``smooth`` skips the 48 kHz branch, leaving a signal band-limited to about 12 kHz."""
         low, high = self._bands(mel, smooth)
