@@ -143,6 +143,29 @@ def test_padded_batches_equal_the_item_alone_to_rounding(
     assert max(sizes) > 1
 
 
+def test_batches_that_overlap_give_what_single_items_give(
+    tiny: Path, pipeline: Pipeline, voice: Voice, other_voice: Voice
+) -> None:
+    """As on a GPU: the next batch is prepared on another thread, the vocoder decodes several, audio comes later."""
+    overlapping = Pipeline.load(tiny, phonemize=spell, max_batch=3)
+    overlapping._synthesizer.transfers.overlap = True
+
+    def fail(jobs: Sequence[Job]) -> None:
+        if any(job.seed == 4 for job in jobs):
+            raise RuntimeError("out of memory")
+
+    overlapping._synthesizer.model = Wrapped(overlapping._synthesizer.model, fail, max_batch=3)
+    utterances = [
+        Utterance("Words " * (1 + n % 5), (voice, other_voice)[n % 2], seed=n, num_steps=1 + n % 2, return_smooth=n == 6)
+        for n in range(9)
+    ]
+    for utterance, result in zip(utterances, overlapping.synthesize(utterances), strict=True):
+        if utterance.seed == 4:
+            assert isinstance(result, SynthesisError)
+        else:
+            assert relative_error(samples(result), one(pipeline, utterance)) < 1e-4
+
+
 def test_onnx_pipeline_equals_the_torch_pipeline(pipeline: Pipeline, tiny_onnx: Path, voice: Voice) -> None:
     onnx = Pipeline.load(tiny_onnx, compute="onnx", phonemize=spell)
     utterance = Utterance(TEXTS[1], voice, seed=3, speed=1.4)

@@ -24,7 +24,9 @@ from kernelport_workers.luxtts.vocoder import Vocoder
 
 Outcome = NDArray[np.float32] | LuxTTSError
 
-_VOCODED_TOGETHER = 16
+VOCODED_TOGETHER = 16
+"""Most utterances that a GPU's vocoder decodes at a time; a CPU decodes each alone."""
+
 _NO_TEXT = Aligned.of("")
 
 
@@ -185,7 +187,7 @@ class Synthesizer:
 
     def _decoded(self, found: Sequence[tuple[Pass, Tensor]]) -> list[Tensor | LuxTTSError]:
         """Audio of features, on their device: several at a time on a GPU, and alone where that fails."""
-        together = _VOCODED_TOGETHER if self.transfers.overlap else 1
+        together = VOCODED_TOGETHER if self.transfers.overlap else 1
         sounds: dict[int, Tensor | LuxTTSError] = {}
         for smooth in (False, True):
             chosen = [index for index, (item, _) in enumerate(found) if item.utterance.return_smooth == smooth]

@@ -80,10 +80,13 @@ def _velocity_and_state(decoder: FlowDecoder, g: Arrays, mask: Tensor | None) ->
 
 def _vocoder(setting: Setting) -> Iterator[Record]:
     vocoder, g = load_vocoder(setting.tiny / "vocoder", setting.device), _load("vocoder")
-    for case in ("L3", "L14", "L40"):
-        with torch.inference_mode():
-            audio = vocoder(_tensor(g[f"{case}_mel"], setting.device))
-        yield _compared(f"vocoder, {case}", audio, g[f"{case}_out_48k"], VOCODER_TOLERANCE)
+    cases = ("L3", "L14", "L40")
+    mels = [_tensor(g[f"{case}_mel"], setting.device)[0] for case in cases]
+    with torch.inference_mode():
+        alone, together = [vocoder.batch([mel])[0] for mel in mels], vocoder.batch(mels)
+    for how, sounds in (("alone", alone), ("in one batch", together)):
+        for case, sound in zip(cases, sounds, strict=True):
+            yield _compared(f"vocoder, {case} {how}", sound, g[f"{case}_out_48k"][0], VOCODER_TOLERANCE)
 
 
 def _with_tf32_convolutions(setting: Setting) -> Iterator[Record]:

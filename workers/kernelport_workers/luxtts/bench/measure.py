@@ -36,7 +36,7 @@ from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.plain_path import PlainAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
 from kernelport_workers.luxtts.streams import stream_count
-from kernelport_workers.luxtts.synthesis import Pass, Synthesizer
+from kernelport_workers.luxtts.synthesis import VOCODED_TOGETHER, Pass, Synthesizer
 from kernelport_workers.luxtts.tuning import tune
 from kernelport_workers.luxtts.utterance import Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
@@ -278,8 +278,7 @@ class Bench:
             features = model.generate(batch, Schedule(num_steps, 0.9, 3.0), lambda: marks.append(self._now()))  # noqa: B023
             ended = self._now()
             with torch.inference_mode():
-                for item in features:
-                    _vocode(vocoder, item.to(self._device))
+                _vocode(vocoder, [item.to(self._device) for item in features])
             decode += self._now() - ended
             text += marks[0] - began
             steps += ended - marks[0]
@@ -296,8 +295,10 @@ class Bench:
         return time.perf_counter()
 
 
-def _vocode(vocoder: Vocoder, features: Tensor) -> None:
-    vocoder(features.float().T[None] / FEATURE_SCALE)
+def _vocode(vocoder: Vocoder, features: Sequence[Tensor]) -> None:
+    together = VOCODED_TOGETHER if vocoder.device.type == "cuda" else 1
+    for start in range(0, len(features), together):
+        vocoder.batch([item.float().T / FEATURE_SCALE for item in features[start : start + together]])
 
 
 def prompt_seconds(reference: float) -> tuple[float, float, float]:
