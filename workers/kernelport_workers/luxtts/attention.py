@@ -15,7 +15,8 @@ from kernelport_workers.luxtts.kernels import EAGER, Fused
 from kernelport_workers.luxtts.ops import Linear
 
 _MASKED_SCORE = -1000.0
-_QUERY_ROWS = {"cpu": 128, "cuda": 512}
+_CPU_ROWS, _GPU_ROWS = 128, 512
+"""Query rows whose scores are made at a time."""
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class Frames:
     Attributes:
         positions: Relative position table (2T'-1, pos_dim) for at least as many frames as the batch has.
         mask: Padding mask (B, T), or None when nothing is padded.
-        scratch: Flat float32 buffer for attention weights, kept from layer to layer and from step to step because
+        scratch: Flat buffer for attention weights, kept from layer to layer and from step to step because
             fresh pages cost more than filling them.
     """
 
@@ -39,11 +40,11 @@ class Frames:
         positions = ops.relative_positions(length, pos_dim).to(like.device, like.dtype)
         return cls(positions, mask, torch.empty(0, device=like.device))
 
-    def weights(self, batch: int, heads: int, time: int) -> Tensor:
+    def weights(self, batch: int, heads: int, time: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return an uninitialised (batch * heads, time, time) tensor, valid until the next call."""
         size = batch * heads * time * time
-        if self.scratch.numel() < size:
-            self.scratch = self.scratch.new_empty(size)
+        if self.scratch.numel() < size or self.scratch.dtype != dtype:
+            self.scratch = self.scratch.new_empty(size, dtype=dtype)
         return self.scratch[:size].view(batch * heads, time, time)
 
     def table(self, time: int) -> Tensor:
@@ -71,7 +72,7 @@ class StoredAttention:
 
     def mix(self, values: Tensor) -> Tensor:
         """See :meth:`Attention.mix`."""
-        return ops.matmul(self.weights[:, : values.shape[1]], values)
+        return ops.matmul(self.weights[:, : values.shape[1]], values.to(self.weights.dtype)).to(values.dtype)
 
 
 @dataclass(slots=True)
@@ -109,6 +110,8 @@ class AttentionWeights(nn.Module):
     """
 
     fused: Fused = EAGER
+    stored: torch.dtype | None = None
+    """Type in which weights are stored; None for that of the activations."""
 
     def __init__(self, config: ZipformerConfig) -> None:
         super().__init__()
@@ -125,25 +128,52 @@ class AttentionWeights(nn.Module):
         )
         table = self.linear_pos(frames.table(x.shape[1])).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         if self.fused.attention is None:
-            weights = _attention_weights(*(each.float() for each in (query, key, pos, table)), frames)
-            return StoredAttention(weights.to(x.dtype))
+            parts = [each.float() for each in (query, key, pos, table)]
+            if x.device.type == "cpu":
+                return StoredAttention(_cpu_weights(*parts, frames, self.stored or x.dtype))
+            return StoredAttention(_gpu_weights(*parts, frames).to(x.dtype))
         masked = x.new_zeros(x.shape[:2]) if frames.mask is None else frames.mask.to(x.dtype)
         return FusedAttention(self.fused.attention, query, key, pos, table, masked)
 
 
-def _attention_weights(query: Tensor, key: Tensor, pos: Tensor, table: Tensor, frames: Frames) -> Tensor:
-    """Weights (B, H, T, T) of query and key (B, H, T, D), pos (B, H, T, P) and table (H, 2T-1, P)."""
+def _cpu_weights(
+    query: Tensor, key: Tensor, pos: Tensor, table: Tensor, frames: Frames, dtype: torch.dtype
+) -> Tensor:
+    """Weights (B, H, T, T) of query and key (B, H, T, D), pos (B, H, T, P) and table (H, 2T-1, P).
+
+    A block of query rows at a time, all of which stays in cache until its weights are done.
+    """
+    batch, heads, time, _ = query.shape
+    query, key, pos = query.contiguous(), key.contiguous(), pos.contiguous()
+    weights = frames.weights(batch, heads, time, dtype)
+    for item in range(batch):
+        masked = None if frames.mask is None else frames.mask[item]
+        for head in range(heads):
+            rows = weights[item * heads + head]
+            for start in range(0, time, _CPU_ROWS):
+                stop = min(start + _CPU_ROWS, time)
+                offsets = table[head, time - stop : 2 * time - 1 - start]
+                scores = ops.linear(query[item, head, start:stop], key[item, head])
+                by_offset = pos[item, head, start:stop] @ offsets.T
+                scores += _relative_scores(by_offset[None], time)[0]
+                if masked is not None:
+                    scores.masked_fill_(masked, _MASKED_SCORE)
+                rows[start:stop] = torch.softmax(scores, dim=-1)
+    return weights.view(batch, heads, time, time)
+
+
+def _gpu_weights(query: Tensor, key: Tensor, pos: Tensor, table: Tensor, frames: Frames) -> Tensor:
+    """As :func:`_cpu_weights`, for all items and heads at a time."""
     batch, heads, time, _ = query.shape
     query, key, pos = (each.flatten(0, 1) for each in (query, key, pos))
     key, table = key.transpose(1, 2), table.transpose(1, 2).repeat(batch, 1, 1)
     weights = frames.weights(batch, heads, time)
     masked = None if frames.mask is None else frames.mask.repeat_interleave(heads, dim=0)[:, None, :]
-    # A block of query rows keeps the shifted position scores in cache and halves their number.
-    block = _QUERY_ROWS.get(query.device.type, time)
-    for start in range(0, time, block):
-        stop = min(start + block, time)
+    # A block of query rows halves the number of position scores.
+    for start in range(0, time, _GPU_ROWS):
+        stop = min(start + _GPU_ROWS, time)
         scores = weights[:, start:stop]
-        shifted = _relative_scores(pos[:, start:stop], table[:, :, time - stop : 2 * time - 1 - start], time)
+        shifted = _relative_scores(torch.bmm(pos[:, start:stop], table[:, :, time - stop : 2 * time - 1 - start]), time)
         torch.baddbmm(shifted, query[:, start:stop], key, out=scores)
         if masked is not None:
             scores.masked_fill_(masked, _MASKED_SCORE)
@@ -151,9 +181,8 @@ def _attention_weights(query: Tensor, key: Tensor, pos: Tensor, table: Tensor, f
     return weights.view(batch, heads, time, time)
 
 
-def _relative_scores(pos: Tensor, table: Tensor, keys: int) -> Tensor:
-    """Scores of rows pos (G, n, P) against offsets table (G, P, keys+n-1), read along the diagonals as (G, n, keys)."""
-    scores = torch.bmm(pos, table)
+def _relative_scores(scores: Tensor, keys: int) -> Tensor:
+    """Scores of n rows by offset (G, n, keys+n-1), read along the diagonals as (G, n, keys)."""
     groups, rows, width = scores.shape
     return scores.as_strided((groups, rows, keys), (rows * width, width - 1, 1), rows - 1)
 

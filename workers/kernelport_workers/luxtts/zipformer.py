@@ -6,7 +6,7 @@ boolean (batch, time), true on padded frames; ``None`` means that every frame is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from kernelport_workers.luxtts.attention import AttentionWeights, Frames, Nonlin
 from kernelport_workers.luxtts.config import ZipformerConfig
 from kernelport_workers.luxtts.kernels import EAGER, Fused
 from kernelport_workers.luxtts.ops import Linear
+
+_BLOCK_FRAMES = 512
+
 
 class BiasNorm(nn.Module):
     """Scale by the root mean square of ``x - bias``: x * exp(log_scale) / rms(x - bias)."""
@@ -48,6 +51,7 @@ class FeedForward(nn.Module):
     """Linear, SwooshL, Linear."""
 
     fused: Fused = EAGER
+    activation: Callable[[Tensor], Tensor] = staticmethod(ops.swoosh_l)
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -56,17 +60,23 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.fused.linear_swoosh_l
-        if kernel is None:
-            hidden = ops.swoosh_l(self.in_proj(x))
-        else:
+        if kernel is not None:
             flat = kernel(x.flatten(0, -2), self.in_proj.weight, self.in_proj.bias)
-            hidden = flat.view(*x.shape[:-1], -1)
-        projected: Tensor = self.out_proj(hidden)
-        return projected
+            projected: Tensor = self.out_proj(flat.view(*x.shape[:-1], -1))
+            return projected
+        if x.device.type != "cpu":
+            projected = self.out_proj(self.activation(self.in_proj(x)))
+            return projected
+        # What a block of frames makes between the layers stays in cache.
+        blocks = x.flatten(0, -2).split(_BLOCK_FRAMES)
+        out = torch.cat([self.out_proj(self.activation(self.in_proj(block))) for block in blocks])
+        return out.view(*x.shape[:-1], -1)
 
 
 class ConvolutionModule(nn.Module):
     """Gated linear unit, depthwise convolution over time, SwooshR, Linear."""
+
+    activation: Callable[[Tensor], Tensor] = staticmethod(ops.swoosh_r)
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
@@ -87,7 +97,7 @@ class ConvolutionModule(nn.Module):
             padding=(0, conv.kernel_size[0] // 2),
             groups=conv.groups,
         )
-        projected: Tensor = self.out_proj(ops.swoosh_r(image.squeeze(2).transpose(1, 2)))
+        projected: Tensor = self.out_proj(self.activation(image.squeeze(2).transpose(1, 2)))
         return projected
 
 
