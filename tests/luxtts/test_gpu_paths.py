@@ -66,7 +66,9 @@ def scores_of(factor: float, dtype: torch.dtype, config: ZipformerConfig) -> tup
     for parameter in module.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
     module.in_proj.weight.data[: 2 * module.sizes[0]] *= factor**0.5
-    x, values = (torch.randn(2, *shape, generator=generator) for shape in ((23, config.dim), (config.num_heads, 23, 12)))
+    x, values = (
+        torch.randn(2, *shape, generator=generator) for shape in ((23, config.dim), (config.num_heads, 23, 12))
+    )
     return module.to(dtype), x.to(dtype), values.to(dtype)
 
 
@@ -179,7 +181,14 @@ SIZES = [(4, 256), (2, 256), (2, 128), (1, 128)]
 
 
 def test_replayed_steps_equal_eager_ones_and_none_is_recorded_in_a_call(model: TorchAcousticModel) -> None:
-    batches = [MIXED, MIXED[:1], MIXED[:1], jobs_of(Workload(0.9, 0.3, batch=2), 100), MIXED, jobs_of(Workload(5, 1), 100)]
+    batches = [
+        MIXED,
+        MIXED[:1],
+        MIXED[:1],
+        jobs_of(Workload(0.9, 0.3, batch=2), 100),
+        MIXED,
+        jobs_of(Workload(5, 1), 100),
+    ]
     expected = [model.generate(batch, SCHEDULE) for batch in batches]
     recorder = Repeater()
     model.graphs = GraphedSteps(model.decoder, recorder, SIZES)

@@ -156,7 +156,9 @@ def test_batches_that_overlap_give_what_single_items_give(
 
     overlapping._synthesizer.model = Wrapped(overlapping._synthesizer.model, fail, max_batch=3)
     utterances = [
-        Utterance("Words " * (1 + n % 5), (voice, other_voice)[n % 2], seed=n, num_steps=1 + n % 2, return_smooth=n == 6)
+        Utterance(
+            "Words " * (1 + n % 5), (voice, other_voice)[n % 2], seed=n, num_steps=1 + n % 2, return_smooth=n == 6
+        )
         for n in range(9)
     ]
     for utterance, result in zip(utterances, overlapping.synthesize(utterances), strict=True):

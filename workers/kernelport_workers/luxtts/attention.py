@@ -1,4 +1,4 @@
-"""Attention with relative positions: one set of weights for three modules of a layer, stored or made anew by a kernel."""
+"""Attention with relative positions: weights for three modules of a layer, stored or made anew by a kernel."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class FusedAttention:
 class AttentionWeights(nn.Module):
     """Relative-position attention; scores are not divided by the root of the head size, and masked keys score -1000.
 
-    Scores and softmax are float32 in every type: in float16 they would overflow, in bfloat16 lose what tells them apart.
+    Scores and softmax are float32 in every type: float16 would overflow, bfloat16 would lose what tells scores apart.
     """
 
     fused: Fused = EAGER
@@ -123,22 +123,19 @@ class AttentionWeights(nn.Module):
     def forward(self, x: Tensor, frames: Frames) -> Attention:
         """Attention of x (B, T, C)."""
         query, key, pos = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in self.in_proj(x).split(self.sizes, dim=-1)
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.in_proj(x).split(self.sizes, dim=-1)
         )
         table = self.linear_pos(frames.table(x.shape[1])).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         if self.fused.attention is None:
-            parts = [each.float() for each in (query, key, pos, table)]
+            query, key, pos, table = (each.float() for each in (query, key, pos, table))
             if x.device.type == "cpu":
-                return StoredAttention(_cpu_weights(*parts, frames, self.stored or x.dtype))
-            return StoredAttention(_gpu_weights(*parts, frames).to(x.dtype))
+                return StoredAttention(_cpu_weights(query, key, pos, table, frames, self.stored or x.dtype))
+            return StoredAttention(_gpu_weights(query, key, pos, table, frames).to(x.dtype))
         masked = x.new_zeros(x.shape[:2]) if frames.mask is None else frames.mask.to(x.dtype)
         return FusedAttention(self.fused.attention, query, key, pos, table, masked)
 
 
-def _cpu_weights(
-    query: Tensor, key: Tensor, pos: Tensor, table: Tensor, frames: Frames, dtype: torch.dtype
-) -> Tensor:
+def _cpu_weights(query: Tensor, key: Tensor, pos: Tensor, table: Tensor, frames: Frames, dtype: torch.dtype) -> Tensor:
     """Weights (B, H, T, T) of query and key (B, H, T, D), pos (B, H, T, P) and table (H, 2T-1, P).
 
     A block of query rows at a time, all of which stays in cache until its weights are done.

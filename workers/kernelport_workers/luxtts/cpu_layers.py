@@ -20,6 +20,9 @@ from kernelport_workers.luxtts.zipformer import ConvolutionModule, FeedForward
 
 CpuPrecision = Literal["float32", "bfloat16", "int8"]
 
+CPU_PATHS: dict[str, CpuPrecision] = {"torch": "float32", "torch-bf16": "bfloat16", "torch-int8": "int8"}
+"""The precision of each compute path of PyTorch on a CPU."""
+
 _LARGEST_INT8 = 127
 
 
@@ -84,15 +87,15 @@ def adapt(decoder: FlowDecoder, precision: CpuPrecision) -> None:
         raise RuntimeError("torch has no int8 products on this CPU: use float32 or bfloat16")
     for module in decoder.modules():
         if isinstance(module, FeedForward):
-            module.in_proj.bias -= ops.SWOOSH_L_SHIFT
+            module.in_proj.bias.sub_(ops.SWOOSH_L_SHIFT)
             _fold_offset(module.out_proj, ops.SWOOSH_L_SHIFT, ops.SWOOSH_L_OFFSET)
-            module.activation = ops.shifted_swoosh  # type: ignore[method-assign, assignment]
+            module.activation = ops.shifted_swoosh
         elif isinstance(module, ConvolutionModule):
             bias = module.depthwise_conv.bias
             assert bias is not None  # noqa: S101
-            bias -= ops.SWOOSH_R_SHIFT
+            bias.sub_(ops.SWOOSH_R_SHIFT)
             _fold_offset(module.out_proj, ops.SWOOSH_R_SHIFT, ops.SWOOSH_R_OFFSET)
-            module.activation = ops.shifted_swoosh  # type: ignore[method-assign, assignment]
+            module.activation = ops.shifted_swoosh
     if precision == "float32":
         return
     kind = Int8Linear if precision == "int8" else Bfloat16Linear
@@ -107,4 +110,4 @@ def adapt(decoder: FlowDecoder, precision: CpuPrecision) -> None:
 
 def _fold_offset(following: nn.Linear, shift: float, offset: float) -> None:
     """Take what is constant in a Swoosh of an unshifted input out of it, and into the bias of the layer behind."""
-    following.bias -= (ops.SWOOSH_SLOPE * shift + offset) * following.weight.sum(dim=1)
+    following.bias.sub_((ops.SWOOSH_SLOPE * shift + offset) * following.weight.sum(dim=1))

@@ -170,7 +170,8 @@ class GraphedSteps:
     def _recorded(self, record: Recorder, jobs: int, frames: int) -> Callable[[], None]:
         memory, cells = self._memory, jobs * frames
         x, condition, mask, result = (
-            each[:cells].unflatten(0, (jobs, frames)) for each in (memory.x, memory.condition, memory.mask, memory.result)
+            each[:cells].reshape(jobs, frames, *each.shape[1:])
+            for each in (memory.x, memory.condition, memory.mask, memory.result)
         )
         described = Frames(memory.frames.positions, mask, memory.frames.scratch)
 

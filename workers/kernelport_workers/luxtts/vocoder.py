@@ -2,8 +2,8 @@
 
 The 24 kHz head gives the low band (resampled to 48 kHz by a fixed polyphase filter); an upsampler and a second head
 give the band above ``crossover_hz``. Group normalisation and the band merge see the whole utterance, so cutting one
-changes every sample. Utterances of different length share a batch: whatever looks at neighbours is given the ``lengths``
-of all rows, and sees zeros behind an utterance's end, as it does when it runs alone.
+changes every sample. Utterances of different length share a batch: whatever looks at neighbours is given the
+``lengths`` of all rows, and sees zeros behind an utterance's end, as it does when it runs alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ _CROSSOVER_HALF_BINS = 4
 
 def outside(lengths: Tensor | None, size: int) -> Tensor | None:
     """Where rows of so many ``lengths`` (B,) have ended, bool (B, size); None where none has."""
-    return None if lengths is None else torch.arange(size, device=lengths.device) >= lengths[:, None]
+    return None if lengths is None else _ended(lengths, size)
+
+
+def _ended(lengths: Tensor, size: int) -> Tensor:
+    return torch.arange(size, device=lengths.device) >= lengths[:, None]
 
 
 def zeroed(x: Tensor, ended: Tensor | None) -> Tensor:
@@ -96,12 +100,12 @@ class FourierHead(nn.Module):
         window: Tensor = self.get_buffer("window")
         frames = torch.fft.irfft(spectrum, n=N_FFT).mul_(window)
         squares = window.square().expand(1, x.shape[1], -1)
-        ended = outside(lengths, x.shape[1])
-        if lengths is None or ended is None:
+        if lengths is None:
             return _overlap_added(frames).div_(_overlap_added(squares))
-        frames, squares = (each.masked_fill(ended[..., None], 0.0) for each in (frames, squares))
+        ended = _ended(lengths, x.shape[1])[..., None]
+        frames, squares = frames.masked_fill_(ended, 0.0), squares.masked_fill(ended, 0.0)
         audio = _overlap_added(frames).div_(_overlap_added(squares))
-        return audio.masked_fill_(outside((lengths - 1) * HOP_LENGTH, audio.shape[1]), 0.0)
+        return audio.masked_fill_(_ended((lengths - 1) * HOP_LENGTH, audio.shape[1]), 0.0)
 
 
 def _overlap_added(frames: Tensor) -> Tensor:
@@ -135,13 +139,14 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor, ended: Tensor | None = None) -> Tensor:
         if ended is None:
             return super().forward(input)
-        groups = input.unflatten(1, (self.num_groups, -1))
+        groups = input.reshape(input.shape[0], self.num_groups, -1, input.shape[2])
         inside = (~ended)[:, None, None].to(input.dtype)
         count = inside.sum(dim=-1, keepdim=True) * groups.shape[2]
         centred = groups - (groups * inside).sum(dim=(2, 3), keepdim=True) / count
         variance = (centred.square() * inside).sum(dim=(2, 3), keepdim=True) / count
         normed = (centred * (variance + self.eps).rsqrt()).flatten(1, 2)
-        return normed * self.weight[:, None] + self.bias[:, None]
+        scaled: Tensor = normed * self.weight[:, None] + self.bias[:, None]
+        return scaled
 
 
 class ResBlock(nn.Module):
@@ -182,7 +187,6 @@ class TransposedConv(nn.ConvTranspose1d):
         padded = [F.pad(each, (0, longest - each.shape[-1])) for each in phases]
         return torch.stack(padded, dim=-1).flatten(2)[..., :length]
 
-
     def length(self, frames: Length) -> Length:
         """Frames that come of so many."""
         return (frames - 1) * self.stride[0] - 2 * int(self.padding[0]) + self.kernel_size[0]
@@ -207,7 +211,9 @@ class Upsampler(nn.Module):
         hidden = x.transpose(1, 2)
         for upsample, block in zip(self.upsample_layers, self.resnet_blocks, strict=True):
             hidden = upsample(zeroed(hidden, outside(lengths, hidden.shape[-1])))
-            lengths = None if lengths is None else upsample.length(lengths)
+            if lengths is not None:
+                assert isinstance(upsample, TransposedConv)  # noqa: S101
+                lengths = upsample.length(lengths)
             hidden = block(hidden, outside(lengths, hidden.shape[-1]))
         hidden = self.out_proj(hidden.transpose(1, 2)).transpose(1, 2)
         return self.final_snake(hidden).transpose(1, 2), lengths

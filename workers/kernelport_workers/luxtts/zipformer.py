@@ -68,7 +68,8 @@ class FeedForward(nn.Module):
             projected = self.out_proj(self.activation(self.in_proj(x)))
             return projected
         # What a block of frames makes between the layers stays in cache.
-        blocks = x.flatten(0, -2).split(_BLOCK_FRAMES)
+        flat = x.flatten(0, -2)
+        blocks = [flat[start : start + _BLOCK_FRAMES] for start in range(0, len(flat), _BLOCK_FRAMES)]
         out = torch.cat([self.out_proj(self.activation(self.in_proj(block))) for block in blocks])
         return out.view(*x.shape[:-1], -1)
 

@@ -32,6 +32,7 @@ from kernelport_workers.luxtts.bench.workload import (
 )
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.config import FEATURE_SCALE
+from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.plain_path import PlainAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
@@ -41,7 +42,7 @@ from kernelport_workers.luxtts.tuning import tune
 from kernelport_workers.luxtts.utterance import Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
 
-PATHS = ("plain", "torch", "torch-tuned", "onnx", "onnx-int8")
+PATHS = ("plain", "torch", "torch-tuned", "torch-bf16", "torch-int8", "onnx", "onnx-int8")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _BUDGET = 4 << 30
@@ -240,12 +241,15 @@ class Bench:
         """
         if path == "plain":
             return PlainAcousticModel(self._files, self._device)
-        if path in ("torch", "torch-tuned"):
-            parts = load_acoustic_model(self._files, self._device, self._dtype)
-            model = TorchAcousticModel(self.config, *parts, max_batch=max_batch)
+        if path in ("torch-tuned", *CPU_PATHS):
+            cpu = self._device.type == "cpu"
+            if path != "torch" and cpu == (path == "torch-tuned"):
+                raise ValueError(f"path: {path} needs a {'GPU' if cpu else 'CPU'}")
+            text, decoder = load_acoustic_model(self._files, self._device, self._dtype)
+            if cpu and self._dtype == torch.float32:
+                adapt(decoder, CPU_PATHS[path])
+            model = TorchAcousticModel(self.config, text, decoder, max_batch=max_batch)
             if path == "torch-tuned":
-                if self._device.type == "cpu":
-                    raise ValueError("path: torch-tuned needs a GPU")
                 tune(model)
             return model
         if path in ("onnx", "onnx-int8"):

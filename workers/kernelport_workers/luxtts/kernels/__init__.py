@@ -39,7 +39,5 @@ class Kernels:
 
     def of(self, jobs: int, frames: int) -> Fused:
         """The kernels of the tried size that is nearest in its number of frames, or none where nothing was tried."""
-        nearest = min(
-            self.chosen, key=lambda size: abs(math.log(size[0] * size[1] / (jobs * frames))), default=None
-        )
+        nearest = min(self.chosen, key=lambda size: abs(math.log(size[0] * size[1] / (jobs * frames))), default=None)
         return EAGER if nearest is None else self.chosen[nearest]
