@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test test-thorough test-browser studio-pictures coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-luxtts bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk chaos-drains soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
+.PHONY: help demo test test-thorough test-browser studio-pictures coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-first-sound bench-playing bench-large-job bench-luxtts bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk chaos-drains soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
 
 ## Every target, with what it does.
 help:
@@ -21,20 +21,37 @@ demo: .venv/installed-local
 test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough and not browser' -n 3 --dist loadfile || \
 		$(BIN)/python -m pytest -m 'not alone and not thorough and not browser' --last-failed --last-failed-no-failures none
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m 'alone and not thorough'
 
 ## What the suite leaves out: storms, small runs of the benchmarks, services and installations as their users have them.
 ## Five minutes.
 test-thorough: .venv/installed-test
 	$(BIN)/python -m pytest -m thorough
 
-## The studio, the page that comes with the front door, in Debian's Chromium: apt-get install chromium.
-test-browser: .venv/installed-browser
-	$(BIN)/python -m pytest -m browser
+## The studio, the page that comes with the front door, in Debian's browsers: apt-get install chromium firefox-esr nodejs
+## npm pulseaudio. What needs one that is not there is skipped; OPTIONS=--no-skips
+test-browser: .venv/installed-browser tests/browser/node_modules
+	$(BIN)/python -m pytest tests/browser $(OPTIONS)
+
+# What these tests have of npm.
+tests/browser/node_modules: tests/browser/package.json tests/browser/package-lock.json
+	npm ci --no-audit --no-fund --prefix tests/browser && touch $@ || echo 'npm gives nothing: what needs it is skipped.'
 
 ## Pictures of the studio's views, for docs/studio.md.
 studio-pictures: .venv/installed-browser
 	$(BIN)/python -m tests.browser.pictures
+
+## How soon the first sound is heard in the studio, and where the time goes. 5 minutes. OPTIONS='--tries 10'
+bench-first-sound: .venv/installed-browser
+	$(BIN)/python -m tests.browser.figures first-sound $(OPTIONS)
+
+## Whether speech has gaps in the studio while a job runs, in ten minutes. OPTIONS='--minutes 1'
+bench-playing: .venv/installed-browser
+	$(BIN)/python -m tests.browser.figures playing $(OPTIONS)
+
+## What the studio's page of a job of 100,000 items takes of the browser in ten minutes. OPTIONS='--minutes 1'
+bench-large-job: .venv/installed-browser
+	$(BIN)/python -m tests.browser.figures large-job $(OPTIONS)
 
 ## How much of the code the suite runs, by branches and over all processes; each file's lines are in out/coverage/html.
 ## Whether tests pass is for `make test`: here they are slowed down. OPTIONS=tests/text measures a part.
@@ -129,8 +146,8 @@ bench-luxtts: .venv/installed-luxtts .venv/installed-bench
 bench-gpu-wheels: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.gpu.wheels
 
-## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load; then every request is
-## accounted for.
+## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load and with quotas; then every
+## request is accounted for, and nothing counts against a quota.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
 
@@ -194,9 +211,9 @@ chaos-autoscale: .venv/installed-test
 	$(BIN)/python -m tests.ops.autoscale_job
 	$(BIN)/python -m tests.ops.autoscale_chaos --runs 200
 
-## Throw .venv and out away.
+## Throw away what was installed and made.
 clean:
-	rm -rf .venv out
+	rm -rf .venv out tests/browser/node_modules
 
 .venv/bin/python:
 	@echo 'Making an environment of its own for KernelPort in .venv ...'

@@ -14,13 +14,15 @@ from kernelport.v1.deployment_pb2 import TensorSpec
 MAX_TENSORS = 2048
 MAX_FIELDS = 8 * MAX_TENSORS
 # Of all STRING tensors of a request, or of one item of a job: each is looked at.
-MAX_STRING_ELEMENTS = 2**20
+MAX_STRING_ELEMENTS = 2**17
 # Of one SubmitJobRequest, AddItemsRequest or ReplaceItemsRequest; a job may have any number.
 MAX_ITEMS = 20_000
 # Calls that one front door answers at once, those of Infer aside: for them, each deployment has limits of its own.
 MAX_CALLS = 10_000
 # Calls that have come to one front door and that it has not taken up yet: gRPC cancels those beyond.
 MAX_PENDING_CALLS = 2**16
+# Calls in flight over one connection to the gRPC door; further ones wait in the client.
+MAX_CALLS_OF_CONNECTION = 1000
 # A client that pings oftener is told to go. A little less than a second, since timers are not exact.
 SHORTEST_PING_MS = 900
 

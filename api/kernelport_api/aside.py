@@ -2,16 +2,22 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from kernelport_api import calls
 
 Result = TypeVar("Result")
 
 # One thread, so that the event loop competes with one alone for the interpreter, however many callers send such work.
 _thread = ThreadPoolExecutor(1, "aside")
+_rests_until = 0.0
 # How long the event loop waits until the thread gives way. Python's own 5 ms would be felt at each step of each call.
-GIVES_WAY_S = 0.000_5
+GIVES_WAY_S = 0.000_1
+# While other calls come in, the thread rests so many times as long as it has worked, and no longer than so.
+RESTS, MOST_REST_S = 2.0, 0.1
 # Whatever is in so many bytes, as a tensor of 64 KiB is, is parsed or looked at within two milliseconds: it need not go
 # aside.
 SMALL_BYTES = 65 * 2**10
@@ -23,9 +29,13 @@ async def aside(work: Callable[..., Result], *arguments: object) -> Result:
 
 
 def _giving_way(work: Callable[..., Result], *arguments: object) -> Result:
-    usual_s = sys.getswitchinterval()
+    global _rests_until
+    time.sleep(max(0.0, min(_rests_until - time.monotonic(), MOST_REST_S)))
+    usual_s, began, others = sys.getswitchinterval(), time.monotonic(), calls.begun
     sys.setswitchinterval(GIVES_WAY_S)
     try:
         return work(*arguments)
     finally:
         sys.setswitchinterval(usual_s)
+        ended = time.monotonic()
+        _rests_until = ended + RESTS * (ended - began) if calls.begun > others + 1 else 0.0

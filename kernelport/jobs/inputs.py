@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.names import is_voice_name
 from kernelport.tensors import dtype_name, plain, to_array
 from kernelport.v1.inference_pb2 import STRING, U8, Tensor
@@ -68,7 +68,16 @@ def voice_names_in(inputs: Iterable[Tensor]) -> set[str]:
 
 def characters(inputs: Iterable[Tensor]) -> int:
     """Of the texts among the inputs of a request, as UTF-8 has them."""
-    return sum(_characters(tensor) for tensor in inputs if tensor.name == TEXT_INPUT)
+    total = 0  # of most calls that are counted, there is nothing to be summed up
+    for tensor in inputs:
+        if tensor.name == TEXT_INPUT:
+            total += _characters(tensor)
+    return total
+
+
+def characters_of_item(inputs: Iterable[Tensor], shared: Iterable[Tensor]) -> int:
+    """Of the texts that an item of a job is made from, be it its own or what all items share."""
+    return characters([tensor for tensor in inputs if tensor.name == TEXT_INPUT] or shared)
 
 
 def _characters(tensor: Tensor) -> int:

@@ -177,6 +177,6 @@ def jobs_kept(redis: Redis) -> int | None:
 def test_nothing_acknowledged_is_lost_when_a_redis_on_a_slow_disk_is_killed(tmp_path: Path) -> None:
     disk = SlowDisk(tmp_path / "disk")
     with disk.serving():
-        acknowledged, gone = disk.round(seed=3)
+        acknowledged, gone = disk.round(seed=3, least=20)
     assert acknowledged >= 20
     assert gone == []

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -27,6 +27,8 @@ MISSING = (
     else "they need a Chromium: apt-get install chromium"
 )
 HERE = Path(__file__).parent
+# What `make test-browser` has of npm.
+NODE_MODULES = HERE / "node_modules"
 # What plays in a page is heard by the tests, too: in a context without the policy, as this is no module of the page.
 TAPPED = """
 const tap = URL.createObjectURL(new Blob([`
@@ -55,12 +57,27 @@ AudioNode.prototype.connect = function (target, ...rest) {
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For where all that these tests need is known to be there."""
+    parser.addoption("--no-skips", action="store_true", help="a browser test that would be skipped fails")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests of this folder; says why they are skipped where they cannot run."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.skipif(bool(MISSING), reason=MISSING))
+            if "new_context" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.skipif(bool(MISSING), reason=MISSING))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With `--no-skips` none is skipped."""
+    report = yield
+    if report.skipped and item.config.getoption("--no-skips", default=False):
+        report.outcome = "failed"
+    return report
 
 
 @contextmanager
@@ -80,11 +97,15 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
+def chromium(*flags: str) -> dict[str, Any]:
+    """How Debian's Chromium is launched. Root has no sandbox for it."""
+    return {"executable_path": CHROMIUM, "args": [*flags, *(["--no-sandbox"] if os.geteuid() == 0 else [])]}
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
-    """Debian's Chromium, with a microphone that beeps. Root has no sandbox for it."""
-    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    return {"executable_path": CHROMIUM, "args": flags + (["--no-sandbox"] if os.geteuid() == 0 else [])}
+    """With a microphone that beeps."""
+    return chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """`python -m tests.browser.pictures` takes the pictures of docs/studio.md from a running stack."""
 
 import base64
-import os
 import tempfile
 from collections.abc import Callable
 from itertools import product
@@ -12,7 +11,7 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kernelport.audio import encode_audio
-from tests.browser.conftest import CHROMIUM, parrot_stack
+from tests.browser.conftest import chromium, parrot_stack
 from tests.browser.jobs import made, over
 from tests.http.calls import ask
 from tests.http.test_api import form
@@ -42,8 +41,7 @@ def main() -> None:
         jobs = [made(stack, ["Down, down, down."] * count, metadata={"book": "Alice"}) for count in (3, 240)]
         for job in jobs:
             over(stack, job)
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = playwright.chromium.launch(**chromium())
         views: dict[str, tuple[str, Callable[[Page], None]]] = {
             "speak": ("speak", _speak),
             "voices": ("voices", _nothing),

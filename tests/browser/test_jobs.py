@@ -94,9 +94,10 @@ def test_a_job_is_deleted_once_it_was_asked_what_is_lost(studio: Stack, visit: V
     delete, dialog = page.get_by_role("button", name="Delete", exact=True), page.get_by_role("dialog")
     delete.click()
     assert "2 files" in dialog.inner_text()
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
     assert ask(studio.url, "GET", f"/api/jobs/{job}").status == 200
-    delete.click()
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Delete"  # whoever has no mouse goes on there
+    page.keyboard.press("Enter")
     dialog.get_by_role("button", name="Delete").click()
     page.get_by_role("heading", name="All jobs").wait_for()
     page.locator(f"a[href='#/jobs/{job}']").wait_for(state="detached")

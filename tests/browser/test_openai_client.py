@@ -1,8 +1,6 @@
 """OpenAI's client of npm in a page of another origin: the browser asks first (CORS), and lets it read the answers."""
 
 import functools
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +13,15 @@ import pytest
 
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
+from tests.browser.conftest import NODE_MODULES
 from tests.conftest import serving_stack, stack_settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
+pytestmark = pytest.mark.skipif(
+    not (NODE_MODULES / "openai").exists(), reason="it needs npm (apt-get install npm), then make test-browser"
+)
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="module">
   import OpenAI from "./node_modules/openai/index.mjs";
@@ -55,10 +57,8 @@ def origin(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page, and the client beside it."""
-    if shutil.which("npm") is None:
-        pytest.skip("it needs npm (apt-get install npm)")
     folder = tmp_path_factory.mktemp("pages")
-    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "openai"], cwd=folder, check=True)
+    (folder / "node_modules").symlink_to(NODE_MODULES)
     (folder / "index.html").write_text(PAGE)
     return folder
 

@@ -105,6 +105,21 @@ def test_the_autoscaler_says_what_comes_next_and_why(studio: Stack, visit: Visit
     nothing.wait_for()
 
 
+def test_what_tenants_have_used_is_told_and_saved(studio: Stack, visit: Visit) -> None:
+    ask(studio.url, "POST", "/v1/audio/speech", {"model": "hibari-en", "input": "Good morning."})
+    used = wait_for(lambda: ask(studio.url, "GET", "/api/usage").json()["usage"])
+    page = visit("operate")
+    row = page.get_by_role("region", name="Usage").get_by_role("row").filter(has_text="default")
+    calls, _, characters = (text.replace(",", "") for text in row.get_by_role("cell").all_inner_texts()[1:4])
+    assert int(calls) >= sum(each["calls"] for each in used) > 0
+    assert int(characters) >= len("Good morning.")
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="As CSV").click()
+    assert Path(waiting.value.path()).read_text().startswith("day,tenant,calls,items")
+    page.get_by_label("Time", exact=True).select_option("7 days")
+    row.wait_for()
+
+
 def test_a_model_is_tried_with_json(visit: Visit) -> None:
     page = visit("operate")
     inputs, run = page.get_by_label("Inputs"), page.get_by_role("button", name="Run", exact=True)

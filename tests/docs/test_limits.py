@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kernelport import limits
+from kernelport import limits, recordings
 from kernelport.broker import voices
 from kernelport.config.settings import Settings
 from kernelport.jobs.records import DEFAULT_PRIORITY
@@ -30,6 +30,7 @@ ROWS = {
         f"{limits.MAX_WEBHOOK_URL:,} and {limits.MAX_WEBHOOK_SECRET:,} characters, {limits.MAX_WEBHOOK_EVENTS}"
     ),
     "a job's metadata": f"{limits.MAX_METADATA} entries, {limits.MAX_METADATA_BYTES // 2**10} KiB",
+    "calls in progress over one connection to the gRPC door": f"{limits.MAX_CALLS_OF_CONNECTION:,}; the next wait",
     "calls in progress at one front door": f"{limits.MAX_CALLS:,}; the next is RESOURCE_EXHAUSTED",
     f"answers of {COUNTED_BYTES // 2**20} MiB or more": f"{MOST_BYTES // 2**20} MiB, or one that is larger",
     "pings of a client": "one a second; oftener, and the connection is ended (`too_many_pings`)",
@@ -58,7 +59,7 @@ COMMENTS = [
 SENTENCES = [
     (
         "docs/luxtts.md",
-        f"{voices.MIN_SECONDS:g} to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB",
+        f"{recordings.MIN_SPEECH_S:g} to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB",
     ),
     ("docs/luxtts.md", f"a transcript up to {voices.MAX_TEXT:,}"),
     ("docs/jobs.md", f"at most {MOST_WARNINGS} of at most {LONGEST_WARNING} characters"),

@@ -13,6 +13,7 @@ from kernelport.broker import keys
 from kernelport.jobs import finishing, scripts, sweeping
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.finishing import Finisher
+from kernelport.jobs.records import JobRecord
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.sweeping import Sweeper
 from tests.broker.servers import serving_redis
@@ -42,6 +43,13 @@ def put(redis: Redis, job: str, due: int = 1, **fields: str | int) -> None:
     """A job that is over, due to be deleted."""
     redis.hset(keys.job(job), mapping={"state": "succeeded", "spec": "", "expires": due, **fields})
     redis.zadd(keys.EXPIRING_JOBS, {job: due})
+
+
+def renew(redis: Redis, folder: Path, job: str, **before: int) -> None:
+    """Renews the lease of a finisher that read the job when it was as it is, but for `before`."""
+    artifacts = Artifacts(str(folder))
+    fields = redis.hgetall(keys.job(job)) | {name.encode(): str(value).encode() for name, value in before.items()}
+    Finisher(redis, artifacts, SharedStorage(redis, artifacts))._renew(JobRecord(job, fields), finishing.LEASE_S)
 
 
 def foreign_state(redis: Redis) -> None:
@@ -84,9 +92,15 @@ def test_redis_says_when_a_retention_is_over(redis: Redis, tmp_path: Path, monke
     assert not redis.exists(keys.job(BEHIND))
 
     redis.zadd(keys.FINISHING_JOBS, {FIRST: 1})
-    artifacts = Artifacts(str(tmp_path))
-    Finisher(redis, artifacts, SharedStorage(redis, artifacts))._renew(FIRST, finishing.LEASE_S)
-    assert redis.zscore(keys.FINISHING_JOBS, FIRST) < (time.time() + 2 * finishing.LEASE_S) * 1e6
+    renew(redis, tmp_path, FIRST)
+    assert 1 < redis.zscore(keys.FINISHING_JOBS, FIRST) < (time.time() + 2 * finishing.LEASE_S) * 1e6
+
+
+def test_a_job_that_is_handed_over_again_waits_for_no_finisher_that_saw_it_before(redis: Redis, tmp_path: Path) -> None:
+    put(redis, FIRST, round=2)
+    redis.zadd(keys.FINISHING_JOBS, {FIRST: 1})
+    renew(redis, tmp_path, FIRST, round=1)
+    assert redis.zscore(keys.FINISHING_JOBS, FIRST) == 1
 
 
 def test_a_job_that_was_resumed_meanwhile_is_kept_to_its_new_end(redis: Redis) -> None:

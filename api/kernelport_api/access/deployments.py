@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from kernelport.access.principals import Principal
 from kernelport.config.deployments import Aliases, Deployment, DeploymentTable
 from kernelport_api.calls import current
 
@@ -20,6 +21,10 @@ class CallersDeployments(Mapping[str, Deployment]):
     def unknown(self, name: str) -> str:
         """What to say of a name that none of them has."""
         return self._table.unknown(name, self)
+
+    def known_to(self, principal: Principal, name: str) -> Deployment | None:
+        """The deployment of a name, as far as somebody may know of it."""
+        return self._table.get(name) if principal.may_use(name) else None
 
     def __getitem__(self, name: str) -> Deployment:
         if not current().principal.may_use(name):

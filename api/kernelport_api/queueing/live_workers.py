@@ -62,7 +62,8 @@ class WorkerView:
         self._models: dict[str, Model] = {}
         self._shared_folders: dict[str, set[str]] = {}
         self._of_0_1_0: set[str] = set()
-        self._capacities: dict[str, list[int]] = {}
+        self._capacities: dict[str, int] = {}
+        self._of_pieces: set[str] = set()
         self._refreshed_at = 0.0
         self._lock = asyncio.Lock()
 
@@ -92,14 +93,13 @@ class WorkerView:
 
     def batching_of_calls(self, deployment: Deployment) -> Batching:
         """The same for calls: each travels alone to a worker that answers in pieces, and takes many in hand."""
-        if any(self._capacities.get(deployment.name, ())):
+        if deployment.name in self._of_pieces:
             return deployment.batching.model_copy(update={"max_batch": 1})
         return self.batching(deployment)
 
     def capacity(self, deployment: str) -> int:
         """How many batches may be in flight: as many as the live workers take in hand, and at least one worker's."""
-        capacities = self._capacities.get(deployment) or [0]
-        return sum(capacity or BATCHES_PER_WORKER for capacity in capacities)
+        return self._capacities.get(deployment, BATCHES_PER_WORKER)
 
     def served_model(self, deployment: str) -> Model | None:
         """What is known of a model that live workers serve, as of the last refresh."""
@@ -175,7 +175,8 @@ class WorkerView:
         shared_folders: dict[str, set[str]] = {}
         signatures: dict[str, Signature] = {}
         of_0_1_0: set[str] = set()
-        capacities: dict[str, list[int]] = {}
+        capacities: dict[str, int] = {}
+        of_pieces: set[str] = set()
         # Of two revisions side by side the newer one, which is to stay, says what the model takes.
         for record in sorted(records, key=lambda record: (record.worker.ready_unix_s, record.worker.id)):
             for served in record.deployments:
@@ -185,15 +186,17 @@ class WorkerView:
                 worker.MergeFrom(record.worker)
                 workers.setdefault(served.name, []).append(worker)
                 shared_folders.setdefault(served.name, set()).add(record.shared_folder)
-                capacities.setdefault(served.name, []).append(served.capacity)
+                capacities[served.name] = capacities.get(served.name, 0) + (served.capacity or BATCHES_PER_WORKER)
                 paces.setdefault(served.name, []).append(served.seconds_a_letter)
                 signatures[served.name] = served.signature
                 if not served.revision:
                     of_0_1_0.add(served.name)
+                if served.capacity:
+                    of_pieces.add(served.name)
         for name, signature in signatures.items():
             self._know(name, signature)
         self._workers, self._paces, self._shared_folders, self._of_0_1_0 = workers, paces, shared_folders, of_0_1_0
-        self._capacities = capacities
+        self._capacities, self._of_pieces = capacities, of_pieces
 
     def _know(self, deployment: str, signature: Signature) -> None:
         known = self._models.get(deployment)

@@ -1,5 +1,6 @@
 """What callers are told when Redis does not do what it should."""
 
+import inspect
 from collections.abc import Awaitable
 from typing import Any
 
@@ -7,8 +8,10 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from kernelport.broker.connections import reason
 from kernelport.errors import KernelPortError, ResourceExhaustedError, UnavailableError
+from kernelport_api.turns import Turns
 
 RETRY_AFTER_S = 1.0
+_turns = Turns()
 
 
 def unreachable(error: RedisError, outcome: str = "") -> KernelPortError:
@@ -24,12 +27,19 @@ def unreachable(error: RedisError, outcome: str = "") -> KernelPortError:
 
 
 async def reached(answer: Awaitable[Any] | Any, outcome: str = "") -> Any:
-    """Redis's answer, or the error that a caller is told when there is none.
+    """Redis's answer, or the error that a caller is told when there is none. Of those who ask at once, one asks in each
+    turn of the event loop.
 
     Args:
         answer: of a command; redis-py's annotations leave open that it can be awaited.
         outcome: as `unreachable` takes it.
     """
+    try:
+        await _turns.take()
+    except BaseException:
+        if inspect.iscoroutine(answer):
+            answer.close()  # it will not be awaited
+        raise
     try:
         return await answer
     except RedisError as error:

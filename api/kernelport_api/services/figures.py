@@ -20,6 +20,7 @@ from kernelport.broker.connections import outage
 from kernelport.broker.queues import queue_keys
 from kernelport.broker.scripts import lengths
 from kernelport.broker.tenants import tenants_async
+from kernelport.jobs.records import BRIEF, JobRecord
 from kernelport_api.queueing.dispatcher import Dispatcher
 
 MINUTES = 60
@@ -32,7 +33,6 @@ _RECENT_MINUTES = 5
 _LEAST_S, _STEP = 1e-4, math.log(1.1)
 # Of each tenant's newest jobs, and of its active ones of each deployment, so many are looked at.
 _MOST_JOBS = 100
-_FIELDS = ("deployment", "created", "succeeded", "failed", "audio_us", "backend_us")
 
 
 @dataclass
@@ -102,6 +102,7 @@ class Figures:
         self._redis = redis
         self._dispatcher = dispatcher
         self._minutes: dict[str, deque[Minute]] = {}
+        self._newest: dict[str, Minute] = {}
         self._now: dict[str, _Now] = {}
         self._jobs: dict[str, _Done] = {}
         self._began_us = clock.now() * 1e6
@@ -113,7 +114,7 @@ class Figures:
         minute = self._minute(deployment)
         minute.requests += 1
         minute.failed += failed
-        minute.times[max(0, int(math.log(max(seconds, _LEAST_S) / _LEAST_S) / _STEP))] += 1
+        minute.times[int(math.log(seconds / _LEAST_S) / _STEP) if seconds > _LEAST_S else 0] += 1
 
     async def keep(self) -> None:
         """Looks for ever."""
@@ -141,7 +142,7 @@ class Figures:
                     minute.oldest_s = max(minute.oldest_s, now.oldest_s)
             await self._look_at_jobs()
             for name in self._minutes.keys() - set(self._deployments):
-                del self._minutes[name]
+                del self._minutes[name], self._newest[name]
             self._looked_at = time.monotonic()
 
     def shown(self, deployment: str) -> dict[str, Any]:
@@ -174,11 +175,11 @@ class Figures:
         return [minute for minute in self._minutes.get(deployment, ()) if minute.unix_s > begin]
 
     def _minute(self, deployment: str) -> Minute:
-        minutes = self._minutes.setdefault(deployment, deque(maxlen=MINUTES))
-        began = int(time.time()) // 60 * 60
-        if not minutes or minutes[-1].unix_s != began:
-            minutes.append(Minute(began))
-        return minutes[-1]
+        newest, now = self._newest.get(deployment), time.time()
+        if newest is None or not newest.unix_s <= now < newest.unix_s + 60:
+            newest = self._newest[deployment] = Minute(int(now) // 60 * 60)
+            self._minutes.setdefault(deployment, deque(maxlen=MINUTES)).append(newest)
+        return newest
 
     async def _what_waits(self) -> dict[str, _Now]:
         names = list(self._deployments)
@@ -208,17 +209,15 @@ class Figures:
         jobs = list(dict.fromkeys([*there, *self._jobs]))  # one that has ended since may have done something, too
         async with self._redis.pipeline(transaction=False) as pipeline:
             for job in jobs:
-                pipeline.hmget(keys.job(job), _FIELDS)
+                pipeline.hmget(keys.job(job), BRIEF)
             found = await pipeline.execute() if jobs else []
         known, self._jobs = self._jobs, {}
-        for job, (deployment, *values) in zip(jobs, found, strict=True):
-            if deployment is None:
+        for job, values in zip(jobs, found, strict=True):
+            if values[0] is None:
                 continue
-            created_us, succeeded, failed, audio_us, backend_us = (
-                stored.number(value, keys.job(job)) for value in values
-            )
-            done = _Done(stored.name(deployment), succeeded + failed, audio_us / 1e6, backend_us / 1e6)
-            before = known.get(job, _Done(done.deployment) if created_us >= self._began_us else done)
+            record = JobRecord.brief(job, values)
+            done = _Done(record.deployment, record.succeeded + record.failed, record.audio_s, record.backend_s)
+            before = known.get(job, _Done(done.deployment) if record.created_unix_us >= self._began_us else done)
             self._count(before, done)
             if job in there:
                 self._jobs[job] = done

@@ -10,6 +10,7 @@ from itertools import islice
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from kernelport.access.quotas import QuotaExceededError
 from kernelport.broker.scripts import IdempotencyHold
 from kernelport.config.deployments import Deployment
 from kernelport.errors import (
@@ -20,7 +21,7 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.signature import Signature, output_violations
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY, Share
@@ -31,6 +32,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import aside
+from kernelport_api.calls import Call
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
@@ -81,14 +83,15 @@ class Inference:
             remaining_s: seconds that its caller waits; None when that is not known.
             arrived_at: seconds of the monotonic clock.
         """
-        deployment = self._deployment(request)
+        call = calls.current()
+        deployment = self._deployment(call, request)
         try:
-            async with self._quotas.counted(calls.current().principal.quotas, request, len(body)):
+            async with self._quotas.counted(call.principal.quotas, request, len(body)):
                 response = await self.run(deployment, request, body, remaining_s)
         except BaseException as error:
-            self._count(request, len(body), arrived_at, _status(error))
+            self._count(call, request, len(body), arrived_at, error)
             raise
-        self._count(request, len(body), arrived_at)
+        self._count(call, request, len(body), arrived_at)
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
         return response
 
@@ -100,19 +103,20 @@ class Inference:
         Args:
             body, remaining_s, arrived_at: as `answer` takes them.
         """
-        deployment = self._deployment(request)
+        call = calls.current()
+        deployment = self._deployment(call, request)
         try:
             async with (
-                self._quotas.counted(calls.current().principal.quotas, request, len(body)),
+                self._quotas.counted(call.principal.quotas, request, len(body)),
                 contextlib.aclosing(self._messages(deployment, request, body, remaining_s)) as messages,
             ):
                 async for message in messages:
                     labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(message))
                     yield message
         except BaseException as error:
-            self._count(request, len(body), arrived_at, _status(error))
+            self._count(call, request, len(body), arrived_at, error)
             raise
-        self._count(request, len(body), arrived_at)
+        self._count(call, request, len(body), arrived_at)
 
     async def _messages(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
@@ -135,21 +139,24 @@ class Inference:
         finally:
             self._admission.leave(name, len(body))
 
-    def _count(self, request: pb.InferRequest, size: int, arrived_at: float, status: str = "OK") -> None:
+    def _count(
+        self, call: Call, request: pb.InferRequest, size: int, arrived_at: float, error: BaseException | None = None
+    ) -> None:
         """Counts a request of `size` bytes that is over, and what became of it."""
-        deployment, outcome = request.model, _OUTCOMES.get(status, "failed")
-        seconds = time.monotonic() - arrived_at
+        deployment, status = request.model, "OK" if error is None else _status(error)
+        outcome, seconds = _OUTCOMES.get(status, "failed"), time.monotonic() - arrived_at
+        told = "over_quota" if isinstance(error, QuotaExceededError) else outcome
+        labelled(metrics.TENANT_REQUESTS, metrics.tenant_label(call.principal.tenant), told).inc()
         labelled(metrics.REQUESTS, deployment, status).inc()
         labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(seconds)
         labelled(metrics.REQUEST_BYTES, deployment).inc(size)
         self._figures.observe(deployment, seconds, failed=outcome == "failed")
-        self._usage.note(request if status == "OK" else None, size)
+        self._usage.note(call, request if status == "OK" else None, size)
 
-    def _deployment(self, request: pb.InferRequest) -> Deployment:
-        """The deployment of a request; the current call is told of both."""
-        call = calls.current()
+    def _deployment(self, call: Call, request: pb.InferRequest) -> Deployment:
+        """The deployment of a request; its call is told of both."""
         call.request_id = request.request_id
-        deployment = self._deployments.get(request.model)
+        deployment = self._deployments.known_to(call.principal, request.model)
         if deployment is None:
             unknown = _unknown(request.model, self._deployments)
             labelled(metrics.REQUESTS, metrics.UNKNOWN, unknown.code.name).inc()

@@ -4,8 +4,8 @@ What the callers of a front door have used it tells Redis once a second; of one 
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from kernelport.jobs.inputs import characters
 from kernelport.v1 import access_pb2 as pb
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_api import calls
+from kernelport_api.calls import Call
 from kernelport_api.queueing.redis_errors import reached
 
 INTERVAL_S = 1.0
@@ -29,6 +30,18 @@ MOST_DAYS = 400
 DEFAULT_DAYS = 31
 _EPOCH = date(1970, 1, 1)
 _MICRO, _NANO = 1e6, 1e9
+
+
+@dataclass
+class _Used:
+    """What a tenant has used, as Redis names it."""
+
+    used_us: int = 0
+    nano_dollars: int = 0
+    calls: int = 0
+    characters: int = 0
+    bytes: int = 0
+    audio_us: int = 0
 
 
 class Usage:
@@ -41,26 +54,29 @@ class Usage:
     def __init__(self, redis: Redis, front_door: str) -> None:
         self._redis = redis
         self._front_door = front_door
-        self._used: Counter[str] = Counter()
+        # By tenant.
+        self._used: dict[str, _Used] = {}
         # What is on its way, until Redis has it for certain.
         self._told: Mapping[str, int] = {}
         self._times = 0
 
-    def note(self, answered: InferRequest | None = None, size: int = 0) -> None:
-        """Counts the current call, which is over.
+    def note(self, call: Call, answered: InferRequest | None = None, size: int = 0) -> None:
+        """Counts a call that is over.
 
         Args:
             answered: the request; None when it was not answered well: then only the time of the model counts.
             size: of the request, in bytes.
         """
-        call = calls.current()
-        used = {"used_us": call.used_us, "nano_dollars": call.nano_dollars}
+        used = self._used.get(call.principal.tenant)
+        if used is None:
+            used = self._used[call.principal.tenant] = _Used()
+        used.used_us += call.used_us
+        used.nano_dollars += call.nano_dollars
         if answered is not None:
-            used |= {"calls": 1, "characters": characters(answered.inputs), "bytes": size, "audio_us": call.audio_us}
-        tenant = call.principal.tenant
-        for what, amount in used.items():
-            if amount:
-                self._used[f"{tenant}:{what}"] += amount
+            used.calls += 1
+            used.characters += characters(answered.inputs)
+            used.bytes += size
+            used.audio_us += call.audio_us
 
     async def keep_telling(self) -> None:
         """Tells Redis of it, until it is cancelled."""
@@ -71,7 +87,13 @@ class Usage:
     async def tell(self) -> None:
         """Tells Redis of what it has not been told yet; what it cannot take now is told next time."""
         if not self._told:
-            self._told, self._used = dict(self._used), Counter()
+            self._told = {
+                f"{tenant}:{what}": amount
+                for tenant, used in self._used.items()
+                for what, amount in asdict(used).items()
+                if amount
+            }
+            self._used = {}
             self._times += 1
         if self._told:
             try:

@@ -43,6 +43,7 @@ class Evidence:
         runs: by number, in order.
         answered_twice: requests that more than one completion was pushed for.
         left_behind: entries of the queues and of the record of deliveries after everything had settled.
+        reserved: what quotas count as in flight then.
         lasting_keys: keys that neither expire nor are on the permanent list.
         unserved: processes that did not serve at the end.
         lease_s: seconds of a lease; `max_attempts` is how many workers may die over a request.
@@ -57,6 +58,7 @@ class Evidence:
     unserved: Sequence[str]
     lease_s: float
     max_attempts: int
+    reserved: Mapping[str, int] = field(default_factory=dict)
 
 
 def judge(evidence: Evidence) -> list[Promise]:
@@ -72,6 +74,7 @@ def judge(evidence: Evidence) -> list[Promise]:
         _answered_after_refusal,
         _long_tasks,
         _nothing_left,
+        _nothing_reserved,
         _keys,
         _serving_again,
     ]
@@ -215,6 +218,11 @@ def _long_tasks(evidence: Evidence) -> Promise:
 def _nothing_left(evidence: Evidence) -> Promise:
     left = [f"{key}: {count}" for key, count in evidence.left_behind.items() if count]
     return Promise("nothing is left in a queue or delivered and open", f"{len(left)} keys with entries", left)
+
+
+def _nothing_reserved(evidence: Evidence) -> Promise:
+    held = [f"{key}: {count}" for key, count in evidence.reserved.items() if count]
+    return Promise("nothing counts against a quota once nothing is in flight", f"{len(held)} with calls", held)
 
 
 def _keys(evidence: Evidence) -> Promise:

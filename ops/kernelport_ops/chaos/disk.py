@@ -28,6 +28,7 @@ from kernelport.supervisor.stack import Stack
 SUBMITTERS = 30
 # When Redis is killed, in seconds from the round's start: acknowledgements come after 2 to 6 of them.
 KILLED_S = (6.0, 10.0)
+PATIENCE_S = 60.0
 START_S = 90.0
 _MODEL = "identity-onnx"
 _ITEM = {"x": np.zeros((1, 1, 1, 4), np.float32)}
@@ -69,8 +70,11 @@ class SlowDisk:
             self._stack.wait_ready(START_S)
             yield
 
-    def round(self, seed: int) -> tuple[int, list[str]]:
+    def round(self, seed: int, least: int = 0) -> tuple[int, list[str]]:
         """Submits jobs and voices until Redis is killed.
+
+        Args:
+            least: so many are acknowledged before that, if a minute is enough for them.
 
         Returns:
             how many were acknowledged, and those of them that are gone when Redis is back.
@@ -84,6 +88,9 @@ class SlowDisk:
             for thread in threads:
                 thread.start()
             time.sleep(np.random.default_rng(seed).uniform(*KILLED_S))
+            given_up_at = time.monotonic() + PATIENCE_S
+            while len(acknowledged) < least and time.monotonic() < given_up_at:
+                time.sleep(0.01)
             process.kill()
             stopped.set()
             for thread in threads:

@@ -13,6 +13,7 @@ from kernelport.broker.queues import queue_keys
 from kernelport.client import Client
 from kernelport.config.deployments import Limits
 from kernelport.errors import KernelPortError
+from kernelport.names import DEFAULT_TENANT
 from kernelport_ops.chaos.callers import inputs
 from kernelport_ops.chaos.checks import ANSWERED_S, Evidence
 from kernelport_ops.chaos.fault_injector import BUSY_CALLERS, SLOW_CALLERS, FaultInjector
@@ -23,6 +24,8 @@ from kernelport_ops.chaos.reply_monitor import ReplyMonitor
 from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, STEADY, System, wait_until
 
 WIDTH = 12
+# Nobody reaches them: calls are counted, and what is counted has to come to nothing once none is in flight.
+QUOTAS = {"calls_a_second": 1e6, "calls": 1e6, "characters_a_day": 1e12, "bytes_a_day": 1e15}
 LEASES_OF_A_LONG_TASK = 5
 SETTLE_LEASES, SETTLE_S = 4, 20.0
 PROBE_S = 10.0
@@ -68,6 +71,8 @@ def run(
         sampler.start()
         started = time.time()
         try:
+            with Client(system.stack.target) as client:
+                client.access.set_tenant(DEFAULT_TENANT, quotas=QUOTAS)
             _start_callers(system, seed, LEASES_OF_A_LONG_TASK * lease_s)
             alone: dict[str, Any] = {"kinds": sorted(REFUSALS), "redis_rests_s": ANSWERED_S} if refusals else {}
             steps = plan(seed, seconds, workers, lease_s, **alone)
@@ -75,8 +80,11 @@ def run(
             tell("settling")
             system.stop_callers()
             unserved = _unserved(system)
-            wait_until(lambda: not any(_left_behind(system).values()), SETTLE_LEASES * lease_s + SETTLE_S)
+            settle_s = SETTLE_LEASES * lease_s + SETTLE_S
+            wait_until(lambda: not any(_left_behind(system).values()), settle_s)
             left_behind = _left_behind(system)
+            wait_until(lambda: not any(_reserved(system).values()), settle_s)
+            reserved = _reserved(system)
             lasting, leftovers = _keys(system)
         finally:
             storm.abort()
@@ -88,6 +96,7 @@ def run(
             events=storm.events,
             answered_twice=tap.twice,
             left_behind=left_behind,
+            reserved=reserved,
             lasting_keys=lasting,
             unserved=unserved,
             lease_s=lease_s,
@@ -134,6 +143,19 @@ def _left_behind(system: System) -> dict[str, int]:
     try:
         counts = {key: redis.llen(key) for name in (DEPLOYMENT, STEADY) for key in queue_keys(name)}
         return {**counts, keys.UNACKED: redis.hlen(keys.UNACKED), keys.UNACKED_INDEX: redis.zcard(keys.UNACKED_INDEX)}
+    except RedisError as error:
+        return {f"Redis does not answer: {error}": 1}
+
+
+def _reserved(system: System) -> dict[str, int]:
+    """What counts as in flight by quotas, though nothing is. What a front door that died had in flight is free once the
+    next call of the same tenant comes."""
+    with Client(system.stack.target, timeout_s=PROBE_S) as client:
+        _probe(client, DEPLOYMENT)
+    redis: Any = system.redis
+    try:
+        held = {key.decode(): redis.hvals(key) for key in redis.scan_iter(keys.quota_calls("*"))}
+        return {key: sum(map(int, values)) for key, values in held.items()}
     except RedisError as error:
         return {f"Redis does not answer: {error}": 1}
 

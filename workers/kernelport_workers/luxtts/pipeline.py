@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from kernelport.errors import install_hint
+from kernelport.growing import GrowingArray
 from kernelport.text import Aligned, passages_of
 from kernelport_workers.luxtts import prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchAcousticModel
@@ -28,7 +32,7 @@ from kernelport_workers.luxtts.transcribe import TRANSCRIBER_RATE, Transcriber
 from kernelport_workers.luxtts.tuning import tune
 from kernelport_workers.luxtts.utterance import Audio, Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
-from kernelport_workers.speech.joins import AUDIBLE, joinable
+from kernelport_workers.speech.joins import AUDIBLE, joinable, silence
 
 ComputePath = Literal["torch", "torch-bf16", "torch-int8", "onnx", "onnx-int8"]
 
@@ -154,13 +158,11 @@ class Pipeline:
         """
         _in_range("ref_duration", seconds, prompt.MIN_SECONDS, prompt.MAX_SECONDS)
         _in_range("rms", rms, 1e-6, 1.0)
-        decoded = prompt.decode(audio)
+        decoded = prompt.decode(audio, is_transcribed=text is not None, upstream=upstream)
         limit = None if text is not None and not upstream else seconds
         used, features, level = prompt.prepare(decoded, limit, rms, upstream)
         if text is None:
-            if self.transcriber is None:
-                raise InvalidInputError("prompt_text", "is absent and no transcriber is configured")
-            text = self.transcriber.transcribe(prompt.resample(used, SAMPLE_RATE, TRANSCRIBER_RATE))
+            text = self._heard(used)
         try:
             tokens = self.tokenizer.encode(text, upstream)
         except TextError as error:
@@ -168,6 +170,17 @@ class Pipeline:
         if not tokens:
             raise TextError(f"gives no tokens (transcript {text!r})", field="prompt_text")
         return Voice(tuple(tokens), features, level, rms, text)
+
+    def _heard(self, wave: NDArray[np.float32]) -> str:
+        """What is said in audio (n,) at 24 kHz."""
+        if self.transcriber is None:
+            hint = install_hint("luxtts-transcribe")
+            described = f"expected what the recording says, since no transcriber is configured; for one, {hint}"
+            raise InvalidInputError("prompt_text", described)
+        text = self.transcriber.transcribe(prompt.resample(wave, SAMPLE_RATE, TRANSCRIBER_RATE))
+        if not any(map(str.isalnum, text)):
+            raise InvalidInputError("prompt_audio", "expected speech, got none that can be understood")
+        return text
 
     def synthesize(self, utterances: Sequence[Utterance], check: Check | None = None) -> list[Audio | LuxTTSError]:
         """Speak a batch; utterances may differ in everything.
@@ -186,10 +199,12 @@ class Pipeline:
                 passes += list(self.plan(utterance, owner))
             except Exception as error:
                 results[owner] = as_error(error)
-        sounds: dict[int, list[Audio | LuxTTSError]] = {}
-        for item, sound in zip(passes, self.speak(passes, check), strict=True):
-            sounds.setdefault(item.owner, []).append(sound)
-        results |= {owner: _whole(parts) for owner, parts in sounds.items()}
+        wholes: dict[int, _Whole] = {}
+        sounds = deque(self.speak(passes, check))
+        for item in passes:
+            # What is in the whole is let go of: nothing is there twice.
+            wholes.setdefault(item.owner, _Whole()).append(sounds.popleft())
+        results |= {owner: whole.result() for owner, whole in wholes.items()}
         return [results[owner] for owner in range(len(utterances))]
 
     def plan(self, utterance: Utterance, owner: int = 0) -> Iterator[Pass]:
@@ -222,7 +237,7 @@ class Pipeline:
             if left < 0:
                 raise TextError(f"makes more than {MAX_HOURS} hours of speech")
             left_out = None if part else warning
-            yield Pass(owner, part, utterance, job, chunk.pause, left_out, chunk.text, chunk.ends_paragraph)
+            yield Pass(owner, part, utterance, job, chunk.pause, left_out, chunk.text, chunk.ends_paragraph, chunk.lead)
         if part < 0:
             raise TextError("gives no tokens: there is nothing to say")
 
@@ -288,19 +303,32 @@ def _sound(item: Pass, outcome: Outcome) -> Audio | LuxTTSError:
     if not utterance.upstream:
         # A quiet voice is heard as far below its own level.
         outcome = joinable(outcome, item.pause, OUTPUT_SAMPLE_RATE, AUDIBLE * min(1.0, loudest))
+        if item.lead:
+            outcome = np.concatenate([silence(item.lead, OUTPUT_SAMPLE_RATE), outcome])
     return Audio(outcome, OUTPUT_SAMPLE_RATE, utterance.seed or 0, tuple(warnings))
 
 
-def _whole(sounds: Sequence[Audio | LuxTTSError]) -> Audio | LuxTTSError:
-    """The audio of an utterance, or the error that stopped it."""
-    parts: list[Audio] = []
-    for sound in sounds:
+class _Whole:
+    """The audio of an utterance as its parts come, or the first error among them."""
+
+    def __init__(self) -> None:
+        self._samples = GrowingArray()
+        self._seed = 0
+        self._warnings: dict[str, None] = {}
+        self._error: LuxTTSError | None = None
+
+    def append(self, sound: Audio | LuxTTSError) -> None:
         if isinstance(sound, LuxTTSError):
-            return sound
-        parts.append(sound)
-    warnings = dict.fromkeys(warning for part in parts for warning in part.warnings)
-    samples = np.concatenate([part.samples for part in parts])
-    return Audio(samples, OUTPUT_SAMPLE_RATE, parts[0].seed, tuple(warnings))
+            self._error = self._error or sound
+            return
+        self._samples.append(sound.samples)
+        self._seed = sound.seed
+        self._warnings |= dict.fromkeys(sound.warnings)
+
+    def result(self) -> Audio | LuxTTSError:
+        if self._error is not None:
+            return self._error
+        return Audio(self._samples.array(), OUTPUT_SAMPLE_RATE, self._seed, tuple(self._warnings))
 
 
 def _seed_of(utterance: Utterance, part: int) -> int:

@@ -40,6 +40,7 @@ class Pass:
         utterance: The utterance.
         job: What the acoustic model is to do.
         pause: Seconds of silence after its audio.
+        lead: Seconds of silence before it.
         warning: What was left out of the utterance's text; told with its first chunk.
         text: What it says, aligned with the utterance's text.
         ends_paragraph: Whether a paragraph ends with it.
@@ -53,6 +54,7 @@ class Pass:
     warning: str | None = None
     text: Aligned = _NO_TEXT
     ends_paragraph: bool = False
+    lead: float = 0.0
 
 
 class Synthesizer:

@@ -7,7 +7,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from kernelport.config.settings import Settings
-from kernelport.limits import MAX_PENDING_CALLS, SHORTEST_PING_MS
+from kernelport.limits import MAX_CALLS_OF_CONNECTION, MAX_PENDING_CALLS, SHORTEST_PING_MS
 from kernelport.open_inference import inference_pb2 as open_inference_pb2
 from kernelport.open_inference import inference_pb2_grpc
 from kernelport.v1 import (
@@ -76,8 +76,13 @@ def _options(settings: Settings, shares_ports: bool) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),
         # Unless that is wanted, two front doors must not share connections silently: a taken port is an error.
         ("grpc.so_reuseport", int(shares_ports)),
+        # Calls are taken up in the order in which they came: a crowd on one connection would be ahead of everybody. A
+        # client holds back what is more. Without the second line, gRPC also counts calls that have just been answered,
+        # and refuses new ones for them.
+        ("grpc.max_concurrent_streams", MAX_CALLS_OF_CONNECTION),
+        ("grpc.http.overload_protection", 0),
         # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
-        # nobody did. A crowd is told that it is one by kernelport_api.queueing.admission.
+        # nobody did. Who calls too many at once is told so by kernelport_api.queueing.admission.
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         # Clients may ask whether the connection lives, with or without calls on it.

@@ -15,7 +15,7 @@ from kernelport_api.access.decision import Access
 from kernelport_api.access.needs import METHODS
 from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.grpc.credentials import shown
+from kernelport_api.doors.credentials import shown_over_grpc
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
 from kernelport_api.doors.parsing import parsed
@@ -63,7 +63,7 @@ class InferenceDoor:
         call = self._access_log.begin(_INFER)
         call.bytes_in = len(body)
         try:
-            call.principal = self._access.decide(METHODS[_INFER], lambda: shown(context))
+            call.principal = self._access.decide(METHODS[_INFER], lambda: shown_over_grpc(context))
             if self._calls.is_refusing:
                 await self._calls.wait_to_be_told()
             with self._calls:
@@ -111,12 +111,12 @@ class InferenceDoor:
     @contextlib.asynccontextmanager
     async def _handling(self, method: str, context: Context) -> AsyncIterator[Call]:
         """Stands around the handling of a call with streams, whatever comes of it."""
-        call = self._access_log.begin(method)
+        call, need = self._access_log.begin(method), METHODS[method]
         try:
-            call.principal = self._access.decide(METHODS[method], lambda: shown(context))
+            call.principal = self._access.decide(need, lambda: shown_over_grpc(context))
             if self._calls.is_refusing:
                 await self._calls.wait_to_be_told()
-            with self._calls:
+            with self._calls, self._access.while_allowed(need, lambda: shown_over_grpc(context)):
                 yield call
             context.set_trailing_metadata((call.metadata(),))
             self._access_log.answered(call)

@@ -1,4 +1,4 @@
-"""What every method of every service has in common: requests that parse, texts of bounded length, and a crowd told so.
+"""What every method of every service has in common: requests that parse, bounds of texts and of calls.
 
 `Infer` has a way of its own, and limits by deployment: see kernelport_api.services.inference.
 """
@@ -17,7 +17,7 @@ from kernelport_api.access.decision import Access
 from kernelport_api.access.needs import METHODS
 from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.grpc.credentials import shown
+from kernelport_api.doors.credentials import shown_over_grpc
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.parsing import parsed
 from kernelport_api.doors.texts import with_short_texts
@@ -82,13 +82,18 @@ class Methods:
     @contextlib.asynccontextmanager
     async def _handling(self, method: str, context: Context, streams: bool = False) -> AsyncIterator[Call]:
         """Stands around the handling of a call, whatever comes of it."""
-        call = self._access_log.begin(method)
+        call, need = self._access_log.begin(method), METHODS.get(method)
         call.peer = context.peer()
         try:
-            call.principal = self._access.decide(METHODS.get(method), lambda: shown(context))
+            call.principal = self._access.decide(need, lambda: shown_over_grpc(context))
             if self._calls.is_refusing:
                 await self._calls.wait_to_be_told()
-            with self._calls:
+            lasts = (
+                self._access.while_allowed(need, lambda: shown_over_grpc(context))
+                if streams
+                else contextlib.nullcontext()
+            )
+            with self._calls, lasts:
                 yield call
             context.set_trailing_metadata((call.metadata(),))
             self._access_log.answered(call)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from kernelport.config.manifests import Manifest, OptionValue
 from kernelport.errors import in_words, install_hint
 from kernelport.text import Locale, locale_named
-from kernelport_workers.backends import import_attribute
 from kernelport_workers.backends.base import LoadError
+from kernelport_workers.backends.loading import import_attribute
 from kernelport_workers.luxtts.errors import DependencyError
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 const plain = new Intl.NumberFormat();
 const rounded = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 // Making one takes longer than using it.
@@ -66,9 +65,6 @@ export const dollars = (amount) => money.format(amount);
 
 /** A moment, with its day. */
 export const moment = (unixUs) => day.format(unixUs / 1000);
-
-/** A moment of today, to the second. */
-export const timeOfDay = (unixUs) => clock.format(unixUs / 1000);
 
 /** How long ago a moment was. */
 export function since(unixUs) {

@@ -4,7 +4,7 @@ import { duration, number } from "./format.js";
 import { ItemDetails, isHeard, outputOf } from "./item.js";
 import { ItemPages, findItems } from "./item_pages.js";
 import { State } from "./jobs.js";
-import { Empty, Given, Trouble } from "./parts.js";
+import { Empty, Given, Section, Trouble } from "./parts.js";
 import { html, useEffect, useMemo, useRef, useState } from "./preact.js";
 import { contentHeight, rowsInView } from "./virtual.js";
 import { words } from "./words.js";
@@ -40,10 +40,10 @@ export function Items({ job, path }) {
     for (let index = Math.min(from, to); index <= Math.max(from, to); index++) now[isChosen ? "add" : "delete"](index);
     setChosen(now);
   };
-  return html`<section class="stack tight" aria-labelledby="items">
-    <div class="row spread">
-      <h2 id="items">${says.items}</h2>
-      <div class="row">
+  return html`<${Section}
+    id="items"
+    title=${says.items}
+    beside=${html`<div class="row">
         <label class="only-read" for="state">${says.state}</label>
         <select id="state" class="compact" value=${state} onChange=${(event) => setState(event.target.value)}>
           <option value="">${says.allItems(number(job.progress.items))}</option>
@@ -59,8 +59,8 @@ export function Items({ job, path }) {
           value=${wanted}
           onInput=${(event) => setWanted(event.target.value)}
         />
-      </div>
-    </div>
+      </div>`}
+  >
     ${heard && html`<${Player} job=${job} path=${path} item=${heard} />`}
     ${chosen.size > 0 && html`<${Chosen} path=${path} chosen=${chosen} onClear=${() => setChosen(new Set())} />`}
     <div role="status" class="small">${search && says.found(number(search.items.length), search.isOver)}</div>
@@ -77,7 +77,7 @@ export function Items({ job, path }) {
           onDetails=${setDetailed}
         />`}
     ${detailed && html`<${ItemDetails} path=${path} item=${detailed} onClose=${() => setDetailed(null)} />`}
-  </section>`;
+  <//>`;
 }
 
 /** The rows in view. */

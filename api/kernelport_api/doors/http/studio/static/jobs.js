@@ -4,7 +4,7 @@ import { number, percent, since } from "./format.js";
 import { Job } from "./job.js";
 import { NewJob } from "./new_job.js";
 import { isActive, left, named, rate, share } from "./pace.js";
-import { Empty, Given, Progress, Trouble, useLive } from "./parts.js";
+import { Empty, Given, Progress, Section, Trouble, useLive } from "./parts.js";
 import { html, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -44,16 +44,16 @@ function AllJobs() {
   return html`<div class="head"><h1>${says.title}</h1></div>
     <div class="stack">
       <${NewJob} />
-      <section class="stack tight" aria-labelledby="all-jobs">
-        <div class="row spread">
-          <h2 id="all-jobs">${says.all}</h2>
-          <label class="row small">
+      <${Section}
+        id="all-jobs"
+        title=${says.all}
+        beside=${html`<label class="row small">
             ${says.show}
             <select class="compact" value=${shown} onChange=${(event) => show(event.target.value)}>
               ${Object.keys(SHOWN).map((name) => html`<option value=${name}>${says.shown[name]}</option>`)}
             </select>
-          </label>
-        </div>
+          </label>`}
+      >
         ${isConnected !== null &&
         !some.length &&
         html`<${Empty} title=${all.length ? says.noneShown : says.none}><p>${all.length ? "" : says.noneHint}</p><//>`}
@@ -64,7 +64,7 @@ function AllJobs() {
         ${all.length > 0 &&
         older.token !== "" &&
         html`<div><button type="button" class="plain" onClick=${more}>${says.older}</button></div>`}
-      </section>
+      <//>
     </div>`;
 }
 

@@ -1,7 +1,7 @@
 // Keys, by which callers show who they are: for those who have one with the scope admin, or while there is none.
 
 import { moment, since } from "./format.js";
-import { Empty, Field, Given, Table, Trouble, confirm } from "./parts.js";
+import { Empty, Field, Given, Section, Table, Trouble, confirm } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -51,8 +51,7 @@ export function Keys() {
     }
     if (keys.length) await read();
   };
-  return html`<section class="stack tight" aria-labelledby="keys">
-    <h2 id="keys">${says.title}</h2>
+  return html`<${Section} id="keys" title=${says.title}>
     <${Trouble} problem=${problem} />
     ${made &&
     html`<div class="notice" role="status">
@@ -106,5 +105,5 @@ export function Keys() {
         <div><button class="primary">${says.create}</button></div>
       </form>
     </details>
-  </section>`;
+  <//>`;
 }

@@ -1,7 +1,7 @@
 // Dead letters: requests that outlived every worker that tried them.
 
 import { bytes, moment, number } from "./format.js";
-import { Empty, Given, Table, Trouble, confirm } from "./parts.js";
+import { Empty, Given, Section, Table, Trouble, confirm } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -35,8 +35,7 @@ export function DeadLetters({ figures }) {
     setIsBusy(false);
     await read();
   };
-  return html`<section class="stack tight" aria-labelledby="letters">
-    <h2 id="letters">${says.title}</h2>
+  return html`<${Section} id="letters" title=${says.title}>
     <${Trouble} problem=${problem} />
     ${!letters.length
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
@@ -61,5 +60,5 @@ export function DeadLetters({ figures }) {
               )}
         <//>`}
     ${letters.length > MOST_SHOWN && html`<p class="small">${says.more(number(letters.length - MOST_SHOWN))}</p>`}
-  </section>`;
+  <//>`;
 }

@@ -2,15 +2,13 @@
 
 import { bytes, dollars, duration, number } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
-import { Facts, Field, Given, Table, Trouble, useLive } from "./parts.js";
+import { Choice, Facts, Field, Given, Table, Trouble, useLive } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
 import { words } from "./words.js";
 
 const says = words.newJob;
-const KINDS = ["text", "csv", "jsonl", "openai"];
-const SPLITS = ["line", "paragraph", "sentence"];
 const SPEECH_FORMATS = ["wav", "flac", "ogg", "mp3", "aac", "pcm"];
 const MOST_NAME = 100;
 const LOOK_DELAY_MS = 250;
@@ -130,46 +128,21 @@ function Chosen({ file, onDone }) {
 function Options({ file, able, deployment, voices, options, set }) {
   const voice = voiceInput(deployment);
   const chosen = (name) => (event) => set({ [name]: event.target.value });
-  const formats = isSpeech(deployment) ? SPEECH_FORMATS : [];
+  const choice = (name, preset, choices) =>
+    html`<${Choice} id=${`job-${name}`} label=${says[name]} value=${options[name] ?? preset} options=${choices} onChoose=${(value) => set({ [name]: value })} />`;
   return html`<fieldset class="stack">
     <legend class="only-read">${says.options}</legend>
     <${Field} id="job-name" label=${says.name}>
       <input id="job-name" maxlength=${MOST_NAME} value=${options.name ?? file.name.slice(0, MOST_NAME)} onInput=${chosen("name")} />
     <//>
-    <${Field} id="job-deployment" label=${says.deployment}>
-      <select id="job-deployment" value=${deployment.name} onChange=${chosen("deployment")}>
-        ${able.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
-      </select>
-    <//>
-    ${voice &&
-    html`<${Field} id="job-voice" label=${says.voice}>
-      <select id="job-voice" value=${options.voice ?? ""} onChange=${chosen("voice")}>
-        <option value="">${voice.optional ? says.ownVoice : says.inFile}</option>
-        ${[...voices.keys()].map((name) => html`<option value=${name}>${name}</option>`)}
-      </select>
-    <//>`}
-    ${formats.length > 0 &&
-    html`<${Field} id="job-format" label=${says.format}>
-      <select id="job-format" value=${options.format ?? ""} onChange=${chosen("format")}>
-        <option value="">${says.usual}</option>
-        ${formats.map((name) => html`<option value=${name}>${name}</option>`)}
-      </select>
-    <//>`}
+    ${choice("deployment", deployment.name, able.map(({ name }) => name))}
+    ${voice && choice("voice", "", [["", voice.optional ? says.ownVoice : says.inFile], ...voices.keys()])}
+    ${isSpeech(deployment) && choice("format", "", [["", says.usual], ...SPEECH_FORMATS])}
     <details>
       <summary>${says.more}</summary>
       <div class="stack details">
-        <${Field} id="job-kind" label=${says.kind}>
-          <select id="job-kind" value=${options.kind ?? ""} onChange=${chosen("kind")}>
-            <option value="">${says.byItself}</option>
-            ${KINDS.map((name) => html`<option value=${name}>${says.kinds[name]}</option>`)}
-          </select>
-        <//>
-        <${Field} id="job-split" label=${says.split}>
-          <select id="job-split" value=${options.split ?? ""} onChange=${chosen("split")}>
-            <option value="">${says.byItself}</option>
-            ${SPLITS.map((name) => html`<option value=${name}>${says.splits[name]}</option>`)}
-          </select>
-        <//>
+        ${choice("kind", "", [["", says.byItself], ...Object.entries(says.kinds)])}
+        ${choice("split", "", [["", says.byItself], ...Object.entries(says.splits)])}
         <${Field} id="job-priority" label=${says.priority} hint=${says.priorityHint}>
           <input id="job-priority" type="number" min="1" max="10000" placeholder="100" aria-describedby="job-priority-hint" value=${options.priority ?? ""} onInput=${chosen("priority")} />
         <//>

@@ -1,4 +1,4 @@
-// The view of what runs: deployments, workers, dead letters, the autoscaler, and a form to try a model.
+// The view of what runs: deployments, workers, dead letters, the autoscaler, usage, keys, and a form to try a model.
 
 import { Chart } from "./chart.js";
 import { dollars, duration, moment, number, since } from "./format.js";
@@ -6,10 +6,11 @@ import { Keys } from "./keys.js";
 import { DeadLetters } from "./letters.js";
 import { minutesOf, readHour } from "./minutes.js";
 import { named } from "./pace.js";
-import { Empty, Facts, Given, Table, Trouble, confirm, useLive } from "./parts.js";
+import { Empty, Facts, Given, Section, Table, Trouble, confirm, useLive } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { TryModel } from "./try_model.js";
+import { Usage } from "./usage.js";
 import { words } from "./words.js";
 
 const says = words.operate;
@@ -34,16 +35,16 @@ export function Operate() {
     </div>
     <div class="stack wide-gap">
       <${Trouble} problem=${problem} />
-      <section class="stack tight" aria-labelledby="deployments">
-        <h2 id="deployments">${says.deployments}</h2>
+      <${Section} id="deployments" title=${says.deployments}>
         <div class="deployments">
           ${all.map((each) => html`<${Deployment} key=${each.name} deployment=${each} figures=${figures.get(each.name)} />`)}
         </div>
         <p class="small">${says.seenHere}</p>
-      </section>
+      <//>
       <${Workers} workers=${[...workers.values()]} jobs=${jobs} />
       <${DeadLetters} figures=${figures} />
       <${Autoscaler} report=${autoscaler} />
+      <${Usage} isConnected=${isConnected} />
       <${TryModel} deployments=${all} />
       <${Keys} />
     </div>`;
@@ -90,8 +91,7 @@ function Workers({ workers, jobs }) {
     if (!(await confirm(question))) return;
     await ask("POST", `/api/workers/${encodeURIComponent(id)}/drain`).then(() => setProblem(null), setProblem);
   };
-  return html`<section class="stack tight" aria-labelledby="workers">
-    <h2 id="workers">${says.workers}</h2>
+  return html`<${Section} id="workers" title=${says.workers}>
     <${Trouble} problem=${problem} />
     ${!workers.length
       ? html`<${Empty} title=${says.noWorkers}><p>${says.noWorkersHint} <code>kernelport worker NAME</code></p><//>`
@@ -115,7 +115,7 @@ function Workers({ workers, jobs }) {
                 </tr>`,
               )}
         <//>`}
-  </section>`;
+  <//>`;
 }
 
 /** What a worker runs now. */
@@ -139,8 +139,7 @@ function Autoscaler({ report }) {
     [says.costDay, says.perDay(sum(report.dollars_last_day), sum(report.budget_per_day))],
     [says.lookedAt, since(report.unix_s * 1e6)],
   ];
-  return html`<section class="stack tight" aria-labelledby="autoscaler">
-    <h2 id="autoscaler">${says.autoscaler}</h2>
+  return html`<${Section} id="autoscaler" title=${says.autoscaler}>
     ${!report
       ? html`<${Empty} title=${says.noAutoscaler}><p>${says.noAutoscalerHint} <code>kernelport autoscale</code></p><//>`
       : html`<div class="card stack">
@@ -153,7 +152,7 @@ function Autoscaler({ report }) {
             </div>`,
           )}
           ${report.machines.length > 0 &&
-          html`<${Table} label=${says.machines} columns=${says.machineColumns}>
+          html`<${Table} label=${says.machines} columns=${says.machineColumns} numbers=${says.machineColumns.slice(3, 5)}>
                 ${report.machines.map(
                   (machine) => html`<tr key=${machine.name}>
                     <td><${Given} text=${machine.name} /></td>
@@ -166,5 +165,5 @@ function Autoscaler({ report }) {
                 )}
           <//>`}
         </div>`}
-  </section>`;
+  <//>`;
 }

@@ -51,19 +51,38 @@ export function Field({ label, hint, id, children }) {
   </div>`;
 }
 
+/** A field in which one thing is chosen. `options` are values, or pairs of a value and what it is called. */
+export const Choice = ({ id, label, value, options, onChoose, ...more }) => html`<${Field} id=${id} label=${label}>
+  <select id=${id} value=${value} onChange=${(event) => onChoose(event.target.value)} ...${more}>
+    ${options.map((option) => {
+      const [each, shown = each] = [option].flat();
+      return html`<option key=${each} value=${each}>${shown}</option>`;
+    })}
+  </select>
+<//>`;
+
 /** What stands where there is nothing yet. */
 export const Empty = ({ title, children }) => html`<div class="empty">
   <p class="empty-title">${title}</p>
   ${children}
 </div>`;
 
+/** A part of a view under a heading; `beside` is at the other end of its line. */
+export const Section = ({ id, title, beside, children }) => html`<section class="stack tight" aria-labelledby=${id}>
+  <div class="row spread"><h2 id=${id}>${title}</h2>${beside}</div>
+  ${children}
+</section>`;
+
 /** Names and what is to be said of each; what is false is left out. */
 export const Facts = ({ facts, kind = "" }) => html`<dl class=${`facts ${kind}`}>
   ${facts.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
 </dl>`;
 
-/** A table that scrolls by itself where it is too wide. With `verbs` its last column is for what can be done. */
-export const Table = ({ label, kind = "", columns, verbs, children }) => html`<div
+/**
+ * A table that scrolls by itself where it is too wide. `numbers` are those of its columns that hold numbers. With `verbs`
+ * its last column is for what can be done.
+ */
+export const Table = ({ label, kind = "", columns, numbers = [], verbs, children }) => html`<div
   class=${`scrolled ${kind}`}
   tabindex="0"
   role="region"
@@ -72,7 +91,9 @@ export const Table = ({ label, kind = "", columns, verbs, children }) => html`<d
   <table>
     <thead>
       <tr>
-        ${columns.map((name) => html`<th scope="col"><${Given} text=${name} /></th>`)}
+        ${columns.map(
+          (name) => html`<th scope="col" class=${numbers.includes(name) ? "number" : null}><${Given} text=${name} /></th>`,
+        )}
         ${verbs && html`<th scope="col"><span class="only-read">${words.verbs}</span></th>`}
       </tr>
     </thead>
@@ -103,6 +124,7 @@ export function Questions() {
     if (question) dialog.current.showModal();
   }, [question]);
   const end = (answer) => {
+    dialog.current.close(); // gives the focus back to where it was
     question.answer(answer);
     ask(null);
   };

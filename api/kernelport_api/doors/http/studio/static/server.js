@@ -17,9 +17,12 @@ export class Problem extends Error {
   }
 }
 
+/** By what an answer is found in the logs of the server. */
+export const requestIdOf = (answer) => answer.headers.get("kernelport-request-id") ?? "";
+
 /** What an answer that is an error says, in any of the shapes that routes have. */
 async function problemOf(answer) {
-  const requestId = answer.headers.get("kernelport-request-id") ?? "";
+  const requestId = requestIdOf(answer);
   let told = {};
   try {
     const { error } = await answer.json();

@@ -4,7 +4,7 @@ import { number, duration, since } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
 import { Listen } from "./listen.js";
 import * as made from "./made.js";
-import { Empty, Field, Given, confirm, useChanges, useLive } from "./parts.js";
+import { Choice, Empty, Given, Section, confirm, useChanges, useLive } from "./parts.js";
 import { html, useEffect, useMemo, useState } from "./preact.js";
 import { replay, speak, speaking, stop, subscribe } from "./speaking.js";
 import { isSpeech } from "./speech.js";
@@ -39,10 +39,23 @@ export function Speak() {
       <${Empty} title=${says.noSpeech}><p>${says.noSpeechHint} <code>kernelport up --deployments hibari-en</code></p><//>`;
   const live = speaks.find((each) => each.state === "serving") ?? speaks[0];
   const deployment = speaks.find((each) => each.name === chosen.deployment) ?? live;
+  const start = (event) => {
+    const text = chosen.text ?? "";
+    if (!text.trim() || !event.target.closest("form").reportValidity()) return;
+    const voice = voiceInput(deployment) && chosen.voice ? { voice: chosen.voice } : {};
+    const inputs = filledIn(fillable(deployment), chosen[deployment.name] ?? {});
+    speak({ model: deployment.name, input: text, ...voice, ...inputs }, deployment, event.timeStamp);
+  };
+  const onKeyDown = (event) => {
+    ready();
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    start(event);
+  };
   return html`<div class="head"><h1>${says.title}</h1></div>
-    <form class="columns" onSubmit=${(event) => event.preventDefault()} onPointerDown=${ready} onKeyDown=${ready}>
+    <form class="columns" onSubmit=${(event) => event.preventDefault()} onPointerDown=${ready} onKeyDown=${onKeyDown}>
       <div class="stack">
-        <${Composer} deployment=${deployment} chosen=${chosen} choose=${choose} />
+        <${Composer} deployment=${deployment} chosen=${chosen} choose=${choose} onStart=${start} />
         <${Listen} />
       </div>
       <div class="stack">
@@ -55,23 +68,10 @@ export function Speak() {
 /** A browser lets a page have sound once it was touched, and making it ready takes time. */
 const ready = () => void speaking.player.prepare().catch(() => {});
 
-function Composer({ deployment, chosen, choose }) {
+function Composer({ deployment, chosen, choose, onStart }) {
   const text = chosen.text ?? "";
   const most = deployment.signature.inputs.find((spec) => spec.name === "text")?.max_characters || 0;
   const count = useMemo(() => [...text].length, [text]);
-  const start = (event) => {
-    const form = event.target.form ?? event.target.closest("form");
-    if (!text.trim() || !form.reportValidity()) return;
-    const voice = voiceInput(deployment) && chosen.voice ? { voice: chosen.voice } : {};
-    const inputs = filledIn(fillable(deployment), chosen[deployment.name] ?? {});
-    speak({ model: deployment.name, input: text, ...voice, ...inputs }, deployment, event.timeStamp);
-  };
-  const onKeyDown = (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
-      start(event);
-    }
-  };
   return html`<div class="card stack tight">
     <label for="text">${says.text}</label>
     <textarea
@@ -81,7 +81,6 @@ function Composer({ deployment, chosen, choose }) {
       placeholder=${says.placeholder}
       value=${text}
       onInput=${(event) => choose({ text: event.target.value })}
-      onKeyDown=${onKeyDown}
     ></textarea>
     <div class="row spread">
       <span class=${most && count > most ? "small too-many" : "small"}>
@@ -89,7 +88,7 @@ function Composer({ deployment, chosen, choose }) {
       </span>
       <span class="row">
         <kbd class="small">${says.shortcut}</kbd>
-        <${Start} onStart=${start} isOff=${!text.trim()} />
+        <${Start} onStart=${onStart} isOff=${!text.trim()} />
       </span>
     </div>
   </div>`;
@@ -108,23 +107,24 @@ function Settings({ speaks, deployment, voices, chosen, choose }) {
   const values = chosen[deployment.name] ?? {};
   return html`<fieldset class="card stack">
     <legend class="only-read">${says.inputs}</legend>
-    <${Field} id="deployment" label=${says.deployment}>
-      <select id="deployment" value=${deployment.name} onChange=${(event) => choose({ deployment: event.target.value })}>
-        ${speaks.map(
-          ({ name, state }) =>
-            html`<option value=${name}>${state === "serving" ? name : says.notServing(name)}</option>`,
-        )}
-      </select>
-    <//>
+    <${Choice}
+      id="deployment"
+      label=${says.deployment}
+      value=${deployment.name}
+      options=${speaks.map(({ name, state }) => [name, state === "serving" ? name : says.notServing(name)])}
+      onChoose=${(name) => choose({ deployment: name })}
+    />
     ${voice &&
-    html`<${Field} id="voice" label=${says.voice}>
-      ${voices.size || voice.optional
-        ? html`<select id="voice" value=${chosen.voice ?? ""} required=${!voice.optional} onChange=${(event) => choose({ voice: event.target.value })}>
-            <option value="">${voice.optional ? says.ownVoice : ""}</option>
-            ${[...voices.keys()].map((name) => html`<option value=${name}>${name}</option>`)}
-          </select>`
-        : html`<p class="small">${says.noVoices} <a href="#/voices">${says.addVoice}</a></p>`}
-    <//>`}
+    (voices.size || voice.optional
+      ? html`<${Choice}
+          id="voice"
+          label=${says.voice}
+          value=${chosen.voice ?? ""}
+          required=${!voice.optional}
+          options=${[["", voice.optional ? says.ownVoice : ""], ...voices.keys()]}
+          onChoose=${(name) => choose({ voice: name })}
+        />`
+      : html`<p class="small">${says.noVoices} <a href="#/voices">${says.addVoice}</a></p>`)}
     <${Inputs}
       specs=${specs}
       values=${values}
@@ -144,11 +144,11 @@ function Made() {
     const question = { title: says.clearTitle, text: says.clearText(number(list.length)), action: says.clear };
     if (await confirm(question)) await made.clear().then(read);
   };
-  return html`<section class="stack tight" aria-labelledby="made">
-    <div class="row spread">
-      <h2 id="made">${says.made}</h2>
-      ${list.length > 0 && html`<button type="button" class="plain compact" onClick=${clear}>${says.clear}</button>`}
-    </div>
+  return html`<${Section}
+    id="made"
+    title=${says.made}
+    beside=${list.length > 0 && html`<button type="button" class="plain compact" onClick=${clear}>${says.clear}</button>`}
+  >
     ${!list.length && html`<p class="small">${isKept ? says.madeNone : says.noStorage}</p>`}
     <ul class="made">
       ${list.map(
@@ -167,5 +167,5 @@ function Made() {
       )}
     </ul>
     ${list.length > 0 && html`<p class="small">${says.madeLimit}</p>`}
-  </section>`;
+  <//>`;
 }

@@ -1,7 +1,7 @@
 // Asks for speech, and takes it in as it comes.
 
 import { RATE, Recording } from "./recording.js";
-import { Problem, events, request } from "./server.js";
+import { Problem, events, request, requestIdOf } from "./server.js";
 import { words } from "./words.js";
 
 export const PATH = "/v1/audio/speech";
@@ -42,17 +42,20 @@ export class Take {
     const include = tellsSpans(deployment) ? { include: ["spans"] } : {};
     const body = { ...this.asked, response_format: "pcm", stream_format: "sse", ...include };
     let hasEnd = false;
+    let requestId = "";
     try {
       const answer = await request("POST", PATH, body, { signal: this.#ending.signal });
+      requestId = requestIdOf(answer);
       for await (const { data } of events(answer.body)) {
         if (data?.type === "speech.audio.delta") this.#add(data);
         if (data?.type === "speech.audio.done") hasEnd = true;
         told();
       }
-      if (!hasEnd) throw new Problem(words.speak.broken);
+      if (!hasEnd) throw new Problem(words.speak.broken, { requestId });
     } catch (error) {
       this.isCut = true;
-      if (!this.#ending.signal.aborted) throw error instanceof Problem ? error : new Problem(words.speak.broken);
+      if (this.#ending.signal.aborted) return;
+      throw error instanceof Problem ? error : new Problem(words.speak.broken, { requestId });
     } finally {
       this.recording.isWhole = true;
       told();

@@ -2,7 +2,7 @@
 
 import { duration, number } from "./format.js";
 import { infer } from "./infer.js";
-import { Field, Given, Trouble } from "./parts.js";
+import { Choice, Field, Given, Section, Trouble } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
@@ -38,8 +38,7 @@ export function TryModel({ deployments }) {
       setAnswer({ outputs: null, problem: told, seconds: 0, isBusy: false });
     }
   };
-  return html`<section class="stack tight" aria-labelledby="try">
-    <h2 id="try">${says.title}</h2>
+  return html`<${Section} id="try" title=${says.title}>
     <form class="card stack" onSubmit=${run}>
       <div class="columns">
         <div class="stack">
@@ -57,11 +56,13 @@ export function TryModel({ deployments }) {
           <//>
         </div>
         <div class="stack">
-          <${Field} id="try-deployment" label=${says.deployment}>
-            <select id="try-deployment" value=${deployment.name} onChange=${(event) => setName(event.target.value)}>
-              ${able.map((each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}
-            </select>
-          <//>
+          <${Choice}
+            id="try-deployment"
+            label=${says.deployment}
+            value=${deployment.name}
+            options=${able.map((each) => each.name)}
+            onChoose=${setName}
+          />
           <${Field} id="npz" label=${says.file}>
             <input id="npz" type="file" accept=".npz,.npy" onChange=${(event) => setFile(event.target.files[0] ?? null)} />
           <//>
@@ -72,7 +73,7 @@ export function TryModel({ deployments }) {
       <div role="status" class="small">${answer.outputs && says.took(duration(answer.seconds))}</div>
       ${answer.outputs?.map((output) => html`<${Output} key=${output.name} output=${output} />`)}
     </form>
-  </section>`;
+  <//>`;
 }
 
 async function answered(deployment, file, text) {

@@ -36,7 +36,6 @@ export const words = {
     noVoices: "There are no voices yet.",
     addVoice: "Add one",
     inputs: "Settings",
-    noInputs: "This deployment has no settings.",
     unset: "Default",
     byDefault: (value) => `Default ${value}`,
     range: (least, most) => `${least} to ${most}`,
@@ -316,6 +315,15 @@ export const words = {
     firstText: "From then on every caller has to show a key, this page, too. Keep it well: without a key that may do everything, only the machine itself can make others.",
     token: (name) => `This is the key ${name}. It is shown this once: copy it now.`,
     signIn: "Go on with it",
+  },
+  usage: {
+    title: "Usage",
+    period: "Time",
+    periods: { 1: "Today", 7: "7 days", 31: "31 days" },
+    table: "As CSV",
+    none: "Nothing was used",
+    noneHint: "Calls and items that were done are counted here by tenant and day, of UTC.",
+    columns: ["Tenant", "Calls", "Items of jobs", "Characters", "Audio", "Time of models", "Cost"],
   },
   letters: {
     title: "Dead letters",
