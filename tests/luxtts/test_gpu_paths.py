@@ -173,7 +173,7 @@ class Repeater:
         function()
         return function
 
-    def held(self) -> int:
+    def memory(self) -> int:
         return self.recorded
 
 

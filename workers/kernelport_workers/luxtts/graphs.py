@@ -46,7 +46,7 @@ class Recorder(Protocol):
     def __call__(self, function: Callable[[], None]) -> Callable[[], None]:
         """Run a function once and return what repeats it."""
 
-    def held(self) -> int:
+    def memory(self) -> int:
         """Bytes that all recordings take together."""
 
 
@@ -71,8 +71,8 @@ class CudaRecorder:
             function()
         return graph.replay
 
-    def held(self) -> int:
-        """See :meth:`Recorder.held`; what warming up has left is given back first."""
+    def memory(self) -> int:
+        """See :meth:`Recorder.memory`; what warming up has left is given back first."""
         torch.cuda.empty_cache()
         return torch.cuda.memory_reserved(self._device) - self._before
 
@@ -132,7 +132,7 @@ class GraphedSteps:
         for size in wanted:
             use(*size)
             self._replays[size] = self._recorded(record, *size)
-            self.bytes_held = record.held()
+            self.bytes_held = record.memory()
             if self.bytes_held > most_bytes:
                 break
         self.sizes = frozenset(self._replays)
