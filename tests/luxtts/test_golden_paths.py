@@ -14,13 +14,22 @@ from torch import Tensor
 from kernelport_workers.kernels import environment
 from kernelport_workers.luxtts.acoustic import AcousticModel, Job, Schedule, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model
-from kernelport_workers.luxtts.kernels import Fused
+from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt, has_int8
+from kernelport_workers.luxtts.kernels import Fused, Kernels
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
 from tests.luxtts.conftest import Arrays, relative_error
 
 Golden = Callable[[str], Arrays]
-TOLERANCES = {"torch": 2e-5, "helion": 2e-5, "bfloat16": 0.05, "onnx": 2e-5, "onnx-int8": 0.1}
+TOLERANCES = {
+    "torch": 2e-5,
+    "helion": 2e-5,
+    "bfloat16": 0.05,
+    "torch-bf16": 0.01,
+    "torch-int8": 0.04,
+    "onnx": 2e-5,
+    "onnx-int8": 0.1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +64,18 @@ def path(request: pytest.FixtureRequest, tiny: Path, tiny_onnx: Path) -> tuple[s
     if name.startswith("onnx"):
         return name, OnnxAcousticModel(CheckpointFiles.open(tiny_onnx), int8=name == "onnx-int8")
     files, dtype = CheckpointFiles.open(tiny), torch.bfloat16 if name == "bfloat16" else torch.float32
-    parts = load_acoustic_model(files, torch.device("cpu"), dtype)
-    model = TorchAcousticModel(files.config, *parts, max_batch=8)
+    if name == "torch-int8" and not has_int8():
+        pytest.skip("torch has no int8 here")
+    text, decoder = load_acoustic_model(files, torch.device("cpu"), dtype)
+    if name in ("torch-bf16", "torch-int8"):
+        adapt(decoder, CPU_PATHS[name])
+    model = TorchAcousticModel(files.config, text, decoder, max_batch=8)
     if name == "helion":
         environment.prepare(gpu=False)
         from kernelport_workers.luxtts.kernels import helion_kernels
 
-        model.decoder.use(Fused(**{name: getattr(helion_kernels, name) for name in Fused.__dataclass_fields__}))
+        fused = Fused(**{each: getattr(helion_kernels, each) for each in Fused.__dataclass_fields__})
+        model.kernels = Kernels({(1, 100): fused})
     return name, model
 
 

@@ -17,7 +17,7 @@ from kernelport.tensors import Array
 from kernelport.text.pieces import SENTENCE_S
 from kernelport_workers.backends.base import Outputs, Request
 from kernelport_workers.backends.stepped import Frame, Utterance
-from kernelport_workers.luxtts import Audio, Pipeline, Voice
+from kernelport_workers.luxtts import Audio, Pipeline, Voice, batching
 from kernelport_workers.luxtts import Utterance as EngineUtterance
 from kernelport_workers.luxtts.acoustic import Job
 from kernelport_workers.pipelines.luxtts import LuxTTSPipeline
@@ -107,6 +107,7 @@ def test_pieces_of_several_requests_share_a_run_by_their_length(
 
     model = batched._engine._synthesizer.model
     monkeypatch.setattr(batched._engine._synthesizer, "model", Wrapped(model, note, max_batch=8))
+    monkeypatch.setattr(batching, "_BATCH_FLOPS", 1e6)  # of so small a model
     asked = [request("Yes.", seed) for seed in range(3)] + [request(TEXT[34:134], seed) for seed in range(3)]
     assert batched.pieces_a_step == 8
     frames = batched.step([batched.open(each) for each in asked])

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchA
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.chunking import Chunk, chunks
 from kernelport_workers.luxtts.config import HOP_LENGTH, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
+from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
@@ -33,7 +34,9 @@ from kernelport_workers.luxtts.utterance import Audio, Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
 from kernelport_workers.speech.joins import AUDIBLE, joinable, silence
 
-ComputePath = Literal["torch", "onnx", "onnx-int8"]
+ComputePath = Literal["torch", "torch-bf16", "torch-int8", "onnx", "onnx-int8"]
+
+PATHS: tuple[ComputePath, ...] = get_args(ComputePath)
 
 MAX_FRAMES = 12_000
 """Longest single pass, reference included (128 s); only a transcript that does not match its recording gets there."""
@@ -93,7 +96,8 @@ class Pipeline:
             path: Directory with config.json, tokens.txt, the weights or graphs of the chosen path, and vocoder/.
             device: Where the PyTorch path and the vocoder run.
             dtype: Type of the acoustic model on the PyTorch path; the vocoder is always float32.
-            compute: ``torch``, or the published graphs on the CPU: ``onnx`` (float32) or ``onnx-int8``.
+            compute: ``torch``; on the CPU also with linear layers in fewer bits, ``torch-bf16`` or ``torch-int8``, or
+                the published graphs: ``onnx`` (float32) or ``onnx-int8``.
             transcriber: Used by :meth:`encode_prompt` when no transcript is given.
             phonemize: English text to phonemes; espeak by default.
             max_batch: Most jobs per batch on the PyTorch path; default 1 on the CPU, 64 elsewhere.
@@ -104,22 +108,24 @@ class Pipeline:
         Raises:
             CheckpointError: A file is absent or malformed; the message names the file or tensor.
             DependencyError: A package for the chosen path is not installed.
-            InvalidInputError: ``compute`` is none of the three paths.
+            InvalidInputError: ``compute`` is none of these paths, or the device cannot run it.
         """
         files = CheckpointFiles.open(path)
         target = torch.device(device)
         vocoder = load_vocoder(files.root / "vocoder", target)
         model: AcousticModel
-        if compute == "torch":
+        if compute == "torch" or (compute in CPU_PATHS and target.type == "cpu"):
             batch = max_batch or (1 if target.type == "cpu" else _GPU_BATCH)
-            parts = load_acoustic_model(files, target, dtype)
-            model = TorchAcousticModel(files.config, *parts, max_batch=batch)
+            text, decoder = load_acoustic_model(files, target, dtype)
+            if target.type == "cpu" and dtype == torch.float32:
+                adapt(decoder, CPU_PATHS[compute])
+            model = TorchAcousticModel(files.config, text, decoder, max_batch=batch)
             if tune_kernels and target.type == "cuda":
                 tune(model)
         elif compute in ("onnx", "onnx-int8"):
             model = OnnxAcousticModel(files, int8=compute == "onnx-int8", threads=threads)
         else:
-            raise InvalidInputError("compute", f"is {compute!r}, expected torch, onnx or onnx-int8")
+            raise InvalidInputError("compute", f"is {compute!r} on {device}, expected one of {', '.join(PATHS)}")
         if memory_budget is None:
             memory_budget = _CPU_BUDGET if target.type == "cpu" else torch.cuda.mem_get_info(target)[0] // 2
         tokenizer = Tokenizer(files.tokens, phonemize)
@@ -263,9 +269,10 @@ class Pipeline:
         features = np.zeros((_LEAST_SPEECH_FRAMES, self._config.feat_dim), dtype=np.float32)
         voice = Voice((1, 1), features, 0.1, 0.1, "")
         utterance = Utterance("", voice, num_steps=1)
-        jobs = [Job(voice, (1, 1), 2 * len(features), seed=0)]
-        (generated,) = self._synthesizer.model.generate(jobs, utterance.schedule)
-        self._synthesizer.decode(generated, utterance)
+        job = Job(voice, (1, 1), 2 * len(features), seed=0)
+        ((_, outcome),) = self._synthesizer.run([Pass(0, 0, utterance, job, 0.0)])
+        if isinstance(outcome, LuxTTSError):
+            raise outcome
 
     def _frames(self, utterance: Utterance, chunk: Chunk) -> int:
         voice, speed = utterance.voice, utterance.speed * (_UPSTREAM_SPEED if utterance.upstream else 1.0)

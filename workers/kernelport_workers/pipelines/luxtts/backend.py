@@ -104,7 +104,7 @@ class LuxTTSPipeline(SteppedBackend):
             raise LoadError("the manifest names no file of role `config`")
         options = Options(deployment.manifest.options)
         device = choose_device(deployment.device, files)
-        compute = choose_compute(device, files)
+        compute = choose_compute(device, files, options.precision)
         precision = "float32" if device == "cpu" else options.precision
         phonemize = options.load_phonemizer()
         engine = Pipeline.load(
