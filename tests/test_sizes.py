@@ -15,6 +15,7 @@ SHORT = {
     "api/kernelport_api/queueing/redis_errors.py": "all that asks Redis tells callers so",
     "api/kernelport_api/services/jobs/waiting.py": "calls, watches and the view of operations show jobs",
     "api/kernelport_api/services/tenants.py": "lists of jobs and of voices show the same tenants",
+    "api/kernelport_api/turns.py": "whatever waits for Redis takes turns, which are the event loop's",
     "kernelport/access/tokens.py": "front door, commands and the autoscaler make or read keys",
     "kernelport/aio.py": "a name that users import",
     "kernelport/broker/memory.py": "calls and jobs share the memory of Redis by it",
@@ -39,6 +40,7 @@ SHORT = {
     "kernelport/telemetry/audit.py": "front door, TLS and autoscaler write to one log",
     "workers/kernelport_workers/__main__.py": "an entry point",
     "workers/kernelport_workers/kernels/environment.py": "must be imported before any kernel is",
+    "workers/kernelport_workers/luxtts/marks.py": "about marks of texts, where the tokenizer is about phonemes",
     "workers/kernelport_workers/luxtts/solver.py": "eager, graphs and ONNX take the same steps",
     "workers/kernelport_workers/speech/long_words.py": "two engines cut words alike",
 }

@@ -72,7 +72,7 @@ MEANT = {
 }
 PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 # Those that mean nothing else here are no part of a longer name, either.
-NOWHERE = ("crowd", "gathering", "settled", "storm", "upkeep")
+NOWHERE = ("crowd", "excuse", "gathering", "settle", "settled", "storm", "upkeep")
 
 
 def names(path: Path) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
-from kernelport_ops.chaos.allowed_errors import excuse
+from kernelport_ops.chaos.allowed_errors import why_allowed
 from kernelport_ops.chaos.checks import Evidence, judge
 from kernelport_ops.chaos.memory import Samples, growth
 from kernelport_ops.chaos.plan import OF_REDIS, REFUSALS, Kind, plan
@@ -135,7 +135,7 @@ def test_a_broken_promise_is_named(evidence: Evidence, broken: str) -> None:
 def test_only_the_chaos_in_force_excuses_what_a_caller_was_told(
     code: str, message: str, events: Sequence[Event], reason: str | None
 ) -> None:
-    assert excuse(replace(CALL, code=code, message=message), events, runs=1, max_attempts=3) == reason
+    assert why_allowed(replace(CALL, code=code, message=message), events, runs=1, max_attempts=3) == reason
 
 
 def test_the_tap_counts_completions_in_what_redis_shows() -> None:

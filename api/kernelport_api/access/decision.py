@@ -207,7 +207,7 @@ class Access:
             is_time_to_tell = time.monotonic() >= told_at + TELL_INTERVAL_S
             if is_time_to_tell:
                 told_at = time.monotonic()
-                self._lasting.look()
+                self._lasting.check()
             try:
                 if not self._is_read or await self.store.version() != self.snapshot.version:
                     await self.refresh()
@@ -252,7 +252,7 @@ class Access:
         if self._is_read and is_open and self._asks:
             log.warning("there is no key any more: whoever reaches this front door may do everything")
         self._asks, self._is_read = not is_open, True
-        self._lasting.look()
+        self._lasting.check()
 
     def _elsewhere(self) -> list[str]:
         """The addresses that others than this machine reach."""

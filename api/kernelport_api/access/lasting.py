@@ -48,7 +48,7 @@ class LastingCalls:
         finally:
             self._calls.discard(call)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Ends those that may not go on."""
         for call in [*self._calls]:
             try:

@@ -1,4 +1,4 @@
-"""One chaos run: start, disturb, settle, look."""
+"""One chaos run: start, disturb, wait for what is under way, look."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ WIDTH = 12
 # Nobody reaches them: calls are counted, and what is counted has to come to nothing once none is in flight.
 QUOTAS = {"calls_a_second": 1e6, "calls": 1e6, "characters_a_day": 1e12, "bytes_a_day": 1e15}
 LEASES_OF_A_LONG_TASK = 5
-SETTLE_LEASES, SETTLE_S = 4, 20.0
+REST_LEASES, REST_S = 4, 20.0
 PROBE_S = 10.0
 
 
@@ -57,17 +57,17 @@ def run(
     tell: Callable[[str], None],
     refusals: bool = False,
 ) -> Outcome:
-    """Runs `seconds` seconds of chaos in a new folder, and waits until everything has settled.
+    """Runs `seconds` seconds of chaos in a new folder, and waits until nothing is under way any more.
 
     Args:
         refusals: whether nothing happens but that Redis refuses, each time long enough after the last.
         tell: gets a line about progress, several times a second.
     """
     with System(folder, workers, lease_s) as system:
-        tap = ReplyMonitor(int(system.redis.connection_pool.connection_kwargs["port"]))
+        monitor = ReplyMonitor(int(system.redis.connection_pool.connection_kwargs["port"]))
         sampler = Sampler(lambda: system.served)
-        storm = FaultInjector(system)
-        tap.start()
+        injector = FaultInjector(system)
+        monitor.start()
         sampler.start()
         started = time.time()
         try:
@@ -76,25 +76,25 @@ def run(
             _start_callers(system, seed, LEASES_OF_A_LONG_TASK * lease_s)
             alone: dict[str, Any] = {"kinds": sorted(REFUSALS), "redis_rests_s": ANSWERED_S} if refusals else {}
             steps = plan(seed, seconds, workers, lease_s, **alone)
-            storm.blow(steps, lambda: tell(_progress(system, storm.events, started)))
-            tell("settling")
+            injector.inject(steps, lambda: tell(_progress(system, injector.events, started)))
+            tell("waiting for what is under way")
             system.stop_callers()
             unserved = _unserved(system)
-            settle_s = SETTLE_LEASES * lease_s + SETTLE_S
-            wait_until(lambda: not any(_left_behind(system).values()), settle_s)
+            rest_s = REST_LEASES * lease_s + REST_S
+            wait_until(lambda: not any(_left_behind(system).values()), rest_s)
             left_behind = _left_behind(system)
-            wait_until(lambda: not any(_reserved(system).values()), settle_s)
+            wait_until(lambda: not any(_reserved(system).values()), rest_s)
             reserved = _reserved(system)
             lasting, leftovers = _keys(system)
         finally:
-            storm.abort()
+            injector.abort()
             sampler.stop()
-            tap.stop()
+            monitor.stop()
         evidence = Evidence(
             calls=list(read_calls(system.records)),
             runs=read_runs(system.journal),
-            events=storm.events,
-            answered_twice=tap.twice,
+            events=injector.events,
+            answered_twice=monitor.twice,
             left_behind=left_behind,
             reserved=reserved,
             lasting_keys=lasting,
@@ -102,7 +102,7 @@ def run(
             lease_s=lease_s,
             max_attempts=Limits().max_attempts,
         )
-        return Outcome(evidence, sampler, leftovers, storm.skipped, started, time.time())
+        return Outcome(evidence, sampler, leftovers, injector.skipped, started, time.time())
 
 
 def _start_callers(system: System, seed: int, long_s: float) -> None:
