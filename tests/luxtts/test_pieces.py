@@ -151,8 +151,8 @@ def test_ten_minutes_in_one_request_take_little_more_than_their_size(
     sound = torch.from_numpy(tone(15.0, 48_000))[None]
     synthesizer = backend._engine._synthesizer
     # The memory of the networks is not what is measured.
-    monkeypatch.setattr(synthesizer.model, "generate", lambda jobs, schedule, check: [torch.zeros(1, 100)])
-    monkeypatch.setattr(synthesizer, "vocoder", lambda mel, smooth: sound.clone())
+    monkeypatch.setattr(synthesizer.model, "prepare", lambda jobs: lambda schedule, check: [torch.zeros(1, 100)])
+    monkeypatch.setattr(synthesizer.vocoder, "forward", lambda mel, smooth: sound.clone())
     text = "One more sentence of some fifty letters follows here. " * 42
     reference = backend._engine.encode_prompt(RECORDING, "Hello there.")
     tracemalloc.start()
