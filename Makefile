@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test test-thorough test-browser studio-pictures coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-first-sound bench-playing bench-large-job bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk chaos-drains soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
+.PHONY: help demo test test-thorough test-browser studio-pictures coverage lint proto sync format clean bench bench-bulk bench-batching bench-jobs bench-onnx bench-pair bench-streaming bench-bounds bench-heard bench-first-sound bench-playing bench-large-job bench-luxtts bench-gpu bench-gpu-wheels chaos chaos-jobs chaos-disk chaos-drains soak bench-autoscale chaos-autoscale check-monitoring check-images check-ci check-rows check-client check-clients fuzz
 
 ## Every target, with what it does.
 help:
@@ -137,12 +137,17 @@ out/heard/env/installed:
 bench-gpu: .venv/installed-helion .venv/installed-luxtts .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.gpu $(OPTIONS)
 
+## LuxTTS on this machine: every path beside the plain model and the graph that the original engine runs on a CPU, profiles,
+## a thousand items of mixed length. An hour on two cores.
+bench-luxtts: .venv/installed-luxtts .venv/installed-bench
+	$(BIN)/kernelport bench luxtts --mixed 1000 --profile $(OPTIONS)
+
 ## What a GPU machine without a network needs for the same: docs/performance.md.
 bench-gpu-wheels: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.bench.gpu.wheels
 
-## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load; then every request is
-## accounted for.
+## Minutes of killed, paused and restarted processes and of a Redis that refuses, under load and with quotas; then every
+## request is accounted for, and nothing counts against a quota.
 chaos: .venv/installed-bench
 	$(BIN)/python -m kernelport_ops.chaos
 

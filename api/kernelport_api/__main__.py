@@ -22,13 +22,12 @@ import textwrap
 
 import uvloop
 
-from kernelport.allocator import keep_freed_memory
 from kernelport.certificates.files import CertificateError
 from kernelport.config import described
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import BESIDE, Settings, SettingsError
-from kernelport.ending import end_process
 from kernelport.jobs.artifacts import ArtifactsError
+from kernelport.process import end_process, keep_freed_memory
 from kernelport.telemetry import logs, tracing
 from kernelport_api.access.decision import AccessError
 from kernelport_api.app import ListenError, serve

@@ -45,6 +45,12 @@ class QuotaExceededError(ResourceExhaustedError):
         error.quota, error.limit, error.left = quota, limit, max(0.0, limit - used)
         return error
 
+    def about(self, what: str, so: str) -> "QuotaExceededError":
+        """The same, told of something, with what has become of it."""
+        error = QuotaExceededError(f"{what}: {self.message}; {so}", retry_after_s=self.retry_after_s)
+        error.quota, error.limit, error.left = self.quota, self.limit, self.left
+        return error
+
 
 @dataclass(frozen=True)
 class Quotas:
@@ -53,8 +59,8 @@ class Quotas:
     Attributes:
         calls_a_second: calls that run a model. A quarter of a second's may come at once.
         calls: such calls at a time, streams among them.
-        characters_a_day: of texts, in calls.
-        bytes_a_day: of requests, in calls.
+        characters_a_day: of texts, in calls and items of jobs.
+        bytes_a_day: of requests, and of items of jobs without what these share.
         items_waiting: of jobs that are not over.
         stored_bytes: of files that were uploaded, and outputs of jobs.
         voices: that are registered.
@@ -89,6 +95,11 @@ class Quotas:
         """Those that calls are counted against, as `CALL_QUOTAS` has them; -1 where there is no limit."""
         limits = (getattr(self, name) for name in CALL_QUOTAS)
         return [-1 if limit is None else limit for limit in limits]
+
+    def of_day(self) -> tuple[float, float]:
+        """The characters and the bytes of a day; -1 where there is no limit."""
+        _, _, characters, size = self.of_calls()
+        return characters, size
 
     @property
     def limit_calls(self) -> bool:

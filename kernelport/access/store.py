@@ -22,15 +22,15 @@ class Snapshot:
     Attributes:
         version: another one once any of them has changed.
         keys, tenants: by id, and by name.
-        raw: the keys as they are stored, by id.
         used: when each key was used last, in seconds of Unix time.
+        stored: how many keys are stored, also such as cannot be read.
     """
 
     version: bytes = _NOTHING
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     tenants: Mapping[str, TenantRecord] = field(default_factory=dict)
-    raw: Mapping[str, bytes] = field(default_factory=dict)
     used: Mapping[str, int] = field(default_factory=dict)
+    stored: int = 0
 
 
 class AccessStore:
@@ -55,23 +55,22 @@ class AccessStore:
             version or _NOTHING,
             _records(KeyRecord, found, keys.KEYS),
             _records(TenantRecord, tenants, keys.TENANTS),
-            {stored.name(key_id): value for key_id, value in found.items()},
             {stored.name(key_id): _seconds(at) for key_id, at in used.items()},
+            len(found),
         )
 
-    async def change_key(
-        self, key_id: str, old: bytes | None, new: KeyRecord | None, *, is_first: bool = False
-    ) -> bool:
-        """Makes a key, changes or removes it; False, and nothing, when somebody has changed it meanwhile.
+    async def change_key(self, key_id: str, new: KeyRecord | None, version: bytes) -> bool:
+        """Makes a key, its tenant where there is none of the name, changes or removes it; False, and nothing, when
+        somebody has changed any key or tenant meanwhile.
 
         Args:
-            old: as it was stored; None when there was none.
             new: None removes it.
-            is_first: whether there must be no other key.
+            version: of all that there was when this was decided.
         """
-        values = [old or _NOTHING, encode(new) if new else _NOTHING]
-        change = script(self._redis, "change")
-        return bool(await change(keys=[keys.KEYS, keys.KEYS_VERSION], args=[key_id, *values, int(is_first)]))
+        key = encode(new) if new else _NOTHING
+        tenant = (new.tenant, encode(TenantRecord(new.tenant))) if new else (_NOTHING, _NOTHING)
+        hashes = [keys.KEYS, keys.TENANTS, keys.KEYS_VERSION]
+        return bool(await script(self._redis, "change")(keys=hashes, args=[version, key_id, key, *tenant]))
 
     async def put_tenant(self, tenant: TenantRecord) -> None:
         """Keeps what is known of a tenant, in place of what there was."""

@@ -32,6 +32,7 @@
 | kp:job:<job>:ready | list of slices that no worker has taken | while the job is active |
 | kp:job:<job>:log | stream of serialized BatchResult and states | as long as the job |
 | kp:job:<job>:index | hash by page: the log entries about it | as long as the job |
+| kp:job:<job>:counted | hash by page: JSON of what items that have not succeeded take of a day | as long as the job |
 | kp:job:<job>:hook | hash: what its webhook has been told | until the job is deleted, at most 30 days |
 | kp:job-request:<request id> | hash: job, digest of its spec | as long as the job, until its deletion begins |
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
@@ -64,7 +65,7 @@
 | kp:usage-told:<front door> | how often it has told what callers used | a day after it last told |
 | kp:quota-calls:<holder> | hash by front door: its calls in flight | a day after a call of the tenant or key |
 | kp:quota-rate:<holder> | until when its next call is early, in seconds of Unix time | a second past that |
-| kp:quota-day:<holder>:<day> | hash: characters, bytes | two days after its last call |
+| kp:quota-day:<holder>:<day> | hash: characters, bytes | two days after its last call or item |
 | kp:signing | what sessions and addresses are signed with | for good |
 | kp:jobs~<tenant>, kp:voices~<tenant> and so on | as without the tenant, of which it is the default one | as these |
 | kp:autoscale:<fleet>:lock | the fencing token of the autoscaler at work | until it has not renewed it for a while |
@@ -283,7 +284,7 @@ def dead_letters(deployment: str) -> str:
 
 def job(job_id: str, part: str = "") -> str:
     """A job's own hash, or one of its parts: spec, pages, states, attempts, ids, places, digests, ready, log, index,
-    hook."""
+    counted, hook."""
     return f"kp:job:{job_id}:{part}" if part else f"kp:job:{job_id}"
 
 

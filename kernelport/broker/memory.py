@@ -12,6 +12,18 @@ from typing import Any
 BULK_SHARE, CALLS_SHARE = 0.9, 0.96
 
 
+def full(memory: Mapping[str, Any]) -> str:
+    """Why no calls are taken; empty when they are.
+
+    Args:
+        memory: as INFO tells it.
+    """
+    if left(memory, CALLS_SHARE) >= 0:
+        return ""
+    used, limit = (int(memory[name]) for name in ("used_memory", "maxmemory"))
+    return f"it is full: it holds {used:,} of {limit:,} bytes, and calls may fill {CALLS_SHARE:.0%}"
+
+
 def left(memory: Mapping[str, Any], share: float) -> float:
     """Bytes until Redis holds a share of its limit, below 0 beyond it; infinite where it has none, or evicts instead.
 

@@ -5,7 +5,7 @@ worker died. Whichever comes first counts; what comes after it is dropped.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Self
@@ -117,19 +117,8 @@ def complete(
         done_ttl_s: seconds in which the batch could be delivered again.
         result_ttl_s: seconds for which results are kept.
     """
-    return bool(
-        script(redis, "finish")(
-            keys=[
-                *_UNACKED,
-                keys.done(batch.id),
-                keys.attempts(batch.id),
-                keys.replies(batch.front_door),
-                keys.kept(batch.deployment),
-                *results,
-            ],
-            args=[batch.id, _whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply],
-        )
-    )
+    args: list[bytes | int] = [_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply]
+    return _finish(redis, batch, keys.replies(batch.front_door), results, args)
 
 
 @dataclass(frozen=True)
@@ -183,18 +172,12 @@ def forget_progress(redis: Redis, batch_id: str) -> None:
 
 def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: float) -> bool:
     """Queues Celery messages in a batch's place; False when the batch was done before. Acknowledges the batch."""
-    return bool(
-        script(redis, "finish")(
-            keys=[
-                *_UNACKED,
-                keys.done(batch.id),
-                keys.attempts(batch.id),
-                queue_name(batch.deployment),
-                keys.kept(batch.deployment),
-            ],
-            args=[batch.id, _whole(done_ttl_s), 0, 0, *messages],
-        )
-    )
+    return _finish(redis, batch, queue_name(batch.deployment), (), [_whole(done_ttl_s), 0, 0, *messages])
+
+
+def _finish(redis: Redis, batch: Batch, receiver: str, results: Iterable[str], args: Sequence[bytes | int]) -> bool:
+    of_batch = [keys.done(batch.id), keys.attempts(batch.id), receiver, keys.kept(batch.deployment)]
+    return bool(script(redis, "finish")(keys=[*_UNACKED, *of_batch, *results], args=[batch.id, *args]))
 
 
 def bury(redis: Redis, letter: DeadLetter, tenant: str = DEFAULT_TENANT) -> None:
@@ -215,7 +198,7 @@ class IdempotencyHold:
 async def hold_request_id(
     redis: AsyncRedis, hold: IdempotencyHold, digest: bytes, ttl_s: float
 ) -> tuple[bytes, bytes | None] | None:
-    """Claims a request id for `ttl_s` seconds; None when it was free.
+    """Holds a request id for `ttl_s` seconds; None when it was free.
 
     Returns:
         else the digest of the request that holds it, and its response once there is one.

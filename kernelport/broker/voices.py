@@ -1,24 +1,23 @@
 """Registered voices: a recording and what is known of it, kept in Redis under a name until they are deleted."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 
-import numpy as np
 from redis import Redis
+from redis.exceptions import WatchError
 
 from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
 from kernelport.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
 from kernelport.names import is_voice_name
-from kernelport.recordings import Recording, RecordingError, decode
+from kernelport.recordings import RecordingError, reference
 from kernelport.v1.voice_pb2 import AddVoiceRequest, Voice
 
 MAX_BYTES = 16 * 2**20
-MIN_SECONDS, MAX_SECONDS = 0.5, 60.0
+MAX_SECONDS = 60.0
 MAX_TEXT = 2_000
 MAX_VOICES = 1_000
-
-_SILENCE = 10 ** (-65 / 20)
 
 
 class VoiceNotFoundError(NotFoundError):
@@ -45,7 +44,7 @@ def described(request: AddVoiceRequest) -> Voice:
     violations = list(_text_violations(request))
     voice: Voice | None = None
     try:
-        voice = checked(request.audio)
+        voice = checked(request.audio, is_transcribed=bool(request.transcript.strip()))
     except InvalidArgumentError as error:
         violations += error.violations
     if voice is None or violations:
@@ -56,14 +55,19 @@ def described(request: AddVoiceRequest) -> Voice:
     return voice
 
 
-def checked(audio: bytes) -> Voice:
+def checked(audio: bytes, *, is_transcribed: bool = False) -> Voice:
     """What is known of a recording that nobody has named yet; decodes all of it.
+
+    Args:
+        is_transcribed: whether its words are given.
 
     Raises:
         InvalidArgumentError: it cannot serve as a reference.
     """
     try:
-        recording = _recording(audio)
+        if len(audio) > MAX_BYTES:
+            raise RecordingError(f"expected at most {MAX_BYTES} bytes, got {len(audio)}")
+        recording = reference(audio, MAX_SECONDS, is_transcribed=is_transcribed)
     except RecordingError as error:
         raise InvalidArgumentError.of([FieldViolation("audio", str(error))]) from error
     return Voice(
@@ -98,6 +102,18 @@ class Registry:
         voice = stored.readable(Voice, value, keys.VOICES)
         return None if voice is None or recording is None else (voice, recording)
 
+    def keep_heard(self, name: str, sha256: str, words: str) -> None:
+        """Keeps what a recording has been heard to say, if the name still stands for it."""
+        with self._redis.pipeline(transaction=True) as pipeline, contextlib.suppress(WatchError):
+            pipeline.watch(self._voices)  # type: ignore[no-untyped-call]
+            voice = stored.readable(Voice, pipeline.hget(self._voices, name), keys.VOICES)  # type: ignore[arg-type]
+            if voice is None or voice.sha256 != sha256 or voice.transcript:
+                return
+            voice.heard = words
+            pipeline.multi()
+            pipeline.hset(self._voices, name, voice.SerializeToString())
+            pipeline.execute()
+
 
 def _text_violations(request: AddVoiceRequest) -> Iterator[FieldViolation]:
     if not is_voice_name(request.name.encode()):
@@ -110,21 +126,3 @@ def _text_violations(request: AddVoiceRequest) -> Iterator[FieldViolation]:
         length = len(getattr(request, field))
         if length > MAX_TEXT:
             yield FieldViolation(field, f"expected at most {MAX_TEXT} characters, got {length}")
-
-
-def _recording(audio: bytes) -> Recording:
-    """A recording that can serve as a reference.
-
-    Raises:
-        RecordingError: when it cannot.
-    """
-    if len(audio) > MAX_BYTES:
-        raise RecordingError(f"expected at most {MAX_BYTES} bytes, got {len(audio)}")
-    recording = decode(audio, MAX_SECONDS)
-    if not np.isfinite(recording.samples).all():
-        raise RecordingError("expected samples that are finite")
-    if recording.seconds < MIN_SECONDS:
-        raise RecordingError(f"expected {MIN_SECONDS:g} to {MAX_SECONDS:g} seconds, got {recording.seconds:.2f}")
-    if recording.peak < _SILENCE:
-        raise RecordingError("expected speech, got silence")
-    return recording

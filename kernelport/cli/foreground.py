@@ -42,7 +42,7 @@ def run_until_stopped(stack: Stack, reloader: Reloader, restarter: Restarter) ->
     try:
         with stack:
             with console.status("starting ..."):
-                failed = stack.wait_settled(START_TIMEOUT_S, stopped=stop.is_set)
+                failed = stack.wait_started(START_TIMEOUT_S, stopped=stop.is_set)
             if failed and len(failed) == len(stack.deployments):
                 raise StackError("\n".join(failed.values()))
             for reason in failed.values():

@@ -10,6 +10,7 @@ from redis import Redis
 
 from kernelport.broker import connections
 from kernelport.broker.connections import connect
+from kernelport.broker.memory import full
 from kernelport.broker.registry import read_workers
 from kernelport.cli import options
 from kernelport.client import Address
@@ -50,6 +51,8 @@ def health(target: str, worker: bool, deployment: str, live: bool, redis_url: st
                 problem = f"{problem}; Redis cannot be asked: {why_not}".removeprefix("; ")
             elif worker:
                 problem = _worker_problem(redis, socket.gethostname(), deployment)
+            elif why_not := full(redis.info("memory")):
+                problem = problem or f"Redis takes no calls: {why_not}"
     if problem:
         raise click.ClickException(problem)
     click.echo("serving")

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from kernelport.access.quotas import Quotas
-from kernelport.cli import options
+from kernelport.cli import options, tables
 from kernelport.cli.each import of_each
-from kernelport.cli.tables import show
 from kernelport.client import Client
 from kernelport.config.values import parse_duration
 from kernelport.errors import NotFoundError
@@ -85,11 +84,31 @@ def list_keys(as_json: bool, target: str) -> None:
         (
             *(key.id, key.name, key.tenant, ",".join(key.scopes), ",".join(key.deployments) or "all"),
             *(_time(each) for each in (key.created_unix_us, key.expires_unix_us, key.last_used_unix_us)),
+            tables.quotas(key.quotas),
         )
         for key in found
     )
-    columns = ("id", "name", "tenant", "scopes", "deployments", "created", "expires", "last used")
-    show(columns, rows, "there are no keys; `kernelport keys create` makes one")
+    columns = ("id", "name", "tenant", "scopes", "deployments", "created", "expires", "last used", "quotas")
+    tables.show(columns, rows, "there are no keys; `kernelport keys create` makes one")
+
+
+@keys.command("set")
+@click.argument("name", metavar="KEY")
+@options.quotas
+@options.as_json
+@options.target
+def set_key(name: str, quotas: dict[str, str], as_json: bool, target: str) -> None:
+    """Change what the bearer of KEY, a name or an id, may use: a quota that is not told stays as it is, and one without
+    a value goes."""
+    with Client(target) as client:
+        there = next((key for key in client.access.list_keys() if name in (key.id, key.name)), None)
+        if there is None:
+            raise _no_key(name)
+        changed = client.access.set_key(there.id, quotas=options.changed_quotas(there.quotas, quotas))
+    if as_json:
+        options.echo_json([plain(changed)])
+        return
+    tables.show(("name", "tenant", "quotas"), [(changed.name, changed.tenant, tables.quotas(changed.quotas))])
 
 
 @keys.command()
@@ -101,7 +120,7 @@ def revoke(names: tuple[str, ...], target: str) -> None:
 
         def revoke_one(name: str) -> None:
             if not client.access.revoke_key(name):
-                raise NotFoundError(f"there is no key {name[:64]!r}; `kernelport keys list` shows those there are")
+                raise _no_key(name)
 
         revoked = of_each(names, revoke_one)
     click.echo(f"{len(revoked)} revoked")
@@ -119,6 +138,10 @@ def rotate(name: str, grace: timedelta | None, as_json: bool, target: str) -> No
     with Client(target) as client:
         key, token = client.access.rotate_key(name, grace_s=grace.total_seconds() if grace is not None else None)
     _show(key, token, as_json)
+
+
+def _no_key(name: str) -> NotFoundError:
+    return NotFoundError(f"there is no key {name[:64]!r}; `kernelport keys list` shows those there are")
 
 
 def _show(key: Key, token: str, as_json: bool) -> None:

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -285,6 +285,12 @@ quotas: Option = click.option(
     help="What may be used: calls_a_second, calls (at a time), characters_a_day, bytes_a_day, items_waiting, "
     "stored_bytes or voices, such as calls=20.",
 )
+
+
+def changed_quotas(there: Mapping[str, float], told: Mapping[str, str]) -> dict[str, float]:
+    """Quotas as `--quota` changes them: what is not told stays, and what is told without a value goes."""
+    wanted: dict[str, object] = {**there, **told}
+    return Quotas.of({name: value for name, value in wanted.items() if value != ""}).given()
 
 
 def tls(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -32,6 +32,11 @@ def show(columns: Iterable[str | Column], rows: Iterable[Sequence[Cell]], nothin
         Console().print(table)
     else:
         click.echo(nothing)
+
+
+def quotas(given: Mapping[str, float]) -> str:
+    """Quotas in a cell."""
+    return ", ".join(f"{name}={given[name]:.15g}" for name in sorted(given)) or "none"
 
 
 def _shortened(cell: Cell) -> Text:

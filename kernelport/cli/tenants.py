@@ -36,8 +36,7 @@ def set_tenant(name: str, weight: float | None, quotas: dict[str, str], target: 
             there = client.access.tenant(name)
         except NotFoundError:
             there = Tenant(weight=1.0)
-        wanted: dict[str, object] = {**there.quotas, **quotas}
-        limits = Quotas.of({each: value for each, value in wanted.items() if value != ""}).given()
+        limits = options.changed_quotas(there.quotas, quotas)
         _show([client.access.set_tenant(name, weight=there.weight if weight is None else weight, quotas=limits)])
 
 
@@ -109,8 +108,5 @@ def _tenant(file: Path, name: str, told: Any) -> tuple[str, float, dict[str, flo
 
 
 def _show(found: Iterable[Tenant]) -> None:
-    def quotas(tenant: Tenant) -> str:
-        return ", ".join(f"{name}={tenant.quotas[name]:.15g}" for name in sorted(tenant.quotas))
-
-    rows = ((tenant.name, f"{tenant.weight:g}", quotas(tenant) or "none") for tenant in found)
+    rows = ((tenant.name, f"{tenant.weight:g}", tables.quotas(tenant.quotas)) for tenant in found)
     tables.show(("name", "weight", "quotas"), rows)

@@ -12,9 +12,9 @@ from kernelport.errors import NotFoundError
 from kernelport.telemetry.log_files import log_files
 
 # How the lines of both forms begin; the time is in UTC in both.
-_TIME = re.compile(r'(?:\{"time": ")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00)')
+_TIME = re.compile(r'(?:\{"time": ?")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00)')
 # What else a line may be about, of which the lines are shown, too.
-_LINKS = re.compile(r'[" \[](?:job|batch)(?:": "|=)([\w.-]+)')
+_LINKS = re.compile(r'[" \[](?:job|batch)(?:": ?"|=)([\w.-]+)')
 
 
 @click.command()

@@ -45,7 +45,8 @@ def list_voices(as_json: bool, target: str) -> None:
         return
     columns = ["name", "seconds", "owner", "since", "transcript"]
     rows = [
-        (voice.name, f"{voice.seconds:.1f}", voice.owner, _since(voice), voice.transcript or "-") for voice in found
+        (voice.name, f"{voice.seconds:.1f}", voice.owner, _since(voice), voice.transcript or _heard(voice) or "-")
+        for voice in found
     ]
     tables.show(columns, rows, "there are no voices; `kernelport voices add` makes one")
 
@@ -63,7 +64,7 @@ def show(name: str, as_json: bool, target: str) -> None:
         return
     for label, value in (
         ("name", voice.name),
-        ("transcript", voice.transcript or "none: workers transcribe the recording"),
+        ("transcript", voice.transcript or _heard(voice) or "none: workers transcribe the recording"),
         ("consent", voice.consent),
         ("owner", voice.owner),
         ("recording", f"{voice.seconds:.2f} s, {voice.format}, {voice.sample_rate} Hz, {voice.channels} channels"),
@@ -89,6 +90,10 @@ def delete(names: tuple[str, ...], target: str) -> None:
     click.echo(f"{len(deleted)} deleted")
     if len(deleted) < len(names):
         sys.exit(1)
+
+
+def _heard(voice: Voice) -> str:
+    return f"{voice.heard} (as heard)" if voice.heard else ""
 
 
 def _since(voice: Voice) -> str:

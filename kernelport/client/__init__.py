@@ -2,8 +2,7 @@
 
 from kernelport.client.aio import AsyncClient
 from kernelport.client.calling.address import Address
-from kernelport.client.files import load_outputs
-from kernelport.client.results import InferResult, Speech
+from kernelport.client.results import InferResult, Speech, load_outputs
 from kernelport.client.sync import Client
 
 __all__ = ["Address", "AsyncClient", "Client", "InferResult", "Speech", "load_outputs"]

@@ -20,7 +20,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from kernelport.telemetry import metrics
-from kernelport.telemetry.timed import timed
+from kernelport.telemetry.metrics import timed
 
 PART_SUFFIX = ".part"
 # Tells one storage from another.

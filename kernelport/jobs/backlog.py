@@ -16,7 +16,7 @@ class Backlog:
     Attributes:
         jobs: that are active.
         items: that no worker has taken yet.
-        cost: of those items, in the unit of kernelport.jobs.pages: bytes of text for speech, else bytes of inputs.
+        cost: of those items, in the unit of kernelport.items: bytes of text for speech, else bytes of inputs.
         running: items that workers hold.
     """
 

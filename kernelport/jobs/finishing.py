@@ -25,18 +25,9 @@ from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.background import Background
 from kernelport.jobs.inputs import Inputs
+from kernelport.jobs.item_records import WAITING, Results, in_order, items_of, page_of, results_of
 from kernelport.jobs.outputs import StackMark
-from kernelport.jobs.records import (
-    MICROSECONDS,
-    WAITING,
-    JobRecord,
-    Results,
-    in_order,
-    items_of,
-    job_id_of,
-    page_of,
-    results_of,
-)
+from kernelport.jobs.records import MICROSECONDS, JobRecord, job_id_of
 from kernelport.jobs.shapes import item_dict, job_dict
 from kernelport.jobs.shrinking import Places, compressed
 from kernelport.jobs.storage import SharedStorage
@@ -116,21 +107,21 @@ class Finisher(Background):
             message = f"cannot write {self._artifacts.url(f'{job.id}/{MANIFEST}')}: {error}"
             log.warning("job %s: %s", job.id, message)
             tries = int(self._redis.hincrby(keys.job(job.id), "finish_tries", 1))
-            if tries < TRIES and job.text("ending") != "failed":
+            if tries < TRIES and job.ending != "failed":
                 self._renew(job, FIRST_BACKOFF_S * 2 ** (tries - 1))
                 return
             state, reason = "failed", reason or message
         except stored.StoredError as error:
             stored.tell(error)
             state, reason = "failed", f"the job store cannot be read: {error}"
-        retention_s, sealed = job.number("retention_s"), int(job.is_sealed)
+        retention_s, sealed = job.retention_s, int(job.is_sealed)
         scripts.run(self._redis, "finish", job.id, job.round, state, reason, retention_s, GRACE_S, sealed)
         log.info("job %s %s%s", job.id, state, f": {reason}" if reason else "")
 
     def _shrink(self, job: JobRecord) -> None:
         """Has a job that is over take less room, unless it goes on meanwhile."""
-        places = Places(job.number("items"))
-        for number in range(job.number("pages")):
+        places = Places(job.items)
+        for number in range(job.pages):
             value: Any = self._redis.hget(keys.job(job.id, "pages"), str(number))
             page = page_of(value, job.id, number)
             where = keys.job(job.id, "pages")
@@ -152,7 +143,7 @@ class Finisher(Background):
     def _files(self, job: JobRecord) -> "_Files":
         """A job's files."""
         files = _Files()
-        for sizes in self._artifacts.sizes(job.id) if job.number("succeeded") else ():
+        for sizes in self._artifacts.sizes(job.id) if job.succeeded else ():
             files.add(sizes)
             self._renew(job, LEASE_S)
         files.sort()
@@ -164,7 +155,7 @@ class Finisher(Background):
         with tempfile.TemporaryDirectory(prefix="kernelport-") as scratch:
             manifest = Path(scratch) / MANIFEST
             with manifest.open("w", encoding="utf-8") as file:
-                pages = range(job.number("pages"))
+                pages = range(job.pages)
                 missing = sum(self._write_page(job, number, inputs, file, files) for number in pages)
             if missing:
                 log.warning("job %s: %d files are missing", job.id, missing)
@@ -258,12 +249,12 @@ def _end_of(job: JobRecord) -> tuple[str, str]:
 
     Whatever was to end it came too late when all of its items are done.
     """
-    items, succeeded, failed = (job.number(field) for field in ("items", "succeeded", "failed"))
-    ending, reason = job.text("ending"), job.text("reason")
+    items, succeeded, failed = job.items, job.succeeded, job.failed
+    ending, reason = job.ending, job.reason
     if ending and (not job.is_sealed or succeeded + failed < items):
         return ending, reason
     if succeeded + failed < items:
-        if job.number("remade"):
+        if job.was_remade:
             return "failed", f"the files of {items - succeeded - failed} items are missing, though they were made again"
         return "running", ""
     if failed:

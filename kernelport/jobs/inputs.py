@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.names import is_voice_name
 from kernelport.tensors import dtype_name, plain, to_array
 from kernelport.v1.inference_pb2 import STRING, U8, Tensor
@@ -73,6 +73,11 @@ def characters(inputs: Iterable[Tensor]) -> int:
         if tensor.name == TEXT_INPUT:
             total += _characters(tensor)
     return total
+
+
+def characters_of_item(inputs: Iterable[Tensor], shared: Iterable[Tensor]) -> int:
+    """Of the texts that an item of a job is made from, be it its own or what all items share."""
+    return characters([tensor for tensor in inputs if tensor.name == TEXT_INPUT] or shared)
 
 
 def _characters(tensor: Tensor) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kernelport.config.deployments import Batching
 from kernelport.internal.v1.job_store_pb2 import Page
-from kernelport.item_cost import expected_cost
+from kernelport.items import expected_cost
 from kernelport.stacking import ANY, RunSize, Share, Stacking
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import NewItem

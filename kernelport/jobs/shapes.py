@@ -8,7 +8,7 @@ import hashlib
 from typing import Any
 
 from kernelport.enums import ItemState
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.jobs.inputs import Inputs
 from kernelport.shapes import plain
 from kernelport.v1 import job_pb2 as pb

@@ -131,7 +131,7 @@ class Stack:
         return list(dict.fromkeys(self.workers.deployments.values()))
 
     def start(self) -> None:
-        """Starts Redis, then the rest. On a Redis that others may use, too, the front door is left to `wait_settled`:
+        """Starts Redis, then the rest. On a Redis that others may use, too, the front door is left to `wait_started`:
         until our workers are known not to be refused, it would answer with the models of others.
 
         Raises:
@@ -176,11 +176,11 @@ class Stack:
         Raises:
             StackError: when one does not: its process has failed, or the time is over.
         """
-        failed = self.wait_settled(timeout_s)
+        failed = self.wait_started(timeout_s)
         if failed:
             raise StackError("\n".join(failed.values()))
 
-    def wait_settled(self, timeout_s: float, stopped: Callable[[], bool] = lambda: False) -> dict[str, str]:
+    def wait_started(self, timeout_s: float, stopped: Callable[[], bool] = lambda: False) -> dict[str, str]:
         """Waits until all front doors serve, and each chosen deployment serves or has failed; or until `stopped` says
         that nobody cares any more.
 

@@ -79,12 +79,17 @@ class Workers:
         Returns:
             whether it had been in the registry: it had loaded its model then.
         """
-        try:
-            was_in = forget(self._redis, self.ids[name], [self.deployments[name]])
-            if was_in:
-                tallies.count(self._redis, keys.WORKER_DEATHS, [self.deployments[name]])
-            end_leases(self._redis, self.ids[name].__eq__)
-            self._redis.delete(keys.drain(self.ids[name]))  # it was for the process that has ended
-            return was_in
-        except RedisError:
-            return True  # nobody knows whether it had begun to serve; the record expires by itself
+        return end_worker(self._redis, self.ids[name], self.deployments[name])
+
+
+def end_worker(redis: Redis, worker_id: str, deployment: str) -> bool:
+    """What `Workers.end` does, of any worker process."""
+    try:
+        was_in = forget(redis, worker_id, [deployment])
+        if was_in:
+            tallies.count(redis, keys.WORKER_DEATHS, [deployment])
+        end_leases(redis, worker_id.__eq__)
+        redis.delete(keys.drain(worker_id))  # it was for the process that has ended
+        return was_in
+    except RedisError:
+        return True  # nobody knows whether it had begun to serve; the record expires by itself

@@ -17,6 +17,8 @@ from pathlib import Path
 from traceback import format_tb
 from typing import Any
 
+import msgspec
+
 from kernelport.config.settings import Settings
 from kernelport.telemetry.log_files import LogFile, append_shared
 
@@ -35,7 +37,7 @@ WITHOUT_TEXT: Mapping[str, Any] = {"without_text": True}
 
 # A field of a line for people that needs no quotes.
 _WORD = re.compile(r"[!#-+\--Z\\^-~]+")
-_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode  # `json.dumps` makes an encoder for every line
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 Ids = Callable[[], Mapping[str, Any]]
 _about: ContextVar[Ids] = ContextVar("about", default=dict)
@@ -83,6 +85,7 @@ def set_up(settings: Settings) -> None:
     logging.captureWarnings(True)
     # No form tells of them, and they are looked up for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # nor where in the code a line comes from: Python's own documentation has it so
     for library in _LIBRARIES:
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
 
@@ -175,7 +178,7 @@ class JsonFormatter(_Formatter):
         }
         if exception := self._exception(record):
             line["exception"] = exception
-        return _to_json(line)
+        return _json(line)
 
 
 class RateLimit(logging.Filter):
@@ -210,6 +213,13 @@ class RateLimit(logging.Filter):
             record.__dict__.update(fields(**getattr(record, "fields", {}), left_out=self._left_out))
             self._left_out = 0
         return True
+
+
+def _json(line: Mapping[str, Any]) -> str:
+    try:
+        return _encoder.encode(line).decode()
+    except UnicodeEncodeError:  # of what is no Unicode, such as the name of a file that is no UTF-8
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def _time(record: logging.LogRecord) -> str:

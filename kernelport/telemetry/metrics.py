@@ -1,12 +1,16 @@
 """Every Prometheus metric, and the endpoint that shows them.
 
 No label grows with machines or requests: `deployment` comes from the deployments file (and is UNKNOWN for all that is
-not there), `method` from the services, `status` from gRPC's codes, all others from short lists.
+not there), `method` from the services, `status` from gRPC's codes, `tenant` from the tenants that operators have made
+(and is OTHERS for all behind the first hundred that a process has to do with), all others from short lists.
 Times are in seconds, sizes in bytes. What is read elsewhere is shown while it is known, and not at all once it is not:
 docs/metrics.md, which `python -m tests.docs.metrics_page` makes of this module, has them all.
 """
 
+import contextlib
 import functools
+import time
+from collections.abc import Iterator
 from typing import TypeVar
 from wsgiref.simple_server import WSGIServer
 
@@ -20,6 +24,8 @@ Counted = TypeVar("Counted", Counter, Histogram)
 
 # The deployment of what names none that there is. No deployment has brackets in its name.
 UNKNOWN = "(unknown)"
+# The tenant of those behind the first MOST_TENANTS.
+OTHERS, MOST_TENANTS = "(others)", 100
 _DEPLOYMENT = ("deployment",)
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -55,6 +61,11 @@ CALLS = Counter(
     "kernelport_calls", "Calls of all methods and routes answered, by the status of gRPC or HTTP.", ("method", "status")
 )
 REQUESTS = Counter("kernelport_requests", "Requests answered, by gRPC status.", ("deployment", "status"))
+TENANT_REQUESTS = Counter(
+    "kernelport_tenant_requests",
+    "Requests answered, by whose they are and outcome: ok, failed, cancelled by its caller, or over_quota.",
+    ("tenant", "outcome"),
+)
 REQUEST_BYTES = Counter("kernelport_request_bytes", "Bytes of requests taken in.", _DEPLOYMENT)
 RESPONSE_BYTES = Counter("kernelport_response_bytes", "Bytes of responses given.", _DEPLOYMENT)
 TOTAL_SECONDS = Histogram(
@@ -156,6 +167,18 @@ def labelled(metric: Counted, *labels: str) -> Counted:
     return metric.labels(*labels)
 
 
+_tenants: set[str] = set()
+
+
+def tenant_label(tenant: str) -> str:
+    """What a tenant is called among labels."""
+    if tenant not in _tenants:
+        if len(_tenants) >= MOST_TENANTS:
+            return OTHERS
+        _tenants.add(tenant)
+    return tenant
+
+
 def serve(listen: str, *, beside: bool = False, registry: Collector = REGISTRY) -> WSGIServer:
     """Shows metrics at http://`listen`/metrics from a thread of its own, until the server that this gives is shut down.
 
@@ -170,3 +193,23 @@ def serve(listen: str, *, beside: bool = False, registry: Collector = REGISTRY) 
     ThreadingWSGIServer.allow_reuse_port = beside  # of the only one in this process
     server, _ = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
     return server
+
+
+@contextlib.contextmanager
+def timed(
+    label: str, seconds: Histogram, failures: Counter, answers: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Measures what is done within, or what it decorates; what raises is a failure, and has no time.
+
+    Args:
+        answers: exceptions that are none: what was asked for is not there, or is refused before it is tried.
+    """
+    began = time.perf_counter()
+    try:
+        yield
+    except answers:
+        raise
+    except Exception:
+        labelled(failures, label).inc()
+        raise
+    labelled(seconds, label).observe(time.perf_counter() - began)

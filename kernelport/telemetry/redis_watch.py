@@ -7,6 +7,7 @@ from redis.exceptions import RedisError
 
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect, problem
+from kernelport.broker.memory import full
 from kernelport.telemetry import metrics
 
 # Beside what waits for Redis longer: a look is to end soon.
@@ -38,7 +39,7 @@ class RedisWatch:
         self._stopped.set()
 
     def down(self, longer_than_s: float) -> str:
-        """Why Redis does not take writes, when it has not for so many seconds; empty when it does."""
+        """Why Redis does not take calls, when it has not for so many seconds; empty when it does."""
         since = self._down_since
         return self._reason if since is not None and time.monotonic() - since >= longer_than_s else ""
 
@@ -50,26 +51,28 @@ class RedisWatch:
     def ask(self) -> None:
         """Asks Redis once."""
         began = time.monotonic()
-        if why_not := problem(self._redis):
-            self._reason = why_not
-            self._down_since = self._down_since or began
-        else:
-            self._down_since = None
+        why_not = problem(self._redis)
         metrics.REDIS_UP.set(0 if why_not else 1)
         if why_not:
             metrics.REDIS_SECONDS.forget()
         else:
             metrics.REDIS_SECONDS.set(time.monotonic() - began)
-        self._show_memory()
+        is_full = self._look_at_memory()  # of one that refuses writes, too: perhaps by that
+        if reason := why_not or is_full:
+            self._reason = reason
+            self._down_since = self._down_since or began
+        else:
+            self._down_since = None
         self._measure_clock()
 
-    def _show_memory(self) -> None:
+    def _look_at_memory(self) -> str:
+        """Shows what Redis holds; gives why it takes no calls by that, empty when it takes them."""
         try:
-            memory = self._redis.info("memory")  # also of one that refuses writes, perhaps because it is full
+            memory = self._redis.info("memory")
         except RedisError:
             for gauge in (metrics.REDIS_MEMORY, metrics.REDIS_MEMORY_LIMIT, metrics.REDIS_MEMORY_USED):
                 gauge.forget()
-            return
+            return ""
         used, limit = memory["used_memory"], memory["maxmemory"]
         metrics.REDIS_MEMORY.set(used)
         metrics.REDIS_MEMORY_LIMIT.set(limit)
@@ -77,6 +80,7 @@ class RedisWatch:
             metrics.REDIS_MEMORY_USED.set(used / limit)
         else:
             metrics.REDIS_MEMORY_USED.forget()
+        return full(memory)
 
     def _measure_clock(self) -> None:
         try:

@@ -1,10 +1,9 @@
 """English made speakable: one front end for every voice, which knows no model."""
 
 from kernelport.text.aligned import Aligned
-from kernelport.text.arriving import complete
 from kernelport.text.lexicon import NO_LEXICON, Lexicon, LexiconError, merged
 from kernelport.text.numbers import Locale
-from kernelport.text.pieces import Piece, pieces
+from kernelport.text.pieces import Piece, complete, pieces
 from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read, spoken_passages
 from kernelport.text.verbaliser import verbalised, verbalised_parts
 

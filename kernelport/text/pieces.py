@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from kernelport.text.aligned import Aligned, joined
-from kernelport.text.reading import Passage
+from kernelport.text.reading import Passage, passages_of, spoken_passages
 
 CLAUSE_S, SENTENCE_S, PARAGRAPH_S, CUT_S = 0.12, 0.25, 0.45, 0.04
 """Seconds of silence behind a piece, by what it ends with; a forced cut is one between two words."""
@@ -24,6 +24,10 @@ _CLOSING = "\"')\\]"
 _SENTENCE_END = re.compile(rf"[.!?…][.!?…{_CLOSING}]*(?= +[\"'(\[]*[^\Wa-z_])")
 _INITIAL = re.compile(r"(?:^|[\s.(\"'])[A-HJ-Z]\.$")
 _CLAUSE_END = re.compile(rf"(?:[,;:][{_CLOSING}]*|[—–]| -)(?= )|[—–](?=\w)")
+# Of text that comes bit by bit, in characters: no piece ends within the first unless one of these marks ends it; a last
+# piece of more than the second is spoken though it may go on.
+SHORT, LONGEST = 120, 1000
+_MAY_END = re.compile(r"[.!?…。！？\n<]")  # the last begins a tag, which may be a pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,29 @@ def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
             last = replace(last, pause_s=silence_s, ends_paragraph=ends_paragraph)
     if last is not None:
         yield replace(last, pause_s=asked_s)
+
+
+def complete(text: str) -> tuple[int, float]:
+    """How much can be spoken by now of a text that comes bit by bit, such as the words of a language model.
+
+    A piece is complete once the next one has begun: before that, nobody knows whether "3." ends a sentence.
+
+    Args:
+        text: all that has come and is not spoken yet.
+
+    Returns:
+        The number of its characters, 0 when the first piece may go on yet; and the seconds of silence behind them.
+    """
+    if len(text) <= SHORT and not _MAY_END.search(text):
+        return 0, 0.0  # reading costs a millisecond for every hundred characters
+    start = max(0, len(text) - LONGEST)
+    before: Piece | None = None
+    last: Piece | None = None
+    for piece in pieces(spoken_passages(passages_of(text[start:], chinese=True), "en-US")):
+        before, last = last, piece
+    if before is None or last is None:
+        return (len(text) if start else 0), 0.0
+    return start + last.text.origins[0], before.pause_s
 
 
 def _behind(rest: Aligned | None, text: Aligned) -> Aligned:

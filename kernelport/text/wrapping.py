@@ -10,6 +10,8 @@ _FULL = 0.7
 _NARROW = 40
 # A line longer than this was not cut to fit a width: it is a paragraph by itself.
 _WIDE = 120
+# Of scripts that are written without spaces between words: each character is as wide as two others.
+_WIDE_CHARACTER = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uff60]")
 _BLANK = re.compile(r"\n[ \n]*\n")
 _LINE = re.compile(r"\n")
 _NUMBERED = re.compile(r"(?:\d{1,3}[.)]|\([a-z\d]{1,3}\)|[a-zA-Z]\)) ")
@@ -31,7 +33,7 @@ def paragraphs(text: Aligned) -> list[Aligned]:
     found: list[Aligned] = []
     for block in text.split(_BLANK):
         lines = [line for line in (each.stripped() for each in block.split(_LINE)) if line.text]
-        width = max((len(line.text) for line in lines), default=0)
+        width = max((_columns(line.text) for line in lines), default=0)
         current: list[Aligned] = []
         for line in lines:
             if current and not _goes_on(current[-1].text, line.text, width):
@@ -49,9 +51,14 @@ def _goes_on(line: str, following: str, width: int) -> bool:
         return False
     if _SPEAKER.match(following) and (line[-1] in ".!?" or _SPEAKER.match(line)):
         return False
-    if following[0].islower() or line.endswith((",", "—", "(")):
+    if following[0].islower() or line.endswith((",", "—", "(", "、")):
         return True
-    return _NARROW <= width <= _WIDE and len(line) >= _FULL * width
+    return _NARROW <= width <= _WIDE and _columns(line) >= _FULL * width
+
+
+def _columns(line: str) -> int:
+    """How wide a line is."""
+    return len(line) if line.isascii() else len(line) + len(_WIDE_CHARACTER.findall(line))
 
 
 def _one_line(lines: list[Aligned]) -> Aligned:
@@ -64,10 +71,15 @@ def _one_line(lines: list[Aligned]) -> Aligned:
         if following.text[0].islower() and _CUT_WORD.search(line.text):
             if not _KEEPS_HYPHEN.search(line.text[-15:]):
                 parts[-1] = line[: len(line.text) - 1]
-        else:
+        elif not (_WIDE_CHARACTER.match(following.text) and _ends_wide(line.text)):
             end = line.origins[-1:]
             parts.append(Aligned(" ", end + end))
     return joined(parts)
+
+
+def _ends_wide(line: str) -> bool:
+    """Whether no space follows the last character of a line, or the mark behind it."""
+    return bool(_WIDE_CHARACTER.match(line.rstrip(",.;:?!")[-1:]))
 
 
 def _dropped(match: re.Match[str]) -> str:

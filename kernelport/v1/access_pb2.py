@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akernelport/v1/access.proto\x12\rkernelport.v1\"\xa6\x02\n\x03Key\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x05 \x03(\t\x12\x17\n\x0f\x63reated_unix_us\x18\x06 \x01(\x03\x12\x17\n\x0f\x65xpires_unix_us\x18\x07 \x01(\x03\x12\x19\n\x11last_used_unix_us\x18\x08 \x01(\x03\x12\x0f\n\x07secrets\x18\t \x01(\r\x12\x13\n\x0b\x63\x65rtificate\x18\n \x01(\t\x12.\n\x06quotas\x18\x0b \x03(\x0b\x32\x1e.kernelport.v1.Key.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xef\x01\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x04 \x03(\t\x12\x17\n\x0f\x65xpires_unix_us\x18\x05 \x01(\x03\x12\x13\n\x0b\x63\x65rtificate\x18\x06 \x01(\t\x12;\n\x06quotas\x18\x07 \x03(\x0b\x32+.kernelport.v1.CreateKeyRequest.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"C\n\x11\x43reateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.kernelport.v1.Key\"\x1f\n\x10RevokeKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"$\n\x11RevokeKeyResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\"A\n\x10RotateKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x07grace_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_grace_s\"C\n\x11RotateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"\x88\x01\n\x06Tenant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x31\n\x06quotas\x18\x03 \x03(\x0b\x32!.kernelport.v1.Tenant.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"9\n\x10SetTenantRequest\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\":\n\x11SetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\"\x14\n\x12ListTenantsRequest\"=\n\x13ListTenantsResponse\x12&\n\x07tenants\x18\x01 \x03(\x0b\x32\x15.kernelport.v1.Tenant\" \n\x10GetTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11GetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\"F\n\x0fGetUsageRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\"7\n\x10GetUsageResponse\x12#\n\x05usage\x18\x01 \x03(\x0b\x32\x14.kernelport.v1.Usage\"\x98\x01\n\x05Usage\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x03 \x01(\x04\x12\r\n\x05items\x18\x04 \x01(\x04\x12\x12\n\ncharacters\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0f\n\x07\x61udio_s\x18\x07 \x01(\x01\x12\x0f\n\x07model_s\x18\x08 \x01(\x01\x12\x0f\n\x07\x64ollars\x18\t \x01(\x01\x32\x8f\x05\n\rAccessService\x12N\n\tCreateKey\x12\x1f.kernelport.v1.CreateKeyRequest\x1a .kernelport.v1.CreateKeyResponse\x12K\n\x08ListKeys\x12\x1e.kernelport.v1.ListKeysRequest\x1a\x1f.kernelport.v1.ListKeysResponse\x12N\n\tRevokeKey\x12\x1f.kernelport.v1.RevokeKeyRequest\x1a .kernelport.v1.RevokeKeyResponse\x12N\n\tRotateKey\x12\x1f.kernelport.v1.RotateKeyRequest\x1a .kernelport.v1.RotateKeyResponse\x12N\n\tSetTenant\x12\x1f.kernelport.v1.SetTenantRequest\x1a .kernelport.v1.SetTenantResponse\x12T\n\x0bListTenants\x12!.kernelport.v1.ListTenantsRequest\x1a\".kernelport.v1.ListTenantsResponse\x12N\n\tGetTenant\x12\x1f.kernelport.v1.GetTenantRequest\x1a .kernelport.v1.GetTenantResponse\x12K\n\x08GetUsage\x12\x1e.kernelport.v1.GetUsageRequest\x1a\x1f.kernelport.v1.GetUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akernelport/v1/access.proto\x12\rkernelport.v1\"\xa6\x02\n\x03Key\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x05 \x03(\t\x12\x17\n\x0f\x63reated_unix_us\x18\x06 \x01(\x03\x12\x17\n\x0f\x65xpires_unix_us\x18\x07 \x01(\x03\x12\x19\n\x11last_used_unix_us\x18\x08 \x01(\x03\x12\x0f\n\x07secrets\x18\t \x01(\r\x12\x13\n\x0b\x63\x65rtificate\x18\n \x01(\t\x12.\n\x06quotas\x18\x0b \x03(\x0b\x32\x1e.kernelport.v1.Key.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xef\x01\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12\x13\n\x0b\x64\x65ployments\x18\x04 \x03(\t\x12\x17\n\x0f\x65xpires_unix_us\x18\x05 \x01(\x03\x12\x13\n\x0b\x63\x65rtificate\x18\x06 \x01(\t\x12;\n\x06quotas\x18\x07 \x03(\x0b\x32+.kernelport.v1.CreateKeyRequest.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"C\n\x11\x43reateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.kernelport.v1.Key\"\x1f\n\x10RevokeKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"$\n\x11RevokeKeyResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\"A\n\x10RotateKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x14\n\x07grace_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_grace_s\"C\n\x11RotateKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\x12\r\n\x05token\x18\x02 \x01(\t\"\x85\x01\n\rSetKeyRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x38\n\x06quotas\x18\x02 \x03(\x0b\x32(.kernelport.v1.SetKeyRequest.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"1\n\x0eSetKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.kernelport.v1.Key\"\x88\x01\n\x06Tenant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x31\n\x06quotas\x18\x03 \x03(\x0b\x32!.kernelport.v1.Tenant.QuotasEntry\x1a-\n\x0bQuotasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"9\n\x10SetTenantRequest\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\":\n\x11SetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\"\x14\n\x12ListTenantsRequest\"=\n\x13ListTenantsResponse\x12&\n\x07tenants\x18\x01 \x03(\x0b\x32\x15.kernelport.v1.Tenant\" \n\x10GetTenantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11GetTenantResponse\x12%\n\x06tenant\x18\x01 \x01(\x0b\x32\x15.kernelport.v1.Tenant\"F\n\x0fGetUsageRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\"7\n\x10GetUsageResponse\x12#\n\x05usage\x18\x01 \x03(\x0b\x32\x14.kernelport.v1.Usage\"\x98\x01\n\x05Usage\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x03 \x01(\x04\x12\r\n\x05items\x18\x04 \x01(\x04\x12\x12\n\ncharacters\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0f\n\x07\x61udio_s\x18\x07 \x01(\x01\x12\x0f\n\x07model_s\x18\x08 \x01(\x01\x12\x0f\n\x07\x64ollars\x18\t \x01(\x01\x32\xd6\x05\n\rAccessService\x12N\n\tCreateKey\x12\x1f.kernelport.v1.CreateKeyRequest\x1a .kernelport.v1.CreateKeyResponse\x12K\n\x08ListKeys\x12\x1e.kernelport.v1.ListKeysRequest\x1a\x1f.kernelport.v1.ListKeysResponse\x12N\n\tRevokeKey\x12\x1f.kernelport.v1.RevokeKeyRequest\x1a .kernelport.v1.RevokeKeyResponse\x12N\n\tRotateKey\x12\x1f.kernelport.v1.RotateKeyRequest\x1a .kernelport.v1.RotateKeyResponse\x12\x45\n\x06SetKey\x12\x1c.kernelport.v1.SetKeyRequest\x1a\x1d.kernelport.v1.SetKeyResponse\x12N\n\tSetTenant\x12\x1f.kernelport.v1.SetTenantRequest\x1a .kernelport.v1.SetTenantResponse\x12T\n\x0bListTenants\x12!.kernelport.v1.ListTenantsRequest\x1a\".kernelport.v1.ListTenantsResponse\x12N\n\tGetTenant\x12\x1f.kernelport.v1.GetTenantRequest\x1a .kernelport.v1.GetTenantResponse\x12K\n\x08GetUsage\x12\x1e.kernelport.v1.GetUsageRequest\x1a\x1f.kernelport.v1.GetUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEY_QUOTASENTRY']._serialized_options = b'8\001'
   _globals['_CREATEKEYREQUEST_QUOTASENTRY']._loaded_options = None
   _globals['_CREATEKEYREQUEST_QUOTASENTRY']._serialized_options = b'8\001'
+  _globals['_SETKEYREQUEST_QUOTASENTRY']._loaded_options = None
+  _globals['_SETKEYREQUEST_QUOTASENTRY']._serialized_options = b'8\001'
   _globals['_TENANT_QUOTASENTRY']._loaded_options = None
   _globals['_TENANT_QUOTASENTRY']._serialized_options = b'8\001'
   _globals['_KEY']._serialized_start=46
@@ -59,28 +61,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROTATEKEYREQUEST']._serialized_end=862
   _globals['_ROTATEKEYRESPONSE']._serialized_start=864
   _globals['_ROTATEKEYRESPONSE']._serialized_end=931
-  _globals['_TENANT']._serialized_start=934
-  _globals['_TENANT']._serialized_end=1070
+  _globals['_SETKEYREQUEST']._serialized_start=934
+  _globals['_SETKEYREQUEST']._serialized_end=1067
+  _globals['_SETKEYREQUEST_QUOTASENTRY']._serialized_start=295
+  _globals['_SETKEYREQUEST_QUOTASENTRY']._serialized_end=340
+  _globals['_SETKEYRESPONSE']._serialized_start=1069
+  _globals['_SETKEYRESPONSE']._serialized_end=1118
+  _globals['_TENANT']._serialized_start=1121
+  _globals['_TENANT']._serialized_end=1257
   _globals['_TENANT_QUOTASENTRY']._serialized_start=295
   _globals['_TENANT_QUOTASENTRY']._serialized_end=340
-  _globals['_SETTENANTREQUEST']._serialized_start=1072
-  _globals['_SETTENANTREQUEST']._serialized_end=1129
-  _globals['_SETTENANTRESPONSE']._serialized_start=1131
-  _globals['_SETTENANTRESPONSE']._serialized_end=1189
-  _globals['_LISTTENANTSREQUEST']._serialized_start=1191
-  _globals['_LISTTENANTSREQUEST']._serialized_end=1211
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=1213
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=1274
-  _globals['_GETTENANTREQUEST']._serialized_start=1276
-  _globals['_GETTENANTREQUEST']._serialized_end=1308
-  _globals['_GETTENANTRESPONSE']._serialized_start=1310
-  _globals['_GETTENANTRESPONSE']._serialized_end=1368
-  _globals['_GETUSAGEREQUEST']._serialized_start=1370
-  _globals['_GETUSAGEREQUEST']._serialized_end=1440
-  _globals['_GETUSAGERESPONSE']._serialized_start=1442
-  _globals['_GETUSAGERESPONSE']._serialized_end=1497
-  _globals['_USAGE']._serialized_start=1500
-  _globals['_USAGE']._serialized_end=1652
-  _globals['_ACCESSSERVICE']._serialized_start=1655
-  _globals['_ACCESSSERVICE']._serialized_end=2310
+  _globals['_SETTENANTREQUEST']._serialized_start=1259
+  _globals['_SETTENANTREQUEST']._serialized_end=1316
+  _globals['_SETTENANTRESPONSE']._serialized_start=1318
+  _globals['_SETTENANTRESPONSE']._serialized_end=1376
+  _globals['_LISTTENANTSREQUEST']._serialized_start=1378
+  _globals['_LISTTENANTSREQUEST']._serialized_end=1398
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=1400
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=1461
+  _globals['_GETTENANTREQUEST']._serialized_start=1463
+  _globals['_GETTENANTREQUEST']._serialized_end=1495
+  _globals['_GETTENANTRESPONSE']._serialized_start=1497
+  _globals['_GETTENANTRESPONSE']._serialized_end=1555
+  _globals['_GETUSAGEREQUEST']._serialized_start=1557
+  _globals['_GETUSAGEREQUEST']._serialized_end=1627
+  _globals['_GETUSAGERESPONSE']._serialized_start=1629
+  _globals['_GETUSAGERESPONSE']._serialized_end=1684
+  _globals['_USAGE']._serialized_start=1687
+  _globals['_USAGE']._serialized_end=1839
+  _globals['_ACCESSSERVICE']._serialized_start=1842
+  _globals['_ACCESSSERVICE']._serialized_end=2568
 # @@protoc_insertion_point(module_scope)

@@ -110,6 +110,27 @@ class RotateKeyResponse(_message.Message):
     token: str
     def __init__(self, key: _Optional[_Union[Key, _Mapping[str, _Any]]] = ..., token: _Optional[str] = ...) -> None: ...
 
+class SetKeyRequest(_message.Message):
+    __slots__ = ("key", "quotas")
+    class QuotasEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    quotas: _containers.ScalarMap[str, float]
+    def __init__(self, key: _Optional[str] = ..., quotas: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class SetKeyResponse(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: Key
+    def __init__(self, key: _Optional[_Union[Key, _Mapping[str, _Any]]] = ...) -> None: ...
+
 class Tenant(_message.Message):
     __slots__ = ("name", "weight", "quotas")
     class QuotasEntry(_message.Message):

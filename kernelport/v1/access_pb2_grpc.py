@@ -58,6 +58,11 @@ class AccessServiceStub:
                 request_serializer=kernelport_dot_v1_dot_access__pb2.RotateKeyRequest.SerializeToString,
                 response_deserializer=kernelport_dot_v1_dot_access__pb2.RotateKeyResponse.FromString,
                 _registered_method=True)
+        self.SetKey = channel.unary_unary(
+                '/kernelport.v1.AccessService/SetKey',
+                request_serializer=kernelport_dot_v1_dot_access__pb2.SetKeyRequest.SerializeToString,
+                response_deserializer=kernelport_dot_v1_dot_access__pb2.SetKeyResponse.FromString,
+                _registered_method=True)
         self.SetTenant = channel.unary_unary(
                 '/kernelport.v1.AccessService/SetTenant',
                 request_serializer=kernelport_dot_v1_dot_access__pb2.SetTenantRequest.SerializeToString,
@@ -116,6 +121,13 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetKey(self, request, context):
+        """Puts quotas in the place of those that a key has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetTenant(self, request, context):
         """Makes a tenant, or changes it.
         """
@@ -166,6 +178,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.RotateKey,
                     request_deserializer=kernelport_dot_v1_dot_access__pb2.RotateKeyRequest.FromString,
                     response_serializer=kernelport_dot_v1_dot_access__pb2.RotateKeyResponse.SerializeToString,
+            ),
+            'SetKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetKey,
+                    request_deserializer=kernelport_dot_v1_dot_access__pb2.SetKeyRequest.FromString,
+                    response_serializer=kernelport_dot_v1_dot_access__pb2.SetKeyResponse.SerializeToString,
             ),
             'SetTenant': grpc.unary_unary_rpc_method_handler(
                     servicer.SetTenant,
@@ -300,6 +317,33 @@ class AccessService:
             '/kernelport.v1.AccessService/RotateKey',
             kernelport_dot_v1_dot_access__pb2.RotateKeyRequest.SerializeToString,
             kernelport_dot_v1_dot_access__pb2.RotateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kernelport.v1.AccessService/SetKey',
+            kernelport_dot_v1_dot_access__pb2.SetKeyRequest.SerializeToString,
+            kernelport_dot_v1_dot_access__pb2.SetKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,8 @@ class AccessServiceStub:
     """
     RotateKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]
     """Gives a key a new secret; the one before it stays valid for a while."""
+    SetKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.SetKeyRequest, _access_pb2.SetKeyResponse]
+    """Puts quotas in the place of those that a key has."""
     SetTenant: _grpc.UnaryUnaryMultiCallable[_access_pb2.SetTenantRequest, _access_pb2.SetTenantResponse]
     """Makes a tenant, or changes it."""
     ListTenants: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListTenantsRequest, _access_pb2.ListTenantsResponse]
@@ -75,6 +77,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """
     RotateKey: _aio.UnaryUnaryMultiCallable[_access_pb2.RotateKeyRequest, _access_pb2.RotateKeyResponse]  # type: ignore[assignment]
     """Gives a key a new secret; the one before it stays valid for a while."""
+    SetKey: _aio.UnaryUnaryMultiCallable[_access_pb2.SetKeyRequest, _access_pb2.SetKeyResponse]  # type: ignore[assignment]
+    """Puts quotas in the place of those that a key has."""
     SetTenant: _aio.UnaryUnaryMultiCallable[_access_pb2.SetTenantRequest, _access_pb2.SetTenantResponse]  # type: ignore[assignment]
     """Makes a tenant, or changes it."""
     ListTenants: _aio.UnaryUnaryMultiCallable[_access_pb2.ListTenantsRequest, _access_pb2.ListTenantsResponse]  # type: ignore[assignment]
@@ -124,6 +128,14 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.RotateKeyResponse, _abc.Awaitable[_access_pb2.RotateKeyResponse]]:
         """Gives a key a new secret; the one before it stays valid for a while."""
+
+    @_abc_1.abstractmethod
+    def SetKey(
+        self,
+        request: _access_pb2.SetKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.SetKeyResponse, _abc.Awaitable[_access_pb2.SetKeyResponse]]:
+        """Puts quotas in the place of those that a key has."""
 
     @_abc_1.abstractmethod
     def SetTenant(

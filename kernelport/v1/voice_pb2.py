@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kernelport/v1/voice.proto\x12\rkernelport.v1\"\xc9\x01\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x13\n\x0bsample_rate\x18\x06 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x07 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\x12\r\n\x05\x62ytes\x18\t \x01(\x04\x12\x0e\n\x06sha256\x18\n \x01(\t\x12\x17\n\x0f\x63reated_unix_us\x18\x0b \x01(\x03\"b\n\x0f\x41\x64\x64VoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\x12\x12\n\ntranscript\x18\x03 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\"7\n\x10\x41\x64\x64VoiceResponse\x12#\n\x05voice\x18\x01 \x01(\x0b\x32\x14.kernelport.v1.Voice\"\x13\n\x11ListVoicesRequest\":\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.kernelport.v1.Voice\"\x1f\n\x0fGetVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetVoiceResponse\x12#\n\x05voice\x18\x01 \x01(\x0b\x32\x14.kernelport.v1.Voice\"\"\n\x12\x44\x65leteVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x13\x44\x65leteVoiceResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\x32\xd1\x02\n\x0cVoiceService\x12K\n\x08\x41\x64\x64Voice\x12\x1e.kernelport.v1.AddVoiceRequest\x1a\x1f.kernelport.v1.AddVoiceResponse\x12Q\n\nListVoices\x12 .kernelport.v1.ListVoicesRequest\x1a!.kernelport.v1.ListVoicesResponse\x12K\n\x08GetVoice\x12\x1e.kernelport.v1.GetVoiceRequest\x1a\x1f.kernelport.v1.GetVoiceResponse\x12T\n\x0b\x44\x65leteVoice\x12!.kernelport.v1.DeleteVoiceRequest\x1a\".kernelport.v1.DeleteVoiceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kernelport/v1/voice.proto\x12\rkernelport.v1\"\xd8\x01\n\x05Voice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0f\n\x07seconds\x18\x05 \x01(\x01\x12\x13\n\x0bsample_rate\x18\x06 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x07 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\x12\r\n\x05\x62ytes\x18\t \x01(\x04\x12\x0e\n\x06sha256\x18\n \x01(\t\x12\x17\n\x0f\x63reated_unix_us\x18\x0b \x01(\x03\x12\r\n\x05heard\x18\x0c \x01(\t\"b\n\x0f\x41\x64\x64VoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\x12\x12\n\ntranscript\x18\x03 \x01(\t\x12\x0f\n\x07\x63onsent\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\"7\n\x10\x41\x64\x64VoiceResponse\x12#\n\x05voice\x18\x01 \x01(\x0b\x32\x14.kernelport.v1.Voice\"\x13\n\x11ListVoicesRequest\":\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.kernelport.v1.Voice\"\x1f\n\x0fGetVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x10GetVoiceResponse\x12#\n\x05voice\x18\x01 \x01(\x0b\x32\x14.kernelport.v1.Voice\"\"\n\x12\x44\x65leteVoiceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x13\x44\x65leteVoiceResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\x32\xd1\x02\n\x0cVoiceService\x12K\n\x08\x41\x64\x64Voice\x12\x1e.kernelport.v1.AddVoiceRequest\x1a\x1f.kernelport.v1.AddVoiceResponse\x12Q\n\nListVoices\x12 .kernelport.v1.ListVoicesRequest\x1a!.kernelport.v1.ListVoicesResponse\x12K\n\x08GetVoice\x12\x1e.kernelport.v1.GetVoiceRequest\x1a\x1f.kernelport.v1.GetVoiceResponse\x12T\n\x0b\x44\x65leteVoice\x12!.kernelport.v1.DeleteVoiceRequest\x1a\".kernelport.v1.DeleteVoiceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,23 +32,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kernelport.v1.voice_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VOICE']._serialized_start=45
-  _globals['_VOICE']._serialized_end=246
-  _globals['_ADDVOICEREQUEST']._serialized_start=248
-  _globals['_ADDVOICEREQUEST']._serialized_end=346
-  _globals['_ADDVOICERESPONSE']._serialized_start=348
-  _globals['_ADDVOICERESPONSE']._serialized_end=403
-  _globals['_LISTVOICESREQUEST']._serialized_start=405
-  _globals['_LISTVOICESREQUEST']._serialized_end=424
-  _globals['_LISTVOICESRESPONSE']._serialized_start=426
-  _globals['_LISTVOICESRESPONSE']._serialized_end=484
-  _globals['_GETVOICEREQUEST']._serialized_start=486
-  _globals['_GETVOICEREQUEST']._serialized_end=517
-  _globals['_GETVOICERESPONSE']._serialized_start=519
-  _globals['_GETVOICERESPONSE']._serialized_end=574
-  _globals['_DELETEVOICEREQUEST']._serialized_start=576
-  _globals['_DELETEVOICEREQUEST']._serialized_end=610
-  _globals['_DELETEVOICERESPONSE']._serialized_start=612
-  _globals['_DELETEVOICERESPONSE']._serialized_end=650
-  _globals['_VOICESERVICE']._serialized_start=653
-  _globals['_VOICESERVICE']._serialized_end=990
+  _globals['_VOICE']._serialized_end=261
+  _globals['_ADDVOICEREQUEST']._serialized_start=263
+  _globals['_ADDVOICEREQUEST']._serialized_end=361
+  _globals['_ADDVOICERESPONSE']._serialized_start=363
+  _globals['_ADDVOICERESPONSE']._serialized_end=418
+  _globals['_LISTVOICESREQUEST']._serialized_start=420
+  _globals['_LISTVOICESREQUEST']._serialized_end=439
+  _globals['_LISTVOICESRESPONSE']._serialized_start=441
+  _globals['_LISTVOICESRESPONSE']._serialized_end=499
+  _globals['_GETVOICEREQUEST']._serialized_start=501
+  _globals['_GETVOICEREQUEST']._serialized_end=532
+  _globals['_GETVOICERESPONSE']._serialized_start=534
+  _globals['_GETVOICERESPONSE']._serialized_end=589
+  _globals['_DELETEVOICEREQUEST']._serialized_start=591
+  _globals['_DELETEVOICEREQUEST']._serialized_end=625
+  _globals['_DELETEVOICERESPONSE']._serialized_start=627
+  _globals['_DELETEVOICERESPONSE']._serialized_end=665
+  _globals['_VOICESERVICE']._serialized_start=668
+  _globals['_VOICESERVICE']._serialized_end=1005
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,7 @@ from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Un
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Voice(_message.Message):
-    __slots__ = ("name", "transcript", "consent", "owner", "seconds", "sample_rate", "channels", "format", "bytes", "sha256", "created_unix_us")
+    __slots__ = ("name", "transcript", "consent", "owner", "seconds", "sample_rate", "channels", "format", "bytes", "sha256", "created_unix_us", "heard")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     CONSENT_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class Voice(_message.Message):
     BYTES_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     CREATED_UNIX_US_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
     name: str
     transcript: str
     consent: str
@@ -30,7 +31,8 @@ class Voice(_message.Message):
     bytes: int
     sha256: str
     created_unix_us: int
-    def __init__(self, name: _Optional[str] = ..., transcript: _Optional[str] = ..., consent: _Optional[str] = ..., owner: _Optional[str] = ..., seconds: _Optional[float] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., format: _Optional[str] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., created_unix_us: _Optional[int] = ...) -> None: ...
+    heard: str
+    def __init__(self, name: _Optional[str] = ..., transcript: _Optional[str] = ..., consent: _Optional[str] = ..., owner: _Optional[str] = ..., seconds: _Optional[float] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., format: _Optional[str] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., heard: _Optional[str] = ...) -> None: ...
 
 class AddVoiceRequest(_message.Message):
     __slots__ = ("name", "audio", "transcript", "consent", "owner")

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -73,6 +74,36 @@ def test_two_secrets_are_valid_while_one_takes_the_place_of_the_other(guarded: G
         with guarded.client(new) as before, guarded.client(newest) as after:
             wait_for(lambda: _answers(after) and not _answers(before))
         admin.access.revoke_key(key.id)
+
+
+def test_of_one_name_one_key_is_made_however_many_ask_at_once(guarded: Guarded) -> None:
+    def make(number: int) -> str:
+        with guarded.client(door=number % 2) as admin:
+            try:
+                return admin.access.create_key("wanted", scopes=["infer"])[1]
+            except AlreadyExistsError:
+                return ""
+
+    with ThreadPoolExecutor(6) as pool:
+        made = [token for token in pool.map(make, range(6)) if token]
+    with guarded.client() as admin:
+        assert [key.name for key in admin.access.list_keys()].count("wanted") == len(made) == 1
+        admin.access.revoke_key("wanted")
+
+
+def test_keys_of_several_names_can_be_made_at_once(guarded: Guarded) -> None:
+    names = [f"crowd-{number}" for number in range(5)]
+
+    def make(name: str) -> None:
+        with guarded.client() as admin:
+            admin.access.create_key(name, scopes=["infer"])
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(make, names))
+    with guarded.client() as admin:
+        assert {key.name for key in admin.access.list_keys()} >= set(names)
+        for name in names:
+            admin.access.revoke_key(name)
 
 
 def test_a_key_ends_at_its_time(guarded: Guarded) -> None:
@@ -159,6 +190,10 @@ def test_the_command_line_makes_lists_and_ends_keys(guarded: Guarded) -> None:
     assert made["token"] not in listed
     rotated = run("keys", "rotate", "by-hand", "--grace", "10m").strip()
     assert rotated.startswith(f"kp_{made['id']}_")
+    told = run("keys", "set", "by-hand", "--quota", "calls=3", "--quota", "bytes_a_day=1KiB")
+    assert "bytes_a_day=1024, calls=3" in told
+    assert "bytes_a_day=1024\n" in run("keys", "set", "by-hand", "--quota", "calls=")
+    assert "bytes_a_day=1024" in next(line for line in run("keys", "list").splitlines() if "by-hand" in line)
     assert run("tenants", "set", "acme", "--weight", "2").count("acme") == 1
     assert "2" in run("tenants", "show", "acme")
     assert run("keys", "revoke", "by-hand").strip() == "1 revoked"

@@ -30,7 +30,7 @@ def token(guarded: Guarded) -> str:
 @pytest.fixture
 def limited(guarded: Guarded, token: str) -> Iterator[Client]:
     """A client with it. In the end the tenant has no quotas, and nothing is counted."""
-    with guarded.client(token) as client:
+    with guarded.client(token, door=0) as client:
         yield client
     with guarded.client() as admin, Redis.from_url(guarded.stack.settings.redis_url) as redis:
         admin.access.set_tenant(TENANT)
@@ -108,6 +108,23 @@ def test_a_key_has_quotas_of_its_own(guarded: Guarded, limited: Client) -> None:
     limited.infer("identity-onnx", ROW)
 
 
+def test_what_a_key_may_use_can_be_changed(guarded: Guarded, limited: Client) -> None:
+    with guarded.client() as client:
+        key, changing = client.access.create_key("changing", tenant=TENANT, scopes=["infer"])
+        assert dict(client.access.set_key(key.id, quotas={"bytes_a_day": 10}).quotas) == {"bytes_a_day": 10}
+    with guarded.client(changing) as client:
+        assert refusal(client).message.startswith("bytes_a_day: key:")
+    headers = {"Authorization": f"Bearer {guarded.first}"}
+    reply = ask(guarded.stack.url, "PUT", "/api/keys/changing", {"quotas": {}}, headers)
+    assert (reply.status, reply.json()["quotas"]) == (200, {})
+    with guarded.client(changing) as client:
+        wait_for(lambda: _is_let_in(client))
+    reply = ask(guarded.stack.url, "PUT", "/api/keys/nobody", {"quotas": {"calls": 1}}, headers)
+    assert (reply.status, reply.json()["error"]["reason"]) == (404, "KEY_NOT_FOUND")
+    reply = ask(guarded.stack.url, "PUT", "/api/keys/changing", {"quotas": {"colour": 1}}, headers)
+    assert (reply.status, reply.json()["error"]["violations"][0]["field"]) == (400, "quotas")
+
+
 def test_tenants_come_from_a_file(guarded: Guarded, limited: Client, tmp_path: Path) -> None:
     file = tmp_path / "tenants.yaml"
     file.write_text(f"{TENANT}:\n  weight: 3\n  quotas: {{bytes_a_day: 1KiB, calls: 20}}\n")
@@ -131,10 +148,11 @@ def test_what_is_no_quota_is_refused(guarded: Guarded, given: str, told: str) ->
     assert told in admin(guarded, "tenants", "set", TENANT, "--quota", given, expect=2).replace("\n", " ")
 
 
-def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, limited: Client, token: str) -> None:
-    with guarded.client() as client:
+def test_voices_items_and_stored_bytes_are_limited(guarded: Guarded, token: str, limited: Client) -> None:
+    with guarded.client(door=0) as client:  # which knows of it at once
         client.access.set_tenant(TENANT, quotas={"voices": 1, "items_waiting": 5, "stored_bytes": 40})
-    wait_for(lambda: _refusal_of(lambda: _submit_and_cancel(limited, 6)))
+    told = _refusal_of(lambda: limited.jobs.submit("identity-onnx", [ROW] * 6))
+    assert "items_waiting: tenant:limited may have 5, and 0 are used" in told
     _submit_and_cancel(limited, 5)
     job = limited.jobs.submit("identity-onnx", [ROW] * 5)
     limited.jobs.wait(job.id)

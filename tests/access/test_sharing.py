@@ -94,7 +94,7 @@ def make(redis: Redis, tenant: str, count: int, priority: int = 100, items: int 
 def add(redis: Redis, job: str, items: int) -> None:
     slices = json.dumps([[number, 1, COST] for number in range(items)])
     ids = [f"id-{number}" for number in range(items)]
-    found = scripts.run(redis, "append", job, 0, items, items * COST, b"page", slices, 1, b"digest", *ids)
+    found = scripts.run(redis, "append", job, 0, items, items * COST, b"page", slices, 1, b"digest", "", *ids)
     assert found == [b"ok"]
 
 

@@ -92,12 +92,16 @@ def do_everything(stack: Stack, key: str) -> None:
         client.infer(NAME, {"x": np.ones((1, 1, 256, 256), np.float32)})
         assert len(list(client.stream(VOICE, "Down, down. Would the fall never come to an end?"))) > 1
         client.add_voice("anna", recording(1), consent="given", owner="o")
+        client.access.set_tenant("default", quotas={"bytes_a_day": 1e9})  # of items, workers count what is left of it
         job = client.jobs.submit(NAME, [X] * 20, request_id="job")
         assert client.jobs.wait(job.id).state == JOB_STATE_SUCCEEDED
         client.jobs.delete(job.id, delete_outputs=True)
         client.delete_voice("anna")
         client.access.create_key("other", scopes=["admin"])
         client.access.set_tenant("acme", quotas={"calls": 3})
+        cancelled = client.jobs.submit("luxtts", ["Nobody speaks it."])
+        client.jobs.cancel(cancelled.id)
+        client.jobs.wait(cancelled.id)
     assert ask(stack.url, "GET", "/v1/files", headers={"X-API-Key": key}).status == 200
 
 

@@ -46,6 +46,12 @@ def lineage(name: str) -> list[Stage]:
     return line
 
 
+def environment(target: str) -> dict[str, str]:
+    """The variables that the stages of a target set."""
+    told = [text for stage in reversed(lineage(target)) for word, text in stage.instructions if word == "ENV"]
+    return dict(pair.split("=", 1) for text in told for pair in shlex.split(text))
+
+
 def pip_install(target: str) -> list[str]:
     """The arguments of the one `pip install` that fills the environment of a target."""
     lines = [text for word, text in stages()[f"build-{target}"].instructions if word == "RUN"]

@@ -14,6 +14,7 @@ from typing import Any
 
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.redis_server import find_redis_server
+from tests.compose.dockerfile import environment, target_of
 from tests.compose.resolve import REPOSITORY
 from tests.waiting import wait_for
 
@@ -37,6 +38,7 @@ class Host:
 
     def __post_init__(self) -> None:
         self.redis_port, self.front_door_port, self.http_port, self.flower_port = (free_port() for _ in range(4))
+        self.own_port = free_port()
 
     @contextlib.contextmanager
     def running(self, services: Mapping[str, Any]) -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
@@ -67,8 +69,7 @@ class Host:
             _, is_worker, deployment = service["command"].partition("kernelport worker ")
             if is_worker:  # in a container it is the only one
                 check += ["--worker", "--deployment", deployment.removesuffix(" --roll")]
-        environment = {**self._environment(service), "KERNELPORT_TARGET": f"127.0.0.1:{self.front_door_port}"}
-        finished = subprocess.run(check, env=environment, capture_output=True, timeout=60, check=False)
+        finished = subprocess.run(check, env=self._environment(service), capture_output=True, timeout=60, check=False)
         if finished.returncode != 0:
             time.sleep(CHECK_INTERVAL_S)  # a check is a process of its own, and takes time from those that start
         return finished.returncode == 0
@@ -92,12 +93,8 @@ class Host:
     def _environment(self, service: Mapping[str, Any]) -> dict[str, str]:
         """What a container of the service sees, and what the image sets; nothing of this process's own variables."""
         path = f"{self.binaries(service['image'])}:{os.environ['PATH']}"
-        image = {
-            "PATH": path,
-            "HOME": str(self.scratch),
-            "PYTHONUNBUFFERED": "1",
-            "KERNELPORT_STATE_DIR": "/var/lib/kernelport",
-        }
+        image = environment(target_of(service["image"])) if service["image"].startswith("kernelport-") else {}
+        image |= {"PATH": path, "HOME": str(self.scratch)}
         # No GPU here: kernels are interpreted.
         image["HELION_INTERPRET"] = "1"
         told = {**image, **service["environment"]}
@@ -111,6 +108,7 @@ class Host:
             ("redis:6379", f"127.0.0.1:{self.redis_port}"),
             ("0.0.0.0:50051", f"127.0.0.1:{self.front_door_port}"),
             ("0.0.0.0:8000", f"127.0.0.1:{self.http_port}"),
+            ("127.0.0.1:50061", f"127.0.0.1:{self.own_port}"),
             ("0.0.0.0:5555", f"127.0.0.1:{self.flower_port}"),
             ("127.0.0.1:5555", f"127.0.0.1:{self.flower_port}"),
             ("/var/lib/kernelport", str(self.scratch / "state")),

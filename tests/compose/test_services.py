@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kernelport import Client
+from kernelport.certificates.making import Authority
 from tests.compose import resolve
 from tests.compose.running import Host
 from tests.http.calls import ask
@@ -35,6 +36,21 @@ def test_the_services_come_up_healthy_serve_and_stop_cleanly(tmp_path: Path) -> 
         for line in host.log(name).splitlines():
             assert {"time", "level", "logger", "message"} <= set(json.loads(line))
     assert password(host) not in host.log("flower")
+
+
+def test_a_front_door_that_speaks_tls_is_healthy_by_the_check_of_its_image(tmp_path: Path) -> None:
+    services = resolve.resolve(resolve.CPU)["services"]
+    certificate, key = Authority(tmp_path / "certs").server(["127.0.0.1"])
+    front_door = services["front-door"]
+    front_door["environment"] |= {"KERNELPORT_TLS_CERT": str(certificate), "KERNELPORT_TLS_KEY": str(key)}
+    host = Host(tmp_path)
+    with (
+        host.running({"redis": services["redis"], "front-door": front_door}),
+        Client(
+            f"127.0.0.1:{host.front_door_port}", tls_ca=str(tmp_path / "certs" / "ca.crt"), api_key=first_key(host)
+        ) as client,
+    ):
+        assert client.deployments()
 
 
 def push_through(client: Client, deployments: list[str]) -> None:

@@ -21,7 +21,8 @@ it, the alerts and the dashboards are in [operations.md](operations.md#monitorin
 - Times are in seconds, sizes in bytes. A histogram has the series `_bucket`, `_sum` and `_count`.
 - Labels are bounded: `deployment` is a name of the deployments file, or `(unknown)` for all that are not there;
   `method` is one of the services', or a route of HTTP as it is declared; `status` is one of gRPC's codes, or of HTTP's;
-  the rest is said beside the metric.
+  `tenant` is one of the first hundred tenants that a process has to do with, or `(others)`; the rest is said beside the
+  metric. What else tenants have used, by day, is in [usage](security.md#usage).
 - What cannot be known now is not shown: while Redis is away, nothing that only it can tell. So alerts about what is not
   there stand beside `KernelPortRedisDown` and `KernelPortTargetDown`.
 - What Redis counts survives the process that saw it. Every front door shows the same number: take the `max`, not the

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kernelport import limits
+from kernelport import limits, recordings
 from kernelport.broker import voices
 from kernelport.config.settings import Settings
 from kernelport.jobs.records import DEFAULT_PRIORITY
@@ -59,8 +59,9 @@ COMMENTS = [
 SENTENCES = [
     (
         "docs/luxtts.md",
-        f"{voices.MIN_SECONDS:g} to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB",
+        f"up to {voices.MAX_SECONDS:g} s, at most {voices.MAX_BYTES // 2**20} MiB",
     ),
+    ("docs/luxtts.md", f"at least {recordings.MIN_SPEECH_S:g} s, of which"),
     ("docs/luxtts.md", f"a transcript up to {voices.MAX_TEXT:,}"),
     ("docs/jobs.md", f"at most {MOST_WARNINGS} of at most {LONGEST_WARNING} characters"),
 ]

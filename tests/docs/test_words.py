@@ -1,6 +1,7 @@
 """One word a thing: names that once stood for other things than the field's are in no identifier without a reason."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ PRIVATE = {
     "Take": "UnackedRecord",
     "answers": "errors of gRPC",
     "by_hand": "what is in it",
+    "claim": "hold on a request id",
     "checking": "what is in it",
     "consuming": "consumer",
     "crowd": "expected_concurrency",
@@ -56,6 +58,7 @@ PRIVATE = {
 MEANT = {
     "Line": "a line of a text",
     "answers": "what was answered, in order",
+    "claim": "the claim check of a large message; a folder that one job has for itself",
     "delivery": "of a message by the broker",
     "finish": "the last step of what has a first",
     "hold": "on a request id, or of a lock",
@@ -67,10 +70,13 @@ MEANT = {
     "verdict": "proven, unknown or refuted; faster or slower",
     "words": "of a language",
 }
+PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+")
+# Those that mean nothing else here are no part of a longer name, either.
+NOWHERE = ("crowd", "excuse", "gathering", "settle", "settled", "storm", "upkeep")
 
 
 def names(path: Path) -> Iterator[str]:
-    """Of a module, and of the classes, functions, parameters and attributes in it."""
+    """Of a module, and of the classes, functions, parameters, attributes and constants in it."""
     yield from path.with_suffix("").relative_to(REPOSITORY).parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -81,6 +87,9 @@ def names(path: Path) -> Iterator[str]:
             yield node.attr
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             yield node.target.id
+        if isinstance(node, ast.ClassDef | ast.Module):
+            targets = (target for each in node.body if isinstance(each, ast.Assign) for target in each.targets)
+            yield from (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
 
 
 @cache
@@ -102,3 +111,9 @@ def test_a_private_word_has_a_reason_or_is_gone(word: str) -> None:
         assert where, f"nothing is called {word!r} any more: take it out of MEANT"
     else:
         assert not where, f"say {PRIVATE[word]} instead of {word!r}"
+
+
+@pytest.mark.parametrize("word", NOWHERE)
+def test_a_private_word_is_no_part_of_a_name(word: str) -> None:
+    where = {name: files for name, files in places().items() if word in map(str.lower, PARTS.findall(name))}
+    assert not where, f"say what is meant instead of {word!r}: {where}"

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
+from tests.fuzz.bodies import batch_files, bodies
 from tests.fuzz.credentials import credentials
 from tests.fuzz.forgeries import forgeries
 from tests.fuzz.methods import methods
@@ -39,7 +40,7 @@ def main(minutes: float, first: int, only: str) -> None:
         tempfile.TemporaryDirectory(prefix="kernelport-fuzz-") as folder,
         serving_world(Path(folder) / "world") as world,
     ):
-        known = [*readers(Path(folder)), *credentials(Path(folder))]
+        known = [*readers(Path(folder)), *credentials(Path(folder)), batch_files(Path(folder)), *bodies(world)]
         rounds = (
             (number, target)
             for number in itertools.count(first)

@@ -15,7 +15,7 @@ from kernelport.certificates.files import CertificateError, CertificateFiles
 from kernelport.certificates.making import Authority
 from kernelport.errors import UnauthenticatedError
 from kernelport_api.access.signatures import Signatures
-from kernelport_api.doors.grpc.credentials import token_of
+from kernelport_api.doors.credentials import token_of
 from tests.fuzz.target import Target, expect
 from tests.fuzz.values import garbled, json_values, texts
 

@@ -11,7 +11,16 @@ from google.protobuf.message import Message
 from hypothesis import strategies as st
 
 from kernelport.client.item_files.values import text_tensor
-from kernelport.v1 import dead_letter_pb2, deployment_pb2, inference_pb2, job_pb2, job_pb2_grpc, voice_pb2
+from kernelport.open_inference import inference_pb2 as open_inference_pb2
+from kernelport.v1 import (
+    access_pb2,
+    dead_letter_pb2,
+    deployment_pb2,
+    inference_pb2,
+    job_pb2,
+    job_pb2_grpc,
+    voice_pb2,
+)
 from tests.fuzz.readers import recording
 from tests.fuzz.target import Target, expect
 from tests.fuzz.values import garbled, messages, mostly, tensors, unicode_texts
@@ -19,7 +28,10 @@ from tests.fuzz.world import FUZZED, SPEECH, World
 from tests.jobs.calls import JobCalls, spoken, tiny
 
 INFER = "/kernelport.v1.InferenceService/Infer"
-_MODULES = (dead_letter_pb2, deployment_pb2, inference_pb2, job_pb2, voice_pb2)
+_MODULES = (access_pb2, dead_letter_pb2, deployment_pb2, inference_pb2, job_pb2, open_inference_pb2, voice_pb2)
+# A key that is made here shuts everybody else out.
+_NOT_HERE = ("CreateKey",)
+_X = open_inference_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 1, 1, 1])
 # By nature without an end, or with one that may be far away.
 _ENDLESS = ("WatchJob",)
 TIMEOUT_S, ENDLESS_S = 20.0, 0.3
@@ -58,6 +70,7 @@ def all_methods() -> list[Method]:
         )
         for service in services
         for method in service.methods
+        if method.name not in _NOT_HERE
     ]
 
 
@@ -108,7 +121,10 @@ def methods(world: World, seed: int) -> list[Target]:
     deployments = st.sampled_from([FUZZED, FUZZED, SPEECH, f"no-{seed}"])
     job_ids = st.sampled_from(made)
     known = {
-        **dict.fromkeys(["model", "deployment"], deployments),
+        **dict.fromkeys(["model", "model_name", "deployment"], deployments),
+        "datatype": st.sampled_from(["FP32", "BYTES", "INT64", "BF16"]),
+        "InferInputTensor": st.just(_X),
+        "ModelInferRequest.raw_input_contents": st.sampled_from([b"\0" * 4, b"\0" * 16]),
         **dict.fromkeys(["job_id"], job_ids),
         **dict.fromkeys(["id", "item_id"], job_ids | st.sampled_from(["a", "b"])),
         "page_token": st.sampled_from(["1:0", "0", "1", f"{made[0]}", "9" * 30]),

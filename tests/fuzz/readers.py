@@ -26,7 +26,8 @@ from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings, SettingsError, bundled_deployments
 from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
 from kernelport.internal.v1.queue_pb2 import Batch
-from kernelport.jobs.records import JobRecord, items_of, job_id_of, page_of, result_of
+from kernelport.jobs.item_records import items_of, page_of, result_of
+from kernelport.jobs.records import JobRecord, job_id_of
 from kernelport.jobs.webhooks import addresses
 from kernelport.jobs.webhooks.events import Pending, Told
 from kernelport.jobs.webhooks.signing import secret_problem

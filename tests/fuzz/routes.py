@@ -31,18 +31,18 @@ def routes(world: World, number: int) -> list[Target]:
     known = [name.split(" ") for name in ROUTES]
     bodies = [(method, path) for method, path in known if method in ("POST", "PUT") and not path.startswith(_NOT_HERE)]
     return [
-        Target(f"route {method} {path}", _requests(path), _Ask(world, method), most=40, shrinks=False)
+        Target(f"route {method} {path}", _requests(path), Ask(world, method), most=40, shrinks=False)
         for method, path in bodies
     ]
 
 
-def _requests(path: str) -> st.SearchStrategy[tuple[str, str, bytes]]:
-    """An address, a media type, and a body."""
+def _requests(path: str) -> st.SearchStrategy[tuple[str, str, bytes, dict[str, str]]]:
+    """An address, a media type, a body, and no further headers."""
     value = st.sampled_from([FUZZED, SPEECH, "a", ".."]) | texts
     address = st.lists(value, min_size=4, max_size=4).map(lambda values: _filled(path, values))
     content = st.dictionaries(_WELL_KNOWN | texts, json_values | st.just(SPEECH), max_size=6)
     body = content.map(lambda found: json.dumps(found).encode()) | st.binary(max_size=200)
-    return st.tuples(address, st.sampled_from(_TYPES), body)
+    return st.tuples(address, st.sampled_from(_TYPES), body, st.just({}))
 
 
 def _filled(path: str, values: list[str]) -> str:
@@ -53,18 +53,18 @@ def _filled(path: str, values: list[str]) -> str:
     return "/".join(parts)
 
 
-class _Ask:
+class Ask:
     """Sends one request, and looks that it is answered with what was foreseen."""
 
     def __init__(self, world: World, method: str) -> None:
         self._world = world
         self._method = method
 
-    def __call__(self, example: tuple[str, str, bytes]) -> None:
-        address, kind, body = example
+    def __call__(self, example: tuple[str, str, bytes, dict[str, str]]) -> None:
+        address, kind, body, headers = example
         connection = http.client.HTTPConnection(str(urlsplit(self._world.stack.url).netloc), timeout=TIMEOUT_S)
         try:
-            connection.request(self._method, address, body, {"Content-Type": kind} if kind else {})
+            connection.request(self._method, address, body, headers | ({"Content-Type": kind} if kind else {}))
             status = connection.getresponse().status
         except TimeoutError:
             status = 504

@@ -113,8 +113,14 @@ def _messages(draw: Any, descriptor: Descriptor, known: Mapping[str, Any], level
             continue
         values = _values(field, known, levels)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            entries = draw(st.dictionaries(texts, texts, max_size=_MOST_REPEATED))
-            getattr(message, field.name).update(entries)
+            value = field.message_type.fields_by_name["value"]
+            for key, each in draw(
+                st.dictionaries(texts, _values(value, known, levels), max_size=_MOST_REPEATED)
+            ).items():
+                if value.message_type is None:
+                    getattr(message, field.name)[key] = each
+                else:
+                    getattr(message, field.name)[key].CopyFrom(each)
         elif field.is_repeated:
             getattr(message, field.name).extend(draw(st.lists(values, max_size=_MOST_REPEATED)))
         elif field.message_type is not None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -110,6 +111,14 @@ def test_a_length_that_is_none_is_told_so(stack: Stack, told: str) -> None:
 def test_bytes_that_belong_to_nobody_are_refused(stack: Stack) -> None:
     body, headers = binary({"inputs": [raw_input(16)]}, RAW, b"more")
     assert ask(stack.url, "POST", INFER, body, headers).status == 400
+
+
+def test_bytes_in_a_stream_that_are_no_message_are_told_so(stack: Stack) -> None:
+    with grpc.insecure_channel(stack.target) as channel:
+        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        with pytest.raises(grpc.RpcError) as told:
+            list(stream(iter([b"\xd9\xd1\xe6+\xde"]), timeout=20))
+    assert told.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_an_idempotency_key_runs_once(stack: Stack) -> None:

@@ -12,8 +12,8 @@ LOAD = """
 import sys
 from pathlib import Path
 from kernelport.config.deployments import load_deployments
-from kernelport_workers import backends
-signature = backends.load(load_deployments(Path(sys.argv[1]))["plain"]).signature
+from kernelport_workers.backends import loading
+signature = loading.load(load_deployments(Path(sys.argv[1]))["plain"]).signature
 print(signature.batchable, signature.reason)
 """
 

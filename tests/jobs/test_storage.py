@@ -17,7 +17,8 @@ import pytest
 from kernelport.config.settings import bundled_deployments
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.artifacts import Artifacts
-from kernelport.jobs.records import JobRecord, item_of
+from kernelport.jobs.item_records import item_of
+from kernelport.jobs.records import JobRecord
 from kernelport.names import MANIFEST, file_name
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack

@@ -11,7 +11,7 @@ from redis import Redis
 
 from kernelport import tensors
 from kernelport.broker import keys
-from kernelport.digests import running_digests
+from kernelport.items import running_digests
 from kernelport.jobs import scripts
 from kernelport.jobs.pages import PAGE_ITEMS
 from kernelport.limits import MAX_ITEMS, MAX_TENSORS

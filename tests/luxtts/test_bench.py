@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from kernelport_workers.luxtts.batching import step_flops
 from kernelport_workers.luxtts.bench.measure import Bench, Round
 from kernelport_workers.luxtts.bench.random_checkpoint import MODEL
-from kernelport_workers.luxtts.bench.workload import Workload, decoder_flops, jobs_of, mixed_lengths
+from kernelport_workers.luxtts.bench.workload import Workload, jobs_of, mixed_lengths
 from kernelport_workers.luxtts.config import ModelConfig
 
 
@@ -73,7 +74,7 @@ def test_the_times_of_a_row_add_up(tiny: Path) -> None:
 @pytest.mark.parametrize(("frames", "gigaflops"), [(938, 146.9), (1874, 311.0)])
 def test_flops_of_a_decoder_step_at_the_real_dimensions(frames: int, gigaflops: float) -> None:
     config = ModelConfig.from_mapping({"model": MODEL, "feature": {}}, vocab_size=360).fm_decoder
-    assert decoder_flops(config, frames) / 1e9 == pytest.approx(gigaflops, rel=0.02)
+    assert step_flops(config, frames) / 1e9 == pytest.approx(gigaflops, rel=0.02)
 
 
 @pytest.mark.parametrize(("mix", "shortest", "mean"), [("even", 3.0, 9.0), ("short", 1.0, 4.7)])

@@ -192,6 +192,17 @@ def test_a_recording_is_transcribed_once_and_shared_through_redis(client: Client
     assert 0 < redis.ttl(key) <= keys.ENCODED_VOICE_TTL_S
 
 
+def test_others_are_answered_while_the_words_of_a_recording_are_heard(client: Client) -> None:
+    infer(client)  # whose voice is known from now on
+    heard = len(transcriber.heard())
+    with ThreadPoolExecutor() as pool, transcriber.held():
+        waits = pool.submit(infer, client, prompt_audio=audio_file(tone(0.75)), prompt_text=None)
+        wait_for(lambda: len(transcriber.heard()) > heard)
+        assert infer(client, seed=3)["audio"].size
+        assert not waits.done()
+    assert waits.result()["audio"].size
+
+
 def test_a_registered_voice_speaks_until_it_is_deleted(client: Client) -> None:
     client.add_voice("me", VOICES[0], transcript=SAID, consent="A test.", owner="The tests.")
     alone = {"prompt_audio": None, "prompt_text": None}

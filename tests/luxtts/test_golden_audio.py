@@ -70,7 +70,7 @@ def test_vocoder_stages(golden: Golden, vocoder: Vocoder) -> None:
     g = golden("vocoder")
     with torch.inference_mode():
         hidden = vocoder.backbone(torch.from_numpy(g["L14_mel"]))
-        upsampled = vocoder.upsampler(hidden)
+        upsampled, _ = vocoder.upsampler(hidden)
         low = vocoder.head(hidden)
         stages = {
             "backbone": hidden,

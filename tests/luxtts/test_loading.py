@@ -12,6 +12,7 @@ import torch
 from kernelport.config.deployments import Deployment, load_deployments
 from kernelport.config.settings import bundled_deployments
 from kernelport_workers.backends.base import LoadError
+from kernelport_workers.luxtts import cpu_layers
 from kernelport_workers.pipelines.luxtts import LuxTTSPipeline
 from kernelport_workers.pipelines.luxtts.options import Options, choose_compute, choose_device
 from tests.luxtts.conftest import deployment_of
@@ -33,7 +34,7 @@ def load(folder: Path, **changes: Any) -> LuxTTSPipeline:
     ("options", "complaint"),
     [
         ({"transcribe": "base.en"}, "options: expected one of transcriber, phonemizer, precision, kernels"),
-        ({"precision": "float64"}, "options.precision: expected one of float32, float16, bfloat16"),
+        ({"precision": "float64"}, "options.precision: expected one of float32, float16, bfloat16, int8"),
         ({"kernels": "yes"}, "options.kernels: expected true or false"),
         ({"transcriber": 1}, "options.transcriber: expected a text"),
         ({"transcriber": "nowhere:Nothing"}, "cannot import 'nowhere:Nothing'"),
@@ -79,6 +80,32 @@ def test_a_file_the_manifest_does_not_name_is_not_loaded(copy: Path) -> None:
 )
 def test_the_fastest_path_with_files_is_taken(roles: tuple[str, ...], device: str, path: str) -> None:
     assert choose_compute(device, {role: Path(role) for role in roles}) == path
+
+
+@pytest.mark.parametrize(
+    ("precision", "roles", "path"),
+    [
+        ("int8", ("model",), "torch-int8"),
+        ("int8", ("model", *INT8), "torch-int8"),
+        ("int8", INT8, "onnx-int8"),
+        ("bfloat16", ("model",), "torch-bf16"),
+        ("float16", ("model",), "torch"),
+    ],
+)
+def test_a_cpu_multiplies_in_fewer_bits_where_it_is_asked_to_and_can(
+    monkeypatch: pytest.MonkeyPatch, precision: Any, roles: tuple[str, ...], path: str
+) -> None:
+    files = {role: Path(role) for role in roles}
+    for has in (True, False):
+        monkeypatch.setattr(cpu_layers, "has_bfloat16", lambda has=has: has)
+        monkeypatch.setattr(cpu_layers, "has_int8", lambda has=has: has)
+        expected = path if has or not path.startswith("torch-") else ("onnx-int8" if INT8[0] in roles else "torch")
+        assert choose_compute("cpu", files, precision) == expected
+
+
+def test_a_gpu_runs_no_int8() -> None:
+    with pytest.raises(LoadError, match="int8 is for a CPU"):
+        choose_compute("cuda:0", {"model": Path("model")}, "int8")
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from kernelport.errors import InvalidArgumentError, KernelPortError
 from kernelport.tensors import Array
 from kernelport.text.pieces import SENTENCE_S
 from kernelport_workers.backends.base import Outputs, Request
 from kernelport_workers.backends.stepped import Frame, Utterance
-from kernelport_workers.luxtts import Pipeline
+from kernelport_workers.luxtts import Audio, Pipeline, Voice, batching
+from kernelport_workers.luxtts import Utterance as EngineUtterance
 from kernelport_workers.luxtts.acoustic import Job
 from kernelport_workers.pipelines.luxtts import LuxTTSPipeline
-from kernelport_workers.pipelines.luxtts.references import References
+from kernelport_workers.pipelines.luxtts.references import References, Wanted
 from kernelport_workers.speech.joins import AUDIBLE
 from tests.luxtts.conftest import audio_file, spell, tone
 from tests.luxtts.test_pipeline import Wrapped
+from tests.stepped import together
 
 RECORDING = audio_file(tone(1.0))
 TEXT = "Well, this is how it begins now. " + "One more sentence of some letters follows here. " * 6
@@ -31,10 +35,13 @@ class NoReferences(References):
     """Encodes every recording anew."""
 
     def __init__(self, engine: Pipeline) -> None:
-        self._encode_prompt = engine.encode_prompt
+        self._engine = engine
 
-    def given(self, audio: bytes, transcript: str | None, rms: float, seconds: float, upstream: bool) -> Any:
-        return self._encode_prompt(audio, transcript, seconds=seconds, rms=rms, upstream=upstream)
+    def begin(self, wanted: Wanted) -> Future[Voice]:
+        voice: Future[Voice] = Future()
+        parameters = {"seconds": wanted.seconds, "rms": wanted.rms, "upstream": wanted.upstream}
+        voice.set_result(self._engine.encode_prompt(wanted.audio, wanted.transcript, **parameters))  # type: ignore[arg-type]
+        return voice
 
 
 def served(tiny: Path, max_batch: int) -> LuxTTSPipeline:
@@ -82,7 +89,7 @@ def test_the_whole_is_its_pieces_whoever_makes_them(voice: LuxTTSPipeline) -> No
     made = pieces(voice, voice.open(request()))
     assert len(made) > 3
     assert [frame.is_last for frame in made] == [False] * (len(made) - 1) + [True]
-    np.testing.assert_array_equal(voice.whole(made)["audio"], whole(voice.run([request()])[0]))
+    np.testing.assert_array_equal(together(voice, made)["audio"], whole(voice.run([request()])[0]))
     for index, frame in enumerate(made):
         (alone,) = voice.step([voice.open(request(), index)])  # by somebody who has made no other
         assert isinstance(alone, Frame)
@@ -100,6 +107,7 @@ def test_pieces_of_several_requests_share_a_run_by_their_length(
 
     model = batched._engine._synthesizer.model
     monkeypatch.setattr(batched._engine._synthesizer, "model", Wrapped(model, note, max_batch=8))
+    monkeypatch.setattr(batching, "_BATCH_FLOPS", 1e6)  # of so small a model
     asked = [request("Yes.", seed) for seed in range(3)] + [request(TEXT[34:134], seed) for seed in range(3)]
     assert batched.pieces_a_step == 8
     frames = batched.step([batched.open(each) for each in asked])
@@ -134,6 +142,45 @@ def test_pauses_are_as_the_table_says(voice: LuxTTSPipeline) -> None:
     gaps = np.diff(heard) / 48_000
     assert gaps[gaps > 0.1].tolist() == pytest.approx([SENTENCE_S] * (gaps > 0.1).sum(), abs=0.01)
     assert (gaps > 0.1).sum() > 2
+
+
+def test_ten_minutes_in_one_request_take_little_more_than_their_size(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = served(tiny, max_batch=1)
+    sound = torch.from_numpy(tone(15.0, 48_000))[None]
+    synthesizer = backend._engine._synthesizer
+    # The memory of the networks is not what is measured.
+    monkeypatch.setattr(synthesizer.model, "generate", lambda jobs, schedule, check: [torch.zeros(1, 100)])
+    monkeypatch.setattr(synthesizer, "vocoder", lambda mel, smooth: sound.clone())
+    text = "One more sentence of some fifty letters follows here. " * 42
+    reference = backend._engine.encode_prompt(RECORDING, "Hello there.")
+    tracemalloc.start()
+    try:
+        samples = whole(backend.run([request(text)])[0])
+        before, peak = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        (spoken,) = backend._engine.synthesize([EngineUtterance(text, reference)])
+        _, engine_peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert samples.size > 600 * 48_000
+    print(peak / samples.nbytes, (engine_peak - before) / samples.nbytes)
+    assert peak < 1.5 * samples.nbytes
+    assert isinstance(spoken, Audio)
+    assert engine_peak - before < 1.5 * spoken.samples.nbytes
+
+
+@pytest.mark.parametrize("asked_s", [0.1, 0.5, 2.0])
+def test_a_pause_that_is_asked_for_is_as_long(voice: LuxTTSPipeline, asked_s: float) -> None:
+    (sound,) = voice.run([request(f'Well.<break time="{round(asked_s * 1000)}ms"/>Now.')])
+    heard = np.flatnonzero(np.abs(whole(sound)) > AUDIBLE * np.abs(whole(sound)).max())
+    assert np.diff(heard).max() / 48_000 == pytest.approx(asked_s, abs=0.01)
+
+
+def test_silence_comes_before_all_words_where_it_is_asked_for(voice: LuxTTSPipeline) -> None:
+    led, plain = (whole(voice.run([request(text)])[0]) for text in ('<break time="300ms"/>Yes.', "Yes."))
+    np.testing.assert_array_equal(led, np.concatenate([np.zeros(round(0.3 * 48_000), np.float32), plain]))
 
 
 @pytest.mark.parametrize("name", ["wav", "mp3"])

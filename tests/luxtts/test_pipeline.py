@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernelport_workers.luxtts import Audio, InvalidInputError, LuxTTSError, Pipeline, SynthesisError, Utterance, Voice
-from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, Schedule
+from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Generate, Job, Schedule
 from kernelport_workers.luxtts.pipeline import MAX_FRAMES, MAX_HOURS
 from kernelport_workers.luxtts.text_encoder import frame_count
 from kernelport_workers.speech.joins import KEPT_S
@@ -66,6 +67,12 @@ class Wrapped:
     def for_stream(self) -> AcousticModel:
         return self
 
+    def batch_bytes(self, jobs: int, frames: int) -> int:
+        return self._model.batch_bytes(jobs, frames)
+
+    def prepare(self, jobs: Sequence[Job]) -> Generate:
+        return partial(self.generate, jobs)
+
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         self._before(jobs)
         return self._model.generate(jobs, schedule, check)
@@ -89,7 +96,7 @@ def test_speech_says_what_was_left_out_and_clipped(
 
     assert warnings("Hello ™, it is 20 °C.") == [(), ()]
     assert warnings("I ❤ pizza 🍕.") == [("text: left out what cannot be spoken: ❤, 🍕",), ()]
-    monkeypatch.setattr(pipeline._synthesizer, "vocoder", lambda mel, smooth: torch.full((1, 1000), 1.5))
+    monkeypatch.setattr(pipeline._synthesizer.vocoder, "forward", lambda mel, smooth: torch.full((1, 1000), 1.5))
     assert warnings("Hello.") == [("audio: clipped where it was louder than full scale",)] * 2
 
 
@@ -134,6 +141,31 @@ def test_padded_batches_equal_the_item_alone_to_rounding(
     for utterance, result in zip(utterances, batched.synthesize(utterances), strict=True):
         assert relative_error(samples(result), one(pipeline, utterance)) < 1e-4
     assert max(sizes) > 1
+
+
+def test_batches_that_overlap_give_what_single_items_give(
+    tiny: Path, pipeline: Pipeline, voice: Voice, other_voice: Voice
+) -> None:
+    """As on a GPU: the next batch is prepared on another thread, the vocoder decodes several, audio comes later."""
+    overlapping = Pipeline.load(tiny, phonemize=spell, max_batch=3)
+    overlapping._synthesizer.transfers.overlap = True
+
+    def fail(jobs: Sequence[Job]) -> None:
+        if any(job.seed == 4 for job in jobs):
+            raise RuntimeError("out of memory")
+
+    overlapping._synthesizer.model = Wrapped(overlapping._synthesizer.model, fail, max_batch=3)
+    utterances = [
+        Utterance(
+            "Words " * (1 + n % 5), (voice, other_voice)[n % 2], seed=n, num_steps=1 + n % 2, return_smooth=n == 6
+        )
+        for n in range(9)
+    ]
+    for utterance, result in zip(utterances, overlapping.synthesize(utterances), strict=True):
+        if utterance.seed == 4:
+            assert isinstance(result, SynthesisError)
+        else:
+            assert relative_error(samples(result), one(pipeline, utterance)) < 1e-4
 
 
 def test_onnx_pipeline_equals_the_torch_pipeline(pipeline: Pipeline, tiny_onnx: Path, voice: Voice) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def test_unreadable_audio_names_the_input(audio: bytes) -> None:
 def test_samples_that_are_not_finite_are_refused() -> None:
     wave = tone(1.0)
     wave[100] = np.nan
-    with pytest.raises(InvalidInputError, match="not finite"):
+    with pytest.raises(InvalidInputError, match="samples that are finite"):
         prompt.decode(audio_file(wave, subtype="FLOAT"))
 
 
@@ -59,14 +61,9 @@ def test_absurd_rates_and_lengths_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_silence_is_trimmed_at_both_ends() -> None:
     silence = np.zeros(2 * RATE, dtype=np.float32)
-    trimmed = prompt.trim(np.concatenate([silence, tone(1.0), silence]))
-    assert 1.0 <= len(trimmed) / RATE <= 1.45
-    assert len(prompt.trim(tone(1.0))) == RATE
-
-
-def test_silence_throughout_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="silent"):
-        prompt.prepare(np.zeros(RATE, dtype=np.float32), 5.0, 0.01)
+    used, _, _ = prompt.prepare(np.concatenate([silence, tone(1.0), silence]), None, 0.01)
+    assert 1.0 <= len(used) / RATE <= 1.45
+    assert len(prompt.prepare(tone(1.0), None, 0.01)[0]) == RATE
 
 
 def test_a_long_reference_is_cut_inside_a_pause_not_mid_word() -> None:
@@ -75,11 +72,6 @@ def test_a_long_reference_is_cut_inside_a_pause_not_mid_word() -> None:
     position = len(cut) / RATE % 1.1
     assert 3.0 <= len(cut) / RATE <= 5.0
     assert 0.9 < position < 1.1
-
-
-def test_too_short_a_reference_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match=r"0\.20 s of speech, expected 0\.50 to 30 s"):
-        prompt.prepare(tone(0.2), 5.0, 0.01)
 
 
 def test_loudness_is_measured_as_given_and_a_quiet_reference_raised() -> None:
@@ -116,11 +108,9 @@ def test_the_cache_key_depends_on_everything_that_changes_the_voice() -> None:
     assert encoding_key("model", "text", 0.01, 5) == encoding_key("model", "text", 0.01, 5.0)
 
 
-def test_transcription_without_its_package_says_what_to_install() -> None:
-    try:
-        import faster_whisper  # noqa: F401
-    except ImportError:
-        with pytest.raises(DependencyError, match="faster-whisper"):
-            FasterWhisper().transcribe(np.zeros(16_000, dtype=np.float32))
-    else:
-        pytest.skip("faster-whisper is installed")
+def test_transcription_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    with pytest.raises(
+        DependencyError, match=r"faster-whisper: pip install '\.\[luxtts-transcribe\]'.* or give its words"
+    ):
+        FasterWhisper().transcribe(np.zeros(16_000, dtype=np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from kernelport.supervisor.stack import Stack
 from kernelport.v1.voice_pb2 import Voice as Registered
 from kernelport_workers.luxtts import InvalidInputError, Pipeline, Voice
 from kernelport_workers.pipelines.luxtts import references
-from kernelport_workers.pipelines.luxtts.references import References
+from kernelport_workers.pipelines.luxtts.references import References, Wanted
 from tests.luxtts.conftest import audio_file, spell, tone
 
 RECORDING = audio_file(tone(0.8, level=0.2))
-PARAMETERS = ("Words.", 0.01, 5.0, False)
+PARAMETERS = (0.01, 5.0, False)
+LONG = Wanted(*PARAMETERS, tenant="default", name="long")
+SPOKEN = Wanted(*PARAMETERS, audio=RECORDING, transcript="Words.")
 
 
 class Counting:
@@ -58,18 +61,18 @@ def worker(engine: Counting, redis: Redis, identity: str = "one model") -> Refer
 
 def test_a_recording_is_encoded_once_for_all_workers(engine: Counting, redis: Redis) -> None:
     first = worker(engine, redis)
-    voice = first.given(RECORDING, *PARAMETERS)
-    assert first.given(RECORDING, *PARAMETERS) is voice
-    other = worker(engine, redis).given(RECORDING, *PARAMETERS)
+    voice = first.encoded(SPOKEN)
+    assert first.encoded(SPOKEN) is voice
+    other = worker(engine, redis).encoded(SPOKEN)
     assert engine.encoded == 1
     assert (other.tokens, other.rms, other.transcript) == (voice.tokens, voice.rms, voice.transcript)
     assert other.features.tobytes() == voice.features.tobytes()
 
 
 def test_other_parameters_and_other_models_are_encoded_anew(engine: Counting, redis: Redis) -> None:
-    worker(engine, redis).given(RECORDING, *PARAMETERS)
-    worker(engine, redis).given(RECORDING, "Words.", 0.5, 5.0, False)
-    worker(engine, redis, "another model").given(RECORDING, *PARAMETERS)
+    worker(engine, redis).encoded(SPOKEN)
+    worker(engine, redis).encoded(replace(SPOKEN, rms=0.5))
+    worker(engine, redis, "another model").encoded(SPOKEN)
     assert engine.encoded == 3
 
 
@@ -77,27 +80,27 @@ def test_what_redis_keeps_is_bounded(engine: Counting, redis: Redis, monkeypatch
     monkeypatch.setattr(references, "RECORDINGS_IN_REDIS", 2)
     here = worker(engine, redis)
     for index in range(4):
-        here.given(audio_file(tone(0.6 + index / 10)), *PARAMETERS)
+        here.encoded(replace(SPOKEN, audio=audio_file(tone(0.6 + index / 10))))
     kept = redis.keys("kp:encoded-voice:*")
     assert len(kept) == redis.zcard(keys.ENCODED_VOICES) == 2
     assert all(0 < redis.ttl(key) <= keys.ENCODED_VOICE_TTL_S for key in [*kept, keys.ENCODED_VOICES])
     monkeypatch.setattr(references, "ENCODINGS_OF_ONE", 2)
     for rms in (0.1, 0.2, 0.3):
-        here.given(RECORDING, "Words.", rms, 5.0, False)
+        here.encoded(replace(SPOKEN, rms=rms))
     assert len(redis.keys("kp:encoded-voice:*")) == 1
 
 
 def test_damaged_or_absent_redis_is_only_slower(engine: Counting, redis: Redis) -> None:
-    worker(engine, redis).given(RECORDING, *PARAMETERS)
+    worker(engine, redis).encoded(SPOKEN)
     (key,) = redis.keys("kp:encoded-voice:*")
     for field in redis.hkeys(key):
         redis.hset(key, field, b"junk")
-    worker(engine, redis).given(RECORDING, *PARAMETERS)
+    worker(engine, redis).encoded(SPOKEN)
     with Redis(port=free_port(), retry=Retry(NoBackoff(), 0)) as nowhere:
         away = worker(engine, nowhere)
-        assert away.given(RECORDING, *PARAMETERS) is away.given(RECORDING, *PARAMETERS)
+        assert away.encoded(SPOKEN) is away.encoded(SPOKEN)
         with pytest.raises(UnavailableError, match="voice: Redis cannot be asked"):
-            away.registered("default", "me", *PARAMETERS[1:])
+            away.encoded(Wanted(*PARAMETERS, tenant="default", name="me"))
     assert engine.encoded == 3
 
 
@@ -105,9 +108,12 @@ def test_a_registered_recording_that_cannot_be_used_is_the_voices_fault(engine: 
     too_long = audio_file(tone(31.0))
     redis.hset(keys.VOICES, "long", Registered(name="long", transcript="Words.", sha256="0" * 64).SerializeToString())
     with pytest.raises(InvalidArgumentError, match="no voice is named 'long'"):
-        worker(engine, redis).registered("default", "long", *PARAMETERS[1:])
+        worker(engine, redis).encoded(LONG)
     redis.hset(keys.VOICE_RECORDINGS, "long", too_long)
-    with pytest.raises(InvalidArgumentError, match=r'inputs\["voice"\]: the recording of \'long\': has 31'):
-        worker(engine, redis).registered("default", "long", *PARAMETERS[1:])
+    with pytest.raises(
+        InvalidArgumentError,
+        match=r'inputs\["voice"\]: the recording of \'long\': expected at most 30 s of speech where its',
+    ):
+        worker(engine, redis).encoded(LONG)
     with pytest.raises(InvalidInputError, match="rms"):
-        worker(engine, redis).registered("default", "long", 2.0, 5.0, False)
+        worker(engine, redis).encoded(replace(LONG, rms=2.0))

@@ -12,9 +12,9 @@ import pytest
 from kernelport.text import Lexicon, passages_of
 from kernelport.text.pieces import CLAUSE_S, PARAGRAPH_S, SENTENCE_S
 from kernelport_workers.luxtts.checkpoint import read_tokens
-from kernelport_workers.luxtts.chunking import FIRST_CHUNK_TOKENS, MAX_CHUNK_TOKENS, Chunk, chunks
+from kernelport_workers.luxtts.chunking import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS, Chunk, chunks
 from kernelport_workers.luxtts.errors import TextError
-from kernelport_workers.luxtts.normalise import cardinal, ordinal, upstream_english
+from kernelport_workers.luxtts.normalise import cardinal, ordinal, upstream_english, with_and
 from kernelport_workers.luxtts.tokenizer import Tokenizer, map_punctuation, segments
 from tests.luxtts.conftest import GOLDEN, spell
 from tests.needs import PIPER_PHONEMIZE
@@ -99,8 +99,9 @@ def test_number_words_agree_with_inflect() -> None:
     for exponent in generator.uniform(0, 35.9, 300):
         number = int(10**exponent)
         assert cardinal(number) == engine.number_to_words(number, andword="")
-        small = number % 1_000_000
-        assert ordinal(small) == engine.ordinal(engine.number_to_words(small, andword=""))
+        small = number % 10**9
+        assert with_and(small) == engine.number_to_words(small)
+        assert ordinal(small) == engine.number_to_words(f"{small}th") == engine.ordinal(engine.number_to_words(small))
 
 
 @pytest.mark.parametrize("text", ["word " * 400, "One two three four five. " * 60, "a, b, c; d, " * 80, "x" * 3_000])
@@ -125,7 +126,7 @@ def test_chunks_end_where_a_speaker_would_pause() -> None:
 def test_the_first_chunk_is_short_where_there_are_several() -> None:
     first, *_ = chunked("Well. Now it begins, as you see. " + "It goes on for a while. " * 10)
     assert first.tokens == tuple(SPELLER.encode("Well.") + SPELLER.encode("Now it begins, as you see."))
-    assert FIRST_CHUNK_TOKENS <= len(first.tokens) < MAX_CHUNK_TOKENS // 2
+    assert MIN_CHUNK_TOKENS <= len(first.tokens) < MAX_CHUNK_TOKENS // 2
     assert len(chunked("Well. Now it begins, as you see. It ends.")) == 1
 
 

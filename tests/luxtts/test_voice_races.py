@@ -26,7 +26,7 @@ from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2_grpc
 from kernelport.v1.voice_pb2 import Voice as Registered
 from kernelport_workers.luxtts import Pipeline
-from kernelport_workers.pipelines.luxtts.references import References
+from kernelport_workers.pipelines.luxtts.references import References, Wanted
 from tests.jobs.calls import JobCalls
 from tests.luxtts.conftest import audio_file, spell, tone
 
@@ -151,7 +151,7 @@ class Step:
 def speech(worker: References) -> bytes | None:
     """How `me` is encoded; None when there is no such voice."""
     try:
-        return worker.registered("default", "me", *PARAMETERS).to_bytes()
+        return worker.encoded(Wanted(*PARAMETERS, tenant="default", name="me")).to_bytes()
     except InvalidArgumentError:
         return None
 
@@ -160,7 +160,7 @@ def assert_caches_are_right(encodings: Encodings, engine: Pipeline, redis: Redis
     """Who gives a recording gets its encoding, whatever a worker or Redis has kept of others."""
     for spoken in (FIRST, OTHER, SAME_RECORDING):
         for worker in (*workers, References(engine, redis, "one model")):
-            assert worker.given(*spoken, *PARAMETERS).to_bytes() == encodings[spoken]
+            assert worker.encoded(Wanted(*PARAMETERS, *spoken)).to_bytes() == encodings[spoken]
 
 
 @CHANGES

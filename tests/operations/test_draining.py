@@ -89,6 +89,17 @@ async def test_what_is_in_flight_is_answered_and_the_rest_sent_away() -> None:
         assert time.monotonic() - began < STOP_S / 2, "nothing is left to wait for"
 
 
+async def test_who_calls_meanwhile_is_held_until_the_connection_is_told_to_go_elsewhere() -> None:
+    async with slow() as (served, answer, channel):
+        await channel.channel_ready()
+        stopping = asyncio.create_task(served.stop())
+        await asyncio.sleep(0)
+        held = answer(REQUEST)
+        assert await held.code() is grpc.StatusCode.UNAVAILABLE
+        assert channel.get_state() is not grpc.ChannelConnectivity.READY, "the next call would come here, too"
+        await stopping
+
+
 async def test_what_outlasts_the_time_is_told_so() -> None:
     async with slow() as (served, answer, _):
         in_flight = asyncio.ensure_future(answer(REQUEST))
@@ -133,6 +144,23 @@ def second_front_door(stack: Stack, folder: Path) -> Iterator[tuple["subprocess.
     finally:
         process.kill()
         process.wait()
+
+
+async def test_callers_who_know_another_front_door_are_answered_there(stack: Stack, tmp_path: Path) -> None:
+    answered = 0
+    with second_front_door(stack, tmp_path) as (process, target):
+        async with AsyncClient(f"ipv4:{target},{stack.target}", timeout_s=20) as client:
+
+            async def call_on() -> None:
+                nonlocal answered
+                while process.poll() is None or answered < 400:
+                    await client.infer("identity-onnx", X)
+                    answered += 1
+                    if answered == 100:
+                        process.send_signal(signal.SIGTERM)
+
+            await asyncio.gather(*(call_on() for _ in range(16)))
+        assert process.returncode == 0
 
 
 async def test_callers_in_a_crowd_are_answered_or_sent_away(stack: Stack, tmp_path: Path) -> None:

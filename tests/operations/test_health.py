@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from redis import Redis
 
 from kernelport.config.settings import bundled_deployments
 from kernelport.health import LIVE
@@ -81,3 +82,26 @@ def test_without_redis_a_front_door_is_not_ready_and_says_why_but_lives(stack: S
         wait_for(lambda: status("") == status(MODEL) == Status.SERVING, 12)
         assert called("health", **where).stdout == "serving\n"
         assert over_http(f"{stack.url}/health") == (200, {"status": "serving"})
+
+
+def test_with_a_redis_that_is_full_a_front_door_is_not_ready_and_says_so(stack: Stack, tmp_path: Path) -> None:
+    where = {"KERNELPORT_TARGET": stack.target, "KERNELPORT_STATE_DIR": str(tmp_path / "none")}
+    redis_url = {"KERNELPORT_REDIS_URL": stack.settings.redis_url}
+    with grpc.insecure_channel(stack.target) as channel, Redis.from_url(stack.settings.redis_url) as redis:
+        check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+
+        def status(service: str = "") -> int:
+            return int(check(health_pb2.HealthCheckRequest(service=service), timeout=10).status)
+
+        redis.setrange("ballast", 2**25, b"x")  # beside which a connection more or less is little
+        held = redis.info("memory")["used_memory"]
+        for limit, told in ((held // 2, "OOM"), (round(1.02 * held), "it is full")):
+            wait_for(lambda: status() == status(MODEL) == Status.SERVING, 12)
+            redis.config_set("maxmemory", limit)
+            assert called("health", expect=1, **where, **redis_url).stderr, "who asks Redis itself knows at once"
+            wait_for(lambda: status() == Status.NOT_SERVING, 10, "within seconds")
+            assert status(LIVE) == Status.SERVING
+            assert told in called("health", expect=1, **where).stderr
+            assert over_http(f"{stack.url}/health")[0] == 503
+            redis.config_set("maxmemory", 0)
+        wait_for(lambda: status() == status(MODEL) == Status.SERVING, 12)

@@ -16,7 +16,6 @@ from kernelport.broker import keys
 from kernelport.config.deployments import Limits
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import from_call
-from kernelport.jobs.records import JobRecord
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
@@ -158,7 +157,7 @@ def bytes_of(redis: Redis, job_id: str) -> int:
 
 
 def is_shrunk(redis: Redis, job_id: str) -> bool:
-    return JobRecord(job_id, redis.hgetall(keys.job(job_id))).number("buckets") > 0  # type: ignore[arg-type]
+    return int(redis.hget(keys.job(job_id), "buckets") or 0) > 0  # type: ignore[arg-type]
 
 
 def test_a_job_that_is_over_takes_less_room_and_tells_the_same(stack: Stack, redis: Redis, jobs: JobCalls) -> None:

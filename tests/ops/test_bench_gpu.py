@@ -16,6 +16,9 @@ from kernelport_ops.bench.gpu.__main__ import faults
 from kernelport_ops.bench.gpu.machine import checkpoints
 from kernelport_ops.bench.gpu.report import markdown
 from kernelport_ops.bench.gpu.setting import Record, Setting, attempt
+from kernelport_workers.luxtts.batching import plan_batches
+from kernelport_workers.luxtts.bench.random_checkpoint import MODEL
+from kernelport_workers.luxtts.config import ModelConfig
 from tests.needs import PIPER_PHONEMIZE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -122,6 +125,15 @@ def test_power_is_sampled_while_something_runs(tmp_path: Path, monkeypatch: pyte
 def test_samples_that_are_not_whole_are_left_out() -> None:
     assert power.summary("[N/A], 1, 2, 3, 4\n250.5, 99, 1024, 1755, 61\n250")["samples"] == 1
     assert "absent" in power.summary("")
+
+
+def test_little_of_the_backlog_is_padding() -> None:
+    config = ModelConfig.from_mapping({"model": MODEL, "feature": {}}, vocab_size=360).fm_decoder
+    frames = [item.job.frames for item in texts.passes(2_000, 5.0, 4)]
+    batches = plan_batches(frames, config, lambda jobs, longest: True, 64)
+    computed = sum(len(batch) * max(frames[index] for index in batch) for batch in batches)
+    assert 1 - sum(frames) / computed < 0.05
+    assert len(batches) < 100
 
 
 @PIPER_PHONEMIZE

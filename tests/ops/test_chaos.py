@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernelport.internal.v1.queue_pb2 import Completion, Reply
-from kernelport_ops.chaos.allowed_errors import excuse
+from kernelport_ops.chaos.allowed_errors import why_allowed
 from kernelport_ops.chaos.checks import Evidence, judge
 from kernelport_ops.chaos.memory import Samples, growth
 from kernelport_ops.chaos.plan import OF_REDIS, REFUSALS, Kind, plan
@@ -30,6 +30,7 @@ def test_in_a_short_storm_every_request_is_accounted_for(tmp_path: Path) -> None
     assert kinds & REFUSALS
     assert sum(call.code == OK for call in evidence.calls) > 50
     assert any(call.kind == "steady" and call.code == OK for call in evidence.calls)
+    assert outcome.leftovers["kp:quota-day"], "calls were counted"
     broken = {p.name: p.broken_by for p in judge(evidence) if not p.kept and p.name not in OF_TIME}
     assert broken == {}
 
@@ -103,6 +104,7 @@ def test_a_calm_run_keeps_every_promise() -> None:
             "what was in flight when Redis refused is answered within 8 s of its end",
         ),
         (replace(CALM, left_behind={"kp:unacked": 1}), "nothing is left in a queue or delivered and open"),
+        (replace(CALM, reserved={"kp:quota-calls:a": 1}), "nothing counts against a quota once nothing is in flight"),
         (replace(CALM, lasting_keys=["kp:claim:1"]), "every Redis key expires or is a permanent one"),
         (replace(CALM, events=[replace(KILL, until=None)]), "everything that was hit serves again"),
     ],
@@ -133,7 +135,7 @@ def test_a_broken_promise_is_named(evidence: Evidence, broken: str) -> None:
 def test_only_the_chaos_in_force_excuses_what_a_caller_was_told(
     code: str, message: str, events: Sequence[Event], reason: str | None
 ) -> None:
-    assert excuse(replace(CALL, code=code, message=message), events, runs=1, max_attempts=3) == reason
+    assert why_allowed(replace(CALL, code=code, message=message), events, runs=1, max_attempts=3) == reason
 
 
 def test_the_tap_counts_completions_in_what_redis_shows() -> None:

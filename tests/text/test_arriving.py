@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from kernelport.text import complete
-from kernelport.text.arriving import LONGEST
-from kernelport.text.pieces import CLAUSE_S, PARAGRAPH_S, SENTENCE_S
+from kernelport.text.pieces import CLAUSE_S, LONGEST, PARAGRAPH_S, SENTENCE_S
 
 
 def spoken(bits: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ from kernelport_workers.backends.stepped import Frame
 from kernelport_workers.pipelines import hibari
 from kernelport_workers.pipelines.hibari import HibariPipeline
 from kernelport_workers.speech.joins import AUDIBLE
+from tests.stepped import together
 
 MANIFEST = """
 id: hibari-heart
@@ -97,7 +98,7 @@ def test_the_whole_is_its_pieces_whoever_makes_them(pipeline: HibariPipeline) ->
         assert frame.index == len(pieces)
         pieces.append(frame)
     assert len(pieces) == 5
-    np.testing.assert_array_equal(pipeline.whole(pieces)["audio"], audio(say(pipeline, TEXT, seed=np.array([3]))))
+    np.testing.assert_array_equal(together(pipeline, pieces)["audio"], audio(say(pipeline, TEXT, seed=np.array([3]))))
 
 
 def test_pieces_take_turns(pipeline: HibariPipeline) -> None:
@@ -105,7 +106,7 @@ def test_pieces_take_turns(pipeline: HibariPipeline) -> None:
     utterances = [pipeline.open(Request({"text": utf8(text)})) for text in texts]
     frames = [pipeline.step([each])[0] for _ in range(2) for each in utterances]
     for text, mine in zip(texts, (frames[::2], frames[1::2]), strict=True):
-        spoken = pipeline.whole([frame for frame in mine if isinstance(frame, Frame)])
+        spoken = together(pipeline, [frame for frame in mine if isinstance(frame, Frame)])
         np.testing.assert_array_equal(spoken["audio"], audio(say(pipeline, text)))
 
 

@@ -16,7 +16,7 @@ def tone(head_s: float, tail_s: float) -> Array:
     )
 
 
-@pytest.mark.parametrize("pause_s", [0.04, 0.12, 0.25, 0.45, 2.0])
+@pytest.mark.parametrize("pause_s", [0.04, 0.1, 0.12, 0.25, 0.45, 2.0])
 @pytest.mark.parametrize("around_s", [0.0, 0.01, 0.4])
 def test_the_pause_is_as_long_as_asked(pause_s: float, around_s: float) -> None:
     one = tone(around_s, around_s)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kernelport.config.deployments import Deployment
-from kernelport_workers import backends
+from kernelport_workers.backends import loading
 from kernelport_workers.backends.base import LoadError
 from kernelport_workers.check import problem_of
 
@@ -91,7 +91,7 @@ def deployment(pipeline: str) -> Deployment:
 )
 def test_a_load_that_fails_in_any_way_gives_its_reason(pipeline: str, reason: str) -> None:
     with pytest.raises(LoadError) as refused:
-        backends.load(deployment(pipeline))
+        loading.load(deployment(pipeline))
     assert str(refused.value).startswith(reason)
     assert "\n" not in str(refused.value)
 

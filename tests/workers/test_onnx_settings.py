@@ -13,8 +13,7 @@ import pytest
 from kernelport import npz
 from kernelport.config.settings import Settings
 from kernelport_workers.backends.base import LoadError
-from kernelport_workers.backends.onnx import OnnxBackend
-from kernelport_workers.backends.warm_up import read_warm_up
+from kernelport_workers.backends.onnx import OnnxBackend, read_warm_up
 from tests.workers.onnx_models import deployment, parse
 
 Level = ort.GraphOptimizationLevel

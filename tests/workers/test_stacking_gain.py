@@ -11,8 +11,9 @@ import pytest
 from kernelport.config.deployments import load_deployments
 from kernelport.errors import InvalidArgumentError
 from kernelport.v1 import deployment_pb2 as pb
-from kernelport_workers.backends import load, stacking_gain
+from kernelport_workers.backends import stacking_gain
 from kernelport_workers.backends.base import Outputs
+from kernelport_workers.backends.loading import load
 from kernelport_workers.backends.stacking import Inputs
 
 REQUEST = {"x": np.zeros((1, 4), np.float32)}

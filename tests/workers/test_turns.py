@@ -75,7 +75,7 @@ def test_who_is_about_to_hear_nothing_goes_first_and_who_has_much_last() -> None
 
 def test_what_is_kept_of_a_call_is_its_pieces_and_what_its_voice_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = call("writes a file", age_s=1)
-    waiting.keep(Frame(0, {"audio": np.zeros(100, np.float32)}, 0.1, is_last=False))
+    waiting.answer.add(Frame(0, {"audio": np.zeros(100, np.float32)}, 0.1, is_last=False))
     assert waiting.kept_bytes == 400
     monkeypatch.setattr(Utterance, "kept_bytes", 1000)
     assert waiting.kept_bytes == 1400
@@ -150,3 +150,9 @@ def test_a_suspect_runs_alone_and_others_without_it() -> None:
 def test_a_step_is_of_one_deployment() -> None:
     requests = [request("one"), request("two", deployment="other")]
     assert [each.batch.id for each in chosen(requests, NOW, {"voice": 3, "other": 3})] == ["one"]
+
+
+def test_whose_voice_is_not_ready_lets_others_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, ready = call("waits for its voice", age_s=5), call("goes on", age_s=1)
+    monkeypatch.setattr(type(waiting.utterance), "is_ready", property(lambda self: self is ready.utterance))
+    assert order(waiting, ready) == ["goes on"]

@@ -7,9 +7,8 @@ comes behind all other places. Celery itself would put it before them, were it n
 import os
 import sys
 
-from kernelport.allocator import keep_freed_memory
 from kernelport.config.settings import drop_variables
-from kernelport.ending import end_process
+from kernelport.process import end_process, keep_freed_memory
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ from kernelport.jobs.webhooks.notifier import Notifier
 from kernelport.supervisor.running_file import joined_environment
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.redis_watch import RedisWatch
-from kernelport_workers import backends
+from kernelport_workers.backends import loading
 from kernelport_workers.backends.base import Backend, LoadError
 from kernelport_workers.consumer.consumer import MessageConsumer
 from kernelport_workers.consumer.heartbeat import Heartbeat, OtherRevisionError
@@ -166,7 +166,7 @@ class Process:
         revisions: dict[str, str] = {}
         for name in names.values():
             with _loading(deployments[name]):
-                revisions[name] = backends.revision(deployments[name])
+                revisions[name] = loading.revision(deployments[name])
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
         storage = SharedStorage(self.redis, artifacts)
         self.heartbeat = Heartbeat(
@@ -183,8 +183,8 @@ class Process:
         for name in names.values():
             log.info("loading %s", name)
             with _loading(deployments[name]):
-                self.backends[name] = backends.load(deployments[name])
-                if backends.revision(deployments[name]) != revisions[name]:
+                self.backends[name] = loading.load(deployments[name])
+                if loading.revision(deployments[name]) != revisions[name]:
                     raise LoadError("its files were changed while it was loaded; start the worker again")
             log.info("loaded %s on %s", name, self.backends[name].device)
         overlap, leases = self.consumer, Leases(self.redis, settings.lease_s)

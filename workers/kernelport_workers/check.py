@@ -12,7 +12,7 @@ from kernelport.config.deployments import Deployment, load_deployments
 from kernelport.config.manifests import ModelFilesError
 from kernelport.config.settings import Settings
 from kernelport.errors import in_words
-from kernelport_workers import backends
+from kernelport_workers.backends import loading
 from kernelport_workers.backends.base import LoadError
 
 REVISIONS = "--revisions"
@@ -21,7 +21,7 @@ REVISIONS = "--revisions"
 def problem_of(deployment: Deployment) -> str | None:
     """What keeps the deployment from running on this machine, as far as can be told without loading it."""
     try:
-        backends.find(deployment).check_requirements()
+        loading.find(deployment).check_requirements()
         if deployment.manifest is not None:
             deployment.manifest.resolve()
     except (LoadError, ModelFilesError) as error:
@@ -35,7 +35,7 @@ def problem_of(deployment: Deployment) -> str | None:
 def revision_of(deployment: Deployment) -> str | None:
     """The revision of the deployment, as its files and its code are now; None when that cannot be told."""
     try:
-        return backends.revision(deployment)
+        return loading.revision(deployment)
     except LoadError:
         return None
 

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -23,12 +24,13 @@ from kernelport.broker.connections import outage
 from kernelport.config.settings import Settings, is_loopback
 from kernelport.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from kernelport.names import DEFAULT_TENANT
+from kernelport_api.access.lasting import LastingCalls
 from kernelport_api.access.needs import Need
 from kernelport_api.access.signatures import Signatures, Signed
 
 log = logging.getLogger(__name__)
 
-# How often front doors look whether keys have changed, and tell when they were used.
+# How often front doors look whether keys have changed; and tell when they were used, and look whose time is over.
 LOOK_INTERVAL_S, TELL_INTERVAL_S = 0.3, 5.0
 RETRY_AFTER_S = 1.0
 _SIGNING_BYTES = 32
@@ -82,14 +84,17 @@ class Access:
         self._certificates: Mapping[str, KeyRecord] = {}
         self._anybody = ANYBODY
         self._used: dict[str, int] = {}
+        self._lasting = LastingCalls()
         self.signatures: Signatures = Signatures(os.urandom(_SIGNING_BYTES))
 
-    def decide(self, need: Need | None, show: Callable[[], Shown]) -> Principal:
+    def decide(self, need: Need | None, show: Callable[[], Shown], *, goes_on: bool = False) -> Principal:
         """Who makes a call, when they may.
 
         Args:
             need: of the call; None of one that nobody may make.
             show: gives what the caller shows; not called where nobody has to show anything.
+            goes_on: whether the call has begun, and the question is whether it may go on: what a signed address has
+                begun goes on with its key.
 
         Raises:
             UnauthenticatedError: they show no key where one is needed, or none that is valid.
@@ -108,11 +113,16 @@ class Access:
         is_open = need.is_open or (need.setting and getattr(self._settings, need.setting))
         if is_open or (need.setting == "open_health" and shown.peer and _is_local(shown.peer())):
             return NOBODY
-        principal = self._bearer(need, shown)
+        principal = self._bearer(need, shown, goes_on)
         if not principal.may(need.scopes):
             expected = " or ".join(sorted(need.scopes))
             raise PermissionDeniedError(f"expected a key with the scope {expected}, got one without it")
         return principal
+
+    def while_allowed(self, need: Need | None, show: Callable[[], Shown]) -> AbstractContextManager[None]:
+        """Stands around what a call does that goes on for long: it ends, by what `decide` raises, within a second of a
+        key's change, or some more of the end of its time."""
+        return self._lasting.watched(lambda: self.decide(need, show, goes_on=True))
 
     def key_of(self, token: str) -> KeyRecord:
         """The key that somebody shows.
@@ -145,7 +155,7 @@ class Access:
         self._check_time(known.record, valid[0].expires_unix_us, clock.now_us())
         return known.record
 
-    def _bearer(self, need: Need, shown: Shown) -> Principal:
+    def _bearer(self, need: Need, shown: Shown, goes_on: bool) -> Principal:
         if shown.token:
             record = self.key_of(shown.token)
         elif shown.certificate in self._certificates:
@@ -154,7 +164,8 @@ class Access:
         elif shown.session:
             record = self.key_behind(self.signatures.of_session(shown.session))
         elif shown.signature and need.is_signable:
-            record = self.key_behind(self.signatures.of_address(shown.path, shown.signature))
+            signed = self.signatures.of_address(shown.path, shown.signature, may_be_over=goes_on)
+            record = self.key_behind(signed)
         else:
             expected = "expected a key as `Authorization: Bearer`, `X-API-Key` or `api-key`, got none"
             raise UnauthenticatedError(expected, reason="KEY_MISSING")
@@ -181,7 +192,7 @@ class Access:
         except RedisError as error:
             outage.tell(error)
             return
-        if self._asks and not self._keys:
+        if self._asks and not self.snapshot.stored:
             raise AccessError(
                 f"whoever reaches {', '.join(self._elsewhere())} could do everything there, as there is no key yet: "
                 "--first-key-file FILE (KERNELPORT_FIRST_KEY_FILE) makes the first one and puts it into that file; or "
@@ -193,11 +204,15 @@ class Access:
         told_at = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
+            is_time_to_tell = time.monotonic() >= told_at + TELL_INTERVAL_S
+            if is_time_to_tell:
+                told_at = time.monotonic()
+                self._lasting.check()
             try:
                 if not self._is_read or await self.store.version() != self.snapshot.version:
                     await self.refresh()
-                if self._used and time.monotonic() >= told_at + TELL_INTERVAL_S:
-                    used, self._used, told_at = self._used, {}, time.monotonic()
+                if self._used and is_time_to_tell:
+                    used, self._used = self._used, {}
                     await self.store.note_used({key: at for key, at in used.items() if key in self._keys})
             except RedisError as error:
                 outage.tell(error)
@@ -211,8 +226,8 @@ class Access:
         if not self._is_read:
             self.signatures = Signatures(await self.store.signing_secret(os.urandom(_SIGNING_BYTES)))
         snapshot = await self.store.read()
-        if not snapshot.keys and (first := first_key(self._settings, clock.now_us())):
-            if await self.store.change_key(first.id, None, first, is_first=True):
+        while not snapshot.stored and (first := first_key(self._settings, clock.now_us())):
+            if await self.store.change_key(first.id, first, snapshot.version):
                 where = f": it is in {self._settings.first_key_file}" if self._settings.first_key_file else ""
                 log.info("the first key is %s%s", first.id, where)
             snapshot = await self.store.read()
@@ -233,10 +248,11 @@ class Access:
         quotas = tuple(each for each in holders if each[1].limit_calls)
         stock = tuple(each for each in holders if each[1].limit_stock)
         self._anybody = replace(ANYBODY, quotas=quotas, stock=stock)
-        is_open = not self._keys and (self._settings.insecure or not self._elsewhere())
+        is_open = not snapshot.stored and (self._settings.insecure or not self._elsewhere())
         if self._is_read and is_open and self._asks:
             log.warning("there is no key any more: whoever reaches this front door may do everything")
         self._asks, self._is_read = not is_open, True
+        self._lasting.check()
 
     def _elsewhere(self) -> list[str]:
         """The addresses that others than this machine reach."""

@@ -73,7 +73,7 @@ _METHODS: Mapping[Need, tuple[str, ...]] = {
     _ADMIN: (
         *("JobService/ListOrphans", "JobService/DeleteOrphan"),
         *("AccessService/CreateKey", "AccessService/ListKeys", "AccessService/RevokeKey", "AccessService/RotateKey"),
-        *("AccessService/SetTenant", "AccessService/ListTenants", "AccessService/GetTenant"),
+        *("AccessService/SetKey", "AccessService/SetTenant", "AccessService/ListTenants", "AccessService/GetTenant"),
     ),
 }
 _MODEL, _VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
@@ -122,7 +122,8 @@ _ROUTES: Mapping[Need, tuple[str, ...]] = {
         *("POST /api/voices", "POST /api/voices/check", "DELETE /api/voices/{voice}"),
     ),
     _ADMIN: (
-        *("GET /api/keys", "POST /api/keys", "DELETE /api/keys/{key}", "POST /api/keys/{key}/rotate"),
+        *("GET /api/keys", "POST /api/keys", "PUT /api/keys/{key}", "DELETE /api/keys/{key}"),
+        "POST /api/keys/{key}/rotate",
         *("GET /api/tenants", "GET /api/tenants/{tenant}", "PUT /api/tenants/{tenant}"),
         *("GET /api/operations", "GET /api/workers", "POST /api/workers/{worker}/drain"),
     ),

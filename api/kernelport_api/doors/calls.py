@@ -7,7 +7,7 @@ from typing import Any
 
 from kernelport.errors import ResourceExhaustedError, UnavailableError
 
-RETRY_AFTER_S, CROWD_RETRY_AFTER_S = 0.2, 1.0
+RETRY_AFTER_S, FULL_RETRY_AFTER_S = 0.2, 1.0
 # The reason that callers are told when the front door stops.
 STOPPING = "STOPPING"
 
@@ -41,7 +41,7 @@ class Calls:
             raise _stopping("the front door stops")
         if len(self._tasks) >= self._most:
             found = f"the front door answers {self._most:,} calls at once, which is the limit"
-            raise ResourceExhaustedError(found, retry_after_s=CROWD_RETRY_AFTER_S)
+            raise ResourceExhaustedError(found, retry_after_s=FULL_RETRY_AFTER_S)
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("expected to be called in a task that handles a call")

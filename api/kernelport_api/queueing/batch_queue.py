@@ -1,18 +1,18 @@
-"""How long requests that can share a batch gather before it leaves."""
+"""How long requests that can share a batch wait for each other before it leaves: the batching delay."""
 
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-# A batch costs Celery and Redis as much as several requests do. So each is followed by a pause that grows with the
-# number of callers and lets the next become worth its cost: nothing for a lone caller, the longest for a crowd.
-# Requests that cannot share a batch do not wait for each other.
+# A batch costs Celery and Redis as much as several requests do. So each is followed by a delay that grows with the
+# number of callers and lets the next become worth its cost: none for a lone caller, the longest for many. Requests that
+# cannot share a batch do not wait for each other.
 DELAY_PER_CALLER_S = 0.000_5
 MAX_DELAY_S = 0.016
-# The pause is over early when so much of the crowd is back: it is not worth waiting for the last of them.
+# The delay is over early when so many of the expected callers are back: it is not worth waiting for the last of them.
 ENOUGH_OF_EXPECTED = 0.8
-# By how much of the difference, a batch, the crowd is thought smaller once fewer call.
+# By how much of the difference, a batch, fewer callers are expected once fewer call.
 EXPECTED_SHRINKS = 0.05
 
 Request = TypeVar("Request")
@@ -23,8 +23,8 @@ class BatchQueue(Generic[Request]):
     """Requests that can share a batch.
 
     Attributes:
-        key: equal for no other group.
-        waiting: those that gather, oldest first.
+        key: equal for no other queue.
+        waiting: those that are in no batch yet, oldest first.
         unanswered: how many are without an answer, those in batches included.
         expected_concurrency: how many are without an answer when the most are, of late.
         sent_at: when the last batch left, in seconds of the monotonic clock.
@@ -50,13 +50,13 @@ class BatchQueue(Generic[Request]):
         self.expected_concurrency -= (self.expected_concurrency - self.unanswered) * EXPECTED_SHRINKS
 
     def due_at(self, workers: int) -> float:
-        """When the pause after the last batch is over, in seconds of the monotonic clock."""
-        # Right after their answers, few of a crowd are back.
+        """When the delay after the last batch is over, in seconds of the monotonic clock."""
+        # Right after their answers, few of many callers are back.
         callers = min(self.expected_concurrency, 2 * self.unanswered - 1)
         return self.sent_at + min(MAX_DELAY_S, DELAY_PER_CALLER_S * (callers - 1)) / workers
 
     def is_worth_sending(self, most: int, workers: int) -> bool:
-        """Whether the next batch is worth its cost whatever the time: full, or most of the crowd.
+        """Whether the next batch is worth its cost whatever the time: full, or most of the expected callers.
 
         Args:
             most: how many requests a batch can have.

@@ -1,6 +1,6 @@
 """Forms batches: at once while workers are idle, larger ones while they are busy.
 
-A request leaves in the same turn of the event loop while a worker is idle. While all are busy, requests gather until an
+A request leaves in the same turn of the event loop while a worker is idle. While all are busy, requests wait until an
 answer makes room, or until they are as many as the last batch that left: then they go on ahead, so that a worker finds
 its next batch waiting. A lone request never waits for a timer, and load makes batches grow.
 """
@@ -20,7 +20,7 @@ from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport.stacking import RunSize, Share
 from kernelport_api.queueing.batch_queue import BatchQueue
 
-# Groups whose callers all have their answers, and may be back with the next request: they are remembered.
+# Queues whose callers all have their answers, and may be back with the next request: they are remembered.
 IDLE_QUEUES_KEPT = 256
 
 
@@ -29,7 +29,7 @@ class Pending:
     """A request between admission and answer.
 
     Attributes:
-        share: what it asks of the run that it shares; requests of one group can share a batch.
+        share: what it asks of the run that it shares; requests of one share group can share a batch.
         size: bytes of the request.
         hold: on the request's id, if it has one.
         submitted_at, published_at: seconds of the monotonic clock.
@@ -112,33 +112,33 @@ class Batcher:
 
     def submit(self, pending: Pending) -> None:
         """Takes a request in; its batch is formed in this turn of the event loop at the earliest."""
-        group = self._queues.get(pending.share.group)
-        if group is None:
+        queue = self._queues.get(pending.share.group)
+        if queue is None:
             key = pending.share.group
-            group = self._queues[key] = self._idle_queues.pop(key, BatchQueue(key))
-        group.add(pending)
-        if group.key not in self._waiting:
-            self._waiting[group.key] = group
+            queue = self._queues[key] = self._idle_queues.pop(key, BatchQueue(key))
+        queue.add(pending)
+        if queue.key not in self._waiting:
+            self._waiting[queue.key] = queue
             self._send_due_soon()
-        elif self._alarm is None or len(group.waiting) >= group.worth_sending_from:
-            self._send_due_soon()  # else the alarm is early enough: a request more only makes its group's pause longer
+        elif self._alarm is None or len(queue.waiting) >= queue.worth_sending_from:
+            self._send_due_soon()  # else the alarm is early enough: a request more only makes its queue's delay longer
 
     def release(self, pending: Pending) -> None:
         """Notes that a request is done with: answered, expired or given up by its caller."""
-        group = self._queues[pending.share.group]
-        group.unanswered -= 1
+        queue = self._queues[pending.share.group]
+        queue.unanswered -= 1
         flight, pending.flight = pending.flight, None  # no cycle is left for the garbage collector to find
         if flight is None:
-            group.waiting.remove(pending)
-            if not group.waiting:
-                del self._waiting[group.key]
+            queue.waiting.remove(pending)
+            if not queue.waiting:
+                del self._waiting[queue.key]
         else:
             flight.unanswered -= 1
             if flight.unanswered == 0:
                 del self._flights[flight]
                 self._send_due_soon()
-        if not group.unanswered:
-            self._idle_queues[group.key] = self._queues.pop(group.key)
+        if not queue.unanswered:
+            self._idle_queues[queue.key] = self._queues.pop(queue.key)
             if len(self._idle_queues) > IDLE_QUEUES_KEPT:
                 self._idle_queues.popitem(last=False)
 
@@ -152,30 +152,30 @@ class Batcher:
         now = time.monotonic() if now is None else now
         workers, limits, capacity = max(1, self._live_workers()), self._limits(), self._capacity()
         sent: set[BatchQueue[Pending]] = set()
-        while len(self._flights) < capacity and (group := self._next(workers, limits.max_batch, now, sent)):
-            flight = self._form(group, limits, idle_workers=max(1, workers - len(self._flights)))
+        while len(self._flights) < capacity and (queue := self._next(workers, limits.max_batch, now, sent)):
+            flight = self._form(queue, limits, idle_workers=max(1, workers - len(self._flights)))
             self._flights[flight] = None
-            sent.add(group)
+            sent.add(queue)
             task = asyncio.create_task(self._send(flight))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
-        for group in sent:
-            group.note_sent(now)
+        for queue in sent:
+            queue.note_sent(now)
 
     def _next(
         self, workers: int, most: int, now: float, begun: Collection[BatchQueue[Pending]]
     ) -> BatchQueue[Pending] | None:
-        """The group that fills the next batch, the first in line whose pause is over; None while none may leave.
+        """The queue that fills the next batch, the first whose delay is over; None while none may leave.
 
         Args:
             most: requests of a batch.
-            begun: groups of which a batch leaves this very moment: what one worker leaves is for the other idle ones.
+            begun: queues of which a batch leaves this very moment: what one worker leaves is for the other idle ones.
         """
         due_at = math.inf
-        for group in self._waiting.values():
-            queue_due_at = group.due_at(workers)
-            if group in begun or now >= queue_due_at or group.is_worth_sending(most, workers):
-                return group if self._has_room(len(group.waiting), workers, most) else None
+        for queue in self._waiting.values():
+            queue_due_at = queue.due_at(workers)
+            if queue in begun or now >= queue_due_at or queue.is_worth_sending(most, workers):
+                return queue if self._has_room(len(queue.waiting), workers, most) else None
             due_at = min(due_at, queue_due_at)
         if due_at < self._alarm_at:
             self._set_alarm(due_at, now)
@@ -198,17 +198,17 @@ class Batcher:
         due_at, self._alarm, self._alarm_at = self._alarm_at, None, math.inf
         self._send_due(max(due_at, time.monotonic()))  # a timer can be early by what it rounds off
 
-    def _form(self, group: BatchQueue[Pending], limits: Batching, idle_workers: int) -> Flight:
-        """Takes the next batch off a group; idle workers share what waits."""
-        queue = group.waiting
-        most = min(limits.max_batch, -(-len(queue) // idle_workers))
+    def _form(self, queue: BatchQueue[Pending], limits: Batching, idle_workers: int) -> Flight:
+        """Takes the next batch off a queue; idle workers share what waits."""
+        waiting = queue.waiting
+        most = min(limits.max_batch, -(-len(waiting) // idle_workers))
         run = RunSize(limits)
         requests: list[Pending] = []
-        while queue and len(requests) < most and run.admits(queue[0].share, queue[0].size):
-            requests.append(queue.popleft())
-        del self._waiting[group.key]
-        if queue:
-            self._waiting[group.key] = group  # its rest goes to the end of the line
+        while waiting and len(requests) < most and run.admits(waiting[0].share, waiting[0].size):
+            requests.append(waiting.popleft())
+        del self._waiting[queue.key]
+        if waiting:
+            self._waiting[queue.key] = queue  # its rest goes behind the others
         flight = Flight(requests, len(requests))
         for pending in requests:
             pending.flight = flight
@@ -226,8 +226,8 @@ class Batcher:
                     pending.answer.set_exception(error)
 
     def waiting(self) -> Iterator[Pending]:
-        """The requests without an answer: those in flight, then those that gather."""
+        """The requests without an answer: those in flight, then those that wait."""
         for flight in self._flights:
             yield from (pending for pending in flight.requests if not pending.answer.done())
-        for group in self._waiting.values():
-            yield from group.waiting
+        for queue in self._waiting.values():
+            yield from queue.waiting

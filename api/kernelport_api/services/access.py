@@ -1,8 +1,8 @@
 """AccessService: keys and tenants."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import grpc
 import msgspec
@@ -43,7 +43,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 SPREAD_S = 2 * LOOK_INTERVAL_S
 MAX_KEYS, MAX_TENANTS = 10_000, 1_000
 DEFAULT_GRACE_S, MAX_GRACE_S = 3600.0, 30 * 24 * 3600.0
-_CHANGED = "somebody else changes this key at the same time; try again"
+# How often a change is decided anew that others have come before.
+_TRIES = 10
+
+Changed = TypeVar("Changed", bound=KeyRecord | None)
 
 
 class KeyNotFoundError(NotFoundError):
@@ -91,38 +94,46 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
         )
         if violations := key_violations(key, now_us):
             raise InvalidArgumentError.of(violations)
-        known = await self._all()
-        if any(each.name == key.name for each in known):
-            raise KeyExistsError(f'name: there is a key "{key.name}" already; rotate or revoke it')
-        if key.certificate and any(each.certificate == key.certificate for each in known):
-            raise KeyExistsError(f'certificate: another key has "{key.certificate}" already; revoke it')
-        if len(known) >= MAX_KEYS:
-            raise ResourceExhaustedError(f"there are {MAX_KEYS:,} keys, which is the limit; revoke some")
-        if not any(ADMIN in each.scopes for each in (*known, key)):
-            expected = f"expected {ADMIN} among them: without it, nobody could make another key"
-            raise InvalidArgumentError.of([FieldViolation("scopes", expected)])
-        if key.tenant not in self._tenants():
-            await self._put(TenantRecord(key.tenant))
-        await self._change(key.id, key)
+
+        def added(known: Mapping[str, KeyRecord]) -> tuple[str, KeyRecord]:
+            if any(each.name == key.name for each in known.values()):
+                raise KeyExistsError(f'name: there is a key "{key.name}" already; rotate or revoke it')
+            if key.certificate and any(each.certificate == key.certificate for each in known.values()):
+                raise KeyExistsError(f'certificate: another key has "{key.certificate}" already; revoke it')
+            if len(known) >= MAX_KEYS:
+                raise ResourceExhaustedError(f"there are {MAX_KEYS:,} keys, which is the limit; revoke some")
+            if not any(ADMIN in each.scopes for each in (*known.values(), key)):
+                expected = f"expected {ADMIN} among them: without it, nobody could make another key"
+                raise InvalidArgumentError.of([FieldViolation("scopes", expected)])
+            self._check_tenant(key.tenant)
+            return key.id, key
+
+        await self._change(added)
         return pb.CreateKeyResponse(key=_shown(key, now_us), token=token)
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: Context) -> pb.ListKeysResponse:
-        in_order = sorted(await self._all(), key=lambda key: (key.created_unix_us, key.id))
-        used, now_us = self._access.snapshot.used, clock.now_us()
-        return pb.ListKeysResponse(keys=[_shown(key, now_us, used.get(key.id, 0)) for key in in_order])
+        await reached(self._access.refresh())
+        snapshot, now_us = self._access.snapshot, clock.now_us()
+        in_order = sorted(snapshot.keys.values(), key=lambda key: (key.created_unix_us, key.id))
+        return pb.ListKeysResponse(keys=[_shown(key, now_us, snapshot.used.get(key.id, 0)) for key in in_order])
 
     @audited("key.revoke", lambda request: request.key)
     @on_disk
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Context) -> pb.RevokeKeyResponse:
-        known = await self._all()
-        key = _named(request.key, known)
-        if key is None:
+        def without(known: Mapping[str, KeyRecord]) -> tuple[str, None]:
+            key = _named(request.key, known)
+            others = [each for each in known.values() if each.id != key.id]
+            if others and not any(ADMIN in each.scopes for each in others):
+                raise FailedPreconditionError(
+                    f"key: it is the last one with the scope {ADMIN}; revoke the others first"
+                )
+            return key.id, None
+
+        try:
+            key_id, _ = await self._change(without)
+        except KeyNotFoundError:
             return pb.RevokeKeyResponse(removed=False)
-        others = [each for each in known if each.id != key.id]
-        if others and not any(ADMIN in each.scopes for each in others):
-            raise FailedPreconditionError(f"key: it is the last one with the scope {ADMIN}; revoke the others first")
-        await self._change(key.id, None)
-        await reached(self._access.store.forget_used(key.id))
+        await reached(self._access.store.forget_used(key_id))
         return pb.RevokeKeyResponse(removed=True)
 
     @audited("key.rotate", lambda request: request.key)
@@ -132,13 +143,28 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
         if not 0 <= grace_s <= MAX_GRACE_S:
             found = f"expected 0 to {MAX_GRACE_S:,.0f} seconds, got {grace_s:g}"
             raise InvalidArgumentError.of([FieldViolation("grace_s", found)])
-        key = _named(request.key, await self._all())
-        if key is None:
-            raise KeyNotFoundError(f"key: there is no key {request.key[:64]!r}")
-        token, now_us = new_token(key.id), clock.now_us()
-        changed = key.rotated(bytes.fromhex(_secret(token).sha256), now_us, grace_s)
-        await self._change(key.id, changed)
+        now_us, token = clock.now_us(), ""
+
+        def rotated(known: Mapping[str, KeyRecord]) -> tuple[str, KeyRecord]:
+            nonlocal token
+            key = _named(request.key, known)
+            token = new_token(key.id)
+            return key.id, key.rotated(bytes.fromhex(_secret(token).sha256), now_us, grace_s)
+
+        _, changed = await self._change(rotated)
         return pb.RotateKeyResponse(key=_shown(changed, now_us), token=token)
+
+    @audited("key.set", lambda request: request.key)
+    @on_disk
+    async def SetKey(self, request: pb.SetKeyRequest, context: Context) -> pb.SetKeyResponse:
+        quotas = _quotas(request.quotas, "quotas")
+
+        def limited(known: Mapping[str, KeyRecord]) -> tuple[str, KeyRecord]:
+            key = _named(request.key, known)
+            return key.id, msgspec.structs.replace(key, quotas=quotas)
+
+        _, changed = await self._change(limited)
+        return pb.SetKeyResponse(key=_shown(changed, clock.now_us(), self._access.snapshot.used.get(changed.id, 0)))
 
     @audited("tenant.set", lambda request: request.tenant.name)
     @on_disk
@@ -149,7 +175,9 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
             told = (FieldViolation(f"tenant.{each.field}", each.description) for each in violations)
             raise InvalidArgumentError.of(told)
         await reached(self._access.refresh())
-        await self._put(tenant)
+        self._check_tenant(tenant.name)
+        await reached(self._access.store.put_tenant(tenant))
+        await reached(self._access.refresh())
         return pb.SetTenantResponse(tenant=_tenant(tenant))
 
     async def ListTenants(self, request: pb.ListTenantsRequest, context: Context) -> pb.ListTenantsResponse:
@@ -167,32 +195,42 @@ class Keys(access_pb2_grpc.AccessServiceServicer):
     async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
         return pb.GetUsageResponse(usage=await self._usage.by_day(request))
 
-    async def _all(self) -> list[KeyRecord]:
-        """All keys as they are now."""
-        await reached(self._access.refresh())
-        return list(self._access.snapshot.keys.values())
-
     def _tenants(self) -> dict[str, TenantRecord]:
         return {DEFAULT_TENANT: DEFAULT, **self._access.snapshot.tenants}
 
-    async def _put(self, tenant: TenantRecord) -> None:
-        if tenant.name not in self._tenants() and len(self._tenants()) >= MAX_TENANTS:
+    def _check_tenant(self, name: str) -> None:
+        """Raises ResourceExhaustedError when there may not be one more of this name."""
+        if name not in self._tenants() and len(self._tenants()) >= MAX_TENANTS:
             raise ResourceExhaustedError(f"there are {MAX_TENANTS:,} tenants, which is the limit")
-        await reached(self._access.store.put_tenant(tenant))
-        await reached(self._access.refresh())
 
-    async def _change(self, key_id: str, new: KeyRecord | None) -> None:
-        old = self._access.snapshot.raw.get(key_id)
-        if not await reached(self._access.store.change_key(key_id, old, new)):
-            raise AbortedError(_CHANGED)
-        await reached(self._access.refresh())
-        await asyncio.sleep(SPREAD_S)
+    async def _change(self, decide: Callable[[Mapping[str, KeyRecord]], tuple[str, Changed]]) -> tuple[str, Changed]:
+        """Changes a key; returns once all front doors have looked.
+
+        Args:
+            decide: gives the id of a key and what becomes of it, by all keys that there are: None removes it. It is
+                asked again when somebody else has changed any of them meanwhile.
+        """
+        for _ in range(_TRIES):
+            await reached(self._access.refresh())
+            snapshot = self._access.snapshot
+            key_id, new = decide(snapshot.keys)
+            if await reached(self._access.store.change_key(key_id, new, snapshot.version)):
+                await reached(self._access.refresh())
+                await asyncio.sleep(SPREAD_S)
+                return key_id, new
+        raise AbortedError("others change keys all the time; try again")
 
 
-def _named(text: str, known: Iterable[KeyRecord]) -> KeyRecord | None:
-    """The key of an id or a name."""
-    found = sorted((key for key in known if text in (key.id, key.name)), key=lambda key: key.id != text)
-    return found[0] if found else None
+def _named(text: str, known: Mapping[str, KeyRecord]) -> KeyRecord:
+    """The key of an id or a name.
+
+    Raises:
+        KeyNotFoundError: there is none.
+    """
+    found = known.get(text) or next((key for key in known.values() if key.name == text), None)
+    if found is None:
+        raise KeyNotFoundError(f"key: there is no key {text[:64]!r}")
+    return found
 
 
 def _secret(token: str) -> Secret:

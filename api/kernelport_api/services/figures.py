@@ -20,6 +20,7 @@ from kernelport.broker.connections import outage
 from kernelport.broker.queues import queue_keys
 from kernelport.broker.scripts import lengths
 from kernelport.broker.tenants import tenants_async
+from kernelport.jobs.records import BRIEF, JobRecord
 from kernelport_api.queueing.dispatcher import Dispatcher
 
 MINUTES = 60
@@ -32,7 +33,6 @@ _RECENT_MINUTES = 5
 _LEAST_S, _STEP = 1e-4, math.log(1.1)
 # Of each tenant's newest jobs, and of its active ones of each deployment, so many are looked at.
 _MOST_JOBS = 100
-_FIELDS = ("deployment", "created", "succeeded", "failed", "audio_us", "backend_us")
 
 
 @dataclass
@@ -209,17 +209,15 @@ class Figures:
         jobs = list(dict.fromkeys([*there, *self._jobs]))  # one that has ended since may have done something, too
         async with self._redis.pipeline(transaction=False) as pipeline:
             for job in jobs:
-                pipeline.hmget(keys.job(job), _FIELDS)
+                pipeline.hmget(keys.job(job), BRIEF)
             found = await pipeline.execute() if jobs else []
         known, self._jobs = self._jobs, {}
-        for job, (deployment, *values) in zip(jobs, found, strict=True):
-            if deployment is None:
+        for job, values in zip(jobs, found, strict=True):
+            if values[0] is None:
                 continue
-            created_us, succeeded, failed, audio_us, backend_us = (
-                stored.number(value, keys.job(job)) for value in values
-            )
-            done = _Done(stored.name(deployment), succeeded + failed, audio_us / 1e6, backend_us / 1e6)
-            before = known.get(job, _Done(done.deployment) if created_us >= self._began_us else done)
+            record = JobRecord.brief(job, values)
+            done = _Done(record.deployment, record.succeeded + record.failed, record.audio_s, record.backend_s)
+            before = known.get(job, _Done(done.deployment) if record.created_unix_us >= self._began_us else done)
             self._count(before, done)
             if job in there:
                 self._jobs[job] = done

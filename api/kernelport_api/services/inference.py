@@ -10,6 +10,7 @@ from itertools import islice
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from kernelport.access.quotas import QuotaExceededError
 from kernelport.broker.scripts import IdempotencyHold
 from kernelport.config.deployments import Deployment
 from kernelport.errors import (
@@ -20,7 +21,7 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.signature import Signature, output_violations
 from kernelport.speech_pace import letters
 from kernelport.stacking import ANY, Share
@@ -88,7 +89,7 @@ class Inference:
             async with self._quotas.counted(call.principal.quotas, request, len(body)):
                 response = await self.run(deployment, request, body, remaining_s)
         except BaseException as error:
-            self._count(call, request, len(body), arrived_at, _status(error))
+            self._count(call, request, len(body), arrived_at, error)
             raise
         self._count(call, request, len(body), arrived_at)
         labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(response))
@@ -113,7 +114,7 @@ class Inference:
                     labelled(metrics.RESPONSE_BYTES, deployment.name).inc(len(message))
                     yield message
         except BaseException as error:
-            self._count(call, request, len(body), arrived_at, _status(error))
+            self._count(call, request, len(body), arrived_at, error)
             raise
         self._count(call, request, len(body), arrived_at)
 
@@ -138,10 +139,14 @@ class Inference:
         finally:
             self._admission.leave(name, len(body))
 
-    def _count(self, call: Call, request: pb.InferRequest, size: int, arrived_at: float, status: str = "OK") -> None:
+    def _count(
+        self, call: Call, request: pb.InferRequest, size: int, arrived_at: float, error: BaseException | None = None
+    ) -> None:
         """Counts a request of `size` bytes that is over, and what became of it."""
-        deployment, outcome = request.model, _OUTCOMES.get(status, "failed")
-        seconds = time.monotonic() - arrived_at
+        deployment, status = request.model, "OK" if error is None else _status(error)
+        outcome, seconds = _OUTCOMES.get(status, "failed"), time.monotonic() - arrived_at
+        told = "over_quota" if isinstance(error, QuotaExceededError) else outcome
+        labelled(metrics.TENANT_REQUESTS, metrics.tenant_label(call.principal.tenant), told).inc()
         labelled(metrics.REQUESTS, deployment, status).inc()
         labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(seconds)
         labelled(metrics.REQUEST_BYTES, deployment).inc(size)

@@ -78,6 +78,16 @@ class AsyncAccess:
         answer = await self._call("RotateKey", request, repeatable=False)
         return answer.key, str(answer.token)
 
+    async def set_key(self, key: str, *, quotas: Mapping[str, float]) -> pb.Key:
+        """Puts quotas in the place of those that a key has.
+
+        Args:
+            key: its id or name.
+            quotas: what its bearer may use, within what the tenant may, as those of a tenant.
+        """
+        changed: pb.Key = (await self._call("SetKey", message(pb.SetKeyRequest, key=key, quotas=quotas))).key
+        return changed
+
     async def set_tenant(
         self, name: str, *, weight: float = 1.0, quotas: Mapping[str, float] | None = None
     ) -> pb.Tenant:

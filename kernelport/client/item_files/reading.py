@@ -26,7 +26,7 @@ from kernelport.client.item_files.text_file import (
 )
 from kernelport.client.item_files.values import tensor_of, text_tensor
 from kernelport.coercion import ValueProblem, show
-from kernelport.item_cost import expected_cost
+from kernelport.items import expected_cost
 from kernelport.signature import Signature, is_speech
 from kernelport.v1.job_pb2 import NewItem
 
@@ -46,7 +46,7 @@ class Report:
 
     Attributes:
         items: how many rows are good.
-        cost: of them together, as kernelport.item_cost has it.
+        cost: of them together, as kernelport.items has it.
         bad: how many are not.
         problems: what is wrong with them: the first findings, in the order of the file.
         problem_count: how many findings there are.

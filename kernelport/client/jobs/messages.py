@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 from kernelport.client.calling.messages import deadline_fields, message
 from kernelport.client.inputs import checked_outputs
 from kernelport.coercion import coerce, show, to_tensors
-from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
     OUTPUT_NOT_FOUND,
     CancelledError,
@@ -22,6 +21,7 @@ from kernelport.errors import (
     NotFoundError,
     UnavailableError,
 )
+from kernelport.items import NO_ITEMS, running_digests
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 

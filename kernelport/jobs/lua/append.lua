@@ -1,21 +1,29 @@
 -- Adds a page to a job.
 -- ARGV: job, items the job is expected to have, how many come, their cost, the page, its slices as JSON
 --       [[first, count, cost], ...], unix time (microseconds), the running digest of the job's items with these,
+--       '' or JSON of what they take of a day [characters, bytes, [[holder, characters a day, bytes a day], ...]],
 --       digests of the items' ids ...
--- Returns {'ok'}, or what is in the way: {'refused', stage}, {'moved', items}, {'duplicate', number}.
+-- Returns {'ok'}, or what is in the way: {'refused', stage}, {'moved', items}, {'duplicate', number},
+-- {'quota', ...} as `may_use` has it.
 -- include common
 local job, count, cost, digest = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[8]
 local allowed, stage = may(job, 'add')
 if allowed == nil then return {'refused', stage} end
 local found = fields(job, 'items', 'pages', 'deployment')
 if found[1] ~= ARGV[2] then return {'moved', found[1]} end
-local known = redis.call('HMGET', job_key(job, 'ids'), unpack(ARGV, 9))
+local known = redis.call('HMGET', job_key(job, 'ids'), unpack(ARGV, 10))
 for number = 1, #known do
   if known[number] then return {'duplicate', number - 1} end
 end
 local page = tonumber(found[2])
+if ARGV[9] ~= '' then
+  local characters, bytes, holders = unpack(cjson.decode(ARGV[9]))
+  local may_be, refusal = may_use(holders, characters, bytes)
+  if not may_be then return refusal end
+  count_page(job, page, holders, characters, bytes)
+end
 local ids = {}
-for number = 9, #ARGV do
+for number = 10, #ARGV do
   ids[#ids + 1] = ARGV[number]
   ids[#ids + 1] = page
 end

@@ -9,13 +9,13 @@
 -- hand], is what a worker runs as one batch.
 -- A ticket is a Celery message that entitles its worker to the next slice of its deployment, whichever that is then.
 
--- include moves
--- keys of_tenant job active_jobs jobs_clock job_tenants tenants_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
+-- include moves counted
+-- keys of_tenant active_jobs jobs_clock job_tenants tenants_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
 -- keys UNACKED UNACKED_INDEX JOBS JOB_STACK FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS TENANTS VOICES VOICE_RECORDINGS
 -- keys JOBS_CLOCK_TTL_S DELETING_TTL_S
 
 local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'places', 'digests', 'ready', 'log', 'index',
-  'hook'}
+  'hook', 'counted'}
 local DEFAULT_TENANT = 'default'
 -- For so long a job that is over is kept for its webhook: an event is given up after a day.
 local HOOK_PATIENCE_US = 86400 * 1000000
@@ -187,6 +187,7 @@ end
 local function hand_over(job)
   local found = fields(job, 'deployment', 'discarded')
   be_active_no_more(found[1], job)
+  give_back(job)
   if found[2] then return begin_deleting(job, true) end
   redis.call('HSET', job_key(job), 'state', 'finishing')
   redis.call('HINCRBY', job_key(job), 'round', 1)

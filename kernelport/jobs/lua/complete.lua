@@ -1,7 +1,7 @@
 -- Records what came of a slice, unless somebody else has it by now; acknowledges the ticket.
 -- ARGV: deployment, ticket, attempt, the slice's new states ('.' leaves one as it is), BatchResult or '',
 --       audio and backend time (microseconds), bytes of output, useful and padded cost, what the time costs
---       (billionths of a dollar).
+--       (billionths of a dollar), characters and bytes of the items that succeeded.
 -- Returns false when it was too late; else the job's state.
 -- include common
 -- keys usage USAGE_TTL_S
@@ -34,9 +34,12 @@ add(job, 'useful_cost', tonumber(ARGV[9]))
 add(job, 'padded_cost', tonumber(ARGV[10]))
 local day = usage_key(string.format('%d', math.floor(redis.call('TIME')[1] / 86400)))
 local tenant = tenant_of(job)
-local used = {items = succeeded + failed, audio_us = ARGV[6], used_us = ARGV[7], nano_dollars = ARGV[11]}
+local characters, size = tonumber(ARGV[12] or 0), tonumber(ARGV[13] or 0)
+local used = {items = succeeded + failed, characters = characters, bytes = size, audio_us = ARGV[6], used_us = ARGV[7],
+  nano_dollars = ARGV[11]}
 for name, amount in pairs(used) do redis.call('HINCRBY', day, tenant .. ':' .. name, amount) end
 redis.call('EXPIRE', day, USAGE_TTL_S)
+change_page(job, page, -characters, -size)
 if waiting > 0 then
   held.slice[4] = math.ceil(held.slice[4] * waiting / (succeeded + failed + waiting))
   add(job, 'waiting_cost', held.slice[4])

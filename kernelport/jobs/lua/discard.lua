@@ -7,6 +7,7 @@ local found = fields(job, 'deployment', 'running', 'request_key')
 be_active_no_more(found[1], job)
 if found[3] ~= '' then redis.call('UNLINK', found[3]) end
 if found[2] == '0' then
+  give_back(job)
   begin_deleting(job, fields(job, 'started')[1])
 else
   redis.call('HSET', job_key(job), 'discarded', 1)

@@ -104,7 +104,7 @@ def _provider(
                 )
             return LambdaProvider(Client.from_environment(), cloud, autoscale.fleet, deployments, redis, secrets)
         case _:
-            return LocalProvider(autoscale.local, settings, state_dir / "logs")
+            return LocalProvider(autoscale.local, settings, state_dir / "logs", redis)
 
 
 def _run(controller: Controller, redis: Redis, fleet: str, interval: float, once: bool) -> None:

@@ -17,7 +17,7 @@ _QUEUE_DRAINED_S = 10.0
 _EARLY = 0.9
 
 
-def excuse(call: Call, events: Sequence[Event], runs: int, max_attempts: int) -> str | None:
+def why_allowed(call: Call, events: Sequence[Event], runs: int, max_attempts: int) -> str | None:
     """Why the caller of a call without an answer may be told what it was told; None when there is no reason.
 
     Args:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kernelport_ops.chaos.allowed_errors import excuse
+from kernelport_ops.chaos.allowed_errors import why_allowed
 from kernelport_ops.chaos.plan import OF_WORKER, REFUSALS, Kind
 from kernelport_ops.chaos.records import OK, Call, Event, Run
 
@@ -42,7 +42,8 @@ class Evidence:
     Attributes:
         runs: by number, in order.
         answered_twice: requests that more than one completion was pushed for.
-        left_behind: entries of the queues and of the record of deliveries after everything had settled.
+        left_behind: entries of the queues and of the record of deliveries once nothing was under way any more.
+        reserved: what quotas count as in flight then.
         lasting_keys: keys that neither expire nor are on the permanent list.
         unserved: processes that did not serve at the end.
         lease_s: seconds of a lease; `max_attempts` is how many workers may die over a request.
@@ -57,6 +58,7 @@ class Evidence:
     unserved: Sequence[str]
     lease_s: float
     max_attempts: int
+    reserved: Mapping[str, int] = field(default_factory=dict)
 
 
 def judge(evidence: Evidence) -> list[Promise]:
@@ -72,6 +74,7 @@ def judge(evidence: Evidence) -> list[Promise]:
         _answered_after_refusal,
         _long_tasks,
         _nothing_left,
+        _nothing_reserved,
         _keys,
         _serving_again,
     ]
@@ -94,17 +97,17 @@ def _right(evidence: Evidence) -> Promise:
 
 def _told_for_a_reason(evidence: Evidence) -> Promise:
     why: Counter[str] = Counter()
-    unexcused = []
+    not_allowed = []
     for call in evidence.calls:
         if call.code in (OK, "HUNG"):
             continue
-        reason = excuse(call, evidence.events, len(evidence.runs.get(call.number, ())), evidence.max_attempts)
+        reason = why_allowed(call, evidence.events, len(evidence.runs.get(call.number, ())), evidence.max_attempts)
         if reason is None:
-            unexcused.append(call)
+            not_allowed.append(call)
         else:
             why[f"{call.code} ({reason})"] += 1
     found = ", ".join(f"{count} {reason}" for reason, count in why.most_common()) or "nobody was told anything"
-    return Promise("whoever was told something, was told for a reason", found, _shown(unexcused))
+    return Promise("whoever was told something, was told for a reason", found, _shown(not_allowed))
 
 
 def _one_reply(evidence: Evidence) -> Promise:
@@ -215,6 +218,11 @@ def _long_tasks(evidence: Evidence) -> Promise:
 def _nothing_left(evidence: Evidence) -> Promise:
     left = [f"{key}: {count}" for key, count in evidence.left_behind.items() if count]
     return Promise("nothing is left in a queue or delivered and open", f"{len(left)} keys with entries", left)
+
+
+def _nothing_reserved(evidence: Evidence) -> Promise:
+    held = [f"{key}: {count}" for key, count in evidence.reserved.items() if count]
+    return Promise("nothing counts against a quota once nothing is in flight", f"{len(held)} with calls", held)
 
 
 def _keys(evidence: Evidence) -> Promise:

@@ -34,7 +34,7 @@ class FaultInjector:
         self._calm = threading.Event()
         self._watchers: list[threading.Thread] = []
 
-    def blow(self, steps: Sequence[Step], tell: Callable[[], None]) -> None:
+    def inject(self, steps: Sequence[Step], tell: Callable[[], None]) -> None:
         """Carries out the plan; returns when everything that was hit is back, or has had its time.
 
         Args:

@@ -1,4 +1,4 @@
-"""What is noted while a run lasts: calls by callers, runs by the model, events by the storm. Times are Unix seconds."""
+"""What is noted while a run lasts: calls by callers, runs by the model, events by the injector. Times: Unix seconds."""
 
 import json
 from collections import defaultdict

@@ -28,7 +28,7 @@ class ReplyMonitor:
         self._port = port
         self._stopped = threading.Event()
         self._socket: socket.socket | None = None
-        self._thread = threading.Thread(target=self._listen, name="tap", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="reply-monitor", daemon=True)
 
     def start(self) -> None:
         """Listens from now on."""

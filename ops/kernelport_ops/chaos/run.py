@@ -1,4 +1,4 @@
-"""One chaos run: start, disturb, settle, look."""
+"""One chaos run: start, disturb, wait for what is under way, look."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from kernelport.broker.queues import queue_keys
 from kernelport.client import Client
 from kernelport.config.deployments import Limits
 from kernelport.errors import KernelPortError
+from kernelport.names import DEFAULT_TENANT
 from kernelport_ops.chaos.callers import inputs
 from kernelport_ops.chaos.checks import ANSWERED_S, Evidence
 from kernelport_ops.chaos.fault_injector import BUSY_CALLERS, SLOW_CALLERS, FaultInjector
@@ -23,8 +24,10 @@ from kernelport_ops.chaos.reply_monitor import ReplyMonitor
 from kernelport_ops.chaos.system import CLAIM_BYTES, DEPLOYMENT, STEADY, System, wait_until
 
 WIDTH = 12
+# Nobody reaches them: calls are counted, and what is counted has to come to nothing once none is in flight.
+QUOTAS = {"calls_a_second": 1e6, "calls": 1e6, "characters_a_day": 1e12, "bytes_a_day": 1e15}
 LEASES_OF_A_LONG_TASK = 5
-SETTLE_LEASES, SETTLE_S = 4, 20.0
+REST_LEASES, REST_S = 4, 20.0
 PROBE_S = 10.0
 
 
@@ -54,46 +57,52 @@ def run(
     tell: Callable[[str], None],
     refusals: bool = False,
 ) -> Outcome:
-    """Runs `seconds` seconds of chaos in a new folder, and waits until everything has settled.
+    """Runs `seconds` seconds of chaos in a new folder, and waits until nothing is under way any more.
 
     Args:
         refusals: whether nothing happens but that Redis refuses, each time long enough after the last.
         tell: gets a line about progress, several times a second.
     """
     with System(folder, workers, lease_s) as system:
-        tap = ReplyMonitor(int(system.redis.connection_pool.connection_kwargs["port"]))
+        monitor = ReplyMonitor(int(system.redis.connection_pool.connection_kwargs["port"]))
         sampler = Sampler(lambda: system.served)
-        storm = FaultInjector(system)
-        tap.start()
+        injector = FaultInjector(system)
+        monitor.start()
         sampler.start()
         started = time.time()
         try:
+            with Client(system.stack.target) as client:
+                client.access.set_tenant(DEFAULT_TENANT, quotas=QUOTAS)
             _start_callers(system, seed, LEASES_OF_A_LONG_TASK * lease_s)
             alone: dict[str, Any] = {"kinds": sorted(REFUSALS), "redis_rests_s": ANSWERED_S} if refusals else {}
             steps = plan(seed, seconds, workers, lease_s, **alone)
-            storm.blow(steps, lambda: tell(_progress(system, storm.events, started)))
-            tell("settling")
+            injector.inject(steps, lambda: tell(_progress(system, injector.events, started)))
+            tell("waiting for what is under way")
             system.stop_callers()
             unserved = _unserved(system)
-            wait_until(lambda: not any(_left_behind(system).values()), SETTLE_LEASES * lease_s + SETTLE_S)
+            rest_s = REST_LEASES * lease_s + REST_S
+            wait_until(lambda: not any(_left_behind(system).values()), rest_s)
             left_behind = _left_behind(system)
+            wait_until(lambda: not any(_reserved(system).values()), rest_s)
+            reserved = _reserved(system)
             lasting, leftovers = _keys(system)
         finally:
-            storm.abort()
+            injector.abort()
             sampler.stop()
-            tap.stop()
+            monitor.stop()
         evidence = Evidence(
             calls=list(read_calls(system.records)),
             runs=read_runs(system.journal),
-            events=storm.events,
-            answered_twice=tap.twice,
+            events=injector.events,
+            answered_twice=monitor.twice,
             left_behind=left_behind,
+            reserved=reserved,
             lasting_keys=lasting,
             unserved=unserved,
             lease_s=lease_s,
             max_attempts=Limits().max_attempts,
         )
-        return Outcome(evidence, sampler, leftovers, storm.skipped, started, time.time())
+        return Outcome(evidence, sampler, leftovers, injector.skipped, started, time.time())
 
 
 def _start_callers(system: System, seed: int, long_s: float) -> None:
@@ -134,6 +143,19 @@ def _left_behind(system: System) -> dict[str, int]:
     try:
         counts = {key: redis.llen(key) for name in (DEPLOYMENT, STEADY) for key in queue_keys(name)}
         return {**counts, keys.UNACKED: redis.hlen(keys.UNACKED), keys.UNACKED_INDEX: redis.zcard(keys.UNACKED_INDEX)}
+    except RedisError as error:
+        return {f"Redis does not answer: {error}": 1}
+
+
+def _reserved(system: System) -> dict[str, int]:
+    """What counts as in flight by quotas, though nothing is. What a front door that died had in flight is free once the
+    next call of the same tenant comes."""
+    with Client(system.stack.target, timeout_s=PROBE_S) as client:
+        _probe(client, DEPLOYMENT)
+    redis: Any = system.redis
+    try:
+        held = {key.decode(): redis.hvals(key) for key in redis.scan_iter(keys.quota_calls("*"))}
+        return {key: sum(map(int, values)) for key, values in held.items()}
     except RedisError as error:
         return {f"Redis does not answer: {error}": 1}
 

@@ -14,8 +14,9 @@ from kernelport.signature import Signature, TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1.deployment_pb2 import ROW_INDEPENDENCE_DECLARED
-from kernelport_workers.backends import import_attribute, trial
+from kernelport_workers.backends import trial
 from kernelport_workers.backends.base import Backend, LoadError, Outputs, Request
+from kernelport_workers.backends.loading import import_attribute
 from kernelport_workers.backends.stacking import Stacker, is_off
 from kernelport_workers.kernels import environment
 

@@ -4,15 +4,15 @@ import functools
 import logging
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, TypeVar
 
-import numpy as np
-
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, KernelPortError, in_words
+from kernelport.growing import GrowingArray
 from kernelport.telemetry import logs
+from kernelport.tensors import Array
 from kernelport_workers.backends.base import Backend, Outputs, Request
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,40 @@ class Frame:
     is_last: bool
 
 
+class WholeAnswer:
+    """An answer as its pieces come: what goes on from piece to piece is put together at once, so that it is there once.
+
+    Args:
+        joined: the outputs that go on; of the others those of the first piece count.
+    """
+
+    def __init__(self, joined: Collection[str] = ()) -> None:
+        self._joined = joined
+        self._outputs: dict[str, GrowingArray | Array] = {}
+
+    def add(self, frame: Frame) -> None:
+        """Adds the next piece."""
+        if not self._outputs:
+            self._outputs = {
+                name: GrowingArray() if name in self._joined else array for name, array in frame.outputs.items()
+            }
+        for name, output in self._outputs.items():
+            if isinstance(output, GrowingArray):
+                output.append(frame.outputs[name])
+
+    @property
+    def nbytes(self) -> int:
+        """How much of it there is."""
+        return sum(output.nbytes for output in self._outputs.values())
+
+    def outputs(self) -> Outputs:
+        """All of it; at least one piece has been added, and none will be."""
+        return {
+            name: output.array() if isinstance(output, GrowingArray) else output
+            for name, output in self._outputs.items()
+        }
+
+
 class Utterance:
     """A request whose answer is made piece by piece. A backend keeps what it needs in a subclass.
 
@@ -59,6 +93,12 @@ class Utterance:
         self.request = request
         self.next_index = next_index
         self.is_done = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its next step can be made: False while what that takes is got beside the steps of others. Asked
+        before each step, and answered at once."""
+        return True
 
     @property
     def kept_bytes(self) -> int:
@@ -136,7 +176,7 @@ class SteppedBackend(Backend):
         """Makes the pieces of requests in order, as many at a time as share a step; before each step it asks of every
         request in it whether the answer is still wanted."""
         results: dict[int, Outputs | KernelPortError] = {}
-        frames: list[list[Frame]] = [[] for _ in requests]
+        answers = [WholeAnswer(self.joined) for _ in requests]
         waiting = deque(enumerate(requests))
         under_way: dict[int, Utterance] = {}
         while waiting or under_way:
@@ -157,10 +197,9 @@ class SteppedBackend(Backend):
                 if isinstance(frame, KernelPortError):
                     results[index] = frame
                 else:
-                    frames[index].append(frame)
+                    answers[index].add(frame)
                     if frame.is_last:
-                        results[index] = self.whole(frames[index])
-                        frames[index] = []
+                        results[index] = answers[index].outputs()
                 if index in results:
                     del under_way[index]
         return [results[index] for index in range(len(requests))]
@@ -177,13 +216,6 @@ class SteppedBackend(Backend):
         except Exception as error:
             log.exception("the model failed on a step of %d", len(utterances), extra=logs.WITHOUT_TEXT)
             return [InternalError(f"the model failed: {in_words(error)}")] * len(utterances)
-
-    @classmethod
-    def whole(cls, frames: Sequence[Frame]) -> Outputs:
-        """The answer that frames are together; there is at least one."""
-        outputs = frames[0].outputs
-        parts = {name: [frame.outputs[name] for frame in frames] for name in outputs if name in cls.joined}
-        return outputs | {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 def from_index(pieces: Iterator[T], first: int) -> Iterator[T]:

@@ -191,7 +191,7 @@ class MessageConsumer:
             waiting = self._take_next(keys) if keys and time.monotonic() >= self._empty_until else None
             if waiting is None and self._is_stepping:
                 if not self._step():
-                    time.sleep(SOON_S)  # every listener is far behind
+                    time.sleep(SOON_S)  # none of them can go on
                 continue
             found = waiting or self._wait(keys, LINGER_S if has_room else CALLS_ALONE_S)
             if found is None:

@@ -37,7 +37,7 @@ class UnackedRecord:
         self._state: DeliveryState | None = None
         self.sent_at = time.monotonic()
         self.more_wait = False
-        with contextlib.suppress(RedisError):  # then `settle` writes it
+        with contextlib.suppress(RedisError):  # then `wait` writes it
             self._connection.send_command(*scripts.unacked_command(client, key, entry, attempt))
             self._is_sent = True
 

@@ -25,8 +25,15 @@ from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.execution.billing import nano_dollars
-from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, raise_if_expired
+from kernelport_workers.execution.execution import (
+    BatchOutcome,
+    Epilogue,
+    Execution,
+    Overlap,
+    Work,
+    nano_dollars,
+    raise_if_expired,
+)
 from kernelport_workers.execution.lease import BatchLease, Leases
 from kernelport_workers.execution.payloads import Payloads
 from kernelport_workers.execution.stepper import Stepper, ids_of

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from kernelport.errors import (
     to_status,
 )
 from kernelport.internal.v1.queue_pb2 import Completion
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.names import DEFAULT_TENANT
 from kernelport.signature import Declared, is_speech, output_violations
 from kernelport.speech_pace import letters
@@ -30,13 +30,13 @@ from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Backend, Request
-from kernelport_workers.execution.billing import audio_us
 from kernelport_workers.execution.results import Result, ResultCheck, travelling, wanted
 
 log = logging.getLogger(__name__)
 log.addFilter(logs.RateLimit())
 
 _GONE = (CancelledError, DeadlineExceededError)
+_NANO, _HOUR_S, _MICROSECONDS = 1e9, 3600.0, 1e6
 # What is left to do for a message once the model is free for the next, its acknowledgement included. What it returns is
 # for people to see.
 Epilogue = Callable[[], str | None]
@@ -246,6 +246,19 @@ def _letters(requests: Collection[Request]) -> int:
 
 def _wanted(result: Result, names: Sequence[str]) -> Result:
     return result if isinstance(result, KernelPortError) else wanted(result, names)
+
+
+def nano_dollars(used_us: float, price_per_hour: float) -> int:
+    """What so much time of a worker costs, in billionths of a dollar."""
+    return round(price_per_hour * _NANO * used_us / _MICROSECONDS / _HOUR_S)
+
+
+def audio_us(outputs: Any) -> int:
+    """Microseconds of the audio among outputs; 0 where there is none."""
+    if not (isinstance(outputs, Mapping) and {"audio", "sample_rate"} <= outputs.keys()):
+        return 0
+    rate = int(outputs["sample_rate"].reshape(-1)[0])
+    return round(outputs["audio"].size * _MICROSECONDS / rate) if rate > 0 else 0
 
 
 def _completion(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Completion:

@@ -15,7 +15,6 @@ from kernelport.broker.queues import job_queue_key
 from kernelport.broker.registry import count_live
 from kernelport.jobs import scripts
 from kernelport.jobs.background import Background
-from kernelport.jobs.tickets import tick_arguments
 
 # How many workers live is counted so often.
 LIVE_INTERVAL_S = 1.0
@@ -48,7 +47,7 @@ class Feeder(Background):
             for deployment in self._deployments:
                 self._expire(deployment)
         for deployment in self._deployments:
-            scripts.run(self._connection, "tick", *tick_arguments(deployment, max(1, self._live[deployment])))
+            scripts.run(self._connection, "tick", *scripts.tick_arguments(deployment, max(1, self._live[deployment])))
         if now - self._searched_at >= LOST_INTERVAL_S:
             self._searched_at = now
             for deployment in self._deployments:

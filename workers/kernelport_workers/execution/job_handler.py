@@ -22,20 +22,21 @@ from kernelport.errors import CancelledError, DeadlineExceededError, InvalidArgu
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts
-from kernelport.jobs.records import FAILED, MICROSECONDS, RUNNING, SUCCEEDED, UNCHANGED, WAITING
+from kernelport.jobs.inputs import characters_of_item
+from kernelport.jobs.item_records import FAILED, RUNNING, SUCCEEDED, UNCHANGED, WAITING
+from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.storage import SharedStorage
 from kernelport.signature import is_speech
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.metrics import labelled
+from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import OUTPUT_FORMAT_NPZ, OUTPUT_FORMAT_UNSPECIFIED, OutputFormat
 from kernelport_workers.backends.base import Backend
-from kernelport_workers.execution.billing import nano_dollars
-from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work
+from kernelport_workers.execution.execution import BatchOutcome, Epilogue, Execution, Overlap, Work, nano_dollars
 from kernelport_workers.execution.job_outputs import Output, Publisher, suffix_of
 from kernelport_workers.execution.job_traces import SliceTraces
 from kernelport_workers.execution.lease import BatchLease, Leases
-from kernelport_workers.execution.pace import Pace
-from kernelport_workers.execution.slices import JobItem, Loader, SliceLease, shared_inputs
+from kernelport_workers.execution.slices import JobItem, Loader, Pace, SliceLease, shared_inputs
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,8 @@ class JobHandler:
                 piece.job, sum(done), (outcome.prepare_us + outcome.backend_us) / MICROSECONDS
             )
         output_format = spec.output_format or (OUTPUT_FORMAT_NPZ if spec.outputs else OUTPUT_FORMAT_UNSPECIFIED)
-        return _Run(items, outcome, output_format, stopped=check.failure is not None or check.has_expired)
+        stopped = check.failure is not None or check.has_expired
+        return _Run(items, outcome, output_format, spec.shared_inputs, stopped=stopped)
 
     def _keep(self, deployment: Deployment, ticket: str, piece: SliceLease, lease: BatchLease, run: "_Run") -> str:
         keeping_s = time.monotonic()
@@ -232,7 +234,10 @@ class JobHandler:
             with lease.steps_of(deployment.timeouts.step_s):
                 self._publish(piece, batch, outputs, is_ours, lease.step)
         reasons["format"] = sum(bool(item.error) for item in batch.items) - reasons.total()
-        return _Result(batch, [item.cost for item in run.items], reasons)
+        succeeded = {item.position for item in batch.items if not item.error}
+        done = [item for item in run.items if item.position in succeeded]
+        characters = sum(characters_of_item(item.inputs, run.shared) for item in done)
+        return _Result(batch, [item.cost for item in run.items], reasons, characters, sum(item.size for item in done))
 
     def _publish(
         self,
@@ -271,6 +276,8 @@ class JobHandler:
             sum(result.costs),
             max(result.costs, default=0) * len(result.costs),
             nano_dollars(MICROSECONDS * batch.backend_s, self._price_per_hour),
+            result.characters,
+            result.size,
         )
         if state is None:
             return None
@@ -287,12 +294,14 @@ class _Run:
 
     Attributes:
         output_format: of the job's files.
+        shared: inputs of every item that has none of the name.
         stopped: the job was stopped, or its deadline passed, on the way or before.
     """
 
     items: Sequence[JobItem]
     outcome: BatchOutcome | None = None
     output_format: OutputFormat = OUTPUT_FORMAT_UNSPECIFIED
+    shared: Sequence[Tensor] = ()
     stopped: bool = False
 
 
@@ -301,12 +310,22 @@ class _Result:
 
     Attributes:
         reasons: how many items failed for which, as metrics class them.
+        characters, size: of the items that succeeded; the size in bytes.
     """
 
-    def __init__(self, batch: BatchResult, costs: list[int], reasons: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        batch: BatchResult,
+        costs: list[int],
+        reasons: Mapping[str, int],
+        characters: int = 0,
+        size: int = 0,
+    ) -> None:
         self.batch = batch
         self.costs = costs
         self.reasons = reasons
+        self.characters = characters
+        self.size = size
 
     def states(self, piece: SliceLease) -> bytes:
         """The new states of the slice's items, a byte each."""

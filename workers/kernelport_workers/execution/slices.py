@@ -1,4 +1,4 @@
-"""A slice of a job in a worker's hands, with all that running it takes."""
+"""Slices of jobs: how much of a job a worker takes at once, and a slice in its hands with all that running it takes."""
 
 import json
 from collections import OrderedDict
@@ -10,21 +10,44 @@ from redis import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.internal.v1.job_store_pb2 import Page
-from kernelport.item_cost import expected_cost
+from kernelport.items import expected_cost
 from kernelport.jobs import scripts
-from kernelport.jobs.records import RUNNING, page_of
+from kernelport.jobs.item_records import RUNNING, page_of
 from kernelport.tensors import to_array
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport.v1.job_pb2 import JobSpec, NewItem
 from kernelport_workers.execution.execution import Shared
-from kernelport_workers.execution.pace import Pace
 
 NEVER_UNIX_US = 2**63 - 1
 # Of specs, and of pages, that a worker keeps at hand.
 RECENT, RECENT_BYTES = 256, 32 * 2**20
+# What a worker runs of a job at once should not take longer: a call may have come that waits for it.
+SLICE_S = 0.5
+_JOBS_KEPT = 16
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value", Page, JobSpec)
+
+
+class Pace:
+    """The costs (see kernelport.items) that a worker runs in SLICE_S, as it has measured: of each job that it had
+    of late, since jobs may ask the same model for more or for less work a byte."""
+
+    def __init__(self) -> None:
+        self._costs: OrderedDict[str, float] = OrderedDict()
+        self._latest = 0.0
+
+    def note(self, job: str, cost: int, seconds: float) -> None:
+        """Items of a job that cost so much have taken so long."""
+        self._latest = self._costs[job] = max(1, cost) * SLICE_S / max(seconds, 1e-6)
+        self._costs.move_to_end(job)
+        if len(self._costs) > _JOBS_KEPT:
+            self._costs.popitem(last=False)
+
+    def arguments(self) -> list[str | float]:
+        """What the script `take` takes: the most cost of any other job (0, which is one item, before anything has been
+        measured), then jobs, each followed by its own."""
+        return [self._latest, *(argument for pair in self._costs.items() for argument in pair)]
 
 
 @dataclass(frozen=True)
@@ -90,12 +113,14 @@ class JobItem:
         position: its place in the page.
         inputs: without what it shares with the others.
         cost: what it is expected to take, in the unit of kernelport.jobs.pages.
+        size: bytes that it was submitted as.
     """
 
     id: str
     position: int
     inputs: Sequence[Tensor]
     cost: int
+    size: int
 
 
 class Loader:
@@ -161,5 +186,6 @@ def shared_inputs(spec: JobSpec) -> Shared:
 
 
 def _item(piece: SliceLease, page: Page, position: int) -> JobItem:
-    new = stored.message(NewItem, page.items[position], keys.job(piece.job, "pages"))
-    return JobItem(new.id, position, new.inputs, expected_cost(new.inputs))
+    item = page.items[position]
+    new = stored.message(NewItem, item, keys.job(piece.job, "pages"))
+    return JobItem(new.id, position, new.inputs, expected_cost(new.inputs), len(item))

@@ -20,9 +20,15 @@ from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_workers.backends.base import Outputs
-from kernelport_workers.backends.stepped import Frame, SteppedBackend
-from kernelport_workers.execution.billing import audio_us, nano_dollars
-from kernelport_workers.execution.execution import BatchOutcome, Execution, Work, raise_if_expired
+from kernelport_workers.backends.stepped import Frame, SteppedBackend, WholeAnswer
+from kernelport_workers.execution.execution import (
+    BatchOutcome,
+    Execution,
+    Work,
+    audio_us,
+    nano_dollars,
+    raise_if_expired,
+)
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.payloads import Payloads
 from kernelport_workers.execution.results import ResultCheck, wanted
@@ -82,7 +88,7 @@ class Stepper:
     def is_wanted(self) -> bool:
         """Whether somebody waits for a piece: a caller, or a listener who is not far enough ahead."""
         now = time.monotonic()
-        return any(not each.is_paused and each.turn(now)[0] < Turn.AHEAD for each in self._in_hand)
+        return any(each.can_go_on and each.turn(now)[0] < Turn.AHEAD for each in self._in_hand)
 
     def takes(self, batch: Batch) -> bool:
         """Whether a batch is one to be answered in pieces: those of older front doors may have several requests."""
@@ -123,9 +129,11 @@ class Stepper:
         if utterance.is_done:  # all of it has been sent
             self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, {}, last=True), sequence=first)])
             return
-        steps = self._backends[batch.deployment].steps
-        is_suspect = progress.deaths > 0
-        in_hand = InHand(batch, work, utterance, lease, cleanup, steps, started, is_suspect, first, span=span)
+        backend = self._backends[batch.deployment]
+        whole, is_suspect = WholeAnswer(backend.joined), progress.deaths > 0
+        in_hand = InHand(
+            batch, work, utterance, lease, cleanup, backend.steps, started, is_suspect, first, whole, span=span
+        )
         self._in_hand.append(in_hand)
 
     def step(self) -> bool:
@@ -183,7 +191,7 @@ class Stepper:
         elif each.item.stream:
             until_done(lambda: scripts.end_piece(self._redis, each.batch.id, frame.index))
         else:
-            each.keep(frame)
+            each.answer.add(frame)
             if frame.is_last:
                 self._answer_whole(each)
             else:
@@ -192,7 +200,7 @@ class Stepper:
     def _answer_whole(self, each: InHand) -> None:
         name, warnings = each.batch.deployment, each.utterance.request.warnings
         self._executions[name].note_pace([each.utterance.request], each.backend_s)
-        whole = wanted(self._backends[name].whole(each.frames), each.work.outputs)
+        whole = wanted(each.answer.outputs(), each.work.outputs)
         backend_us = round(each.backend_s * 1e6)
         prepare_us = max(0, round((time.monotonic() - each.started) * 1e6) - backend_us)
         used_us = round(each.used_s * 1e6)

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
-from kernelport_workers.backends.stepped import Frame, Steps, Utterance
+from kernelport_workers.backends.stepped import Steps, Utterance, WholeAnswer
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
 
@@ -43,7 +43,7 @@ class InHand:
         started: when the worker took it, in seconds of the monotonic clock; so are the other times.
         is_suspect: workers have died over it: it runs alone.
         first: the index of a stream's first piece that is sent; those before it are made for what follows from them.
-        frames: pieces of a call, which are kept until the last one.
+        answer: that of a call, which is kept until its last piece.
         backend_s: seconds that its pieces have taken; those of a stream, since the last one was sent.
         used_s: of these, what it is billed for: its part of the steps that it shared.
         sent_s: seconds of sound that its listener was sent, from `listens_since` on.
@@ -61,7 +61,7 @@ class InHand:
     started: float
     is_suspect: bool = False
     first: int = 0
-    frames: list[Frame] = field(default_factory=list)
+    answer: WholeAnswer = field(default_factory=WholeAnswer)
     backend_s: float = 0.0
     used_s: float = 0.0
     sent_s: float = 0.0
@@ -69,17 +69,16 @@ class InHand:
     stepped_at: float | None = None
     is_paused: bool = False
     span: "Span | None" = None
-    _frames_bytes: int = 0
 
     @property
     def kept_bytes(self) -> int:
         """How much of the answer is kept until its end."""
-        return self.utterance.kept_bytes + self._frames_bytes
+        return self.utterance.kept_bytes + self.answer.nbytes
 
-    def keep(self, frame: Frame) -> None:
-        """Keeps a piece of a call until its last one."""
-        self.frames.append(frame)
-        self._frames_bytes += sum(array.nbytes for array in frame.outputs.values())
+    @property
+    def can_go_on(self) -> bool:
+        """Whether its next piece can be made, and would be taken."""
+        return not self.is_paused and self.utterance.is_ready
 
     @property
     def item(self) -> BatchItem:
@@ -102,13 +101,13 @@ class InHand:
 
 
 def chosen(in_hand: Iterable[InHand], now: float, most: dict[str, int]) -> list[InHand]:
-    """The requests whose pieces make up the next step; none when every listener is far behind. Who has enough to hear
+    """The requests whose pieces make up the next step; none when none can go on. Who has enough to hear
     makes no step longer that others wait for.
 
     Args:
         most: how many pieces may share a step, by deployment.
     """
-    waiting = sorted(((each.turn(now), each) for each in in_hand if not each.is_paused), key=itemgetter(0))
+    waiting = sorted(((each.turn(now), each) for each in in_hand if each.can_go_on), key=itemgetter(0))
     if not waiting:
         return []
     (urgency, _), first = waiting[0]

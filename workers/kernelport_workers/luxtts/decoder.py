@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from kernelport_workers.luxtts import ops
+from kernelport_workers.luxtts.attention import Frames
 from kernelport_workers.luxtts.config import GUIDANCE_EMBED_DIM, ZipformerConfig
-from kernelport_workers.luxtts.zipformer import DownsampledStack, Frames, Linear, Zipformer, ZipformerStack
+from kernelport_workers.luxtts.ops import Linear
+from kernelport_workers.luxtts.zipformer import DownsampledStack, Zipformer, ZipformerStack
 
 
 class TimeEmbedding(nn.Sequential):

@@ -26,9 +26,18 @@ def cardinal(number: int) -> str:
     return " ".join(words.rsplit(", ", 1)) if 0 < number % 1000 < 100 else words
 
 
+def with_and(number: int) -> str:
+    """Spell it as ordinals and fractions were: "one million, two hundred thousand and five", "one hundred and one".
+
+    Raises:
+        ValueError: The number is negative or has more than 36 digits.
+    """
+    return _BEHIND_SCALE.sub(r"\1, ", numbers.cardinal(number, "en-GB")).replace(", and ", " and ")
+
+
 def ordinal(number: int) -> str:
-    """Spell an ordinal: "twenty-first", "one hundredth"."""
-    return numbers.as_ordinal(cardinal(number))
+    """Spell an ordinal: "twenty-first", "one hundred and first"."""
+    return numbers.as_ordinal(with_and(number))
 
 
 def upstream_english(text: str) -> str:
@@ -63,8 +72,8 @@ def _upstream_fraction(match: re.Match[str]) -> str:
     above, below = int(match[1]), int(match[2])
     if below in (2, 4):
         singular, plural = {2: ("half", "halves"), 4: ("quarter", "quarters")}[below]
-        return f" one {singular} " if above == 1 else f" {cardinal(above)} {plural} "
-    return f" {cardinal(above)} {ordinal(below)} "
+        return f" one {singular} " if above == 1 else f" {with_and(above)} {plural} "
+    return f" {with_and(above)} {ordinal(below)} "
 
 
 def _upstream_integer(number: int) -> str:

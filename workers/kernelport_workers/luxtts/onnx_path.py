@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernelport_workers.luxtts.acoustic import Check, Job, Schedule
+from kernelport_workers.luxtts.acoustic import Check, Generate, Job, Schedule
+from kernelport_workers.luxtts.batching import batch_bytes
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles
 from kernelport_workers.luxtts.errors import CheckpointError, DependencyError, SynthesisError
 from kernelport_workers.luxtts.solver import solve, timesteps
@@ -52,7 +53,7 @@ class OnnxAcousticModel:
         # The float32 graph's sums depend on the number of threads: a stream would give other bits than a lone run.
         self.streams = stream_count() if int8 and not threads else 1
         self._load = functools.partial(OnnxAcousticModel, files, int8, providers=providers)
-        self._feat_dim = files.config.feat_dim
+        self._config = files.config
         self._text = _session(files.graph("text_encoder", int8), "text_encoder", threads, providers)
         self._decoder = _session(files.graph("fm_decoder", int8), "fm_decoder", threads, providers)
 
@@ -63,6 +64,14 @@ class OnnxAcousticModel:
     @functools.cached_property
     def _with_few_threads(self) -> OnnxAcousticModel:
         return self._load(threads=threads_per_stream())
+
+    def batch_bytes(self, jobs: int, frames: int) -> int:
+        """See :meth:`AcousticModel.batch_bytes`."""
+        return batch_bytes(self._config.fm_decoder, jobs, frames)
+
+    def prepare(self, jobs: Sequence[Job]) -> Generate:
+        """See :meth:`AcousticModel.prepare`."""
+        return functools.partial(self.generate, jobs)
 
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:
         """See :meth:`AcousticModel.generate`."""
@@ -79,7 +88,7 @@ class OnnxAcousticModel:
             feed = (np.array(times[step], dtype=np.float32), x.numpy(), text, speech, guidance)
             return torch.from_numpy(_run(self._decoder, "fm_decoder", feed))
 
-        state = solve(velocity, job.noise(self._feat_dim)[None], times, check)
+        state = solve(velocity, job.noise(self._config.feat_dim)[None], times, check)
         return state[0, job.prompt_frames :]
 
     def _text_condition(self, job: Job) -> Any:

@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SWOOSH_SLOPE = 0.08
+SWOOSH_L_SHIFT, SWOOSH_L_OFFSET = 4.0, 0.035
+SWOOSH_R_SHIFT, SWOOSH_R_OFFSET = 1.0, 0.313261687
+
 _ONEDNN_LINEAR: Callable[..., Tensor] | None = (
     getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     if torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -31,6 +35,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+class Linear(nn.Linear):
+    """Affine map (..., I) -> (..., O) through :func:`linear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
+
 def matmul(weights: Tensor, values: Tensor) -> Tensor:
     """Return the batched product of weights (..., T, S) and values (..., S, V) as (..., T, V)."""
     if _uses_onednn(weights):
@@ -46,12 +57,17 @@ def matmul(weights: Tensor, values: Tensor) -> Tensor:
 
 def swoosh_l(x: Tensor) -> Tensor:
     """SwooshL of the Zipformer paper: log(1 + e^(x-4)) - 0.08 x - 0.035, elementwise."""
-    return F.softplus(x - 4.0).sub_(x, alpha=0.08).sub_(0.035)
+    return F.softplus(x - SWOOSH_L_SHIFT).sub_(x, alpha=SWOOSH_SLOPE).sub_(SWOOSH_L_OFFSET)
 
 
 def swoosh_r(x: Tensor) -> Tensor:
     """SwooshR of the Zipformer paper: log(1 + e^(x-1)) - 0.08 x - 0.313261687, elementwise."""
-    return F.softplus(x - 1.0).sub_(x, alpha=0.08).sub_(0.313261687)
+    return F.softplus(x - SWOOSH_R_SHIFT).sub_(x, alpha=SWOOSH_SLOPE).sub_(SWOOSH_R_OFFSET)
+
+
+def shifted_swoosh(x: Tensor) -> Tensor:
+    """What is left of both where x comes shifted and what follows adds the constants: log(1 + e^x) - 0.08 x."""
+    return F.softplus(x).sub_(x, alpha=SWOOSH_SLOPE)
 
 
 def sinusoidal_embedding(t: Tensor, dim: int) -> Tensor:

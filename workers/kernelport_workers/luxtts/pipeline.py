@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from kernelport.errors import install_hint
+from kernelport.growing import GrowingArray
 from kernelport.text import Aligned, passages_of
 from kernelport_workers.luxtts import prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchAcousticModel
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.chunking import Chunk, chunks
 from kernelport_workers.luxtts.config import HOP_LENGTH, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
+from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
@@ -27,9 +32,11 @@ from kernelport_workers.luxtts.transcribe import TRANSCRIBER_RATE, Transcriber
 from kernelport_workers.luxtts.tuning import tune
 from kernelport_workers.luxtts.utterance import Audio, Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
-from kernelport_workers.speech.joins import AUDIBLE, joinable
+from kernelport_workers.speech.joins import AUDIBLE, joinable, silence
 
-ComputePath = Literal["torch", "onnx", "onnx-int8"]
+ComputePath = Literal["torch", "torch-bf16", "torch-int8", "onnx", "onnx-int8"]
+
+PATHS: tuple[ComputePath, ...] = get_args(ComputePath)
 
 MAX_FRAMES = 12_000
 """Longest single pass, reference included (128 s); only a transcript that does not match its recording gets there."""
@@ -89,7 +96,8 @@ class Pipeline:
             path: Directory with config.json, tokens.txt, the weights or graphs of the chosen path, and vocoder/.
             device: Where the PyTorch path and the vocoder run.
             dtype: Type of the acoustic model on the PyTorch path; the vocoder is always float32.
-            compute: ``torch``, or the published graphs on the CPU: ``onnx`` (float32) or ``onnx-int8``.
+            compute: ``torch``; on the CPU also with linear layers in fewer bits, ``torch-bf16`` or ``torch-int8``, or
+                the published graphs: ``onnx`` (float32) or ``onnx-int8``.
             transcriber: Used by :meth:`encode_prompt` when no transcript is given.
             phonemize: English text to phonemes; espeak by default.
             max_batch: Most jobs per batch on the PyTorch path; default 1 on the CPU, 64 elsewhere.
@@ -100,22 +108,24 @@ class Pipeline:
         Raises:
             CheckpointError: A file is absent or malformed; the message names the file or tensor.
             DependencyError: A package for the chosen path is not installed.
-            InvalidInputError: ``compute`` is none of the three paths.
+            InvalidInputError: ``compute`` is none of these paths, or the device cannot run it.
         """
         files = CheckpointFiles.open(path)
         target = torch.device(device)
         vocoder = load_vocoder(files.root / "vocoder", target)
         model: AcousticModel
-        if compute == "torch":
+        if compute == "torch" or (compute in CPU_PATHS and target.type == "cpu"):
             batch = max_batch or (1 if target.type == "cpu" else _GPU_BATCH)
-            parts = load_acoustic_model(files, target, dtype)
-            model = TorchAcousticModel(files.config, *parts, max_batch=batch)
+            text, decoder = load_acoustic_model(files, target, dtype)
+            if target.type == "cpu" and dtype == torch.float32:
+                adapt(decoder, CPU_PATHS[compute])
+            model = TorchAcousticModel(files.config, text, decoder, max_batch=batch)
             if tune_kernels and target.type == "cuda":
                 tune(model)
         elif compute in ("onnx", "onnx-int8"):
             model = OnnxAcousticModel(files, int8=compute == "onnx-int8", threads=threads)
         else:
-            raise InvalidInputError("compute", f"is {compute!r}, expected torch, onnx or onnx-int8")
+            raise InvalidInputError("compute", f"is {compute!r} on {device}, expected one of {', '.join(PATHS)}")
         if memory_budget is None:
             memory_budget = _CPU_BUDGET if target.type == "cpu" else torch.cuda.mem_get_info(target)[0] // 2
         tokenizer = Tokenizer(files.tokens, phonemize)
@@ -148,13 +158,11 @@ class Pipeline:
         """
         _in_range("ref_duration", seconds, prompt.MIN_SECONDS, prompt.MAX_SECONDS)
         _in_range("rms", rms, 1e-6, 1.0)
-        decoded = prompt.decode(audio)
+        decoded = prompt.decode(audio, is_transcribed=text is not None, upstream=upstream)
         limit = None if text is not None and not upstream else seconds
         used, features, level = prompt.prepare(decoded, limit, rms, upstream)
         if text is None:
-            if self.transcriber is None:
-                raise InvalidInputError("prompt_text", "is absent and no transcriber is configured")
-            text = self.transcriber.transcribe(prompt.resample(used, SAMPLE_RATE, TRANSCRIBER_RATE))
+            text = self._heard(used)
         try:
             tokens = self.tokenizer.encode(text, upstream)
         except TextError as error:
@@ -162,6 +170,17 @@ class Pipeline:
         if not tokens:
             raise TextError(f"gives no tokens (transcript {text!r})", field="prompt_text")
         return Voice(tuple(tokens), features, level, rms, text)
+
+    def _heard(self, wave: NDArray[np.float32]) -> str:
+        """What is said in audio (n,) at 24 kHz."""
+        if self.transcriber is None:
+            hint = install_hint("luxtts-transcribe")
+            described = f"expected what the recording says, since no transcriber is configured; for one, {hint}"
+            raise InvalidInputError("prompt_text", described)
+        text = self.transcriber.transcribe(prompt.resample(wave, SAMPLE_RATE, TRANSCRIBER_RATE))
+        if not any(map(str.isalnum, text)):
+            raise InvalidInputError("prompt_audio", "expected speech, got none that can be understood")
+        return text
 
     def synthesize(self, utterances: Sequence[Utterance], check: Check | None = None) -> list[Audio | LuxTTSError]:
         """Speak a batch; utterances may differ in everything.
@@ -180,10 +199,12 @@ class Pipeline:
                 passes += list(self.plan(utterance, owner))
             except Exception as error:
                 results[owner] = as_error(error)
-        sounds: dict[int, list[Audio | LuxTTSError]] = {}
-        for item, sound in zip(passes, self.speak(passes, check), strict=True):
-            sounds.setdefault(item.owner, []).append(sound)
-        results |= {owner: _whole(parts) for owner, parts in sounds.items()}
+        wholes: dict[int, _Whole] = {}
+        sounds = deque(self.speak(passes, check))
+        for item in passes:
+            # What is in the whole is let go of: nothing is there twice.
+            wholes.setdefault(item.owner, _Whole()).append(sounds.popleft())
+        results |= {owner: whole.result() for owner, whole in wholes.items()}
         return [results[owner] for owner in range(len(utterances))]
 
     def plan(self, utterance: Utterance, owner: int = 0) -> Iterator[Pass]:
@@ -216,7 +237,7 @@ class Pipeline:
             if left < 0:
                 raise TextError(f"makes more than {MAX_HOURS} hours of speech")
             left_out = None if part else warning
-            yield Pass(owner, part, utterance, job, chunk.pause, left_out, chunk.text, chunk.ends_paragraph)
+            yield Pass(owner, part, utterance, job, chunk.pause, left_out, chunk.text, chunk.ends_paragraph, chunk.lead)
         if part < 0:
             raise TextError("gives no tokens: there is nothing to say")
 
@@ -248,9 +269,10 @@ class Pipeline:
         features = np.zeros((_LEAST_SPEECH_FRAMES, self._config.feat_dim), dtype=np.float32)
         voice = Voice((1, 1), features, 0.1, 0.1, "")
         utterance = Utterance("", voice, num_steps=1)
-        jobs = [Job(voice, (1, 1), 2 * len(features), seed=0)]
-        (generated,) = self._synthesizer.model.generate(jobs, utterance.schedule)
-        self._synthesizer.decode(generated, utterance)
+        job = Job(voice, (1, 1), 2 * len(features), seed=0)
+        ((_, outcome),) = self._synthesizer.run([Pass(0, 0, utterance, job, 0.0)])
+        if isinstance(outcome, LuxTTSError):
+            raise outcome
 
     def _frames(self, utterance: Utterance, chunk: Chunk) -> int:
         voice, speed = utterance.voice, utterance.speed * (_UPSTREAM_SPEED if utterance.upstream else 1.0)
@@ -281,19 +303,32 @@ def _sound(item: Pass, outcome: Outcome) -> Audio | LuxTTSError:
     if not utterance.upstream:
         # A quiet voice is heard as far below its own level.
         outcome = joinable(outcome, item.pause, OUTPUT_SAMPLE_RATE, AUDIBLE * min(1.0, loudest))
+        if item.lead:
+            outcome = np.concatenate([silence(item.lead, OUTPUT_SAMPLE_RATE), outcome])
     return Audio(outcome, OUTPUT_SAMPLE_RATE, utterance.seed or 0, tuple(warnings))
 
 
-def _whole(sounds: Sequence[Audio | LuxTTSError]) -> Audio | LuxTTSError:
-    """The audio of an utterance, or the error that stopped it."""
-    parts: list[Audio] = []
-    for sound in sounds:
+class _Whole:
+    """The audio of an utterance as its parts come, or the first error among them."""
+
+    def __init__(self) -> None:
+        self._samples = GrowingArray()
+        self._seed = 0
+        self._warnings: dict[str, None] = {}
+        self._error: LuxTTSError | None = None
+
+    def append(self, sound: Audio | LuxTTSError) -> None:
         if isinstance(sound, LuxTTSError):
-            return sound
-        parts.append(sound)
-    warnings = dict.fromkeys(warning for part in parts for warning in part.warnings)
-    samples = np.concatenate([part.samples for part in parts])
-    return Audio(samples, OUTPUT_SAMPLE_RATE, parts[0].seed, tuple(warnings))
+            self._error = self._error or sound
+            return
+        self._samples.append(sound.samples)
+        self._seed = sound.seed
+        self._warnings |= dict.fromkeys(sound.warnings)
+
+    def result(self) -> Audio | LuxTTSError:
+        if self._error is not None:
+            return self._error
+        return Audio(self._samples.array(), OUTPUT_SAMPLE_RATE, self._seed, tuple(self._warnings))
 
 
 def _seed_of(utterance: Utterance, part: int) -> int:

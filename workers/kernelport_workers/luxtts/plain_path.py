@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from kernelport_workers.luxtts.acoustic import Check, Job, Schedule
+from kernelport_workers.luxtts.acoustic import Check, Generate, Job, Schedule
+from kernelport_workers.luxtts.batching import batch_bytes
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, read_state_dict
 from kernelport_workers.luxtts.reference import ReferenceModel
 from kernelport_workers.luxtts.solver import solve, timesteps
@@ -29,6 +31,14 @@ class PlainAcousticModel:
     def for_stream(self) -> PlainAcousticModel:
         """See :meth:`AcousticModel.for_stream`."""
         return self
+
+    def batch_bytes(self, jobs: int, frames: int) -> int:
+        """See :meth:`AcousticModel.batch_bytes`."""
+        return batch_bytes(self._model.config.fm_decoder, jobs, frames)
+
+    def prepare(self, jobs: Sequence[Job]) -> Generate:
+        """See :meth:`AcousticModel.prepare`."""
+        return functools.partial(self.generate, jobs)
 
     @torch.inference_mode()
     def generate(self, jobs: Sequence[Job], schedule: Schedule, check: Check | None = None) -> list[Tensor]:

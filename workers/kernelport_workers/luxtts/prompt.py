@@ -19,19 +19,17 @@ from kernelport_workers.luxtts import features
 from kernelport_workers.luxtts.config import FEATURE_SCALE, SAMPLE_RATE
 from kernelport_workers.luxtts.errors import InvalidInputError
 
-MIN_SECONDS, MAX_SECONDS = 0.5, 30.0
+MIN_SECONDS, MAX_SECONDS = recordings.MIN_SPEECH_S, recordings.MAX_SPEECH_S
 """Length of a reference after trimming."""
 
 MAX_FILE_SECONDS = 600
 """Longest recording that is decoded at all."""
 
 # Raise it when the same recording and parameters give another voice than before.
-# What was kept under 1 may be of another recording than it says; under 2 transcripts were read by other rules.
-_ENCODING = 3
+# What was kept under 1 may be of another recording than it says; under 2 and 3 transcripts were read by other rules.
+_ENCODING = 4
 
 _HOP = SAMPLE_RATE // 100
-_LEAD, _TAIL = 0.3, 0.1
-_QUIET_DB, _FLOOR_DB = -40.0, -65.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,20 +88,23 @@ def encoding_key(identity: str, transcript: str | None, rms: float, seconds: flo
     return hashlib.sha256(json.dumps(parameters).encode()).hexdigest()
 
 
-def decode(audio: bytes) -> NDArray[np.float32]:
+def decode(audio: bytes, *, is_transcribed: bool = False, upstream: bool = False) -> NDArray[np.float32]:
     """Decode a WAV, FLAC, OGG or MP3 file to mono float32 at 24 kHz.
 
+    Args:
+        is_transcribed: Whether its words are given, so that all of it is used.
+        upstream: Take whatever can be decoded.
+
     Raises:
-        InvalidInputError: ``prompt_audio`` is not a readable recording or holds numbers that are not finite.
+        InvalidInputError: ``prompt_audio`` cannot be decoded, or used as a reference.
     """
     try:
-        recording = recordings.decode(audio, MAX_FILE_SECONDS)
+        if upstream:
+            recording = recordings.decode(audio, MAX_FILE_SECONDS)
+        else:
+            recording = recordings.reference(audio, MAX_FILE_SECONDS, is_transcribed=is_transcribed)
     except recordings.RecordingError as error:
         raise InvalidInputError("prompt_audio", str(error)) from error
-    if not recording.samples.size or not np.isfinite(recording.samples).all():
-        raise InvalidInputError(
-            "prompt_audio", "has no samples" if not recording.samples.size else "has samples that are not finite"
-        )
     return resample(recording.samples, recording.sample_rate, SAMPLE_RATE)
 
 
@@ -115,27 +116,14 @@ def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.fl
     return resampled
 
 
-def trim(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Remove silence at both ends of 24 kHz audio, keeping at most 0.3 s before and 0.1 s after the speech.
-
-    Raises:
-        InvalidInputError: ``prompt_audio`` is silent throughout.
-    """
-    loud = np.flatnonzero(_levels(wave) > _threshold(wave))
-    if not loud.size:
-        raise InvalidInputError("prompt_audio", "is silent")
-    start = max(0, int(loud[0]) * _HOP - int(_LEAD * SAMPLE_RATE))
-    return wave[start : (int(loud[-1]) + 1) * _HOP + int(_TAIL * SAMPLE_RATE)]
-
-
 def cut_at_pause(wave: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
     """Shorten 24 kHz audio to at most ``seconds``, at the longest pause of the last 40 %, or its quietest moment."""
     limit = int(seconds * SAMPLE_RATE)
     if len(wave) <= limit:
         return wave
-    levels = _levels(wave[:limit])
+    all_levels = recordings.levels(wave, SAMPLE_RATE)
+    quiet, levels = ~recordings.is_loud(all_levels), all_levels[: limit // _HOP]
     first = int(0.6 * len(levels))
-    quiet = levels <= _threshold(wave)
     best, length, run = first + int(np.argmin(levels[first:])), 0, 0
     for frame in range(first, len(levels)):
         run = run + 1 if quiet[frame] else 0
@@ -151,7 +139,7 @@ def prepare(
 
     Args:
         wave: Mono 24 kHz audio.
-        seconds: Longest part to use; None uses all of it, which may then be at most 30 s.
+        seconds: Longest part to use; None uses all of it.
         target_rms: Level to which quieter audio is raised.
         upstream: Cut hard at ``seconds`` and do not trim.
 
@@ -159,31 +147,15 @@ def prepare(
         The audio used (n,), its features (frames, 100) already scaled, and its root mean square as given.
 
     Raises:
-        InvalidInputError: ``prompt_audio`` is silent, too short or too long.
+        InvalidInputError: ``prompt_audio`` is too short to have features.
     """
-    shortest = features.MIN_SAMPLES if upstream else int(MIN_SECONDS * SAMPLE_RATE)
-    used = wave
-    if not upstream and len(wave) >= shortest:
-        used = trim(wave)
+    used = wave if upstream else wave[recordings.speech_in(wave, SAMPLE_RATE)]
     if seconds is not None:
         used = used[: int(seconds * SAMPLE_RATE)] if upstream else cut_at_pause(used, seconds)
-    if not shortest <= len(used) <= MAX_SECONDS * SAMPLE_RATE:
+    if len(used) < features.MIN_SAMPLES:
         raise InvalidInputError(
-            "prompt_audio",
-            f"has {len(used) / SAMPLE_RATE:.2f} s of speech, expected {shortest / SAMPLE_RATE:.2f} to "
-            f"{MAX_SECONDS:g} s",
+            "prompt_audio", f"expected at least {features.MIN_SAMPLES} samples at 24 kHz, got {len(used)}"
         )
     raised, level = features.raise_to(torch.from_numpy(np.ascontiguousarray(used)), target_rms)
     mel = features.log_mel(raised).mul_(FEATURE_SCALE)
     return used, np.ascontiguousarray(mel.numpy()), level
-
-
-def _levels(wave: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Level of every 10 ms in dB relative to full scale; a last partial frame is dropped."""
-    frames = wave[: len(wave) // _HOP * _HOP].reshape(-1, _HOP).astype(np.float64)
-    levels: NDArray[np.float64] = 10.0 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
-    return levels
-
-
-def _threshold(wave: NDArray[np.float32]) -> float:
-    return max(float(_levels(wave).max(initial=_FLOOR_DB)) + _QUIET_DB, _FLOOR_DB)

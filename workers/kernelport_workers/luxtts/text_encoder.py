@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kernelport_workers.luxtts.attention import Frames
 from kernelport_workers.luxtts.config import ModelConfig
-from kernelport_workers.luxtts.zipformer import Frames, Zipformer
+from kernelport_workers.luxtts.zipformer import Zipformer
 
 
 class TextEncoder(Zipformer):
@@ -46,16 +47,21 @@ def frame_count(prompt_frames: int, prompt_tokens: int, text_tokens: int, speed:
 def align(text_embed: Tensor, token_count: int, frames: int) -> Tensor:
     """Stretch encoded tokens (S'+, F) evenly over ``frames`` frames.
 
-    Each of the ``token_count`` tokens takes ``frames // token_count`` frames; the remaining frames take the row after
-    the last token, which belongs to the pad token.
-
     Returns:
         (frames, F).
     """
+    return text_embed[token_rows(token_count, frames).to(text_embed.device)]
+
+
+def token_rows(token_count: int, frames: int) -> Tensor:
+    """Which encoded token each frame takes, int64 (frames,).
+
+    Each of the ``token_count`` tokens takes ``frames // token_count`` frames; the remaining frames take the row after
+    the last token, which belongs to the pad token.
+    """
     per_token = frames // token_count
-    index = torch.arange(frames, device=text_embed.device)
-    rows = index // per_token if per_token else torch.full_like(index, token_count)
-    return text_embed[rows.clamp_(max=token_count)]
+    index = torch.arange(frames)
+    return (index // per_token if per_token else torch.full_like(index, token_count)).clamp_(max=token_count)
 
 
 class TextModel(nn.Module):
@@ -69,8 +75,12 @@ class TextModel(nn.Module):
 
     def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Encode token ids; returns (B, Smax+1, feat_dim), row S of each item being its pad token."""
-        ids, mask = pad_tokens(sequences, self.pad_id)
-        embedded = self.embed(ids.to(self.embed.weight.device))
-        frames = Frames.of(embedded, ids.shape[1], self.text_encoder.config.pos_dim, mask.to(embedded.device))
+        device = self.embed.weight.device
+        return self.encode(*(each.to(device) for each in pad_tokens(sequences, self.pad_id)))
+
+    def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode what :func:`pad_tokens` gives, on the model's device, as (B, Smax+1, feat_dim)."""
+        embedded = self.embed(ids)
+        frames = Frames.of(embedded, ids.shape[1], self.text_encoder.config.pos_dim, mask)
         encoded: Tensor = self.text_encoder(embedded, frames)
         return encoded

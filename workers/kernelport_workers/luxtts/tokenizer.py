@@ -11,12 +11,16 @@ import itertools
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from kernelport.text import NO_LEXICON, Aligned, Lexicon, Locale, Passage, Reading, passages_of, verbalised_parts
+from kernelport_workers.luxtts.chinese import numbers_read, with_units
 from kernelport_workers.luxtts.errors import DependencyError, TextError
+from kernelport_workers.luxtts.marks import leading_mark, plain_marks
 from kernelport_workers.luxtts.normalise import upstream_english
 from kernelport_workers.speech.long_words import cut_words
 
@@ -24,6 +28,8 @@ Language = Literal["en", "zh", "other", "pinyin", "tag"]
 Phonemizer = Callable[[str], str]
 
 _SHOWN = 20
+# Behind these marks espeak puts a space.
+_SPACED = (";", ":", ",")
 _LOGGER = logging.getLogger(__name__)
 _PUNCTUATION = (
     ("，", ","), ("。", "."), ("！", "!"), ("？", "?"), ("；", ";"), ("：", ":"), ("、", ","), ("‘", "'"), ("“", '"'),
@@ -32,7 +38,6 @@ _PUNCTUATION = (
 _PART = re.compile(r"[<\[].*?[>\]]|.")
 _BRACKETED = re.compile(r"([<\[].*?[>\]])")
 _BRACKET_KINDS: dict[str, Language] = {"<": "pinyin", "[": "tag"}
-_SYLLABLE = re.compile(r"[a-zA-ZüÜ]+[1-5]")
 _BRACKETS = re.compile(r"[<>\[\]]")
 _PINYIN_TAG = re.compile(r"<([a-zA-ZüÜ]+[1-5])>")
 # espeak takes letters with dots for one abbreviation, and crashes over one with some thirty dots.
@@ -68,7 +73,7 @@ class Tokenizer:
 
     def __init__(self, table: Mapping[str, int], phonemize: Phonemizer | None = None) -> None:
         self._table = table
-        self._phonemize = phonemize or espeak_phonemes
+        self._phonemize = _one_at_a_time(phonemize or espeak_phonemes)
 
     def encode(self, text: str, upstream: bool = False) -> list[int]:
         """Token ids of all of a text.
@@ -81,19 +86,14 @@ class Tokenizer:
             TextError: Not in upstream mode: there is nothing to say, or words that the model cannot say.
             DependencyError: A package for the text's language is not installed.
         """
-        pieces: Iterable[Piece]
         if upstream:
-            pieces = [
-                Piece(Aligned.of(upstream_english(segment) if language == "en" else segment), language)
-                for segment, language in segments(map_punctuation(text))
-            ]
-        else:
-            reading = passages_of(text, chinese=True)
-            foreign = [word for word in reading.unsayable if any(map(str.isalpha, word))]
-            if foreign:
-                raise TextError(f"expected English or Chinese, got {foreign[0][:_SHOWN]!r}")
-            pieces = self.pieces(reading)
-        return [index for piece in pieces for index in self.encode_piece(piece)]
+            found = segments(map_punctuation(text))
+            return [index for segment, language in found for index in self._upstream_ids(segment, language)]
+        reading = passages_of(text, chinese=True)
+        foreign = [word for word in reading.unsayable if any(map(str.isalpha, word))]
+        if foreign:
+            raise TextError(f"expected English or Chinese, got {foreign[0][:_SHOWN]!r}")
+        return [index for piece in self.pieces(reading) for index in self.encode_piece(piece)]
 
     def pieces(self, reading: Reading, locale: Locale = "en-US", lexicon: Lexicon = NO_LEXICON) -> Iterator[Piece]:
         """What is read, cut by language, paragraph and pause, each piece as it is asked for.
@@ -106,11 +106,12 @@ class Tokenizer:
         Raises:
             TextError: There is nothing to say.
         """
-        found = (piece for passage in reading.passages for piece in _passage_pieces(passage, locale, lexicon))
+        passages = _with_words(reading.passages)
+        found = (piece for passage in passages for piece in _passage_pieces(passage, locale, lexicon))
         begun = []
         for piece in found:
             begun.append(piece)
-            if piece.language == "pinyin" or any(map(str.isalnum, piece.text.text)):
+            if _has_words(piece.text.text):
                 return itertools.chain(begun, found)
         left_out = f"; {reading.warning}" if reading.warning else ""
         raise TextError(f"there is nothing to say: no letter or digit{left_out}")
@@ -124,7 +125,8 @@ class Tokenizer:
             case "zh":
                 return self._ids(_chinese_tokens(text))
             case "pinyin":
-                return self._ids(_split_syllable(text[1:-1]) if _SYLLABLE.fullmatch(text[1:-1]) else ())
+                syllable = text.strip("<>")
+                return self._ids(_split_syllable(syllable) if _is_syllable(syllable) else ())
             case "tag":
                 return self._ids([text])
             case "other":
@@ -146,15 +148,45 @@ class Tokenizer:
         """Id of the token between words."""
         return self._table[" "]
 
+    @property
+    def full_stop(self) -> int:
+        """Id of the token that ends a sentence."""
+        return self._table["."]
+
+    @cached_property
+    def sentence_ends(self) -> frozenset[int]:
+        """Ids of the tokens that end a sentence."""
+        return frozenset(self._table[mark] for mark in ".?!")
+
+    @cached_property
+    def marks(self) -> frozenset[int]:
+        """Ids of the tokens that end a sentence or a clause."""
+        return self.sentence_ends | {self._table[mark] for mark in ",;:"}
+
+    def _upstream_ids(self, segment: str, language: Language) -> list[int]:
+        if language != "en":
+            return self.encode_piece(Piece(Aligned.of(segment), language))
+        try:
+            return self._ids(self._phonemize(upstream_english(segment)))
+        except ValueError:  # a number that has no name
+            return []
+
     def _phonemes(self, text: str, lexicon: Lexicon) -> str:
         parts = list(lexicon.parts(text))
         if len(parts) == 1:
-            return self._phonemize(text)
+            return self._phonemes_of_words(text)
         return "".join(own or self._phonemes_between(part) for part, own in parts)
 
     def _phonemes_between(self, part: str) -> str:
-        phonemes = self._phonemize(part.strip()) if part.strip() else ""
-        return " " * part.startswith(" ") + phonemes + " " * (bool(phonemes) and part.endswith(" "))
+        """What lies between two words that have phonemes of their own, with the marks and spaces at its ends."""
+        before = {"—": ";", "–": ";"}.get(mark := leading_mark(part), mark)
+        space = " " * (part.startswith(" ") or before in _SPACED)
+        phonemes = self._phonemes_of_words(part)
+        return before + space + phonemes + " " * (bool(phonemes) and part.endswith(" "))
+
+    def _phonemes_of_words(self, text: str) -> str:
+        words = plain_marks(text).strip()
+        return self._phonemize(words) if words else leading_mark(text)
 
     def _ids(self, tokens: Iterable[str]) -> list[int]:
         ids = []
@@ -164,6 +196,17 @@ class Tokenizer:
             else:
                 _LOGGER.debug("token %r is not in the table and was dropped", token)
         return ids
+
+
+def _one_at_a_time(phonemize: Phonemizer) -> Phonemizer:
+    """Voices are encoded beside what is spoken, and a phonemizer may be anybody's."""
+    lock = threading.Lock()
+
+    def say(text: str) -> str:
+        with lock:
+            return phonemize(text)
+
+    return say
 
 
 def map_punctuation(text: str) -> str:
@@ -222,8 +265,33 @@ def _language(part: str) -> Language:
     return "other"
 
 
+def _has_words(text: str) -> bool:
+    return any(map(str.isalnum, text))
+
+
+def _with_words(passages: Iterable[Passage]) -> Iterator[Passage]:
+    """The passages that have words; a pause behind others is one with that before them. One before all words has a
+    passage of its own, without any."""
+    last: Passage | None = None
+    for passage in passages:
+        if _has_words(passage.text.text):
+            if last is not None:
+                yield last
+            last = passage
+        elif last is not None:
+            pause_s = None if passage.pause_s is last.pause_s is None else (last.pause_s or 0) + (passage.pause_s or 0)
+            last = replace(last, pause_s=pause_s, ends_paragraph=last.ends_paragraph or passage.ends_paragraph)
+        elif passage.pause_s:
+            last = replace(passage, text=passage.text[:0])
+    if last is not None:
+        yield last
+
+
 def _passage_pieces(passage: Passage, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
     """Pieces of one passage; its end is told of by the last."""
+    if not passage.text.text:
+        yield Piece(passage.text, "en", pause_s=passage.pause_s)
+        return
     last: Piece | None = None
     for piece in _runs(passage.text, locale, lexicon):
         if last is not None:
@@ -246,13 +314,13 @@ def _runs(line: Aligned, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
 def _untagged(part: Aligned, locale: Locale, lexicon: Lexicon) -> Iterator[Piece]:
     runs: list[tuple[Aligned, Language]] = [(part, "en")]
     if re.search(r"[\u4e00-\u9fa5]", part.text):
-        plain, position, runs = _mapped(part.sub(_BRACKETS, " ")), 0, []
+        plain, position, runs = _mapped(with_units(part.sub(_BRACKETS, " "))), 0, []
         for run, language in segments(plain.text):
             runs.append((plain[position : position + len(run)], language))
             position += len(run)
     for text, language in runs:
         if language == "zh":
-            yield Piece(text, "zh")
+            yield Piece(numbers_read(text), "zh")
             continue
         for spoken in verbalised_parts(text, locale, lexicon):
             if spoken.text.strip():
@@ -295,8 +363,12 @@ def _chinese_tokens(text: str) -> list[str]:
     )
     tokens: list[str] = []
     for syllable in syllables:
-        tokens.extend(_split_syllable(syllable) if _SYLLABLE.fullmatch(syllable) else [syllable])
+        tokens.extend(_split_syllable(syllable) if _is_syllable(syllable) else [syllable])
     return tokens
+
+
+def _is_syllable(text: str) -> bool:
+    return text[:-1].isalpha() and text[-1] in "12345"
 
 
 def _split_syllable(syllable: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelport.errors import install_hint
 from kernelport_workers.luxtts.errors import DependencyError
 
 TRANSCRIBER_RATE = 16_000
@@ -35,15 +36,17 @@ class Remembering:
         self._transcriber = transcriber
         self._kept = kept
         self._transcripts: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = threading.Lock()
 
     def transcribe(self, wave: NDArray[np.float32]) -> str:
         """Return what is said in audio (n,) at 16 kHz."""
         key = hashlib.sha256(wave.tobytes()).digest()
-        if key not in self._transcripts:
-            self._transcripts[key] = self._transcriber.transcribe(wave)
-            if len(self._transcripts) > self._kept:
-                self._transcripts.popitem(last=False)
-        return self._transcripts[key]
+        with self._lock:
+            if key not in self._transcripts:
+                self._transcripts[key] = self._transcriber.transcribe(wave)
+                if len(self._transcripts) > self._kept:
+                    self._transcripts.popitem(last=False)
+            return self._transcripts[key]
 
 
 class FasterWhisper:
@@ -61,7 +64,7 @@ class FasterWhisper:
         self._lock = threading.Lock()
 
     def transcribe(self, wave: NDArray[np.float32]) -> str:
-        """Return what is said in audio (n,) at 16 kHz.
+        """Return what is said in audio (n,) at 16 kHz; nothing where no speech is found.
 
         Raises:
             DependencyError: ``faster-whisper`` is not installed.
@@ -69,15 +72,17 @@ class FasterWhisper:
         with self._lock:
             if self._model is None:
                 self._model = self._load()
-            segments, _ = self._model.transcribe(wave, beam_size=5)
+            # In silence a model hears words: only what is speech reaches it.
+            segments, _ = self._model.transcribe(wave, beam_size=5, vad_filter=True)
             return " ".join(segment.text.strip() for segment in segments)
 
     def _load(self) -> Any:
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
+            hint = install_hint("luxtts-transcribe")
             raise DependencyError(
-                "prompt_text is absent, and transcription needs the package faster-whisper"
+                f"to hear what a recording says takes the package faster-whisper: {hint}; or give its words"
             ) from error
         model, device, compute_type = self._arguments
         return WhisperModel(model, device=device, compute_type=compute_type)

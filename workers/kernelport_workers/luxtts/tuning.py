@@ -9,8 +9,8 @@ import time
 import numpy as np
 
 from kernelport_workers.luxtts.acoustic import Job, Schedule, TorchAcousticModel
-from kernelport_workers.luxtts.graphs import CudaRecorder, GraphedSteps
-from kernelport_workers.luxtts.kernels.selection import choose
+from kernelport_workers.luxtts.graphs import CudaRecorder, GraphedSteps, sizes
+from kernelport_workers.luxtts.kernels.kept import kernels_of
 from kernelport_workers.luxtts.prompt import Voice
 
 _LOGGER = logging.getLogger(__name__)
@@ -21,14 +21,16 @@ _RUNS = 5
 def tune(model: TorchAcousticModel) -> None:
     """Give a model on a GPU the fused kernels and recorded graphs that are faster there than plain PyTorch.
 
-    Tried on 10 s of speech from a 5 s reference, one item; whatever fails or is not faster is left out.
+    Kernels are tried on 10 s of speech from a 5 s reference, alone, in the largest batch that has a graph, and in a
+    full one; graphs on one such item. Whatever fails or is not faster is left out.
     """
-    parameter = model.decoder.in_proj.weight
-    fused, _ = choose(model.decoder.config, parameter.device, parameter.dtype, frames=_FRAMES)
-    model.decoder.use(fused)
+    parameter, most = model.decoder.in_proj.weight, model.max_batch
+    tried = sorted({(jobs, _FRAMES) for jobs in (1, min(8, most), most)})
+    model.kernels = kernels_of(model.decoder.config, parameter.device, parameter.dtype, tried)
     eager = _seconds(model)
     try:
-        model.graphs = GraphedSteps(model.decoder, CudaRecorder())
+        recorder = CudaRecorder(parameter.device)
+        model.graphs = GraphedSteps(model.decoder, recorder, sizes(most), model.use_kernels)
         graphed = _seconds(model)
     except RuntimeError as error:
         _LOGGER.warning("no CUDA graphs: %s", error)

@@ -6,64 +6,19 @@ boolean (batch, time), true on padded frames; ``None`` means that every frame is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernelport_workers.luxtts import ops
+from kernelport_workers.luxtts.attention import AttentionWeights, Frames, NonlinAttention, SelfAttention
 from kernelport_workers.luxtts.config import ZipformerConfig
 from kernelport_workers.luxtts.kernels import EAGER, Fused
+from kernelport_workers.luxtts.ops import Linear
 
-_MASKED_SCORE = -1000.0
-_QUERY_BLOCK = 128
-
-
-@dataclass(slots=True)
-class Frames:
-    """What every layer needs to know about the time axis of one batch.
-
-    Attributes:
-        positions: Relative position table (2T'-1, pos_dim) for at least as many frames as the batch has.
-        mask: Padding mask (B, T), or None when nothing is padded.
-        scratch: Flat buffer for attention weights, kept from layer to layer and from step to step because fresh
-            pages cost more than filling them.
-    """
-
-    positions: Tensor
-    mask: Tensor | None
-    scratch: Tensor
-
-    @classmethod
-    def of(cls, like: Tensor, length: int, pos_dim: int, mask: Tensor | None = None) -> Frames:
-        """Describe a batch of ``length`` frames on the device and in the type of ``like``."""
-        positions = ops.relative_positions(length, pos_dim).to(like.device, like.dtype)
-        return cls(positions, mask, like.new_empty(0))
-
-    def weights(self, batch: int, heads: int, time: int) -> Tensor:
-        """Return an uninitialised (batch * heads, time, time) tensor, valid until the next call."""
-        size = batch * heads * time * time
-        if self.scratch.numel() < size:
-            self.scratch = self.scratch.new_empty(size)
-        return self.scratch[:size].view(batch * heads, time, time)
-
-    def table(self, time: int) -> Tensor:
-        """Rows of the position table for ``time`` frames, (2*time-1, pos_dim)."""
-        centre = self.positions.shape[0] // 2
-        return self.positions[centre - time + 1 : centre + time]
-
-    def downsampled(self, factor: int) -> Frames:
-        """Return the same batch at 1/factor of the frame rate, sharing the table and the buffer."""
-        return Frames(self.positions, None if self.mask is None else self.mask[:, ::factor], self.scratch)
-
-
-class Linear(nn.Linear):
-    """Affine map (..., I) -> (..., O) through :func:`ops.linear`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return ops.linear(input, self.weight, self.bias)
+_BLOCK_FRAMES = 512
 
 
 class BiasNorm(nn.Module):
@@ -96,6 +51,7 @@ class FeedForward(nn.Module):
     """Linear, SwooshL, Linear."""
 
     fused: Fused = EAGER
+    activation: Callable[[Tensor], Tensor] = staticmethod(ops.swoosh_l)
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -104,99 +60,24 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel = self.fused.linear_swoosh_l
-        if kernel is None:
-            hidden = ops.swoosh_l(self.in_proj(x))
-        else:
+        if kernel is not None:
             flat = kernel(x.flatten(0, -2), self.in_proj.weight, self.in_proj.bias)
-            hidden = flat.view(*x.shape[:-1], -1)
-        projected: Tensor = self.out_proj(hidden)
-        return projected
-
-
-class AttentionWeights(nn.Module):
-    """Relative-position attention weights (B, H, T, T); scores are not divided by the root of the head size."""
-
-    fused: Fused = EAGER
-
-    def __init__(self, config: ZipformerConfig) -> None:
-        super().__init__()
-        self.heads = config.num_heads
-        self.sizes = [config.num_heads * size for size in (config.query_head_dim,) * 2 + (config.pos_head_dim,)]
-        self.in_proj = Linear(config.dim, sum(self.sizes))
-        self.linear_pos = Linear(config.pos_dim, self.sizes[2], bias=False)
-
-    def forward(self, x: Tensor, frames: Frames) -> Tensor:
-        """Weights of x (B, T, C); masked keys score -1000 before the softmax. Overwritten by the next layer."""
-        batch, time, _ = x.shape
-        heads = self.heads
-        query, key, pos = (
-            part.unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1)
-            for part in self.in_proj(x).split(self.sizes, dim=-1)
-        )
-        table = self.linear_pos(frames.table(time)).unflatten(-1, (heads, -1))
-        if self.fused.attention_weights is not None:
-            padding = x.new_zeros(batch, time) if frames.mask is None else frames.mask.to(x.dtype)
-            flat = table.transpose(0, 1).flatten()
-            fused = self.fused.attention_weights(query, key, pos, flat, padding.repeat_interleave(heads, dim=0))
-            return fused.view(batch, heads, time, time)
-        table = table.permute(1, 2, 0).repeat(batch, 1, 1)
-        key = key.transpose(1, 2)
-        weights = frames.weights(batch, heads, time)
-        masked = None if frames.mask is None else frames.mask.repeat_interleave(heads, dim=0)[:, None, :]
-        # A block of query rows keeps the shifted position scores in cache and halves their number.
-        block = _QUERY_BLOCK if x.device.type == "cpu" else time
-        for start in range(0, time, block):
-            stop = min(start + block, time)
-            scores = weights[:, start:stop]
-            shifted = _relative_scores(pos[:, start:stop], table[:, :, time - stop : 2 * time - 1 - start], time)
-            torch.baddbmm(shifted, query[:, start:stop], key, out=scores)
-            if masked is not None:
-                scores.masked_fill_(masked, _MASKED_SCORE)
-            torch.softmax(scores, dim=-1, out=scores)
-        return weights.view(batch, heads, time, time)
-
-
-def _relative_scores(pos: Tensor, table: Tensor, keys: int) -> Tensor:
-    """Scores of rows pos (G, n, P) against offsets table (G, P, keys+n-1), read along the diagonals as (G, n, keys)."""
-    scores = torch.bmm(pos, table)
-    groups, rows, width = scores.shape
-    return scores.as_strided((groups, rows, keys), (rows * width, width - 1, 1), rows - 1)
-
-
-class SelfAttention(nn.Module):
-    """Values projected per head, averaged with given attention weights, projected back."""
-
-    def __init__(self, config: ZipformerConfig) -> None:
-        super().__init__()
-        self.heads = config.num_heads
-        self.in_proj = Linear(config.dim, config.num_heads * config.value_head_dim)
-        self.out_proj = Linear(config.num_heads * config.value_head_dim, config.dim)
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        values = self.in_proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        mixed = ops.matmul(weights, values).transpose(1, 2).flatten(2)
-        projected: Tensor = self.out_proj(mixed)
-        return projected
-
-
-class NonlinAttention(nn.Module):
-    """Gated values averaged with the first head's attention weights, gated again."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        hidden = 3 * dim // 4
-        self.in_proj = Linear(dim, 3 * hidden)
-        self.out_proj = Linear(hidden, dim)
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        gate, values, output_gate = self.in_proj(x).chunk(3, dim=-1)
-        mixed = ops.matmul(weights[:, 0], values * gate.tanh())
-        projected: Tensor = self.out_proj(mixed.mul_(output_gate))
-        return projected
+            projected: Tensor = self.out_proj(flat.view(*x.shape[:-1], -1))
+            return projected
+        if x.device.type != "cpu":
+            projected = self.out_proj(self.activation(self.in_proj(x)))
+            return projected
+        # What a block of frames makes between the layers stays in cache.
+        flat = x.flatten(0, -2)
+        blocks = [flat[start : start + _BLOCK_FRAMES] for start in range(0, len(flat), _BLOCK_FRAMES)]
+        out = torch.cat([self.out_proj(self.activation(self.in_proj(block))) for block in blocks])
+        return out.view(*x.shape[:-1], -1)
 
 
 class ConvolutionModule(nn.Module):
     """Gated linear unit, depthwise convolution over time, SwooshR, Linear."""
+
+    activation: Callable[[Tensor], Tensor] = staticmethod(ops.swoosh_r)
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
@@ -217,7 +98,7 @@ class ConvolutionModule(nn.Module):
             padding=(0, conv.kernel_size[0] // 2),
             groups=conv.groups,
         )
-        projected: Tensor = self.out_proj(ops.swoosh_r(image.squeeze(2).transpose(1, 2)))
+        projected: Tensor = self.out_proj(self.activation(image.squeeze(2).transpose(1, 2)))
         return projected
 
 
@@ -244,17 +125,17 @@ class ZipformerLayer(nn.Module):
 
     def forward(self, origin: Tensor, frames: Frames, time_vector: Tensor | None) -> Tensor:
         """Map (B, T, C) to (B, T, C); ``time_vector`` (C,) is added at three places when given."""
-        weights = self.self_attn_weights(origin, frames)
+        attention = self.self_attn_weights(origin, frames)
         x = origin.clone() if time_vector is None else origin + time_vector
         x += self.feed_forward1(x)
-        x += self.nonlin_attention(x, weights)
-        x += self.self_attn1(x, weights)
+        x += self.nonlin_attention(x, attention)
+        x += self.self_attn1(x, attention)
         if time_vector is not None:
             x += time_vector
         x += self.conv_module1(x, frames.mask)
         x += self.feed_forward2(x)
         x = self.bypass_mid(origin, x)
-        x += self.self_attn2(x, weights)
+        x += self.self_attn2(x, attention)
         if time_vector is not None:
             x += time_vector
         x += self.conv_module2(x, frames.mask)
@@ -352,6 +233,7 @@ class Zipformer(nn.Module):
     def __init__(self, config: ZipformerConfig) -> None:
         super().__init__()
         self.config = config
+        self._fused = EAGER
         self.in_proj = Linear(config.in_dim, config.dim)
         self.encoders = nn.ModuleList(
             ZipformerStack(config, index) if factor == 1 else DownsampledStack(config, index)
@@ -361,6 +243,9 @@ class Zipformer(nn.Module):
 
     def use(self, fused: Fused) -> None:
         """Run with the given kernels from now on."""
+        if fused is self._fused:
+            return
+        self._fused = fused
         for module in self.modules():
             if isinstance(module, FeedForward | AttentionWeights | ZipformerLayer):
                 module.fused = fused

@@ -82,7 +82,7 @@ def _options(settings: Settings, shares_ports: bool) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", MAX_CALLS_OF_CONNECTION),
         ("grpc.http.overload_protection", 0),
         # gRPC's own limit is 1,000 calls that nobody has taken up yet, and it answers the next with CANCELLED, which
-        # nobody did. A crowd is told that it is one by kernelport_api.queueing.admission.
+        # nobody did. Who calls too many at once is told so by kernelport_api.queueing.admission.
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         # Clients may ask whether the connection lives, with or without calls on it.

@@ -13,10 +13,11 @@ from kernelport.telemetry import tracing
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.access.decision import Access
 from kernelport_api.access.needs import METHODS
-from kernelport_api.calls import AccessLog, Call
+from kernelport_api.calls import AccessLog
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.grpc.credentials import shown
+from kernelport_api.doors.credentials import shown_over_grpc
 from kernelport_api.doors.grpc.errors import abort
+from kernelport_api.doors.grpc.handling import Handling
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
 from kernelport_api.doors.parsing import parsed
 from kernelport_api.services.inference import Inference
@@ -44,6 +45,7 @@ class InferenceDoor:
         self._calls = calls
         self._access_log = access_log
         self._access = access
+        self._handling = Handling(calls, access_log, access)
         self._most_bytes = most_bytes
         self._sending = Sending()
 
@@ -63,7 +65,7 @@ class InferenceDoor:
         call = self._access_log.begin(_INFER)
         call.bytes_in = len(body)
         try:
-            call.principal = self._access.decide(METHODS[_INFER], lambda: shown(context))
+            call.principal = self._access.decide(METHODS[_INFER], lambda: shown_over_grpc(context))
             if self._calls.is_refusing:
                 await self._calls.wait_to_be_told()
             with self._calls:
@@ -84,7 +86,7 @@ class InferenceDoor:
 
     async def infer_stream(self, body: bytes, context: Context) -> None:
         """Runs one serialized InferRequest; writes the serialized messages of its answer as they come."""
-        async with self._handling("InferenceService/InferStream", context) as call:
+        async with self._handling.of("InferenceService/InferStream", context, lasts=True) as call:
             call.bytes_in = len(body)
             request = await parsed(pb.InferRequest, body)
             async with contextlib.aclosing(
@@ -96,7 +98,7 @@ class InferenceDoor:
 
     async def infer_chunked(self, chunks: AsyncIterator[bytes], context: Context) -> None:
         """Runs one serialized InferRequest that comes in chunks; writes its answer in chunks."""
-        async with self._handling("InferenceService/InferChunked", context) as call:
+        async with self._handling.of("InferenceService/InferChunked", context, lasts=True) as call:
             body = await _joined(chunks, self._most_bytes)
             call.bytes_in = len(body)
             request = await parsed(pb.InferRequest, body)
@@ -107,24 +109,6 @@ class InferenceDoor:
             for begin in range(0, len(response), CHUNK_BYTES):
                 chunk = pb.InferChunk(data=response[begin : begin + CHUNK_BYTES])
                 await _taken(context, chunk.SerializeToString())
-
-    @contextlib.asynccontextmanager
-    async def _handling(self, method: str, context: Context) -> AsyncIterator[Call]:
-        """Stands around the handling of a call with streams, whatever comes of it."""
-        call = self._access_log.begin(method)
-        try:
-            call.principal = self._access.decide(METHODS[method], lambda: shown(context))
-            if self._calls.is_refusing:
-                await self._calls.wait_to_be_told()
-            with self._calls:
-                yield call
-            context.set_trailing_metadata((call.metadata(),))
-            self._access_log.answered(call)
-        except asyncio.CancelledError:
-            self._access_log.cancelled(call)
-            raise
-        except Exception as error:
-            await abort(context, error, call, self._access_log)
 
     async def _traced(self, body: bytes, context: Context) -> bytes:
         with tracing.call("kernelport.v1.InferenceService/Infer", context.invocation_metadata()):

@@ -1,10 +1,8 @@
-"""What every method of every service has in common: requests that parse, texts of bounded length, and a crowd told so.
+"""What every method of every service has in common: requests that parse, bounds of texts and of calls.
 
 `Infer` has a way of its own, and limits by deployment: see kernelport_api.services.inference.
 """
 
-import asyncio
-import contextlib
 import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -14,11 +12,9 @@ from google.protobuf.message import Message
 
 from kernelport.telemetry import tracing
 from kernelport_api.access.decision import Access
-from kernelport_api.access.needs import METHODS
 from kernelport_api.calls import AccessLog, Call
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.grpc.credentials import shown
-from kernelport_api.doors.grpc.errors import abort
+from kernelport_api.doors.grpc.handling import Handling
 from kernelport_api.doors.parsing import parsed
 from kernelport_api.doors.texts import with_short_texts
 
@@ -37,9 +33,8 @@ class Methods:
 
     def __init__(self, server: grpc.aio.Server, calls: Calls, access_log: AccessLog, access: Access) -> None:
         self._server = server
-        self._calls = calls
         self._access_log = access_log
-        self._access = access
+        self._handling = Handling(calls, access_log, access)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Adds the methods of a service."""
@@ -60,13 +55,13 @@ class Methods:
         behavior = getattr(handler, shape)
 
         async def unary(received: Any, context: Context) -> Any:
-            async with self._handling(name, context) as call:
+            async with self._handling.of(name, context) as call:
                 answer = await behavior(await take(kind, received, call), context)
                 self._note_answer(call, answer)
                 return answer
 
         async def stream(received: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._handling(name, context, streams=True) as call:
+            async with self._handling.of(name, context, lasts=True, is_watched=True) as call:
                 async for answer in behavior(await take(kind, received, call), context):
                     self._note_answer(call, answer)
                     yield answer
@@ -78,28 +73,6 @@ class Methods:
         is_traced = tracing.is_on and full_name.rpartition("/")[2] in _QUEUE_WORK
         method = stream if inspect.isasyncgenfunction(behavior) else traced if is_traced else unary
         return handler._replace(request_deserializer=None, **{shape: method})
-
-    @contextlib.asynccontextmanager
-    async def _handling(self, method: str, context: Context, streams: bool = False) -> AsyncIterator[Call]:
-        """Stands around the handling of a call, whatever comes of it."""
-        call = self._access_log.begin(method)
-        call.peer = context.peer()
-        try:
-            call.principal = self._access.decide(METHODS.get(method), lambda: shown(context))
-            if self._calls.is_refusing:
-                await self._calls.wait_to_be_told()
-            with self._calls:
-                yield call
-            context.set_trailing_metadata((call.metadata(),))
-            self._access_log.answered(call)
-        except asyncio.CancelledError:
-            if streams:
-                self._access_log.answered(call, "CANCELLED")
-            else:
-                self._access_log.cancelled(call)
-            raise
-        except Exception as error:
-            await abort(context, error, call, self._access_log)
 
     async def _message(self, kind: type[Message], body: bytes, call: Call) -> Message:
         call.bytes_in += len(body)

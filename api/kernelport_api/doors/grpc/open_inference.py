@@ -73,10 +73,13 @@ class OpenInferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
                 turns.release()
 
         async def take() -> None:
-            async with asyncio.TaskGroup() as running:
-                async for request in requests:
-                    await turns.acquire()
-                    running.create_task(answer(request))
+            try:
+                async with asyncio.TaskGroup() as running:
+                    async for request in requests:
+                        await turns.acquire()
+                        running.create_task(answer(request))
+            except BaseExceptionGroup as group:
+                raise group.exceptions[0] from None  # such as of bytes that are no message
 
         taking = asyncio.create_task(take())
         taking.add_done_callback(lambda _: answers.put_nowait(None))

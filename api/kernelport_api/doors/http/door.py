@@ -13,20 +13,19 @@ from kernelport.errors import KernelPortError
 from kernelport_api.access.decision import Access
 from kernelport_api.access.needs import ROUTES, Need
 from kernelport_api.calls import AccessLog, current
-from kernelport_api.doors.http import voice_forms
+from kernelport_api.doors.credentials import shown_over_http
 from kernelport_api.doors.http.answers import JSON, json_answer
 from kernelport_api.doors.http.api import item_form
 from kernelport_api.doors.http.api.events import Events
 from kernelport_api.doors.http.api.jobs import JobRoutes
 from kernelport_api.doors.http.api.keys import KeyRoutes
-from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, VoiceRoutes
-from kernelport_api.doors.http.api.operations import OperationRoutes
+from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, OperationRoutes, VoiceRoutes
 from kernelport_api.doors.http.api.preview import Preview
 from kernelport_api.doors.http.api.sessions import SessionRoutes
 from kernelport_api.doors.http.api.submission import Submitting
-from kernelport_api.doors.http.credentials import shown
-from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
+from kernelport_api.doors.http.endpoint import FORM, WHILE_ALLOWED, Call, Endpoint
 from kernelport_api.doors.http.errors import Refusal, answer_to
+from kernelport_api.doors.http.forms import MOST_VOICE_BYTES
 from kernelport_api.doors.http.guard import Guard
 from kernelport_api.doors.http.logged import Logged
 from kernelport_api.doors.http.open_inference import OpenInferenceRoutes
@@ -73,7 +72,8 @@ class _SocketRoute(WebSocketRoute):
 async def _may(access: Access, need: Need | None, scope: Scope, receive: Receive, send: Send) -> bool:
     """Whether a caller may have a route. Who may not is told so."""
     try:
-        current().principal = access.decide(need, lambda: shown(scope))
+        current().principal = access.decide(need, lambda: shown_over_http(scope))
+        scope[WHILE_ALLOWED] = lambda: access.while_allowed(need, lambda: shown_over_http(scope))
         return True
     except KernelPortError as error:
         await answer_to(error, scope)(scope, receive, send)
@@ -98,7 +98,7 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
         route("GET", "/v1/audio/models", Endpoint(models.all, others)),
         route("GET", "/v1/models/{model:path}", Endpoint(models.retrieve, others)),
         route("GET", "/v1/audio/voices", Endpoint(voices.all, others)),
-        route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), voice_forms.MOST_BYTES)),
+        route("POST", "/v1/audio/voices", Endpoint(voices.create, others, (FORM,), MOST_VOICE_BYTES)),
         route("DELETE", "/v1/audio/voices/{voice}", Endpoint(voices.delete, others)),
     ]
     routes += _plain(services, settings) + _files_and_batches(services, settings)
@@ -161,9 +161,10 @@ def _plain(services: Services, settings: Settings) -> list[_Route]:
         *(route("POST", path, Endpoint(handle, others, (JSON,))) for path, handle in verbs.items()),
         route("POST", "/api/jobs", submit),
         route("POST", "/api/jobs/preview", Endpoint(preview.tell, others, (FORM,), item_form.MOST_BYTES)),
+        route("PUT", "/api/keys/{key}", Endpoint(keys.set, others, (JSON,))),
         route("PUT", "/api/tenants/{tenant}", Endpoint(keys.set_tenant, others, (JSON,))),
-        route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), voice_forms.MOST_BYTES)),
-        route("POST", "/api/voices/check", Endpoint(voices.check, others, (FORM,), voice_forms.MOST_BYTES)),
+        route("POST", "/api/voices", Endpoint(voices.add, others, (FORM,), MOST_VOICE_BYTES)),
+        route("POST", "/api/voices/check", Endpoint(voices.check, others, (FORM,), MOST_VOICE_BYTES)),
         route("POST", f"{letter}/replay", Endpoint(letters.replay, services.runs, (JSON,))),
         route("GET", "/api/events", Endpoint(events.stream, watches)),
     ]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ from kernelport_api.doors.http.server import HUNG_UP
 log = logging.getLogger(__name__)
 
 FORM = "multipart/form-data"
+# In the scope of a call: gives what stands around an answer that goes on for long, which ends with the caller's key.
+WHILE_ALLOWED = "kernelport.while_allowed"
 _OF_ANY_PAGE = frozenset({FORM, "application/x-www-form-urlencoded", "text/plain"})
 
 
@@ -141,10 +144,13 @@ class Endpoint:
                         call.body = await read_body(call.headers, receive, self._most_bytes)
                 with _until_hung_up(scope):
                     answer = await self._handle(call)
+                    lasts: AbstractContextManager[None] = contextlib.nullcontext()
                     if isinstance(answer, Streamed):
                         await answer.begin()
+                        lasts = scope[WHILE_ALLOWED]()
                     has_begun = True
-                    await answer(scope, receive, send)
+                    with lasts:
+                        await answer(scope, receive, send)
         except HungUpError:
             pass
         except Exception as error:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from kernelport.broker.clock import clock
 from kernelport.broker.voices import VoiceNotFoundError
 from kernelport.config.deployments import Deployment
-from kernelport.digests import running_digests
 from kernelport.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -18,10 +17,11 @@ from kernelport.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
 )
+from kernelport.items import running_digests
 from kernelport.jobs.inputs import VOICE_INPUT, voice_names_in
 from kernelport.jobs.pages import PAGE_BYTES, PAGE_ITEMS, pack
 from kernelport.jobs.records import JobRecord
-from kernelport.jobs.tickets import tick_arguments
+from kernelport.jobs.scripts import tick_arguments
 from kernelport.jobs.voices import pin
 from kernelport.limits import MAX_ITEMS
 from kernelport.signature import Signature
@@ -32,6 +32,7 @@ from kernelport_api.aside import SMALL_BYTES, Result, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.jobs.memory import JobMemory
 from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.validation import item_violations
@@ -84,7 +85,7 @@ class Adder:
         self._deployment = deployment
         self._shared = shared
         self._signature = signature
-        self._stored = job.number("items")
+        self._stored = job.items
         self._pinned: set[str] = set()
         self._items: list[pb.NewItem] = []
         self._bytes = 0
@@ -106,7 +107,8 @@ class Adder:
             InvalidArgumentError: when one is no good, or they are too many for one message.
             AlreadyExistsError: when the job has other items than these, or an item of the same id; or when items of the
                 job have been replaced, and these would have to be compared.
-            ResourceExhaustedError: when Redis has no room for them; those before them may be stored.
+            ResourceExhaustedError: when Redis has no room for them, or they would pass a quota; those before them may
+                be stored.
         """
         check_count(items)
         there = self._stored + len(self._items)
@@ -155,6 +157,8 @@ class Adder:
         packed = await _aside_if_many(items, pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
             raise duplicate(repeated_id(items))
+        limited = day_quotas.limited()
+        takes = await aside(day_quotas.taken, items, self._shared, limited) if limited else ""
         await self._memory.take(len(packed.page), len(items))
         answer, *details = await self._store.run(
             "append",
@@ -166,11 +170,14 @@ class Adder:
             packed.slices_json,
             clock.now_us(),
             self._digest,
+            takes,
             *packed.digests,
         )
         match answer:
             case b"duplicate":
                 raise duplicate(items[int(details[0])].id)
+            case b"quota":
+                raise day_quotas.refusal(details)
             case b"refused" if not (self._repeated and details[0] == b"sealed"):
                 raise await self._store.refusal("add", details[0], self._job_id)
             case b"refused" | b"moved":  # by a submission of the same id: the next try compares with its items

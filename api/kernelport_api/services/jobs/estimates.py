@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from kernelport.jobs.records import JobRecord
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.services.fleet import Fleet
 from kernelport_api.services.jobs.store import JobStore
@@ -28,12 +27,11 @@ class Estimates:
             the autoscaler pays for machines of this deployment.
         """
         records = await self._store.records(await self._store.newest(_JOBS_LOOKED_AT))
-        measured = [record for record in records if record.deployment == deployment and record.number("useful_cost")]
+        measured = [record for record in records if record.deployment == deployment and record.useful_cost]
         workers = len(self._workers.workers(deployment))
-        run = sum(record.number("useful_cost") for record in measured)
-        audio_s, backend_s = (
-            sum(map(seconds, measured)) / run * cost if run else None for seconds in (_audio_s, _backend_s)
-        )
+        run = sum(record.useful_cost for record in measured)
+        audio_s = sum(record.audio_s for record in measured) / run * cost if run else None
+        backend_s = sum(record.backend_s for record in measured) / run * cost if run else None
         price = await self._fleet.dollars_per_worker_hour(deployment)
         return {
             "jobs": len(measured),
@@ -43,11 +41,3 @@ class Estimates:
             "run_s": backend_s / workers if backend_s is not None and workers else None,
             "dollars": backend_s / 3600 * price if backend_s is not None and price is not None else None,
         }
-
-
-def _audio_s(record: JobRecord) -> float:
-    return record.number("audio_us") / 1e6
-
-
-def _backend_s(record: JobRecord) -> float:
-    return record.number("backend_us") / 1e6

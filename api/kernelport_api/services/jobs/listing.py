@@ -1,7 +1,8 @@
 """A job's items: from any place on, of some states, by what their ids have in them."""
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
-from kernelport.jobs.records import JobRecord, bytes_of, items_of
+from kernelport.jobs.item_records import bytes_of, items_of
+from kernelport.jobs.records import JobRecord
 from kernelport.limits import MAX_NAME
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.services.jobs.store import JobStore, page_token, read_page_token
@@ -26,7 +27,7 @@ async def list_items(store: JobStore, record: JobRecord, request: pb.ListItemsRe
         first, place = await _place(store, record, request.offset, only if request.states else b"")
     else:
         first, place = read_page_token(request.page_token)
-    pages, answer, size = record.number("pages"), pb.ListItemsResponse(), 0
+    pages, answer, size = record.pages, pb.ListItemsResponse(), 0
     for number in range(first, pages):
         if request.id and number == first + MOST_PAGES:
             answer.next_page_token = page_token(number, 0)
@@ -58,7 +59,7 @@ async def _place(store: JobStore, record: JobRecord, offset: int, only: bytes) -
     """
     if not only:
         number = await store.page_at(record, offset)
-        return number, offset - (await store.page(record, number)).first_index if number < record.number("pages") else 0
+        return number, offset - (await store.page(record, number)).first_index if number < record.pages else 0
     left = offset
     for number, states in sorted((await store.all_states(record.id)).items()):
         count = sum(states.count(each) for each in only)
@@ -67,7 +68,7 @@ async def _place(store: JobStore, record: JobRecord, offset: int, only: bytes) -
             places = sorted(place for place, state in zip(page.places, states, strict=True) if state in only)
             return number, places[left]
         left -= count
-    return record.number("pages"), 0
+    return record.pages, 0
 
 
 def _check(request: pb.ListItemsRequest) -> None:

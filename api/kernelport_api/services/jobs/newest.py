@@ -43,7 +43,7 @@ class NewestJobs:
         return {job: shown for job, (_, shown) in self._known.items()}
 
     def _was(self, job: str, state: str) -> bool:
-        return self._known[job][0].text("state") == state
+        return self._known[job][0].stored_state == state
 
     async def exists(self, job_id: str) -> bool:
         """Whether there is such a job; it may only be none of those that are read any more."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,16 +18,19 @@ from kernelport.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from kernelport.jobs import outputs
 from kernelport.jobs.artifacts import Artifacts, storage_errors
-from kernelport.jobs.records import JobRecord, item_of
-from kernelport.names import MANIFEST, SUMMARY
+from kernelport.jobs.item_records import item_of
+from kernelport.jobs.records import JobRecord
+from kernelport.names import MANIFEST, SUMMARY, is_job_id
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1 import job_pb2_grpc
 from kernelport_api import calls
 from kernelport_api.queueing.durability import Durability, on_disk
+from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.jobs.listing import list_items
-from kernelport_api.services.jobs.orphans import delete_orphan, orphans
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, shown
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.validation import deadline_unix_us, deadline_violations
@@ -152,7 +156,8 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         if deployment is None:
             raise FailedPreconditionError(f'job_id: its deployment "{record.deployment}" is no more')
         most = self._submission.max_batch(deployment)
-        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most)
+        limited = json.dumps(day_quotas.limited())
+        await self._store.change("resume", "resume", record.id, deadline_unix_us(request), most, limited)
         await self._submission.tick(deployment.name)
         return pb.ResumeJobResponse(job=await self._job(record.id))
 
@@ -194,19 +199,19 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             while chunk := await asyncio.to_thread(_hashed, chunks, digest):
                 yield pb.GetItemOutputResponse(chunk=chunk)
         if digest.digest() != item.sha256:  # cut by a power failure, or somebody else's
-            raise OutputNotFoundError(f"{what} in {record.text('output_url')} is not the one that the job made")
+            raise OutputNotFoundError(f"{what} in {record.output_url} is not the one that the job made")
 
     async def ListOrphans(
         self, request: pb.ListOrphansRequest, context: Context
     ) -> AsyncIterator[pb.ListOrphansResponse]:
         with _storage_trouble():
-            async for orphan in orphans(self._redis, self._artifacts):
+            async for orphan in _orphans(self._redis, self._artifacts):
                 yield pb.ListOrphansResponse(orphan=orphan)
 
     @audited("job.delete_orphan", _job_id)
     async def DeleteOrphan(self, request: pb.DeleteOrphanRequest, context: Context) -> pb.DeleteOrphanResponse:
         with _storage_trouble():
-            deleted = await delete_orphan(self._store, self._artifacts, _stored(request))
+            deleted = await _delete_orphan(self._store, self._artifacts, _stored(request))
         return pb.DeleteOrphanResponse(deleted_files=deleted)
 
     async def GetManifest(
@@ -247,7 +252,7 @@ def _reading(record: JobRecord, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise OutputNotFoundError(f"{what} is gone from {record.text('output_url')}") from error
+        raise OutputNotFoundError(f"{what} is gone from {record.output_url}") from error
     except storage_errors() as error:
         raise UnavailableError(f"the output cannot be read: {error}") from error
 
@@ -260,3 +265,27 @@ def _hashed(chunks: Iterator[bytes], digest: "hashlib._Hash") -> bytes:
     chunk = _next(chunks)
     digest.update(chunk)
     return chunk
+
+
+async def _orphans(redis: Redis, artifacts: Artifacts) -> AsyncIterator[pb.Orphan]:
+    """Folders of outputs that are named as jobs are, of which there is no job; the oldest first."""
+    found: list[str] = await reached(asyncio.to_thread(lambda: sorted(outputs.ownerless(redis, artifacts))))
+    for job_id in found:
+        files, size = await asyncio.to_thread(artifacts.usage, job_id)
+        yield pb.Orphan(
+            job_id=calls.current().principal.shown(job_id), output_url=artifacts.url(job_id), files=files, bytes=size
+        )
+
+
+async def _delete_orphan(store: JobStore, artifacts: Artifacts, job_id: str) -> int:
+    """Deletes what a job has left; returns how many files.
+
+    Raises:
+        FailedPreconditionError: when there is such a job.
+        OutputNotFoundError: when there are no such outputs.
+    """
+    if not is_job_id(job_id) or job_id not in await asyncio.to_thread(artifacts.folders):
+        raise OutputNotFoundError(f'job_id: there are no outputs of a job "{job_id}"')
+    if await store.find(job_id) is not None:
+        raise FailedPreconditionError(f"job_id: the job exists: kernelport jobs delete {job_id} --outputs deletes both")
+    return await asyncio.to_thread(outputs.delete, artifacts, job_id)

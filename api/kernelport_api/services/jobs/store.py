@@ -8,7 +8,6 @@ from redis.asyncio import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.broker.tenants import tenants_async
-from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.errors import (
     OUTPUT_NOT_FOUND,
     AbortedError,
@@ -19,9 +18,11 @@ from kernelport.errors import (
     NotFoundError,
 )
 from kernelport.internal.v1.job_store_pb2 import BatchResult, Page
+from kernelport.items import NO_ITEMS, running_digests
 from kernelport.jobs import scripts
+from kernelport.jobs.item_records import Results, in_order, page_of, result_of, results_of
 from kernelport.jobs.pages import id_digest
-from kernelport.jobs.records import JobRecord, Results, in_order, page_of, result_of, results_of
+from kernelport.jobs.records import JobRecord
 from kernelport.jobs.shrinking import bucket_of, pages_in
 from kernelport.jobs.states import Stage, Verb, refusal
 from kernelport.names import is_job_id, owner_of
@@ -29,6 +30,7 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.aside import aside
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.tenants import seen_tenants
 
 Value = TypeVar("Value")
@@ -76,11 +78,14 @@ class JobStore:
         Raises:
             JobNotFoundError: when there is none of that id.
             FailedPreconditionError: when the job is where the verb is refused, or has no items to be sealed with.
+            QuotaExceededError: when its items would pass a quota by running again.
             AbortedError: when somebody else was faster.
         """
         answer, *stage = await self.run(name, job_id, *arguments)
         if answer == b"refused":
             raise await self.refusal(verb, stage[0], job_id)
+        if answer == b"quota":
+            raise day_quotas.refusal(stage)
         if answer == b"empty":
             raise FailedPreconditionError(
                 f'job_id: job "{_name(job_id)}" has no items: expected one at least before the seal'
@@ -96,7 +101,7 @@ class JobStore:
             return _no_job(job_id)
         if verb == "add" and record.is_sealed and not record.is_deleting:
             stage = "sealed"
-        return refusal(verb, stage, _name(job_id), record.state, record.text("reason"), record.number("items"))
+        return refusal(verb, stage, _name(job_id), record.state, record.reason, record.items)
 
     async def find(self, job_id: str) -> JobRecord | None:
         """A job; None when there is none of that id."""
@@ -128,7 +133,7 @@ class JobStore:
         return record
 
     async def digest(self, record: JobRecord, count: int) -> bytes:
-        """The running digest of a job's first `count` items, as kernelport.digests has it.
+        """The running digest of a job's first `count` items, as kernelport.items has it.
 
         Read where a page ends there, else made of that page's items; of all items in a job from version 0.1.0.
         """
@@ -237,7 +242,7 @@ class JobStore:
         if found:
             number = stored.number(found[0].partition(b":")[0], behind) + 1
         # A job of version 0.1.0 has none of these.
-        while number < record.number("pages"):
+        while number < record.pages:
             page = await self.page(record, number)
             if index < page.first_index + len(page.items):
                 break

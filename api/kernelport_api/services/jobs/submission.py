@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
+from kernelport.access.quotas import QuotaExceededError
 from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
 from kernelport.config.deployments import Deployment
@@ -18,18 +19,21 @@ from kernelport.errors import (
 )
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs.artifacts import Artifacts
+from kernelport.jobs.item_records import SUCCEEDED
 from kernelport.jobs.pages import PAGE_BYTES
-from kernelport.jobs.records import DEFAULT_PRIORITY, SUCCEEDED, JobRecord, shown
+from kernelport.jobs.records import DEFAULT_PRIORITY, JobRecord, shown
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.webhooks.addresses import parse_networks, refusal
 from kernelport.names import new_job_id, owned, owner_of
 from kernelport.telemetry import tracing
 from kernelport.v1 import job_pb2 as pb
+from kernelport.v1.inference_pb2 import Tensor
 from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.jobs import day_quotas
 from kernelport_api.services.jobs.adding import (
     Adder,
     check_count,
@@ -47,7 +51,6 @@ from kernelport_api.services.stock import Stock
 
 # What a page may grow to when items of it are replaced; one large item is always taken.
 MOST_PAGE_BYTES = 16 * PAGE_BYTES
-_NOTHING_KEPT = "nothing of it is kept; jobs that are over make room when they are deleted (kernelport jobs delete)"
 
 
 class Submission:
@@ -114,7 +117,7 @@ class Submission:
             await self._memory.take(spec.ByteSize())
         except ResourceExhaustedError as error:
             if not (request_key and await reached(self._store.redis.exists(request_key))):  # else nothing is new
-                raise _no_memory(job_id, error, _NOTHING_KEPT) from error
+                raise _not_taken(job_id, error) from error
         found, *known = await self._store.run(
             "create",
             job_id,
@@ -140,7 +143,7 @@ class Submission:
         signature = await reached(self._workers.signature(deployment.name))
         spec = await self._store.spec(job_id)
         await _checked(spec, lambda: shared_violations(spec, signature))  # what it takes may be known by now
-        digest = await self._store.digest(record, record.number("items"))
+        digest = await self._store.digest(record, record.items)
         return Adder(
             self._store,
             self._memory,
@@ -166,15 +169,15 @@ class Submission:
             existed: whether the job was there before this call.
         """
         record = await self._store.find(job_id)
-        named = existed and record is not None and record.text("request_key") and not record.number("one_time")
+        named = existed and record is not None and record.has_own_request_id
         if record is None or not named:
             await self.discard(job_id)
-            return _no_memory(job_id, error, _NOTHING_KEPT)
+            return _not_taken(job_id, error)
         so = (
-            f"it has {record.number('items'):,} items: go on by the same request id once there is room, or seal it as "
+            f"it has {record.items:,} items: go on by the same request id once there is room, or seal it as "
             f"it is (kernelport jobs seal {owner_of(job_id)[1]})"
         )
-        told = _no_memory(job_id, error, so)
+        told = _not_taken(job_id, error, so)
         await self._store.run("refuse", job_id, told.message)
         return told
 
@@ -197,11 +200,13 @@ class Submission:
             raise_any([FieldViolation("items", "expected at least one item")])
         check_count(items)
         signature = await reached(self._workers.signature(self._deployment(job.deployment).name))
-        names = await voices_of(items, (await self._store.spec(job.id)).shared_inputs, signature)
+        shared = (await self._store.spec(job.id)).shared_inputs
+        names = await voices_of(items, shared, signature)
         if len({item.id for item in items}) < len(items):
             raise duplicate(repeated_id(items))
         new = await aside(lambda: {item.id: item.SerializeToString() for item in items})
         pages: dict[int, tuple[Page, list[int]]] = {}
+        more: dict[int, tuple[int, int]] = {}
         for number, positions in (await self._store.locate(job, list(new))).items():
             states = await self._store.states(job.id, number)
             if done := next(
@@ -210,8 +215,11 @@ class Submission:
                 raise FailedPreconditionError(f'items: item "{done}" has succeeded; expected items that did not')
             page = Page()
             page.CopyFrom(await self._store.page(job, number))
+            before = [page.items[position] for position in positions.values()]
             for item_id, position in positions.items():
                 page.items[position] = new[item_id]
+            after = [page.items[position] for position in positions.values()]
+            more[number] = await aside(_more, before, after, shared)
             if page.ByteSize() > MOST_PAGE_BYTES:
                 raise ResourceExhaustedError(
                     f"items: expected at most {MOST_PAGE_BYTES:,} bytes in {len(page.items)} items that are kept "
@@ -221,7 +229,9 @@ class Submission:
         await self._memory.take(sum(page.ByteSize() for page, _ in pages.values()))
         await pin_voices(self._store, job.id, names, signature)
         for edition, (number, (page, places)) in enumerate(pages.items(), job.edition):
-            await self._store.change("replace", "replace", job.id, edition, number, page.SerializeToString(), *places)
+            await self._store.change(
+                "replace", "replace", job.id, edition, number, page.SerializeToString(), *more[number], *places
+            )
 
     async def tick(self, deployment: str) -> None:
         """Puts tickets for the deployment's live workers on its queue, as far as there is need."""
@@ -245,9 +255,26 @@ class Submission:
         return self._deployments[name]
 
 
-def _no_memory(job_id: str, error: ResourceExhaustedError, so: str) -> KernelPortError:
+def _not_taken(job_id: str, error: ResourceExhaustedError, kept: str = "") -> KernelPortError:
+    """What a caller is told whose items would pass a quota, or do not fit into Redis.
+
+    Args:
+        kept: what has become of the job; empty when nothing of it is kept.
+    """
+    job, so = f'job "{owner_of(job_id)[1]}"', kept or "nothing of it is kept"
+    if isinstance(error, QuotaExceededError):
+        return error.about(job, so)
     why = error.message if isinstance(error, NoMemoryError) else "Redis is full, and has 0 left for jobs"
-    return NoMemoryError(f'job "{owner_of(job_id)[1]}": {why}; {so}')
+    room = "" if kept else "; jobs that are over make room when they are deleted (kernelport jobs delete)"
+    return NoMemoryError(f"{job}: {why}; {so}{room}")
+
+
+def _more(before: Sequence[bytes], after: Sequence[bytes], shared: Sequence[Tensor]) -> tuple[int, int]:
+    """By how many characters and bytes serialized items are more than others."""
+    (characters, size), (more_characters, more_size) = (
+        day_quotas.amounts([pb.NewItem.FromString(item) for item in items], shared) for items in (before, after)
+    )
+    return more_characters - characters, more_size - size
 
 
 async def _checked(spec: pb.JobSpec, find: Callable[[], Iterator[FieldViolation]]) -> None:

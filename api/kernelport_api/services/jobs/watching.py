@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 from kernelport.errors import FieldViolation, InvalidArgumentError, UnavailableError
 from kernelport.internal.v1.job_store_pb2 import BatchResult
-from kernelport.jobs.records import FAILED, SUCCEEDED, JobRecord, Results, item_of
+from kernelport.jobs.item_records import FAILED, SUCCEEDED, Results, item_of
+from kernelport.jobs.records import JobRecord
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.services.jobs.store import JobStore, shown
 from kernelport_api.services.jobs.waiting import Waiting

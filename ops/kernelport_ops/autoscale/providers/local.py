@@ -8,7 +8,10 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+from redis import Redis
 
 from kernelport.config.scaling import Local
 from kernelport.config.settings import Settings
@@ -16,6 +19,7 @@ from kernelport.supervisor.ports import port_after
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.state_folder import private_folder
 from kernelport.supervisor.worker_command import worker_command
+from kernelport.supervisor.workers import end_worker
 from kernelport_ops.autoscale.providers.provider import Machine, NoCapacityError, Offer, Order, Status
 
 
@@ -26,6 +30,12 @@ class _Running:
     slot: int
     draining: bool = False
 
+    @property
+    def status(self) -> Status:
+        if self.draining:
+            return Status.ENDING
+        return Status.FAILED if self.child.has_failed else Status.RUNNING
+
 
 class LocalProvider:
     """Starts and stops worker processes.
@@ -33,9 +43,11 @@ class LocalProvider:
     Args:
         settings: what the workers are told. The one on each slot shows its metrics at a port after `metrics_listen`.
         folder: for their logs.
+        redis: learns of it when one ends by itself.
     """
 
-    def __init__(self, local: Local, settings: Settings, folder: Path) -> None:
+    def __init__(self, local: Local, settings: Settings, folder: Path, redis: Redis) -> None:
+        self._redis = redis
         self._local = local
         self._settings = settings
         self._folder = folder
@@ -54,11 +66,9 @@ class LocalProvider:
         return [Offer("process", "", 1, self._local.price_per_hour)] if free else []
 
     def machines(self) -> list[Machine]:
-        """The processes; one that ends by itself is started again, and counts as starting meanwhile."""
-        return [
-            replace(each.machine, status=Status.ENDING if each.draining else Status.RUNNING)
-            for each in self._running.values()
-        ]
+        """The processes; one that ends by itself is started again, until it has failed several times without getting to
+        work."""
+        return [replace(each.machine, status=each.status) for each in self._running.values()]
 
     def launch(self, order: Order, may_act: Callable[[], None]) -> None:
         """Starts a process on a free slot; with GPUs, it sees the slot's alone."""
@@ -82,7 +92,8 @@ class LocalProvider:
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(free[0] % self._gpus)
         command = worker_command([order.deployment])
-        child = Child(order.name, command, environment, log_file, deployment=order.deployment)
+        on_exit = partial(end_worker, self._redis, settings.worker_id, order.deployment)
+        child = Child(order.name, command, environment, log_file, on_exit, deployment=order.deployment)
         self._running[order.name] = _Running(machine, child, free[0])
         child.start()
 

@@ -38,7 +38,7 @@ FORGED_AT_ONCE, FORGED_BYTES = 10, 2**20
 REFUSED_BYTES, TEXT_BYTES = 4 * 2**20, 2**20
 # As long as a text of this model may be.
 WORD_LETTERS = 100_000
-CROWD, LARGE_AT_ONCE, KEPT_AT_ONCE, SHARING = 5000, 4, 16, 100
+MANY_CALLS, LARGE_AT_ONCE, KEPT_AT_ONCE, SHARING = 5000, 4, 16, 100
 # A little less than a front door takes; what a request id keeps; what the items of a job share.
 LARGE_BYTES, KEPT_BYTES, SHARED_BYTES = 63 * 2**20, 4 * 2**20, 8 * 2**20
 RECORDING_HZ, LONG_RECORDING_S, VOICE = 48_000, 2400, "bounds"
@@ -231,7 +231,7 @@ def worst_inputs() -> dict[str, Send]:
         f"jobs of {SHARING} items that share {SHARED_BYTES // 2**20} MiB": _shared_job,
         f"recordings of {voices.MAX_SECONDS:g} s": _add_voice(voices.MAX_SECONDS),
         f"recordings of {LONG_RECORDING_S:,} s": _add_voice(LONG_RECORDING_S),
-        f"{CROWD:,} calls at once": _infer(_request(_X), CROWD),
+        f"{MANY_CALLS:,} calls at once": _infer(_request(_X), MANY_CALLS),
         f"{LARGE_AT_ONCE} requests of {LARGE_BYTES // 2**20} MiB at once": _infer(
             _request(_x(LARGE_BYTES)), LARGE_AT_ONCE
         ),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kernelport_ops.bench.gpu.setting import DTYPES, GOLDEN, SERVED, Record, Setting, attempt
 from kernelport_workers.luxtts.acoustic import Schedule
+from kernelport_workers.luxtts.attention import Frames
 from kernelport_workers.luxtts.bench.measure import Bench
 from kernelport_workers.luxtts.bench.workload import Workload, jobs_of, mixed_jobs, mixed_lengths
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
@@ -19,7 +20,6 @@ from kernelport_workers.luxtts.errors import LuxTTSError
 from kernelport_workers.luxtts.solver import solve, timesteps
 from kernelport_workers.luxtts.synthesis import Pass
 from kernelport_workers.luxtts.utterance import Utterance
-from kernelport_workers.luxtts.zipformer import Frames
 
 TOLERANCES = {"float32": 2e-5, "float16": 5e-3, "bfloat16": 5e-2}
 """Of the acoustic model in each type: largest difference over largest magnitude."""
@@ -80,10 +80,13 @@ def _velocity_and_state(decoder: FlowDecoder, g: Arrays, mask: Tensor | None) ->
 
 def _vocoder(setting: Setting) -> Iterator[Record]:
     vocoder, g = load_vocoder(setting.tiny / "vocoder", setting.device), _load("vocoder")
-    for case in ("L3", "L14", "L40"):
-        with torch.inference_mode():
-            audio = vocoder(_tensor(g[f"{case}_mel"], setting.device))
-        yield _compared(f"vocoder, {case}", audio, g[f"{case}_out_48k"], VOCODER_TOLERANCE)
+    cases = ("L3", "L14", "L40")
+    mels = [_tensor(g[f"{case}_mel"], setting.device)[0] for case in cases]
+    with torch.inference_mode():
+        alone, together = [vocoder.batch([mel])[0] for mel in mels], vocoder.batch(mels)
+    for how, sounds in (("alone", alone), ("in one batch", together)):
+        for case, sound in zip(cases, sounds, strict=True):
+            yield _compared(f"vocoder, {case} {how}", sound, g[f"{case}_out_48k"][0], VOCODER_TOLERANCE)
 
 
 def _with_tf32_convolutions(setting: Setting) -> Iterator[Record]:

@@ -55,12 +55,14 @@ def _fused(setting: Setting, dtype: str) -> Iterator[Record]:
         import helion  # noqa: F401  # without it there is nothing to choose from: the record says why
 
         config = CheckpointFiles.open(setting.random).config.fm_decoder
-        _, trials = choose(config, setting.device, DTYPES[dtype], frames=setting.kernel_frames)
-        for trial in trials:
-            found = {"kernel": trial.name, "eager_ms": 1e3 * trial.eager, "fused_ms": 1e3 * trial.fused}
-            found |= {"error": trial.error, "tolerance": trial.tolerance, "kept": trial.kept}
-            failed = {"kernel": trial.name, "failure": trial.failure}
-            yield failed if trial.failure else found | {"ok": trial.error <= trial.tolerance}
+        for jobs in setting.kernel_jobs:
+            _, trials = choose(config, setting.device, DTYPES[dtype], jobs, setting.kernel_frames)
+            for trial in trials:
+                what = {"kernel": trial.name, "batch": jobs}
+                found = {"eager_ms": 1e3 * trial.eager, "fused_ms": 1e3 * trial.fused}
+                found |= {"error": trial.error, "tolerance": trial.tolerance, "kept": trial.kept}
+                failed = {"failure": trial.failure}
+                yield what | (failed if trial.failure else found | {"ok": trial.error <= trial.tolerance})
 
     yield from attempt({"dtype": dtype}, measure)
 

@@ -11,6 +11,7 @@ Record = Mapping[str, Any]
 
 _KERNEL_COLUMNS = [
     ("kernel", "kernel", ""),
+    ("batch", "batch", "d"),
     ("type", "dtype", ""),
     ("PyTorch ms", "eager_ms", ".3f"),
     ("Helion ms", "fused_ms", ".3f"),
@@ -56,6 +57,8 @@ _TABLES: Mapping[str, tuple[str, Sequence[tuple[str, str, str]]]] = {
             ("audio s/s", "audio_per_second", ",.0f"),
             ("padding", "padding", ".1%"),
             ("with graphs", "padding_with_graphs", ".1%"),
+            ("graphs", "graphs", "d"),
+            ("their GiB", "graphs_gib", ".2f"),
             ("W", "watts", ".0f"),
             ("J per audio s", "joules_per_audio_second", ".2f"),
         ],

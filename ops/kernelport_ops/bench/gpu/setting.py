@@ -38,7 +38,7 @@ class Setting:
         backlog: utterances of the backlog.
         listeners: how many wait for their first audio at a time.
         profiled: utterances of the batch that is profiled.
-        kernel_frames: frames of the item on which LuxTTS's fused kernels are tried.
+        kernel_frames: frames of the items on which LuxTTS's fused kernels are tried; `kernel_jobs`, how many at a time.
         softmax: sizes (rows, columns) for helion-demo's kernel.
     """
 
@@ -56,6 +56,7 @@ class Setting:
     listeners: tuple[int, ...] = (1, 8, 32)
     profiled: int = 16
     kernel_frames: int = 1407
+    kernel_jobs: tuple[int, ...] = (1, 16)
     softmax: tuple[tuple[int, int], ...] = ((1024, 1024), (4096, 8192), (32768, 1000))
 
     @classmethod
@@ -78,6 +79,7 @@ class Setting:
             listeners=(1, 2),
             profiled=2,
             kernel_frames=24,
+            kernel_jobs=(1,),
             softmax=((8, 16),),
         )
 

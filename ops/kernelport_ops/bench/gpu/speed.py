@@ -15,7 +15,6 @@ from kernelport_workers.luxtts.batching import plan_batches
 from kernelport_workers.luxtts.bench.measure import Bench
 from kernelport_workers.luxtts.bench.workload import Workload, audio_seconds
 from kernelport_workers.luxtts.errors import LuxTTSError
-from kernelport_workers.luxtts.graphs import bucket
 from kernelport_workers.luxtts.synthesis import Pass, Synthesizer
 
 _BATCH = 64
@@ -40,7 +39,7 @@ def real_time_factor(setting: Setting) -> Iterator[Record]:
 
 
 def backlog(setting: Setting) -> Iterator[Record]:
-    """Sentences of mixed length in one call, twice: the second time every CUDA graph has been recorded."""
+    """Sentences of mixed length in one call, twice: the second time all is warm."""
     waiting = passes(setting.backlog, setting.reference, setting.steps)
     audio = sum(audio_seconds(item.job) for item in waiting)
     for path in reversed(setting.paths):  # the one that is served comes first
@@ -103,17 +102,24 @@ def _speak(synthesizer: Synthesizer, waiting: Sequence[Pass]) -> None:
 
 
 def _padding(synthesizer: Synthesizer, waiting: Sequence[Pass], budget: int) -> Record:
-    """Shares of the computed frames that are no utterance's: of batches, and of the graphs' buckets around them."""
+    """Shares of the computed frames that are no utterance's, of batches and of the graphs that hold them; and what all
+    graphs take."""
     model = synthesizer.model
     assert isinstance(model, TorchAcousticModel)  # noqa: S101
     lengths = [item.job.frames for item in waiting]
+
+    def fits(jobs: int, frames: int) -> bool:
+        return model.batch_bytes(jobs, frames) <= budget
+
     sizes = [
         (len(batch), max(lengths[index] for index in batch))
-        for batch in plan_batches(lengths, model.decoder.config, budget, model.max_batch)
+        for batch in plan_batches(lengths, model.decoder.config, fits, model.max_batch)
     ]
     found = {"batches": len(sizes), "padding": _idle(lengths, sizes)}
     if model.graphs is not None:
-        found["padding_with_graphs"] = _idle(lengths, [bucket(*size) for size in sizes])
+        graphed = [model.graphs.bucket(*size) or size for size in sizes]
+        found |= {"padding_with_graphs": _idle(lengths, graphed), "graphs": len(model.graphs.sizes)}
+        found["graphs_gib"] = model.graphs.bytes_held / 2**30
     return found
 
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,32 +76,28 @@ def drain(stacks: Stacks, kind: str, dice: random.Random) -> Drain:
     return Drain(kind, at, seconds, wrong)
 
 
-def run(
-    folder: Path, count: int, seed: int, callers: int, console: Console
-) -> tuple[list[Drain], list[Call], list[str]]:
-    """So many drains under load; what each took, what became of each call, and what the logs say of processes that
-    ended badly."""
+def run(stacks: Stacks, drains: list[Drain], count: int, seed: int, callers: int, console: Console) -> None:
+    """So many drains under load, each added to `drains` when it is over; returns when all calls have ended."""
     dice = random.Random(seed)  # noqa: S311 - a plan must repeat
-    drains: list[Drain] = []
     streams, jobs = max(1, callers // 16), max(1, callers // 32)
-    with Stacks(folder, STOP_S) as stacks:
-        for index in range(PROCESSES):
-            calls = callers // PROCESSES - streams - jobs
-            stacks.start_callers(index, seed=seed, calls=calls, streams=streams, jobs=jobs)
-        # Ctrl-C ends it early, with the figures of what was done.
-        with suppress(KeyboardInterrupt), progress_bar(console) as progress:
-            task = progress.add_task("drains", total=count)
-            for kind in itertools.islice(itertools.cycle(KINDS), count):
-                progress.update(task, description=f"drains: {kind}")
-                drains.append(drain(stacks, kind, dice))
-                progress.advance(task)
-        stacks.stop_callers()
-        badly = [f"{name}: {line}" for name, up in stacks.ups.items() for line in up.badly_ended()]
-        return drains, list(read_calls(stacks.records)), badly
+    for index in range(PROCESSES):
+        calls = callers // PROCESSES - streams - jobs
+        stacks.start_callers(index, seed=seed, calls=calls, streams=streams, jobs=jobs)
+    with progress_bar(console) as progress:
+        task = progress.add_task("drains", total=count)
+        for kind in itertools.islice(itertools.cycle(KINDS), count):
+            progress.update(task, description=f"drains: {kind}")
+            drains.append(drain(stacks, kind, dice))
+            progress.advance(task)
+    stacks.stop_callers()
 
 
-def report(console: Console, drains: Sequence[Drain], calls: Sequence[Call], badly: Sequence[str]) -> dict[str, Any]:
-    """Shows what came of it; the same as JSON takes it."""
+def report(console: Console, drains: Sequence[Drain], calls: Sequence[Call], troubles: Sequence[str]) -> dict[str, Any]:
+    """Shows what came of it; the same as JSON takes it.
+
+    Args:
+        troubles: what else went wrong.
+    """
     table = Table("drain", "times", "median s", "longest s", "wrong")
     by_kind: dict[str, list[Drain]] = defaultdict(list)
     for each in drains:
@@ -125,7 +120,7 @@ def report(console: Console, drains: Sequence[Drain], calls: Sequence[Call], bad
     bad_calls = [call for call in calls if call.code != OK or not call.right]
     found = [f"{each.kind}: {each.wrong}" for each in drains if each.wrong]
     found += [f"{call.kind} {call.number} at {call.ended:.3f}: {call.code} {call.message}" for call in bad_calls]
-    found += badly
+    found += troubles
     for line in found[:_EXAMPLES]:
         console.print(line, style="red", markup=False)
     return {
@@ -149,13 +144,33 @@ def main(count: int, callers: int, seed: int | None, out: Path) -> None:
     seed = int.from_bytes(os.urandom(2)) if seed is None else seed
     console.print(f"seed {seed}")
     try:
-        document = report(console, *run(folder, count, seed, callers, console))
-    except ChaosError as error:
-        console.print(str(error), style="red", markup=False)
+        with Stacks(folder, STOP_S) as stacks:
+            found = _run_and_tell(stacks, count, seed, callers, console, out)
+    except (ChaosError, KeyboardInterrupt) as error:
+        console.print(str(error) or "interrupted", style="red", markup=False)
         sys.exit(_BROKEN)
+    sys.exit(_BROKEN if found else 0)
+
+
+def _run_and_tell(stacks: Stacks, count: int, seed: int, callers: int, console: Console, out: Path) -> list[str]:
+    """Runs, shows what came of it and keeps the figures, also of a run that is ended early; gives what was wrong."""
+    drains: list[Drain] = []
+    troubles: list[str] = []
+    try:
+        run(stacks, drains, count, seed, callers, console)
+    except KeyboardInterrupt:
+        console.print(f"ended after {len(drains)} of {count} drains: calls under way are in no figure")
+    except ChaosError as error:
+        troubles.append(str(error))
+    # Behind the figures everything stops, which takes a while, and is not to be ended early, too.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    troubles += [f"{name}: {line}" for name, up in stacks.ups.items() for line in up.badly_ended()]
+    document = report(console, drains, list(read_calls(stacks.records)), troubles)
     write_json(out / "drains.json", {"seed": seed, **document})
     console.print(f"figures: {out / 'drains.json'}")
-    sys.exit(_BROKEN if document["found"] else 0)
+    found: list[str] = document["found"]
+    return found
 
 
 if __name__ == "__main__":

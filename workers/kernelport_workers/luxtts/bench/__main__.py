@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch.profiler import profile
 
+from kernelport_workers.luxtts.acoustic import Schedule
 from kernelport_workers.luxtts.bench.measure import PATHS, Bench, prompt_seconds
 from kernelport_workers.luxtts.bench.random_checkpoint import random_checkpoint
 from kernelport_workers.luxtts.bench.report import limit, mixed_lines, round_line, table
-from kernelport_workers.luxtts.bench.workload import Workload
+from kernelport_workers.luxtts.bench.workload import Workload, jobs_of
+from kernelport_workers.luxtts.cpu_layers import has_bfloat16
 from kernelport_workers.luxtts.kernels.selection import choose, describe
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -29,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line entry."""
     options = _options(arguments)
     cpu = options.device == "cpu"
-    paths = options.paths or [path for path in PATHS if (path != "torch-tuned" if cpu else "onnx" not in path)]
+    paths = options.paths or [path for path in PATHS if _suits(path, cpu)]
     workloads = [Workload(options.seconds, options.reference, options.steps, batch) for batch in options.batch]
     with tempfile.TemporaryDirectory() as temporary:
         root = options.model
@@ -54,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 options.mixed, workloads[0], path, options.mix, lambda each: print(round_line(each), flush=True)
             )
             print(mixed_lines(mixed), flush=True)
+        if options.profile:
+            print("\n".join(_profile(bench, path, workloads[0]) for path in paths if "onnx" not in path))
         if options.kernels:
             frames = _INTERPRETED_FRAMES if cpu else int(1.5 * options.seconds * 94)
             print("kernels" + (", interpreted: their times mean nothing" if cpu else ""))
@@ -63,6 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n".join(f"  {describe(trial)}" for trial in trials) or "  helion is not installed")
     encode, look_up, read = prompt_seconds(options.reference)
     print(f"reference: encoding {1e3 * encode:.1f} ms, cached {1e3 * look_up:.2f} ms, from Redis {1e3 * read:.2f} ms")
+
+
+def _suits(path: str, cpu: bool) -> bool:
+    """Whether a path is worth measuring here."""
+    if not cpu:
+        return path in ("plain", "torch", "torch-tuned")
+    return path != "torch-tuned" and (path != "torch-bf16" or has_bfloat16())
+
+
+def _profile(bench: Bench, path: str, workload: Workload) -> str:
+    """The operators that take most of one utterance on one path, vocoder left out."""
+    model, jobs = bench.model(path), jobs_of(workload, bench.config.feat_dim)
+    schedule = Schedule(workload.steps, 0.9, 3.0)
+    model.generate(jobs, schedule)
+    with profile() as trace:
+        model.generate(jobs, schedule)
+    table = trace.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40)
+    return f"{path}:\n{table}"
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -82,12 +105,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--mix", choices=("even", "short"), default="even", help="their lengths: spread evenly, or mostly short ones"
     )
+    parser.add_argument("--profile", action="store_true", help="also the operators of each path on PyTorch")
     parser.add_argument("--kernels", action="store_true", help="also each fused kernel against plain PyTorch")
     options = parser.parse_args(arguments)
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"--device {options.device}: torch {torch.__version__} sees no CUDA device")
-    if options.device == "cpu" and "torch-tuned" in (options.paths or ()):
-        parser.error("--paths torch-tuned: needs a GPU")
+    for path in options.paths or ():
+        if (path == "torch-tuned") if options.device == "cpu" else (path not in ("plain", "torch", "torch-tuned")):
+            parser.error(f"--paths {path}: needs a {'GPU' if options.device == 'cpu' else 'CPU'}")
     return options
 
 

@@ -21,27 +21,28 @@ from torch import Tensor
 
 from kernelport_workers.luxtts import ops, prompt
 from kernelport_workers.luxtts.acoustic import AcousticModel, Job, Schedule, TorchAcousticModel
+from kernelport_workers.luxtts.batching import step_flops
 from kernelport_workers.luxtts.bench.workload import (
     VOCODER_FLOPS,
     Workload,
     audio_seconds,
-    decoder_flops,
     jobs_of,
     mixed_jobs,
     mixed_lengths,
 )
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.config import FEATURE_SCALE
+from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.plain_path import PlainAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
 from kernelport_workers.luxtts.streams import stream_count
-from kernelport_workers.luxtts.synthesis import Pass, Synthesizer
+from kernelport_workers.luxtts.synthesis import VOCODED_TOGETHER, Pass, Synthesizer
 from kernelport_workers.luxtts.tuning import tune
 from kernelport_workers.luxtts.utterance import Utterance
 from kernelport_workers.luxtts.vocoder import Vocoder
 
-PATHS = ("plain", "torch", "torch-tuned", "onnx", "onnx-int8")
+PATHS = ("plain", "torch", "torch-tuned", "torch-bf16", "torch-int8", "onnx", "onnx-int8")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _BUDGET = 4 << 30
@@ -204,7 +205,7 @@ class Bench:
         )
 
     def _arithmetic(self, passes: Sequence[Pass]) -> float:
-        flops = [decoder_flops(self.config.fm_decoder, item.job.frames) for item in passes]
+        flops = [step_flops(self.config.fm_decoder, item.job.frames) for item in passes]
         audio = [audio_seconds(item.job) for item in passes]
         return sum(flops) / sum(audio) / min(work / length for work, length in zip(flops, audio, strict=True))
 
@@ -240,12 +241,15 @@ class Bench:
         """
         if path == "plain":
             return PlainAcousticModel(self._files, self._device)
-        if path in ("torch", "torch-tuned"):
-            parts = load_acoustic_model(self._files, self._device, self._dtype)
-            model = TorchAcousticModel(self.config, *parts, max_batch=max_batch)
+        if path in ("torch-tuned", *CPU_PATHS):
+            cpu = self._device.type == "cpu"
+            if path != "torch" and cpu == (path == "torch-tuned"):
+                raise ValueError(f"path: {path} needs a {'GPU' if cpu else 'CPU'}")
+            text, decoder = load_acoustic_model(self._files, self._device, self._dtype)
+            if cpu and self._dtype == torch.float32:
+                adapt(decoder, CPU_PATHS[path])
+            model = TorchAcousticModel(self.config, text, decoder, max_batch=max_batch)
             if path == "torch-tuned":
-                if self._device.type == "cpu":
-                    raise ValueError("path: torch-tuned needs a GPU")
                 tune(model)
             return model
         if path in ("onnx", "onnx-int8"):
@@ -260,7 +264,7 @@ class Bench:
         runs = [self._timed_run(model, vocoder, jobs, workload.steps) for _ in range(repeat + 1)][1:]
         text, steps, decode = min(runs, key=sum)
         audio = sum(map(audio_seconds, jobs))
-        flops = len(jobs) * workload.steps * decoder_flops(self.config.fm_decoder, jobs[0].frames)
+        flops = len(jobs) * workload.steps * step_flops(self.config.fm_decoder, jobs[0].frames)
         flops += VOCODER_FLOPS * audio
         memory = peak_memory(self._device)
         step = steps / workload.steps
@@ -278,8 +282,7 @@ class Bench:
             features = model.generate(batch, Schedule(num_steps, 0.9, 3.0), lambda: marks.append(self._now()))  # noqa: B023
             ended = self._now()
             with torch.inference_mode():
-                for item in features:
-                    _vocode(vocoder, item.to(self._device))
+                _vocode(vocoder, [item.to(self._device) for item in features])
             decode += self._now() - ended
             text += marks[0] - began
             steps += ended - marks[0]
@@ -296,8 +299,10 @@ class Bench:
         return time.perf_counter()
 
 
-def _vocode(vocoder: Vocoder, features: Tensor) -> None:
-    vocoder(features.float().T[None] / FEATURE_SCALE)
+def _vocode(vocoder: Vocoder, features: Sequence[Tensor]) -> None:
+    together = VOCODED_TOGETHER if vocoder.device.type == "cuda" else 1
+    for start in range(0, len(features), together):
+        vocoder.batch([item.float().T / FEATURE_SCALE for item in features[start : start + together]])
 
 
 def prompt_seconds(reference: float) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 
 from kernelport_workers.luxtts.acoustic import Job
-from kernelport_workers.luxtts.config import HOP_LENGTH, SAMPLE_RATE, ZipformerConfig
+from kernelport_workers.luxtts.config import HOP_LENGTH, SAMPLE_RATE
 from kernelport_workers.luxtts.prompt import Voice
 
 _TOKENS_PER_SECOND = 14
@@ -27,22 +27,6 @@ class Workload:
     reference: float = 5.0
     steps: int = 4
     batch: int = 1
-
-
-def decoder_flops(config: ZipformerConfig, frames: int) -> float:
-    """Multiply-adds, times two, of one decoder step on one item of ``frames`` frames (matrix products only)."""
-    dim, hidden, heads = config.dim, config.feedforward_dim, config.num_heads
-    nonlin = 3 * dim // 4
-    scores = heads * (2 * config.query_head_dim + config.pos_head_dim)
-    values = heads * config.value_head_dim
-    per_frame = 2 * dim * (hidden * 3 // 4 + hidden + hidden * 5 // 4) + dim * scores + 4 * dim * values
-    per_frame += 4 * dim * nonlin + 2 * 3 * dim * dim
-    per_pair = heads * (config.query_head_dim + 2 * config.pos_head_dim) + 2 * values + nonlin
-    total = 0.0
-    for factor, layers, kernel in zip(config.downsampling, config.num_layers, config.conv_kernels, strict=True):
-        length = -(-frames // factor)
-        total += layers * (length * (per_frame + 2 * dim * kernel) + length * length * per_pair)
-    return 2.0 * (total + frames * dim * (config.in_dim + config.out_dim))
 
 
 def jobs_of(workload: Workload, feat_dim: int) -> list[Job]:

@@ -32,7 +32,7 @@ def linear_swoosh_l(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     for row, column in hl.tile([rows, columns]):
         total = hl.zeros([row, column], dtype=torch.float32)
         for k in hl.tile(inner):
-            total = total + torch.matmul(x[row, k], weight[column, k].T).to(torch.float32)
+            total = total + hl.dot(x[row, k], weight[column, k].T, out_dtype=torch.float32)
         total = total + bias[column].to(torch.float32)[None, :]
         shifted = total - 4.0
         softplus = torch.clamp(shifted, min=0.0) + torch.log(1.0 + torch.exp(-torch.abs(shifted)))
@@ -41,39 +41,43 @@ def linear_swoosh_l(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @helion.kernel(static_shapes=False)  # type: ignore[untyped-decorator]
-def attention_weights(query: Tensor, key: Tensor, position: Tensor, table: Tensor, masked: Tensor) -> Tensor:
-    """Softmax over j of q_i k_j + p_i r_(j-i), with masked keys scoring -1000, as (G, T, T).
+def attention(query: Tensor, key: Tensor, position: Tensor, table: Tensor, masked: Tensor, values: Tensor) -> Tensor:
+    """Values (G, T, V) averaged with the softmax over j of q_i k_j + p_i r_(j-i), as (G, T, V).
+
+    Scores and sums are float32 whatever the type of the arguments, and no score goes to memory.
 
     Args:
         query: (G, T, D), G being items times heads.
         key: (G, T, D).
         position: (G, T, P).
         table: the projected position table of each head, flattened from (H, 2T-1, P).
-        masked: (G, T), 1 where a key is padding and 0 elsewhere.
+        masked: (G, T), 1 where a key is padding, which scores -1000, and 0 elsewhere.
+        values: (G, T, V).
     """
-    groups, time, _ = query.size()
+    groups, time, depth = values.size()
     width = hl.specialize(position.size(2))
     span = (2 * time - 1) * width
     heads = table.size(0) // span
-    out = torch.empty([groups, time, time], dtype=query.dtype, device=query.device)
-    key_block = hl.register_block_size(time)
-    for group, row in hl.tile([groups, time], block_size=[1, None]):
+    out = torch.empty_like(values)
+    for group, row, part in hl.tile([groups, time, depth], block_size=[1, None, None]):
         start = (group.begin % heads) * span
         queries = query[group.begin, row, :]
         maximum = hl.full([row], float("-inf"), dtype=torch.float32)
         total = hl.zeros([row], dtype=torch.float32)
-        for column in hl.tile(time, block_size=key_block):
-            scores = torch.matmul(queries, key[group.begin, column, :].T).to(torch.float32)
+        mixed = hl.zeros([row, part], dtype=torch.float32)
+        for column in hl.tile(time):
+            scores = hl.dot(queries, key[group.begin, column, :].T, out_dtype=torch.float32)
             offset = start + (column.index[None, :] - row.index[:, None] + (time - 1)) * width
-            for part in hl.static_range(width):
-                shifted = hl.load(table, [offset + part]).to(torch.float32)
-                scores = scores + position[group.begin, row, part].to(torch.float32)[:, None] * shifted
+            for each in hl.static_range(width):
+                shifted = hl.load(table, [offset + each]).to(torch.float32)
+                scores = scores + position[group.begin, row, each].to(torch.float32)[:, None] * shifted
             scores = torch.where(masked[group.begin, column][None, :] > 0, _MASKED_SCORE, scores)
             new_maximum = torch.maximum(maximum, torch.amax(scores, dim=1))
-            total = total * torch.exp(maximum - new_maximum) + torch.exp(scores - new_maximum[:, None]).sum(dim=1)
+            kept = torch.exp(maximum - new_maximum)
+            weights = torch.exp(scores - new_maximum[:, None])
+            total = total * kept + weights.sum(dim=1)
+            products = hl.dot(weights.to(values.dtype), values[group.begin, column, part], out_dtype=torch.float32)
+            mixed = mixed * kept[:, None] + products
             maximum = new_maximum
-            out[group.begin, row, column] = scores.to(query.dtype)
-        for column in hl.tile(time, block_size=key_block):
-            scores = out[group.begin, row, column].to(torch.float32)
-            out[group.begin, row, column] = (torch.exp(scores - maximum[:, None]) / total[:, None]).to(query.dtype)
+        out[group.begin, row, part] = (mixed / total[:, None]).to(values.dtype)
     return out

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from kernelport_workers.kernels import environment
 from kernelport_workers.luxtts import ops
+from kernelport_workers.luxtts.attention import AttentionWeights, Frames, SelfAttention
 from kernelport_workers.luxtts.config import ZipformerConfig
 from kernelport_workers.luxtts.kernels import EAGER, Fused
-from kernelport_workers.luxtts.zipformer import AttentionWeights, BiasNorm, Bypass, FeedForward, Frames
+from kernelport_workers.luxtts.zipformer import BiasNorm, Bypass, FeedForward
 
 _LOGGER = logging.getLogger(__name__)
 _RUNS = 20
@@ -52,22 +53,26 @@ def choose(
     On a GPU the first use tunes a kernel, which takes a minute or so; the result is cached. Without a GPU the kernels
     are interpreted, which tells whether they are right and nothing about speed.
     """
-    try:
-        environment.prepare(gpu=device.type != "cpu")
-        from kernelport_workers.luxtts.kernels import helion_kernels
-    except ImportError as error:
-        _LOGGER.info("no fused kernels: %s", error)
-        return EAGER, []
     chosen: dict[str, Callable[..., Tensor]] = {}
     trials = []
-    for name in Fused.__dataclass_fields__:
-        kernel: Callable[..., Tensor] = getattr(helion_kernels, name)
+    for name, kernel in load_kernels(device).items():
         trial = _try(name, kernel, config, device, dtype, batch, frames)
         trials.append(trial)
         if trial.kept:
             chosen[name] = kernel
         _LOGGER.info("kernel %s", describe(trial))
     return Fused(**chosen), trials
+
+
+def load_kernels(device: torch.device) -> dict[str, Callable[..., Tensor]]:
+    """Every kernel by its name in :class:`Fused`; none where Helion cannot be imported."""
+    try:
+        environment.prepare(gpu=device.type != "cpu")
+        from kernelport_workers.luxtts.kernels import helion_kernels
+    except ImportError as error:
+        _LOGGER.info("no fused kernels: %s", error)
+        return {}
+    return {name: getattr(helion_kernels, name) for name in Fused.__dataclass_fields__}
 
 
 def describe(trial: Trial) -> str:
@@ -132,15 +137,17 @@ def _operation(
             return result
 
         return forward
-    attention = ready(AttentionWeights(config))
+    weights, attention = ready(AttentionWeights(config)), ready(SelfAttention(config))
     mask = torch.arange(frames, device=device)[None] >= torch.full((batch, 1), frames - frames // 8, device=device)
 
-    def weigh(fused: Fused) -> Tensor:
-        attention.fused = fused  # type: ignore[assignment]
-        result: Tensor = attention(x, Frames.of(x, frames, config.pos_dim, mask))
+    described = Frames.of(x, frames, config.pos_dim, mask)
+
+    def attend(fused: Fused) -> Tensor:
+        weights.fused = fused  # type: ignore[assignment]
+        result: Tensor = attention(x, weights(origin, described))
         return result
 
-    return weigh
+    return attend
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -5,7 +5,9 @@ import io
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -31,7 +33,7 @@ from kernelport_workers.luxtts.errors import (
 )
 from kernelport_workers.pipelines.luxtts.inputs import FORMATS, MAX_PROMPT_TEXT, SIGNATURE, flag, invalid, number, text
 from kernelport_workers.pipelines.luxtts.options import COMPUTE_OPTIONS, Options, choose_compute, choose_device
-from kernelport_workers.pipelines.luxtts.references import References
+from kernelport_workers.pipelines.luxtts.references import References, Wanted
 from kernelport_workers.speech import lexicons
 from kernelport_workers.speech.spans import SPANS, SPOKEN, Spans
 
@@ -102,7 +104,7 @@ class LuxTTSPipeline(SteppedBackend):
             raise LoadError("the manifest names no file of role `config`")
         options = Options(deployment.manifest.options)
         device = choose_device(deployment.device, files)
-        compute = choose_compute(device, files)
+        compute = choose_compute(device, files, options.precision)
         precision = "float32" if device == "cpu" else options.precision
         phonemize = options.load_phonemizer()
         engine = Pipeline.load(
@@ -136,7 +138,8 @@ class LuxTTSPipeline(SteppedBackend):
         Raises:
             InvalidArgumentError: when `audio_format` is none of those there are.
         """
-        return _Spoken(request, first, next(self._owners), _format_of(request.inputs))
+        begin = partial(self._begin, request)
+        return _Spoken(request, first, next(self._owners), _format_of(request.inputs), begin)
 
     def step(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
         """Speaks the next piece of each, in passes of several that are about equally long."""
@@ -169,22 +172,22 @@ class LuxTTSPipeline(SteppedBackend):
     def _due(self, spoken: "_Spoken") -> "Pass | None":
         """The pass that makes the next piece; None when all of them have been sent before."""
         if spoken.coming is None:
-            plan = self._engine.plan(self._read(spoken.request), spoken.owner)
+            plan = self._engine.plan(self._read(spoken), spoken.owner)
             spoken.coming = from_index(plan, spoken.next_index)
             spoken.following = next(spoken.coming, None)
         due, spoken.following = spoken.following, next(spoken.coming, None)
         return due
 
-    def _read(self, request: Request) -> "EngineUtterance":
+    def _read(self, spoken: "_Spoken") -> "EngineUtterance":
         from kernelport_workers.luxtts import Utterance as EngineUtterance
 
-        inputs = request.inputs
+        inputs = spoken.request.inputs
         upstream = flag(inputs, "upstream")
         smooth = flag(inputs, "return_smooth")
         try:
             wanted = EngineUtterance(
                 text=text(inputs, "text") or "",
-                voice=self._voice(request.tenant, inputs, upstream),
+                voice=spoken.voice.result(),
                 seed=int(inputs["seed"].item()) if "seed" in inputs else 0,
                 num_steps=int(number(inputs, "num_steps", 4)),
                 t_shift=number(inputs, "t_shift", 0.9),
@@ -214,19 +217,14 @@ class LuxTTSPipeline(SteppedBackend):
         except LexiconError as error:
             raise invalid(lexicons.LEXICON, str(error)) from error
 
-    def _voice(self, tenant: str, inputs: Mapping[str, Array], upstream: bool) -> "Voice":
-        parameters = (number(inputs, "rms", 0.01), number(inputs, "ref_duration", 5), upstream)
-        name, transcript = text(inputs, "voice"), text(inputs, "prompt_text")
-        if name is not None:
-            for other in ("prompt_audio", "prompt_text"):
-                if other in inputs:
-                    raise invalid(other, "expected none beside `voice`, which has a recording and a transcript")
-            return self._references.registered(tenant, name, *parameters)
-        if "prompt_audio" not in inputs:
-            raise invalid("prompt_audio", "expected a recording, or else `voice`, the name of a registered one")
-        if transcript is not None and len(transcript) > MAX_PROMPT_TEXT:
-            raise invalid("prompt_text", f"expected at most {MAX_PROMPT_TEXT} characters, got {len(transcript)}")
-        return self._references.given(inputs["prompt_audio"].tobytes(), transcript, *parameters)
+    def _begin(self, request: Request) -> "Future[Voice]":
+        """The voice of a request, which may take a while to be encoded."""
+        try:
+            return self._references.begin(_wanted(request))
+        except KernelPortError as error:
+            failed: Future[Voice] = Future()
+            failed.set_exception(error)
+            return failed
 
 
 class _Spoken(Utterance):
@@ -240,7 +238,14 @@ class _Spoken(Utterance):
         spans: of its pieces.
     """
 
-    def __init__(self, request: Request, first: int, owner: int, audio_format: str | None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        first: int,
+        owner: int,
+        audio_format: str | None,
+        begin: Callable[[], "Future[Voice]"],
+    ) -> None:
         # A file is written from its beginning, and so are places counted: what was sent before is made again.
         super().__init__(request, first if audio_format is None and SPANS not in request.outputs else 0)
         self.spans = Spans(request.outputs)
@@ -248,6 +253,16 @@ class _Spoken(Utterance):
         self.coming: Iterator[Pass] | None = None
         self.following: Pass | None = None
         self.file = None if audio_format is None else _File(audio_format)
+        self._begin = begin
+
+    @cached_property
+    def voice(self) -> "Future[Voice]":
+        """What it is spoken with: asked for when somebody looks."""
+        return self._begin()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.voice.done()
 
     @property
     def kept_bytes(self) -> int:
@@ -300,6 +315,23 @@ def _frame(spoken: _Spoken, item: "Pass | None", sound: "Audio | LuxTTSError | N
         encoded = spoken.file.finish() if spoken.is_done else np.empty(0, np.uint8)
         outputs |= {"audio": np.empty(0, np.float32), "audio_file": encoded}
     return Frame(index, outputs, samples.size / OUTPUT_SAMPLE_RATE, spoken.is_done)
+
+
+def _wanted(request: Request) -> Wanted:
+    """The voice that a request asks for."""
+    inputs = request.inputs
+    parameters = (number(inputs, "rms", 0.01), number(inputs, "ref_duration", 5), flag(inputs, "upstream"))
+    name, transcript = text(inputs, "voice"), text(inputs, "prompt_text")
+    if name is not None:
+        for other in ("prompt_audio", "prompt_text"):
+            if other in inputs:
+                raise invalid(other, "expected none beside `voice`, which has a recording and a transcript")
+        return Wanted(*parameters, tenant=request.tenant, name=name)
+    if "prompt_audio" not in inputs:
+        raise invalid("prompt_audio", "expected a recording, or else `voice`, the name of a registered one")
+    if transcript is not None and len(transcript) > MAX_PROMPT_TEXT:
+        raise invalid("prompt_text", f"expected at most {MAX_PROMPT_TEXT} characters, got {len(transcript)}")
+    return Wanted(*parameters, audio=inputs["prompt_audio"].tobytes(), transcript=transcript)
 
 
 def _format_of(inputs: Mapping[str, Array]) -> str | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from kernelport.config.manifests import Manifest, OptionValue
 from kernelport.errors import in_words, install_hint
 from kernelport.text import Locale, locale_named
-from kernelport_workers.backends import import_attribute
 from kernelport_workers.backends.base import LoadError
+from kernelport_workers.backends.loading import import_attribute
 from kernelport_workers.luxtts.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kernelport_workers.luxtts.pipeline import ComputePath
     from kernelport_workers.luxtts.tokenizer import Phonemizer
 
-Precision = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 KNOWN = ("transcriber", "phonemizer", "precision", "kernels", "locale", "lexicon")
 # Those that change no result but by rounding.
@@ -30,7 +30,7 @@ class Options:
         transcriber: a faster-whisper model by name or folder, or `module:attribute`, called without arguments for a
             Transcriber; None for none.
         phonemizer: `module:attribute` of a function from English text to phonemes; None for espeak.
-        precision: element type of the acoustic model on a GPU.
+        precision: element type of the acoustic model on a GPU, and of its linear layers on a CPU.
         locale: how dates are read and numbers said where a request does not say it.
         kernels: whether a GPU measures CUDA graphs and fused kernels at load and keeps those that are faster.
     """
@@ -107,13 +107,22 @@ def choose_device(name: str, files: Mapping[str, Path]) -> str:
     return f"cuda:{index}"
 
 
-def choose_compute(device: str, files: Mapping[str, Path]) -> "ComputePath":
-    """The fastest path that the manifest has the files of.
+def choose_compute(device: str, files: Mapping[str, Path], precision: Precision = "float32") -> "ComputePath":
+    """The fastest path of a precision that the manifest has the files of.
 
     Raises:
-        LoadError: when it has those of none.
+        LoadError: when it has those of none, or the device does not run int8.
     """
+    if precision == "int8" and device != "cpu":
+        raise LoadError(f"options.precision: int8 is for a CPU, and the device is {device}")
     if device == "cpu":
+        if precision in ("int8", "bfloat16") and "model" in files:
+            from kernelport_workers.luxtts.cpu_layers import has_bfloat16, has_int8
+
+            if precision == "int8" and has_int8():
+                return "torch-int8"
+            if precision == "bfloat16" and has_bfloat16():
+                return "torch-bf16"
         if {"text_encoder_int8", "fm_decoder_int8"} <= files.keys():
             return "onnx-int8"
         if "model" not in files and {"text_encoder", "fm_decoder"} <= files.keys():

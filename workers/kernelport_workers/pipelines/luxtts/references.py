@@ -3,7 +3,13 @@
 import copy
 import hashlib
 import logging
+import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from redis import Redis
@@ -13,7 +19,9 @@ from kernelport.broker import keys, voices
 from kernelport.broker.clock import clock
 from kernelport.errors import UnavailableError
 from kernelport.jobs.voices import JobVoices
-from kernelport_workers.luxtts.errors import InvalidInputError
+from kernelport.recordings import MAX_SPEECH_S
+from kernelport.v1.voice_pb2 import Voice as Registered
+from kernelport_workers.luxtts.errors import DependencyError, InvalidInputError
 from kernelport_workers.pipelines.luxtts.inputs import invalid
 
 if TYPE_CHECKING:
@@ -26,6 +34,37 @@ KEPT_HERE = 256
 RECORDINGS_IN_REDIS = 500
 ENCODINGS_OF_ONE = 8
 RETRY_AFTER_S = 1.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A voice that a request asks for.
+
+    Attributes:
+        rms, seconds, upstream: as `Pipeline.encode_prompt` takes them.
+        audio, transcript: a recording that came with the request, and its words, if they did.
+        tenant, name: or else whose registered voice it is, and its name.
+    """
+
+    rms: float
+    seconds: float
+    upstream: bool
+    audio: bytes = b""
+    transcript: str | None = None
+    tenant: str = ""
+    name: str | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the recording that came with the request."""
+        return hashlib.sha256(self.audio).hexdigest()
+
+    def of(self, voice: Registered) -> "Wanted":
+        """The same of what a name stands for: of a voice without a transcript all that can be used is heard, so that
+        its words are those of the whole."""
+        if self.upstream:
+            return replace(self, transcript=voice.transcript or None)
+        return replace(self, transcript=voice.transcript or voice.heard or None, seconds=MAX_SPEECH_S)
 
 
 class References:
@@ -43,6 +82,22 @@ class References:
         self._identity = identity
         self._pinned: JobVoices | None = None
         self._kept: OrderedDict[str, Voice] = OrderedDict()
+        self._lock = threading.Lock()
+        self._encoder = ThreadPoolExecutor(1, "encode-voice")
+
+    def begin(self, wanted: "Wanted") -> "Future[Voice]":
+        """The encoded voice that is wanted: at once where it is known, or else when a thread of its own has encoded it,
+        which may take seconds where words have to be heard. Its errors are those of `registered` and `given`."""
+        voice: Future[Voice] = Future()
+        try:
+            known = self.known(wanted)
+        except Exception as error:
+            voice.set_exception(error)
+            return voice
+        if known is None:
+            return self._encoder.submit(self.encoded, wanted)
+        voice.set_result(known)
+        return voice
 
     def for_job(self, job: str) -> Self:
         """The same, with the registered voices that a job has pinned."""
@@ -50,54 +105,65 @@ class References:
         pinned._pinned = JobVoices(self._redis, job)
         return pinned
 
-    def registered(self, tenant: str, name: str, rms: float, seconds: float, upstream: bool) -> "Voice":
-        """The encoded voice that a tenant has registered under a name.
+    def known(self, wanted: "Wanted") -> "Voice | None":
+        """The voice that is wanted, if it has been encoded before.
 
         Raises:
-            InvalidArgumentError: when there is none, or its recording cannot be used; it names `voice`.
-            UnavailableError: when Redis cannot be asked.
+            UnavailableError: when Redis cannot be asked about a name.
         """
-        registry = self._pinned or voices.Registry(self._redis, tenant)
+        if wanted.name is None:
+            return self._cached(wanted.sha256, wanted)
+        with _asking_redis():
+            found = self._registry(wanted).find(wanted.name)
+        return None if found is None else self._cached(found.sha256, wanted.of(found))
+
+    def encoded(self, wanted: "Wanted") -> "Voice":
+        """The voice that is wanted; one that is not known is encoded.
+
+        Raises:
+            InvalidArgumentError: when no voice has this name, or its recording cannot be used; it names `voice`.
+            InvalidInputError: when a recording, its transcript or a parameter cannot be used.
+            DependencyError: when hearing its words takes a package that is not installed.
+            UnavailableError: when Redis cannot be asked about a name.
+        """
+        known = self.known(wanted)
+        if known is not None:
+            return known
+        if wanted.name is None:
+            return self._encode(wanted.sha256, wanted.audio, wanted)
+        registry = self._registry(wanted)
+        # The name may stand for another recording by now: what is encoded is known by its own bytes.
+        with _asking_redis():
+            found = registry.read(wanted.name)
+        if found is None:
+            raise invalid("voice", voices.VoiceNotFoundError(wanted.name).message)
+        registered, audio = found
+        sha256, meant = hashlib.sha256(audio).hexdigest(), wanted.of(registered)
         try:
-            known = registry.find(name)
-            if known is not None:
-                encoded = self._cached(known.sha256, known.transcript or None, rms, seconds, upstream)
-                if encoded is not None:
-                    return encoded
-            # The name may stand for another recording by now: what is encoded is known by its own bytes.
-            found = registry.read(name)
-            if found is None:
-                raise invalid("voice", voices.VoiceNotFoundError(name).message)
-            voice, audio = found
-            return self.given(audio, voice.transcript or None, rms, seconds, upstream)
-        except RedisError as error:
-            raise UnavailableError(f"voice: Redis cannot be asked: {error}", retry_after_s=RETRY_AFTER_S) from error
-        except InvalidInputError as error:
-            if error.field in ("prompt_audio", "prompt_text"):
-                raise invalid("voice", f"the recording of {name!r}: {error.reason}") from error
-            raise
+            voice = self._cached(sha256, meant) or self._encode(sha256, audio, meant)
+        except (InvalidInputError, DependencyError) as error:
+            if isinstance(error, InvalidInputError) and error.field not in ("prompt_audio", "prompt_text"):
+                raise
+            reason = error.reason if isinstance(error, InvalidInputError) else str(error)
+            raise invalid("voice", f"the recording of {wanted.name!r}: {reason}") from error
+        is_whole = not wanted.upstream and 0 < registered.seconds <= MAX_SPEECH_S
+        if isinstance(registry, voices.Registry) and meant.transcript is None and is_whole:
+            with _asking_redis():
+                registry.keep_heard(wanted.name, sha256, voice.transcript)
+        return voice
 
-    def given(self, audio: bytes, transcript: str | None, rms: float, seconds: float, upstream: bool) -> "Voice":
-        """The encoded voice of a recording that came with a request.
+    def _registry(self, wanted: "Wanted") -> "JobVoices | voices.Registry":
+        return self._pinned or voices.Registry(self._redis, wanted.tenant)
 
-        Raises:
-            InvalidInputError: when the recording, its transcript or a parameter cannot be used.
-        """
-        sha256 = hashlib.sha256(audio).hexdigest()
-        return self._cached(sha256, transcript, rms, seconds, upstream) or self._encode(
-            sha256, audio, transcript, rms, seconds, upstream
-        )
+    def _cached(self, sha256: str, wanted: "Wanted") -> "Voice | None":
+        from kernelport_workers.luxtts import Voice
 
-    def _cached(
-        self, sha256: str, transcript: str | None, rms: float, seconds: float, upstream: bool
-    ) -> "Voice | None":
-        from kernelport_workers.luxtts import Voice, encoding_key
-
-        field = encoding_key(self._identity, transcript, rms, seconds, upstream)
+        field = self._field(wanted)
         key = sha256 + field
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
         try:
             shared = self._read(sha256, field)
             return None if shared is None else self._keep(key, Voice.from_bytes(shared))
@@ -105,23 +171,27 @@ class References:
             log.warning("no shared encoding of a voice: %s", error)
             return None
 
-    def _encode(
-        self, sha256: str, audio: bytes, transcript: str | None, rms: float, seconds: float, upstream: bool
-    ) -> "Voice":
-        from kernelport_workers.luxtts import encoding_key
-
-        voice = self._engine.encode_prompt(audio, transcript, seconds=seconds, rms=rms, upstream=upstream)
-        field = encoding_key(self._identity, transcript, rms, seconds, upstream)
+    def _encode(self, sha256: str, audio: bytes, wanted: "Wanted") -> "Voice":
+        voice = self._engine.encode_prompt(
+            audio, wanted.transcript, seconds=wanted.seconds, rms=wanted.rms, upstream=wanted.upstream
+        )
+        field = self._field(wanted)
         try:
             self._share(sha256, field, voice.to_bytes())
         except RedisError as error:
             log.warning("the encoding of a voice is not shared: %s", error)
         return self._keep(sha256 + field, voice)
 
+    def _field(self, wanted: "Wanted") -> str:
+        from kernelport_workers.luxtts import encoding_key
+
+        return encoding_key(self._identity, wanted.transcript, wanted.rms, wanted.seconds, wanted.upstream)
+
     def _keep(self, key: str, voice: "Voice") -> "Voice":
-        self._kept[key] = voice
-        if len(self._kept) > KEPT_HERE:
-            self._kept.popitem(last=False)
+        with self._lock:
+            self._kept[key] = voice
+            if len(self._kept) > KEPT_HERE:
+                self._kept.popitem(last=False)
         return voice
 
     def _read(self, sha256: str, field: str) -> bytes | None:
@@ -147,3 +217,11 @@ class References:
         if oldest:
             self._redis.zrem(keys.ENCODED_VOICES, *oldest)
             self._redis.delete(*(keys.encoded_voice(each.decode()) for each in oldest))
+
+
+@contextmanager
+def _asking_redis() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise UnavailableError(f"voice: Redis cannot be asked: {error}", retry_after_s=RETRY_AFTER_S) from error

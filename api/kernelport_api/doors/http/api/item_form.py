@@ -16,7 +16,7 @@ from kernelport.coercion import coerce, to_tensors
 from kernelport.signature import Signature
 from kernelport.v1.inference_pb2 import Tensor
 from kernelport_api.doors.http.api.queries import checked, invalid
-from kernelport_api.doors.http.uploads import copied
+from kernelport_api.doors.http.forms import copied
 from kernelport_api.services.inference import Inference
 
 # Of a file of items; it lies on the disk while it is read.

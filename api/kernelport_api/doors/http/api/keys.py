@@ -44,6 +44,12 @@ class KeyRoutes:
         made = await self._keys.CreateKey(with_short_texts(request), OVER_HTTP)
         return json_answer({**plain(made.key), "token": made.token}, status=201)
 
+    async def set(self, call: Call) -> ASGIApp:
+        """Puts `quotas` in the place of those that a key has."""
+        request, given = pb.SetKeyRequest(key=call.path["key"]), known(await call.json(), "quotas")
+        checked(lambda: request.quotas.update(field(given, "quotas", dict, {})), "quotas")
+        return json_answer(plain((await self._keys.SetKey(with_short_texts(request), OVER_HTTP)).key))
+
     async def revoke(self, call: Call) -> ASGIApp:
         """Ends a key."""
         name = call.path["key"]

@@ -1,16 +1,18 @@
-"""Deployments, voices and dead letters."""
+"""What there is to see of a stack over HTTP: its deployments, voices and dead letters, and how it runs."""
 
 from starlette.types import ASGIApp
 
-from kernelport.broker.voices import MAX_BYTES, MAX_SECONDS, MIN_SECONDS, VoiceNotFoundError
+from kernelport.broker.voices import MAX_BYTES, MAX_SECONDS, VoiceNotFoundError
+from kernelport.recordings import MIN_SPEECH_S
 from kernelport.shapes import letter_dict, plain
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.inference_pb2 import InferResponse
 from kernelport_api.doors.http.answers import Answer, json_answer
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
-from kernelport_api.doors.http.voice_forms import voice_request
+from kernelport_api.doors.http.forms import voice_request
 from kernelport_api.services.dead_letters import DeadLetterNotFoundError, DeadLetters
 from kernelport_api.services.deployments import Deployments
+from kernelport_api.services.operations import Operations
 from kernelport_api.services.voices import Voices
 
 _MEDIA_TYPES = {"WAV": "audio/wav", "FLAC": "audio/flac", "OGG": "audio/ogg", "MP3": "audio/mpeg"}
@@ -40,7 +42,7 @@ class VoiceRoutes:
         self._voices = voices
         self._rules = {
             "consent": consent,
-            "min_seconds": MIN_SECONDS,
+            "min_seconds": MIN_SPEECH_S,
             "max_seconds": MAX_SECONDS,
             "max_bytes": MAX_BYTES,
             "formats": list(_MEDIA_TYPES),
@@ -109,3 +111,25 @@ class LetterRoutes:
         if not (await self._letters.PurgeDeadLetter(request, OVER_HTTP)).removed:
             raise DeadLetterNotFoundError(f'id: "{deployment}" has no dead letter "{letter_id}"')
         return json_answer({"id": letter_id, "deleted": True})
+
+
+class OperationRoutes:
+    """What is at /api/operations and below /api/workers."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    async def all(self, call: Call) -> ASGIApp:
+        """What this front door sees of each deployment now and by the minute of the last hour, the workers, what the
+        autoscaler does and would do next, and where Flower and Grafana are."""
+        return json_answer(await self._operations.told())
+
+    async def workers(self, call: Call) -> ASGIApp:
+        """Every live worker, with the deployments that it serves and what it has in hand."""
+        return json_answer({"workers": await self._operations.workers.all()})
+
+    async def drain(self, call: Call) -> ASGIApp:
+        """Has a worker take no more work, finish what it has, and end."""
+        worker_id = call.path["worker"]
+        await self._operations.workers.drain(worker_id)
+        return json_answer({"id": worker_id, "draining": True})

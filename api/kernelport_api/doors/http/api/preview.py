@@ -7,7 +7,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from kernelport.client.item_files import ItemFile
-from kernelport.item_cost import TEXT_INPUT
+from kernelport.items import TEXT_INPUT
 from kernelport.jobs.inputs import Inputs
 from kernelport.v1.job_pb2 import NewItem
 from kernelport_api.doors.http.answers import json_answer

@@ -11,9 +11,9 @@ from kernelport.errors import PermissionDeniedError
 from kernelport_api.access.decision import Access
 from kernelport_api.access.signatures import ADDRESS_S, SESSION_S
 from kernelport_api.calls import current
+from kernelport_api.doors.credentials import COOKIE, SIGNATURE
 from kernelport_api.doors.http.answers import JSON, Answer, json_answer
 from kernelport_api.doors.http.api.queries import field, invalid, known
-from kernelport_api.doors.http.credentials import COOKIE, SIGNATURE
 from kernelport_api.doors.http.endpoint import Call
 
 

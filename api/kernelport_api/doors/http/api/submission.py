@@ -12,9 +12,9 @@ from starlette.types import ASGIApp
 from kernelport.client.item_files import Problem
 from kernelport.client.item_files.reading import MAX_PROBLEMS
 from kernelport.coercion import coerce, to_tensors
-from kernelport.digests import NO_ITEMS, running_digests
 from kernelport.enums import word
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError
+from kernelport.items import NO_ITEMS, running_digests
 from kernelport.jobs.shapes import job_dict
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb

@@ -19,7 +19,7 @@ from kernelport.text import complete
 from kernelport_api.aside import aside
 from kernelport_api.calls import current
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.http.endpoint import Call, HungUpError
+from kernelport_api.doors.http.endpoint import WHILE_ALLOWED, Call, HungUpError
 from kernelport_api.doors.http.errors import Problem, Refusal, openai_body
 from kernelport_api.doors.http.openai.speech import (
     Encoded,
@@ -114,7 +114,7 @@ class Conversations:
         await receive()  # that it wants to connect
         await send({"type": "websocket.accept"})
         try:
-            with self._watches:
+            with self._watches, scope[WHILE_ALLOWED]():
                 request = await _greeting(receive)
                 await self._speech.infer_request(request)  # so that what is wrong with it is told before any text comes
                 await _tell(send, {"type": "session.updated"})

@@ -13,8 +13,8 @@ from kernelport.errors import FailedPreconditionError, FieldViolation, InvalidAr
 from kernelport_api.doors.http.answers import Streamed, json_answer
 from kernelport_api.doors.http.api.queries import Query, invalid
 from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.forms import copied
 from kernelport_api.doors.http.openai.batch_outputs import BatchOutputs, is_of_a_batch
-from kernelport_api.doors.http.uploads import copied
 from kernelport_api.services.files import Files
 from kernelport_api.services.records import Record
 

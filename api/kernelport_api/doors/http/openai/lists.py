@@ -11,7 +11,7 @@ from kernelport.v1 import voice_pb2
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
-from kernelport_api.doors.http.voice_forms import voice_request
+from kernelport_api.doors.http.forms import voice_request
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.voices import Voices
 

@@ -1,11 +1,20 @@
-"""Voices as forms bring them."""
+"""What forms bring: files, and voices."""
+
+import shutil
+from pathlib import Path
 
 from starlette.datastructures import FormData, UploadFile
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.v1.voice_pb2 import AddVoiceRequest
 
-MOST_BYTES = 17 * 2**20
+MOST_VOICE_BYTES = 17 * 2**20
+
+
+def copied(file: UploadFile, path: Path) -> None:
+    """Writes an upload to a file; it blocks."""
+    with path.open("wb") as written:
+        shutil.copyfileobj(file.file, written)
 
 
 async def voice_request(form: FormData, recording: str, **defaults: str) -> AddVoiceRequest:
