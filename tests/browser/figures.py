@@ -122,11 +122,11 @@ def playing(stack: Stack, page: Page, options: argparse.Namespace) -> None:
 
 
 def large_job(stack: Stack, page: Page, options: argparse.Namespace) -> None:
-    """What the page of a job of a hundred thousand items takes while it runs."""
-    job = large(stack)
-    page.goto(f"{stack.url}/#/jobs/{job}")
-    page.get_by_text(f"of {LARGE:,} items").wait_for()
+    """What the page of a job of a hundred thousand items takes while it runs; each minute it is another job."""
     for _ in range(max(1, round(options.minutes))):
+        job = large(stack)
+        page.goto(f"{stack.url}/#/jobs/{job}")
+        page.get_by_text(f"of {LARGE:,} items").wait_for()
         taken = scrolled_about(page, 60)
         print(f"{taken}; {told(stack, job)['progress']['succeeded']:,} items done", flush=True)
 

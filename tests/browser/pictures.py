@@ -22,6 +22,7 @@ TEXT = (
     "It was the best of times, it was the worst of times. It was the age of wisdom, it was the age of foolishness. "
     "The harbour was quiet, and the boats lay still."
 )
+JOBS = {"Greetings": 3, "Alice’s Adventures in Wonderland, chapter 1": 240}
 RATE = 48_000
 VOICES = {
     "anna": "Audiobook team",
@@ -38,7 +39,7 @@ def main() -> None:
             fields = {"name": name, "owner": owner, "consent": "on tape", "transcript": "The boats lay still."}
             body, headers = form(fields, ("audio", "voice.wav", _recording()))
             ask(stack.url, "POST", "/api/voices", body, headers)
-        jobs = [made(stack, ["Down, down, down."] * count, metadata={"book": "Alice"}) for count in (3, 240)]
+        jobs = [made(stack, ["Down, down, down."] * count, metadata={"name": name}) for name, count in JOBS.items()]
         for job in jobs:
             over(stack, job)
         browser = playwright.chromium.launch(**chromium())
@@ -46,9 +47,10 @@ def main() -> None:
             "speak": ("speak", _speak),
             "voices": ("voices", _nothing),
             "add-voice": ("voices/add", _choose),
-            "jobs": ("jobs", _nothing),
-            "job": (f"jobs/{jobs[-1]}", _nothing),
+            "jobs": ("jobs", _list),
+            "job": (f"jobs/{jobs[-1]}", _items),
             "operate": ("operate", _nothing),
+            "usage": ("operate", _usage),
         }
         for (name, (view, prepare)), theme, size in product(views.items(), ("light", "dark"), SIZES):
             _take(browser, f"{stack.url}/#/{view}", prepare, theme, size, FOLDER / f"{name}-{theme}-{size}.webp")
@@ -72,6 +74,19 @@ def _take(
 
 def _nothing(page: Page) -> None:
     """The view is whole as it opens."""
+
+
+def _list(page: Page) -> None:
+    page.get_by_text("240 of 240 items").wait_for()
+
+
+def _items(page: Page) -> None:
+    page.get_by_role("button", name="000001").first.wait_for()
+
+
+def _usage(page: Page) -> None:
+    page.get_by_role("region", name="Usage: table").wait_for()
+    page.get_by_role("heading", name="Usage").evaluate("(heading) => heading.scrollIntoView()")
 
 
 def _speak(page: Page) -> None:

@@ -78,11 +78,11 @@ def test_a_page_of_a_configured_origin_speaks_and_another_does_not(
     stack, allowed = called_from
     page = new_context().new_page()
     page.goto(allowed)
-    page.wait_for_function("window.asked")
+    page.wait_for_function("() => Boolean(window.asked)")
     models, size = page.evaluate(f"asked('{stack.url}/v1')")
     assert "tts-1" in models
     assert size > 20_000
     with origin(pages) as other:
         page.goto(other)
-        page.wait_for_function("window.asked")
+        page.wait_for_function("() => Boolean(window.asked)")
         assert "Connection error" in page.evaluate(f"asked('{stack.url}/v1').catch(String)")
