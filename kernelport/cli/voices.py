@@ -27,7 +27,7 @@ def voices() -> None:
 @click.option("--transcript", default="", help="What the recording says; workers transcribe it when absent.")
 @options.target
 def add(name: str, recording: Path, consent: str, owner: str, transcript: str, target: str) -> None:
-    """Register RECORDING, a WAV, FLAC, OGG or MP3 file of 0.5 to 60 seconds, as the voice NAME."""
+    """Register RECORDING, a WAV, FLAC, OGG or MP3 file of up to 60 seconds, as the voice NAME."""
     with Client(target) as client:
         voice = client.add_voice(name, recording.read_bytes(), consent=consent, owner=owner, transcript=transcript)
     click.echo(f"{voice.name}: {voice.seconds:.1f} s of {voice.format} at {voice.sample_rate} Hz")
