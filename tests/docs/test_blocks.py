@@ -74,7 +74,12 @@ READY = {STACK: "listens on", "celery ": "is ready", "kernelport autoscale": "wa
 # Commands that become another program: called in this process, they would end it.
 BECOMES = ("kernelport autoscale",)
 # What a reader has done by hand before a command, or the code that it ends with.
-BEFORE = {"kernelport jobs resume": f"sed -i 's/{UNSPEAKABLE}/Nine./' failed.csv"}
+# A call that is in the logs.
+CALL = (
+    "python -c \"import kernelport, numpy; kernelport.Client('127.0.0.1:50051')"
+    f".infer('{NAME}', {{'x': numpy.zeros((1, 1, 2, 2), numpy.float32)}}, request_id='ID')\""
+)
+BEFORE = {"kernelport jobs resume": f"sed -i 's/{UNSPEAKABLE}/Nine./' failed.csv", "kernelport trace": CALL}
 CODES = {
     "kernelport jobs submit book.txt --deployment": 1,
     "kernelport jobs submit book.txt --set": 1,
@@ -101,6 +106,7 @@ class Reader:
             "KERNELPORT_DEPLOYMENTS": f"{NAME},hibari-en",
             "KERNELPORT_DEPLOYMENTS_FILE": str(_deployments_file(home)),
             "KERNELPORT_WEBHOOK_NETWORKS": "127.0.0.0/8",
+            "KERNELPORT_ACCESS_LOG": "1",
         }
 
     def read(self, page: str) -> None:
