@@ -23,6 +23,7 @@ LABELS = {
     "operation",
     "kind",
     "deployment",
+    "tenant",
     "status",
     "outcome",
     "reason",
