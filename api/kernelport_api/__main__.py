@@ -31,6 +31,7 @@ from kernelport.process import end_process, keep_freed_memory
 from kernelport.telemetry import logs, tracing
 from kernelport_api.access.decision import AccessError
 from kernelport_api.app import ListenError, serve
+from kernelport_api.aside import let_event_loop_go_first
 
 # Of what a variable means, in the help.
 _INDENT = " " * 6
@@ -44,6 +45,7 @@ def main() -> None:
         logs.set_up(settings)
         tracing.set_up("kernelport-front-door")
         keep_freed_memory()
+        let_event_loop_go_first()
         _relax_garbage_collection()
         _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

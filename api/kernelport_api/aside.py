@@ -14,7 +14,8 @@ Result = TypeVar("Result")
 # One thread, so that the event loop competes with one alone for the interpreter, however many callers send such work.
 _thread = ThreadPoolExecutor(1, "aside")
 _rests_until = 0.0
-# How long the event loop waits until the thread gives way. Python's own 5 ms would be felt at each step of each call.
+# How long the event loop waits until a thread gives way, this one or those that finish and sweep jobs. Python's own 5 ms
+# would be felt at each step of each call.
 GIVES_WAY_S = 0.000_1
 # While other calls come in, the thread rests so many times as long as it has worked, and no longer than so.
 RESTS, MOST_REST_S = 2.0, 0.1
@@ -23,19 +24,22 @@ RESTS, MOST_REST_S = 2.0, 0.1
 SMALL_BYTES = 65 * 2**10
 
 
+def let_event_loop_go_first() -> None:
+    """Has every thread of this process give way to the event loop soon."""
+    sys.setswitchinterval(GIVES_WAY_S)
+
+
 async def aside(work: Callable[..., Result], *arguments: object) -> Result:
     """What `work` gives, done after what was handed in before."""
-    return await asyncio.get_running_loop().run_in_executor(_thread, _giving_way, work, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_thread, _rested, work, *arguments)
 
 
-def _giving_way(work: Callable[..., Result], *arguments: object) -> Result:
+def _rested(work: Callable[..., Result], *arguments: object) -> Result:
     global _rests_until
     time.sleep(max(0.0, min(_rests_until - time.monotonic(), MOST_REST_S)))
-    usual_s, began, others = sys.getswitchinterval(), time.monotonic(), calls.begun
-    sys.setswitchinterval(GIVES_WAY_S)
+    began, others = time.monotonic(), calls.begun
     try:
         return work(*arguments)
     finally:
-        sys.setswitchinterval(usual_s)
         ended = time.monotonic()
         _rests_until = ended + RESTS * (ended - began) if calls.begun > others + 1 else 0.0
