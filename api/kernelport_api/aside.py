@@ -14,8 +14,8 @@ Result = TypeVar("Result")
 # One thread, so that the event loop competes with one alone for the interpreter, however many callers send such work.
 _thread = ThreadPoolExecutor(1, "aside")
 _rests_until = 0.0
-# How long the event loop waits until a thread gives way, this one or those that finish and sweep jobs. Python's own 5 ms
-# would be felt at each step of each call.
+# How long the event loop waits until a thread gives way, this one or those that finish and sweep jobs. Python's own
+# 5 ms would be felt at each step of each call.
 GIVES_WAY_S = 0.000_1
 # While other calls come in, the thread rests so many times as long as it has worked, and no longer than so.
 RESTS, MOST_REST_S = 2.0, 0.1
