@@ -34,7 +34,7 @@ _MICRO, _NANO = 1e6, 1e9
 
 @dataclass
 class _Used:
-    """What a tenant has used, as Redis names it."""
+    """What a tenant has used, as Redis names it: times in microseconds, money in billionths of a dollar."""
 
     used_us: int = 0
     nano_dollars: int = 0
