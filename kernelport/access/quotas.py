@@ -39,7 +39,9 @@ class QuotaExceededError(ResourceExhaustedError):
         Args:
             retry_after_s: None when it would be too much at any time.
         """
-        again = "" if retry_after_s is None else f"; come again in {retry_after_s:,.3g} s"
+        again = ""
+        if retry_after_s is not None:
+            again = f"; come again in {retry_after_s:,.{0 if retry_after_s >= 100 else 2}f} s"
         message = f"{quota}: {holder} may have {limit:,.15g}, and {used:,.15g} are used{again}"
         error = cls(message, retry_after_s=retry_after_s)
         error.quota, error.limit, error.left = quota, limit, max(0.0, limit - used)

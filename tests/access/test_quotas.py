@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from kernelport import Client, ResourceExhaustedError, UnauthenticatedError
+from kernelport.access.quotas import QuotaExceededError
 from kernelport_ops.chaos.disk import recording
 from tests.access.conftest import Guarded
 from tests.cli.running import called
@@ -172,6 +173,12 @@ def _submit_and_cancel(client: Client, items: int) -> None:
     job = client.jobs.submit("luxtts", ["Nobody speaks it."] * items)
     client.jobs.cancel(job.id)
     client.jobs.wait(job.id)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.05, "0.05 s"), (2.5, "2.50 s"), (2060.3, "2,060 s")])
+def test_when_to_come_again_is_told_as_people_write_it(seconds: float, told: str) -> None:
+    error = QuotaExceededError.by("tenant:limited", "calls", 60, 60, seconds)
+    assert error.message == f"calls: tenant:limited may have 60, and 60 are used; come again in {told}"
 
 
 def _refusal_of(call: Callable[[], object]) -> str:
