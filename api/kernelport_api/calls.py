@@ -35,6 +35,7 @@ class Call:
         route: by which it is counted: the method, or for HTTP that with the path of the route as it is declared.
         deployment, job: empty where there is none, or it is not known.
         queue_us, model_us: microseconds in the queue, and in the model.
+        batched_us: microseconds in which its batch was formed; None when it has been in none.
         audio_us, used_us, nano_dollars: what it is billed by: microseconds of audio, and of its part of the model's
             time, and what that costs.
         bytes_in, bytes_out: of its messages, as far as they are counted.
@@ -44,7 +45,7 @@ class Call:
 
     __slots__ = (
         *("method", "route", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
-        *("audio_us", "used_us", "nano_dollars"),
+        *("batched_us", "audio_us", "used_us", "nano_dollars"),
         *("arrived_at", "peer", "principal", "_request_id", "_make_id"),
     )
 
@@ -53,6 +54,7 @@ class Call:
         self.deployment = self.job = self.peer = self._request_id = ""
         self.queue_us = self.model_us = self.bytes_in = self.bytes_out = 0
         self.audio_us = self.used_us = self.nano_dollars = 0
+        self.batched_us: int | None = None
         self.principal: Principal = NOBODY
         self.arrived_at = time.monotonic()
         self._make_id = make_id

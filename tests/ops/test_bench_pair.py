@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,11 @@ from kernelport_ops.bench.pair.rounds import (
     PRECISION,
     Comparison,
     Measurement,
+    Round,
     Verdict,
     compare,
     ratio_interval,
+    take_turns,
 )
 from kernelport_ops.bench.pair.stacks import Standing
 from kernelport_ops.bench.processes import BenchError
@@ -38,6 +40,7 @@ class Machine:
 
     def __init__(self, ratio: float, noise: float = 0.0, drift: Callable[[float], float] = lambda _: 1.0) -> None:
         self.turns: list[str] = []
+        self.asked: list[Sequence[str]] = []
         self._ratio = ratio
         self._noise = noise
         self._drift = drift
@@ -52,8 +55,18 @@ class Machine:
         cpu_s = cost * (self._ratio if side == NEW else 1)
         return Measurement(requests=1000, seconds=cpu_s, cpu_s={"stack": 0.9 * cpu_s, "redis": 0.1 * cpu_s})
 
+    def start(self, loads: Sequence[str], number: int) -> Iterator[tuple[str, Round]]:
+        self.asked.append(loads)
+        for name in loads:
+            yield name, take_turns(self.measure, 1, number)
+
     def compare(self, limit_s: float = 1200) -> Comparison:
-        return compare(self.measure, limit_s, lambda _: None, self.clock)
+        return self.compare_loads(["load"], limit_s)["load"]
+
+    def compare_loads(self, loads: Sequence[str], limit_s: float = 1200) -> dict[str, Comparison]:
+        found: dict[str, Comparison] = {}
+        compare(self.start, loads, limit_s, found.__setitem__, self.clock)
+        return found
 
 
 def test_the_interval_is_that_of_students_t_over_logarithms() -> None:
@@ -86,6 +99,25 @@ def test_the_sides_take_turns_in_going_first() -> None:
     machine = Machine(ratio=1.0)
     machine.compare()
     assert machine.turns == [BASE, NEW, NEW, BASE] * (LEAST_ROUNDS // 2)
+
+
+def test_turns_of_a_round_are_taken_together() -> None:
+    machine = Machine(ratio=2.0)
+    taken = take_turns(machine.measure, 4, 1)
+    assert machine.turns == [NEW, BASE, BASE, NEW] * 2
+    assert (taken.new.requests, taken.new.seconds) == (4000, 8)
+    assert taken.base.cpu_s["stack"] == pytest.approx(3.6)
+    assert taken.new.cpu_ms == 2 * taken.base.cpu_ms == 2
+
+
+def test_a_load_that_is_decided_is_not_carried_again() -> None:
+    machine = Machine(ratio=1.0, noise=0.05)
+    found = machine.compare_loads(["one", "other"])
+    rounds = {name: len(comparison.rounds) for name, comparison in found.items()}
+    assert rounds["one"] != rounds["other"]
+    assert [len(loads) for loads in machine.asked] == [2] * min(rounds.values()) + [1] * abs(
+        rounds["one"] - rounds["other"]
+    )
 
 
 def test_a_machine_that_slows_down_all_the_time_favours_neither_side() -> None:
@@ -128,7 +160,6 @@ def test_a_run_compares_this_tree_with_a_commit(installed_head: Path, tmp_path: 
         assert measured["requests"] > 0
         assert measured["cpu_s"].keys() == {"stack", "redis"}
         assert measured["cpu_s"]["stack"] > 0
-    assert "16B-1: 2 rounds" in done.stdout
     assert "16B-1" in (installed_head / "pair.txt").read_text()
 
 

@@ -135,7 +135,7 @@ class Dispatcher:
                 self._payloads.release(item)
                 return None
             response = await self._payloads.response(completion)
-            return response + _timings(deployment.name, pending, completion, call.queue_us)
+            return response + _timings(deployment.name, pending, completion, call)
         except asyncio.CancelledError:
             if hold is None:
                 self._withdrawals.add([item])
@@ -222,7 +222,7 @@ class Dispatcher:
                 response = await self._payloads.response(completion)
                 if is_over:
                     call.queue_us = _queued_us(pending, completion)
-                    response += _timings(deployment.name, pending, completion, call.queue_us) + _LAST
+                    response += _timings(deployment.name, pending, completion, call) + _LAST
                 yield response
         finally:
             frames.close()
@@ -364,15 +364,13 @@ def _bill(call: calls.Call, completion: Completion) -> None:
     call.nano_dollars += completion.nano_dollars
 
 
-def _timings(deployment: str, pending: Pending, completion: Completion, queued_us: int) -> bytes:
+def _timings(deployment: str, pending: Pending, completion: Completion, call: calls.Call) -> bytes:
     """The timing fields as serialized protobuf; appended to a serialized InferResponse they become part of it."""
     forming_us = round((pending.published_at - pending.submitted_at) * 1e6)
-    batched_us = forming_us + completion.prepare_us
+    call.batched_us = forming_us + completion.prepare_us
     if tracing.is_on:
-        tracing.record_way(deployment, time.time_ns(), forming_us, queued_us + completion.worker_us, completion)
-    labelled(metrics.QUEUE_SECONDS, deployment).observe(queued_us / 1e6)
-    labelled(metrics.BATCHING_SECONDS, deployment).observe(batched_us / 1e6)
-    timings = pb.InferResponse(queued_us=queued_us, batched_us=batched_us, backend_us=completion.backend_us)
+        tracing.record_way(deployment, time.time_ns(), forming_us, call.queue_us + completion.worker_us, completion)
+    timings = pb.InferResponse(queued_us=call.queue_us, batched_us=call.batched_us, backend_us=completion.backend_us)
     return timings.SerializeToString()
 
 

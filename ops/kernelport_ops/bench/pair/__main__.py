@@ -1,12 +1,12 @@
 """`python -m kernelport_ops.bench.pair`: this tree and an earlier commit, or itself without some settings, under the
-same load, in turn.
+same loads, in turn.
 
 Exits with 0 when every load is no slower, 1 when one is slower, 2 when the benchmark failed, 3 when one load is
 undecided and none slower.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,16 @@ from kernelport_ops.bench.machine import describe_machine
 from kernelport_ops.bench.pair.checkouts import base_checkout, this_checkout, this_repository
 from kernelport_ops.bench.pair.loads import LOADS, Load
 from kernelport_ops.bench.pair.report import document, line, table
-from kernelport_ops.bench.pair.rounds import BASE, NEW, Comparison, Measurement, Verdict, compare
+from kernelport_ops.bench.pair.rounds import (
+    BASE,
+    NEW,
+    Comparison,
+    Measurement,
+    Round,
+    Verdict,
+    compare,
+    take_turns,
+)
 from kernelport_ops.bench.pair.stacks import Standing, both_standing
 from kernelport_ops.bench.processes import BenchError
 from kernelport_ops.bench.report import write_json
@@ -34,22 +43,14 @@ from kernelport_ops.bench.terminal import (
 SLOWER, FAILED, UNDECIDED, INTERRUPTED = 1, 2, 3, 130
 
 
-def compare_loads(
-    loads: Sequence[str],
-    stacks: Mapping[str, Standing],
-    seconds: float,
-    limit_s: float,
-    comparisons: dict[str, Comparison],
-    notify: Callable[[str], None],
-    report: Callable[[str], None],
-) -> None:
-    """Compares one load after the other, each after a turn of both sides that is not counted.
+def carry_out(
+    loads: Sequence[str], number: int, stacks: Mapping[str, Standing], seconds: float, notify: Callable[[str], None]
+) -> Iterator[tuple[str, Round]]:
+    """A round of each load, by its name; each after a turn of both sides that is not counted.
 
     Args:
-        loads: their names.
-        comparisons: by load; kept up to date, so that an interrupted run leaves what it has.
+        number: of the round.
         notify: told what happens now, in a line.
-        report: told what came of a load, in a line.
     """
     with Generator() as generator:
         for name in loads:
@@ -57,14 +58,10 @@ def compare_loads(
             def measure(side: str, load: Load = LOADS[name]) -> Measurement:
                 return load.run(stacks[side], generator, seconds)
 
-            def note(comparison: Comparison, name: str = name) -> None:
-                comparisons[name] = comparison
-                notify(line(name, comparison))
-
-            notify(f"{name}: warming up")
+            notify(f"round {number + 1}: {name}")
             for side in stacks:
                 measure(side)
-            report(line(name, compare(measure, limit_s, note)))
+            yield name, take_turns(measure, LOADS[name].turns, number)
 
 
 @click.command(help="Says whether this tree takes more CPU time a request than an earlier commit, or by a setting.")
@@ -77,7 +74,7 @@ def compare_loads(
     help="A variable that this tree's stack is given; without --base it is compared with this tree without it.",
 )
 @click.option("--loads", default=",".join(LOADS), show_default=True, callback=separated(one_of(list(LOADS))))
-@click.option("--minutes", default=20.0, show_default=True, help="Of a load: then it is undecided.")
+@click.option("--minutes", default=40.0, show_default=True, help="Of all loads: then what is open stays undecided.")
 @click.option("--seconds", default=1.0, show_default=True, help="Of a side's turn in a load of calls.")
 @click.option("--out", default=Path("out/bench-pair"), show_default=True, type=click.Path(path_type=Path))
 def main(base: str, variables: tuple[str, ...], loads: list[str], minutes: float, seconds: float, out: Path) -> None:
@@ -93,7 +90,13 @@ def main(base: str, variables: tuple[str, ...], loads: list[str], minutes: float
         task = progress.add_task("", total=len(loads))
 
         def notify(text: str) -> None:
-            progress.update(task, description=text, completed=max(0, len(comparisons) - 1))
+            decided = sum(comparison.is_decided for comparison in comparisons.values())
+            progress.update(task, description=text, completed=decided)
+
+        def note(name: str, comparison: Comparison) -> None:
+            comparisons[name] = comparison
+            if comparison.is_decided:
+                console.print(line(name, comparison))
 
         try:
             if base:
@@ -104,10 +107,14 @@ def main(base: str, variables: tuple[str, ...], loads: list[str], minutes: float
                 checkout.check_imports()
             found["commits"] = {checkout.side: checkout.commit for checkout in checkouts}
             found["with"] = list(variables)
-            notify("starting both stacks")
-            deployments = list(dict.fromkeys(LOADS[name].deployment for name in loads))
-            with both_standing(checkouts, deployments, out / "run") as stacks:
-                compare_loads(loads, stacks, seconds, 60 * minutes, comparisons, notify, console.print)
+
+            def start(open_loads: Sequence[str], number: int) -> Iterator[tuple[str, Round]]:
+                notify(f"round {number + 1}: starting both stacks")
+                deployments = list(dict.fromkeys(LOADS[name].deployment for name in open_loads))
+                with both_standing(checkouts, deployments, out / "run") as stacks:
+                    yield from carry_out(open_loads, number, stacks, seconds, notify)
+
+            compare(start, loads, 60 * minutes, note)
             found["complete"] = True
             progress.update(task, description="done", completed=len(loads))
         except KeyboardInterrupt:

@@ -28,6 +28,10 @@ class Load(Protocol):
     def deployment(self) -> str:
         """The name of the deployment that it needs."""
 
+    @property
+    def turns(self) -> int:
+        """How often each side carries it in a round."""
+
     def run(self, stack: Standing, generator: Generator, seconds: float) -> Measurement:
         """Carries it out once. Raises BenchError when anything is not answered as it should."""
 
@@ -39,6 +43,7 @@ class Calls:
     payload: Payload
     callers: int
     deployment: str = IDENTITY
+    turns: int = 4
 
     def run(self, stack: Standing, generator: Generator, seconds: float) -> Measurement:
         """As the protocol says."""
@@ -66,6 +71,7 @@ class WholeJob:
 
     deployment: str
     items: Callable[[], list[pb.NewItem]]
+    turns: int = 1
 
     def run(self, stack: Standing, generator: Generator, seconds: float) -> Measurement:
         """As the protocol says; how long it takes is the job's own affair."""

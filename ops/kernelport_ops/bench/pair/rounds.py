@@ -1,13 +1,17 @@
-"""Paired rounds: both sides carry the same load in turn, until the ratio of their CPU time is known well enough.
+"""Paired rounds: both sides carry the same loads in turn, until the ratio of their CPU time is known well enough.
 
-A shared machine's speed drifts by half within minutes, so only figures of the same round are compared. The ratio's
-interval is that of Student's t over the logarithms of the rounds' ratios.
+A shared machine's speed drifts by half within minutes, so only figures of the same round are compared. Of the same code
+one start takes up to a twentieth more CPU time than the next, as its memory happens to lie: in each round both sides
+start anew. The ratio's interval is that of Student's t over the logarithms of the rounds' ratios.
 """
 
+import functools
+import itertools
 import math
+import operator
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,7 +37,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one side did in one round.
+    """What one side did in one turn, or in those of a round.
 
     Attributes:
         requests: answered requests, or items of a job; at least 1.
@@ -44,6 +48,10 @@ class Measurement:
     requests: int
     seconds: float
     cpu_s: dict[str, float]
+
+    def __add__(self, other: "Measurement") -> "Measurement":
+        cpu_s = {label: seconds + other.cpu_s[label] for label, seconds in self.cpu_s.items()}
+        return Measurement(self.requests + other.requests, self.seconds + other.seconds, cpu_s)
 
     @property
     def per_second(self) -> float:
@@ -133,28 +141,48 @@ class Comparison:
         return Verdict.NO_SLOWER if self.is_decided else Verdict.UNDECIDED
 
 
-def compare(
-    measure: Callable[[str], Measurement],
-    limit_s: float,
-    notify: Callable[[Comparison], None],
-    clock: Callable[[], float] = time.monotonic,
-) -> Comparison:
-    """Rounds until they decide, or until the time is over; at least two. Base and new take turns in going first.
+def take_turns(measure: Callable[[str], Measurement], turns: int, number: int) -> Round:
+    """One round of a load. Base and new take turns in going first.
 
     Args:
         measure: runs the load on the side `NEW` or `BASE`.
-        limit_s: seconds after which no further round starts.
-        notify: told what the rounds say so far, after each from the second on.
+        turns: of each side.
+        number: of the round.
     """
-    rounds: list[Round] = []
+    taken: dict[str, list[Measurement]] = {NEW: [], BASE: []}
+    for turn in range(number, number + turns):
+        for side in (NEW, BASE) if turn % 2 else (BASE, NEW):
+            taken[side].append(measure(side))
+    new, base = (functools.reduce(operator.add, taken[side]) for side in (NEW, BASE))
+    return Round(new, base)
+
+
+def compare(
+    start: Callable[[Sequence[str], int], Iterable[tuple[str, Round]]],
+    loads: Sequence[str],
+    limit_s: float,
+    notify: Callable[[str, Comparison], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Rounds until they decide of each load, or until the time is over; at least two.
+
+    Args:
+        start: starts both sides, and carries out a round of each load that it is given, by the round's number.
+        loads: their names.
+        limit_s: seconds after which no further round starts.
+        notify: told what the rounds of a load say so far, after each from the second on.
+    """
+    rounds: dict[str, list[Round]] = {name: [] for name in loads}
+    undecided = list(loads)
     stop_at = clock() + limit_s
-    while True:
-        order = (NEW, BASE) if len(rounds) % 2 else (BASE, NEW)
-        measured = {side: measure(side) for side in order}
-        rounds.append(Round(measured[NEW], measured[BASE]))
-        if len(rounds) < 2:
-            continue
-        comparison = Comparison.of(tuple(rounds))
-        notify(comparison)
-        if comparison.is_decided or clock() >= stop_at:
-            return comparison
+    for number in itertools.count():
+        for name, one in start(tuple(undecided), number):
+            rounds[name].append(one)
+            if number == 0:
+                continue
+            comparison = Comparison.of(tuple(rounds[name]))
+            notify(name, comparison)
+            if comparison.is_decided:
+                undecided.remove(name)
+        if not undecided or (number > 0 and clock() >= stop_at):
+            return

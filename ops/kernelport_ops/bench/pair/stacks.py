@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -55,7 +55,9 @@ def both_standing(
         targets = {}
         for database, checkout in enumerate(checkouts):
             targets[checkout.side] = f"127.0.0.1:{free_port()}"
-            up = checkout.command(
+            # A commit from before HTTP does not read the variable, where it would refuse an option.
+            http = f"KERNELPORT_HTTP_LISTEN=127.0.0.1:{free_port()}"
+            up = replace(checkout, variables=(http, *checkout.variables)).command(
                 *("-m", "kernelport.cli", "up"),
                 *("--deployments", ",".join(deployments)),
                 *("--deployments-file", str(checkout.tree / "deployments" / "deployments.yaml")),
