@@ -23,8 +23,8 @@ MICROSECONDS = 1_000_000
 log = logging.getLogger("kernelport.access")
 log.addFilter(logs.RateLimit())
 _numbers = itertools.count()
-# How many calls have come in.
-begun = 0
+# How many calls of models have come in: what takes long rests while they do.
+of_models = 0
 
 
 class Call:
@@ -128,8 +128,6 @@ class AccessLog:
 
     def begin(self, method: str) -> Call:
         """A call that has come in, in a task of its own."""
-        global begun
-        begun += 1
         call = Call(method, self._make_id)
         _current.set(call)
         logs.note(call.ids)

@@ -1,11 +1,19 @@
 """Steps of calls that ask Redis many times, as those of jobs do: one in each turn of the event loop.
 
 Hundreds of such calls at once have as many answers of Redis at once to go on with. All in one turn, they would keep the
-calls that need a turn or two of their own from it for a tenth of a second each time.
+calls that need a turn or two of their own from it for a tenth of a second each time. While models are called, there are
+turns without such a step, too: gRPC hands over one call in two turns, so that long ones make a queue before the door.
 """
 
 import asyncio
+import time
 from collections import deque
+
+from kernelport_api import calls
+from kernelport_api.aside import MOST_REST_S
+
+# While models are called, no step begins for so many times as long as the turn with the one before took.
+RESTS = 2.0
 
 
 class Turns:
@@ -14,23 +22,38 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._began = 0.0
+        self._others = 0
 
     async def take(self) -> None:
         """Returns at once for the first in a turn of the event loop, for others in a later one."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # nobody has taken this turn
             self._loop = loop
-            loop.call_soon(self._go_on)
+            self._begin()
             return
         turn = loop.create_future()
         self._waiting.append(turn)
         await turn
+
+    def _begin(self) -> None:
+        """A step begins: the next turn is soon enough to see how long this one has taken."""
+        self._began = time.monotonic()
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        others, self._others = self._others, calls.of_models
+        if self._others == others:
+            self._go_on()
+            return
+        took_s = time.monotonic() - self._began
+        asyncio.get_running_loop().call_later(min(RESTS * took_s, MOST_REST_S), self._go_on)
 
     def _go_on(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():  # else it was given up
                 turn.set_result(None)
-                turn.get_loop().call_soon(self._go_on)
+                self._begin()
                 return
         self._loop = None

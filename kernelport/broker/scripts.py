@@ -25,6 +25,8 @@ _UNACKED = [keys.UNACKED, keys.UNACKED_INDEX]
 _FILES = LuaFiles("kernelport.broker")
 # Redis does nothing else meanwhile: half a millisecond.
 _LENGTHS_AT_ONCE = 1000
+# Stands for a result that is staged; no serialized message is like that.
+STAGED = b"\0"
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,35 @@ def count_attempt(redis: Redis, batch_id: str, attempt: Attempt) -> DeliveryStat
     )
 
 
+def stage_result(redis: Redis, batch: Batch, stage: str, result_key: str, response: bytes) -> None:
+    """Puts a large response to be kept where `complete` finds it; nobody reads it there before.
+
+    Args:
+        stage: a name that this run of the batch alone has.
+    """
+    script(redis, "stage_result")(keys=[keys.done(batch.id), result_key], args=[stage, response])
+
+
 def complete(
-    redis: Redis, batch: Batch, reply: bytes, results: Mapping[str, bytes], done_ttl_s: float, result_ttl_s: float
+    redis: Redis,
+    batch: Batch,
+    reply: bytes,
+    results: Mapping[str, bytes],
+    done_ttl_s: float,
+    result_ttl_s: float,
+    stage: str = "",
 ) -> bool:
     """Hands a batch's reply to the front door that asked; False when another worker was first. Acknowledges the batch.
 
     Args:
-        results: responses to keep, by the key of their request id; an empty one frees the id.
+        results: responses to keep, by the key of their request id; an empty one frees the id. STAGED is kept as
+            `stage_result` has put it there.
         done_ttl_s: seconds in which the batch could be delivered again.
         result_ttl_s: seconds for which results are kept.
+        stage: that of `stage_result`.
     """
-    args: list[bytes | int] = [_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), *results.values(), reply]
-    return _finish(redis, batch, keys.replies(batch.front_door), results, args)
+    args: list[bytes | int | str] = [_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), stage]
+    return _finish(redis, batch, keys.replies(batch.front_door), results, [*args, *results.values(), reply])
 
 
 @dataclass(frozen=True)
@@ -172,10 +191,12 @@ def forget_progress(redis: Redis, batch_id: str) -> None:
 
 def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: float) -> bool:
     """Queues Celery messages in a batch's place; False when the batch was done before. Acknowledges the batch."""
-    return _finish(redis, batch, queue_name(batch.deployment), (), [_whole(done_ttl_s), 0, 0, *messages])
+    return _finish(redis, batch, queue_name(batch.deployment), (), [_whole(done_ttl_s), 0, 0, "", *messages])
 
 
-def _finish(redis: Redis, batch: Batch, receiver: str, results: Iterable[str], args: Sequence[bytes | int]) -> bool:
+def _finish(
+    redis: Redis, batch: Batch, receiver: str, results: Iterable[str], args: Sequence[bytes | int | str]
+) -> bool:
     of_batch = [keys.done(batch.id), keys.attempts(batch.id), receiver, keys.kept(batch.deployment)]
     return bool(script(redis, "finish")(keys=[*_UNACKED, *of_batch, *results], args=[batch.id, *args]))
 

@@ -40,7 +40,7 @@ from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.figures import Figures
-from kernelport_api.services.inputs import are_slow_to_check, input_violations
+from kernelport_api.services.inputs import SoundForms, are_slow_to_check, input_violations
 from kernelport_api.services.usage import Usage
 
 # More findings than this are not looked for.
@@ -68,6 +68,7 @@ class Inference:
         self._figures = figures
         self._deployments = deployments
         self._request_ids = RequestIds(redis)
+        self._sound = SoundForms()
         self._workers = workers
         self._admission = admission
         self._dispatcher = dispatcher
@@ -176,6 +177,7 @@ class Inference:
 
     def _deployment(self, call: Call, request: pb.InferRequest) -> Deployment:
         """The deployment of a request; its call is told of both."""
+        calls.of_models += 1
         call.request_id = request.request_id
         deployment = self._deployments.known_to(call.principal, request.model)
         if deployment is None:
@@ -254,7 +256,7 @@ class Inference:
         if are_slow_to_check(inputs, len(body)):
             await aside(_raise_any, input_violations(inputs, len(body)))
         else:
-            _raise_any(input_violations(inputs, len(body)))
+            _raise_any(self._sound.violations(inputs, len(body)))
         check(request)
         model = self._workers.served_model(deployment.name) or await self._model(deployment)
         if model is None:

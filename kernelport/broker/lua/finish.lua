@@ -1,9 +1,9 @@
 -- A batch is done: hands out what came of it, or what it was split into, unless another worker was first.
 -- KEYS: those of acknowledge, done, attempts, the list that gets values, what is kept, result hashes ...
--- ARGV: that of acknowledge, TTL of done, TTL of the list (0: for good), TTL of results, a response for each result
--- hash ..., values ...
--- An empty response drops the hash, so that the request may run again. What is kept is counted by the second at which
--- it is gone, rounded up, so that there are few of these.
+-- ARGV: that of acknowledge, TTL of done, TTL of the list (0: for good), TTL of results, stage, a response for each
+-- result hash ..., values ...
+-- An empty response drops the hash, so that the request may run again; '\0' stands for one that is at the stage. What
+-- is kept is counted by the second at which it is gone, rounded up, so that there are few of these.
 -- Returns 1, or 0 when the batch was done before and nothing but its acknowledgement is due.
 -- keys RESULT_OVERHEAD_BYTES
 local STEPS_OF_RESULT_TTL = 8
@@ -12,11 +12,21 @@ if first then
   redis.call('DEL', KEYS[4])
   local kept = 0
   for i = 7, #KEYS do
-    local response = ARGV[i - 2]
+    local response, staged = ARGV[i - 1], 'response:' .. ARGV[5]
     if response == '' then
       redis.call('DEL', KEYS[i])
     elseif redis.call('EXISTS', KEYS[i]) == 1 then
-      kept = kept + redis.call('HSETNX', KEYS[i], 'response', response) * (#response + RESULT_OVERHEAD_BYTES)
+      local size = response == '\0' and redis.call('HSTRLEN', KEYS[i], staged) or #response
+      if redis.call('HEXISTS', KEYS[i], 'response') == 1 or redis.call('HEXISTS', KEYS[i], 'kept') == 1 then
+        redis.call('HDEL', KEYS[i], staged)  -- the first one stands
+      elseif size > 0 then
+        if response == '\0' then
+          redis.call('HSET', KEYS[i], 'kept', staged)
+        else
+          redis.call('HSET', KEYS[i], 'response', response)
+        end
+        kept = kept + size + RESULT_OVERHEAD_BYTES
+      end
       redis.call('EXPIRE', KEYS[i], ARGV[4])
     end
   end
@@ -29,7 +39,7 @@ if first then
     redis.pcall('HINCRBY', KEYS[6], ends, kept)  -- the answer goes out, whatever others have written there
     redis.call('EXPIRE', KEYS[6], ARGV[4] + step)
   end
-  redis.call('LPUSH', KEYS[5], unpack(ARGV, #KEYS - 1))
+  redis.call('LPUSH', KEYS[5], unpack(ARGV, #KEYS))
   if ARGV[3] ~= '0' then redis.call('EXPIRE', KEYS[5], ARGV[3]) end
 end
 -- include acknowledge

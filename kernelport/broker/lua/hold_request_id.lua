@@ -6,4 +6,4 @@ if redis.call('HSETNX', KEYS[1], 'digest', ARGV[1]) == 1 then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
   return false
 end
-return redis.call('HMGET', KEYS[1], 'digest', 'response')
+return redis.call('HMGET', KEYS[1], 'digest', redis.call('HGET', KEYS[1], 'kept') or 'response')

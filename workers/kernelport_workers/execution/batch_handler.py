@@ -2,9 +2,10 @@
 
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from redis import Redis
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 CANCEL_CHECK_S = 0.25
 MICROSECONDS = 1_000_000
+STAGED_FROM_BYTES = 2**18
 
 
 class BatchHandler:
@@ -132,7 +134,7 @@ class BatchHandler:
         (cancelled,) = self._cancelled(batch) if state.some_cancelled else [False]
         with contextlib.ExitStack() as stack:
             lease = stack.enter_context(self._leases.lease(batch.id))
-            work = self._work(batch, batch.items[0], request, cancelled, lease)
+            work = self._work(batch, batch.items[0], request, cancelled, lease, clock.now_us())
             self.stepper.admit(batch, work, progress, lease, stack.pop_all())
 
     def _outcome(
@@ -216,20 +218,29 @@ class BatchHandler:
         started: float,
         lease: BatchLease,
     ) -> BatchOutcome:
-        work = [self._work(batch, *each, lease) for each in zip(batch.items, requests, cancelled, strict=True)]
+        now_us = clock.now_us()
+        work = [self._work(batch, *each, lease, now_us) for each in zip(batch.items, requests, cancelled, strict=True)]
         with lease.steps_of(self._deployments[batch.deployment].timeouts.step_s):
             ran = self._executions[batch.deployment].run_all(work, started, self._overlap)
         metrics.BATCH_SIZE.labels(batch.deployment).observe(len(work))
         metrics.BACKEND_SECONDS.labels(batch.deployment).observe(ran.backend_us / MICROSECONDS)
         return ran
 
-    def _work(self, batch: Batch, item: BatchItem, request: bytes | None, cancelled: bool, lease: BatchLease) -> Work:
+    def _work(
+        self,
+        batch: Batch,
+        item: BatchItem,
+        request: bytes | None,
+        cancelled: bool,
+        lease: BatchLease,
+        now_us: int,
+    ) -> Work:
         checked_at = time.monotonic()
 
         def check() -> None:
             nonlocal checked_at
             lease.step()
-            raise_if_expired(item.deadline_unix_us)
+            raise_if_expired(item.deadline_unix_us, clock.now_us())
             if time.monotonic() - checked_at >= CANCEL_CHECK_S:
                 checked_at = time.monotonic()
                 if self._is_cancelled(item):
@@ -238,7 +249,7 @@ class BatchHandler:
         work = Work(item.id, (), item.deadline_unix_us, check, tick=lease.step, tenant=item.tenant or DEFAULT_TENANT)
         if cancelled:
             work.failure = CancelledError("the caller hung up")
-        elif item.deadline_unix_us <= clock.now_us():
+        elif item.deadline_unix_us <= now_us:
             metrics.EXPIRED_DROPPED.labels(batch.deployment).inc()
             work.failure = DeadlineExceededError("the deadline passed while the request waited")
         elif request is None:
@@ -262,8 +273,9 @@ class BatchHandler:
     def _answer(self, batch: Batch, outcome: BatchOutcome | list[Completion]) -> None:
         limits = [self._answer_limit(item) for item in batch.items]
         completions = outcome.completions(limits) if isinstance(outcome, BatchOutcome) else outcome
-        for completion in completions:
-            completion.nano_dollars = nano_dollars(completion.used_us, self._settings.price_per_hour)
+        if self._settings.price_per_hour:
+            for completion in completions:
+                completion.nano_dollars = nano_dollars(completion.used_us, self._settings.price_per_hour)
         if tracing.is_on and not self.stepper.takes(batch):  # which has spans of its own
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
@@ -271,11 +283,12 @@ class BatchHandler:
             for item, completion in zip(batch.items, completions, strict=True)
             if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same hold
         }
+        stage = self._stage_large(batch, results)
         self._payloads.put_away(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
             lambda: scripts.complete(
-                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s
+                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s, stage
             )
         )
         if not first:
@@ -283,6 +296,15 @@ class BatchHandler:
             return  # its requests may go on singly: they need their payloads
         self._payloads.release(batch)
         log.debug("answered %d requests", len(completions))
+
+    def _stage_large(self, batch: Batch, results: dict[str, bytes]) -> str:
+        """Hands large results over one by one: Redis does nothing else while it copies one."""
+        large = {key: response for key, response in results.items() if len(response) >= STAGED_FROM_BYTES}
+        stage = secrets.token_hex(8) if large else ""
+        for key, response in large.items():
+            until_done(partial(scripts.stage_result, self._connection, batch, stage, key, response))
+            results[key] = scripts.STAGED
+        return stage
 
     def _answer_limit(self, item: BatchItem) -> int:
         """The bytes that an answer may have; one that is kept for its request id is a value of Redis."""

@@ -4,8 +4,8 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from kernelport.speech_pace import letters
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_workers.backends.base import Backend, Request
+from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.execution.results import Result, ResultCheck, travelling, wanted
 
 log = logging.getLogger(__name__)
@@ -111,16 +111,18 @@ class BatchOutcome:
         completions = [_completion(*each) for each in answers]
         worker_us = _microseconds(time.monotonic() - self.started)
         for completion, result in zip(completions, self.results, strict=True):
-            completion.used_us, completion.audio_us = self.used_us, audio_us(result)
+            if not isinstance(result, KernelPortError) and (lasts_us := audio_us(result)):
+                completion.audio_us = lasts_us
+            completion.used_us = self.used_us
             completion.prepare_us = self.prepare_us
             completion.backend_us = self.backend_us
             completion.worker_us = worker_us
         return completions
 
 
-def raise_if_expired(deadline_unix_us: int) -> None:
-    """Raises DeadlineExceededError once the deadline, in microseconds of Unix time, has passed."""
-    if clock.now_us() >= deadline_unix_us:
+def raise_if_expired(deadline_unix_us: int, now_us: int) -> None:
+    """Raises DeadlineExceededError once the deadline has passed; both in microseconds of Unix time."""
+    if now_us >= deadline_unix_us:
         raise DeadlineExceededError("the deadline passed before the model was done")
 
 
@@ -147,9 +149,10 @@ class Execution:
         """
         results: dict[int, Result] = {}
         requests: dict[int, Request] = {}
+        now_us = clock.now_us()
         for index, each in enumerate(work):
             try:
-                requests[index] = self.prepared(each)
+                requests[index] = self.prepared(each, now_us)
             except KernelPortError as error:
                 results[index] = error
         # Not before: both would want the interpreter, and the model would wait.
@@ -170,15 +173,18 @@ class Execution:
         if self._pace is not None:
             self._pace.note(_letters(requests), seconds)
 
-    def prepared(self, work: Work) -> Request:
+    def prepared(self, work: Work, now_us: int) -> Request:
         """What the backend is given of a request.
+
+        Args:
+            now_us: microseconds of Unix time.
 
         Raises:
             KernelPortError: it must not run, or is not as the backend declares.
         """
         if work.failure is not None:
             raise work.failure
-        raise_if_expired(work.deadline_unix_us)
+        raise_if_expired(work.deadline_unix_us, now_us)
         own = work.inputs
         names = {tensor.name for tensor in own} if work.shared else ()
         shared = [each for name, each in work.shared.items() if name not in names]
@@ -223,7 +229,7 @@ class Execution:
     def _attempt(self, requests: Sequence[Request]) -> list[Result] | KernelPortError:
         """The result of each request; what failed them as a whole, if something did."""
         # A model may change what it is given; what is tried again must stay as it came.
-        copies = [replace(each, inputs=dict(each.inputs), warnings=[]) for each in requests]
+        copies = [Request(dict(each.inputs), each.check, each.tick, each.outputs, each.tenant) for each in requests]
         try:
             results = self._check.checked(self._backend.run(list(copies)), len(requests))
         except KernelPortError as error:
@@ -253,9 +259,9 @@ def nano_dollars(used_us: float, price_per_hour: float) -> int:
     return round(price_per_hour * _NANO * used_us / _MICROSECONDS / _HOUR_S)
 
 
-def audio_us(outputs: Any) -> int:
+def audio_us(outputs: Outputs) -> int:
     """Microseconds of the audio among outputs; 0 where there is none."""
-    if not (isinstance(outputs, Mapping) and {"audio", "sample_rate"} <= outputs.keys()):
+    if "audio" not in outputs or "sample_rate" not in outputs:
         return 0
     rate = int(outputs["sample_rate"].reshape(-1)[0])
     return round(outputs["audio"].size * _MICROSECONDS / rate) if rate > 0 else 0

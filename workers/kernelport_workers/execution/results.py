@@ -43,7 +43,7 @@ class ResultCheck:
     def _checked(self, given: Any) -> Result:
         if isinstance(given, KernelPortError):
             return travelling(given)
-        if not isinstance(given, Mapping):
+        if type(given) is not dict and not isinstance(given, Mapping):
             return InternalError(f"the model's result: expected its outputs by name, got {type(given).__name__}")
         outputs: Outputs = {}
         for name, value in given.items():

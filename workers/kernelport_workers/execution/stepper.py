@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from kernelport import tensors
 from kernelport.broker import keys, registry, scripts
+from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
 from kernelport.broker.leases import hand_over
 from kernelport.broker.scripts import Progress
@@ -119,7 +120,7 @@ class Stepper:
             cleanup.callback(span.end)
         first = max(item.resume_from, progress.next_index) if item.stream else 0
         try:
-            request = self._executions[batch.deployment].prepared(work)
+            request = self._executions[batch.deployment].prepared(work, clock.now_us())
             utterance = self._backends[batch.deployment].open(request, first)
         except KernelPortError as error:
             if span:
@@ -256,7 +257,7 @@ class Stepper:
         self._refresh()
         for each in list(self._in_hand):
             try:
-                raise_if_expired(each.item.deadline_unix_us)
+                raise_if_expired(each.item.deadline_unix_us, clock.now_us())
             except KernelPortError as error:
                 self._fail(each, error)
 

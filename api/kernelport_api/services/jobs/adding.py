@@ -1,6 +1,5 @@
 """Takes the items of a job in: checks them, packs them into pages, and puts them into the job store."""
 
-import asyncio
 import contextlib
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from kernelport.signature import Signature
 from kernelport.stacking import Stacking
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
-from kernelport_api.aside import SMALL_BYTES, Result, aside
+from kernelport_api.aside import SMALL_BYTES, Pace, Result, aside
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.inputs import are_slow_to_check
@@ -39,7 +38,7 @@ from kernelport_api.services.jobs.validation import item_violations
 from kernelport_api.services.stock import Stock
 
 # Other callers get their turn after so many items have been checked.
-CHECKED_AT_ONCE = 64
+CHECKED_AT_ONCE = 16
 # Fewer, and small ones, are packed and digested sooner than another thread could begin with it.
 FEW_ITEMS = 16
 # What a slow caller has sent starts after this, though it fills no page.
@@ -118,7 +117,7 @@ class Adder:
         if last and place + len(items) < there:
             raise self._other_items(f"it has {there}, not {place + len(items)}")
         skipped = min(there - place, len(items))
-        if items[skipped:] and self._job.is_sealed:
+        if len(items) > skipped and self._job.is_sealed:
             if self._repeated:
                 raise self._other_items(f"it has {there}, not {place + len(items)} or more")
             raise await self._store.refusal("add", b"sealed", self._job_id)
@@ -127,11 +126,11 @@ class Adder:
         digests = await self._digests(place, items, skipped)
         if digest and digest != digests[-1]:
             raise self._other_items(f"the first {place + len(items)} are not the same")
-        items, digests = items[skipped:], digests[skipped + 1 :]
+        items, digests = items[skipped:] if skipped else items, digests[skipped + 1 :]
         await self._stock.check_items(len(items) + len(self._items))
         names = await voices_of(items, self._shared, self._signature, first=skipped)
-        if len({item.id for item in items}) < len(items):
-            raise duplicate(repeated_id(items))
+        if repeated := await _aside_if_many(items, repeated_id, items):
+            raise duplicate(repeated)
         if new := names - self._pinned:
             self._pinned |= await pin_voices(self._store, self._job_id, new, self._signature)
         page_bytes = min(PAGE_BYTES, self._deployment.batching.max_bytes)
@@ -156,7 +155,7 @@ class Adder:
         limits = self._workers.batching(self._deployment)
         packed = await _aside_if_many(items, pack, items, self._stored, limits, stacking, self._shared)
         if len(set(packed.digests)) < len(items):
-            raise duplicate(repeated_id(items))
+            raise duplicate(repeated_id(items) or items[0].id)
         limited = day_quotas.limited()
         takes = await aside(day_quotas.taken, items, self._shared, limited) if limited else ""
         await self._memory.take(len(packed.page), len(items))
@@ -253,13 +252,14 @@ async def voices_of(
 
     is_slow = are_slow_to_check(shared, sum(tensor.ByteSize() for tensor in shared))
     names = await aside(voice_names_in, shared) if is_slow else voice_names_in(shared)
+    pace = Pace()
     for start in range(0, len(items), CHECKED_AT_ONCE):
         some = items[start : start + CHECKED_AT_ONCE]
         is_slow = any(are_slow_to_check(item.inputs, item.ByteSize()) for item in some)
         found, named = await aside(find, some) if is_slow else find(some)
         raise_any([FieldViolation(_moved(each.field, first + start), each.description) for each in found])
         names |= named
-        await asyncio.sleep(0)
+        await pace.rest()
     return names
 
 
@@ -284,9 +284,9 @@ def _moved(field: str, by: int) -> str:
     return f"items[{int(number) + by}]{rest}"
 
 
-def repeated_id(items: Sequence[pb.NewItem]) -> str:
-    """The first id that comes twice."""
-    return next(item_id for item_id, count in Counter(item.id for item in items).items() if count > 1)
+def repeated_id(items: Sequence[pb.NewItem]) -> str | None:
+    """The first id that comes twice, if one does."""
+    return next((item_id for item_id, count in Counter(item.id for item in items).items() if count > 1), None)
 
 
 def duplicate(item_id: str) -> ItemExistsError:
