@@ -1,10 +1,19 @@
 """Steps of many calls at once leave the event loop to others in between."""
 
 import asyncio
+import time
+from itertools import pairwise
 
-from kernelport_api.turns import Turns
+from kernelport_api import aside, calls
+from kernelport_api.aside import Pace
+from kernelport_api.turns import RESTS, Turns
 
-CROWD = 50
+CROWD, STEP_S = 50, 0.01
+
+
+def work() -> None:
+    """Keeps the event loop from all else."""
+    time.sleep(STEP_S)
 
 
 async def test_of_a_crowd_one_goes_on_in_each_turn_in_the_order_of_coming() -> None:
@@ -34,3 +43,28 @@ async def test_who_gives_up_keeps_nobody_from_their_turn() -> None:
     async with asyncio.timeout(10):
         await asyncio.gather(first, third)
     assert second.cancelled()
+
+
+async def test_steps_that_take_long_rest_while_models_are_called() -> None:
+    turns, began = Turns(), list[float]()
+
+    async def step() -> None:
+        await turns.take()
+        began.append(time.monotonic())
+        calls.of_models += 1
+        work()
+
+    await asyncio.gather(step(), step(), step())
+    assert all(next_one - one >= (1 + RESTS) * STEP_S for one, next_one in pairwise(began))
+
+
+async def test_work_in_pieces_rests_while_models_are_called() -> None:
+    pace, rests = Pace(), list[float]()
+    for is_called in (False, True):
+        calls.of_models += is_called
+        work()
+        ended = time.monotonic()
+        await pace.rest()
+        rests.append(time.monotonic() - ended)
+    assert rests[1] >= aside.RESTS * STEP_S
+    assert rests[0] < rests[1]
