@@ -93,7 +93,7 @@ class Inference:
             self._count(call, request, len(body), 0, time.monotonic() - arrived_at, error)
             raise
         seconds = time.monotonic() - arrived_at
-        # Once all that are answered in this turn of the event loop are: one after the other, counts cost a fourth.
+        # Counted once all that this turn of the event loop answers are: one right after the other they cost less.
         asyncio.get_running_loop().call_soon(self._count, call, request, len(body), len(response), seconds)
         return response
 
