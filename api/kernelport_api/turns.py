@@ -1,4 +1,5 @@
-"""Steps of calls that ask Redis many times, as those of jobs do: one in each turn of the event loop.
+"""Steps that are one in each turn of the event loop: of calls that ask Redis many times, as those of jobs do, and of
+messages so large that each step copies megabytes.
 
 Hundreds of such calls at once have as many answers of Redis at once to go on with. All in one turn, they would keep the
 calls that need a turn or two of their own from it for a tenth of a second each time. While models are called, there are
@@ -14,6 +15,8 @@ from kernelport_api.aside import MOST_REST_S
 
 # While models are called, no step begins for so many times as long as the turn with the one before took.
 RESTS = 2.0
+# Copying so much keeps the event loop from others for some milliseconds.
+LARGE_BYTES = 8 * 2**20
 
 
 class Turns:
@@ -57,3 +60,12 @@ class Turns:
                 self._begin()
                 return
         self._loop = None
+
+
+_large = Turns()
+
+
+async def turn_if_large(size: int) -> None:
+    """Waits for a turn before a message of `size` bytes is copied, unless it is small."""
+    if size >= LARGE_BYTES:
+        await _large.take()

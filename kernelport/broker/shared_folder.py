@@ -85,6 +85,13 @@ class SharedFolder:
         except OSError:
             return None
 
+    def size(self, name: str) -> int:
+        """The bytes of a message; 0 when there is none of this name."""
+        try:
+            return (self._path / name).stat().st_size if _NAME.fullmatch(name) else 0
+        except OSError:
+            return 0
+
     def discard(self, name: str) -> None:
         """Lets a message go."""
         if _NAME.fullmatch(name):

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -15,7 +17,9 @@ from kernelport import AlreadyExistsError, AsyncClient, Client, InvalidArgumentE
 from kernelport.client.jobs import messages
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
+from kernelport.tensors import from_array
 from kernelport.v1 import job_pb2 as pb
+from kernelport.v1 import job_pb2_grpc
 from tests.jobs_client.proxy import proxied
 
 X = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
@@ -112,6 +116,31 @@ def test_submissions_of_one_request_id_at_the_same_time_are_one(client: Client) 
         ]
     assert len({each.result().id for each in submitted}) == 1
     assert client.jobs.wait(submitted[0].result().id).progress.succeeded == 6_000
+
+
+def test_a_submission_that_is_overtaken_takes_nothing_from_the_others(stack: Stack) -> None:
+    items = [pb.NewItem(id=name, inputs=[from_array("x", inputs["x"])]) for name, inputs in tensors(2_000)]
+    with grpc.insecure_channel(stack.target) as channel, ThreadPoolExecutor(8) as pool:
+        stub: Any = job_pb2_grpc.JobServiceStub(channel)
+
+        def submit(request: pb.SubmitJobRequest) -> str:
+            """The id of its job; empty when it has been overtaken."""
+            try:
+                job: pb.Job = stub.SubmitJob(request, timeout=60).job
+            except grpc.RpcError as error:
+                assert isinstance(error, grpc.Call)
+                assert error.code() == grpc.StatusCode.ABORTED, error
+                return ""
+            return job.id
+
+        for number in range(6):
+            request = pb.SubmitJobRequest(
+                request_id=f"overtaken-{number}", open=True, items=items, spec=pb.JobSpec(deployment="identity-onnx")
+            )
+            (job_id,) = {job for job in pool.map(submit, [request] * 8) if job}
+            assert submit(request) == job_id
+            assert stub.GetJob(pb.GetJobRequest(job_id=job_id), timeout=60).job.progress.items == 2_000
+            stub.CancelJob(pb.CancelJobRequest(job_id=job_id), timeout=60)
 
 
 def test_of_submissions_with_other_items_at_the_same_time_one_is_taken(client: Client) -> None:

@@ -16,6 +16,7 @@ from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.open_inference import inference_pb2 as open_inference_pb2
 from kernelport.v1 import inference_pb2, job_pb2, voice_pb2
 from kernelport_api.aside import SMALL_BYTES, aside
+from kernelport_api.turns import turn_if_large
 
 Parsed = TypeVar("Parsed", bound=Message)
 
@@ -52,6 +53,7 @@ async def parsed(kind: type[Parsed], body: bytes) -> Parsed:
         raise _refusal(f"expected at most {SMALL_BYTES:,} bytes, got {len(body):,}")
     try:
         if _fields_left(kind.DESCRIPTOR, body, 0, len(body), _FEW_FIELDS) >= 0:
+            await turn_if_large(len(body))
             return _parsed(kind, body)
         return await aside(_parsed_in_pieces, kind, body)
     except _MalformedError:  # not parsed for better words: that might take long

@@ -11,6 +11,7 @@ from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.turns import turn_if_large
 
 
 class Payloads:
@@ -48,6 +49,7 @@ class Payloads:
         if len(body) < self._claim_bytes:
             item.request = body
             return
+        await turn_if_large(len(body))
         ttl_s = timeout_s + keys.PAYLOAD_TTL_PAST_DEADLINE_S
         if self._shared and not anywhere and self._workers.all_share(deployment, self._shared.id):
             item.request_file = self._shared.put(item.id.decode(), body, ttl_s) or ""
@@ -72,8 +74,11 @@ class Payloads:
             return completion.response
         claimed: Any = None
         if kind == "response_file" and self._shared:
-            claimed = self._shared.get(completion.response_file)
-            self._shared.discard(completion.response_file)
+            try:
+                await turn_if_large(self._shared.size(completion.response_file))
+                claimed = self._shared.get(completion.response_file)
+            finally:
+                self._shared.discard(completion.response_file)
         elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
             claimed = await reached(self._redis.getdel(completion.response_claim), "the request has run")
         if claimed is None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc
 
+from kernelport_api.turns import turn_if_large
+
 # Smaller answers are not counted: it would cost more than they do.
 COUNTED_BYTES = 2**20
 # On one connection at a time; a larger answer goes alone.
@@ -28,6 +30,7 @@ class Sending:
     async def turn(self, context: grpc.aio.ServicerContext[Any, Any], size: int) -> None:
         """Waits until an answer of `size` bytes, COUNTED_BYTES or more, may be given to gRPC. It counts until its call
         has ended."""
+        await turn_if_large(size)
         peer = context.peer()
         connection = self._connections.setdefault(peer, _Connection())
         if connection.waiting or not _fits(connection, size):

@@ -12,6 +12,7 @@ from redis import Redis
 
 from kernelport.config.deployments import Deployment
 from kernelport.errors import (
+    AbortedError,
     FailedPreconditionError,
     InvalidArgumentError,
     KernelPortError,
@@ -96,6 +97,9 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
                 is_submitted = True
             except ResourceExhaustedError as error:
                 raise await self._submission.refused(record.id, error, existed=existed) from error
+            except AbortedError:
+                existed = True  # others of its request id have overtaken it: the job is theirs, too
+                raise
             except KernelPortError:
                 if existed and await self._is_deleted(record.id):  # just now: its request id is free
                     return await self.SubmitJob(request, context)
