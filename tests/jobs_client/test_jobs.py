@@ -128,9 +128,9 @@ def test_a_submission_that_is_overtaken_takes_nothing_from_the_others(stack: Sta
             try:
                 job: pb.Job = stub.SubmitJob(request, timeout=60).job
             except grpc.RpcError as error:
-                assert isinstance(error, grpc.Call)
-                assert error.code() == grpc.StatusCode.ABORTED, error
-                return ""
+                if isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.ABORTED:
+                    return ""
+                raise
             return job.id
 
         for number in range(6):

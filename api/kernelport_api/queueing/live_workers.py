@@ -134,8 +134,16 @@ class WorkerView:
             RedisError: when Redis cannot be asked.
         """
         if not self.workers(deployment):
-            await self._refresh_if_older_than(RECHECK_INTERVAL_S)
+            await self.look_again()
         return bool(self.workers(deployment))
+
+    async def look_again(self) -> None:
+        """Reads the registry, unless that was done just now.
+
+        Raises:
+            RedisError: when Redis cannot be asked.
+        """
+        await self._refresh_if_older_than(RECHECK_INTERVAL_S)
 
     async def refresh(self) -> None:
         """Reads the registry.
