@@ -1,4 +1,5 @@
-"""Work that would keep the event loop from its other callers: done on one thread, which gives way to the loop."""
+"""Work that would keep the event loop from its other callers: done on one thread, which gives way to the loop, or in
+pieces with rests between them."""
 
 import asyncio
 import sys

@@ -298,7 +298,8 @@ class BatchHandler:
         log.debug("answered %d requests", len(completions))
 
     def _stage_large(self, batch: Batch, results: dict[str, bytes]) -> str:
-        """Hands large results over one by one: Redis does nothing else while it copies one."""
+        """Hands large results over one by one, and notes in their place that they are there: Redis does nothing else
+        while it copies one."""
         large = {key: response for key, response in results.items() if len(response) >= STAGED_FROM_BYTES}
         stage = secrets.token_hex(8) if large else ""
         for key, response in large.items():

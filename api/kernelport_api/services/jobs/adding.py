@@ -154,8 +154,8 @@ class Adder:
         stacking = Stacking.of(self._signature)
         limits = self._workers.batching(self._deployment)
         packed = await _aside_if_many(items, pack, items, self._stored, limits, stacking, self._shared)
-        if len(set(packed.digests)) < len(items):
-            raise duplicate(repeated_id(items) or items[0].id)
+        if len(set(packed.digests)) < len(items) and (repeated := repeated_id(items)):
+            raise duplicate(repeated)
         limited = day_quotas.limited()
         takes = await aside(day_quotas.taken, items, self._shared, limited) if limited else ""
         await self._memory.take(len(packed.page), len(items))

@@ -202,8 +202,8 @@ class Submission:
         signature = await reached(self._workers.signature(self._deployment(job.deployment).name))
         shared = (await self._store.spec(job.id)).shared_inputs
         names = await voices_of(items, shared, signature)
-        if len({item.id for item in items}) < len(items):
-            raise duplicate(repeated_id(items) or items[0].id)
+        if repeated := await aside(repeated_id, items):
+            raise duplicate(repeated)
         new = await aside(lambda: {item.id: item.SerializeToString() for item in items})
         pages: dict[int, tuple[Page, list[int]]] = {}
         more: dict[int, tuple[int, int]] = {}
