@@ -18,7 +18,7 @@
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
-| kp:result:<request id> | hash: digest, call, response, kept (where a large one is) | while in flight, then as long as results are kept |
+| kp:result:<request id> | hash: digest, call, response, kept | while in flight, then as long as results are kept |
 | kp:redeliveries, kp:worker-deaths | hash by deployment: how many there have been | 30 days after the last one |
 | kp:kept:<deployment> | hash by Unix second: bytes of the results that are kept until then | as long as these results |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |

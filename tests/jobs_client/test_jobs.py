@@ -118,7 +118,8 @@ def test_submissions_of_one_request_id_at_the_same_time_are_one(client: Client) 
     assert client.jobs.wait(submitted[0].result().id).progress.succeeded == 6_000
 
 
-def test_a_submission_that_is_overtaken_takes_nothing_from_the_others(stack: Stack) -> None:
+@pytest.mark.parametrize("stays_open", [True, False])
+def test_a_submission_that_is_overtaken_takes_nothing_from_the_others(stack: Stack, stays_open: bool) -> None:
     items = [pb.NewItem(id=name, inputs=[from_array("x", inputs["x"])]) for name, inputs in tensors(2_000)]
     with grpc.insecure_channel(stack.target) as channel, ThreadPoolExecutor(8) as pool:
         stub: Any = job_pb2_grpc.JobServiceStub(channel)
@@ -135,7 +136,10 @@ def test_a_submission_that_is_overtaken_takes_nothing_from_the_others(stack: Sta
 
         for number in range(6):
             request = pb.SubmitJobRequest(
-                request_id=f"overtaken-{number}", open=True, items=items, spec=pb.JobSpec(deployment="identity-onnx")
+                request_id=f"overtaken-{number}-{stays_open}",
+                open=stays_open,
+                items=items,
+                spec=pb.JobSpec(deployment="identity-onnx"),
             )
             (job_id,) = {job for job in pool.map(submit, [request] * 8) if job}
             assert submit(request) == job_id

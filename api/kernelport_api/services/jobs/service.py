@@ -13,6 +13,7 @@ from redis import Redis
 from kernelport.config.deployments import Deployment
 from kernelport.errors import (
     AbortedError,
+    AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
     KernelPortError,
@@ -31,6 +32,7 @@ from kernelport_api.queueing.durability import Durability, on_disk
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.audited import audited
 from kernelport_api.services.jobs import day_quotas
+from kernelport_api.services.jobs.adding import ItemExistsError
 from kernelport_api.services.jobs.listing import list_items
 from kernelport_api.services.jobs.store import JobStore, OutputNotFoundError, shown
 from kernelport_api.services.jobs.submission import Submission
@@ -41,6 +43,7 @@ from kernelport_api.services.jobs.watching import watch
 Context = grpc.aio.ServicerContext[Any, Any]
 
 CHUNK_BYTES = 256 * 2**10
+_OVERTAKEN = (AbortedError, AlreadyExistsError)
 DEFAULT_JOBS, MAX_JOBS = 50, 1000
 
 
@@ -91,18 +94,18 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         if request.items or not existed:
             is_submitted = False
             try:
-                adder = await self._submission.adder(record.id, repeated=existed)
+                # Others of its request id may be at work on it, too, whoever made it.
+                adder = await self._submission.adder(record.id, repeated=True)
                 await adder.add(request.items, offset=0, last=not request.open)
                 await adder.finish(seal=not request.open)
                 is_submitted = True
             except ResourceExhaustedError as error:
                 raise await self._submission.refused(record.id, error, existed=existed) from error
-            except AbortedError:
-                existed = True  # others of its request id have overtaken it: the job is theirs, too
-                raise
-            except KernelPortError:
+            except KernelPortError as error:
                 if existed and await self._is_deleted(record.id):  # just now: its request id is free
                     return await self.SubmitJob(request, context)
+                # Where others have overtaken it, the job is theirs, too.
+                existed = existed or (isinstance(error, _OVERTAKEN) and not isinstance(error, ItemExistsError))
                 raise
             finally:
                 # Its caller may have hung up, too.
