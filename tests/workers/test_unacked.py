@@ -6,6 +6,7 @@ import pytest
 from redis import Redis
 
 from kernelport.broker import keys, scripts
+from kernelport.broker.dedicated import DedicatedClient
 from kernelport.broker.queues import celery_message, queue_name
 from kernelport.internal.v1.queue_pb2 import Batch
 from kernelport.supervisor.stack import Stack
@@ -39,7 +40,7 @@ def _cut_off(redis: Redis, line: Redis) -> None:
 
 @pytest.mark.parametrize("happen", [_nothing, _forget_scripts, _cut_off])
 def test_a_delivery_is_noted_once(redis: Redis, happen: Callable[[Redis, Redis], None]) -> None:
-    line: Redis = redis.client()  # type: ignore[no-untyped-call]
+    line = DedicatedClient.of(redis)
     redis.lpush(QUEUE, "another message")
     happen(redis, line)
     note = UnackedRecord(line, QUEUE, celery_message(Batch(id="noted", deployment="nobodys")), ATTEMPT)

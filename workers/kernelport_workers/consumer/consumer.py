@@ -30,6 +30,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import scripts
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import RETRY_S, outage, passes, until_done
+from kernelport.broker.dedicated import DedicatedClient
 from kernelport.broker.queues import (
     JOB_TASK_NAME,
     TASK_NAME,
@@ -106,10 +107,9 @@ class MessageConsumer:
         self.stepper: Stepper | None = None
 
     @cached_property
-    def _connection(self) -> Redis:
-        """One connection for the thread that runs messages: asking the pool for one costs as much as a call."""
-        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
-        return client
+    def _connection(self) -> DedicatedClient:
+        """One connection for the thread that runs messages."""
+        return DedicatedClient.of(self._redis)
 
     def strategy(self, task: Any, app: Any, consumer: Any) -> Callable[..., None]:
         """What Celery's consumer does with a message of `task`: a `Task.Strategy`."""

@@ -3,13 +3,12 @@
 import contextlib
 import time
 from functools import partial
-from typing import Any, cast
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker import scripts
 from kernelport.broker.connections import until_done
+from kernelport.broker.dedicated import DedicatedClient
 from kernelport.broker.scripts import DeliveryState
 from kernelport.v1.dead_letter_pb2 import Attempt
 
@@ -21,7 +20,7 @@ class UnackedRecord:
     dies, the front door finds out that the batch is nowhere, as after a death just before the record.
 
     Args:
-        client: a client of one connection, which nobody else uses until the record is written.
+        client: nobody else uses it until the record is written.
         key: the list that the message was popped off.
         entry: the message as it was there.
 
@@ -30,15 +29,15 @@ class UnackedRecord:
         more_wait: there were more messages on the list then; known once the record is written.
     """
 
-    def __init__(self, client: Redis, key: str, entry: bytes, attempt: Attempt) -> None:
-        self._connection: Any = cast(Any, client.connection)
+    def __init__(self, client: DedicatedClient, key: str, entry: bytes, attempt: Attempt) -> None:
+        self._client = client
         self._write = partial(scripts.record_unacked, client, key, entry, attempt)
         self._is_sent = self._is_written = False
         self._state: DeliveryState | None = None
         self.sent_at = time.monotonic()
         self.more_wait = False
         with contextlib.suppress(RedisError):  # then `wait` writes it
-            self._connection.send_command(*scripts.unacked_command(client, key, entry, attempt))
+            self._client.send(*scripts.unacked_command(client, key, entry, attempt))
             self._is_sent = True
 
     def wait(self) -> DeliveryState | None:
@@ -51,7 +50,7 @@ class UnackedRecord:
     def _answer(self) -> tuple[DeliveryState | None, bool]:
         if self._is_sent:
             try:
-                return scripts.read_unacked(self._connection.read_response())
+                return scripts.read_unacked(self._client.receive())
             except RedisError:  # among others: Redis does not know the script
                 pass
         return until_done(self._write)

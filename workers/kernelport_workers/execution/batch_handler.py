@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys, scripts, tallies
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
+from kernelport.broker.dedicated import DedicatedClient
 from kernelport.broker.queues import celery_message
 from kernelport.broker.scripts import DeliveryState, ReadDeliveryState
 from kernelport.broker.shared_folder import SharedFolder
@@ -86,10 +87,9 @@ class BatchHandler:
         )
 
     @cached_property
-    def _connection(self) -> Redis:
-        """One connection for answers: asking the pool for one costs as much as a call."""
-        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
-        return client
+    def _connection(self) -> DedicatedClient:
+        """One connection for answers."""
+        return DedicatedClient.of(self._redis)
 
     def handle(self, batch: Batch, read_state: ReadDeliveryState | None = None) -> Epilogue:
         """Runs a batch, unless another worker has done so; then what is left is to answer every request of it.

@@ -11,6 +11,7 @@ from functools import cached_property
 from redis import Redis
 
 from kernelport.broker import keys
+from kernelport.broker.dedicated import DedicatedClient
 from kernelport.broker.queues import job_queue_key
 from kernelport.broker.registry import count_live
 from kernelport.jobs import scripts
@@ -35,10 +36,9 @@ class Feeder(Background):
         self._suspects: dict[str, list[bytes]] = {}
 
     @cached_property
-    def _connection(self) -> Redis:
-        """One connection for its thread: asking the pool for one costs as much as a call."""
-        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
-        return client
+    def _connection(self) -> DedicatedClient:
+        """One connection for its thread."""
+        return DedicatedClient.of(self._redis)
 
     def _work(self) -> None:
         now = time.monotonic()

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from kernelport.broker import keys, stored, tallies
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
+from kernelport.broker.dedicated import DedicatedClient
 from kernelport.broker.scripts import acknowledge
 from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
@@ -89,16 +90,14 @@ class JobHandler:
         self._on_over = on_over
 
     @cached_property
-    def _connection(self) -> Redis:
-        """One connection for what every slice says: asking the pool for one costs as much as a call."""
-        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
-        return client
+    def _connection(self) -> DedicatedClient:
+        """One connection for what every slice says."""
+        return DedicatedClient.of(self._redis)
 
     @cached_property
-    def _keeping_connection(self) -> Redis:
+    def _keeping_connection(self) -> DedicatedClient:
         """The same for the thread that keeps what came of slices."""
-        client: Redis = self._redis.client()  # type: ignore[no-untyped-call]
-        return client
+        return DedicatedClient.of(self._redis)
 
     def handle(self, deployment_name: str, ticket: str) -> Epilogue:
         """Runs the slice that is due, if any; then what is left is to keep what came of it, and to say so in a line.
