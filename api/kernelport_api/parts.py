@@ -39,6 +39,7 @@ from kernelport_api.queueing.multiplexer import Multiplexer
 from kernelport_api.queueing.payloads import Payloads
 from kernelport_api.queueing.replies import ReplyReader
 from kernelport_api.services.access import Keys
+from kernelport_api.services.counting import Counting
 from kernelport_api.services.dead_letters import DeadLetters
 from kernelport_api.services.deployments import Deployments
 from kernelport_api.services.figures import Figures
@@ -133,9 +134,8 @@ class Parts:
             workers,
             self.admission,
             self.dispatcher,
-            self.figures,
             CallQuotas(redis.queue, self.name),
-            self.usage,
+            Counting(self.figures, self.usage),
         )
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)

@@ -1,6 +1,5 @@
 """Inference: validate, admit, queue, answer."""
 
-import asyncio
 import contextlib
 import math
 import time
@@ -10,7 +9,6 @@ from itertools import islice
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from kernelport.access.quotas import QuotaExceededError
 from kernelport.broker.scripts import IdempotencyHold
 from kernelport.config.deployments import Deployment
 from kernelport.errors import (
@@ -32,22 +30,20 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import aside
-from kernelport_api.calls import MICROSECONDS, Call
+from kernelport_api.calls import Call
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
-from kernelport_api.services.figures import Figures
+from kernelport_api.services.counting import Counting
 from kernelport_api.services.inputs import SoundForms, are_slow_to_check, input_violations
-from kernelport_api.services.usage import Usage
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
 # A text is refused beforehand when it would take so many times as long as it may.
 CERTAIN_FACTOR = 2
-_OUTCOMES = {"OK": "ok", "CANCELLED": "cancelled"}
 
 
 class Inference:
@@ -60,12 +56,10 @@ class Inference:
         workers: WorkerView,
         admission: Admission,
         dispatcher: Dispatcher,
-        figures: Figures,
         quotas: CallQuotas,
-        usage: Usage,
+        counting: Counting,
     ) -> None:
-        self._usage = usage
-        self._figures = figures
+        self._counting = counting
         self._deployments = deployments
         self._request_ids = RequestIds(redis)
         self._sound = SoundForms()
@@ -90,11 +84,9 @@ class Inference:
         try:
             response = await run(deployment, request, body, remaining_s)
         except BaseException as error:
-            self._count(call, request, len(body), 0, time.monotonic() - arrived_at, error)
+            self._counting.failed(call, request, len(body), 0, time.monotonic() - arrived_at, error)
             raise
-        seconds = time.monotonic() - arrived_at
-        # Counted once all that this turn of the event loop answers are: one right after the other they cost less.
-        asyncio.get_running_loop().call_soon(self._count, call, request, len(body), len(response), seconds)
+        self._counting.answered(call, request, len(body), len(response), time.monotonic() - arrived_at)
         return response
 
     async def _counted(
@@ -115,7 +107,6 @@ class Inference:
         call = calls.current()
         deployment = self._deployment(call, request)
         response_bytes = 0
-        failed: BaseException | None = None
         try:
             async with (
                 self._quotas.counted(call.principal.quotas, request, len(body)),
@@ -125,10 +116,9 @@ class Inference:
                     response_bytes += len(message)
                     yield message
         except BaseException as error:
-            failed = error
+            self._counting.failed(call, request, len(body), response_bytes, time.monotonic() - arrived_at, error)
             raise
-        finally:
-            self._count(call, request, len(body), response_bytes, time.monotonic() - arrived_at, failed)
+        self._counting.answered(call, request, len(body), response_bytes, time.monotonic() - arrived_at)
 
     async def _messages(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
@@ -150,30 +140,6 @@ class Inference:
                     yield message
         finally:
             self._admission.leave(name, len(body))
-
-    def _count(
-        self,
-        call: Call,
-        request: pb.InferRequest,
-        size: int,
-        response_bytes: int,
-        seconds: float,
-        error: BaseException | None = None,
-    ) -> None:
-        """Counts a request of `size` bytes that is over after some seconds, and what became of it."""
-        deployment, status = request.model, "OK" if error is None else _status(error)
-        outcome = _OUTCOMES.get(status, "failed")
-        told = "over_quota" if isinstance(error, QuotaExceededError) else outcome
-        labelled(metrics.TENANT_REQUESTS, metrics.tenant_label(call.principal.tenant), told).inc()
-        labelled(metrics.REQUESTS, deployment, status).inc()
-        labelled(metrics.TOTAL_SECONDS, deployment, outcome).observe(seconds)
-        labelled(metrics.REQUEST_BYTES, deployment).inc(size)
-        labelled(metrics.RESPONSE_BYTES, deployment).inc(response_bytes)
-        if error is None and call.batched_us is not None:
-            labelled(metrics.QUEUE_SECONDS, deployment).observe(call.queue_us / MICROSECONDS)
-            labelled(metrics.BATCHING_SECONDS, deployment).observe(call.batched_us / MICROSECONDS)
-        self._figures.observe(deployment, seconds, failed=outcome == "failed")
-        self._usage.note(call, request if status == "OK" else None, size)
 
     def _deployment(self, call: Call, request: pb.InferRequest) -> Deployment:
         """The deployment of a request; its call is told of both."""
@@ -275,13 +241,6 @@ class Inference:
         except RedisError as error:
             raise unreachable(error) from error
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
-
-
-def _status(error: BaseException) -> str:
-    if isinstance(error, KernelPortError):
-        return error.code.name
-    # Its caller hung up, or its deadline passed.
-    return "CANCELLED" if isinstance(error, asyncio.CancelledError | GeneratorExit) else "INTERNAL"
 
 
 def _limit(deployment: Deployment) -> str:
