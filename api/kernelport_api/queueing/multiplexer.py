@@ -10,6 +10,7 @@ import math
 from collections import deque
 from typing import Any
 
+import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
 
@@ -49,7 +50,7 @@ class Multiplexer:
             await self._connect()
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
-        await self._connection.send_command(*command, check_health=False)
+        await self._connection.send_packed_command(hiredis.pack_command(command), check_health=False)
         return await answer
 
     async def close(self) -> None:
