@@ -154,9 +154,19 @@ def _scientific(match: Match, locale: Locale) -> str:
     return scientific(match[1], match["exponent"], locale) + unit
 
 
+# What shows that a name stands there and no number.
+_MADE_BY = re.compile(r"\b(?:made by|bought from|(?:works?|worked|working|jobs?) (?:at|for)|[A-Z][a-z]{2,} and) \Z")
+_OF_A_COMPANY = re.compile(
+    r" (?:and (?:\d+[A-Z]{2}|[A-Z][a-z]+)"
+    r"|(?:adhesive|company|film|filter|mask|respirator|share|sticker|stock|tape)(?:e?s)?)\b"
+)
+
+
 def _thousands(match: Match, locale: Locale) -> str | None:
     """10k, 1.5M"""
     number, letter = amount(match[1]), match[2]
+    if match[0] == "3M" and (_MADE_BY.search(before(match)) or _OF_A_COMPANY.match(behind(match))):
+        return "three M"  # the company
     if letter == "K" or (letter in "MB" and not number.fraction and not re.match(r" [a-z]", behind(match))):
         return f"{number.spoken(locale) if number.fraction else code(number.whole)} {letter}"
     return f"{number.spoken(locale)} { {'k': 'thousand', 'M': 'million', 'B': 'billion'}[letter] }"

@@ -228,8 +228,22 @@ def _feet_and_inches(match: Match, locale: Locale) -> str:
     )
 
 
-def _amps(match: Match, locale: Locale) -> str:
-    return f"{amount(match[1]).spoken(locale)} amp"
+# What shows that an A behind a number means amperes.
+_VOLTS_BEFORE = re.compile(r"\d ?[km]?V(?:,| at| and| ?/| ?[x×])? ?\Z")
+_VOLTS_BEHIND = re.compile(r"(?:,| at| and| ?/| ?[x×]) ?\d[\d.]{0,6} ?[km]?V\b")
+_CURRENT_BEFORE = re.compile(
+    r"\b(?:carr(?:y|ies)|delivers?|draws?|suppl(?:y|ies)|current of|fused at|rated (?:at|for)) \Z", re.IGNORECASE
+)
+_SUPPLIED = re.compile(r" (?:charger|adapter|fuse|breaker|socket|outlet|plug|supply)s?\b")
+
+
+def _amps(match: Match, locale: Locale) -> str | None:
+    number, text = amount(match[1]), before(match)
+    if _SUPPLIED.match(behind(match)):
+        return f"{number.spoken(locale)} amp"
+    if _VOLTS_BEFORE.search(text) or _CURRENT_BEFORE.search(text) or _VOLTS_BEHIND.match(behind(match)):
+        return f"{number.spoken(locale)} {'amp' if number.is_one else 'amps'}"
+    return None
 
 
 RULES: list[Rule] = [
@@ -263,7 +277,7 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}(\d{{1,2}})' ?(?:(\d{{1,2}}(?:\.\d)?) ?(?:\"|''))?(?!\w)", _feet),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})[-–])?({AMOUNT})\"(?!\w)", _double_prime),
     rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?in(?:\.(?=\s*[a-z,;)]|\s*\Z)|(?=[,;)]))", _inches),
-    rule(rf"{NOT_INSIDE}({AMOUNT}) ?A(?= (?:charger|adapter|fuse|breaker|socket|outlet|plug|supply)s?\b)", _amps),
+    rule(rf"{NOT_INSIDE}({AMOUNT}) ?A(?![\w'-])", _amps),
     rule(rf"{NOT_INSIDE}(\d{{1,2}}) ?st\b(?=\.?(?: \d{{1,2}} ?lbs?\b|[,;!?)]|\s*\Z))", _stone),
     rule(r"(?<=[a-zA-Z.'\"] )[x×](?= \d)", _by),
     rule(r"\bmmHg\b", "millimeters of mercury"),

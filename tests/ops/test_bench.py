@@ -65,6 +65,7 @@ def test_bulk_speaks_as_much_through_the_stack_as_a_plain_loop_but_for_its_silen
     assert 0.6 < stack["audio_s"] / plain["audio_s"] < 1
 
 
+@pytest.mark.thorough
 def test_listeners_hear_streams_and_whole_requests(tmp_path: Path) -> None:
     systems = ["streams", "whole requests"]
     options = ("--levels", "30,60", "--seconds", "3")
