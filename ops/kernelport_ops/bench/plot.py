@@ -13,6 +13,8 @@ from kernelport_ops.bench.report import Median
 
 Line = tuple[Sequence[float], Sequence[float]]
 _SIZE_INCHES = 4.2
+# A label needs so many times the number of the one before.
+_ROOM = 1.3
 
 
 def plot_comparison(rows: Sequence[Median], path: Path) -> None:
@@ -53,7 +55,7 @@ def draw(
     """Draws panels of (title, label of y, lines by name) in rows of `columns`, both axes logarithmic.
 
     Args:
-        x_ticks: where the x axis is labelled; at every point when there are none.
+        x_ticks: where the x axis is labelled; at every point that has room for it when there are none.
 
     Raises:
         BenchError: when matplotlib is missing.
@@ -71,13 +73,22 @@ def draw(
         for name, (xs, ys) in drawn.items():
             axis.plot(xs, ys, marker="o", label=name, color=f"C{names.index(name)}")
         axis.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log", yscale="log")
-        ticks = x_ticks or sorted({x for xs, _ in drawn.values() for x in xs})
+        ticks = x_ticks or _with_room(sorted({x for xs, _ in drawn.values() for x in xs}))
         axis.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         axis.grid(visible=True, alpha=0.3)
         axis.legend(fontsize="small")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _with_room(points: Sequence[float]) -> list[float]:
+    """Those of rising points whose labels do not run into the one before, on a logarithmic axis."""
+    labelled: list[float] = []
+    for point in points:
+        if not labelled or point >= _ROOM * labelled[-1]:
+            labelled.append(point)
+    return labelled
 
 
 def _lines(rows: Sequence[Median], measure: Callable[[Median], float]) -> dict[str, Line]:
