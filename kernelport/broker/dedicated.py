@@ -32,16 +32,16 @@ class DedicatedClient(Redis):
         """
         with self.single_connection_lock:
             try:
-                answer = self._ask(args)
+                return self._ask(args, options)
             except ConnectionError:
                 self._link.disconnect()
-                answer = self._ask(args)
-        callbacks: Any = self.response_callbacks
-        callback = callbacks.get(args[0])
-        return callback(answer, **options) if callback else answer
+                return self._ask(args, options)
 
-    def _ask(self, command: tuple[Any, ...]) -> Any:
+    def _ask(self, command: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        name = command[0]
         self.send(*command)
+        if options or name in self.response_callbacks:
+            return self.parse_response(self._link, name, **options)  # type: ignore[no-untyped-call]
         return self.receive()
 
     def send(self, name: str, *arguments: Any) -> None:

@@ -10,7 +10,7 @@ from kernelport.broker.connections import connect
 from kernelport.broker.dedicated import DedicatedClient
 from kernelport.supervisor.stack import Stack
 
-LIST, TEXT = "test:dedicated:list", "test:dedicated:text"
+LIST, TEXT, SET, SCORES, HASH = (f"test:dedicated:{kind}" for kind in ("list", "text", "set", "scores", "hash"))
 
 
 @pytest.fixture
@@ -18,13 +18,16 @@ def redis(stack: Stack) -> Iterator[Redis]:
     """The shared stack's."""
     with connect(stack.settings.redis_url, timeout_s=0.5) as client:
         yield client
-        client.delete(LIST, TEXT)
+        client.delete(LIST, TEXT, SET, SCORES, HASH)
 
 
 def test_it_answers_as_the_client_of_redis_py_does(redis: Redis) -> None:
     dedicated = DedicatedClient.of(redis)
     redis.rpush(LIST, b"\xff", "zwei", 3)
     redis.set(TEXT, "\N{GREEK SMALL LETTER ALPHA}")
+    redis.sadd(SET, "a", "b")
+    redis.zadd(SCORES, {"a": 1, "b": 2.5})
+    redis.hset(HASH, "a", "b")
     for ask in (
         lambda client: client.lrange(LIST, 0, -1),
         lambda client: client.get(TEXT),
@@ -32,6 +35,13 @@ def test_it_answers_as_the_client_of_redis_py_does(redis: Redis) -> None:
         lambda client: client.brpop("nobody's", 0.01),
         lambda client: client.script_load("return 1"),
         lambda client: client.exists(TEXT, LIST),
+        lambda client: client.smembers(SET),
+        lambda client: client.mget(TEXT, "nobody's"),
+        lambda client: client.hgetall(HASH),
+        lambda client: client.zrange(SCORES, 0, -1, withscores=True),
+        lambda client: client.set(TEXT, "", nx=True),
+        lambda client: client.type(TEXT),
+        lambda client: client.config_get("save"),
     ):
         assert ask(dedicated) == ask(redis)
 
