@@ -8,8 +8,8 @@ from redis.exceptions import ConnectionError
 
 
 class DedicatedClient(Redis):
-    """A client of one connection that asks in half of the processor time that redis-py's own way takes: without a pool,
-    without what it records of each command, and without looking at each argument.
+    """A client of one connection that asks in two thirds of the processor time that redis-py's own way takes: without a
+    pool, without what it records of each command, and without looking at each argument.
 
     Limits of time, and one more try on a fresh connection when Redis has closed it, are those of
     `kernelport.broker.connections.connect`.
