@@ -5,6 +5,7 @@ It stands alone, so that it starts quickly: kernelport/recordings.py runs it and
 
 import io
 import json
+import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import numpy as np
 
 MEMORY_BYTES = 2**30
 CPU_S = 20
+# Callers that send no recording go first.
+NICENESS = 10
 MIN_RATE, MAX_RATE = 4_000, 384_000
 MAX_CHANNELS = 8
 # Of one channel: ten minutes at the rate of most recordings. At higher rates it is less.
@@ -99,6 +102,7 @@ def _ogg_is_cut(audio: bytes) -> bool:
 
 
 if __name__ == "__main__":
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     _told, _blocks = _decoded(sys.stdin.buffer.read(), float(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""How a process of ours keeps its memory, and how it ends."""
+"""How a process of ours keeps its memory, lets others go first, and ends."""
 
 import atexit
 import contextlib
@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 KEPT_BYTES = 64 * 2**20
@@ -22,6 +23,25 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
         mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def stand_back(niceness: int, pid: int | None = None) -> None:
+    """Has others go first: gives every thread of a process a lower priority, which threads have, too, that these start.
+
+    Where Linux shares the cores among sessions (autogroups), priorities count only within each: so a session that the
+    process has begun gets it as well.
+
+    Args:
+        niceness: 0 (as others) to 19 (only what they leave).
+        pid: of another process; None for this one.
+    """
+    pid = os.getpid() if pid is None else pid
+    process = Path(f"/proc/{pid}")
+    for thread in process.glob("task/*"):
+        os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
+    if os.getsid(pid) == pid:
+        with contextlib.suppress(OSError):  # there are no autogroups, or it was changed just now
+            (process / "autogroup").write_text(str(niceness))
 
 
 def end_process(code: int = 0) -> NoReturn:

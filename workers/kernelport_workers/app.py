@@ -49,6 +49,7 @@ from kernelport.jobs.artifacts import Artifacts, ArtifactsError
 from kernelport.jobs.finishing import Finisher
 from kernelport.jobs.storage import SharedStorage
 from kernelport.jobs.webhooks.notifier import Notifier
+from kernelport.process import stand_back
 from kernelport.supervisor.running_file import joined_environment
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.telemetry.redis_watch import RedisWatch
@@ -334,7 +335,7 @@ def job(deployment: str, ticket: str) -> Epilogue:
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _load(instance: Any, **_: Any) -> None:
-    os.nice(NICENESS)
+    stand_back(NICENESS)
     instance.quiet = True  # Celery's banner tells of a broker and of tasks, and is no JSON
     if not sys.stdout.isatty():
         sys.__stdout__ = None  # type: ignore[misc]  # where Celery tells of signals, in a form of its own

@@ -26,10 +26,10 @@ from rich.console import Console
 
 from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.errors import StackError
+from kernelport.process import stand_back
 from kernelport.supervisor.stack import Stack
-from kernelport_ops.bench.bounds.inputs import LOADED, SPEECH, worst_inputs
+from kernelport_ops.bench.bounds.inputs import LOADED, LOWEST, SPEECH, WORST_INPUTS
 from kernelport_ops.bench.bounds.open_loop import SHAPE, Felt
-from kernelport_ops.bench.bounds.priority import stand_aside
 from kernelport_ops.bench.cells import F32_BYTES, Job
 from kernelport_ops.bench.generator import Generator
 from kernelport_ops.bench.machine import describe_machine
@@ -81,7 +81,7 @@ def running(folder: Path) -> Iterator[Stack]:
         stack.wait_ready(START_TIMEOUT_S)
         for name, child in stack.children.items():
             if name.endswith((LOADED, SPEECH)) and child.pid is not None:
-                stand_aside(child.pid)
+                stand_back(LOWEST, child.pid)
         yield stack
 
 
@@ -183,7 +183,7 @@ def main(seconds: float, rounds: int, only: str, out: Path) -> None:
     """The command."""
     prepare_process()
     console = new_console()
-    inputs = [name for name in worst_inputs() if only in name]
+    inputs = [name for name in WORST_INPUTS if only in name]
     found: list[Interference] = []
     machine, rate = describe_machine(), 0.0
     try:

@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,8 @@ from kernelport.limits import (
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc, voice_pb2, voice_pb2_grpc
 
 LOADED, SPEECH = "loaded", "speech"
+# The niceness of what would have cores of its own on other machines: it takes only what is left here.
+LOWEST = 19
 TIMEOUT_S, POLL_S = 60.0, 0.05
 CALLERS_OF_ONE_ID, SUBMITS_AT_ONCE, SMALL_JOBS = 100, 200, 5000
 FORGED_AT_ONCE, FORGED_BYTES = 10, 2**20
@@ -201,39 +203,46 @@ async def _forged_entries(sender: Sender) -> None:
     sender.endings["dropped"] += FORGED_AT_ONCE
 
 
-def worst_inputs() -> dict[str, Send]:
-    """By what they are."""
-    name = "n" * MAX_NAME
-    empty = inference_pb2.InferRequest(model=LOADED, inputs=[inference_pb2.Tensor()])
-    one_empty = empty.SerializeToString()[len(inference_pb2.InferRequest(model=LOADED).SerializeToString()) :]
-    strings = inference_pb2.Tensor(
-        name="x",
-        dtype=inference_pb2.STRING,
-        shape=[MAX_STRING_ELEMENTS],
-        data=struct.pack("<I", 0) * MAX_STRING_ELEMENTS,
-    )
+def _empty_tensors(number: int = 0, size: int = 0) -> Send:
+    """So many of them, or so many bytes."""
     head = inference_pb2.InferRequest(model=LOADED).SerializeToString()
-    named = (inference_pb2.Tensor(name=f"{number}{name}"[:MAX_NAME]) for number in range(MAX_TENSORS))
-    return {
-        f"{REFUSED_BYTES // 2**20} MiB of empty tensors": _infer(head + one_empty * (REFUSED_BYTES // len(one_empty))),
-        f"{MAX_FIELDS - 2:,} empty tensors": _infer(head + one_empty * (MAX_FIELDS - 2)),
-        f"{MAX_TENSORS:,} tensors with names of {MAX_NAME}": _infer(_request(*named)),
-        f"{MAX_STRING_ELEMENTS:,} STRING elements": _infer(_request(strings)),
-        f"one request id by {CALLERS_OF_ONE_ID} callers": _one_id,
-        f"jobs of {MAX_ITEMS:,} items": _large_job,
-        f"{SMALL_JOBS:,} small jobs": _small_jobs,
-        f"{SUBMITS_AT_ONCE} submits at once": _many_submits,
-        "jobs with all the metadata and long ids": _large_names,
-        f"texts of {TEXT_BYTES // 2**20} MiB": _infer(_text(TEXT_BYTES)),
-        f"words of {WORD_LETTERS:,} letters": _infer(_text(WORD_LETTERS)),
-        f"{FORGED_AT_ONCE} forged queue entries of {FORGED_BYTES // 2**20} MiB": _forged_entries,
-        "reasons, page tokens and webhooks at their limits": Sender.words,
-        f"jobs of {SHARING} items that share {SHARED_BYTES // 2**20} MiB": _shared_job,
-        f"recordings of {voices.MAX_SECONDS:g} s": _add_voice(voices.MAX_SECONDS),
-        f"recordings of {LONG_RECORDING_S:,} s": _add_voice(LONG_RECORDING_S),
-        f"{MANY_CALLS:,} calls at once": _infer(_request(_X), MANY_CALLS),
-        f"{LARGE_AT_ONCE} requests of {LARGE_BYTES // 2**20} MiB at once": _infer(
-            _request(_x(LARGE_BYTES)), LARGE_AT_ONCE
-        ),
-        f"results of {KEPT_BYTES // 2**20} MiB kept for request ids": _kept_results,
-    }
+    with_one = inference_pb2.InferRequest(model=LOADED, inputs=[inference_pb2.Tensor()]).SerializeToString()
+    one = with_one[len(head) :]
+    return _infer(head + one * (number or size // len(one)))
+
+
+def _long_names() -> Send:
+    name = "n" * MAX_NAME
+    return _infer(_request(*(inference_pb2.Tensor(name=f"{n}{name}"[:MAX_NAME]) for n in range(MAX_TENSORS))))
+
+
+def _strings() -> Send:
+    data = struct.pack("<I", 0) * MAX_STRING_ELEMENTS
+    x = inference_pb2.Tensor(name="x", dtype=inference_pb2.STRING, shape=[MAX_STRING_ELEMENTS], data=data)
+    return _infer(_request(x))
+
+
+WORST_INPUTS: Mapping[str, Callable[[], Send]] = {
+    f"{REFUSED_BYTES // 2**20} MiB of empty tensors": lambda: _empty_tensors(size=REFUSED_BYTES),
+    f"{MAX_FIELDS - 2:,} empty tensors": lambda: _empty_tensors(number=MAX_FIELDS - 2),
+    f"{MAX_TENSORS:,} tensors with names of {MAX_NAME}": _long_names,
+    f"{MAX_STRING_ELEMENTS:,} STRING elements": _strings,
+    f"one request id by {CALLERS_OF_ONE_ID} callers": lambda: _one_id,
+    f"jobs of {MAX_ITEMS:,} items": lambda: _large_job,
+    f"{SMALL_JOBS:,} small jobs": lambda: _small_jobs,
+    f"{SUBMITS_AT_ONCE} submits at once": lambda: _many_submits,
+    "jobs with all the metadata and long ids": lambda: _large_names,
+    f"texts of {TEXT_BYTES // 2**20} MiB": lambda: _infer(_text(TEXT_BYTES)),
+    f"words of {WORD_LETTERS:,} letters": lambda: _infer(_text(WORD_LETTERS)),
+    f"{FORGED_AT_ONCE} forged queue entries of {FORGED_BYTES // 2**20} MiB": lambda: _forged_entries,
+    "reasons, page tokens and webhooks at their limits": lambda: Sender.words,
+    f"jobs of {SHARING} items that share {SHARED_BYTES // 2**20} MiB": lambda: _shared_job,
+    f"recordings of {voices.MAX_SECONDS:g} s": lambda: _add_voice(voices.MAX_SECONDS),
+    f"recordings of {LONG_RECORDING_S:,} s": lambda: _add_voice(LONG_RECORDING_S),
+    f"{MANY_CALLS:,} calls at once": lambda: _infer(_request(_X), MANY_CALLS),
+    f"{LARGE_AT_ONCE} requests of {LARGE_BYTES // 2**20} MiB at once": lambda: _infer(
+        _request(_x(LARGE_BYTES)), LARGE_AT_ONCE
+    ),
+    f"results of {KEPT_BYTES // 2**20} MiB kept for request ids": lambda: _kept_results,
+}
+"""By what they are; each is made when it is called for."""

@@ -18,14 +18,14 @@ import grpc
 from kernelport.broker.connections import connect_async
 from kernelport.client import Address
 from kernelport.config.settings import Settings
-from kernelport_ops.bench.bounds.inputs import Sender, worst_inputs
-from kernelport_ops.bench.bounds.priority import LOWEST
+from kernelport.process import stand_back
+from kernelport_ops.bench.bounds.inputs import LOWEST, WORST_INPUTS, Sender
 
 
 async def send_until_told(target: str, name: str) -> dict[str, int]:
     """Sends the input of that name to a front door and the Redis of the environment; deletes what is left of it."""
     redis = connect_async(Settings.from_environment().redis_url, None)
-    send = worst_inputs()[name]
+    send = WORST_INPUTS[name]()
 
     async def keep_sending() -> None:
         while True:
@@ -49,7 +49,8 @@ async def send_until_told(target: str, name: str) -> dict[str, int]:
 @click.option("--name", required=True)
 def main(target: str, name: str) -> None:
     """The command."""
-    os.nice(LOWEST)
+    os.setsid()  # so that all of it stands back
+    stand_back(LOWEST)
     sys.stdout.write(json.dumps(asyncio.run(send_until_told(target, name))) + "\n")
 
 
