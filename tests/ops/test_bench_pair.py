@@ -146,6 +146,12 @@ def test_what_is_slower_beyond_doubt_is_slower_however_wide_the_interval() -> No
     assert comparison.verdict is Verdict.SLOWER
 
 
+def test_what_is_no_slower_beyond_doubt_is_no_slower_however_wide_the_interval() -> None:
+    comparison = Machine(ratio=0.5, noise=0.2).compare(limit_s=39)
+    assert comparison.cpu.reach > PRECISION
+    assert comparison.verdict is Verdict.NO_SLOWER
+
+
 @pytest.mark.thorough
 def test_a_run_compares_this_tree_with_a_commit(installed_head: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kernelport_ops.bench.pair", "--base", "HEAD", "--out", str(installed_head)]

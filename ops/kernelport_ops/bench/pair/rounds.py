@@ -135,10 +135,11 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """A wide interval decides nothing, unless all of it is above the limit."""
+        """A wide interval decides nothing, unless all of it is on one side of the limit."""
         if self.cpu.low > SLOWER_FROM or (self.is_decided and self.cpu.middle > SLOWER_FROM):
             return Verdict.SLOWER
-        return Verdict.NO_SLOWER if self.is_decided else Verdict.UNDECIDED
+        is_below = len(self.rounds) >= LEAST_ROUNDS and self.cpu.high <= SLOWER_FROM
+        return Verdict.NO_SLOWER if self.is_decided or is_below else Verdict.UNDECIDED
 
 
 def take_turns(measure: Callable[[str], Measurement], turns: int, number: int) -> Round:
