@@ -30,9 +30,8 @@ from kernelport.jobs.artifacts import ArtifactsError
 from kernelport.process import end_process, keep_freed_memory
 from kernelport.telemetry import logs, tracing
 from kernelport_api.access.decision import AccessError
-from kernelport_api.app import serve
+from kernelport_api.app import ListenError, serve
 from kernelport_api.aside import let_event_loop_go_first
-from kernelport_api.listeners import ListenError
 
 # Of what a variable means, in the help.
 _INDENT = " " * 6

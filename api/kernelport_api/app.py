@@ -8,6 +8,7 @@ import signal
 from collections.abc import Collection, Coroutine
 from typing import Any
 
+import grpc
 from redis.exceptions import RedisError
 
 from kernelport.certificates.files import CertificateFiles
@@ -15,13 +16,12 @@ from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
 from kernelport.telemetry import metrics
+from kernelport_api import listeners
 from kernelport_api.doors.grpc import draining
 from kernelport_api.doors.grpc.door import grpc_server
-from kernelport_api.doors.grpc.servers import SERVERS, Servers
 from kernelport_api.doors.http.door import application
 from kernelport_api.doors.http.server import HttpServer, listener
 from kernelport_api.doors.tls import Tls
-from kernelport_api.listeners import Addresses, ListenError
 from kernelport_api.parts import Parts
 from kernelport_api.queueing.live_workers import REFRESH_INTERVAL_S
 from kernelport_api.services.gauges import keep_gauges
@@ -37,6 +37,10 @@ CANCEL_INTERVAL_S = 0.1
 OPEN_S = 60.0
 # For what is to be closed once calls have finished.
 STOP_MARGIN_S = 3.0
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
 
 
 async def serve(settings: Settings, *, beside: int = 0) -> None:
@@ -57,16 +61,27 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
     files = CertificateFiles.of(settings)
     tls = Tls(files) if files else None
     stop, read_again = asyncio.Event(), asyncio.Event()
-    addresses, parts = Addresses(settings, beside), Parts(settings, stop)
-    _heed_signals(stop, read_again, addresses)
+    parts = Parts(settings, stop)
+    shared_ports = _ports(settings.listen, settings.http_listen)
+    own_ports = _ports(settings.own_listen, settings.metrics_listen)
+    closed_ports = own_ports if settings.share_ports else own_ports | shared_ports
+    _heed_signals(stop, read_again, closed_ports)
     await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
     await parts.durability.probe()
     await parts.access.begin()
 
     # What connects from here on is served in a moment.
-    services = parts.services
-    servers = Servers(lambda: grpc_server(services, parts.health, settings, parts.access_log))
-    http = _listen(addresses, servers, parts, settings, tls)
+    if settings.metrics_listen:
+        try:
+            metrics.serve(settings.metrics_listen, beside=beside > 0)
+        except OSError as error:
+            raise ListenError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
+    services, shares_ports = parts.services, beside > 0 or settings.share_ports
+    server = grpc_server(services, parts.health, settings, parts.access_log, shares_ports=shares_ports)
+    port = _listen(server, settings.listen, tls)
+    if settings.own_listen:
+        _listen(server, settings.own_listen)
+    http = _http_server(parts, settings, shares_ports, tls) if settings.http_listen else None
     background = [
         asyncio.create_task(parts.replies.run()),
         asyncio.create_task(parts.workers.keep_fresh()),
@@ -82,14 +97,15 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         background.append(asyncio.create_task(tls.keep_current()))
     for thread in parts.threads:
         thread.start()
-    await servers.start()
+    await server.start()
     background.append(asyncio.create_task(parts.admission.keep_sharing()))  # it is one of the front doors from now on
     if http is not None:
         background.append(asyncio.create_task(http.run()))
     if beside:
-        addresses.take_over(SERVERS)
-    addresses.let_in(False)
-    log.info("front door %s listens on %s", parts.name, addresses.grpc.address)
+        listeners.steer(shared_ports, beside)
+        listeners.steer(own_ports, 1)
+        listeners.open_up(closed_ports, is_open=False)
+    log.info("front door %s listens on %s (port %d)", parts.name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
         done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
@@ -99,11 +115,10 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
         # Whatever hangs then, a thread or a connection, is shown in the log, and the process ends all the same.
         faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
-        addresses.close()
         for thread in parts.threads:
             thread.stop()
         await parts.health.enter_graceful_shutdown()
-        await draining.stop(servers, (services.runs, services.others), services.watches, settings.stop_s)
+        await draining.stop(server, (services.runs, services.others), services.watches, settings.stop_s)
         if http is not None:
             await http.stop()
         await end_all(background)
@@ -114,13 +129,22 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         await parts.redis.close()
 
 
-def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, addresses: Addresses) -> None:
-    """Goes by the signals of `serve` from now on."""
+def _ports(*addresses: str) -> set[int]:
+    """Those of addresses that are there."""
+    return {int(each.rpartition(":")[2]) for each in addresses if each}
+
+
+def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, closed_ports: Collection[int]) -> None:
+    """Goes by the signals of `serve` from now on.
+
+    Args:
+        closed_ports: to which another one is let in when it asks.
+    """
     loop = asyncio.get_running_loop()
 
     def let_in() -> None:
-        addresses.let_in(True)
-        loop.call_later(OPEN_S, addresses.let_in, False)
+        listeners.open_up(closed_ports, is_open=True)
+        loop.call_later(OPEN_S, lambda: listeners.open_up(closed_ports, is_open=False))
 
     loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):
@@ -174,21 +198,19 @@ async def _keep_health(parts: Parts) -> None:
         await asyncio.sleep(REFRESH_INTERVAL_S)
 
 
-def _listen(
-    addresses: Addresses, servers: Servers, parts: Parts, settings: Settings, tls: Tls | None
-) -> HttpServer | None:
-    """Listens on all addresses; gives the server for HTTP, where there is an address for it."""
+def _listen(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> int:
     try:
-        if addresses.metrics:
-            metrics.serve(addresses.metrics.address, is_shared=True)
-        servers.listen(addresses.grpc.address, tls.grpc_credentials if tls else None)
-        if addresses.own:
-            servers.listen_singly(addresses.own.address)
-        if addresses.http is None:
-            return None
-        app, context = application(parts.services, settings, parts.access_log), tls.http_context() if tls else None
-        http = HttpServer(app, listener(addresses.http.address), context)
-    except (OSError, RuntimeError) as error:  # the latter of gRPC
-        raise ListenError(f"cannot listen: {error}") from error
-    log.info("listening on %s for HTTP", http.address)
-    return http
+        return server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {address}: {error}") from error
+
+
+def _http_server(parts: Parts, settings: Settings, shares_ports: bool, tls: Tls | None) -> HttpServer:
+    app, context = application(parts.services, settings, parts.access_log), tls.http_context() if tls else None
+    try:
+        server = HttpServer(app, listener(settings.http_listen, shared=shares_ports), context)
+    except OSError as error:
+        other = "KERNELPORT_HTTP_LISTEN or --http-listen names another address, or with an empty value none"
+        raise ListenError(f"cannot listen on {settings.http_listen} for HTTP: {error}; {other}") from error
+    log.info("listening on %s for HTTP", server.address)
+    return server

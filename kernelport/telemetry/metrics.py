@@ -179,18 +179,18 @@ def tenant_label(tenant: str) -> str:
     return tenant
 
 
-def serve(listen: str, *, is_shared: bool = False, registry: Collector = REGISTRY) -> WSGIServer:
+def serve(listen: str, *, beside: bool = False, registry: Collector = REGISTRY) -> WSGIServer:
     """Shows metrics at http://`listen`/metrics from a thread of its own, until the server that this gives is shut down.
 
     Args:
-        is_shared: whether others of this user may, too, if they let each other.
+        beside: whether another process may, too, if it lets this one.
         registry: what is shown; all metrics of this process when not given.
 
     Raises:
         OSError: when the address cannot be listened on.
     """
     host, _, port = listen.rpartition(":")
-    ThreadingWSGIServer.allow_reuse_port = is_shared  # of the only one in this process
+    ThreadingWSGIServer.allow_reuse_port = beside  # of the only one in this process
     server, _ = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
     return server
 

@@ -24,7 +24,7 @@ async def served(takes: tuple[str, ...] | None) -> AsyncIterator[tuple[str, int]
     async def much(call: Call) -> Answer:
         return Answer(LARGE)
 
-    running = HttpServer(Endpoint(much, Calls(), takes), listener("127.0.0.1:0"))
+    running = HttpServer(Endpoint(much, Calls(), takes), listener("127.0.0.1:0", shared=False))
     task = asyncio.create_task(running.run())
     host, _, port = running.address.rpartition(":")
     try:

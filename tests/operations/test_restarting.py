@@ -22,7 +22,6 @@ from kernelport import Client
 from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.stack import Stack
 from kernelport_api import listeners
-from kernelport_api.doors.grpc.servers import SERVERS
 from kernelport_api.doors.http.server import listener
 from tests.conftest import START_TIMEOUT_S, discard, stack_settings, sync_each_write
 from tests.operations.scraping import value
@@ -160,14 +159,6 @@ def test_a_taken_port_stays_an_error(stack: Stack, restarter: Restarter) -> None
         assert "cannot listen on" in ended.stderr
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc/net is Linux's")
-def test_connections_are_shared_out_among_several_servers(stack: Stack) -> None:
-    port = port_of(stack.target)
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    listening = [line[1] for line in lines if line[3] == "0A" and line[1].endswith(f":{port:04X}")]
-    assert len(listening) == SERVERS > 1
-
-
 def test_the_old_one_goes_on_when_no_new_one_comes_up(stack: Stack, restarter: Restarter) -> None:
     before = front_door(stack)
     file = stack.settings.deployments_file
@@ -199,11 +190,13 @@ def test_connections_come_to_one_of_both_and_stay_there() -> None:
             each.close()
         return found
 
-    guard = listeners.Guard("127.0.0.1:0", beside=False)
-    with contextlib.closing(guard), listener(guard.address) as old, listener(guard.address) as new:
-        listeners.steer(guard.port, 0)
-        assert arrivals(old, 50) == 50
-        listeners.steer(guard.port, 1)
-        assert arrivals(new, 50) == 50
-        old.close()
-        assert arrivals(new, 50) == 50
+    with listener("127.0.0.1:0") as old:
+        port = old.getsockname()[1]
+        listeners.open_up([port], is_open=True)
+        with listener(f"127.0.0.1:{port}", shared=True) as new:
+            listeners.steer([port], 0)
+            assert arrivals(old, 50) == 50
+            listeners.steer([port], 1)
+            assert arrivals(new, 50) == 50
+            old.close()
+            assert arrivals(new, 50) == 50

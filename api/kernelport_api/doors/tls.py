@@ -28,22 +28,14 @@ class Tls:
         self._stamp = files.stamp()
         self._told = self._stamp
         self._current, self._context = self._read()
+        self._is_taken = True  # by gRPC, which asks at each connection
         log.info("TLS by %s", self._current)
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
-        """Those of a port of one server of gRPC, which asks for newer ones at each connection."""
-        given = self._current
-
-        def newer() -> grpc.ServerCertificateConfiguration | None:
-            nonlocal given
-            if given is self._current:
-                return None  # nothing new; a configuration can be handed over once only
-            given = self._current
-            return _grpc_configuration(given)
-
-        fetch: Any = newer  # gRPC's types leave the None out
+        """Those of a port of gRPC."""
+        fetch: Any = self._newer  # None, which it may give, means that there is nothing new
         return grpc.dynamic_ssl_server_credentials(
-            _grpc_configuration(given), fetch, require_client_authentication=bool(given.client_ca)
+            _grpc_configuration(self._current), fetch, require_client_authentication=bool(self._current.client_ca)
         )
 
     def http_context(self) -> ssl.SSLContext:
@@ -67,6 +59,7 @@ class Tls:
                 self._told = stamp
                 continue
             self._stamp = self._told = stamp
+            self._is_taken = False
             log.info("from now on TLS by %s", self._current)
             audit.record(
                 "certificate.reload", str(self._files.cert), actor="front door", valid_until=self._current.ends
@@ -93,6 +86,13 @@ class Tls:
     def _hand_over(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         """A connection begins; callers who name no host come by here, too."""
         connection.context = self._context
+
+    def _newer(self) -> grpc.ServerCertificateConfiguration | None:
+        """What gRPC has not got yet. A configuration can be handed over once only."""
+        if self._is_taken:
+            return None
+        self._is_taken = True
+        return _grpc_configuration(self._current)
 
 
 def _grpc_configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:

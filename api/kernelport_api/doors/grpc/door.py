@@ -43,9 +43,15 @@ _SERVICES = (
 )
 
 
-def grpc_server(services: Services, statuses: Health, settings: Settings, access_log: AccessLog) -> grpc.aio.Server:
-    """The whole door as a server that does not listen yet."""
-    server = grpc.aio.server(options=_options(settings))
+def grpc_server(
+    services: Services, statuses: Health, settings: Settings, access_log: AccessLog, *, shares_ports: bool
+) -> grpc.aio.Server:
+    """The whole door as a server that does not listen yet.
+
+    Args:
+        shares_ports: whether others of the same user may listen where it does.
+    """
+    server = grpc.aio.server(options=_options(settings, shares_ports))
     infer = InferenceDoor(services.inference, services.runs, access_log, services.access, settings.max_message_bytes)
     server.add_generic_rpc_handlers((infer.handler(),))
     runs: Any = Methods(server, services.runs, access_log, services.access)
@@ -64,12 +70,12 @@ def grpc_server(services: Services, statuses: Health, settings: Settings, access
     return server
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
+def _options(settings: Settings, shares_ports: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
-        # For further servers on the same address; kernelport_api.listeners keeps others away.
-        ("grpc.so_reuseport", 1),
+        # Unless that is wanted, two front doors must not share connections silently: a taken port is an error.
+        ("grpc.so_reuseport", int(shares_ports)),
         # Calls are taken up in the order in which they came: a crowd on one connection would be ahead of everybody. A
         # client holds back what is more. Without the second line, gRPC also counts calls that have just been answered,
         # and refuses new ones for them.

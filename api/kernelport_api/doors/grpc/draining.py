@@ -1,4 +1,4 @@
-"""Stops the gRPC door without a call that is cancelled.
+"""Stops a gRPC server without a call that is cancelled.
 
 gRPC by itself answers CANCELLED to calls that come while it shuts down and to those that outlast its grace time, as if
 their callers had given them up. So callers are sent away first: whoever calls is held. Once hardly anybody calls,
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import grpc
 
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.grpc.servers import Servers
 
 # Callers count as gone when none has called for so long; a client that does not heed what it is told is not waited for.
 QUIET_S, PATIENCE_S = 0.1, 1.0
@@ -22,8 +21,8 @@ MARGIN_S = 1.0
 GOAWAY_S = 0.05
 
 
-async def stop(servers: Servers | grpc.aio.Server, calls: Sequence[Calls], watches: Calls, stop_s: float) -> None:
-    """Stops the servers of a door within `stop_s` seconds.
+async def stop(server: grpc.aio.Server, calls: Sequence[Calls], watches: Calls, stop_s: float) -> None:
+    """Stops a server within `stop_s` seconds.
 
     Args:
         calls: those that are waited for.
@@ -40,7 +39,7 @@ async def stop(servers: Servers | grpc.aio.Server, calls: Sequence[Calls], watch
         if quiet_s <= 0:
             break
         await asyncio.sleep(quiet_s)
-    stopped = asyncio.create_task(servers.stop(max(0.0, ends_at - loop.time()) + margin_s))
+    stopped = asyncio.create_task(server.stop(max(0.0, ends_at - loop.time()) + margin_s))
     await asyncio.sleep(GOAWAY_S)
     for each in calls:
         each.send_away()

@@ -32,8 +32,11 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def listener(address: str) -> socket.socket:
-    """A socket that listens on host:port, where others of this user may, too; kernelport_api.listeners keeps them away.
+def listener(address: str, *, shared: bool = False) -> socket.socket:
+    """A socket that listens on host:port.
+
+    Args:
+        shared: whether other processes of this user may listen there, too, if they let each other.
 
     Raises:
         OSError: the address is taken, or none of this machine.
@@ -41,7 +44,7 @@ def listener(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     where = host.strip("[]"), int(port)
-    return socket.create_server(where, family=family, backlog=_BACKLOG, reuse_port=True)
+    return socket.create_server(where, family=family, backlog=_BACKLOG, reuse_port=shared)
 
 
 class HttpServer:
