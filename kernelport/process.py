@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ KEPT_BYTES = 64 * 2**20
 # glibc's mallopt. A block from the second on is mapped by itself; this is the most that it takes for it.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MAPPED_FROM_BYTES = 32 * 2**20
+_AUTOGROUP_TRIES, _AUTOGROUP_PAUSE_S = 20, 0.1
 
 
 def keep_freed_memory() -> None:
@@ -27,6 +29,7 @@ def keep_freed_memory() -> None:
 
 def stand_back(niceness: int, pid: int | None = None) -> None:
     """Has others go first: gives every thread of a process a lower priority, which threads have, too, that these start.
+    What has a lower one already keeps it. Where the system does not allow it, nothing changes.
 
     Where Linux shares the cores among sessions (autogroups), priorities count only within each: so a session that the
     process has begun gets it as well.
@@ -37,11 +40,26 @@ def stand_back(niceness: int, pid: int | None = None) -> None:
     """
     pid = os.getpid() if pid is None else pid
     process = Path(f"/proc/{pid}")
-    for thread in process.glob("task/*"):
-        os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
-    if os.getsid(pid) == pid:
-        with contextlib.suppress(OSError):  # there are no autogroups, or it was changed just now
-            (process / "autogroup").write_text(str(niceness))
+    threads = [int(each.name) for each in process.glob("task/*")] or [
+        pid
+    ]  # without Linux's /proc, the process as a whole
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
+    with contextlib.suppress(OSError):  # there are no autogroups
+        if os.getsid(pid) == pid:
+            _stand_back_as_session(process / "autogroup", niceness)
+
+
+def _stand_back_as_session(autogroup: Path, niceness: int) -> None:
+    """Of whoever is not root, Linux takes ten such changes a second, from all together."""
+    *_, current = autogroup.read_text().split()  # as `/autogroup-25 nice 0`
+    for _ in range(_AUTOGROUP_TRIES):
+        try:
+            autogroup.write_text(str(max(niceness, int(current))))
+            return
+        except BlockingIOError:
+            time.sleep(_AUTOGROUP_PAUSE_S)
 
 
 def end_process(code: int = 0) -> NoReturn:

@@ -127,7 +127,7 @@ def _message(task: str, deployment: str, task_id: str, body: list[Any], argument
     packed = msgpack.packb([body, {}, _NO_CALLBACKS])
     differs = {
         _BODY_MARK: base64.b64encode(packed).decode(),
-        _ID_MARK: task_id,
+        _ID_MARK: json.dumps(task_id)[1:-1],
         _ARGUMENTS_MARK: json.dumps(arguments)[1:-1],
     }
     return "".join([differs.get(part, part) for part in _envelope(task, deployment, priority)]).encode()

@@ -89,6 +89,11 @@ def _forged(**changes: Any) -> bytes:
     return json.dumps(message).encode()
 
 
+def test_an_entry_is_json_whatever_its_ids_are() -> None:
+    ticket = 'a "ticket"\n\\'
+    assert json.loads(job_message("identity-onnx", ticket))["headers"]["id"] == ticket
+
+
 def _body(*arguments: Any) -> str:
     return base64.b64encode(msgpack.packb([arguments, {}, {}])).decode()
 

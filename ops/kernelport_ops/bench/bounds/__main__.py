@@ -27,6 +27,7 @@ from rich.console import Console
 from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.errors import StackError
 from kernelport.process import stand_back
+from kernelport.supervisor.processes import dying_with_parent
 from kernelport.supervisor.stack import Stack
 from kernelport_ops.bench.bounds.inputs import LOADED, LOWEST, SPEECH, WORST_INPUTS
 from kernelport_ops.bench.bounds.open_loop import SHAPE, Felt
@@ -122,9 +123,11 @@ async def _felt(stack: Stack, rate: float, seconds: float) -> Felt:
 async def _started(stack: Stack, module: str, **options: object) -> Process:
     options = {"target": stack.target, **options}
     arguments = [part for option, value in options.items() for part in (f"--{option}", str(value))]
-    command = [sys.executable, "-m", f"kernelport_ops.bench.bounds.{module}", *arguments]
+    command = [*dying_with_parent(), sys.executable, "-m", f"kernelport_ops.bench.bounds.{module}", *arguments]
     environment = {**os.environ, **stack.settings.to_environment()}
-    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
+    return await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, env=environment, start_new_session=True
+    )
 
 
 async def _said(process: Process) -> dict[str, Any]:

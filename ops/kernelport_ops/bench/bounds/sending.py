@@ -8,7 +8,6 @@ way.
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 
@@ -49,7 +48,6 @@ async def send_until_told(target: str, name: str) -> dict[str, int]:
 @click.option("--name", required=True)
 def main(target: str, name: str) -> None:
     """The command."""
-    os.setsid()  # so that all of it stands back
     stand_back(LOWEST)
     sys.stdout.write(json.dumps(asyncio.run(send_until_told(target, name))) + "\n")
 
