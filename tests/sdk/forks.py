@@ -56,6 +56,9 @@ if PARENT == "busy":
     answered.wait()
 elif PARENT == "closed-loop":
     asyncio.run(ask())
+elif PARENT == "closed-loop-after-a-fork":
+    multiprocessing.get_context("fork").Process(target=int).start()
+    asyncio.run(ask())
 if PARENT == "open-loop":
     asyncio.run(fork_beside_a_loop())
 else:

@@ -22,9 +22,10 @@ def test_children_that_are_forked_are_answered(stack: Stack, parent: str) -> Non
     assert children(stack.target, parent) == ["answered"] * 5
 
 
-def test_a_child_that_cannot_call_says_so_at_once(stack: Stack) -> None:
+@pytest.mark.parametrize("parent", ["open-loop", "closed-loop-after-a-fork"])
+def test_a_child_that_cannot_call_says_so_at_once(stack: Stack, parent: str) -> None:
     """gRPC's thread for asyncio does not survive a fork."""
-    assert children(stack.target, "open-loop") == ["FORKED"] * 5
+    assert children(stack.target, parent) == ["FORKED"] * 5
 
 
 def children(target: str, parent: str) -> list[str]:

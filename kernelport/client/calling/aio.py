@@ -167,7 +167,7 @@ class AsyncChannel:
         return getattr(stubs[stub], method)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        calls.check()
+        calls.check_polled()
         self.is_open()
         self._opened[loop] = self._address.open(grpc.aio), {}
 

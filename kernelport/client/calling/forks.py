@@ -2,7 +2,9 @@
 
 gRPC makes itself anew in a child, but only when no thread was inside it at the fork. So a fork waits for the calls in
 flight, and new calls wait for the fork. Streams need no wait: gRPC parks its thread of theirs. For channels of asyncio
-it keeps a thread that it does not park: a child that is forked beside an open one is told so at its first call.
+it keeps a thread that it does not park: a child that is forked beside an open one is told so at its first call. So is
+one that calls with asyncio whose parent had done so, too, after an earlier fork: gRPC would wait in it for ever, or
+abort.
 """
 
 import os
@@ -37,6 +39,7 @@ class Calls:
         self.polled: weakref.WeakSet[Polled] = weakref.WeakSet()
         self._used = False
         self._broken = self._will_break = False
+        self._has_forked = self._polled_since = self._cannot_poll = False
         self._reset()
         os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
 
@@ -49,6 +52,17 @@ class Calls:
                 reason="FORKED",
             )
         self._used = True
+
+    def check_polled(self) -> None:
+        """As `check`, for a channel of asyncio that is opened now."""
+        self.check()
+        if self._cannot_poll:
+            raise FailedPreconditionError(
+                "this process was forked after its parent had forked before and then used an AsyncClient, which gRPC does "
+                'not survive: use a Client here, or start processes by the method "spawn" or "forkserver"',
+                reason="FORKED",
+            )
+        self._polled_since = self._has_forked
 
     def __enter__(self) -> None:
         with self._changed:
@@ -79,9 +93,12 @@ class Calls:
         with self._changed:
             self._forks -= 1
             self._changed.notify_all()
+        self._has_forked = True
 
     def _in_child(self) -> None:
         self._broken = self._broken or self._will_break
+        self._cannot_poll = self._cannot_poll or self._polled_since
+        self._has_forked = True
         self._reset()
 
 
