@@ -58,8 +58,8 @@ class Calls:
         self.check()
         if self._cannot_poll:
             raise FailedPreconditionError(
-                "this process was forked after its parent had forked before and then used an AsyncClient, which gRPC does "
-                'not survive: use a Client here, or start processes by the method "spawn" or "forkserver"',
+                "this process was forked after its parent had forked before and then used an AsyncClient, which gRPC "
+                'does not survive: use a Client here, or start processes by the method "spawn" or "forkserver"',
                 reason="FORKED",
             )
         self._polled_since = self._has_forked
