@@ -65,7 +65,8 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
     shared_ports = _ports(settings.listen, settings.http_listen)
     own_ports = _ports(settings.own_listen, settings.metrics_listen)
     closed_ports = own_ports if settings.share_ports else own_ports | shared_ports
-    _heed_signals(stop, read_again, closed_ports)
+    timers: list[asyncio.TimerHandle] = []
+    _heed_signals(stop, read_again, closed_ports, timers)
     await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
     await parts.durability.probe()
     await parts.access.begin()
@@ -105,6 +106,9 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         listeners.steer(shared_ports, beside)
         listeners.steer(own_ports, 1)
         listeners.open_up(closed_ports, is_open=False)
+        # The one in whose place it comes has gone by then.
+        gone_s = OPEN_S + settings.stop_s
+        timers.append(asyncio.get_running_loop().call_later(gone_s, listeners.stop_steering, shared_ports | own_ports))
     log.info("front door %s listens on %s (port %d)", parts.name, settings.listen, port)
     try:
         # Whichever ends first: only the stop signal should; a background task that ends has failed.
@@ -134,17 +138,26 @@ def _ports(*addresses: str) -> set[int]:
     return {int(each.rpartition(":")[2]) for each in addresses if each}
 
 
-def _heed_signals(stop: asyncio.Event, read_again: asyncio.Event, closed_ports: Collection[int]) -> None:
+def _heed_signals(
+    stop: asyncio.Event, read_again: asyncio.Event, closed_ports: Collection[int], timers: list[asyncio.TimerHandle]
+) -> None:
     """Goes by the signals of `serve` from now on.
 
     Args:
         closed_ports: to which another one is let in when it asks.
+        timers: of what is to be done to listeners, which must not meet the one that is let in.
     """
     loop = asyncio.get_running_loop()
 
     def let_in() -> None:
+        for each in timers:
+            each.cancel()
         listeners.open_up(closed_ports, is_open=True)
-        loop.call_later(OPEN_S, lambda: listeners.open_up(closed_ports, is_open=False))
+        timers[:] = [loop.call_later(OPEN_S, let_nobody_in)]
+
+    def let_nobody_in() -> None:
+        listeners.open_up(closed_ports, is_open=False)
+        listeners.stop_steering(closed_ports)
 
     loop.add_signal_handler(signal.SIGUSR1, let_in)
     for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, read_again)):

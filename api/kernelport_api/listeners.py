@@ -12,8 +12,8 @@ import socket
 import struct
 from collections.abc import Collection, Iterator
 
-# Linux's, which Python has no name for: a program that says which of the sockets on an address gets a connection.
-_SO_ATTACH_REUSEPORT_CBPF = 51
+# Linux's, which Python has no names for: a program that says which of the sockets on an address gets a connection.
+_SO_ATTACH_REUSEPORT_CBPF, _SO_DETACH_REUSEPORT_BPF = 51, 68
 _RETURN = 0x06
 # An address of this machine that hardly anybody listens on.
 _OTHER_LOOPBACK = "127.123.45.67"
@@ -31,12 +31,20 @@ def open_up(ports: Collection[int], *, is_open: bool) -> None:
 def steer(ports: Collection[int], to: int) -> None:
     """Has new connections to these ports, on which other processes listen, too, come to one of all: they are numbered
     from 0 in the order in which they came. Once the last has taken the place of one that has gone, nobody has its
-    number, and the system shares them out again."""
+    number, and the system shares them out again; `stop_steering` then, or all would come to whoever listens there next.
+    """
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, to))
     program = struct.pack("HP", 1, ctypes.addressof(instruction))
     for each in _listeners(ports):
         with contextlib.suppress(OSError):  # no Linux: all get some until one goes
             each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+def stop_steering(ports: Collection[int]) -> None:
+    """Has the system share out new connections to these ports from now on."""
+    for each in _listeners(ports):
+        with contextlib.suppress(OSError):  # nobody steers, or no Linux
+            each.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
 
 
 def _forget_sharing(port: int) -> None:

@@ -3,8 +3,8 @@ messages so large that each step copies megabytes.
 
 Hundreds of such calls at once have as many answers of Redis at once to go on with. All in one turn, they would keep the
 calls that need a turn or two of their own from it for a tenth of a second each time. While models are called, there are
-turns without such a step, too, for `RESTS` times as long as the turn with the last one took: gRPC hands over one call in
-two turns, so that long ones make a queue before the door.
+turns without such a step, too, for `RESTS` times as long as the turn with the last one took: gRPC hands over one call
+in two turns, so that long ones make a queue before the door.
 """
 
 import asyncio

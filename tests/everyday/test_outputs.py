@@ -53,6 +53,20 @@ def test_fetching_watching_and_resuming_in_any_order_end_the_same(tmp_path: Path
         assert hashes(Path("out")) == told(Path("out"))
 
 
+def test_the_files_of_some_items_are_fetched_alone(tmp_path: Path) -> None:
+    job = submitted(text_file(tmp_path / "lines.txt", "One.", UNSPEAKABLE, "Three.", "Four."), "--watch", expect=1)
+    assert called("jobs", "fetch", job, "000004", "000001", "-o", "some").stdout.split() == [
+        "some/000001.wav",
+        "some/000004.wav",
+    ]
+    assert set(hashes(Path("some"))) == {"000001.wav", "000004.wav"}
+    printed = called("jobs", "fetch", job, "000002", "000003", "no-such", "-o", "more", expect=1)
+    assert printed.stdout.split() == ["more/000003.wav"]
+    assert "000002: " in printed.stderr
+    assert "something to say" in printed.stderr
+    assert "no-such: the job has no such item" in printed.stderr
+
+
 def test_a_file_that_is_gone_is_named_and_the_others_come(tmp_path: Path, client: Client) -> None:
     job = submitted(tensor_file(tmp_path / "items.jsonl", 5), "--deployment", "identity-onnx", "--watch")
     (Path(client.jobs.get(job).output_url) / "t-2.npz").unlink()

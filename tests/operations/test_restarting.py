@@ -200,3 +200,6 @@ def test_connections_come_to_one_of_both_and_stay_there() -> None:
             assert arrivals(new, 50) == 50
             old.close()
             assert arrivals(new, 50) == 50
+            listeners.stop_steering([port])
+            with listener(f"127.0.0.1:{port}", shared=True):
+                assert 0 < arrivals(new, 100) < 100

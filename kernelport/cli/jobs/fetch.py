@@ -1,6 +1,7 @@
 """`kernelport jobs fetch`: outputs and manifest into a folder."""
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from kernelport.v1 import job_pb2 as pb
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
+@click.argument("item_ids", metavar="[ITEM]...", nargs=-1)
 @outputs.destination
 @options.target
-def fetch(job_id: str, out: outputs.Destination | None, target: str) -> None:
-    """Fetch the outputs that JOB has made so far into a folder (JOB by default), and its manifest once it is over.
-    Files that are there already and are right stay.
+def fetch(job_id: str, item_ids: Sequence[str], out: outputs.Destination | None, target: str) -> None:
+    """Fetch the outputs that JOB has made so far into a folder (JOB by default), and its manifest once it is over; or
+    those of some items alone. Files that are there already and are right stay.
 
     Exits with 1 when some items of the job have no output, and says which and why.
     """
@@ -28,6 +30,8 @@ def fetch(job_id: str, out: outputs.Destination | None, target: str) -> None:
     with Client(target) as client:
         job = client.jobs.get(job_id)
         folder = (out or outputs.Destination(Path(job_id), overwrite=False, append=False)).of(job_id)
+        if item_ids:
+            sys.exit(_fetch_some(client, job_id, item_ids, folder))
         with (
             Progress(*columns, console=Console(stderr=True)) as progress,
             ThreadPoolExecutor(outputs.PARALLEL_FETCHES) as pool,
@@ -43,3 +47,21 @@ def fetch(job_id: str, out: outputs.Destination | None, target: str) -> None:
         outputs.tell_unfinished(client, job)
     if fetcher.fetched < job.progress.items or not has_manifest:
         sys.exit(1)
+
+
+def _fetch_some(client: Client, job_id: str, item_ids: Sequence[str], folder: Path) -> int:
+    """Fetches the outputs of these items; gives the exit code."""
+    missing = dict.fromkeys(item_ids, "the job has no such item")
+    for item in client.jobs.items(job_id):
+        if item.id not in missing:
+            continue
+        if item.state == pb.ITEM_STATE_SUCCEEDED:
+            click.echo(client.jobs.fetch(job_id, item, folder))
+            del missing[item.id]
+            if not missing:
+                break
+        else:
+            missing[item.id] = item.reason or "it has no output yet"
+    for item_id, why in missing.items():
+        click.echo(f"{item_id}: {why}", err=True)
+    return 1 if missing else 0
