@@ -95,6 +95,7 @@ class Stacking:
             alone = alone or not 0 < min(shape) <= max(shape) < _LONGEST_AXIS
             rows = size
             free = self._pads.get(name, ())
+            alone = alone or max(free, default=0) >= len(shape)
             agreed.append((name, dtype, *[-1 if at == axis or at in free else size for at, size in enumerate(shape)]))
         agreed.sort()  # by name: there are no two of one
         if alone or (self._alike and not self._agree({name: shape for name, _, shape in inputs})):

@@ -78,6 +78,13 @@ def test_nothing_is_stacked_where_the_signature_is_not_batchable() -> None:
     assert Stacking.of(None) is None
 
 
+def test_a_request_without_an_axis_that_is_padded_runs_alone() -> None:
+    """As a signature may say that no worker of ours published."""
+    stacking = Stacking.of(Signature(inputs=[tensor_spec("x", pb.F32, [], pads=[Pad(axis=1)])], batchable=True))
+    assert stacking is not None
+    assert stacking.share(from_arrays({"x": np.ones(2, np.float32)})).alone
+
+
 def admitted(limits: Batching, *shares: Share, size: int = 1) -> int:
     run = RunSize(limits)
     return [run.admits(share, size) for share in shares].count(True)
