@@ -83,7 +83,8 @@ class Limits:
             maximum=spec.maximum if spec.HasField("maximum") else math.inf,
             max_characters=spec.max_characters,
             max_digits=spec.max_digits,
-            long_number=re.compile(rf"\d{{{spec.max_digits + 1},}}") if spec.max_digits else None,
+            # No text has a billion digits, and no expression as many as the field can say.
+            long_number=re.compile(rf"\d{{{min(spec.max_digits, 10**9) + 1},}}") if spec.max_digits else None,
             choices=tuple(spec.choices),
             in_words=_range_in_words(spec),
         )

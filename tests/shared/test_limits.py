@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernelport.limits import about
+from kernelport.limits import Limits, about
 from kernelport.signature import Declared, Signature, TensorSpec, tensor_spec
 from kernelport.tensors import from_array
 from kernelport.v1 import inference_pb2 as pb
@@ -74,3 +74,7 @@ def test_limits_are_shown_with_the_description() -> None:
 def test_a_signature_of_an_earlier_version_has_no_limits() -> None:
     early = TensorSpec.FromString(tensor_spec("speed", pb.F32, [1]).SerializeToString())
     assert list(Declared([early]).violations([from_array("speed", np.float32([99]))])) == []
+
+
+def test_a_number_may_have_as_many_digits_as_a_spec_can_say() -> None:
+    assert Limits.of(TensorSpec(name="text", max_digits=2**32 - 1)) is not None
