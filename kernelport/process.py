@@ -40,11 +40,9 @@ def stand_back(niceness: int, pid: int | None = None) -> None:
     """
     pid = os.getpid() if pid is None else pid
     process = Path(f"/proc/{pid}")
-    threads = [int(each.name) for each in process.glob("task/*")] or [
-        pid
-    ]  # without Linux's /proc, the process as a whole
-    for thread in threads:
-        with contextlib.suppress(OSError):  # it has ended
+    threads = [int(each.name) for each in process.glob("task/*")]
+    for thread in threads or [pid]:  # without Linux's /proc, the process as a whole
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
             os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
     with contextlib.suppress(OSError):  # there are no autogroups
         if os.getsid(pid) == pid:
