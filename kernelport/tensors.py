@@ -221,15 +221,16 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
 
 
 def _string_finding(data: bytes, count: int) -> tuple[str, str] | None:
+    size, length_at = len(data), _LENGTH.unpack_from
     position = found = 0
-    while position < len(data) and found <= count:
-        if position + _LENGTH.size > len(data):
-            return "data", f"the length of STRING element {found} is cut off at byte {position}"
-        end = position + _LENGTH.size + _LENGTH.unpack_from(data, position)[0]
-        if end > len(data):
-            return "data", f"STRING element {found} ends at byte {end}, past the end of the data at {len(data)}"
-        position = end
-        found += 1
+    try:
+        while position < size and found <= count:
+            position += _LENGTH.size + length_at(data, position)[0]
+            found += 1
+    except struct.error:
+        return "data", f"the length of STRING element {found} is cut off at byte {position}"
+    if position > size:
+        return "data", f"STRING element {found - 1} ends at byte {position}, past the end of the data at {size}"
     if found != count:
         got = found if found < count else f"{found} or more"
         return "data", f"expected {count} STRING elements as the shape says, got {got}"

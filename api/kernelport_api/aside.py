@@ -19,7 +19,7 @@ _rests_until = 0.0
 # 5 ms would be felt at each step of each call.
 GIVES_WAY_S = 0.000_1
 # While other calls come in, such work rests so many times as long as it has gone on, and no longer than so.
-RESTS, MOST_REST_S = 4.0, 0.1
+RESTS, MOST_REST_S = 8.0, 0.2
 # Whatever is in so many bytes, as a tensor of 64 KiB is, is parsed or looked at within two milliseconds: it need not go
 # aside.
 SMALL_BYTES = 65 * 2**10

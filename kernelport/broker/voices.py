@@ -11,7 +11,7 @@ from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
 from kernelport.errors import AlreadyExistsError, FieldViolation, InvalidArgumentError, NotFoundError
 from kernelport.names import is_voice_name
-from kernelport.recordings import RecordingError, reference
+from kernelport.recordings import RecordingError, judged
 from kernelport.v1.voice_pb2 import AddVoiceRequest, Voice
 
 MAX_BYTES = 16 * 2**20
@@ -67,7 +67,7 @@ def checked(audio: bytes, *, is_transcribed: bool = False) -> Voice:
     try:
         if len(audio) > MAX_BYTES:
             raise RecordingError(f"expected at most {MAX_BYTES} bytes, got {len(audio)}")
-        recording = reference(audio, MAX_SECONDS, is_transcribed=is_transcribed)
+        recording = judged(audio, MAX_SECONDS, is_transcribed=is_transcribed)
     except RecordingError as error:
         raise InvalidArgumentError.of([FieldViolation("audio", str(error))]) from error
     return Voice(

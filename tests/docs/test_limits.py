@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kernelport import limits, recordings
+from kernelport import decoder, limits
 from kernelport.broker import voices
 from kernelport.config.settings import Settings
 from kernelport.jobs.records import DEFAULT_PRIORITY
@@ -64,11 +64,11 @@ SENTENCES = [
     ),
     (
         "docs/luxtts.md",
-        f"at least {recordings.MIN_SPEECH_S:g} s, of which {recordings.LEAST_SOUND_S:g} s are sound",
+        f"at least {decoder.MIN_SPEECH_S:g} s, of which {decoder.LEAST_SOUND_S:g} s are sound",
     ),
-    ("docs/luxtts.md", f"where its words are given at most {recordings.MAX_SPEECH_S:g} s"),
-    ("docs/luxtts.md", f"at most {recordings.MOST_OFFSET:g} of full scale"),
-    ("docs/luxtts.md", f"at most {recordings.MOST_CLIPPED_PERCENT:g} % of its samples in flat tops"),
+    ("docs/luxtts.md", f"where its words are given at most {decoder.MAX_SPEECH_S:g} s"),
+    ("docs/luxtts.md", f"at most {decoder.MOST_OFFSET:g} of full scale"),
+    ("docs/luxtts.md", f"at most {decoder.MOST_CLIPPED_PERCENT:g} % of its samples in flat tops"),
     ("docs/streaming.md", f"of which a piece has {MIN_CHUNK_TOKENS} to {MAX_CHUNK_TOKENS}"),
     ("docs/luxtts.md", f"a transcript up to {voices.MAX_TEXT:,}"),
     ("docs/jobs.md", f"at most {MOST_WARNINGS} of at most {LONGEST_WARNING} characters"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kernelport import recordings
+from kernelport import decoder, recordings
 from kernelport.broker import voices
 from kernelport.errors import InvalidArgumentError
 from kernelport.tensors import Array
@@ -85,5 +85,5 @@ def test_a_long_recording_without_words_is_taken_since_a_part_of_it_is_used() ->
 def test_where_the_speech_lies_does_not_depend_on_the_rate(rate: int) -> None:
     t = np.arange(rate) / rate
     sound = np.concatenate([np.zeros(rate), 0.3 * np.sin(2 * np.pi * 200 * t), np.zeros(rate)]).astype(np.float32)
-    span = recordings.speech_in(sound, rate)
+    span = decoder.speech_in(sound, rate)
     assert (span.start / rate, span.stop / rate) == pytest.approx((0.7, 2.1), abs=0.02)

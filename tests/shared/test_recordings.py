@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from kernelport import recordings
-from kernelport.recordings import RecordingError, decode
+from kernelport.recordings import RecordingError, decode, judged
 from kernelport.tensors import Array
 
 
@@ -75,3 +75,10 @@ def test_a_wav_file_that_was_written_to_a_pipe_is_whole() -> None:
 
 def test_what_follows_the_samples_of_a_wav_file_may_be_anything() -> None:
     assert decode(audio_file("WAV", "PCM_16") + b"LIST\x04\0\0\0INFO", max_seconds=60).seconds == 2
+
+
+@pytest.mark.parametrize("rate", [48_000, 384_000])
+def test_the_longest_voice_of_any_rate_is_judged_within_the_memory_of_the_decoder(rate: int) -> None:
+    voice = (np.sin(np.arange(60 * rate) / (rate / 1000)) * 8_000).astype(np.int16)
+    facts = judged(flac(voice, rate), max_seconds=60, is_transcribed=False)
+    assert (facts.seconds, facts.sample_rate) == (60, rate)

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from kernelport import recordings
+from kernelport import decoder, recordings
 from kernelport_workers.luxtts import features
 from kernelport_workers.luxtts.config import FEATURE_SCALE, SAMPLE_RATE
 from kernelport_workers.luxtts.errors import InvalidInputError
 
-MIN_SECONDS, MAX_SECONDS = recordings.MIN_SPEECH_S, recordings.MAX_SPEECH_S
+MIN_SECONDS, MAX_SECONDS = decoder.MIN_SPEECH_S, decoder.MAX_SPEECH_S
 """Length of a reference after trimming."""
 
 MAX_FILE_SECONDS = 600
@@ -121,8 +121,8 @@ def cut_at_pause(wave: NDArray[np.float32], seconds: float) -> NDArray[np.float3
     limit = int(seconds * SAMPLE_RATE)
     if len(wave) <= limit:
         return wave
-    all_levels = recordings.levels(wave, SAMPLE_RATE)
-    quiet, levels = ~recordings.is_loud(all_levels), all_levels[: limit // _HOP]
+    all_levels = decoder.levels(wave, SAMPLE_RATE)
+    quiet, levels = ~decoder.is_loud(all_levels), all_levels[: limit // _HOP]
     first = int(0.6 * len(levels))
     best, length, run = first + int(np.argmin(levels[first:])), 0, 0
     for frame in range(first, len(levels)):
@@ -149,7 +149,7 @@ def prepare(
     Raises:
         InvalidInputError: ``prompt_audio`` is too short to have features.
     """
-    used = wave if upstream else wave[recordings.speech_in(wave, SAMPLE_RATE)]
+    used = wave if upstream else wave[decoder.speech_in(wave, SAMPLE_RATE)]
     if seconds is not None:
         used = used[: int(seconds * SAMPLE_RATE)] if upstream else cut_at_pause(used, seconds)
     if len(used) < features.MIN_SAMPLES:

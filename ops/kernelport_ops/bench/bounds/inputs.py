@@ -32,8 +32,6 @@ from kernelport.limits import (
 from kernelport.v1 import inference_pb2, job_pb2, job_pb2_grpc, voice_pb2, voice_pb2_grpc
 
 LOADED, SPEECH = "loaded", "speech"
-# The niceness of what would have cores of its own on other machines: it takes only what is left here.
-LOWEST = 19
 TIMEOUT_S, POLL_S = 60.0, 0.05
 CALLERS_OF_ONE_ID, SUBMITS_AT_ONCE, SMALL_JOBS = 100, 200, 5000
 FORGED_AT_ONCE, FORGED_BYTES = 10, 2**20

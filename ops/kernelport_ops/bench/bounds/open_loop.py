@@ -6,16 +6,21 @@ figures are one line of JSON on standard output.
 
 import asyncio
 import json
+import math
+import struct
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import click
+import grpc
 import numpy as np
+import uvloop
 
-from kernelport.client import AsyncClient
-from kernelport.errors import KernelPortError
+from kernelport.client import Address
+from kernelport.v1 import inference_pb2, inference_pb2_grpc
 
 SHAPE = (1, 1, 2, 2)
 TIMEOUT_S = 60.0
@@ -43,28 +48,30 @@ async def measure(target: str, model: str, rate: float, seconds: float) -> Felt:
     times_s: list[float] = []
     errors: Counter[str] = Counter()
 
-    async def call(client: AsyncClient, number: int, due: float) -> None:
-        x = np.full(SHAPE, number, np.float32)
+    async def call(infer: Any, number: int, due: float) -> None:
+        data = struct.pack("<f", number) * math.prod(SHAPE)
+        x = inference_pb2.Tensor(name="x", dtype=inference_pb2.F32, shape=SHAPE, data=data)
         try:
-            answer = await client.infer(model, {"x": x}, timeout_s=TIMEOUT_S)
-        except KernelPortError as error:
-            errors[error.code.name] += 1
+            answer = await infer(inference_pb2.InferRequest(model=model, inputs=[x]), timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            errors[error.code().name] += 1
             return
-        if np.array_equal(answer["y"], x):
+        if answer.outputs[0].data == data:
             times_s.append(time.perf_counter() - due)
         else:
             errors["wrong"] += 1
 
-    async with AsyncClient(target, max_retries=0) as client:
+    async with Address(target).open(grpc.aio) as channel:
+        infer = inference_pb2_grpc.InferenceServiceStub(channel).Infer
         for number in range(WARM_UP_CALLS):
-            await call(client, number, 0.0)
+            await call(infer, number, 0.0)
         times_s.clear()
         started = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for number in range(round(rate * seconds)):
                 due = started + number / rate
                 await asyncio.sleep(due - time.perf_counter())
-                group.create_task(call(client, number, due))
+                group.create_task(call(infer, number, due))
     p99_s, max_s = np.percentile(times_s, [99, 100]) if times_s else (0.0, 0.0)
     return Felt(len(times_s), dict(errors), 1000 * float(p99_s), 1000 * float(max_s))
 
@@ -76,7 +83,7 @@ async def measure(target: str, model: str, rate: float, seconds: float) -> Felt:
 @click.option("--seconds", required=True, type=float)
 def main(target: str, model: str, rate: float, seconds: float) -> None:
     """The command."""
-    sys.stdout.write(json.dumps(asdict(asyncio.run(measure(target, model, rate, seconds)))) + "\n")
+    sys.stdout.write(json.dumps(asdict(uvloop.run(measure(target, model, rate, seconds)))) + "\n")
 
 
 if __name__ == "__main__":

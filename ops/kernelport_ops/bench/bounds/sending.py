@@ -17,8 +17,8 @@ import grpc
 from kernelport.broker.connections import connect_async
 from kernelport.client import Address
 from kernelport.config.settings import Settings
-from kernelport.process import stand_back
-from kernelport_ops.bench.bounds.inputs import LOWEST, WORST_INPUTS, Sender
+from kernelport_ops.bench.bounds.elsewhere import run_as_elsewhere
+from kernelport_ops.bench.bounds.inputs import WORST_INPUTS, Sender
 
 
 async def send_until_told(target: str, name: str) -> dict[str, int]:
@@ -48,7 +48,7 @@ async def send_until_told(target: str, name: str) -> dict[str, int]:
 @click.option("--name", required=True)
 def main(target: str, name: str) -> None:
     """The command."""
-    stand_back(LOWEST)
+    run_as_elsewhere()
     sys.stdout.write(json.dumps(asyncio.run(send_until_told(target, name))) + "\n")
 
 

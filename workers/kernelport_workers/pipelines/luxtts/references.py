@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 
 from kernelport.broker import keys, voices
 from kernelport.broker.clock import clock
+from kernelport.decoder import MAX_SPEECH_S
 from kernelport.errors import UnavailableError
 from kernelport.jobs.voices import JobVoices
-from kernelport.recordings import MAX_SPEECH_S
 from kernelport.v1.voice_pb2 import Voice as Registered
 from kernelport_workers.luxtts.errors import DependencyError, InvalidInputError
 from kernelport_workers.pipelines.luxtts.inputs import invalid

@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp
 
 from kernelport.broker.voices import MAX_BYTES, MAX_SECONDS, VoiceNotFoundError
-from kernelport.recordings import MIN_SPEECH_S
+from kernelport.decoder import MIN_SPEECH_S
 from kernelport.shapes import letter_dict, plain
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.inference_pb2 import InferResponse
