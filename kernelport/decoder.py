@@ -193,7 +193,7 @@ def _answer(audio: bytes, max_seconds: float, wanted: Collection[str]) -> Iterat
     """What goes out, in order.
 
     Args:
-        wanted: of "judged", "transcribed" (its words are given) and "samples".
+        wanted: of "judged", "transcribed" (its words are given), "samples", and "idle" (see `_let_others_go_first`).
     """
     told, samples = _decoded(audio, max_seconds)
     if "judged" in wanted and "problem" not in told:
@@ -205,8 +205,18 @@ def _answer(audio: bytes, max_seconds: float, wanted: Collection[str]) -> Iterat
         yield samples.tobytes()
 
 
-if __name__ == "__main__":
+def _let_others_go_first(*, idle: bool) -> None:
+    """Has this process a low priority, or run only where a core would idle.
+
+    To Linux, a core is taken while a process of a low priority runs on it, and others wait for another one.
+    """
     os.nice(NICENESS)
+    if idle:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+if __name__ == "__main__":
+    _let_others_go_first(idle="idle" in sys.argv[2:])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     for _part in _answer(sys.stdin.buffer.read(), float(sys.argv[1]), sys.argv[2:]):

@@ -82,3 +82,8 @@ def test_the_longest_voice_of_any_rate_is_judged_within_the_memory_of_the_decode
     voice = (np.sin(np.arange(60 * rate) / (rate / 1000)) * 8_000).astype(np.int16)
     facts = judged(flac(voice, rate), max_seconds=60, is_transcribed=False)
     assert (facts.seconds, facts.sample_rate) == (60, rate)
+
+
+def test_a_recording_is_judged_though_no_core_idles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recordings, "IDLE_PATIENCE_S", 0.01)
+    assert judged(flac(np.sin(np.arange(16_000) / 8)), max_seconds=60, is_transcribed=False).seconds == 2
