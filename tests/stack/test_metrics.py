@@ -1,6 +1,8 @@
 """The Prometheus endpoints of front door and workers."""
 
 import contextlib
+import itertools
+import os
 import re
 import socket
 import urllib.request
@@ -13,12 +15,13 @@ import pytest
 from kernelport import Client, DeadlineExceededError, InvalidArgumentError, NotFoundError
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import StackError
-from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
 from tests.conftest import START_TIMEOUT_S, serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST_PORTS = itertools.cycle(range(20_000 + 1_000 * _PROCESS, 21_000 + 1_000 * _PROCESS, 20))
 LABELS = {
     "operation",
     "kind",
@@ -87,11 +90,12 @@ def test_a_taken_metrics_port_stops_the_start_with_its_reason(tmp_path: Path) ->
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports in a row that are free."""
+    """The first of so many free ports in a row. Neither another process of these tests takes them nor the system by
+    itself: its own begin at 32768."""
     while True:
-        port = free_port()
+        port = next(_FIRST_PORTS)
         with contextlib.suppress(OSError), contextlib.ExitStack() as taken:
-            for index in range(1, count):
+            for index in range(count):
                 taken.enter_context(socket.create_server(("127.0.0.1", port + index)))
             return port
 
