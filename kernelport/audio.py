@@ -162,5 +162,8 @@ def write_audio(path: Path, audio: Array, sample_rate: int) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: expected a name that ends in one of {', '.join(FORMATS)}")
     unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_bytes(encode_audio(audio, sample_rate, path.suffix.lower()))
-    unfinished.replace(path)
+    try:
+        unfinished.write_bytes(encode_audio(audio, sample_rate, path.suffix.lower()))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

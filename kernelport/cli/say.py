@@ -25,6 +25,9 @@ from kernelport.client.speaking import join, speak
 from kernelport.errors import KernelPortError, NotFoundError, UnavailableError
 from kernelport.signature import Declared, Signature
 
+# What is not meant to be read aloud as it is.
+TABLES = (".csv", ".tsv", ".jsonl")
+
 
 @click.command()
 @click.argument("texts", nargs=-1)
@@ -89,6 +92,8 @@ def say(
     path, is_folder = _place(out, split, ending)
     audio.check(f".{ending}" if is_folder else path.suffix.lower())
     lines, source = list(_lines(texts, file)), str(file or "TEXTS")
+    if file is not None and file.suffix.lower() in TABLES:
+        options.note(f"{file} is read as plain text; `kernelport jobs submit` reads tables")
     passages = _good(read_passages(lines, split), source, skip_bad)
     if split is None and (is_folder or not texts):
         options.note(chosen(lines))
@@ -103,7 +108,10 @@ def say(
         inputs = _inputs(signature, deployment, assignments)
         passages = _good(_checked(passages, signature), source, skip_bad)
         patience_s = timeout or client.jobs.patience_s
-        with contextlib.closing(_speak(client, deployment, passages, inputs, outputs, parallel, patience_s)) as coming:
+        with (
+            _telling_what_a_break_leaves(path if is_folder else None),
+            contextlib.closing(_speak(client, deployment, passages, inputs, outputs, parallel, patience_s)) as coming,
+        ):
             for index, speech in coming:
                 done += 1
                 seconds += speech.seconds
@@ -127,6 +135,16 @@ def say(
     click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
     if done < len(passages):
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _telling_what_a_break_leaves(folder: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        left = f"{folder} has what was spoken so far" if folder else "no file was written"
+        click.echo(f"\n{left}; a job goes on after a break: kernelport jobs submit", err=True)
+        raise
 
 
 def _stream(

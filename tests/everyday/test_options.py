@@ -54,3 +54,24 @@ def test_a_dry_run_shows_what_was_understood_and_makes_no_job(stack: Stack, tmp_
     assert "1.5" in told.stdout
     assert "Line 5." not in told.stdout
     assert called("jobs", "list", "--target", stack.target, "--json").stdout == before
+
+
+def test_columns_of_other_names_are_told_how_to_be_named(tmp_path: Path) -> None:
+    source = tmp_path / "mine.csv"
+    source.write_text("id,sentence\n1,Good morning.\n")
+    told = called("jobs", "submit", source, expect=2).stderr
+    assert f"nothing was queued; --column NAME=COLUMN says what {source} calls an input" in told
+    told = called("jobs", "submit", source, "--column", "text=sentense", expect=2).stderr
+    assert "names the columns, with sentense" in told
+    assert "did you mean" not in told, "a name that the file does not have"
+    assert (
+        '1 items: id <- "id", text <- "sentence"'
+        in called("jobs", "submit", source, "--column", "text=sentence").stderr
+    )
+
+
+def test_a_table_that_is_read_aloud_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "mine.csv"
+    source.write_text("id,text\n1,Good morning.\n")
+    told = called("say", "-f", source, "-o", tmp_path / "said.wav").stderr
+    assert f"{source} is read as plain text; `kernelport jobs submit` reads tables" in told

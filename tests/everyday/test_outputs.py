@@ -60,6 +60,11 @@ def test_the_files_of_some_items_are_fetched_alone(tmp_path: Path) -> None:
         "some/000004.wav",
     ]
     assert set(hashes(Path("some"))) == {"000001.wav", "000004.wav"}
+    assert called("jobs", "fetch", job, "000001", "-o", "own/name.wav").stdout.strip() == "own/name.wav"
+    assert Path("own/name.wav").read_bytes() == Path("some/000001.wav").read_bytes()
+    assert [path.name for path in Path("own").iterdir()] == ["name.wav"]
+    refusal = called("jobs", "fetch", job, "000001", "-o", "own/name.mp3", expect=2).stderr
+    assert "expected a name that ends in .wav, or a folder; got own/name.mp3" in refusal
     printed = called("jobs", "fetch", job, "000002", "000003", "no-such", "-o", "more", expect=1)
     assert printed.stdout.split() == ["more/000003.wav"]
     assert "000002: " in printed.stderr

@@ -59,7 +59,9 @@ def test_ctrl_c_ends_it_as_shells_expect(own: Stack, tmp_path: Path) -> None:
     told, complaints = saying.communicate(timeout=20)
     assert saying.returncode == 130
     assert "Traceback" not in complaints
+    assert "out has what was spoken so far; a job goes on after a break: kernelport jobs submit" in complaints
     assert "spoken" not in told
+    assert not list(Path("out").glob(".*.part")), "what was being written"
 
 
 @pytest.mark.parametrize("command", [["say", "One.", "Two."], ["infer", "hibari-en", "--input", "text=One."]])

@@ -74,6 +74,8 @@ CALLS: list[tuple[str, str, bytes, dict[str, str], int]] = [
     ("POST", INFER, tensor(shape=[1, 1, 1, 2]), JSON, 400),
     ("POST", INFER, tensor(shape=[2**62, 2**62, 1, 1]), JSON, 400),
     ("POST", INFER, tensor(data=["a"]), JSON, 400),
+    ("POST", INFER, tensor().replace(b"1.0", b"1e400"), JSON, 400),
+    ("POST", INFER, tensor().replace(b"1.0", b"1" * 5_000), JSON, 400),
     ("POST", INFER, tensor(data=[[1.0], []]), JSON, 400),
     ("POST", INFER, tensor(parameters={"binary_data_size": -1}), BINARY, 400),
     ("POST", INFER, tensor(parameters={"binary_data_size": 10**9}), BINARY, 400),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kernelport.client.item_files import ItemFile, ItemFileError, Kind, Report
+from kernelport.client.item_files.text_file import is_unsayable
 from tests.item_files.speech import SPEECH
 
 
@@ -231,3 +232,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     path.write_text("One.\nTwo.\nThree.\n")
     with pytest.raises(ItemFileError, match="has changed"):
         list(file.items())
+
+
+def test_what_no_voice_can_say() -> None:
+    assert all(map(is_unsayable, ["?!", "😀", "★ ⬆️ …", "—"]))
+    assert not any(map(is_unsayable, ["", " ", "%", "€", "5 ★", "日本", "½", "℃", "㎏", "Hi 😀"]))

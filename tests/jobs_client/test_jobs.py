@@ -15,6 +15,7 @@ import pytest
 
 from kernelport import AlreadyExistsError, AsyncClient, Client, InvalidArgumentError, NotFoundError, UnavailableError
 from kernelport.client.jobs import messages
+from kernelport.client.jobs.sync import submitting
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.stack import Stack
 from kernelport.tensors import from_array
@@ -204,6 +205,29 @@ def test_a_submission_that_breaks_off_without_a_request_id_leaves_no_open_job(
     job = next(job for job in client.jobs.list("identity-onnx") if job.spec.metadata.get("mark") == "broke-off")
     assert client.jobs.wait(job.id).state == pb.JOB_STATE_CANCELLED
     assert "given up" in client.jobs.get(job.id).reason
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_submission_that_is_broken_off_leaves_no_job_that_runs(
+    client: Client, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """Ctrl-C comes before the answer that names the job, whether the front door has made it or not."""
+    ask, asked = submitting._created, []
+
+    def broken_off(*arguments: Any) -> Any:
+        asked.append(arguments)
+        answer = ask(*arguments) if is_there or len(asked) > 1 else None
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(submitting, "_created", broken_off)
+    mark = f"ctrl-c {is_there}"
+    with pytest.raises(KeyboardInterrupt):
+        client.jobs.submit("identity-onnx", tensors(1), metadata={"mark": mark})
+    (job,) = [job for job in client.jobs.list("identity-onnx") if job.spec.metadata.get("mark") == mark]
+    job = client.jobs.wait(job.id)
+    assert job.state == pb.JOB_STATE_CANCELLED or job.progress.succeeded == 1, "its only item may have run before"
 
 
 def test_what_cannot_work_fails_at_once() -> None:

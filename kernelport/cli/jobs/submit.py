@@ -163,25 +163,36 @@ def submit(
         if dry_run:
             _show_first(file)
             return
-        job = client.jobs.submit(
-            name,
-            _shown(file, report.items),
-            shared=shared,
-            output_format=output_format or report.output_format or "",
-            outputs=outputs_wanted,
-            priority=priority,
-            deadline=deadline,
-            metadata=dict(map(options.parse_assignment, metadata)),
-            webhook=_webhook(webhook_url, webhook_secret, webhook_events),
-            retention_s=round(retention or 0),
-            delete_outputs=delete_outputs,
-            request_id=request_id,
-            on_existing=_tell_existing,
-        )
+        with _telling_what_a_break_leaves(request_id):
+            job = client.jobs.submit(
+                name,
+                _shown(file, report.items),
+                shared=shared,
+                output_format=output_format or report.output_format or "",
+                outputs=outputs_wanted,
+                priority=priority,
+                deadline=deadline,
+                metadata=dict(map(options.parse_assignment, metadata)),
+                webhook=_webhook(webhook_url, webhook_secret, webhook_events),
+                retention_s=round(retention or 0),
+                delete_outputs=delete_outputs,
+                request_id=request_id,
+                on_existing=_tell_existing,
+            )
         click.echo(job.id)
         if watch or out is not None:
             watching.follow(client, job.id, out.of(job.id, request_id) if out is not None else None)
         click.echo(f"{job.progress.items} items on {name}; watch with: kernelport jobs watch {job.id}", err=True)
+
+
+@contextlib.contextmanager
+def _telling_what_a_break_leaves(request_id: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        left = "the same command goes on with it" if request_id else "it is cancelled"
+        click.echo(f"\nthe job did not get all of its items: {left}", err=True)
+        raise
 
 
 def _tell_existing(job: pb.Job) -> None:
@@ -227,9 +238,13 @@ def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
         click.echo(f"... and {report.problem_count - len(report.problems):,} findings more", err=True)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
+    if report.fatal:
+        hint = f"; --column NAME=COLUMN says what {name} calls an input" if file.kind in ("csv", "jsonl") else ""
+        click.echo(f"error: {name} cannot be read so; nothing was queued{hint}", err=True)
+        sys.exit(2)
     if refused:
-        hint = "" if report.fatal else "; --skip-bad leaves them out"
-        click.echo(f"error: {report.bad:,} bad rows, {report.items:,} good ones; nothing was queued{hint}", err=True)
+        found = f"{report.bad:,} bad rows, {report.items:,} good ones"
+        click.echo(f"error: {found}; nothing was queued; --skip-bad leaves them out", err=True)
         sys.exit(2)
     if not report.items:
         raise click.UsageError(f"{name} has no items")

@@ -81,5 +81,6 @@ class Fields:
         expected = f"expected one of {', '.join(self._columns)}"
         if not self.known:
             return f"{expected}: no worker has told yet what else the deployment takes"
-        close = difflib.get_close_matches(folded, self._names, n=1)
-        return f'{expected}; did you mean "{self.column_of(self._names[close[0]])}"?' if close else expected
+        as_they_are = [column for column, name in self._names.items() if name not in self.shown]
+        close = difflib.get_close_matches(folded, as_they_are, n=1)
+        return f'{expected}; did you mean "{self._names[close[0]]}"?' if close else expected

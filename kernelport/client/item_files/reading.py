@@ -141,7 +141,7 @@ class ItemFile:
     ) -> None:
         self._path = path
         self._files = files
-        self._kind = kind
+        self.kind = kind
         self._encoding = encoding
         self._deployment = deployment
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
@@ -199,7 +199,7 @@ class ItemFile:
 
     def _choice(self) -> Iterator[str]:
         """What is an item of a text of which nobody has said so."""
-        if self._kind == "text" and self._split is None:
+        if self.kind == "text" and self._split is None:
             with open_utf8(self._path, self._encoding) as file:
                 yield chosen(read_lines(file, self._encoding))
 
@@ -230,7 +230,7 @@ class ItemFile:
                 self._note_sources(row, report)
                 item, problems = self._item(row)
                 # A line's number may be the id of another one.
-                may_meet = row.id is not None or self._kind == "jsonl"
+                may_meet = row.id is not None or self.kind == "jsonl"
                 if not problems and may_meet and (finding := _twice(item.id, row.line, lines_of_ids)):
                     problems.append(Problem(row.line, row.shown.get(ID, ID), finding))
                 if problems:
@@ -239,7 +239,7 @@ class ItemFile:
                     yield item
 
     def _rows(self, lines: Any, requests: OpenAIRows) -> Iterator[Row | Problem]:
-        match self._kind:
+        match self.kind:
             case "csv":
                 return csv_rows(lines, self._fields)
             case "jsonl":
@@ -258,9 +258,9 @@ class ItemFile:
         for name in (ID, *row.values):
             if name in report.sources:
                 continue
-            if name == ID and (row.id is None or self._kind == "text"):
+            if name == ID and (row.id is None or self.kind == "text"):
                 report.sources[name] = "line number"
-            elif self._kind == "text":
+            elif self.kind == "text":
                 report.sources[name] = self._unit
             else:
                 report.sources[name] = _label(row.shown.get(name, name))

@@ -13,6 +13,8 @@ SPLITS: tuple[Split, ...] = ("line", "paragraph", "sentence")
 NOTHING_TO_SAY = "expected text with something to say, such as a word or a number"
 
 _SCENE_BREAK = re.compile(r"(?:[*\-_~#=+•·—–.]\s*){3,}|(?:…\s*)+|[#⁂]")
+# Signs of devices, shapes, dingbats and arrows; emoji.
+_PICTURE = re.compile("[\u2300-\u245f\u2500-\u2bff\U0001f000-\U0001faff]")
 _ENDS_SENTENCE = re.compile(r"[.!?…:;]['\"’”»)\]*_]*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])['\"’”»)\]]*\s+(?=['\"‘“«(\[]*[^\W_a-z])")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Capt|Col|Gen|Lt|Rev|Hon|No|Vol|vs|etc|[A-Z]))\.$")
@@ -109,10 +111,11 @@ def chosen(lines: Iterable[Line | Problem]) -> str:
 
 
 def is_unsayable(value: object) -> bool:
-    """Whether a value is a text that is not blank, but has no letter, digit, or symbol with a name."""
+    """Whether a value is a text that says nothing, but is not blank: no letter, no digit, no symbol that has a name."""
     if not isinstance(value, str) or not value.strip():
         return False
-    return not any(unicodedata.category(character)[0] in "LNS" or character in "%&@#" for character in value)
+    said = _PICTURE.sub("", value)
+    return not any(unicodedata.category(character)[0] in "LNS" or character in "%&@#" for character in said)
 
 
 def text_rows(found: Iterable[Passage | Problem]) -> Iterator[Row | Problem]:

@@ -27,9 +27,10 @@ def check(folder: Path, job_id: str = "", request_id: str = "") -> None:
     owner = _owner(folder)
     if owner is None:
         if first is not None:
-            raise FileExistsError(f"{folder} holds {first} already, which is not of this job")
+            raise FileExistsError(f"{folder} holds {first} already, and nothing says whose it is")
     elif owner["job"] != job_id and not (request_id and owner.get("request_id") == request_id):
-        raise FileExistsError(f"{folder} holds the outputs of job {owner['job']}")
+        again = f"kernelport jobs watch {owner['job']} -o {folder}"
+        raise FileExistsError(f"{folder} holds the outputs of job {owner['job']}, which `{again}` goes on with")
 
 
 def claim(folder: Path, job_id: str, *, request_id: str = "", overwrite: bool = False) -> None:

@@ -190,7 +190,10 @@ def _read(call: Call) -> tuple[_Request, list[Input]]:
 def _values(tensor: _Tensor, field: str) -> Any:
     if not tensor.data:
         raise invalid(f"{field}.data", f"required, or else the parameter {_SIZE}")
-    return msgspec.json.decode(tensor.data)
+    try:
+        return msgspec.json.decode(tensor.data)
+    except msgspec.DecodeError as error:  # what is JSON, but a number beyond all that Python holds
+        raise invalid(f"{field}.data", str(error)) from error
 
 
 def _parts(call: Call, request: _Request, outputs: Sequence[pb.Tensor]) -> list[Part]:

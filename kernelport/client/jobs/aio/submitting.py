@@ -43,7 +43,16 @@ async def submit(
     fits = fits_one_call(spec, first)
     request.open = second is not None or not fits
     request.items.extend(first if fits else [])
-    answer = await _created(calls, request, whole)
+    try:
+        answer = await _created(calls, request, whole)
+    except KernelPortError:
+        raise
+    except BaseException:  # broken off from outside: asking again tells which job that is, if it is there by now
+        if not request_id:
+            with contextlib.suppress(KernelPortError):
+                begun = await _created(calls, request, Deadline(GIVE_UP_S))
+                await calls.call("CancelJob", given_up(begun.job), Deadline(GIVE_UP_S))
+        raise
     job: pb.Job = answer.job
     if answer.existed and on_existing is not None:
         on_existing(job)
