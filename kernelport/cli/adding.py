@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from kernelport.cli import options
-from kernelport.config.deployments import NAME, NAME_EXPECTED
+from kernelport.config.deployments import NAME, NAME_EXPECTED, load_deployments
 from kernelport.config.manifests import load_manifest
 from kernelport.supervisor import own_file
 from kernelport.supervisor.runnable import rows_of_model
@@ -50,6 +50,10 @@ def entry_of(file: Path, name: str, state_dir: Path, backend: str = "onnx") -> d
 def add_to(running: Running, state_dir: Path, name: str, entry: dict[str, Any]) -> None:
     """Adds a deployment to a running stack, and says where it is; what cannot be served is taken out again."""
     before = own_file.added(state_dir).get(name)
+    if before is None and (deployed := load_deployments(own_file.own_file(state_dir)).get(name)):
+        raise click.UsageError(
+            f"{name} is deployed already, by {deployed.file}; NAME=FILE gives the model another name"
+        )
     own_file.add(state_dir, name, entry)
     if reason := reload(running, state_dir).get(name):
         if before is None:

@@ -145,6 +145,8 @@ class _MayBeEmpty(click.Option):
 
 def _default_target() -> str:
     running = find_running()
+    if running is None and (named := os.environ.get(f"{PREFIX}STATE_DIR")):
+        raise click.UsageError(f"no stack runs on {named}, which {PREFIX}STATE_DIR names; --target names a front door")
     return running.target if running else DEFAULT_LISTEN
 
 

@@ -49,6 +49,9 @@ TABLES = (".csv", ".tsv", ".jsonl")
 @click.option("--spoken", "shows_words", is_flag=True, help="Print the words as they are read.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--append", is_flag=True, help="Go on behind the files that the folder has.")
+@click.option(
+    "--encoding", type=options.Encoding(), help="Of the text, such as windows-1252; UTF-8 or UTF-16 by default."
+)
 @click.option("--skip-bad", is_flag=True, help="Leave out what cannot be spoken instead of refusing the text.")
 @click.option(
     "--set",
@@ -71,6 +74,7 @@ def say(
     shows_words: bool,
     overwrite: bool,
     append: bool,
+    encoding: str | None,
     skip_bad: bool,
     assignments: tuple[str, ...],
     parallel: int,
@@ -86,15 +90,15 @@ def say(
     if is_stream:
         if split is not None or append or skip_bad:
             raise click.UsageError("--stream: expected no --split, --append or --skip-bad, as the text is spoken whole")
-        lines = list(_lines(texts, file))
+        lines = list(_lines(texts, file, encoding))
         _stream(lines, deployment, out or "speech.wav", overwrite, assignments, _outputs(shows_words), target, timeout)
         return
     path, is_folder = _place(out, split, ending)
     audio.check(f".{ending}" if is_folder else path.suffix.lower())
-    lines, source = list(_lines(texts, file)), str(file or "TEXTS")
+    lines, source = list(_lines(texts, file, encoding)), str(file or "TEXTS")
     if file is not None and file.suffix.lower() in TABLES:
         options.note(f"{file} is read as plain text; `kernelport jobs submit` reads tables")
-    passages = _good(read_passages(lines, split), source, skip_bad)
+    found = read_passages(lines, split)
     if split is None and (is_folder or not texts):
         options.note(chosen(lines))
     _check_place(path, is_folder, overwrite, append)
@@ -104,9 +108,13 @@ def say(
     first = _next_number(path) if append else 1
     seconds, done = 0.0, 0
     with Client(target, timeout_s=timeout) as client:
-        signature = client.deployment(deployment).signature
+        try:
+            signature = client.deployment(deployment).signature
+        except KernelPortError:
+            _good(found, source, skip_bad)  # what is wrong with the text itself is told first
+            raise
         inputs = _inputs(signature, deployment, assignments)
-        passages = _good(_checked(passages, signature), source, skip_bad)
+        passages = _good(_checked(found, signature), source, skip_bad)
         patience_s = timeout or client.jobs.patience_s
         with (
             _telling_what_a_break_leaves(path if is_folder else None),
@@ -124,14 +132,14 @@ def say(
                     )
                 else:
                     spoken[index] = speech
-    if not is_folder and done == len(passages):
-        whole = join([(passage, spoken[index]) for index, passage in enumerate(passages)])
+    if not is_folder and (done == len(passages) or (skip_bad and done)):
+        whole = join([(passages[index], spoken[index]) for index in sorted(spoken)])
         seconds = whole.seconds
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, whole.audio, whole.sample_rate)
     for index in sorted(words):
         click.echo(words[index])
-    where = path if is_folder or done == len(passages) else "no file was written"
+    where = path if is_folder or done == len(passages) or (skip_bad and done) else "no file was written"
     click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
     if done < len(passages):
         sys.exit(1)
@@ -251,11 +259,14 @@ def _inputs(signature: Signature, deployment: str, assignments: tuple[str, ...])
     return options.read_assignments(assignments, signature)
 
 
-def _checked(passages: Sequence[Passage], signature: Signature) -> Iterator[Passage | Problem]:
-    """The passages, or what is wrong with those that the deployment is known to refuse."""
+def _checked(found: Sequence[Passage | Problem], signature: Signature) -> Iterator[Passage | Problem]:
+    """The same, with what is wrong with those passages that the deployment is known to refuse."""
     specs = [spec for spec in signature.inputs if spec.name == "text"]
     declared = Declared(specs)
-    for passage in passages:
+    for passage in found:
+        if isinstance(passage, Problem):
+            yield passage
+            continue
         finding = next(declared.violations([text_tensor("text", passage.text)]), None) if specs else None
         yield passage if finding is None else Problem(passage.line, "", finding.description)
 
@@ -278,7 +289,7 @@ def _good(found: Iterable[Passage | Problem], source: str, skip_bad: bool) -> li
     return passages
 
 
-def _lines(texts: Sequence[str], file: Path | None) -> Iterator[Line | Problem]:
+def _lines(texts: Sequence[str], file: Path | None, encoding: str | None) -> Iterator[Line | Problem]:
     """The lines of a file, or of stdin; or of texts, each a paragraph of its own."""
     if texts and file is not None:
         raise click.UsageError("expected TEXTS or --file, not both")
@@ -287,7 +298,7 @@ def _lines(texts: Sequence[str], file: Path | None) -> Iterator[Line | Problem]:
             raise click.UsageError("expected TEXTS, --file, or text on stdin")
         file = STDIN
     if file is not None:
-        with open_utf8(file) as source:
+        with open_utf8(file, encoding) as source:
             yield from read_lines(source)
         return
     number = 0

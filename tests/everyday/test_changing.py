@@ -76,6 +76,8 @@ def test_nothing_is_lost_while_deployments_come_change_and_go(state: Path, file:
         assert np.array_equal(client.infer("new", {"x": X})["y"], X)
 
         onnx.save(onnx.parser.parse_model(DOUBLED), tmp_path / "doubled.onnx")
+        refusal = called("deployments", "add", f"steady={tmp_path / 'doubled.onnx'}", expect=2).stderr
+        assert f"steady is deployed already, by {file}" in refusal
         called("serve", "--model-path", tmp_path / "doubled.onnx")
         assert client.infer("doubled", {"x": [1, 2]})["y"].tolist() == [2, 4]
         unchanged = client.deployment("steady").workers[0].pid

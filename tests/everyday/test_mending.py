@@ -41,6 +41,14 @@ def test_what_failed_is_exported_mended_and_run_with_its_new_inputs(ending: str,
     assert {"good.wav", "bad.wav"} <= {path.name for path in Path("out").iterdir()}
 
 
+def test_what_mends_may_be_encoded_as_excel_does_and_have_bad_rows(tmp_path: Path) -> None:
+    job = failed_job(tmp_path)
+    file = tmp_path / "mended.csv"
+    file.write_bytes("id,text\nbad,Caf\xe9.\ngood,?!\n".encode("windows-1252"))
+    options = ("--with", file, "--encoding", "windows-1252", "--skip-bad", "--watch")
+    assert f"{job} succeeded: 2 of 2 items" in called("jobs", "resume", job, *options).stdout
+
+
 def test_items_show_the_text_beside_the_reason(tmp_path: Path) -> None:
     table = called("jobs", "items", failed_job(tmp_path), "--state", "failed").stdout
     assert UNSPEAKABLE in " ".join(table.split())

@@ -115,6 +115,11 @@ def test_without_a_stack_it_says_how_to_start_one(command: tuple[str, ...], tmp_
     assert f"no stack runs on {tmp_path}: `kernelport up` starts one" in told
 
 
+def test_a_state_folder_that_is_named_stands_for_no_other_stack(tmp_path: Path) -> None:
+    told = called("jobs", "list", KERNELPORT_STATE_DIR=str(tmp_path), KERNELPORT_TARGET="", expect=2).stderr
+    assert f"no stack runs on {tmp_path}, which KERNELPORT_STATE_DIR names" in told
+
+
 def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> None:
     where = {"KERNELPORT_STATE_DIR": str(state)}
     assert NAME in called("deployments", "list", **where).stdout

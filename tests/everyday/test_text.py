@@ -90,6 +90,17 @@ def test_what_has_nothing_to_say_is_told_by_its_line_before_anything_is_queued(t
     assert "2 of 2 spoken" in called("say", "-f", source, "--skip-bad").stdout
 
 
+def test_without_what_a_voice_cannot_say_the_rest_is_one_file(tmp_path: Path) -> None:
+    source = tmp_path / "lines.txt"
+    source.write_bytes(f"Caf\xe9.\n{UNSPEAKABLE}\nThree.\n".encode("utf-16"))
+    assert "2 of 3 spoken" in called("say", "-f", source, "-o", "whole.wav", expect=1).stdout
+    assert not Path("whole.wav").exists()
+    assert ": whole.wav" in called("say", "-f", source, "-o", "whole.wav", "--skip-bad", expect=1).stdout
+    assert soundfile.info("whole.wav").duration > 1
+    source.write_bytes("Caf\xe9.\n".encode("windows-1252"))
+    called("say", "-f", source, "-o", "own.wav", "--encoding", "windows-1252")
+
+
 def test_what_the_voice_is_known_to_refuse_is_told_by_its_line_before_anything_is_spoken(
     tmp_path: Path, client: Client
 ) -> None:

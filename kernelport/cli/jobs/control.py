@@ -67,6 +67,8 @@ def seal(job_id: str, target: str) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Read the files that values name as @NAME, in this folder or below.",
 )
+@click.option("--encoding", type=options.Encoding(), help="Of that file, such as windows-1252.")
+@click.option("--skip-bad", is_flag=True, help="Leave bad rows out instead of refusing the file.")
 @click.option("--watch", is_flag=True, help="Follow the job until it is over.")
 @outputs.destination
 @options.target
@@ -75,6 +77,8 @@ def resume(
     deadline: datetime | timedelta | None,
     replacements: Path | None,
     files: Path | None,
+    encoding: str | None,
+    skip_bad: bool,
     watch: bool,
     out: outputs.Destination | None,
     target: str,
@@ -84,16 +88,17 @@ def resume(
         job = client.jobs.get(job_id)
         folder = out.of(job_id) if out is not None else None
         if replacements is not None:
-            click.echo(f"{_replace(client, job, replacements, files):,} items have new inputs", err=True)
+            replaced = _replace(client, job, replacements, files, encoding, skip_bad)
+            click.echo(f"{replaced:,} items have new inputs", err=True)
         job = client.jobs.resume(job_id, deadline=deadline)
         click.echo(f"{job.id}: {JobState.of(job)}, {job.progress.waiting} items to run")
         if watch or out is not None:
             watching.follow(client, job_id, folder)
 
 
-def _replace(client: Client, job: pb.Job, path: Path, files: Path | None) -> int:
+def _replace(client: Client, job: pb.Job, path: Path, files: Path | None, encoding: str | None, skip_bad: bool) -> int:
     """Gives items of a job the inputs in a file; returns how many."""
-    kind = detect(path)
+    kind = detect(path, encoding)
     if kind not in ("csv", "jsonl"):
         raise click.UsageError(f"--with: expected CSV or JSONL with ids, as `jobs export` writes it; got {path}")
     name = job.spec.deployment
@@ -101,9 +106,18 @@ def _replace(client: Client, job: pb.Job, path: Path, files: Path | None) -> int
     shared = [tensor.name for tensor in job.spec.shared_inputs]
     ignored = () if REASON in (spec.name for spec in signature.inputs) else (REASON,)
     items = ItemFile(
-        path, kind, name, signature, shared=shared, ignored=ignored, files=files, own_format=True, ids_required=True
+        path,
+        kind,
+        name,
+        signature,
+        shared=shared,
+        ignored=ignored,
+        files=files,
+        own_format=True,
+        ids_required=True,
+        encoding=encoding,
     )
-    checked(items, str(path), skip_bad=False)
+    checked(items, str(path), skip_bad)
     return client.jobs.replace_items(job.id, items.items())
 
 
