@@ -233,7 +233,7 @@ def _speak(
             speak(client, deployment, texts, inputs, outputs, parallel, patience_s, on_retry)
         ) as coming:
             for index, speech in coming:
-                if isinstance(speech, (NotFoundError, UnavailableError)):
+                if isinstance(speech, KernelPortError) and _is_of_all(speech):
                     raise speech
                 told = [speech] if isinstance(speech, KernelPortError) else speech.warnings
                 for finding in told:
@@ -242,6 +242,12 @@ def _speak(
                     in_the_way = ""
                     progress.advance(bar)
                     yield index, speech
+
+
+def _is_of_all(error: KernelPortError) -> bool:
+    """Whether every passage would fail alike: it is not the text that is at fault."""
+    others = (each.field for each in error.violations if not each.field.startswith(('inputs["text"]', "text")))
+    return isinstance(error, (NotFoundError, UnavailableError)) or any(others)
 
 
 def _outputs(shows_words: bool) -> Sequence[str]:

@@ -102,14 +102,15 @@ def up(
     if (tls := CertificateFiles.of(settings)) is not None:
         tls.read()
     table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
-    names = _names(chosen, sorted(table), settings)
+    wanted = _wanted(chosen, sorted(table), settings.deployments_file)
+    names = _runnable(wanted, settings, is_asked_for=bool(chosen))
     workers = _counts(names, counts)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None
     repeated = [name for name in names for _ in range(workers.get(name, 1))]
     stack = Stack(settings, repeated, state_dir, redis_url, watching, front_doors)
     if metrics_listen:
         _show_metrics(port_after(metrics_listen, -1), stack)
-    reloader = Reloader(stack, state_dir, table, lambda name: not chosen or name in names, workers)
+    reloader = Reloader(stack, state_dir, table, wanted.__contains__, workers)
     run_until_stopped(stack, reloader, Restarter(stack, state_dir))
 
 
@@ -134,21 +135,25 @@ def _counts(names: list[str], counts: Iterable[str]) -> dict[str, int]:
     return wanted
 
 
-def _names(chosen: Sequence[str], known: list[str], settings: Settings) -> list[str]:
-    """The deployments to run: of those asked for, or else of all, each that can run here.
-
-    Raises:
-        StackError: when none that was asked for can.
-    """
-    file = settings.deployments_file
+def _wanted(chosen: Sequence[str], known: list[str], file: Path) -> list[str]:
+    """The deployments that are asked for, or else all."""
     told = [name.strip() for each in chosen for name in each.split(",")]
     names = list(dict.fromkeys(filter(None, told))) if chosen else known
     for name in names:
         if name not in known:
             raise click.BadParameter(f"no deployment is named {name!r}; there are: {', '.join(known)} (in {file})")
-    problems = problems_by_deployment(settings, names)
+    return names
+
+
+def _runnable(names: list[str], settings: Settings, *, is_asked_for: bool) -> list[str]:
+    """Those of the deployments that can run here; why others cannot is told.
+
+    Raises:
+        StackError: when none that was asked for can.
+    """
+    file, problems = settings.deployments_file, problems_by_deployment(settings, names)
     runnable = [name for name in names if problems[name] is None]
-    if chosen and names and not runnable:
+    if is_asked_for and names and not runnable:
         raise StackError("\n".join(f"{name} of {file} cannot run here: {problems[name]}" for name in names))
     for name in names:
         if problems[name] is not None:

@@ -39,7 +39,7 @@ class Reloader:
 
     Args:
         table: what the stack was started with.
-        is_chosen: whether a deployment of that table gets workers, where it can run. One that is new does.
+        is_chosen: whether a deployment of that table gets workers, once it can run. One that is new does.
         counts: how many, of those that get more than one.
     """
 

@@ -90,6 +90,12 @@ def test_what_has_nothing_to_say_is_told_by_its_line_before_anything_is_queued(t
     assert "2 of 2 spoken" in called("say", "-f", source, "--skip-bad").stdout
 
 
+def test_an_input_that_no_line_can_be_spoken_with_ends_it_at_once(tmp_path: Path) -> None:
+    source = text_file(tmp_path / "lines.txt", "One.", "Two.", "Three.")
+    told = called("say", "-f", source, "--set", "speed=99", expect=2).stderr
+    assert told.count("0.5 to 2.0") == 1, told
+
+
 def test_without_what_a_voice_cannot_say_the_rest_is_one_file(tmp_path: Path) -> None:
     source = tmp_path / "lines.txt"
     source.write_bytes(f"Caf\xe9.\n{UNSPEAKABLE}\nThree.\n".encode("utf-16"))

@@ -223,6 +223,9 @@ def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Pat
             awaited = {words for words in awaited if words not in line}
         with Client(f"127.0.0.1:{port}", timeout_s=30) as client:
             assert int(client.infer("sleeper", NOW)["pid"][0]) > 0
+            (tmp_path / "no_such_module.py").write_text("from tests.stack.models import Sleeper as Model\n")
+            called("deployments", "reload", "--state-dir", tmp_path)
+            assert int(client.infer("absent", NOW)["pid"][0]) > 0, "what was asked for starts once it can"
         up.send_signal(signal.SIGTERM)
         assert up.wait(60) == 0
     why = "ended with code 1: kernelport worker: cannot load broken: the weights are missing: run the download"
