@@ -224,7 +224,8 @@ def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Pat
         with Client(f"127.0.0.1:{port}", timeout_s=30) as client:
             assert int(client.infer("sleeper", NOW)["pid"][0]) > 0
             (tmp_path / "no_such_module.py").write_text("from tests.stack.models import Sleeper as Model\n")
-            called("deployments", "reload", "--state-dir", tmp_path)
+            told = called("deployments", "reload", "--state-dir", tmp_path, expect=1).stderr
+            assert "the weights are missing" in told, "what still cannot start"
             assert int(client.infer("absent", NOW)["pid"][0]) > 0, "what was asked for starts once it can"
         up.send_signal(signal.SIGTERM)
         assert up.wait(60) == 0
