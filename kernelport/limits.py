@@ -22,7 +22,7 @@ MAX_CALLS = 10_000
 # Calls that have come to one front door and that it has not taken up yet: gRPC cancels those beyond.
 MAX_PENDING_CALLS = 2**16
 # Calls in flight over one connection to the gRPC door; further ones wait in the client.
-MAX_CALLS_OF_CONNECTION = 200
+MAX_CALLS_OF_CONNECTION = 500
 # A client that pings oftener is told to go. A little less than a second, since timers are not exact.
 SHORTEST_PING_MS = 900
 
