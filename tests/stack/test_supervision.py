@@ -1,5 +1,6 @@
 """What the embedded stack promises of its processes."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -216,7 +217,8 @@ def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Pat
         text=True,
     )
     assert up.stdout is not None
-    with up.stdout:
+    with up.stdout, contextlib.ExitStack() as ending:
+        ending.callback(up.kill)
         said: list[str] = []
         awaited = {"worker-sleeper: serving", "worker-broken: failed"}  # in whichever order
         while awaited and (line := up.stdout.readline()):
