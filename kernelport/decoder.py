@@ -4,6 +4,7 @@ line of JSON goes out, and the samples behind it where they are wanted.
 It stands alone, so that it starts quickly: kernelport/recordings.py runs it and knows what it says.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -212,7 +213,8 @@ def _let_others_go_first(*, idle: bool) -> None:
     """
     os.nice(NICENESS)
     if idle:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with contextlib.suppress(OSError):  # a container does not allow it
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ def check(model: Path, as_json: bool) -> None:
 def add(model: str, state_dir: Path) -> None:
     """Add an ONNX model, or what a manifest describes, to the stack that runs on this machine.
 
-    Its name is NAME, or else the file's stem or the manifest's id. It is served until the stack stops; one of the same
-    name is replaced. No request is lost.
+    Its name is NAME, or else the file's stem or the manifest's id. It is served until the stack stops; one that was
+    added under the same name is replaced. No request is lost.
     """
     name, _, path = model.rpartition("=")
     file = Path(path)

@@ -132,14 +132,15 @@ def say(
                     )
                 else:
                     spoken[index] = speech
-    if not is_folder and (done == len(passages) or (skip_bad and done)):
+    is_written = is_folder or done == len(passages) or (skip_bad and done > 0)
+    if is_written and not is_folder:
         whole = join([(passages[index], spoken[index]) for index in sorted(spoken)])
         seconds = whole.seconds
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, whole.audio, whole.sample_rate)
     for index in sorted(words):
         click.echo(words[index])
-    where = path if is_folder or done == len(passages) or (skip_bad and done) else "no file was written"
+    where = path if is_written else "no file was written"
     click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
     if done < len(passages):
         sys.exit(1)
