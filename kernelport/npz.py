@@ -15,6 +15,7 @@ from typing import IO
 
 import numpy as np
 
+from kernelport.counting import counted
 from kernelport.tensors import NUMPY_DTYPES, Array
 from kernelport.v1 import inference_pb2 as pb
 
@@ -94,7 +95,7 @@ def _strings(name: str, data: Array, offsets: Array) -> Array:
     sound = data.dtype == np.uint8 and offsets.dtype == np.int64 and ([0, *ends])[-1] == data.size
     if not sound or any(end < start for start, end in zip(starts, ends, strict=False)):
         raise ValueError(
-            f"expected ascending offsets (I64) into {data.size} bytes (U8) in {name}{_OFFSETS}, got others"
+            f"expected ascending offsets (I64) into {counted(data.size, 'byte')} (U8) in {name}{_OFFSETS}, got others"
         )
     whole = data.tobytes()
     strings = np.empty(offsets.size, dtype=object)

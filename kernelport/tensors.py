@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelport.counting import counted
 from kernelport.errors import FieldViolation
 from kernelport.v1 import inference_pb2 as pb
 
@@ -214,7 +215,7 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
         return _string_finding(data, count)
     expected = count * itemsize
     if len(data) != expected:
-        return "data", f"expected {expected} bytes for {dtype_name(dtype)} {shape}, got {len(data)}"
+        return "data", f"expected {counted(expected, 'byte')} for {dtype_name(dtype)} {shape}, got {len(data):,}"
     if dtype == pb.BOOL and data.translate(None, b"\0\1"):
         return "data", "expected each BOOL byte to be 0 or 1"
     return None

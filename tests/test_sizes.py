@@ -30,6 +30,7 @@ SHORT = {
     "kernelport/cli/restart.py": "a command",
     "kernelport/cli/tables.py": "every command that lists",
     "kernelport/cli/usage.py": "a command",
+    "kernelport/counting.py": "messages of every program count things",
     "kernelport/health.py": "what a front door says, and its probes and supervisor read",
     "kernelport/items.py": "clients, the store and workers reckon alike",
     "kernelport/jobs/webhooks/signing.py": "the front door checks the secrets that the notifier signs with",

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from kernelport.broker import connections, keys
 from kernelport.config.settings import Settings
+from kernelport.counting import counted
 from kernelport.internal.v1.queue_pb2 import Batch
 
 TASK_NAME = "kernelport.infer"
@@ -114,7 +115,7 @@ def celery_message(batch: Batch) -> bytes:
 
     The batch's id is both task id and delivery tag, so whoever knows the batch knows its lease.
     """
-    arguments = f"({batch.deployment!r}, {len(batch.items)} requests)"
+    arguments = f"({batch.deployment!r}, {counted(len(batch.items), 'request')})"
     return _message(TASK_NAME, batch.deployment, batch.id, [batch.SerializeToString()], arguments, INFER_PRIORITY)
 
 

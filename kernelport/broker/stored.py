@@ -7,6 +7,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from kernelport.broker import keys
+from kernelport.counting import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def message(kind: type[Kind], value: bytes | None, where: str, most_bytes: int =
     if value is None:
         raise StoredError(f"{where}: expected a {kind.DESCRIPTOR.name}, got nothing")
     if len(value) > most_bytes:
-        found = f"{len(value):,} bytes"
+        found = counted(len(value), "byte")
     else:
         try:
             return kind.FromString(value)
@@ -92,7 +93,7 @@ def text(value: bytes | None, where: str, most_bytes: int) -> str:
     try:
         if len(value or b"") <= most_bytes:
             return (value or b"").decode()
-        found = f"{len(value or b'')} bytes"
+        found = counted(len(value or b""), "byte")
     except UnicodeDecodeError:
         found = "other bytes"
     raise StoredError(f"{where}: expected a text of at most {most_bytes} bytes, got {found}")

@@ -15,6 +15,7 @@ from kernelport.broker.connections import parameters, reason, shown
 from kernelport.broker.snapshot import write_snapshot
 from kernelport.cli import options
 from kernelport.config.settings import Settings
+from kernelport.counting import counted
 from kernelport.errors import HostError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.copies import Listed, put_back, read_list, write_list
@@ -93,7 +94,7 @@ def backup(folder: Path, state_dir: Path, redis_url: str | None, artifacts: str,
         has_outputs=not without_outputs,
     )
     write_private(folder / _ABOUT, json.dumps(asdict(about)))
-    click.echo(f"{folder}: {decimal(size)} of Redis; {count:,} outputs ({decimal(total)}), {_kept(about)}")
+    click.echo(f"{folder}: {decimal(size)} of Redis; {counted(count, 'output')} ({decimal(total)}), {_kept(about)}")
 
 
 @click.command()
@@ -123,9 +124,11 @@ def restore(folder: Path, state_dir: Path, redis_dir: Path | None, artifacts: st
         database = about.database if redis_dir else 0
         restore_redis(folder / _SNAPSHOT, data, about.database, database, storage.url(""))
     click.echo(f"{data}: as of {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(about.created_unix_s))}")
-    click.echo(f"{storage.url('')}: {about.outputs - len(missing):,} of {about.outputs:,} outputs")
+    click.echo(f"{storage.url('')}: {about.outputs - len(missing):,} of {counted(about.outputs, 'output')}")
     if missing:
-        options.note(f"{len(missing):,} outputs are neither there nor in the backup, such as {missing[0]}")
+        options.note(
+            f"{counted(len(missing), 'output is', 'outputs are')} neither there nor in the backup, such as {missing[0]}"
+        )
 
 
 def _default_artifacts(state_dir: Path, redis_dir: Path | None) -> str:

@@ -10,6 +10,7 @@ from kernelport.cli import options, tables
 from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
+from kernelport.counting import counted
 from kernelport.errors import StackError
 from kernelport.limits import about
 from kernelport.shapes import plain
@@ -64,8 +65,8 @@ def show(name: str, target: str, as_json: bool) -> None:
     click.echo(f"  manifest   {found.manifest or '-'}")
     policy = found.policy
     click.echo(
-        f"  policy     batches of up to {policy.max_batch} requests, {policy.max_rows} rows and "
-        f"{policy.max_batch_bytes} bytes, {policy.request_timeout_s:g} s a request, device {policy.device}"
+        f"  policy     batches of up to {counted(policy.max_batch, 'request')}, {counted(policy.max_rows, 'row')} and "
+        f"{counted(policy.max_batch_bytes, 'byte')}, {policy.request_timeout_s:g} s a request, device {policy.device}"
     )
     if found.HasField("signature"):
         click.echo(f"  stacking   {_stacking(found.signature)}")

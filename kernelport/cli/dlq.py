@@ -9,6 +9,7 @@ import click
 from kernelport.cli import options, tables
 from kernelport.cli.each import of_each
 from kernelport.client import Client
+from kernelport.counting import counted
 from kernelport.errors import NotFoundError
 from kernelport.shapes import letter_dict
 from kernelport.tensors import dtype_name
@@ -53,9 +54,8 @@ def show(deployment: str, letter_id: str, out: Path | None, target: str) -> None
         click.echo(f"  taken      {_time(attempt.unix_us)} by {attempt.worker}")
     click.echo(f"  given up   {_time(letter.unix_us)}")
     for tensor in InferRequest.FromString(letter.request).inputs:
-        click.echo(
-            f"  input      {tensor.name}: {dtype_name(tensor.dtype)}{list(tensor.shape)}, {len(tensor.data)} bytes"
-        )
+        kind = f"{dtype_name(tensor.dtype)}{list(tensor.shape)}"
+        click.echo(f"  input      {tensor.name}: {kind}, {counted(len(tensor.data), 'byte')}")
     if out is not None:
         out.write_bytes(letter.request)
 

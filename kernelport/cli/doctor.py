@@ -22,6 +22,7 @@ from kernelport.cli import options, tables
 from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import Settings
+from kernelport.counting import counted
 from kernelport.errors import KernelPortError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.outputs import bytes_of_jobs
@@ -96,7 +97,7 @@ def _orphans(target: str) -> str:
     if not found:
         return "none"
     size = decimal(sum(orphan.bytes for orphan in found))
-    return f"{size} of {len(found):,} jobs; kernelport jobs prune deletes them"
+    return f"{size} of {counted(len(found), 'job')}; kernelport jobs prune deletes them"
 
 
 def _version(package: str) -> str | None:

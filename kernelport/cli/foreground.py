@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from kernelport.counting import counted
 from kernelport.errors import StackError
 from kernelport.supervisor.monitor import Status
 from kernelport.supervisor.reloading import Reloader
@@ -80,7 +81,7 @@ def _show_status(stack: Stack, is_over: Callable[[], bool], console: Console) ->
             current = stack.status()
             for line in current:
                 if line not in shown:
-                    facts = f"pid {line.pid}, {line.restarts} restarts"
+                    facts = f"pid {line.pid}, {counted(line.restarts, 'restart')}"
                     ended = f"; last, it {line.reason}" if line.reason else ""
                     console.print(f"{line.name}: {line.state} ({facts}){ended}", markup=False, soft_wrap=True)
             shown = current

@@ -22,6 +22,7 @@ from kernelport.client.item_files.opening import STDIN, open_utf8
 from kernelport.client.item_files.values import text_tensor
 from kernelport.client.jobs import folders
 from kernelport.client.speaking import join, speak
+from kernelport.counting import counted
 from kernelport.errors import KernelPortError, NotFoundError, UnavailableError
 from kernelport.signature import Declared, Signature
 
@@ -289,7 +290,7 @@ def _good(found: Iterable[Passage | Problem], source: str, skip_bad: bool) -> li
     for problem in problems:
         click.echo(f"{source}:{problem}", err=True)
     if any(problem.fatal for problem in problems) or (problems and not skip_bad):
-        raise click.UsageError(f"{len(problems)} bad lines; nothing was spoken; --skip-bad leaves them out")
+        raise click.UsageError(f"{counted(len(problems), 'bad line')}; nothing was spoken; --skip-bad leaves them out")
     passages = [each for each in found if isinstance(each, Passage)]
     if not passages:
         raise click.UsageError("there is nothing to say")

@@ -9,6 +9,7 @@ import click
 from kernelport.cli import options, tables
 from kernelport.cli.each import of_each
 from kernelport.client import Client
+from kernelport.counting import counted
 from kernelport.errors import NotFoundError
 from kernelport.shapes import plain
 from kernelport.v1.voice_pb2 import Voice
@@ -67,7 +68,10 @@ def show(name: str, as_json: bool, target: str) -> None:
         ("transcript", voice.transcript or _heard(voice) or "none: workers transcribe the recording"),
         ("consent", voice.consent),
         ("owner", voice.owner),
-        ("recording", f"{voice.seconds:.2f} s, {voice.format}, {voice.sample_rate} Hz, {voice.channels} channels"),
+        (
+            "recording",
+            f"{voice.seconds:.2f} s, {voice.format}, {voice.sample_rate} Hz, {counted(voice.channels, 'channel')}",
+        ),
         ("bytes", voice.bytes),
         ("sha256", voice.sha256),
         ("since", _since(voice)),

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from kernelport.config.manifests import HubRecord, HuggingFaceSource, Manifest
+from kernelport.counting import counted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -131,12 +132,12 @@ def _download(
     for name in names:
         path = Path(_ask(api, source, report, partial(_download_file, api, manifest, source, commit, name)))
         checked = _verify(path, name, source.sha256.get(name), listing[name])
-        report(f"{name}: {path.stat().st_size} bytes{checked}")
+        report(f"{name}: {counted(path.stat().st_size, 'byte')}{checked}")
     record = HubRecord(repo=source.repo, revision=source.revision, commit=commit, files=tuple(names))
     draft = manifest.record_file.with_suffix(f".{os.getpid()}.tmp")
     draft.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
     draft.replace(manifest.record_file)
-    report(f"{source.repo}: {len(names)} files at commit {commit}")
+    report(f"{source.repo}: {counted(len(names), 'file')} at commit {commit}")
 
 
 def _download_file(api: "HfApi", manifest: Manifest, source: HuggingFaceSource, commit: str, name: str) -> str:

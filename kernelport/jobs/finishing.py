@@ -20,6 +20,7 @@ from redis import Redis
 
 from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
+from kernelport.counting import counted
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.jobs import scripts
 from kernelport.jobs.artifacts import Artifacts, storage_errors
@@ -255,10 +256,11 @@ def _end_of(job: JobRecord) -> tuple[str, str]:
         return ending, reason
     if succeeded + failed < items:
         if job.was_remade:
-            return "failed", f"the files of {items - succeeded - failed} items are missing, though they were made again"
+            missing = counted(items - succeeded - failed, "item")
+            return "failed", f"the files of {missing} are missing, though they were made again"
         return "running", ""
     if failed:
-        return "failed", f"{failed} of {items} items failed"
+        return "failed", f"{failed} of {counted(items, 'item')} failed"
     return "succeeded", f"every item succeeded before the job could be stopped: {reason}" if ending else ""
 
 

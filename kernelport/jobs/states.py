@@ -7,6 +7,7 @@ it.
 from collections.abc import Mapping
 from typing import Literal
 
+from kernelport.counting import counted
 from kernelport.errors import FailedPreconditionError
 
 Stage = Literal["open", "sealed", "ending", "finishing", "succeeded", "stopped", "broken", "deleting", "gone"]
@@ -86,7 +87,7 @@ MOVES: dict[Verb, Mapping[Stage, str]] = {
 
 _ACTIVE = "the job is active: cancel it (kernelport jobs cancel {job}), and delete it once it is over"
 _BROKEN = "seal it as it is (kernelport jobs seal {job}) and resume it, or delete it and submit all of its items again"
-_BROKE_OFF = f"its submission broke off after {{items}} items: {_BROKEN}"
+_BROKE_OFF = f"its submission broke off after {{items}}: {_BROKEN}"
 _RESUMABLE = "expected a job that failed, was cancelled or expired; it is {state}"
 _STOPPED = 'the job takes no more items: it is {state}: "{reason}"; '
 # Why a verb is refused, and at a stage where that says more.
@@ -95,7 +96,7 @@ _REFUSALS: dict[Verb | tuple[Verb, Stage], str] = {
     ("add", "sealed"): "the job is sealed: it takes no more items",
     ("add", "broken"): f"{_STOPPED}{_BROKEN}",
     "resume": f"{_RESUMABLE}, but not over yet",
-    ("resume", "open"): "the job is open, with {items} items so far: go on with its submission by the same request id, "
+    ("resume", "open"): "the job is open, with {items} so far: go on with its submission by the same request id, "
     "or seal it as it is (kernelport jobs seal {job})",
     ("resume", "sealed"): _RESUMABLE,
     ("resume", "succeeded"): _RESUMABLE,
@@ -120,7 +121,9 @@ def refusal(verb: Verb, stage: Stage, job: str, state: str, reason: str, items: 
         items: that it has.
     """
     text = _DELETING if stage == "deleting" else _REFUSALS.get((verb, stage)) or _REFUSALS[verb]
-    return FailedPreconditionError(f"job_id: {text.format(job=job, state=state, reason=reason, items=items)}")
+    return FailedPreconditionError(
+        f"job_id: {text.format(job=job, state=state, reason=reason, items=counted(items, 'item'))}"
+    )
 
 
 def lua_moves() -> str:

@@ -85,12 +85,12 @@ def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_pa
     printed = kernelport("jobs", "submit", source, expect=2)
     assert f'{source}:3: speed: expected F32[1] (0.5 to 2.0, default 1), got "fast"' in printed.stderr
     assert f"{source}:4: text: expected a text, got an empty one" in printed.stderr
-    assert "2 bad rows, 1 good ones; nothing was queued; --skip-bad leaves them out" in printed.stderr
+    assert "2 bad rows, 1 good one; nothing was queued; --skip-bad leaves them out" in printed.stderr
     assert [job.id for job in client.jobs.list()] == before
 
     printed = kernelport("jobs", "submit", source, "--skip-bad", "--format", "flac", "-o", tmp_path / "out")
     assert f"{source}:3: speed:" in printed.stderr
-    assert "2 bad rows are left out, 1 are submitted" in printed.stderr
+    assert "2 bad rows left out, 1 submitted" in printed.stderr
     assert soundfile.info(str(tmp_path / "out" / "a.flac")).format == "FLAC"
 
 
@@ -104,7 +104,7 @@ def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> No
     out = tmp_path / "out"
     printed = kernelport("jobs", "submit", "-", "--input-format", "openai", "--out", out, stdin=text, expect=1)
     job_id = printed.stdout.splitlines()[0]
-    assert "note: 1 requests name voice, which hibari-en does not take: left out" in printed.stderr
+    assert "note: 1 request names voice, which hibari-en does not take: left out" in printed.stderr
     assert "r/1: " in printed.stderr
     assert "something to say" in printed.stderr
     assert f"kernelport jobs resume {job_id} --with" in printed.stderr
@@ -147,7 +147,7 @@ def test_a_broken_submission_is_sealed(client: Client) -> None:
     client.jobs.wait(job.id)
     assert f"kernelport jobs seal {job.id}" in called("jobs", "resume", job.id, expect=1).stderr
     sealed = called("jobs", "seal", job.id)
-    assert sealed.stdout.endswith(", 5000 items\n")
+    assert sealed.stdout.endswith(", 5,000 items\n")
     wait_for(lambda: client.jobs.get(job.id).state != pb.JOB_STATE_RUNNING)
     assert called("jobs", "delete", job.id, "--outputs", "--no-wait").stdout == ""
 

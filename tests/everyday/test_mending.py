@@ -26,7 +26,7 @@ def failed_job(tmp_path: Path) -> str:
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_what_failed_is_exported_mended_and_run_with_its_new_inputs(ending: str, tmp_path: Path) -> None:
     job, file = failed_job(tmp_path), Path(f"failed.{ending}")
-    assert called("jobs", "export", job, "--state", "failed", "-o", file).stdout == f"1 items: {file}\n"
+    assert called("jobs", "export", job, "--state", "failed", "-o", file).stdout == f"1 item: {file}\n"
     text = file.read_text("utf-8")
     row = next(csv.DictReader(text.splitlines())) if ending == "csv" else json.loads(text)
     assert (row["id"], row["text"], float(row["speed"])) == ("bad", UNSPEAKABLE, 1.5)

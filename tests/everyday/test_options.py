@@ -32,7 +32,7 @@ def test_a_variable_says_what_an_option_would(stack: Stack, tmp_path: Path) -> N
         KERNELPORT_COLUMN="text=words",
         KERNELPORT_SKIP_BAD="true",
     )
-    assert '1 items: id <- "id", text <- "words"' in told.stderr
+    assert '1 item: id <- "id", text <- "words"' in told.stderr
     assert "Café." in told.stdout
 
 
@@ -65,8 +65,7 @@ def test_columns_of_other_names_are_told_how_to_be_named(tmp_path: Path) -> None
     assert "names the columns, with sentense" in told
     assert "did you mean" not in told, "a name that the file does not have"
     assert (
-        '1 items: id <- "id", text <- "sentence"'
-        in called("jobs", "submit", source, "--column", "text=sentence").stderr
+        '1 item: id <- "id", text <- "sentence"' in called("jobs", "submit", source, "--column", "text=sentence").stderr
     )
 
 

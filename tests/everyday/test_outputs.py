@@ -78,7 +78,7 @@ def test_a_file_that_is_gone_is_named_and_the_others_come(tmp_path: Path, client
     for command in ("fetch", "watch"):
         printed = called("jobs", command, job, "-o", command, expect=1)
         assert "t-2: not fetched: item_id: the file t-2.npz is gone" in printed.stderr
-        assert "1 files are missing" in printed.stderr
+        assert "1 file is missing" in printed.stderr
         assert len(hashes(Path(command))) == 4
 
 

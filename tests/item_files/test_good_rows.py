@@ -123,7 +123,7 @@ def test_requests_of_the_openai_batch_api(tmp_path: Path) -> None:
     assert read(path, "openai") == {"request-1": {"text": "Hi.", "voice": "nova", "speed": [1.25]}}
     report = ItemFile(path, "openai", "speaker", Signature(inputs=SPEECH.inputs[:2])).check()
     assert report.output_format == "mp3"
-    assert report.notes == ["1 requests name voice, which speaker does not take: left out"]
+    assert report.notes == ["1 request names voice, which speaker does not take: left out"]
 
 
 def test_requests_as_real_clients_send_them(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_requests_as_real_clients_send_them(tmp_path: Path) -> None:
     assert read(path, "openai") == {"a": {"text": "Hi.", "voice": "nova"}}
     told = ItemFile(path, "openai", "speaker", SPEECH).check().notes
     assert sorted(told) == [
-        f"1 requests name {key}, which speaker does not take: left out" for key in ("stream", "user")
+        f"1 request names {key}, which speaker does not take: left out" for key in ("stream", "user")
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kernelport.client.item_files import ItemFile, Report, detect
+from kernelport.counting import counted
 from kernelport.tensors import to_arrays
 from tests.item_files.speech import SPEECH
 
@@ -70,7 +71,7 @@ def test_a_table_is_read_as_its_tool_means_it(
     report, found = _read(tmp_path / name)
     assert not report.problems
     assert found == items
-    assert report.understood().startswith(f"{len(items)} items: ")
+    assert report.understood().startswith(f"{counted(len(items), 'item')}: ")
     assert report.understood().endswith(understood)
 
 
@@ -106,4 +107,4 @@ def test_a_speaker_that_the_deployment_takes_is_not_left_out(tmp_path: Path) -> 
     (tmp_path / "t.jsonl").write_text(json.dumps({"text": "Hello.", "voice": "ada", "output_file": "a.flac"}))
     report, items = _read(tmp_path / "t.jsonl")
     assert list(items) == ["a"]
-    assert report.understood() == '1 items: id <- "output_file", text <- "text", voice <- "voice"'
+    assert report.understood() == '1 item: id <- "output_file", text <- "text", voice <- "voice"'

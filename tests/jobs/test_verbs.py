@@ -105,7 +105,7 @@ def test_files_that_are_missing_though_they_were_made_again_fail_the_job(running
     running.release()
     over = jobs.wait(job.id)
     assert over.state == pb.JOB_STATE_FAILED
-    assert "the files of 1 items are missing" in over.reason
+    assert "the files of 1 item are missing" in over.reason
     assert {row["id"]: row["state"] for row in manifest(over)} == {"1": "cancelled", "2": "succeeded", "3": "succeeded"}
     jobs.resume(job.id)
     assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
@@ -244,7 +244,7 @@ def test_a_broken_submission_is_sealed_as_it_is_and_resumed(running: Plane, jobs
 
     error = refused(lambda: jobs.resume(job.id))
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert f"broke off after 1 items: seal it as it is (kernelport jobs seal {job.id})" in error.details()
+    assert f"broke off after 1 item: seal it as it is (kernelport jobs seal {job.id})" in error.details()
     again = [journal_item(1, HELD), journal_item(2)]
     error = refused(lambda: jobs.submit(MODEL, again, request_id="broke-off"))
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -165,7 +165,7 @@ def test_a_jobs_lines_carry_the_id_of_its_submission(stack: Stack) -> None:
     ran = about(stack, WORKER, "a-job")
     assert {line["job"] for line in ran} == {job.id}
     assert any("the model failed" in line["message"] for line in ran)
-    wait_for(lambda: any("1 of 1 items failed" in line["message"] for line in about(stack, WORKER, "a-job")))
+    wait_for(lambda: any("1 of 1 item failed" in line["message"] for line in about(stack, WORKER, "a-job")))
 
 
 def test_a_call_over_http_is_told_its_id_and_logged(stack: Stack) -> None:

@@ -144,8 +144,8 @@ def test_a_plan_says_what_is_launched_then_and_changes_nothing(redis: Redis) -> 
     planned = launching.plan("speech", workers=3)
     assert not redis.exists(keys.autoscale_machines(FLEET))
     assert planned.actions == [
-        "launch gpu_1x_a10 in us-west-1 at $1.20/h for 1 worker(s)",
-        "launch gpu_1x_a10 in us-west-1 at $1.20/h for 1 worker(s)",
+        "launch gpu_1x_a10 in us-west-1 at $1.20/h for 1 worker",
+        "launch gpu_1x_a10 in us-west-1 at $1.20/h for 1 worker",
         "none: $2.40/h run, $1.20/h more would pass $3.00/h",
     ]
     assert launching.launch("speech", planned) == (planned.actions, "budget")

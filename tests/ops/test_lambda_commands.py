@@ -57,7 +57,7 @@ def test_a_machine_is_launched_listed_reaped_and_terminated(cloud: FakeCloud) ->
     assert "hush" not in launched.output + listed.output
     assert "jupyter" not in launched.output + listed.output
 
-    assert "0 of 1 machines are orphans" in call("reap").output
+    assert "0 orphans among 1 machine" in call("reap").output
     assert f"would terminate {machine['name']}" in call("reap", "--grace-s", "0", "--dry-run").output
     assert cloud.rate() > 0
     assert call("terminate", machine["name"]).exit_code == 0

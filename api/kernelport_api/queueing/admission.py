@@ -20,6 +20,7 @@ from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.broker.memory import BULK_SHARE, CALLS_SHARE, left
 from kernelport.config.deployments import Limits
+from kernelport.counting import counted
 from kernelport.errors import ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import FrontDoorRecord, Load
 from kernelport.v1.deployment_pb2 import FrontDoor
@@ -94,7 +95,8 @@ class Admission:
         elsewhere = self._elsewhere.get(deployment, _NOTHING)
         requests = here.requests + elsewhere.requests
         if requests >= limits.max_waiting:
-            self._refuse(deployment, f"{requests} requests wait, of at most {limits.max_waiting}")
+            waiting = counted(requests, "request waits", "requests wait")
+            self._refuse(deployment, f"{waiting}, of at most {limits.max_waiting}")
         if here.bytes + elsewhere.bytes + size > limits.max_waiting_bytes:
             self._refuse(
                 deployment, f"{here.bytes + elsewhere.bytes} bytes wait, of at most {limits.max_waiting_bytes}"
@@ -133,7 +135,7 @@ class Admission:
         bytes_ = sum(kept.values())
         if bytes_ >= self._result_bytes:
             raise ResourceExhaustedError(
-                f'request_id: results of "{deployment}" that are kept have {bytes_} bytes, of at most '
+                f'request_id: results of "{deployment}" that are kept have {counted(bytes_, "byte")}, of at most '
                 f"{self._result_bytes} (KERNELPORT_RESULT_BYTES)",
                 retry_after_s=min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(kept) - clock.now())),
             )

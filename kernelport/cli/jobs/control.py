@@ -17,6 +17,7 @@ from kernelport.cli.jobs.formatting import Deadline
 from kernelport.cli.jobs.submit import checked
 from kernelport.client import Client
 from kernelport.client.item_files import ItemFile, detect
+from kernelport.counting import counted
 from kernelport.enums import JobState
 from kernelport.v1 import job_pb2 as pb
 
@@ -48,7 +49,7 @@ def seal(job_id: str, target: str) -> None:
     """
     with Client(target) as client:
         job = client.jobs.seal(job_id)
-        click.echo(f"{job.id}: {JobState.of(job)}, {job.progress.items} items")
+        click.echo(f"{job.id}: {JobState.of(job)}, {counted(job.progress.items, 'item')}")
         if job.progress.cancelled:
             click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
 
@@ -89,9 +90,9 @@ def resume(
         folder = out.of(job_id) if out is not None else None
         if replacements is not None:
             replaced = _replace(client, job, replacements, files, encoding, skip_bad)
-            click.echo(f"{replaced:,} items have new inputs", err=True)
+            click.echo(f"{counted(replaced, 'item has', 'items have')} new inputs", err=True)
         job = client.jobs.resume(job_id, deadline=deadline)
-        click.echo(f"{job.id}: {JobState.of(job)}, {job.progress.waiting} items to run")
+        click.echo(f"{job.id}: {JobState.of(job)}, {counted(job.progress.waiting, 'item')} to run")
         if watch or out is not None:
             watching.follow(client, job_id, folder)
 
@@ -139,7 +140,7 @@ def delete(job_ids: tuple[str, ...], delete_outputs: bool, no_wait: bool, target
         def wait(job_id: str) -> None:
             with Console(stderr=True).status(f"{job_id}: deleting ...") as status:
                 for job in client.jobs.deletion(job_id):
-                    status.update(f"{job_id}: {job.progress.deleted_files:,} files deleted")
+                    status.update(f"{job_id}: {counted(job.progress.deleted_files, 'file')} deleted")
             click.echo(f"{job_id}: deleted")
 
         deleted = of_each(job_ids, begin)

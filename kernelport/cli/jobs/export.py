@@ -15,6 +15,7 @@ from kernelport.cli import options
 from kernelport.cli.jobs import formatting
 from kernelport.client import Client
 from kernelport.client.jobs.fetching import whole
+from kernelport.counting import counted
 from kernelport.enums import ItemState
 from kernelport.tensors import plain, to_array
 from kernelport.v1.inference_pb2 import U8, Tensor
@@ -55,7 +56,7 @@ def export(job_id: str, states: tuple[str, ...], out: Path, overwrite: bool, tar
                 yield {"id": item.id, **shown, REASON: item.reason}
 
         count = _WRITERS[out.suffix.lower()](rows, out)
-    click.echo(f"{count:,} items: {out}")
+    click.echo(f"{counted(count, 'item')}: {out}")
     if folder.exists():
         click.echo(f"read them with --files {folder}", err=True)
 

@@ -15,6 +15,7 @@ from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.client import Client
 from kernelport.client.jobs import folders
+from kernelport.counting import counted
 from kernelport.v1 import job_pb2 as pb
 
 
@@ -48,7 +49,7 @@ def fetch(job_id: str, item_ids: Sequence[str], out: outputs.Destination | None,
                 progress.update(bar, completed=fetcher.fetched)
         has_manifest = outputs.fetch_manifest(client, job_id, folder)
         job = client.jobs.get(job_id)
-        click.echo(f"{fetcher.fetched:,} of {job.progress.items:,} items: {folder}")
+        click.echo(f"{fetcher.fetched:,} of {counted(job.progress.items, 'item')}: {folder}")
         fetcher.tell_missing()
         outputs.tell_unfinished(client, job)
     if fetcher.fetched < job.progress.items or not has_manifest:

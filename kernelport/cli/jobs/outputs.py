@@ -14,6 +14,7 @@ from kernelport.cli.jobs.formatting import others
 from kernelport.client import Client
 from kernelport.client.jobs import folders
 from kernelport.client.jobs.messages import is_over
+from kernelport.counting import counted
 from kernelport.enums import ItemState
 from kernelport.errors import FailedPreconditionError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.v1 import job_pb2 as pb
@@ -138,7 +139,7 @@ class Fetcher:
         if self.failures:
             gone = all(isinstance(failure, NotFoundError) for failure in self.failures.values())
             again = "" if gone else f"; fetch them with: kernelport jobs fetch {self._job_id} -o {self._folder}"
-            click.echo(f"{len(self.failures):,} files are missing{again}", err=True)
+            click.echo(f"{counted(len(self.failures), 'file is', 'files are')} missing{again}", err=True)
 
 
 def fetch_manifest(client: Client, job_id: str, folder: Path) -> bool:

@@ -25,6 +25,7 @@ from kernelport.client import Client
 from kernelport.client.item_files import SPLITS, ItemFile, Kind, Report, Split, detect, model_of
 from kernelport.client.item_files.opening import open_bytes
 from kernelport.client.jobs.messages import FORMATS, is_over
+from kernelport.counting import counted
 from kernelport.enums import JobState
 from kernelport.signature import Signature
 from kernelport.tensors import dtype_name, to_array
@@ -182,7 +183,8 @@ def submit(
         click.echo(job.id)
         if watch or out is not None:
             watching.follow(client, job.id, out.of(job.id, request_id) if out is not None else None)
-        click.echo(f"{job.progress.items} items on {name}; watch with: kernelport jobs watch {job.id}", err=True)
+        items = counted(job.progress.items, "item")
+        click.echo(f"{items} on {name}; watch with: kernelport jobs watch {job.id}", err=True)
 
 
 @contextlib.contextmanager
@@ -196,7 +198,8 @@ def _telling_what_a_break_leaves(request_id: str) -> Iterator[None]:
 
 
 def _tell_existing(job: pb.Job) -> None:
-    known = f"note: the request id names job {job.id} already: {JobState.of(job)}, with {job.progress.items:,} items"
+    items = counted(job.progress.items, "item")
+    known = f"note: the request id names job {job.id} already: {JobState.of(job)}, with {items}"
     if job.spec.deadline_unix_us:
         known += f", deadline {moment(job.spec.deadline_unix_us)}"
     if not job.sealed:
@@ -230,12 +233,12 @@ def on_disk(source: Path) -> Iterator[Path]:
 def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
     """The report on a file that can be submitted, after its findings are printed; else the command ends."""
     with Console(stderr=True).status(f"checking {name} ...") as status:
-        report = file.check(lambda rows: status.update(f"checking {name} ... {rows:,} rows"))
+        report = file.check(lambda rows: status.update(f"checking {name} ... {counted(rows, 'row')}"))
     refused = report.fatal or (report.bad and not skip_bad)
     for problem in report.problems:
         click.echo(f"{name}:{problem}" if refused else f"{name}:{problem} (left out)", err=True)
     if report.problem_count > len(report.problems):
-        click.echo(f"... and {report.problem_count - len(report.problems):,} findings more", err=True)
+        click.echo(f"... and {counted(report.problem_count - len(report.problems), 'finding')} more", err=True)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     if report.fatal:
@@ -243,13 +246,13 @@ def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
         click.echo(f"error: {name} cannot be read so; nothing was queued{hint}", err=True)
         sys.exit(2)
     if refused:
-        found = f"{report.bad:,} bad rows, {report.items:,} good ones"
+        found = f"{counted(report.bad, 'bad row')}, {counted(report.items, 'good one')}"
         click.echo(f"error: {found}; nothing was queued; --skip-bad leaves them out", err=True)
         sys.exit(2)
     if not report.items:
         raise click.UsageError(f"{name} has no items")
     if report.bad:
-        click.echo(f"{report.bad:,} bad rows are left out, {report.items:,} are submitted", err=True)
+        click.echo(f"{counted(report.bad, 'bad row')} left out, {report.items:,} submitted", err=True)
     click.echo(report.understood(), err=True)
     return report
 

@@ -14,6 +14,7 @@ from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs.formatting import clock
 from kernelport.cli.jobs.progress import Display, elapsed_s
 from kernelport.client import Client
+from kernelport.counting import counted
 from kernelport.enums import JobState
 from kernelport.jobs.shapes import job_dict
 from kernelport.v1 import job_pb2 as pb
@@ -81,8 +82,8 @@ def summarize(client: Client, job: pb.Job, folder: Path | None, console: Console
     audio = f", {clock(progress.audio_s)} of audio" if progress.audio_s else ""
     where = folder or job.output_url
     console.print(
-        f"{job.id} {JobState.of(job)}: {progress.succeeded} of {progress.items} items in {clock(elapsed_s(job))}{audio}"
-        f": {where}",
+        f"{job.id} {JobState.of(job)}: {progress.succeeded:,} of {counted(progress.items, 'item')} in "
+        f"{clock(elapsed_s(job))}{audio}: {where}",
         soft_wrap=True,
         markup=False,
         highlight=False,

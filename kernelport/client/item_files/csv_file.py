@@ -11,6 +11,7 @@ from kernelport.client.item_files.fields import FILE, ID, Fields, id_of_file
 from kernelport.client.item_files.lines import Line
 from kernelport.client.item_files.rows import Problem, Row
 from kernelport.coercion import show
+from kernelport.counting import counted
 
 DELIMITERS = ",;\t|"
 # A first line that tells Excel the delimiter.
@@ -66,7 +67,7 @@ def csv_rows(lines: Iterable[Line | Problem], fields: Fields) -> Iterator[Row | 
             cells = list(map(_unquoted, cells))
         cells = _without_blanks(cells, len(columns))
         if len(cells) != len(columns):
-            yield Problem(line, "", f"expected {len(columns)} values as in the first line, got {len(cells)}")
+            yield Problem(line, "", f"expected {counted(len(columns), 'value')} as in the first line, got {len(cells)}")
         elif [cell.strip() for cell in cells] == names and not is_filelist:
             yield Problem(line, "", "expected a row, got the first line again")
         else:

@@ -26,6 +26,7 @@ from kernelport.client.item_files.text_file import (
 )
 from kernelport.client.item_files.values import tensor_of, text_tensor
 from kernelport.coercion import ValueProblem, show
+from kernelport.counting import counted
 from kernelport.items import expected_cost
 from kernelport.signature import Signature, is_speech
 from kernelport.v1.job_pb2 import NewItem
@@ -72,7 +73,7 @@ class Report:
         """What the file was taken for, such as `500 items: id <- column 1, text <- "text"; left out: "notes"`."""
         sources = ", ".join(f"{name} <- {source}" for name, source in self.sources.items())
         left_out = f"; left out: {', '.join(map(_label, self.left_out))}" if self.left_out else ""
-        return f"{self.items:,} items: {sources}{left_out}"
+        return f"{counted(self.items, 'item')}: {sources}{left_out}"
 
 
 def detect(path: Path, encoding: str | None = None) -> Kind:
@@ -182,7 +183,8 @@ class ItemFile:
         if any("expected UTF-8 text" in problem.finding for problem in report.problems):
             report.notes.append("--encoding names what a file is encoded in that is not UTF-8, such as windows-1252")
         for key, count in requests.left_out.items():
-            report.notes.append(f"{count} requests name {key}, which {self._deployment} does not take: left out")
+            named = f"{counted(count, 'request names', 'requests name')} {key}"
+            report.notes.append(f"{named}, which {self._deployment} does not take: left out")
         return report
 
     def items(self) -> Iterator[NewItem]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from kernelport.client.calling.messages import deadline_fields, message
 from kernelport.client.inputs import checked_outputs
 from kernelport.coercion import coerce, show, to_tensors
+from kernelport.counting import counted
 from kernelport.errors import (
     OUTPUT_NOT_FOUND,
     CancelledError,
@@ -255,7 +256,7 @@ def check_deletion(job: pb.Job) -> None:
 def without_files(missing: Sequence[FieldViolation]) -> NotFoundError:
     """The error that tells which items' files could not be fetched; it names the first in its message."""
     first = f"{missing[0].field}: {missing[0].description}"
-    others = f" (and {len(missing) - 1:,} others, see violations)" if missing[1:] else ""
+    others = f" (and {counted(len(missing) - 1, 'other')}, see violations)" if missing[1:] else ""
     return NotFoundError(f"{first}{others}", violations=missing, reason=OUTPUT_NOT_FOUND)
 
 

@@ -21,6 +21,7 @@ from kernelport.config.deployments import Deployment, load_autoscale, load_deplo
 from kernelport.config.scaling import Autoscale, LambdaCloud
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
+from kernelport.counting import counted
 from kernelport.supervisor.running_file import joined_environment
 from kernelport.telemetry import logs, metrics
 from kernelport.telemetry.redis_watch import RedisWatch
@@ -160,7 +161,8 @@ def _print(plans: list[Plan]) -> None:
         rate = "a rate not measured yet" if demand.service_rate is None else f"{demand.service_rate:.1f}/s a worker"
         click.echo(_description(replace(plan, actions=())))
         click.echo(
-            f"  asked: {demand.waiting + demand.in_flight:g} requests and {demand.job_items:g} job items wait,"
+            f"  asked: {counted(round(demand.waiting + demand.in_flight), 'request')} and "
+            f"{counted(round(demand.job_items), 'job item')} waiting,"
             f" {demand.arrival_rate:.1f}/s arrive, {rate}, boots of {plan.seen.boot_s:.0f} s"
         )
         click.echo(f"  would: {'; '.join(plan.actions) or 'do nothing'}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from kernelport.counting import counted
 from kernelport.telemetry import audit
 from kernelport_ops.autoscale.budget import Purse
 from kernelport_ops.autoscale.ledger import Ledger
@@ -170,4 +171,4 @@ class Launching:
 def describe(offer: Offer) -> str:
     """A launch, in words for people."""
     where = f" in {offer.region}" if offer.region else ""
-    return f"launch {offer.kind}{where} at ${offer.price:.2f}/h for {offer.workers} worker(s)"
+    return f"launch {offer.kind}{where} at ${offer.price:.2f}/h for {counted(offer.workers, 'worker')}"

@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass, replace
 
 from kernelport.config.scaling import Scaling
+from kernelport.counting import counted
 
 # A worker that is added to work off a backlog should find this many boots' worth of work.
 WORTH_BOOTS = 5.0
@@ -137,8 +138,8 @@ def _wanted(scaling: Scaling, seen: Observation) -> Decision:
     """How many workers it takes, and never fewer than there are but for `max`."""
     demand, rate = seen.demand, seen.demand.service_rate
     expected = tuple(age for age in seen.starting if age < LATE_BOOTS * seen.boot_s)
-    counted = seen.ready + len(expected)
-    late = seen.workers - counted
+    workers = seen.ready + len(expected)
+    late = seen.workers - workers
     least = max(scaling.min, seen.workers)
     if (rate is None or seen.workers == 0) and (demand.idle or seen.workers):
         return Decision(least, "nothing waits" if demand.idle else "no rate measured yet")
@@ -150,15 +151,16 @@ def _wanted(scaling: Scaling, seen: Observation) -> Decision:
     work_s = seen.ready * ahead_s + sum(min(ahead_s, age) for age in expected)
     requests = max(0.0, demand.waiting + demand.arrival_rate * ahead_s - rate * work_s)
     items = max(0.0, demand.job_items - max(0.0, rate * work_s - demand.waiting - demand.arrival_rate * ahead_s))
-    wait_s = requests / (counted * rate) if counted else math.inf if requests else 0.0
-    job_s = items / (counted * rate) if counted else math.inf if items else 0.0
+    wait_s = requests / (workers * rate) if workers else math.inf if requests else 0.0
+    job_s = items / (workers * rate) if workers else math.inf if items else 0.0
     if wait_s <= scaling.target_wait_s and job_s <= scaling.job_wait_s:
-        return Decision(least, f"{counted} workers keep the wait at {wait_s:.0f} s")
+        return Decision(least, f"{counted(workers, 'worker keeps', 'workers keep')} the wait at {wait_s:.0f} s")
     worth_s = WORTH_BOOTS * seen.boot_s
     needed = demand.arrival_rate / rate
     needed += requests / rate / max(scaling.target_wait_s, worth_s)
     needed += items / rate / max(scaling.job_wait_s, worth_s)
-    reason = f"{requests + items:.0f} items will wait {max(wait_s, job_s):.0f} s with {counted} workers"
+    waiting = counted(round(requests + items), "item")
+    reason = f"{waiting} will wait {max(wait_s, job_s):.0f} s with {counted(workers, 'worker')}"
     return _at_most(scaling, max(least, math.ceil(needed) + late), reason)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 import numpy as np
 
 from kernelport.config.deployments import Batching, Deployment
+from kernelport.counting import counted
 from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError, install_hint
 from kernelport.signature import Signature, TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array
@@ -123,7 +124,7 @@ class HelionBackend(Backend):
             raise InternalError(f"the kernel failed: {type(error).__name__}: {error}") from error
         names = [spec.name for spec in self.signature.outputs]
         if len(arrays) != len(names):
-            raise InternalError(f"the kernel returned {len(arrays)} tensors; expected {', '.join(names)}")
+            raise InternalError(f"the kernel returned {counted(len(arrays), 'tensor')}; expected {', '.join(names)}")
         return dict(zip(names, arrays, strict=True))
 
     def _argument(self, name: str, array: Array) -> Any:
@@ -178,7 +179,9 @@ def _device(name: str) -> "torch.device":
     device = torch.device("cuda:0" if name in ("auto", "cuda") else name)
     count = torch.cuda.device_count()
     if device.index >= count:
-        raise LoadError(f"device {name}: torch {torch.__version__} sees {count} CUDA devices; use cpu or auto")
+        raise LoadError(
+            f"device {name}: torch {torch.__version__} sees {counted(count, 'CUDA device')}; use cpu or auto"
+        )
     torch.cuda.set_device(device)
     return device
 

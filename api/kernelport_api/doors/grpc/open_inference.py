@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from kernelport.counting import counted
 from kernelport.errors import KernelPortError
 from kernelport.open_inference import inference_pb2 as oip
 from kernelport.open_inference import inference_pb2_grpc
@@ -163,7 +164,7 @@ class OpenInferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
 def _inputs(request: oip.ModelInferRequest) -> Iterator[Input]:
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
-        found = f"expected one for each of the {len(request.inputs)} inputs, got {len(raw)}"
+        found = f"expected {counted(len(request.inputs), 'entry', 'entries')}, one for each input; got {len(raw)}"
         raise invalid("raw_input_contents", found)
     for index, each in enumerate(request.inputs):
         dtype = dtype_of(each.datatype, f"inputs[{index}].datatype")

@@ -10,6 +10,7 @@ import msgspec
 from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
+from kernelport.counting import counted
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.http.answers import JSON, Answer, Part
@@ -183,7 +184,7 @@ def _read(call: Call) -> tuple[_Request, list[Input]]:
         inputs.append(Input(tensor.name, dtype, tensor.shape, body[at : at + size]))
         at += size
     if at != len(body):
-        raise invalid("body", f"expected {at - head:,} bytes behind the JSON, got {len(body) - head:,}")
+        raise invalid("body", f"expected {counted(at - head, 'byte')} behind the JSON, got {len(body) - head:,}")
     return request, inputs
 
 

@@ -8,6 +8,7 @@ from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
 from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
+from kernelport.counting import counted
 from kernelport.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -174,7 +175,7 @@ class Submission:
             await self.discard(job_id)
             return _not_taken(job_id, error)
         so = (
-            f"it has {record.items:,} items: go on by the same request id once there is room, or seal it as "
+            f"it has {counted(record.items, 'item')}: go on by the same request id once there is room, or seal it as "
             f"it is (kernelport jobs seal {owner_of(job_id)[1]})"
         )
         told = _not_taken(job_id, error, so)
@@ -222,8 +223,8 @@ class Submission:
             more[number] = await aside(_more, before, after, shared)
             if page.ByteSize() > MOST_PAGE_BYTES:
                 raise ResourceExhaustedError(
-                    f"items: expected at most {MOST_PAGE_BYTES:,} bytes in {len(page.items)} items that are kept "
-                    f"together, got {page.ByteSize():,}: submit the largest as a job of their own"
+                    f"items: expected at most {MOST_PAGE_BYTES:,} bytes in {counted(len(page.items), 'item')} that are "
+                    f"kept together, got {page.ByteSize():,}: submit the largest as a job of their own"
                 )
             pages[number] = page, list(positions.values())
         await self._memory.take(sum(page.ByteSize() for page, _ in pages.values()))

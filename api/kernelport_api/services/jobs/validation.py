@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kernelport.broker.clock import clock
+from kernelport.counting import counted
 from kernelport.errors import FieldViolation
 from kernelport.jobs.webhooks.signing import secret_problem
 from kernelport.limits import (
@@ -48,7 +49,9 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
     size = sum(len(key.encode()) + len(value.encode()) for key, value in spec.metadata.items())
     if entries > MAX_METADATA or size > MAX_METADATA_BYTES:
         expected = f"expected at most {MAX_METADATA} entries and {MAX_METADATA_BYTES} bytes"
-        yield FieldViolation("spec.metadata", f"{expected}, got {entries} entries and {size} bytes")
+        yield FieldViolation(
+            "spec.metadata", f"{expected}, got {counted(entries, 'entry', 'entries')} and {counted(size, 'byte')}"
+        )
     if spec.HasField("webhook"):
         yield from _webhook_violations(spec.webhook)
 

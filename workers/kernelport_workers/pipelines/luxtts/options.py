@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from kernelport.config.manifests import Manifest, OptionValue
+from kernelport.counting import counted
 from kernelport.errors import in_words, install_hint
 from kernelport.text import Locale, locale_named
 from kernelport_workers.backends.base import LoadError
@@ -101,7 +102,9 @@ def choose_device(name: str, files: Mapping[str, Path]) -> str:
         return "cpu"
     index = int(name.partition(":")[2] or 0)
     if index >= count:
-        raise LoadError(f"device {name}: torch {torch.__version__} sees {count} CUDA devices; use cpu or auto")
+        raise LoadError(
+            f"device {name}: torch {torch.__version__} sees {counted(count, 'CUDA device')}; use cpu or auto"
+        )
     if "model" not in files:
         raise LoadError(f"device {name}: a GPU runs the manifest's file of role `model`, and there is none")
     return f"cuda:{index}"

@@ -20,6 +20,7 @@ from kernelport.config.deployments import load_autoscale, load_deployments
 from kernelport.config.scaling import LambdaCloud
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
+from kernelport.counting import counted
 from kernelport.errors import KernelPortError
 from kernelport_ops.autoscale.ledger import Ledger
 from kernelport_ops.autoscale.lock import Lock
@@ -214,7 +215,7 @@ def reap(grace_s: float | None, max_age_h: float, dry_run: bool) -> None:
         click.echo(f"{'would terminate' if dry_run else 'terminating'} {orphan.machine.name}: {orphan.reason}")
     if not dry_run:
         client.terminate([orphan.machine.id for orphan in found])
-    click.echo(f"{len(found)} of {len(machines)} machines are orphans")
+    click.echo(f"{counted(len(found), 'orphan')} among {counted(len(machines), 'machine')}")
 
 
 def _with(cloud: LambdaCloud, ssh_key: str, registry: str, image_family: str | None) -> LambdaCloud:
