@@ -10,15 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from kernelport.cli import options
-from kernelport.client.item_files import ItemFileError
-from kernelport.config.schema import ConfigError
-from kernelport.config.settings import SettingsError
-from kernelport.errors import HostError, InvalidArgumentError, KernelPortError, NotFoundError, install_hint
-
-# Mistakes in the command line, the environment or a file end a command with 2, as click's own do, and so do names that
-# nothing has; what else keeps it from being done, with 1.
-MISTAKES = (InvalidArgumentError, NotFoundError, ItemFileError, ConfigError, SettingsError)
-HINDRANCES = (KernelPortError, HostError, OSError)
+from kernelport.errors import HostError, install_hint
 
 
 class Where(NamedTuple):
@@ -120,9 +112,6 @@ def main() -> None:
     except UnicodeEncodeError as error:
         click.echo(f"error: expected Unicode text, got {error.object!a}", err=True)
         sys.exit(2)
-    except MISTAKES as error:
+    except options.TOLD as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except HINDRANCES as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        sys.exit(options.exit_code(error))

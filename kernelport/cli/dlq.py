@@ -74,9 +74,8 @@ def replay(deployment: str, letter_ids: tuple[str, ...], everything: bool, targe
             click.echo(f"{letter_id}: succeeded")
 
         chosen = _chosen(client, deployment, letter_ids, everything)
-        done = of_each(chosen, replay_one)
-    if len(done) < len(chosen):
-        sys.exit(1)
+        _, code = of_each(chosen, replay_one)
+    sys.exit(code)
 
 
 @dlq.command()
@@ -93,10 +92,9 @@ def purge(deployment: str, letter_ids: tuple[str, ...], everything: bool, target
                 raise NotFoundError(f"{deployment} has no such dead letter")
 
         chosen = _chosen(client, deployment, letter_ids, everything)
-        removed = of_each(chosen, purge_one)
+        removed, code = of_each(chosen, purge_one)
     click.echo(f"{len(removed)} removed")
-    if len(removed) < len(chosen):
-        sys.exit(1)
+    sys.exit(code)
 
 
 def _chosen(client: Client, deployment: str, letter_ids: tuple[str, ...], everything: bool) -> list[str]:

@@ -122,10 +122,9 @@ def revoke(names: tuple[str, ...], target: str) -> None:
             if not client.access.revoke_key(name):
                 raise _no_key(name)
 
-        revoked = of_each(names, revoke_one)
+        revoked, code = of_each(names, revoke_one)
     click.echo(f"{len(revoked)} revoked")
-    if len(revoked) < len(names):
-        sys.exit(1)
+    sys.exit(code)
 
 
 @keys.command()

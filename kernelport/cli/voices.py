@@ -90,10 +90,9 @@ def delete(names: tuple[str, ...], target: str) -> None:
             if not client.delete_voice(name):
                 raise NotFoundError(f"no voice is named {name[:64]!r}; `kernelport voices list` shows those there are")
 
-        deleted = of_each(names, delete_one)
+        deleted, code = of_each(names, delete_one)
     click.echo(f"{len(deleted)} deleted")
-    if len(deleted) < len(names):
-        sys.exit(1)
+    sys.exit(code)
 
 
 def _heard(voice: Voice) -> str:

@@ -200,14 +200,20 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(tmp_path: Path, client: Client
         (["submit", "-", "--webhook", "http://[::1/hook"], 2, "expected an http or https URL"),
         (["submit", "-", "--webhook", "http://example.com:99999"], 2, "expected an http or https URL"),
         (["submit", "-", "--webhook-event", "failed"], 2, "expected --webhook, too"),
-        (["watch", "no-such"], 2, "there is no job"),
-        (["items", "no-such"], 2, "there is no job"),
         (["cancel"], 2, "JOB"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_clear_line(arguments: list[str], code: int, complaint: str) -> None:
     assert complaint in called("jobs", *arguments, stdin="Good morning.\n", expect=code).stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["show", "items", "fetch", "watch", "cancel", "seal", "resume", "delete", "export -o items.csv"]
+)
+def test_a_job_that_there_is_not_is_a_mistake_whatever_is_asked(command: str) -> None:
+    name, *options = command.split()
+    assert 'there is no job "no-such"' in called("jobs", name, "no-such", *options, expect=2).stderr
 
 
 def test_an_empty_file_is_no_job() -> None:

@@ -24,16 +24,15 @@ def test_delete_says_what_it_leaves_and_prune_removes_it_when_told_to(client: Cl
     called("jobs", "prune", "--yes")
     (job, folder), (_, kept) = job_of(client, 3), job_of(client, 3)
     left = called("jobs", "delete", job).stderr
-    assert f"stay in {folder}" in left
-    assert "3 files" in left
+    assert f"3 outputs, manifest and summary stay in {folder}" in left
     assert "kernelport jobs prune" in left
-    assert "1 jobs; kernelport jobs prune" in called("doctor").stdout
+    assert "1 job; kernelport jobs prune" in called("doctor").stdout
 
     listed = called("jobs", "prune", stdin="n\n", expect=1).stdout
     assert f"{folder}: 5 files" in listed
     assert str(kept) not in listed
     assert len(list(folder.iterdir())) == 5, "nothing goes before it is asked for"
-    assert "5 files of 1 jobs" in called("jobs", "prune", stdin="y\n").stdout
+    assert "5 files of 1 job," in called("jobs", "prune", stdin="y\n").stdout
     assert not folder.exists()
     assert len(list(kept.iterdir())) == 5
     assert "there are no outputs without a job" in called("jobs", "prune").stdout
@@ -69,7 +68,7 @@ def test_only_what_a_job_has_left_is_deleted(client: Client) -> None:
 
 def test_what_cannot_be_deleted_is_named_and_the_others_are(client: Client) -> None:
     (first, _), (second, _) = job_of(client, 1), job_of(client, 1)
-    printed = called("jobs", "delete", first, "none", second, "--outputs", expect=1)
+    printed = called("jobs", "delete", first, "none", second, "--outputs", expect=2)
     assert printed.stdout == f"{first}: deleted\n{second}: deleted\n"
     assert printed.stderr == 'none: job_id: there is no job "none"\n'
 
@@ -78,5 +77,5 @@ def test_what_cannot_be_deleted_is_named_and_the_others_are(client: Client) -> N
     "command", [("jobs", "cancel"), ("dlq", "replay", "hibari-en"), ("dlq", "purge", "hibari-en"), ("voices", "delete")]
 )
 def test_each_thing_that_there_is_not_is_named(command: tuple[str, ...]) -> None:
-    told = called(*command, "none", "nothing", expect=1).stderr.splitlines()
+    told = called(*command, "none", "nothing", expect=2).stderr.splitlines()
     assert [line.partition(": ")[0] for line in told] == ["none", "nothing"]

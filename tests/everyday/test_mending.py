@@ -80,13 +80,44 @@ def test_only_what_can_be_replaced_is(tmp_path: Path, client: Client) -> None:
         with pytest.raises(error):
             client.jobs.replace_items(job, items)
     assert next(client.jobs.items(job, ["ITEM_STATE_FAILED"])).text == UNSPEAKABLE
-    file = text_file(tmp_path / "no-ids.csv", "text", "Hi.")
-    assert f"{file}:2: id: required" in called("jobs", "resume", job, "--with", file, expect=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "finding"),
+    [
+        (("text", "Hi."), "2: id: required"),
+        (
+            ("id,text", "bad,Hi.", "nobody,Hi."),
+            '3: id: expected an item of the job that has not succeeded, got "nobody"',
+        ),
+        (("id,text", "good,Hi."), '2: id: expected an item of the job that has not succeeded, got "good"'),
+    ],
+)
+def test_a_row_that_mends_nothing_is_a_mistake_in_the_file(
+    rows: tuple[str, ...], finding: str, tmp_path: Path, client: Client
+) -> None:
+    job, file = failed_job(tmp_path), text_file(tmp_path / "mended.csv", *rows)
+    assert f"{file}:{finding}" in called("jobs", "resume", job, "--with", file, expect=2).stderr
+    assert next(client.jobs.items(job, ["failed"])).text == UNSPEAKABLE, "no row is taken in"
+
+
+def test_what_would_fail_again_is_not_run_until_it_is_mended(tmp_path: Path, client: Client) -> None:
+    job = failed_job(tmp_path)
+    told = called("jobs", "resume", job, "-o", tmp_path / "out", expect=1).stderr
+    assert "bad: " in told
+    assert "something to say" in told
+    assert "with the same inputs 1 item would fail again; nothing runs" in told
+    assert f"kernelport jobs export {job} --state failed -o failed.csv" in told
+    assert f"kernelport jobs resume {job} --with failed.csv" in told
+    assert next(client.jobs.items(job, ["failed"])).attempts == 1
+    called("jobs", "export", job, "--state", "failed", "-o", "failed.csv")
+    again = called("jobs", "resume", job, "--with", "failed.csv", "--watch", expect=1)
+    assert "1 item to run" in again.stdout, "with a file it is, be it mended or not"
 
 
 def test_a_resumed_job_shows_its_new_deadline(tmp_path: Path, client: Client) -> None:
-    job = failed_job(tmp_path)
-    called("jobs", "resume", job, "--deadline", "2040-01-31T18:00")
+    job, file = failed_job(tmp_path), text_file(tmp_path / "mended.csv", "id,text", "bad,Nine.")
+    called("jobs", "resume", job, "--with", file, "--deadline", "2040-01-31T18:00")
     assert "deadline   2040-01-31 18:00:00" in called("jobs", "show", job).stdout
     assert client.jobs.get(job).spec.deadline_unix_us == datetime(2040, 1, 31, 18).timestamp() * 1e6
     client.jobs.wait(job)

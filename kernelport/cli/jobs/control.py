@@ -18,7 +18,7 @@ from kernelport.cli.jobs.submit import checked
 from kernelport.client import Client
 from kernelport.client.item_files import ItemFile, detect
 from kernelport.counting import counted
-from kernelport.enums import JobState
+from kernelport.enums import ItemState, JobState
 from kernelport.v1 import job_pb2 as pb
 
 
@@ -34,9 +34,8 @@ def cancel(job_ids: tuple[str, ...], reason: str, target: str) -> None:
             job = client.jobs.cancel(job_id, reason)
             click.echo(f"{job.id}: {JobState.of(job)}")
 
-        cancelled = of_each(job_ids, cancel_one)
-    if len(cancelled) < len(job_ids):
-        sys.exit(1)
+        _, code = of_each(job_ids, cancel_one)
+    sys.exit(code)
 
 
 @click.command()
@@ -84,9 +83,17 @@ def resume(
     out: outputs.Destination | None,
     target: str,
 ) -> None:
-    """Run what failed, was cancelled or expired in JOB, with new inputs if there are some. What succeeded stays."""
+    """Run what failed, was cancelled or expired in JOB, with new inputs if there are some. What succeeded stays.
+
+    Where all that is left has failed by its own inputs, and would again, nothing runs without --with.
+    """
     with Client(target) as client:
         job = client.jobs.get(job_id)
+        if replacements is None and outputs.only_lasting(client, job):
+            outputs.tell_unfinished(client, job)
+            failed = counted(job.progress.failed, "item")
+            click.echo(f"error: with the same inputs {failed} would fail again; nothing runs", err=True)
+            sys.exit(1)
         folder = out.of(job_id) if out is not None else None
         if replacements is not None:
             replaced = _replace(client, job, replacements, files, encoding, skip_bad)
@@ -105,6 +112,7 @@ def _replace(client: Client, job: pb.Job, path: Path, files: Path | None, encodi
     name = job.spec.deployment
     signature = client.deployment(name).signature
     shared = [tensor.name for tensor in job.spec.shared_inputs]
+    left = client.jobs.items(job.id, [state for state in ItemState if state != ItemState.SUCCEEDED])
     ignored = () if REASON in (spec.name for spec in signature.inputs) else (REASON,)
     items = ItemFile(
         path,
@@ -115,7 +123,7 @@ def _replace(client: Client, job: pb.Job, path: Path, files: Path | None, encodi
         ignored=ignored,
         files=files,
         own_format=True,
-        ids_required=True,
+        ids={item.id for item in left},
         encoding=encoding,
     )
     checked(items, str(path), skip_bad)
@@ -143,17 +151,16 @@ def delete(job_ids: tuple[str, ...], delete_outputs: bool, no_wait: bool, target
                     status.update(f"{job_id}: {counted(job.progress.deleted_files, 'file')} deleted")
             click.echo(f"{job_id}: deleted")
 
-        deleted = of_each(job_ids, begin)
+        begun, code = of_each(job_ids, begin)
         if not no_wait:
-            deleted = of_each(deleted, wait)
+            code = max(code, of_each(begun, wait)[1])
     with_outputs = [job for job in left if job.progress.succeeded and not delete_outputs]
     for job in with_outputs:
-        size = decimal(job.progress.output_bytes)
-        click.echo(f"{job.progress.succeeded:,} files ({size}) stay in {job.output_url}", err=True)
+        outputs_left = counted(job.progress.succeeded, "output")
+        click.echo(f"{outputs_left}, manifest and summary stay in {job.output_url}", err=True)
     if with_outputs:
         click.echo("remove what no job owns with: kernelport jobs prune", err=True)
-    if len(deleted) < len(job_ids):
-        sys.exit(1)
+    sys.exit(code)
 
 
 @click.command()
@@ -171,11 +178,12 @@ def prune(yes: bool, target: str) -> None:
             click.echo("there are no outputs without a job")
             return
         for orphan in found:
-            click.echo(f"{orphan.output_url}: {orphan.files:,} files, {decimal(orphan.bytes)}")
-        what = f"{sum(o.files for o in found):,} files of {len(found):,} jobs, {decimal(sum(o.bytes for o in found))}"
+            click.echo(f"{orphan.output_url}: {counted(orphan.files, 'file')}, {decimal(orphan.bytes)}")
+        files, jobs = counted(sum(o.files for o in found), "file"), counted(len(found), "job")
+        what = f"{files} of {jobs}, {decimal(sum(o.bytes for o in found))}"
         if not yes:
             click.confirm(f"delete {what}?", abort=True, err=True)
-        deleted = of_each((orphan.job_id for orphan in found), client.jobs.delete_orphan)
-    if len(deleted) < len(found):
-        sys.exit(1)
+        _, code = of_each((orphan.job_id for orphan in found), client.jobs.delete_orphan)
+    if code:
+        sys.exit(code)
     click.echo(f"{what}: deleted")

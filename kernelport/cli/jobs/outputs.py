@@ -152,6 +152,15 @@ def fetch_manifest(client: Client, job_id: str, folder: Path) -> bool:
     return True
 
 
+def only_lasting(client: Client, job: pb.Job) -> bool:
+    """Whether all that is left of a job that is over has failed by its own inputs, as far as so many are looked at."""
+    progress = job.progress
+    if job.state != pb.JOB_STATE_FAILED or progress.succeeded + progress.failed < progress.items:
+        return False
+    failed = list(itertools.islice(client.jobs.items(job.id, [ItemState.FAILED]), MOST_LOOKED_AT))
+    return 0 < len(failed) == progress.failed and all(item.lasting for item in failed)
+
+
 def tell_unfinished(client: Client, job: pb.Job) -> None:
     """Says on stderr which items of a job have no output, and why: the first of those that failed, how many others
     there are, and what can be done about it."""

@@ -117,7 +117,7 @@ class ItemFile:
         ignored: columns or keys to leave out.
         own_format: whether the job's output format is chosen already.
         split: what an item of plain text is; None for what the text looks like.
-        ids_required: whether every row has to name its item.
+        ids: of which every row has to name one; None for ids of any kind, and for rows without.
         encoding: of the file, a name that Python knows; None for UTF-8 or UTF-16.
 
     Raises:
@@ -137,7 +137,7 @@ class ItemFile:
         files: Path | None = None,
         own_format: bool = False,
         split: Split | None = None,
-        ids_required: bool = False,
+        ids: Collection[str] | None = None,
         encoding: str | None = None,
     ) -> None:
         self._path = path
@@ -148,7 +148,7 @@ class ItemFile:
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
         self._own_format = own_format
         self._split = split
-        self._ids_required = ids_required
+        self._ids = ids
         self._is_speech = is_speech(signature)
         self._checked: tuple[int, int] | None = None
 
@@ -273,9 +273,11 @@ class ItemFile:
         if row.id is not None:
             try:
                 item.id = _id(row.id)
+                if self._ids is not None and item.id not in self._ids:
+                    raise ValueProblem(f"expected an item of the job that has not succeeded, got {show(item.id)}")
             except ValueProblem as problem:
                 problems.append(Problem(row.line, row.shown.get(ID, ID), str(problem)))
-        elif self._ids_required:
+        elif self._ids is not None:
             problems.append(Problem(row.line, row.shown.get(ID, ID), "required"))
         for name, value in row.values.items():
             try:
