@@ -276,6 +276,7 @@ def _summary(job: JobRecord, shared: dict[str, Any], mark: StackMark) -> dict[st
     progress = known.progress
     progress.cancelled, progress.waiting = progress.items - progress.succeeded - progress.failed, 0
     known.finished_unix_us = clock.now_us()
+    known.expires_unix_us = known.finished_unix_us + job.retention_s * MICROSECONDS
     told = job_dict(known)
     del told["spec"]["webhook"]
     told["spec"]["shared_inputs"] = shared
