@@ -1,9 +1,10 @@
 """The states of jobs and items as words."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.v1 import job_pb2 as pb
@@ -12,10 +13,26 @@ _PREFIXES = (
     *("JOB_STATE_", "ITEM_STATE_", "OUTPUT_FORMAT_", "WEBHOOK_EVENT_"),
     *("DEPLOYMENT_STATE_", "ROW_INDEPENDENCE_"),
 )
-State = TypeVar("State", bound=int | str)
 
 
-class JobState(StrEnum):
+class _State(StrEnum):
+    """A word for a value of the contract's enum of the same name: made of the number that messages have, of the name
+    there, or of the word itself, and equal to the number. Sets and keys of dicts are words alone: they find no number.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        sought = word(value) if isinstance(value, str) else value
+        return next((state for state in cls if state == sought), None)
+
+    def __eq__(self, other: object) -> bool:
+        # Else `job.state == JobState.FAILED` would be false of every job.
+        return _NUMBERS[type(self)][self.value] == other if type(other) is int else str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+class JobState(_State):
     """The states of a job, as words; see `JobState` of the contract."""
 
     PENDING = "pending"
@@ -33,7 +50,7 @@ class JobState(StrEnum):
         return cls(word(pb.JobState.Name(job.state)))
 
 
-class ItemState(StrEnum):
+class ItemState(_State):
     """The states of an item, as words; see `ItemState` of the contract."""
 
     WAITING = "waiting"
@@ -48,18 +65,24 @@ class ItemState(StrEnum):
         return cls(_item_word(item.state))
 
 
-def job_states(states: Sequence[pb.JobState | str]) -> list[pb.JobState | str]:
-    """States as messages take them, given as words, or as names or values of the contract's enum.
+_NUMBERS: Mapping[type[_State], Mapping[str, int]] = {
+    JobState: {state.value: pb.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState},
+    ItemState: {state.value: pb.ItemState.Value(f"ITEM_STATE_{state.name}") for state in ItemState},
+}
+
+
+def job_states(states: Sequence[pb.JobState | str]) -> list[pb.JobState]:
+    """States as messages take them, given as JobState, or what that is made of.
 
     Raises:
         InvalidArgumentError: when one is none.
     """
-    return _known("JOB_STATE_", pb.JobState, states)
+    return _numbers(JobState, states)
 
 
-def item_states(states: Sequence[pb.ItemState | str]) -> list[pb.ItemState | str]:
+def item_states(states: Sequence[pb.ItemState | str]) -> list[pb.ItemState]:
     """The same for items."""
-    return _known("ITEM_STATE_", pb.ItemState, states)
+    return _numbers(ItemState, states)
 
 
 def word(name: str) -> str:
@@ -74,11 +97,8 @@ def _item_word(state: pb.ItemState) -> str:
     return word(pb.ItemState.Name(state))
 
 
-def _known(prefix: str, enum: Any, states: Sequence[State]) -> list[State | str]:
-    given = [states] if isinstance(states, str) else states  # no letters
-    named = [s if not isinstance(s, str) or s.startswith(prefix) else f"{prefix}{s.upper()}" for s in given]
-    for state, name in zip(given, named, strict=True):
-        if isinstance(states, str) or name not in (*enum.keys(), *enum.values()):
-            words = ", ".join(word(each) for each in enum.keys()[1:])
-            raise InvalidArgumentError.of([FieldViolation("states", f"expected a list of {words}; got {state!r}")])
-    return named
+def _numbers(kind: type[_State], states: Sequence[Any]) -> list[Any]:
+    if not isinstance(states, str):  # whose letters are none
+        with contextlib.suppress(ValueError):
+            return [_NUMBERS[kind][kind(state)] for state in states]
+    raise InvalidArgumentError.of([FieldViolation("states", f"expected a list of {', '.join(kind)}; got {states!r}")])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernelport import Client, InvalidArgumentError, JobState, NotFoundError, UnavailableError
+from kernelport import Client, InvalidArgumentError, ItemState, JobState, NotFoundError, UnavailableError
 from tests.sdk.servers import Echo, serving
 
 X = np.ones((1, 1, 2, 2), np.float32)
@@ -76,7 +76,16 @@ def test_an_error_carries_what_the_front_door_and_the_caller_said() -> None:
 
 
 def test_states_are_words_or_of_the_enums(client: Client) -> None:
-    assert list(client.jobs.list("nothing", [JobState.FAILED, "failed", "JOB_STATE_FAILED", 4])) == []
+    job = client.jobs.wait(client.jobs.submit(ONNX, [("x", {"x": X})]).id)
+    (item,) = client.jobs.items(job.id)
+    forms: list[Any] = [JobState.SUCCEEDED, "succeeded", "SUCCEEDED", "JOB_STATE_SUCCEEDED", job.state]
+    for form in forms:
+        assert JobState(form) is JobState.of(job) is JobState.SUCCEEDED
+        assert job.id in {found.id for found in client.jobs.list(ONNX, [form])}
+    assert job.state == JobState.SUCCEEDED, "though a message has a number"
+    assert item.state in (ItemState.FAILED, ItemState.SUCCEEDED)
+    assert job.state != JobState.FAILED
+    assert list(client.jobs.items(job.id, [item.state])) == list(client.jobs.items(job.id, ["succeeded"])) == [item]
     with pytest.raises(NotFoundError):
         client.jobs.get("nothing")
 
