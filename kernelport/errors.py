@@ -66,8 +66,8 @@ class KernelPortError(Exception):
         reason: the situation, in a word of the contract (ErrorInfo); by default, the class's.
 
     Attributes:
-        request_id: what the call goes by in logs: the caller's own id, or one that the front door made; empty where no
-            front door has answered.
+        request_id: what the call goes by in logs: the caller's own id, or one that the front door made; empty where
+            there is no own one and no front door has answered.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
@@ -312,3 +312,13 @@ def translated() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise from_call(error) from None
+
+
+@contextlib.contextmanager
+def of_request(request_id: str) -> Iterator[None]:
+    """Has the errors of a call carry its id, whoever raises them; an empty one is none."""
+    try:
+        yield
+    except KernelPortError as error:
+        error.request_id = request_id or error.request_id
+        raise

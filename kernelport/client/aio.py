@@ -24,6 +24,7 @@ from kernelport.client.inputs import (
 from kernelport.client.jobs.aio.jobs import AsyncJobs
 from kernelport.client.results import InferResult, Speech
 from kernelport.config.settings import DEFAULT_LISTEN
+from kernelport.errors import of_request
 from kernelport.v1 import dead_letter_pb2, deployment_pb2, voice_pb2
 from kernelport.v1.dead_letter_pb2_grpc import DeadLetterServiceStub
 from kernelport.v1.deployment_pb2_grpc import DeploymentServiceStub
@@ -107,8 +108,9 @@ class AsyncClient:
             timeout_s: seconds until DeadlineExceededError.
             request_id: makes the call safe to repeat: the same id gets the same result, and runs once.
         """
-        deadline = self._channel.deadline(timeout_s)
-        return await self._inference.run(model, inputs, checked_outputs(outputs), deadline, request_id)
+        with of_request(request_id):
+            deadline = self._channel.deadline(timeout_s)
+            return await self._inference.run(model, inputs, checked_outputs(outputs), deadline, request_id)
 
     async def speak(
         self,
@@ -130,11 +132,12 @@ class AsyncClient:
             request_id: makes the call safe to repeat, as of `infer`.
             inputs: by name, as `infer` takes them.
         """
-        names = speech_outputs(outputs, inputs)
-        result = await self.infer(
-            model, spoken(text, inputs), outputs=names, timeout_s=timeout_s, request_id=request_id
-        )
-        return Speech.of(result)
+        with of_request(request_id):
+            names = speech_outputs(outputs, inputs)
+            result = await self.infer(
+                model, spoken(text, inputs), outputs=names, timeout_s=timeout_s, request_id=request_id
+            )
+            return Speech.of(result)
 
     async def stream(
         self, model: str, text: str, *, outputs: Sequence[str] = (), timeout_s: float | None = None, **inputs: Any

@@ -1,9 +1,12 @@
 """A client may be made anywhere: at import, before forks, outside of event loops; and it may be closed twice."""
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,13 @@ def children(target: str, parent: str) -> list[str]:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.split()
+
+
+@pytest.mark.parametrize("make_another", [pickle.dumps, copy.deepcopy])
+def test_a_client_says_what_to_do_in_place_of_pickling_it(make_another: Callable[[object], object]) -> None:
+    for client in (Client(), AsyncClient(), Client().jobs):
+        with pytest.raises(TypeError, match="pass its address, and make a client of it where it is needed"):
+            make_another(client)
 
 
 def test_an_async_client_made_outside_of_loops_works_in_one_after_the_other(stack: Stack) -> None:

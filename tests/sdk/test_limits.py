@@ -3,16 +3,26 @@
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kernelport import AsyncClient, Client, DeadlineExceededError, InvalidArgumentError, KernelPortError
+from kernelport import (
+    AsyncClient,
+    Client,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    KernelPortError,
+    UnavailableError,
+)
+from kernelport.client.calling.limits import Deadline, retry_pause_s
 from kernelport.supervisor.stack import Stack
 from tests.jobs_client.proxy import Proxy, proxied
 from tests.sdk.servers import Echo, frozen, serving
+from tests.waiting import wait_for
 
 X = {"x": np.ones((1, 1, 2, 2), np.float32)}
 
@@ -59,6 +69,43 @@ async def test_a_limit_holds_and_the_message_says_it() -> None:
             with pytest.raises(DeadlineExceededError, match=r"within 0\.05 s"):
                 await async_client.infer("m", X, timeout_s=0.05)
         assert time.monotonic() - began < 2
+
+
+MINE = {"request_id": "mine", "timeout_s": 0.05}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.infer("m", X, **MINE),
+        lambda client: client.infer("m", {"x": [1]}, **MINE),
+        lambda client: client.infer("m", X, request_id="mine", timeout_s=0),
+        lambda client: client.speak("m", "Hello.", **MINE),
+        lambda client: client.jobs.submit("m", ["Hello."], **MINE),
+    ],
+    ids=["infer", "infer, which asks for the signature", "no time at all", "speak", "submit"],
+)
+async def test_an_error_of_the_own_limit_carries_the_id_of_the_call(call: Callable[[Any], Any]) -> None:
+    with frozen() as target, Client(target) as client:
+        with pytest.raises(DeadlineExceededError) as exceeded:
+            call(client)
+        assert exceeded.value.request_id == "mine"
+        async with AsyncClient(target) as async_client:
+            with pytest.raises(DeadlineExceededError) as exceeded:
+                await call(async_client)
+        assert exceeded.value.request_id == "mine"
+
+
+def test_an_error_of_the_own_limit_carries_the_id_that_the_front_door_made() -> None:
+    error, deadline = DeadlineExceededError("too late"), Deadline(0.001)
+    error.request_id = "made"
+    wait_for(lambda: deadline.named(error) is not error)
+    assert deadline.named(error).request_id == "made"
+    away = UnavailableError("away")
+    away.request_id = "made"
+    with pytest.raises(DeadlineExceededError) as exceeded:
+        retry_pause_s(away, failures=1, max_retries=2, deadline=deadline)
+    assert exceeded.value.request_id == "made"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
@@ -33,6 +33,16 @@ _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/@\[\]]+):(?P<port>[
 _MOST_PORTS = 65535
 TLS_SCHEME = "grpcs://"
 CLOSED = "the client is closed: make another"
+
+
+class NotCopied:
+    """What has connections of this process: it cannot be pickled, or copied."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a client cannot be pickled or copied, as its connections belong to this process: "
+            "pass its address, and make a client of it where it is needed"
+        )
 
 
 class Address:

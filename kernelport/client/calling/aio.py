@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kernelport.client.calling.address import CLOSED, Address
+from kernelport.client.calling.address import CLOSED, Address, NotCopied
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
 from kernelport.errors import CancelledError, FailedPreconditionError, KernelPortError, from_call
@@ -21,7 +21,7 @@ R = TypeVar("R")
 _Stubs = dict[type[Any], Any]
 
 
-class AsyncChannel:
+class AsyncChannel(NotCopied):
     """A connection to a front door for every process and event loop that asks for one.
 
     Args:

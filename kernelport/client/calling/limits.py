@@ -14,6 +14,7 @@ from kernelport.errors import (
     KernelPortError,
     ResourceExhaustedError,
     UnavailableError,
+    of_request,
 )
 
 MAX_RETRIES = 2
@@ -75,8 +76,11 @@ class Deadline:
 
     def named(self, error: KernelPortError) -> KernelPortError:
         """An error of a call, or the one that names the caller's limit where it was this that ended the call."""
-        over = isinstance(error, DeadlineExceededError) and time.monotonic() >= self._ends
-        return self.exceeded() if over else error
+        if not isinstance(error, DeadlineExceededError) or time.monotonic() < self._ends:
+            return error
+        exceeded = self.exceeded()
+        exceeded.request_id = error.request_id
+        return exceeded
 
 
 def checked(timeout_s: float | None) -> float | None:
@@ -127,7 +131,8 @@ def retry_pause_s(error: KernelPortError, failures: int, max_retries: int, deadl
     pause_s: float = min(FIRST_PAUSE_S * 2.0 ** (failures - 1), LONGEST_PAUSE_S) * random.uniform(0.75, 1.25)  # noqa: S311
     if asked_s is not None:
         pause_s = max(pause_s, asked_s * random.uniform(1, 1.25))  # noqa: S311
-    left_s = deadline.left_s()
+    with of_request(error.request_id):
+        left_s = deadline.left_s()
     if pause_s > LONGEST_ASKED_S or (left_s is not None and pause_s >= left_s):
         raise error
     return pause_s

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from kernelport.client.calling.address import CLOSED, Address
+from kernelport.client.calling.address import CLOSED, Address, NotCopied
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
 from kernelport.errors import FailedPreconditionError, KernelPortError, from_call
@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Channel:
+class Channel(NotCopied):
     """A connection to a front door for every process that asks for one.
 
     Args:

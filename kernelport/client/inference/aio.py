@@ -111,16 +111,12 @@ class AsyncInference:
         deadline: Deadline,
         request_id: str,
     ) -> InferResult:
-        try:
-            large = size(inputs) > INLINE_BYTES
-            request = await in_thread_if(large, encode, model, inputs, signature, request_id, outputs)
-            is_large = max(len(request), self._answer_bytes.get(model, 0)) > LARGE_BYTES
-            response = await self._channel.exchange(SerializedInferenceStub, "Infer", request, deadline, is_large)
-            self._answer_bytes[model] = len(response)
-            return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
-        except KernelPortError as error:
-            error.request_id = error.request_id or request_id
-            raise
+        large = size(inputs) > INLINE_BYTES
+        request = await in_thread_if(large, encode, model, inputs, signature, request_id, outputs)
+        is_large = max(len(request), self._answer_bytes.get(model, 0)) > LARGE_BYTES
+        response = await self._channel.exchange(SerializedInferenceStub, "Infer", request, deadline, is_large)
+        self._answer_bytes[model] = len(response)
+        return await in_thread_if(len(response) > INLINE_BYTES, decode, response)
 
 
 def _is_about_dtypes(error: InvalidArgumentError) -> bool:

@@ -16,7 +16,7 @@ from kernelport.client.jobs.messages import (
     fits_one_call,
     given_up,
 )
-from kernelport.errors import AbortedError, KernelPortError
+from kernelport.errors import AbortedError, KernelPortError, of_request
 from kernelport.v1 import job_pb2 as pb
 
 _Items = list[pb.NewItem]
@@ -44,7 +44,8 @@ async def submit(
     request.open = second is not None or not fits
     request.items.extend(first if fits else [])
     try:
-        answer = await _created(calls, request, whole)
+        with of_request(request.request_id):
+            answer = await _created(calls, request, whole)
     except KernelPortError:
         raise
     except BaseException:  # broken off from outside: asking again tells which job that is, if it is there by now
@@ -60,12 +61,10 @@ async def submit(
         return job
     try:
         return await _add(calls, job, [first, second or []], coming, whole)
-    except BaseException as error:
+    except BaseException:
         if not request_id:
             with contextlib.suppress(KernelPortError):  # the error that led here says more
                 await calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))
-        elif isinstance(error, KernelPortError):
-            error.request_id = request_id
         raise
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.sync import Begun, Channel, pause
 from kernelport.client.jobs.messages import Patience
-from kernelport.errors import KernelPortError
+from kernelport.errors import KernelPortError, of_request
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.job_pb2_grpc import JobServiceStub
 
@@ -80,7 +80,8 @@ class JobCalls:
         Args:
             also: errors that another try may mend, beside those of a front door that is away.
         """
-        whole.left_s()
+        with of_request(error.request_id):
+            whole.left_s()
         pause_s = patience.pause_s(error, also)
         if self.on_retry is not None:
             self.on_retry(error, pause_s)

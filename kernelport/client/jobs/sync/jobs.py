@@ -23,7 +23,7 @@ from kernelport.client.jobs.sync import outputs, watching
 from kernelport.client.jobs.sync.calls import JobCalls
 from kernelport.client.jobs.sync.submitting import replace, submit
 from kernelport.enums import item_states, job_states
-from kernelport.errors import KernelPortError
+from kernelport.errors import KernelPortError, of_request
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.job_pb2_grpc import JobServiceStub
 
@@ -103,22 +103,23 @@ class Jobs:
             AlreadyExistsError: the request id was used with other arguments or items.
             FailedPreconditionError: the job of the request id was stopped before all of its items had come.
         """
-        whole = Deadline(timeout_s)
-        signature = self._inference.fetch_signature(deployment, self._calls.portion(whole))
-        spec = job_spec(
-            deployment,
-            signature,
-            shared=shared,
-            output_format=output_format,
-            outputs=outputs,
-            priority=priority,
-            deadline=deadline,
-            metadata=metadata,
-            webhook=webhook,
-            retention_s=retention_s,
-            delete_outputs=delete_outputs,
-        )
-        return submit(self._calls, spec, batches(items, signature), request_id, on_existing, whole)
+        with of_request(request_id):
+            whole = Deadline(timeout_s)
+            signature = self._inference.fetch_signature(deployment, self._calls.portion(whole))
+            spec = job_spec(
+                deployment,
+                signature,
+                shared=shared,
+                output_format=output_format,
+                outputs=outputs,
+                priority=priority,
+                deadline=deadline,
+                metadata=metadata,
+                webhook=webhook,
+                retention_s=retention_s,
+                delete_outputs=delete_outputs,
+            )
+            return submit(self._calls, spec, batches(items, signature), request_id, on_existing, whole)
 
     def get(self, job_id: str) -> pb.Job:
         """One job.
