@@ -28,6 +28,9 @@ MAX_CHANNELS = 8
 MAX_SAMPLES = 600 * 48_000
 _FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 _BLOCK_FRAMES = 1 << 16
+# Of libsndfile's errors: a format that it does not know, and what it takes for MP3, such as text in UTF-16, and has no
+# frame; its words for that are that there is no such file.
+_UNRECOGNISED = (1, 7)
 # Who writes a WAV file to a pipe does not know its size, and says that it is about as large as can be.
 _UNKNOWN_SIZE = 0x7FFFF000
 _OGG_HEADER_BYTES, _OGG_END = 27, 4
@@ -106,8 +109,9 @@ def _decoded(audio: bytes, max_seconds: float) -> tuple[dict[str, Any], Array]:
             seconds = len(samples) / file.samplerate
             return {**told, "channels": file.channels, "peak": peak, "seconds": seconds}, samples
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-        reason = getattr(error, "error_string", "format not recognised")  # its own text has the address of the file
-        return {"problem": f"expected a WAV, FLAC, OGG or MP3 file: {reason}"}, none
+        code, reason = getattr(error, "code", 1), getattr(error, "error_string", "")  # its text has the file's address
+        found = ", got something else" if code in _UNRECOGNISED else f": {reason}"
+        return {"problem": f"expected a WAV, FLAC, OGG or MP3 file{found}"}, none
 
 
 def _samples_problem(samples: Array) -> str:
@@ -125,6 +129,8 @@ def _voice_problems(told: Mapping[str, Any], samples: Array, is_transcribed: boo
         is_transcribed: whether its words are given, so that all of it is used.
     """
     rate = told["sample_rate"]
+    if told["seconds"] < MIN_SPEECH_S:
+        yield f"expected at least {MIN_SPEECH_S:g} s of speech, got {told['seconds']:.2f} s"
     loudest = float(np.abs(samples).max(initial=0.0))
     if told["peak"] < _SILENCE:
         yield "expected speech, got silence"

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kernelport import audio
-from kernelport.audio import FORMATS, to_pcm, wav_header, write_audio
+from kernelport.audio import FORMATS, encode_audio, to_pcm, wav_header, write_audio
 from kernelport.cli import options
 from kernelport.client import Client, Speech
 from kernelport.client.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
@@ -44,7 +44,11 @@ TABLES = (".csv", ".tsv", ".jsonl")
     "--split", type=click.Choice(SPLITS), help="What is spoken at a time; without -o, a file each in speech/."
 )
 @click.option(
-    "--format", "ending", type=click.Choice([n[1:] for n in FORMATS]), default="wav", help="Of files in a folder."
+    "--format",
+    "ending",
+    type=click.Choice([n[1:] for n in FORMATS]),
+    default="wav",
+    help="Of files in a folder, and of what a device gets.",
 )
 @click.option("--stream", "is_stream", is_flag=True, help="Write the WAV file as it is spoken; -o - is stdout.")
 @click.option("--spoken", "shows_words", is_flag=True, help="Print the words as they are read.")
@@ -95,7 +99,8 @@ def say(
         _stream(lines, deployment, out or "speech.wav", overwrite, assignments, _outputs(shows_words), target, timeout)
         return
     path, is_folder = _place(out, split, ending)
-    audio.check(f".{ending}" if is_folder else path.suffix.lower())
+    suffix = path.suffix.lower() if path.suffix.lower() in FORMATS and not is_folder else f".{ending}"
+    audio.check(suffix)
     lines, source = list(_lines(texts, file, encoding)), str(file or "TEXTS")
     if file is not None and file.suffix.lower() in TABLES:
         options.note(f"{file} is read as plain text; `kernelport jobs submit` reads tables")
@@ -137,8 +142,7 @@ def say(
     if is_written and not is_folder:
         whole = join([(passages[index], spoken[index]) for index in sorted(spoken)])
         seconds = whole.seconds
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(path, whole.audio, whole.sample_rate)
+        _write(path, whole, suffix)
     for index in sorted(words):
         click.echo(words[index])
     where = path if is_written else "no file was written"
@@ -172,7 +176,7 @@ def _stream(
         raise click.UsageError(str(problems[0]))
     text = "\n".join(each.text for each in lines if isinstance(each, Line))
     path = Path(out)
-    if out != "-":
+    if out != "-" and not _is_device(path):
         if path.suffix.lower() != ".wav":
             raise click.UsageError(f"--out: expected - or a name that ends in .wav with --stream; got {path}")
         _check_place(path, False, overwrite, False)
@@ -320,6 +324,8 @@ def _place(out: str | None, split: Split | None, ending: str) -> tuple[Path, boo
     if out is None:
         return (Path(f"speech.{ending}"), False) if split is None else (Path("speech"), True)
     path = Path(out)
+    if _is_device(path):
+        return path, False
     if out.endswith(("/", os.sep)) or path.is_dir() or not path.suffix:
         return path, True
     if path.suffix.lower() not in FORMATS:
@@ -328,11 +334,25 @@ def _place(out: str | None, split: Split | None, ending: str) -> tuple[Path, boo
     return path, False
 
 
+def _is_device(path: Path) -> bool:
+    """Whether something is at a place that is no file and no folder, such as a pipe or /dev/null."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def _write(path: Path, speech: Speech, suffix: str) -> None:
+    """Writes speech into a file, which appears when it is complete, or to a device; `suffix` is one of FORMATS."""
+    if _is_device(path):
+        path.write_bytes(encode_audio(speech.audio, speech.sample_rate, suffix))
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(path, speech.audio, speech.sample_rate)
+
+
 def _check_place(path: Path, is_folder: bool, overwrite: bool, append: bool) -> None:
     """Refuses to replace what is there, before anything is spoken."""
     if append and (overwrite or not is_folder):
         raise click.UsageError("--append: expected a folder as --out, and no --overwrite")
-    if overwrite or append:
+    if overwrite or append or _is_device(path):
         return
     if is_folder:
         try:

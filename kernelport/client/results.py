@@ -146,5 +146,5 @@ def _read_audio(file: Path) -> dict[str, Array]:
         with file.open("rb") as opened:
             audio, rate = soundfile.read(opened, dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"expected an audio file: {error.error_string}") from error
+        raise ValueError(f"expected a whole audio file of one of {', '.join(_AUDIO)}") from error
     return {"audio": audio, "sample_rate": np.array([rate], np.int32)}

@@ -134,7 +134,7 @@ def seconds_from(least: float) -> Callable[[str], float]:
         except ValueError:
             seconds = math.nan
         if not least <= seconds <= _MOST_S:
-            raise ValueError(f"expected seconds from {least:g} to {_MOST_S}, got {text!r}")
+            raise ValueError(f"expected seconds from {least:g} to {_MOST_S:,}, got {text!r}")
         return seconds
 
     return parse

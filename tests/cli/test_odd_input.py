@@ -30,7 +30,7 @@ def test_a_setting_out_of_range_ends_every_process_at_its_start(command: str) ->
     )
     assert finished.returncode == (2 if "cli" in command else 1)
     assert finished.stderr.splitlines()[-1].endswith(
-        "KERNELPORT_LEASE_S: expected seconds from 0.1 to 315360000, got 'nan'"
+        "KERNELPORT_LEASE_S: expected seconds from 0.1 to 315,360,000, got 'nan'"
     )
     assert "Traceback" not in finished.stderr
 

@@ -16,7 +16,7 @@ def test_what_is_written_for_a_child_is_what_it_reads() -> None:
         ("MAX_ANSWER_BYTES", "2GiB", "expected at most 2147483647 bytes, which is all that gRPC carries, got '2GiB'"),
         ("MAX_MESSAGE_BYTES", "lots", "expected a size"),
         ("MAX_MESSAGE_BYTES", "0", "expected at least 1 byte"),
-        ("HEARTBEAT_TTL_S", "0", "expected seconds from 1 to 315360000, got '0'"),
+        ("HEARTBEAT_TTL_S", "0", "expected seconds from 1 to 315,360,000, got '0'"),
         ("LEASE_S", "-1", "expected seconds from 0.1"),
         ("LEASE_S", "nan", "expected seconds from 0.1"),
         ("STOP_S", "soon", "expected seconds from 0 to"),

@@ -1,5 +1,7 @@
 """A folder belongs to a job: nothing is replaced without being asked for."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,20 @@ def test_overwrite_replaces_and_the_folder_belongs_to_the_new_job() -> None:
 def test_the_same_submission_again_goes_on_in_its_folder(client: Client) -> None:
     options = ("--request-id", f"night-{Path.cwd()}")
     assert job_in("book", *options) == job_in("book", *options)
+
+
+@pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "stream"])
+def test_say_writes_to_what_is_no_file(options: tuple[str, ...]) -> None:
+    assert "s of audio: /dev/null" in called("say", "One.", "-o", "/dev/null", *options).stdout
+    assert Path("/dev/null").is_char_device()
+    os.mkfifo("speech.wav")
+    listener = subprocess.Popen(["cat", "speech.wav"], stdout=subprocess.PIPE)
+    try:
+        called("say", "One.", "-o", "speech.wav", *options)
+        assert listener.communicate(timeout=10)[0].startswith(b"RIFF")
+    finally:
+        listener.kill()
+    assert Path("speech.wav").is_fifo()
 
 
 def test_say_replaces_no_file_unless_asked_to() -> None:

@@ -36,6 +36,17 @@ def test_a_small_file_that_unpacks_to_hours_is_refused_for_its_length_and_takes_
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000, "KiB"
 
 
+@pytest.mark.parametrize("text", ["Hello there.".encode(codec) for codec in ("utf-8", "utf-16", "utf-16-be")])
+def test_text_is_no_recording(text: bytes) -> None:
+    with pytest.raises(RecordingError, match=r"^expected a WAV, FLAC, OGG or MP3 file, got something else$"):
+        decode(text, max_seconds=60)
+
+
+def test_of_a_recording_that_is_too_short_nothing_else_is_told() -> None:
+    with pytest.raises(RecordingError, match=r"^expected at least 0\.5 s of speech, got 0\.00 s$"):
+        judged(flac(np.full(1, 0.5)), max_seconds=60, is_transcribed=False)
+
+
 @pytest.mark.parametrize("program", ["import os; os.abort()", "bytearray(2**40)", "print()", "while True: pass"])
 def test_a_decoder_that_dies_or_never_ends_costs_an_error(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -44,7 +44,7 @@ def spec_violations(spec: pb.JobSpec, signature: Signature | None) -> Iterator[F
         yield FieldViolation("spec.priority", f"expected 1 to {MAX_PRIORITY}, or 0 for 100; got {spec.priority}")
     yield from deadline_violations(spec, "spec.")
     if not 0 <= spec.retention_s <= MAX_RETENTION_S:
-        yield FieldViolation("spec.retention_s", f"expected 0 to {MAX_RETENTION_S} seconds, got {spec.retention_s}")
+        yield FieldViolation("spec.retention_s", f"expected 0 to {MAX_RETENTION_S:,} seconds, got {spec.retention_s:,}")
     entries = len(spec.metadata)
     size = sum(len(key.encode()) + len(value.encode()) for key, value in spec.metadata.items())
     if entries > MAX_METADATA or size > MAX_METADATA_BYTES:
@@ -79,7 +79,7 @@ def deadline_violations(asked: pb.JobSpec | pb.ResumeJobRequest, prefix: str = "
         found = f"expected a time to come in microseconds of Unix time, got {unix_us}"
         yield FieldViolation(f"{prefix}deadline_unix_us", found)
     if not 0 <= in_s <= MAX_DEADLINE_S:
-        yield FieldViolation(f"{prefix}deadline_in_s", f"expected 0 to {MAX_DEADLINE_S} seconds, got {in_s}")
+        yield FieldViolation(f"{prefix}deadline_in_s", f"expected 0 to {MAX_DEADLINE_S:,} seconds, got {in_s:,}")
     elif in_s and unix_us:
         yield FieldViolation(f"{prefix}deadline_in_s", "expected none beside deadline_unix_us")
 
@@ -121,5 +121,5 @@ def _webhook_violations(webhook: pb.Webhook) -> Iterator[FieldViolation]:
         if event not in pb.WebhookEvent.values() or event == pb.WEBHOOK_EVENT_UNSPECIFIED:
             yield FieldViolation(f"spec.webhook.events[{index}]", f"expected a value of WebhookEvent, got {event}")
     if not 0 <= webhook.progress_interval_s <= MAX_PROGRESS_INTERVAL_S:
-        found = f"expected 0 to {MAX_PROGRESS_INTERVAL_S} seconds, got {webhook.progress_interval_s:g}"
+        found = f"expected 0 to {MAX_PROGRESS_INTERVAL_S:,} seconds, got {webhook.progress_interval_s:g}"
         yield FieldViolation("spec.webhook.progress_interval_s", found)
