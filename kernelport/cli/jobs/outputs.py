@@ -153,7 +153,7 @@ def fetch_manifest(client: Client, job_id: str, folder: Path) -> bool:
 
 
 def only_lasting(client: Client, job: pb.Job) -> bool:
-    """Whether all that is left of a job that is over has failed by its own inputs, as far as so many are looked at."""
+    """Whether all that is left of a job has failed by its own inputs. False where more failed than are looked at."""
     progress = job.progress
     if job.state != pb.JOB_STATE_FAILED or progress.succeeded + progress.failed < progress.items:
         return False
