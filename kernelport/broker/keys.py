@@ -49,7 +49,8 @@
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:deleting | sorted set of jobs whose files are being deleted | for good; an entry until they are gone |
 | kp:jobs:stack | hash: the id by which outputs name this stack, and how many jobs have ended | for good |
-| kp:jobs:storage | hash: id and URL of the storage that the front door keeps outputs in | for good |
+| kp:jobs:storage | hash: id and URL of the storage that front doors keep outputs in | for good |
+| kp:jobs:storage:holds | hash by front door: id of the storage it sees, and until when | a minute after the last hold |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
 | kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
@@ -111,6 +112,7 @@ EXPIRING_JOBS = "kp:jobs:expiring"
 DELETING_JOBS = "kp:jobs:deleting"
 JOB_HOOKS = "kp:jobs:hooks"
 JOB_STORAGE = "kp:jobs:storage"
+JOB_STORAGE_HOLDS = "kp:jobs:storage:holds"
 JOB_STACK = "kp:jobs:stack"
 
 # What lives for good: a key that begins with one of these. Any other expires.

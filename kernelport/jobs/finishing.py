@@ -66,7 +66,6 @@ class Finisher(Background):
         self._patience_us = round(patience_s * MICROSECONDS)
 
     def _work(self) -> None:
-        self._storage.compare()
         while not self._storage.refusal and self._finish_one():
             pass
 
