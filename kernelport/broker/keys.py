@@ -18,7 +18,8 @@
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
-| kp:result:<request id> | hash: digest, call, response, kept | while in flight, then as long as results are kept |
+| kp:result:<request id> | hash: digest, call, response or its key | while in flight, then as long as results are kept |
+| kp:response:<random> | a large response that is kept for a request id | as its result; ten minutes before it is one |
 | kp:redeliveries, kp:worker-deaths | hash by deployment: how many there have been | 30 days after the last one |
 | kp:kept:<deployment> | hash by Unix second: bytes of the results that are kept until then | as long as these results |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |
@@ -105,6 +106,7 @@ REDELIVERIES = "kp:redeliveries"
 WORKER_DEATHS = "kp:worker-deaths"
 CLAIM = "kp:claim:"
 RESULT = "kp:result:"
+RESPONSE = "kp:response:"
 
 JOBS = "kp:jobs"
 FINISHING_JOBS = "kp:jobs:finishing"
@@ -135,6 +137,9 @@ REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 PAUSED_TTL_S = 600
 FRAME_TTL_S = 600
+STAGED_TTL_S = 600
+# Of a spec whose job is being made.
+SPEC_TTL_S = 600
 ON_DISK_TTL_S = 60
 PROBE_TTL_S = 60
 ATTEMPTS_TTL_S = 3600
@@ -247,6 +252,11 @@ def done(batch_id: str) -> str:
 def result(request_id: str) -> str:
     """Holds what is known of a request id that a caller chose, whatever the deployment."""
     return f"{RESULT}{request_id}"
+
+
+def response(stage: str) -> str:
+    """Holds a large response that is kept for a request id."""
+    return f"{RESPONSE}{stage}"
 
 
 def usage(day: str) -> str:
