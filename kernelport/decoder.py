@@ -13,15 +13,31 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+# Callers that send no recording go first.
+NICENESS = 10
+
+
+def _let_others_go_first(*, idle: bool) -> None:
+    """Has this process a low priority, or run only where a core would idle.
+
+    To Linux, a core is taken while a process of a low priority runs on it, and others wait for another one.
+    """
+    os.nice(NICENESS)
+    if idle:
+        with contextlib.suppress(OSError):  # a container does not allow it
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+if __name__ == "__main__":  # at once: what is loaded below takes longer than most recordings do
+    _let_others_go_first(idle="idle" in sys.argv[2:])
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
 
 Array = NDArray[Any]
 
 MEMORY_BYTES = 2**30
 CPU_S = 20
-# Callers that send no recording go first.
-NICENESS = 10
 MIN_RATE, MAX_RATE = 4_000, 384_000
 MAX_CHANNELS = 8
 # Of one channel: ten minutes at the rate of most recordings. At higher rates it is less.
@@ -212,19 +228,7 @@ def _answer(audio: bytes, max_seconds: float, wanted: Collection[str]) -> Iterat
         yield samples.tobytes()
 
 
-def _let_others_go_first(*, idle: bool) -> None:
-    """Has this process a low priority, or run only where a core would idle.
-
-    To Linux, a core is taken while a process of a low priority runs on it, and others wait for another one.
-    """
-    os.nice(NICENESS)
-    if idle:
-        with contextlib.suppress(OSError):  # a container does not allow it
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 if __name__ == "__main__":
-    _let_others_go_first(idle="idle" in sys.argv[2:])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     for _part in _answer(sys.stdin.buffer.read(), float(sys.argv[1]), sys.argv[2:]):

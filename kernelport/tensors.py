@@ -7,7 +7,7 @@ its length (unsigned 32-bit little-endian); as an array they are `bytes` objects
 import math
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -181,8 +181,14 @@ def shapes_of(tensors: Iterable[pb.Tensor]) -> Shapes:
     return tuple([(tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in tensors])
 
 
-def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[FieldViolation]:
-    """What is wrong with tensors taken by themselves, whatever the model: at most one finding a tensor."""
+def violations(
+    tensors: Iterable[pb.Tensor], field: str = "inputs", data_sizes: Sequence[int] = ()
+) -> Iterator[FieldViolation]:
+    """What is wrong with tensors taken by themselves, whatever the model: at most one finding a tensor.
+
+    Args:
+        data_sizes: bytes of each tensor's data, where that of numbers is not at hand.
+    """
     seen: set[str] = set()
     for index, tensor in enumerate(tensors):
         name = tensor.name
@@ -190,17 +196,21 @@ def violations(tensors: Iterable[pb.Tensor], field: str = "inputs") -> Iterator[
             yield FieldViolation(f"{field}[{index}].name", "expected a tensor name, got an empty string")
         elif name in seen:
             yield FieldViolation(f"{field}[{index}].name", f'"{name}" is given twice; expected unique names')
-        elif finding := _finding(tensor):
+        elif finding := _finding(tensor, data_sizes[index] if data_sizes else -1):
             yield FieldViolation(f"{field}[{index}].{finding[0]}", f'tensor "{name}": {finding[1]}')
         seen.add(name)
 
 
-def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
-    """The field at fault and what is wrong with it; None when the tensor is sound."""
+def _finding(tensor: pb.Tensor, data_size: int) -> tuple[str, str] | None:
+    """The field at fault and what is wrong with it; None when the tensor is sound.
+
+    Args:
+        data_size: bytes of the data, which is copied to be asked for its size; -1 where that is not known.
+    """
     dtype = tensor.dtype
     if dtype not in NUMPY_DTYPES:
         return "dtype", f"unknown dtype {dtype_name(dtype)}; expected one of {_known_dtypes()}"
-    sizes, data = tensor.shape, tensor.data
+    sizes = tensor.shape
     if len(sizes) > MAX_RANK:
         return "shape", f"expected at most {MAX_RANK} dimensions, got {len(sizes)}"
     shape = list(sizes)
@@ -212,11 +222,11 @@ def _finding(tensor: pb.Tensor) -> tuple[str, str] | None:
     if (count or math.prod(filter(None, shape))) * itemsize > _MAX_BYTES:
         return "shape", f"expected sizes whose product is below 2^63 bytes, got {shape}"
     if dtype == pb.STRING:
-        return _string_finding(data, count)
-    expected = count * itemsize
-    if len(data) != expected:
-        return "data", f"expected {counted(expected, 'byte')} for {dtype_name(dtype)} {shape}, got {len(data):,}"
-    if dtype == pb.BOOL and data.translate(None, b"\0\1"):
+        return _string_finding(tensor.data, count)
+    expected, found = count * itemsize, len(tensor.data) if data_size < 0 else data_size
+    if found != expected:
+        return "data", f"expected {counted(expected, 'byte')} for {dtype_name(dtype)} {shape}, got {found:,}"
+    if dtype == pb.BOOL and tensor.data.translate(None, b"\0\1"):
         return "data", "expected each BOOL byte to be 0 or 1"
     return None
 

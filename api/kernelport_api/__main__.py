@@ -27,6 +27,7 @@ from kernelport.config import described
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import BESIDE, Settings, SettingsError
 from kernelport.jobs.artifacts import ArtifactsError
+from kernelport.jobs.storage import OtherStorageError
 from kernelport.process import end_process, keep_freed_memory
 from kernelport.telemetry import logs, tracing
 from kernelport_api.access.decision import AccessError
@@ -50,7 +51,15 @@ def main() -> None:
         _take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, beside=arguments.beside))
-    except (SettingsError, ConfigError, ArtifactsError, CertificateError, ListenError, AccessError) as error:
+    except (
+        SettingsError,
+        ConfigError,
+        ArtifactsError,
+        OtherStorageError,
+        CertificateError,
+        ListenError,
+        AccessError,
+    ) as error:
         sys.exit(f"kernelport front door: {error}")
     end_process()
 

@@ -15,6 +15,7 @@ from kernelport.certificates.files import CertificateFiles
 from kernelport.config.deployments import load_deployments
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
+from kernelport.jobs.storage import OtherStorageError
 from kernelport.telemetry import metrics
 from kernelport_api import listeners
 from kernelport_api.doors.grpc import draining
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # After how long without Redis the front door takes no calls.
 REDIS_PATIENCE_S = 3.0
+# Calls do not wait for a storage, nor for a Redis, that does not answer.
+STORAGE_PATIENCE_S = 3.0
 CANCEL_INTERVAL_S = 0.1
 # How long another front door has to take the place of this one.
 OPEN_S = 60.0
@@ -53,6 +56,7 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
     Raises:
         ConfigError: when the deployments file is not valid.
         ArtifactsError: when the outputs of jobs cannot go where they should.
+        OtherStorageError: when they should go elsewhere than live front doors have them.
         ListenError: when the address is taken or no address.
         AccessError: when whoever reaches it could do everything.
         SettingsError: when a first key is none.
@@ -70,6 +74,10 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
     await asyncio.to_thread(parts.watch.ask)  # what time it is, before the first deadline
     await parts.durability.probe()
     await parts.access.begin()
+    parts.storage.start()
+    refusal = await asyncio.to_thread(parts.storage.first_refusal, STORAGE_PATIENCE_S)
+    if refusal and settings.artifacts:  # who names no storage may be here for calls alone
+        raise OtherStorageError(refusal)
 
     # What connects from here on is served in a moment.
     if settings.metrics_listen:
@@ -119,7 +127,7 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         log.info("stopping: calls in flight have %g s to finish", settings.stop_s)
         # Whatever hangs then, a thread or a connection, is shown in the log, and the process ends all the same.
         faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
-        for thread in parts.threads:
+        for thread in (*parts.threads, parts.storage):
             thread.stop()
         await parts.health.enter_graceful_shutdown()
         await draining.stop(server, (services.runs, services.others), services.watches, settings.stop_s)
@@ -127,9 +135,10 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
             await http.stop()
         await end_all(background)
         await parts.usage.tell()
-        with contextlib.suppress(RedisError):  # both keys expire by themselves
+        with contextlib.suppress(RedisError):  # all of it expires by itself
             await parts.redis.own.delete(parts.replies.key)
             await parts.admission.leave_for_good()
+            await parts.storage.leave(parts.redis.own)
         await parts.redis.close()
 
 

@@ -101,7 +101,8 @@ class Parts:
 
     Attributes:
         name: no other front door has it, now or later.
-        threads: what works beside the event loop, `watch` included.
+        storage: where the outputs of jobs are.
+        threads: what else works beside the event loop, `watch` included.
         services: what its doors ask.
 
     Raises:
@@ -140,7 +141,7 @@ class Parts:
         self.durability = Durability(redis.calls, redis.patient, redis.threads)
         store = JobStore(redis.calls)
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
-        storage = SharedStorage(redis.threads, artifacts, decides=True)
+        storage = self.storage = SharedStorage(redis.threads, artifacts, self.name)
         sweeper = Sweeper(redis.threads, artifacts, storage)
         self.threads: Sequence[Background | Notifier | RedisWatch] = (
             self.watch,

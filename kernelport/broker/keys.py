@@ -18,7 +18,8 @@
 | kp:claim:<id> | a large request or response | until it is consumed, or some time past its deadline |
 | kp:attempts:<batch> | list of serialized Attempt | until the batch is done, or an hour after its last attempt |
 | kp:done:<batch> | empty | while the batch could be delivered again |
-| kp:result:<request id> | hash: digest, call, response, kept | while in flight, then as long as results are kept |
+| kp:result:<request id> | hash: digest, call, response or its key | while in flight, then as long as results are kept |
+| kp:response:<random> | a large response that is kept for a request id | as its result; ten minutes before it is one |
 | kp:redeliveries, kp:worker-deaths | hash by deployment: how many there have been | 30 days after the last one |
 | kp:kept:<deployment> | hash by Unix second: bytes of the results that are kept until then | as long as these results |
 | kp:job:<job> | hash: what is known of a job | while it is active, then for its retention or until it is deleted |
@@ -49,7 +50,8 @@
 | kp:jobs:expiring | sorted set of finished jobs by end of retention | for good; an entry until the job is deleted |
 | kp:jobs:deleting | sorted set of jobs whose files are being deleted | for good; an entry until they are gone |
 | kp:jobs:stack | hash: the id by which outputs name this stack, and how many jobs have ended | for good |
-| kp:jobs:storage | hash: id and URL of the storage that the front door keeps outputs in | for good |
+| kp:jobs:storage | hash: id and URL of the storage that front doors keep outputs in | for good |
+| kp:jobs:storage:holds | hash by front door: id of the storage it sees, and until when | a minute after the last hold |
 | kp:jobs:hooks | sorted set of jobs whose webhooks are due | for good; an entry until all is told |
 | kp:encoded-voice:<SHA-256 of a recording> | hash of encoded voices by their parameters | an hour after its last use |
 | kp:encoded-voices | sorted set of those SHA-256 by time | an hour after the last encoding |
@@ -104,6 +106,7 @@ REDELIVERIES = "kp:redeliveries"
 WORKER_DEATHS = "kp:worker-deaths"
 CLAIM = "kp:claim:"
 RESULT = "kp:result:"
+RESPONSE = "kp:response:"
 
 JOBS = "kp:jobs"
 FINISHING_JOBS = "kp:jobs:finishing"
@@ -111,6 +114,7 @@ EXPIRING_JOBS = "kp:jobs:expiring"
 DELETING_JOBS = "kp:jobs:deleting"
 JOB_HOOKS = "kp:jobs:hooks"
 JOB_STORAGE = "kp:jobs:storage"
+JOB_STORAGE_HOLDS = "kp:jobs:storage:holds"
 JOB_STACK = "kp:jobs:stack"
 
 # What lives for good: a key that begins with one of these. Any other expires.
@@ -133,6 +137,9 @@ REPLIES_TTL_S = 60
 CANCELLED_TTL_S = 600
 PAUSED_TTL_S = 600
 FRAME_TTL_S = 600
+STAGED_TTL_S = 600
+# Of a spec whose job is being made.
+SPEC_TTL_S = 600
 ON_DISK_TTL_S = 60
 PROBE_TTL_S = 60
 ATTEMPTS_TTL_S = 3600
@@ -245,6 +252,11 @@ def done(batch_id: str) -> str:
 def result(request_id: str) -> str:
     """Holds what is known of a request id that a caller chose, whatever the deployment."""
     return f"{RESULT}{request_id}"
+
+
+def response(stage: str) -> str:
+    """Holds a large response that is kept for a request id."""
+    return f"{RESPONSE}{stage}"
 
 
 def usage(day: str) -> str:

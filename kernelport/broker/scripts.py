@@ -5,6 +5,7 @@ worker died. Whichever comes first counts; what comes after it is dropped.
 """
 
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from typing import Any, Literal, Self
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from kernelport.broker import durability, keys, stored
+from kernelport.broker import durability, keys, large, stored
 from kernelport.broker.clock import clock
 from kernelport.broker.lua_files import LuaFiles
 from kernelport.broker.queues import BATCH_MARK, queue_name
@@ -25,8 +26,8 @@ _UNACKED = [keys.UNACKED, keys.UNACKED_INDEX]
 _FILES = LuaFiles("kernelport.broker")
 # Redis does nothing else meanwhile: half a millisecond.
 _LENGTHS_AT_ONCE = 1000
-# Stands for a result that is staged; no serialized message is like that.
-STAGED = b"\0"
+# Before the key of a response, which stands for it; no serialized message begins so.
+_AT = b"\0"
 
 
 @dataclass(frozen=True)
@@ -109,34 +110,26 @@ def count_attempt(redis: Redis, batch_id: str, attempt: Attempt) -> DeliveryStat
     )
 
 
-def stage_result(redis: Redis, batch: Batch, stage: str, result_key: str, response: bytes) -> None:
-    """Puts a large response to be kept where `complete` finds it; nobody reads it there before.
-
-    Args:
-        stage: a name that this run of the batch alone has.
-    """
-    script(redis, "stage_result")(keys=[keys.done(batch.id), result_key], args=[stage, response])
+def stage_result(redis: Redis, response: bytes) -> bytes:
+    """Hands over a large response that is to be kept; returns what `complete` takes in its place. Nobody reads it
+    before that is done, and if it never is, the response expires."""
+    key = keys.response(secrets.token_hex(16))
+    large.write(redis, key, response, keys.STAGED_TTL_S)
+    return _AT + key.encode()
 
 
 def complete(
-    redis: Redis,
-    batch: Batch,
-    reply: bytes,
-    results: Mapping[str, bytes],
-    done_ttl_s: float,
-    result_ttl_s: float,
-    stage: str = "",
+    redis: Redis, batch: Batch, reply: bytes, results: Mapping[str, bytes], done_ttl_s: float, result_ttl_s: float
 ) -> bool:
     """Hands a batch's reply to the front door that asked; False when another worker was first. Acknowledges the batch.
 
     Args:
-        results: responses to keep, by the key of their request id; an empty one frees the id. STAGED is kept as
-            `stage_result` has put it there.
+        results: responses to keep, by the key of their request id; an empty one frees the id. Instead of a large one,
+            what `stage_result` returns.
         done_ttl_s: seconds in which the batch could be delivered again.
         result_ttl_s: seconds for which results are kept.
-        stage: that of `stage_result`.
     """
-    args: list[bytes | int | str] = [_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s), stage]
+    args: list[bytes | int | str] = [_whole(done_ttl_s), keys.REPLIES_TTL_S, _whole(result_ttl_s)]
     return _finish(redis, batch, keys.replies(batch.front_door), results, [*args, *results.values(), reply])
 
 
@@ -191,7 +184,7 @@ def forget_progress(redis: Redis, batch_id: str) -> None:
 
 def split(redis: Redis, batch: Batch, messages: Sequence[bytes], done_ttl_s: float) -> bool:
     """Queues Celery messages in a batch's place; False when the batch was done before. Acknowledges the batch."""
-    return _finish(redis, batch, queue_name(batch.deployment), (), [_whole(done_ttl_s), 0, 0, "", *messages])
+    return _finish(redis, batch, queue_name(batch.deployment), (), [_whole(done_ttl_s), 0, 0, *messages])
 
 
 def _finish(
@@ -225,7 +218,12 @@ async def hold_request_id(
         else the digest of the request that holds it, and its response once there is one.
     """
     found = await script(redis, "hold_request_id")(keys=[hold.key], args=[digest, hold.call, round(ttl_s * 1000)])
-    return None if found is None else (found[0], found[1])
+    if found is None:
+        return None
+    held_by, response, kept = found
+    if kept and kept.startswith(keys.RESPONSE.encode()):
+        response = await large.read_async(redis, kept.decode(errors="replace"))
+    return held_by, response
 
 
 async def publish_held(redis: AsyncRedis, queue_key: str, message: bytes, holds: Mapping[IdempotencyHold, int]) -> bool:

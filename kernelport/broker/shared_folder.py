@@ -76,12 +76,18 @@ class SharedFolder:
             return None
         return name
 
-    def get(self, name: str) -> bytes | None:
-        """A message; None when there is none of this name. A name comes from Redis, and may be anything."""
+    def get(self, name: str, tail: bytes = b"") -> bytes | None:
+        """A message, with `tail` behind it; None when there is none of this name. A name comes from Redis, and may be
+        anything."""
         if not _NAME.fullmatch(name):
             return None
         try:
-            return (self._path / name).read_bytes()
+            with (self._path / name).open("r+b", buffering=0) as file:
+                if tail:  # one copy less than behind what has been read
+                    file.seek(0, os.SEEK_END)
+                    file.write(tail)
+                    file.seek(0)
+                return file.read()
         except OSError:
             return None
 

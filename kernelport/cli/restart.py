@@ -16,7 +16,8 @@ def restart(state_dir: Path) -> None:
     """Replace the front door of the stack that runs on this machine, or all of several, one after the other.
 
     The new one listens beside the old one, which answers what it has and goes. No connection is refused, and no call
-    lost. Workers are replaced by `kernelport deployments reload`, where their models have changed.
+    cut off; who calls the old one while it goes is told UNAVAILABLE once, and clients of KernelPort try again by
+    themselves. Workers are replaced by `kernelport deployments reload`, where their models have changed.
     """
     running = find_running(state_dir)
     if running is None:

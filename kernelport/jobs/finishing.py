@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from redis import Redis
 
-from kernelport.broker import keys, stored
+from kernelport.broker import keys, large, stored
 from kernelport.broker.clock import clock
 from kernelport.counting import counted
 from kernelport.internal.v1.job_store_pb2 import Page
@@ -67,7 +67,6 @@ class Finisher(Background):
         self._patience_us = round(patience_s * MICROSECONDS)
 
     def _work(self) -> None:
-        self._storage.compare()
         while not self._storage.refusal and self._finish_one():
             pass
 
@@ -175,7 +174,7 @@ class Finisher(Background):
         return {stored.name(name): stored.name(value[:SHA256_DIGITS]) for name, value in pinned.items()}
 
     def _spec(self, job_id: str) -> JobSpec:
-        value: Any = self._redis.get(keys.job(job_id, "spec"))
+        value = large.read(self._redis, keys.job(job_id, "spec"))
         return stored.message(JobSpec, value, keys.job(job_id, "spec"))
 
     def _write_page(self, job: JobRecord, number: int, inputs: Inputs, file: IO[str], files: "_Files") -> int:

@@ -82,6 +82,8 @@ def redis_command(server: Path, port: int, data_dir: Path, config: Path | None =
         *("--dir", str(data_dir)),
         *("--appendonly", "yes"),
         *("--appendfsync", "everysec"),
+        # While the file is written anew, everybody waits more often: not each few seconds under large values.
+        *("--auto-aof-rewrite-min-size", "512mb"),
         *("--save", ""),
         *("--maxmemory-policy", "noeviction"),
         *("--daemonize", "no"),

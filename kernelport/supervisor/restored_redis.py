@@ -70,6 +70,7 @@ def restore_redis(snapshot: Path, data: Path, was: int, database: int, output_ro
                     else:
                         _keep_ours(redis)
                         _move_outputs(redis, output_root)
+                        redis.delete(keys.JOB_STORAGE_HOLDS)  # those that saw the storage are not here
             with connect(f"unix://{socket}?db=0") as redis:
                 _rewrite(redis)
     except BaseException:

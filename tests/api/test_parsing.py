@@ -9,7 +9,9 @@ from kernelport.errors import InvalidArgumentError
 from kernelport.limits import MAX_FIELDS, MAX_ITEMS
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import job_pb2
-from kernelport_api.doors.parsing import SMALL_BYTES, parsed
+from kernelport_api.doors.parsing import SMALL_BYTES, parsed, parsed_request
+from kernelport_api.services.inputs import SoundForms
+from kernelport_api.wire_format import LEFT_OUT_BYTES, data_sizes
 
 EMPTY_TENSOR = b"\x12\x00"
 UNKNOWN_FIELD = b"\x78\x01"
@@ -65,3 +67,64 @@ async def test_a_large_message_of_many_parts_is_refused_at_once(kind: type[Messa
         await parsed(kind, body)
     assert words in refused.value.message
     assert time.process_time() - began < 0.5, "parsing the whole takes longer"
+
+
+LARGE = LEFT_OUT_BYTES + 4
+
+
+def numbers(name: str, size: int, said: int | None = None) -> pb.Tensor:
+    return pb.Tensor(name=name, dtype=pb.F32, shape=[(size if said is None else said) // 4], data=bytes(size))
+
+
+async def test_a_request_is_parsed_without_its_megabytes_of_numbers() -> None:
+    request = pb.InferRequest(
+        model="m", inputs=[numbers("x", LARGE), numbers("y", 16), tensor("u", LARGE), numbers("z", 2 * LARGE)]
+    )
+    body = request.SerializeToString()
+    found = await parsed_request(body)
+    assert [len(each.data) for each in found.inputs] == [0, 16, LARGE, 0]
+    assert data_sizes(body) == [LARGE, 16, LARGE, 2 * LARGE]
+    assert not list(SoundForms().violations(found.inputs, body))
+    for each in (*request.inputs, *found.inputs):
+        each.ClearField("data")
+    assert found == request, "names, dtypes and shapes are all there"
+
+
+async def test_of_a_field_that_comes_twice_the_last_one_counts() -> None:
+    twice = pb.Tensor(data=bytes(LARGE)).SerializeToString() + numbers("x", 2 * LARGE).SerializeToString()
+    body = b"\x12" + _varint(len(twice)) + twice
+    assert pb.InferRequest.FromString(body).inputs[0] == numbers("x", 2 * LARGE)
+    assert data_sizes(body) == [2 * LARGE]
+
+
+def _varint(number: int) -> bytes:
+    digits = []
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*digits, number])
+
+
+async def test_data_of_another_size_than_the_shape_says_is_told_where_it_is_left_out() -> None:
+    body = pb.InferRequest(
+        model="m", inputs=[numbers("x", 16), numbers("y", LARGE, said=LARGE - 4)]
+    ).SerializeToString()
+    (found,) = SoundForms().violations((await parsed_request(body)).inputs, body)
+    assert (found.field, found.description) == (
+        "inputs[1].data",
+        f'tensor "y": expected {LARGE - 4} bytes for F32 [{LARGE // 4 - 1}], got {LARGE}',
+    )
+
+
+async def test_a_request_with_an_id_is_parsed_whole() -> None:
+    request = pb.InferRequest(model="m", request_id="r", inputs=[numbers("x", LARGE)])
+    assert await parsed_request(request.SerializeToString()) == request
+
+
+async def test_what_a_request_has_beside_its_data_is_bounded_all_the_same() -> None:
+    body = pb.InferRequest(model="m", inputs=[numbers("x", LARGE)]).SerializeToString()
+    with pytest.raises(InvalidArgumentError, match="expected an InferRequest"):
+        await parsed_request(body + b"\x12\xff\xff\xff\x07")
+    with pytest.raises(InvalidArgumentError, match="fields"):
+        await parsed_request(body + UNKNOWN_FIELD * 2**22)
+    assert data_sizes(body + b"\x12\x02" + GROUP) == [], "it was parsed whole, if at all"

@@ -13,7 +13,7 @@ from tests.broker.servers import Server
 
 BATCH = Batch(id="b", deployment="d", front_door="f")
 RESULT = keys.result("id")
-LARGE = b"\x0a" * 2**20
+LARGE = b"\x0a" * (5 * 2**19)
 
 
 def earlier(url: str) -> tuple[bytes, bytes | None] | None:
@@ -31,35 +31,34 @@ def _held(redis: Redis, server: Server) -> None:
     assert earlier(server.url) is None
 
 
-def complete(redis: Redis, result: bytes, stage: str = "") -> bool:
-    return scripts.complete(redis, BATCH, b"reply", {RESULT: result}, 60, 100, stage)
+def complete(redis: Redis, result: bytes) -> bool:
+    return scripts.complete(redis, BATCH, b"reply", {RESULT: result}, 60, 100)
 
 
 def test_a_large_result_is_kept_once_its_batch_is_done(redis: Redis, server: Server) -> None:
-    scripts.stage_result(redis, BATCH, "mine", RESULT, LARGE)
+    staged = scripts.stage_result(redis, LARGE)
     assert earlier(server.url) == (b"digest", None), "nobody reads what may yet be lost"
-    assert complete(redis, scripts.STAGED, "mine")
+    assert complete(redis, staged)
     assert earlier(server.url) == (b"digest", LARGE)
+    (key,) = redis.keys("kp:response:*")
     assert 90 < redis.ttl(RESULT) <= 100
+    assert 90 < redis.ttl(key) <= 100
     (kept,) = redis.hvals(keys.kept(BATCH.deployment))
     assert int(kept) == len(LARGE) + keys.RESULT_OVERHEAD_BYTES
 
 
 def test_of_two_runs_the_one_that_was_answered_with_is_kept(redis: Redis, server: Server) -> None:
-    scripts.stage_result(redis, BATCH, "slow", RESULT, LARGE)
-    scripts.stage_result(redis, BATCH, "quick", RESULT, b"quick" + LARGE)
-    assert complete(redis, scripts.STAGED, "quick")
-    scripts.stage_result(redis, BATCH, "late", RESULT, b"late" + LARGE)
-    assert not complete(redis, scripts.STAGED, "slow")
+    slow, quick = scripts.stage_result(redis, LARGE), scripts.stage_result(redis, b"quick" + LARGE)
+    assert complete(redis, quick)
+    assert not complete(redis, slow)
     assert earlier(server.url) == (b"digest", b"quick" + LARGE)
-    assert not redis.hexists(RESULT, "response:late")
 
 
 def test_a_result_that_stands_is_not_replaced_by_another_batch(redis: Redis, server: Server) -> None:
     assert complete(redis, b"small")
     again = Batch(id="b2", deployment="d", front_door="f")
-    scripts.stage_result(redis, again, "mine", RESULT, LARGE)
-    assert scripts.complete(redis, again, b"reply", {RESULT: scripts.STAGED}, 60, 100, "mine")
+    staged = scripts.stage_result(redis, LARGE)
+    assert scripts.complete(redis, again, b"reply", {RESULT: staged}, 60, 100)
     assert earlier(server.url) == (b"digest", b"small")
     assert set(redis.hkeys(RESULT)) == {b"digest", b"call", b"response"}
 
@@ -71,6 +70,5 @@ def test_a_failure_frees_the_id(redis: Redis, server: Server) -> None:
 
 def test_a_hold_that_has_expired_keeps_nothing(redis: Redis, server: Server) -> None:
     redis.delete(RESULT)
-    scripts.stage_result(redis, BATCH, "mine", RESULT, LARGE)
-    assert complete(redis, scripts.STAGED, "mine")
+    assert complete(redis, scripts.stage_result(redis, LARGE))
     assert not redis.exists(RESULT, keys.kept(BATCH.deployment))

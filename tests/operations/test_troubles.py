@@ -262,6 +262,11 @@ def see_another_storage(running: Running) -> None:
         SharedStorage(redis, Artifacts(str(running.folder / "elsewhere"))).compare()
 
 
+def come_with_another_storage(running: Running) -> None:
+    elsewhere = str(running.folder / "elsewhere")
+    running.say([sys.executable, "-m", "kernelport_api"], KERNELPORT_ARTIFACTS=elsewhere, KERNELPORT_METRICS_LISTEN="")
+
+
 def fail_a_job(running: Running) -> None:
     running.wait_served()
     with job_calls(running) as jobs:
@@ -318,6 +323,7 @@ TRIALS: dict[str, Callable[[Running], None]] = {
     "a file of Redis is damaged": damage_a_file,
     "storage refuses": refuse_files,
     "a worker sees another storage": see_another_storage,
+    "a front door comes with another storage": come_with_another_storage,
     "jobs fail": fail_a_job,
     "the deployments file is wrong": break_the_table,
     "a setting cannot be right": set_what_cannot_be,

@@ -138,6 +138,7 @@ class Process:
         self.jobs: JobHandler | None = None
         self.feeder: Feeder | None = None
         self.finisher: Finisher | None = None
+        self.storage: SharedStorage | None = None
         self.reading_again: ReadingAgain | None = None
         self.notifier = Notifier(self.redis, settings.webhook_networks)
 
@@ -169,7 +170,7 @@ class Process:
             with _loading(deployments[name]):
                 revisions[name] = loading.revision(deployments[name])
         artifacts = Artifacts(settings.artifacts_url, settings.storage_patience_s)
-        storage = SharedStorage(self.redis, artifacts)
+        storage = self.storage = SharedStorage(self.redis, artifacts)
         self.heartbeat = Heartbeat(
             self.redis,
             settings.heartbeat_ttl_s,
@@ -194,7 +195,7 @@ class Process:
         )
         if self.batches.stepper.deployments:
             self.consumer.stepper = self.batches.stepper
-        with contextlib.suppress(RedisError):  # the finisher looks again
+        with contextlib.suppress(RedisError):  # it looks again
             storage.compare()
         feeder, finisher = Feeder(self.redis, list(self.backends)), Finisher(self.redis, artifacts, storage)
         self.jobs = JobHandler(
@@ -223,7 +224,7 @@ class Process:
             outage.tell(error)
         if self.heartbeat is not None:
             self.heartbeat.serve(self.backends, self.shared.id if self.shared else "")
-        for each in (self.feeder, self.finisher, self.notifier, self.reading_again):
+        for each in (self.storage, self.feeder, self.finisher, self.notifier, self.reading_again):
             if each is not None:
                 each.start()
         log.info("worker %s is ready", self.id)
@@ -235,7 +236,7 @@ class Process:
         self.consumer.stop()
         if self.heartbeat is not None:
             self.heartbeat.leave()
-        for each in (self.feeder, self.finisher, self.notifier):
+        for each in (self.storage, self.feeder, self.finisher, self.notifier):
             if each is not None:
                 each.stop()
 

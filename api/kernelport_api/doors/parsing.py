@@ -5,7 +5,7 @@ copied at once, while megabytes of empty tensors keep the interpreter busy for a
 before it is parsed: many fields are refused, and what is left of them is parsed in pieces, aside from the event loop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -17,11 +17,10 @@ from kernelport.open_inference import inference_pb2 as open_inference_pb2
 from kernelport.v1 import inference_pb2, job_pb2, voice_pb2
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.turns import turn_if_large
+from kernelport_api.wire_format import DATA, FEW_FIELDS, INPUTS, LEFT_OUT_BYTES, SIZED, MalformedError, fields
 
 Parsed = TypeVar("Parsed", bound=Message)
 
-# A large message of no more fields than this is parsed at once.
-_FEW_FIELDS = 256
 # As many numbers of a repeated field cost about what another field does.
 _NUMBERS_A_FIELD = 64
 # Other callers may go on after so many fields.
@@ -36,9 +35,9 @@ _LARGE_KINDS: dict[type[Message], int] = {
     job_pb2.ReplaceItemsRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,
     voice_pb2.AddVoiceRequest: limits.MAX_FIELDS,
 }
+# Data that is looked at before a model gets it.
+_LOOKED_AT = (inference_pb2.STRING, inference_pb2.BOOL, inference_pb2.U8)
 _BYTES_TYPES = (FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING)
-# Wire types of protobuf.
-_VARINT, _FIXED64, _SIZED, _FIXED32 = 0, 1, 2, 5
 
 
 async def parsed(kind: type[Parsed], body: bytes) -> Parsed:
@@ -47,21 +46,31 @@ async def parsed(kind: type[Parsed], body: bytes) -> Parsed:
     Raises:
         InvalidArgumentError: when they are none, or have too many fields.
     """
+    return await _bounded(kind, body, _parsed)
+
+
+async def parsed_request(body: bytes) -> inference_pb2.InferRequest:
+    """The request of some bytes, without megabytes of numbers that nobody but its model looks at: the data of such a
+    tensor is empty, and `wire_format.data_sizes` tells how much it is.
+
+    Raises:
+        InvalidArgumentError: as `parsed`.
+    """
+    return await _bounded(inference_pb2.InferRequest, body, _outlined if len(body) > LEFT_OUT_BYTES else _parsed)
+
+
+async def _bounded(kind: type[Parsed], body: bytes, parse: Callable[[type[Parsed], bytes], Parsed]) -> Parsed:
     if len(body) <= SMALL_BYTES:
         return _parsed(kind, body)
     if kind not in _LARGE_KINDS:
         raise _refusal(f"expected at most {SMALL_BYTES:,} bytes, got {len(body):,}")
     try:
-        if _fields_left(kind.DESCRIPTOR, body, 0, len(body), _FEW_FIELDS) >= 0:
+        if _fields_left(kind.DESCRIPTOR, body, 0, len(body), FEW_FIELDS) >= 0:
             await turn_if_large(len(body))
-            return _parsed(kind, body)
+            return parse(kind, body)
         return await aside(_parsed_in_pieces, kind, body)
-    except _MalformedError:  # not parsed for better words: that might take long
+    except MalformedError:  # not parsed for better words: that might take long
         raise _refusal(f"expected {_a(kind)}: it is cut off, or garbled") from None
-
-
-class _MalformedError(Exception):
-    """The bytes are no message of known wire types."""
 
 
 def _parsed(kind: type[Parsed], body: bytes) -> Parsed:
@@ -69,6 +78,32 @@ def _parsed(kind: type[Parsed], body: bytes) -> Parsed:
         return kind.FromString(body)
     except DecodeError as error:
         raise _refusal(f"expected {_a(kind)}: {error}") from error
+
+
+def _outlined(kind: type[inference_pb2.InferRequest], body: bytes) -> inference_pb2.InferRequest:
+    """The request without its large data; with it where an id stands for all of it."""
+    request, view, start = kind(), memoryview(body), 0
+    try:
+        for field, _, begin, end in fields(kind.DESCRIPTOR, body, 0, len(body)):
+            if field is not None and field.number == INPUTS and end - begin > LEFT_OUT_BYTES:
+                request.inputs.append(_tensor(view, body, begin, end))
+            else:
+                request.MergeFromString(view[start:end])  # type: ignore[arg-type]  # any buffer will do
+            start = end
+    except DecodeError as error:
+        raise _refusal(f"expected {_a(kind)}: {error}") from error
+    return _parsed(kind, body) if request.request_id else request
+
+
+def _tensor(view: memoryview, body: bytes, start: int, end: int) -> inference_pb2.Tensor:
+    """A tensor; without its data when that is numbers."""
+    kept, began = [], start
+    for field, _, begin, stop in fields(inference_pb2.Tensor.DESCRIPTOR, body, start, end):
+        if field is None or field.number != DATA or stop - begin < LEFT_OUT_BYTES:
+            kept.append(view[began:stop])
+        began = stop
+    outline = inference_pb2.Tensor.FromString(b"".join(kept))
+    return inference_pb2.Tensor.FromString(view[start:end]) if outline.dtype in _LOOKED_AT else outline  # type: ignore[arg-type]
 
 
 def _parsed_in_pieces(kind: type[Parsed], body: bytes) -> Parsed:
@@ -90,7 +125,7 @@ def _pieces(kind: type[Message], body: bytes) -> Iterator[memoryview]:
     """
     view = memoryview(body)
     start = 0
-    for count, (field, _, begin, end) in enumerate(_fields(kind.DESCRIPTOR, body, 0, len(body)), 1):
+    for count, (field, _, begin, end) in enumerate(fields(kind.DESCRIPTOR, body, 0, len(body)), 1):
         if count > _LARGE_KINDS[kind]:
             raise _refusal(f"expected at most {_LARGE_KINDS[kind]:,} fields, got more")
         inner = field.message_type if field is not None and end - begin > SMALL_BYTES else None
@@ -104,52 +139,17 @@ def _pieces(kind: type[Message], body: bytes) -> Iterator[memoryview]:
 
 def _fields_left(kind: Any, body: bytes, start: int, end: int, most: int) -> int:
     """How many more fields a message could have, at whatever depth, until they are too many; below 0: they are."""
-    for field, wire, begin, stop in _fields(kind, body, start, end):
+    for field, wire, begin, stop in fields(kind, body, start, end):
         most -= 1
         if most < 0:
             break
-        if field is None or wire != _SIZED:
+        if field is None or wire != SIZED:
             continue
         if field.message_type is not None:
             most = _fields_left(field.message_type, body, begin, stop, most)
         elif field.type not in _BYTES_TYPES:
             most -= (stop - begin) // _NUMBERS_A_FIELD
     return most
-
-
-def _fields(kind: Any, body: bytes, start: int, end: int) -> Iterator[tuple[FieldDescriptor | None, int, int, int]]:
-    """The fields of a serialized message: what is known of each, its wire type, and where its value begins and ends."""
-    known = kind.fields_by_number
-    while start < end:
-        tag, start = _varint(body, start, end)
-        wire = tag & 7
-        stop = start
-        if wire == _SIZED:
-            size, start = _varint(body, start, end)
-            stop = start + size
-        elif wire == _VARINT:
-            _, stop = _varint(body, start, end)
-        elif wire in (_FIXED64, _FIXED32):
-            stop = start + (8 if wire == _FIXED64 else 4)
-        else:
-            raise _MalformedError
-        if stop > end:
-            raise _MalformedError
-        yield known.get(tag >> 3), wire, start, stop
-        start = stop
-
-
-def _varint(body: bytes, at: int, end: int) -> tuple[int, int]:
-    """The number that stands there, and where it ends."""
-    value = shift = 0
-    while at < end and shift < 64:
-        byte = body[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise _MalformedError
 
 
 def _a(kind: type[Message]) -> str:

@@ -134,8 +134,7 @@ class Dispatcher:
             if completion.out_of_reach:
                 self._payloads.release(item)
                 return None
-            response = await self._payloads.response(completion)
-            return response + _timings(deployment.name, pending, completion, call)
+            return await self._payloads.response(completion, _timings(deployment.name, pending, completion, call))
         except asyncio.CancelledError:
             if hold is None:
                 self._withdrawals.add([item])
@@ -219,11 +218,11 @@ class Dispatcher:
                 if completion.out_of_reach:
                     self._payloads.release(item)
                     return
-                response = await self._payloads.response(completion)
+                tail = b""
                 if is_over:
                     call.queue_us = _queued_us(pending, completion)
-                    response += _timings(deployment.name, pending, completion, call) + _LAST
-                yield response
+                    tail = _timings(deployment.name, pending, completion, call) + _LAST
+                yield await self._payloads.response(completion, tail)
         finally:
             frames.close()
             if not pending.answer.done():

@@ -1,17 +1,20 @@
 """Large requests and responses: they travel beside the queue, in the shared folder or under keys of their own."""
 
-from typing import Any
+import asyncio
+from functools import partial
 
 from redis.asyncio import Redis
 
-from kernelport.broker import keys
+from kernelport.broker import keys, large
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.errors import InternalError, ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
-from kernelport_api.turns import turn_if_large
+
+# Copying so much takes longer than going to a thread and back; files are read and written without the interpreter.
+_THREAD_BYTES = 2**20
 
 
 class Payloads:
@@ -49,10 +52,9 @@ class Payloads:
         if len(body) < self._claim_bytes:
             item.request = body
             return
-        await turn_if_large(len(body))
         ttl_s = timeout_s + keys.PAYLOAD_TTL_PAST_DEADLINE_S
         if self._shared and not anywhere and self._workers.all_share(deployment, self._shared.id):
-            item.request_file = self._shared.put(item.id.decode(), body, ttl_s) or ""
+            item.request_file = await self._put(self._shared, item.id.decode(), body, ttl_s)
         if item.request_file:
             return
         if len(body) > keys.LARGEST_VALUE_BYTES:
@@ -60,30 +62,45 @@ class Payloads:
             raise ResourceExhaustedError(f"inputs: expected a request of at most {limit}; got {len(body):,}")
         self._admission.check_payload(deployment)
         item.request_claim = keys.claim(item.id.decode())
-        await reached(self._redis.set(item.request_claim, body, ex=round(ttl_s)))
+        await reached(large.write_async(self._redis, item.request_claim, body, round(ttl_s)))
+
+    async def _put(self, folder: SharedFolder, name: str, body: bytes, ttl_s: float) -> str:
+        """The name of a request in the shared folder; empty when there is no room."""
+        if len(body) < _THREAD_BYTES:
+            return folder.put(name, body, ttl_s) or ""
+        putting = asyncio.create_task(asyncio.to_thread(folder.put, name, body, ttl_s))
+        try:
+            return await asyncio.shield(putting) or ""
+        except asyncio.CancelledError:  # nobody will ask for it
+            putting.add_done_callback(lambda _: folder.discard(putting.result() or ""))
+            raise
 
     def release(self, item: BatchItem) -> None:
         """Lets go of a request that its worker could not let go of."""
         if self._shared and item.request_file:
             self._shared.discard(item.request_file)
 
-    async def response(self, completion: Completion) -> bytes:
-        """The serialized response of a completion; a large one can be had once."""
+    async def response(self, completion: Completion, tail: bytes = b"") -> bytes:
+        """The serialized response of a completion, with `tail` behind it; a large one can be had once."""
         kind = completion.WhichOneof("result")
         if kind == "response":
-            return completion.response
-        claimed: Any = None
+            return completion.response + tail
+        claimed: bytes | None = None
         if kind == "response_file" and self._shared:
+            file = completion.response_file
+            is_large = self._shared.size(file) >= _THREAD_BYTES
             try:
-                await turn_if_large(self._shared.size(completion.response_file))
-                claimed = self._shared.get(completion.response_file)
+                get = partial(self._shared.get, file, tail)
+                claimed = await asyncio.to_thread(get) if is_large else get()
             finally:
-                self._shared.discard(completion.response_file)
+                self._shared.discard(file)
         elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
-            claimed = await reached(self._redis.getdel(completion.response_claim), "the request has run")
+            key = completion.response_claim
+            claimed = await reached(large.read_async(self._redis, key, tail), "the request has run")
+            await reached(self._redis.unlink(key), "the request has run")
         if claimed is None:
             raise InternalError("the response expired before it could be read")
-        return bytes(claimed)
+        return claimed
 
     def sweep(self) -> None:
         """Lets go of messages in the shared folder whose owners died."""

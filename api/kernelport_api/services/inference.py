@@ -222,7 +222,7 @@ class Inference:
         if are_slow_to_check(inputs, len(body)):
             await aside(_raise_any, input_violations(inputs, len(body)))
         else:
-            _raise_any(self._sound.violations(inputs, len(body)))
+            _raise_any(self._sound.violations(inputs, body))
         check(request)
         model = self._workers.served_model(deployment.name) or await self._model(deployment)
         if model is None:

@@ -8,6 +8,7 @@ from kernelport.errors import FieldViolation
 from kernelport.limits import MAX_NAME, MAX_STRING_ELEMENTS, MAX_TENSORS
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES
+from kernelport_api.wire_format import FEW_FIELDS, LEFT_OUT_BYTES, data_sizes
 
 # A STRING element takes so many bytes or more.
 _ELEMENT_BYTES = 4
@@ -15,14 +16,17 @@ _LOOKED_AT = (pb.STRING, pb.BOOL)
 _FORMS_KEPT, _TENSORS_OF_FORM = 1024, 16
 
 
-def input_violations(inputs: Sequence[pb.Tensor], size: int, field: str = "inputs") -> Iterable[FieldViolation]:
+def input_violations(
+    inputs: Sequence[pb.Tensor], size: int, field: str = "inputs", data_sizes: Sequence[int] = ()
+) -> Iterable[FieldViolation]:
     """What is wrong with tensors: at most one finding a tensor, or that there is too much of them.
 
     Args:
         size: bytes of the message that has them.
+        data_sizes: as `tensors.violations` takes them.
     """
     excess = _excess(inputs, size, field)
-    return [excess] if excess else tensors.violations(inputs, field)
+    return [excess] if excess else tensors.violations(inputs, field, data_sizes)
 
 
 class SoundForms:
@@ -32,10 +36,12 @@ class SoundForms:
     def __init__(self) -> None:
         self._seen: set[Hashable] = set()
 
-    def violations(self, inputs: Sequence[pb.Tensor], size: int) -> Iterable[FieldViolation]:
-        """As `input_violations` says."""
+    def violations(self, inputs: Sequence[pb.Tensor], body: bytes) -> Iterable[FieldViolation]:
+        """As `input_violations` says of the inputs of a request, which may be without large data."""
+        size = len(body)
         if size > SMALL_BYTES or len(inputs) > _TENSORS_OF_FORM:
-            return input_violations(inputs, size)
+            is_outline = size > LEFT_OUT_BYTES and len(inputs) <= FEW_FIELDS
+            return input_violations(inputs, size, data_sizes=data_sizes(body) if is_outline else ())
         form = tuple([(tensor.name, tensor.dtype, tuple(tensor.shape), len(tensor.data)) for tensor in inputs])
         if form in self._seen:
             return ()

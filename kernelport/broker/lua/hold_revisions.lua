@@ -1,4 +1,4 @@
--- Holds the revisions of a worker's deployments, all or none.
+-- Holds the revisions of a worker's deployments, all or none; or, in the same way, the storage that a front door sees.
 -- A hold is `<until when, in milliseconds by the clock of Redis> <revision> <host>`, by the id of its worker.
 -- KEYS: the holds on each deployment ...
 -- ARGV: worker, host, milliseconds that the holds last, seconds that the keys do, 1 to hold beside other revisions, the

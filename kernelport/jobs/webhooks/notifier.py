@@ -18,7 +18,7 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker import keys, stored
+from kernelport.broker import keys, large, stored
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import outage
 from kernelport.jobs import scripts
@@ -157,7 +157,7 @@ class Notifier:
             return self._later(job.id, pending, wait_s, "others are sent to its endpoint, or it does not answer")
         failure: PostError | None = None
         try:
-            spec: Any = self._redis.get(keys.job(job.id, "spec"))
+            spec = large.read(self._redis, keys.job(job.id, "spec"))
             self._post(stored.message(pb.JobSpec, spec, keys.job(job.id, "spec")).webhook, pending)
         except PostError as error:
             failure = error

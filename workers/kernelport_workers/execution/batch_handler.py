@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -283,12 +282,12 @@ class BatchHandler:
             for item, completion in zip(batch.items, completions, strict=True)
             if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same hold
         }
-        stage = self._stage_large(batch, results)
+        results = {key: self._staged(response) for key, response in results.items()}
         self._payloads.put_away(batch, completions)
         reply = Reply(completions=completions).SerializeToString()
         first = until_done(
             lambda: scripts.complete(
-                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s, stage
+                self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s
             )
         )
         if not first:
@@ -297,15 +296,11 @@ class BatchHandler:
         self._payloads.release(batch)
         log.debug("answered %d requests", len(completions))
 
-    def _stage_large(self, batch: Batch, results: dict[str, bytes]) -> str:
-        """Hands large results over one by one, and notes in their place that they are there: Redis does nothing else
-        while it copies one."""
-        large = {key: response for key, response in results.items() if len(response) >= STAGED_FROM_BYTES}
-        stage = secrets.token_hex(8) if large else ""
-        for key, response in large.items():
-            until_done(partial(scripts.stage_result, self._connection, batch, stage, key, response))
-            results[key] = scripts.STAGED
-        return stage
+    def _staged(self, response: bytes) -> bytes:
+        """What stands for a response that is to be kept: a large one is handed over by itself."""
+        if len(response) < STAGED_FROM_BYTES:
+            return response
+        return until_done(partial(scripts.stage_result, self._connection, response))
 
     def _answer_limit(self, item: BatchItem) -> int:
         """The bytes that an answer may have; one that is kept for its request id is a value of Redis."""

@@ -1,11 +1,11 @@
 """Large requests and responses: they travel beside the queue, in the shared folder or under keys of their own."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 from redis import Redis
 
-from kernelport.broker import keys
+from kernelport.broker import keys, large
 from kernelport.broker.connections import until_done
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.errors import ResourceExhaustedError, to_status
@@ -41,19 +41,18 @@ class Payloads:
                 claimed[item.request_claim] = index
             from_folder = folder.get(item.request_file) if folder and item.request_file else None
             requests.append(from_folder if item.request_claim or item.request_file else item.request)
-        if claimed:
-            values: Any = until_done(lambda: self._redis.mget(list(claimed)))
-            for index, value in zip(claimed.values(), values, strict=True):
-                requests[index] = value
+        values = until_done(lambda: large.read_all(self._redis, list(claimed)))
+        for index, value in zip(claimed.values(), values, strict=True):
+            requests[index] = value
         return requests
 
     def put_away(self, batch: Batch, completions: Sequence[Completion]) -> None:
         """Takes large responses out of completions."""
         folder = self._folder(batch)
-        large = [each for each in completions if len(each.response) >= self._claim_bytes]
+        beside = [each for each in completions if len(each.response) >= self._claim_bytes]
         # A listener may take its time.
         ttl_s = keys.FRAME_TTL_S if any(item.stream for item in batch.items) else keys.REPLIES_TTL_S
-        for index, completion in enumerate(large):
+        for index, completion in enumerate(beside):
             response = completion.response
             name = f"{self._worker_id}:{batch.id}:{index}.{completion.sequence}"
             file = folder.put(name, response, ttl_s) if folder else None
@@ -66,7 +65,7 @@ class Payloads:
                 completion.error = to_status(error).SerializeToString()
                 continue
             key = keys.claim(name)
-            until_done(lambda key=key, response=response: self._redis.set(key, response, ex=ttl_s))  # type: ignore[misc]
+            until_done(partial(large.write, self._redis, key, response, ttl_s))
             completion.response_claim = key
 
     def release(self, batch: Batch) -> None:

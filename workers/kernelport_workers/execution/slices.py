@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from redis import Redis
 
-from kernelport.broker import keys, stored
+from kernelport.broker import keys, large, stored
 from kernelport.internal.v1.job_store_pb2 import Page
 from kernelport.items import expected_cost
 from kernelport.jobs import scripts
@@ -152,7 +152,7 @@ class Loader:
         return [_item(piece, page, position) for position in piece.positions]
 
     def _spec(self, job: str) -> JobSpec:
-        value: Any = self._redis.get(keys.job(job, "spec"))
+        value = large.read(self._redis, keys.job(job, "spec"))
         return stored.message(JobSpec, value, keys.job(job, "spec"))
 
     def _page(self, job: str, page: int) -> Page:

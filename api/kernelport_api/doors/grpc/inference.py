@@ -19,7 +19,7 @@ from kernelport_api.doors.credentials import shown_over_grpc
 from kernelport_api.doors.grpc.errors import abort
 from kernelport_api.doors.grpc.handling import Handling
 from kernelport_api.doors.grpc.sending import COUNTED_BYTES, Sending
-from kernelport_api.doors.parsing import parsed
+from kernelport_api.doors.parsing import parsed, parsed_request
 from kernelport_api.services.inference import Inference
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -69,7 +69,7 @@ class InferenceDoor:
             if self._calls.is_refusing:
                 await self._calls.wait_to_be_told()
             with self._calls:
-                request = await parsed(pb.InferRequest, body)
+                request = await parsed_request(body)
                 response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
                 call.bytes_out = len(response)
                 if call.bytes_out >= COUNTED_BYTES:
@@ -88,7 +88,7 @@ class InferenceDoor:
         """Runs one serialized InferRequest; writes the serialized messages of its answer as they come."""
         async with self._handling.of("InferenceService/InferStream", context, lasts=True) as call:
             call.bytes_in = len(body)
-            request = await parsed(pb.InferRequest, body)
+            request = await parsed_request(body)
             async with contextlib.aclosing(
                 self._inference.stream(request, body, context.time_remaining(), call.arrived_at)
             ) as messages:
@@ -101,7 +101,7 @@ class InferenceDoor:
         async with self._handling.of("InferenceService/InferChunked", context, lasts=True) as call:
             body = await _joined(chunks, self._most_bytes)
             call.bytes_in = len(body)
-            request = await parsed(pb.InferRequest, body)
+            request = await parsed_request(body)
             response = await self._inference.answer(request, body, context.time_remaining(), call.arrived_at)
             call.bytes_out = len(response)
             if call.bytes_out >= COUNTED_BYTES:

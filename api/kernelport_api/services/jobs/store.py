@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 
-from kernelport.broker import keys, stored
+from kernelport.broker import keys, large, stored
 from kernelport.broker.tenants import tenants_async
 from kernelport.errors import (
     OUTPUT_NOT_FOUND,
@@ -152,6 +152,14 @@ class JobStore:
             number, done = number + 1, done + len(items)
         return digest
 
+    async def put_spec(self, job_id: str, spec: pb.JobSpec) -> bytes:
+        """What the script that creates a job takes as its spec; a large one is there by then."""
+        serialized = spec.SerializeToString()
+        if len(serialized) <= large.PIECE_BYTES:
+            return serialized
+        await reached(large.write_async(self.redis, keys.job(job_id, "spec"), serialized, keys.SPEC_TTL_S))
+        return b""
+
     async def spec(self, job_id: str) -> pb.JobSpec:
         """A job's spec with shared inputs and secrets.
 
@@ -159,7 +167,7 @@ class JobStore:
             JobNotFoundError: when there is no such job any more.
             FailedPreconditionError: when it is being deleted.
         """
-        value = await reached(self.redis.get(keys.job(job_id, "spec")))
+        value = await reached(large.read_async(self.redis, keys.job(job_id, "spec")))
         if value is None:
             raise await self.refusal("add", b"deleting", job_id)
         return stored.message(pb.JobSpec, value, keys.job(job_id, "spec"))

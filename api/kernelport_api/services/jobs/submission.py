@@ -126,7 +126,7 @@ class Submission:
             clock.now_us(),
             request_key,
             digest,
-            spec.SerializeToString(),
+            await self._store.put_spec(job_id, spec),
             *(value for pair in fields.items() for value in pair),
         )
         if known and not (known[0] == digest or (known[0] is None and known[1] == _digest(request))):
