@@ -5,7 +5,8 @@ from kernelport.jobs.item_records import bytes_of, items_of
 from kernelport.jobs.records import JobRecord
 from kernelport.limits import MAX_NAME
 from kernelport.v1 import job_pb2 as pb
-from kernelport_api.services.jobs.store import JobStore, page_token, read_page_token
+from kernelport_api.services.jobs.page_tokens import item_token, read_item_token
+from kernelport_api.services.jobs.store import JobStore
 
 # Stock clients refuse messages over 4 MiB.
 ANSWER_BYTES = 2 * 2**20
@@ -26,11 +27,11 @@ async def list_items(store: JobStore, record: JobRecord, request: pb.ListItemsRe
     if request.offset:
         first, place = await _place(store, record, request.offset, only if request.states else b"")
     else:
-        first, place = read_page_token(request.page_token)
+        first, place = read_item_token(request.page_token)
     pages, answer, size = record.pages, pb.ListItemsResponse(), 0
     for number in range(first, pages):
         if request.id and number == first + MOST_PAGES:
-            answer.next_page_token = page_token(number, 0)
+            answer.next_page_token = item_token(number, 0)
             break
         states = await store.states(record.id, number)
         if request.states and not any(each in states for each in only):
@@ -44,7 +45,7 @@ async def list_items(store: JobStore, record: JobRecord, request: pb.ListItemsRe
         ):
             size += item.ByteSize()
             if len(answer.items) == most or (answer.items and size > ANSWER_BYTES):
-                answer.next_page_token = page_token(number, item.index - page.first_index)
+                answer.next_page_token = item_token(number, item.index - page.first_index)
                 return answer
             answer.items.append(item)
         place = 0

@@ -12,8 +12,6 @@ from kernelport.errors import (
     OUTPUT_NOT_FOUND,
     AbortedError,
     FailedPreconditionError,
-    FieldViolation,
-    InvalidArgumentError,
     KernelPortError,
     NotFoundError,
 )
@@ -31,6 +29,7 @@ from kernelport_api import calls
 from kernelport_api.aside import aside
 from kernelport_api.queueing.redis_errors import reached
 from kernelport_api.services.jobs import day_quotas
+from kernelport_api.services.jobs.page_tokens import job_token, read_job_token
 from kernelport_api.services.tenants import seen_tenants
 
 Value = TypeVar("Value")
@@ -38,9 +37,6 @@ Value = TypeVar("Value")
 # Pages are at most some MiB each.
 _PAGES_AT_HAND = 8
 _JOBS_AT_ONCE = 100
-# In a page token: such as microseconds of Unix time.
-_LONGEST_NUMBER = 18
-_NO_TOKEN = FieldViolation("page_token", "expected the next_page_token of an earlier answer")
 
 
 class JobNotFoundError(NotFoundError):
@@ -176,7 +172,7 @@ class JobStore:
         self, deployment: str, states: Collection[pb.JobState], most: int, token: str
     ) -> tuple[list[pb.Job], str]:
         """The jobs that the caller sees, newest first, and the token of what follows."""
-        created, before = _read_token(token)
+        created, before = read_job_token(token)
         found: list[pb.Job] = []
         indexes = [keys.owned(keys.JOBS, tenant) for tenant in await seen_tenants(self.redis)]
         while True:
@@ -195,7 +191,7 @@ class JobStore:
                 if (not deployment or record.deployment == deployment) and (not states or job.state in states):
                     found.append(job)
                     if len(found) == most:
-                        return found, f"{created}:{before}"
+                        return found, job_token(created, before)
             if len(entries) < _JOBS_AT_ONCE:
                 return found, ""
 
@@ -375,33 +371,3 @@ def shown(record: JobRecord) -> pb.Job:
     job = record.job()
     job.id = _name(record.id)
     return job
-
-
-def _read_token(token: str) -> tuple[int, str]:
-    created, _, job_id = token.partition(":")
-    if not token:
-        return 0, ""
-    if not _is_number(created) or not job_id:
-        raise InvalidArgumentError.of([_NO_TOKEN])
-    return int(created), job_id
-
-
-def _is_number(text: str) -> bool:
-    return len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdecimal()
-
-
-def page_token(number: int, place: int) -> str:
-    """Stands for a place among a job's items."""
-    return f"{number}:{place}"
-
-
-def read_page_token(token: str) -> tuple[int, int]:
-    """The page and the place in it that a token stands for.
-
-    Raises:
-        InvalidArgumentError: when it is no such token.
-    """
-    parts: Sequence[str] = token.split(":") if token else ("0", "0")
-    if len(parts) != 2 or not all(map(_is_number, parts)):
-        raise InvalidArgumentError.of([_NO_TOKEN])
-    return int(parts[0]), int(parts[1])
