@@ -1,19 +1,41 @@
-"""How long a voice takes over a text at least: workers measure it, and front doors go by it."""
+"""How long a voice is expected to take over a text: workers measure it, and front doors go by it."""
 
+import re
 import string
+from collections.abc import Mapping
 
 # What a call takes beside its letters is little among so many.
 LEAST_LETTERS = 200
+# Of what was spoken before, so many letters count beside what was spoken last: machines get busy, and idle again.
+_KEPT_LETTERS = 1000
 _NO_LETTERS = bytes(set(range(256)) - set(string.ascii_letters.encode()))
+_TAG = re.compile(rb"<[^<>]*>")
+# Nobody knows without reading it how much of such a text is spoken.
+_HIDES = re.compile(rb"<(?:!--|head|script|style)", re.IGNORECASE)
+SPEED, SEED = "speed", "seed"
 
 
-def letters(text: bytes) -> int:
-    """The ASCII letters of a text; 0 of one with tags: nobody knows how much of it is spoken."""
-    return 0 if b"<" in text else len(text.translate(None, _NO_LETTERS))
+def letters(text: bytes, numbers: Mapping[str, float]) -> float:
+    """The ASCII letters of a text, tags aside, as many as would take as long at speed 1.
+
+    Args:
+        text: UTF-8.
+        numbers: the numeric inputs beside it, by name.
+
+    Returns:
+        their number; 0 where nobody knows how long they take: beside numbers other than a speed and a seed, or with
+        parts that are not spoken, such as comments.
+    """
+    speed = numbers.get(SPEED, 1.0)
+    if not numbers.keys() <= {SPEED, SEED} or not speed > 0:
+        return 0
+    if b"<" in text:
+        text = b"" if _HIDES.search(text) else _TAG.sub(b"", text)
+    return len(text.translate(None, _NO_LETTERS)) / speed
 
 
 class SpeechPace:
-    """The least that a letter has taken so far.
+    """How long a letter is expected to take, by those that were spoken last.
 
     Attributes:
         seconds_a_letter: of compute; 0 before there was enough to measure.
@@ -22,7 +44,9 @@ class SpeechPace:
     def __init__(self) -> None:
         self.seconds_a_letter: float = 0.0
 
-    def note(self, spoken: int, seconds: float) -> None:
+    def note(self, spoken: float, seconds: float) -> None:
         """So many letters were spoken in this time, together."""
-        if spoken >= LEAST_LETTERS and (not self.seconds_a_letter or seconds < spoken * self.seconds_a_letter):
-            self.seconds_a_letter = seconds / spoken
+        if spoken < LEAST_LETTERS:
+            return
+        kept = _KEPT_LETTERS if self.seconds_a_letter else 0
+        self.seconds_a_letter = (kept * self.seconds_a_letter + seconds) / (kept + spoken)

@@ -76,8 +76,8 @@ class WorkerView:
         return {name: len(workers) for name, workers in self._workers.items()}
 
     def seconds_a_letter(self, deployment: str) -> float:
-        """The least that a letter has taken any of a voice's live workers: seconds of compute; 0 while one of them has
-        not measured it."""
+        """What a letter is expected to take the fastest of a voice's live workers: seconds of compute; 0 while one of
+        them has not measured it."""
         return min(self._paces.get(deployment, [0.0]))
 
     def all_share(self, deployment: str, folder_id: str) -> bool:
@@ -91,9 +91,13 @@ class WorkerView:
             return deployment.batching.model_copy(update={"max_batch": 1})
         return deployment.batching
 
+    def answers_in_pieces(self, deployment: str) -> bool:
+        """Whether a live worker of the deployment gives an answer piece by piece, as it is made."""
+        return deployment in self._of_pieces
+
     def batching_of_calls(self, deployment: Deployment) -> Batching:
         """The same for calls: each travels alone to a worker that answers in pieces, and takes many in hand."""
-        if deployment.name in self._of_pieces:
+        if self.answers_in_pieces(deployment.name):
             return deployment.batching.model_copy(update={"max_batch": 1})
         return self.batching(deployment)
 

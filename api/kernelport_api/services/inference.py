@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Iterable
 from itertools import islice
+from typing import Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -21,11 +22,11 @@ from kernelport.errors import (
 )
 from kernelport.items import TEXT_INPUT
 from kernelport.signature import Signature, output_violations
-from kernelport.speech_pace import letters
+from kernelport.speech_pace import SPEED, letters
 from kernelport.stacking import ANY, Share
 from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
-from kernelport.tensors import shapes_of
+from kernelport.tensors import shapes_of, to_array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
@@ -42,8 +43,7 @@ from kernelport_api.services.inputs import SoundForms, are_slow_to_check, input_
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
-# A text is refused beforehand when it would take so many times as long as it may.
-CERTAIN_FACTOR = 2
+TimeLimit = Literal["request_s", "stream_s"]
 
 
 class Inference:
@@ -127,6 +127,10 @@ class Inference:
         self._admission.enter(name, deployment.limits, len(body))
         try:
             share = await self._share(deployment, request, body)
+            if self._workers.answers_in_pieces(name):
+                self._check_time(deployment, request, "stream_s", remaining_s)
+            else:
+                self._check_time(deployment, request, "request_s", remaining_s)
         except BaseException:
             self._admission.turn_away(name, len(body))
             raise
@@ -176,8 +180,7 @@ class Inference:
         self._admission.enter(deployment.name, deployment.limits, len(body))
         try:
             share = await self._share(deployment, request, body)
-            if remaining_s is None or remaining_s > limit_s:  # else it is for the caller to know
-                self._check_time(deployment, request)
+            self._check_time(deployment, request, "request_s", remaining_s)
         except BaseException:
             self._admission.turn_away(deployment.name, len(body))
             raise
@@ -194,23 +197,33 @@ class Inference:
         except DeadlineExceededError as error:
             if remaining_s is not None and remaining_s <= limit_s:
                 raise
-            raise DeadlineExceededError(f"{error.message}; {_limit(deployment)}") from error
+            raise DeadlineExceededError(f"{error.message}; {_limit(deployment, 'request_s')}") from error
         finally:
             self._admission.leave(deployment.name, len(body))
 
-    def _check_time(self, deployment: Deployment, request: pb.InferRequest) -> None:
-        """Refuses a text that takes longer than the deployment allows, as far as that is certain.
+    def _check_time(
+        self, deployment: Deployment, request: pb.InferRequest, limit: TimeLimit, remaining_s: float | None
+    ) -> None:
+        """Refuses a text that is expected to take longer than the deployment allows.
+
+        Args:
+            limit: the one that holds.
+            remaining_s: as `answer` takes it. A caller's own limit that is shorter is for the caller to know.
 
         Raises:
-            DeadlineExceededError: when it would take CERTAIN_FACTOR times as long as the limit, or longer, though no
-                letter took longer than the fastest ever did.
+            DeadlineExceededError: it would, at the pace of the fastest of the live workers.
         """
         pace = self._workers.seconds_a_letter(deployment.name)
-        if not pace or any(tensor.dtype != pb.U8 for tensor in request.inputs):  # numbers may change the pace
+        limit_s: float = getattr(deployment.timeouts, limit)
+        if not pace or (remaining_s is not None and remaining_s <= limit_s):
             return
-        takes_s = pace * sum(letters(tensor.data) for tensor in request.inputs if tensor.name == TEXT_INPUT)
-        if takes_s > CERTAIN_FACTOR * deployment.timeouts.request_s:
-            raise DeadlineExceededError(f"text: it would take about {takes_s:.0f} s; {_limit(deployment)}")
+        text = next((tensor.data for tensor in request.inputs if tensor.name == TEXT_INPUT), b"")
+        takes_s = pace * letters(text, _numbers(request))
+        if takes_s > limit_s:
+            told = f"text: it would take about {takes_s:.0f} s; {_limit(deployment, limit)}"
+            if limit == "request_s" and self._workers.answers_in_pieces(deployment.name):
+                told += ", or take the speech as it is made (`kernelport say --stream`)"
+            raise DeadlineExceededError(told)
 
     async def _share(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Share:
         """What a request asks of the run that it shares.
@@ -243,12 +256,18 @@ class Inference:
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
 
 
-def _limit(deployment: Deployment) -> str:
-    """The time limit of a deployment, where it is, and what can be done about it."""
+def _limit(deployment: Deployment, name: TimeLimit) -> str:
+    """A time limit of a deployment, where it is, and what can be done about it."""
     return (
-        f"the limit of {deployment.timeouts.request_s:g} s is timeouts.request_s of {deployment.name} in "
+        f"the limit of {getattr(deployment.timeouts, name):g} s is timeouts.{name} of {deployment.name} in "
         f"{deployment.file}: raise it, or make a job (`kernelport jobs submit`), which has no such limit"
     )
+
+
+def _numbers(request: pb.InferRequest) -> dict[str, float]:
+    """The numeric inputs; only of the speed the value counts."""
+    others = (each for each in request.inputs if each.dtype != pb.U8)
+    return {each.name: to_array(each).flat[0] if each.name == SPEED and each.data else 1 for each in others}
 
 
 def _unknown(model: str, deployments: CallersDeployments) -> KernelPortError:

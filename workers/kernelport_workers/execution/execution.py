@@ -243,11 +243,17 @@ class Execution:
         return results
 
 
-def _letters(requests: Collection[Request]) -> int:
-    """The letters that a voice has spoken; 0 when a request sets numbers, which may change how long they take."""
-    if any(array.dtype != np.uint8 for request in requests for array in request.inputs.values()):
-        return 0
-    return sum(letters(request.inputs[TEXT_INPUT].tobytes()) for request in requests if TEXT_INPUT in request.inputs)
+def _letters(requests: Collection[Request]) -> float:
+    """The letters that a voice has spoken; 0 when nobody knows how many of a request they are."""
+    spoken = [
+        letters(
+            request.inputs[TEXT_INPUT].tobytes(),
+            {name: each.flat[0] for name, each in request.inputs.items() if each.dtype != np.uint8 and each.size},
+        )
+        for request in requests
+        if TEXT_INPUT in request.inputs
+    ]
+    return sum(spoken) if all(spoken) else 0
 
 
 def _wanted(result: Result, names: Sequence[str]) -> Result:

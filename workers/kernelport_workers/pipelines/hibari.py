@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ from kernelport.config.deployments import Deployment
 from kernelport.config.manifests import ModelFilesError
 from kernelport.errors import FieldViolation, InvalidArgumentError, KernelPortError, in_words, install_hint
 from kernelport.signature import Signature, tensor_spec
+from kernelport.speech_pace import letters
 from kernelport.tensors import Array
 from kernelport.text import (
     LOCALES,
@@ -40,6 +42,8 @@ MIN_SPEED, MAX_SPEED = 0.5, 2.0
 MAX_PHONEMES = 400
 # Of one answer: as much as the longest text takes at the slowest speed, and no text of signs that sound like words.
 MAX_HOURS = 4
+# What a voice that is loaded speaks to measure its pace.
+_MEASURED = "The river turned slowly past the old mills, and nobody counted the boats. " * 4
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_WORD + 1}}}")
 _CLAUSE = re.compile(r"(?<=[,;:—])\s+")
 # Alone, the package takes an A for the article and AM for the verb.
@@ -124,7 +128,15 @@ class HibariPipeline(SteppedBackend):
             lexicon = lexicons.deployed(options, tts.vocab)
         except LexiconError as error:
             raise LoadError(f"options.lexicon: {error}") from error
-        return cls(tts, locale, lexicon)
+        pipeline = cls(tts, locale, lexicon)
+        pipeline._measure()
+        return pipeline
+
+    def _measure(self) -> None:
+        """Measures how long a letter takes, whatever else runs on this machine while models are loaded."""
+        began = time.thread_time()  # all that it computes is computed in this thread
+        self.run([Request({"text": np.frombuffer(_MEASURED.encode(), np.uint8)})])
+        self.pace.note(letters(_MEASURED.encode(), {}), time.thread_time() - began)
 
     def open(self, request: Request, first: int = 0) -> Utterance:
         """Reads a text, of which the pieces are cut and phonemised as they are due.
