@@ -47,6 +47,10 @@ _LONGEST_CHARACTER = 4
 _SHOWN_CHARACTERS = 40
 _DIGITS = "numbers of at most {} digits"
 _FRACTIONS = frozenset({pb.F32, pb.F16, pb.F64, pb.BF16})
+_LANGUAGES = {"en": "English", "zh": "Chinese"}
+# Most texts say something, which is seen without reading them: a word or a number, outside of tags and entities.
+_MARKUP = re.compile(r"<[^<>]*>|&#?\w+;")
+_WORD = re.compile(r"[A-Za-z0-9]")
 _NO_NUMBERS = frozenset({pb.BOOL, pb.STRING})
 
 
@@ -61,6 +65,7 @@ class Limits:
         max_digits: of a number in that text; 0 for no limit.
         long_number: one with more digits; None for no limit.
         choices: what that text may be; empty for anything.
+        languages: in which that text must have something to say; empty for none.
         in_words: what is expected of elements, such as `0.5 to 2.0`.
     """
 
@@ -70,13 +75,14 @@ class Limits:
     max_digits: int
     long_number: re.Pattern[str] | None
     choices: tuple[str, ...]
+    languages: tuple[str, ...]
     in_words: str
 
     @classmethod
     def of(cls, spec: TensorSpec) -> Self | None:
         """The limits that a spec declares; None when it declares none."""
         numeric = spec.HasField("minimum") or spec.HasField("maximum")
-        if not (numeric or spec.max_characters or spec.max_digits or spec.choices):
+        if not (numeric or spec.max_characters or spec.max_digits or spec.choices or spec.languages):
             return None
         return cls(
             minimum=spec.minimum if spec.HasField("minimum") else -math.inf,
@@ -86,12 +92,13 @@ class Limits:
             # No text has a billion digits, and no expression as many as the field can say.
             long_number=re.compile(rf"\d{{{min(spec.max_digits, 10**9) + 1},}}") if spec.max_digits else None,
             choices=tuple(spec.choices),
+            languages=tuple(spec.languages),
             in_words=_range_in_words(spec),
         )
 
     def finding(self, tensor: pb.Tensor) -> str | None:
         """What is wrong with the values of a tensor of the declared dtype; None when they are within the limits."""
-        if self.max_characters or self.long_number or self.choices:
+        if self.max_characters or self.long_number or self.choices or self.languages:
             return self._finding_in_text(tensor.data)
         if not tensor.data or tensor.dtype in _NO_NUMBERS:
             return None
@@ -113,7 +120,16 @@ class Limits:
             return f"expected {_either(self.choices)}, got {text[:_SHOWN_CHARACTERS]!r}"
         if self.long_number and (number := self.long_number.search(text)):
             return f"expected {_DIGITS.format(self.max_digits)}, got one of {len(number[0]):,}"
+        return _nothing_to_say(text, self.languages) if self.languages else None
+
+
+def _nothing_to_say(text: str, languages: Sequence[str]) -> str | None:
+    """What the voice would answer to a text of which it says nothing; None when it does say something, or may."""
+    if not set(languages) <= _LANGUAGES.keys() or _WORD.search(_MARKUP.sub("", text)):
         return None
+    from kernelport.text import nothing_to_say  # which takes a while to import
+
+    return nothing_to_say(text, chinese="zh" in languages)
 
 
 def about(spec: TensorSpec) -> str:
@@ -128,6 +144,8 @@ def _in_words(spec: TensorSpec) -> str:
         words.append(f"at most {spec.max_characters:,} characters")
     if spec.max_digits:
         words.append(_DIGITS.format(spec.max_digits))
+    if spec.languages:
+        words.append(f"in {_either([_LANGUAGES.get(each, each) for each in spec.languages])}")
     return ", ".join(filter(None, [*words, _either(spec.choices)]))
 
 

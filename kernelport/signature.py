@@ -37,6 +37,7 @@ def tensor_spec(
     choices: Sequence[str] = (),
     names_voice: bool = False,
     default: float | None = None,
+    languages: Sequence[str] = (),
 ) -> TensorSpec:
     """Describes one tensor.
 
@@ -52,6 +53,8 @@ def tensor_spec(
         choices: what that text may be; empty for anything.
         names_voice: whether that text names a registered voice.
         default: what a numeric input of one element is when it is left out.
+        languages: `en` or `zh`, in which that text must have something to say, as `kernelport.text` reads it; empty
+            for anything.
     """
     dimensions = [
         deployment_pb2.Dimension(size=size) if isinstance(size, int) else deployment_pb2.Dimension(size=-1, symbol=size)
@@ -74,6 +77,7 @@ def tensor_spec(
         choices=choices,
         names_voice=names_voice,
         default_value=default,
+        languages=languages,
     )
 
 

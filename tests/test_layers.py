@@ -19,7 +19,7 @@ PACKAGES = {
 # that it begins with; `kernelport`, `kernelport_api` and `kernelport_workers` are those that lie in no other room.
 SHARED = {"kernelport", *(f"kernelport.{room}" for room in ("access", "broker", "config", "jobs", "telemetry"))}
 ALLOWED: Mapping[str, set[str]] = {
-    "kernelport": {"kernelport.config"},
+    "kernelport": {"kernelport.config", "kernelport.text"},
     "kernelport.v1": set(),
     "kernelport.internal": {"kernelport.v1"},
     "kernelport.open_inference": set(),
@@ -31,7 +31,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "kernelport.access": {"kernelport", "kernelport.config", "kernelport.broker"},
     "kernelport.certificates": {"kernelport", "kernelport.config"},
     "kernelport.client": {"kernelport", "kernelport.config", "kernelport.client.item_files"},
-    "kernelport.client.item_files": {"kernelport"},
+    "kernelport.client.item_files": {"kernelport", "kernelport.text"},
     "kernelport.supervisor": {
         "kernelport",
         "kernelport.config",

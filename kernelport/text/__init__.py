@@ -3,7 +3,7 @@
 from kernelport.text.aligned import Aligned
 from kernelport.text.lexicon import NO_LEXICON, Lexicon, LexiconError, merged
 from kernelport.text.numbers import Locale
-from kernelport.text.pieces import Piece, complete, pieces
+from kernelport.text.pieces import Piece, complete, nothing_to_say, pieces, unsaid
 from kernelport.text.reading import LOCALES, Passage, Reading, locale_named, passages_of, read, spoken_passages
 from kernelport.text.verbaliser import verbalised, verbalised_parts
 
@@ -20,10 +20,12 @@ __all__ = [
     "complete",
     "locale_named",
     "merged",
+    "nothing_to_say",
     "passages_of",
     "pieces",
     "read",
     "spoken_passages",
+    "unsaid",
     "verbalised",
     "verbalised_parts",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from kernelport.text.aligned import Aligned, joined
-from kernelport.text.reading import Passage, passages_of, spoken_passages
+from kernelport.text.reading import Passage, Reading, passages_of, spoken_passages
 
 CLAUSE_S, SENTENCE_S, PARAGRAPH_S, CUT_S = 0.12, 0.25, 0.45, 0.04
 """Seconds of silence behind a piece, by what it ends with; a forced cut is one between two words."""
@@ -27,6 +27,8 @@ _CLAUSE_END = re.compile(rf"(?:[,;:][{_CLOSING}]*|[—–]| -)(?= )|[—–](?=\
 # Of text that comes bit by bit, in characters: no piece ends within the first unless one of these marks ends it; a last
 # piece of more than the second is spoken though it may go on.
 SHORT, LONGEST = 120, 1000
+# Reading takes up to a millisecond for every hundred characters.
+_MOST_READ = 5_000
 _MAY_END = re.compile(r"[.!?…。！？\n<]")  # the last begins a tag, which may be a pause
 
 
@@ -105,6 +107,25 @@ def complete(text: str) -> tuple[int, float]:
     if before is None or last is None:
         return (len(text) if start else 0), 0.0
     return start + last.text.origins[0], before.pause_s
+
+
+def nothing_to_say(text: str, chinese: bool = False) -> str | None:
+    """What is wrong with a text in which there is nothing to say; None where there is something, or the text is longer
+    than 5,000 characters.
+
+    Args:
+        chinese: whether the voice says Chinese characters.
+    """
+    if len(text) > _MOST_READ:
+        return None
+    reading = passages_of(text, chinese)
+    return None if any(pieces(spoken_passages(reading, "en-US"))) else unsaid(reading)
+
+
+def unsaid(reading: Reading) -> str:
+    """What is wrong with a text, of whose reading no piece is left."""
+    left_out = f"; {reading.warning}" if reading.warning else ""
+    return f"expected text with something to say, such as a word or a number{left_out}"
 
 
 def _behind(rest: Aligned | None, text: Aligned) -> Aligned:

@@ -139,7 +139,7 @@ class Signature(_message.Message):
     def __init__(self, inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping[str, _Any]]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping[str, _Any]]]] = ..., batchable: _Optional[bool] = ..., row_independence: _Optional[_Union[RowIndependence, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TensorSpec(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "ranked", "optional", "description", "other_dtypes", "batch_axis", "pads", "minimum", "maximum", "max_characters", "max_digits", "choices", "names_voice", "default_value")
+    __slots__ = ("name", "dtype", "shape", "ranked", "optional", "description", "other_dtypes", "batch_axis", "pads", "minimum", "maximum", "max_characters", "max_digits", "choices", "names_voice", "default_value", "languages")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +156,7 @@ class TensorSpec(_message.Message):
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     NAMES_VOICE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_VALUE_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: _inference_pb2.DType
     shape: _containers.RepeatedCompositeFieldContainer[Dimension]
@@ -172,7 +173,8 @@ class TensorSpec(_message.Message):
     choices: _containers.RepeatedScalarFieldContainer[str]
     names_voice: bool
     default_value: float
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping[str, _Any]]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ..., batch_axis: _Optional[int] = ..., pads: _Optional[_Iterable[_Union[Pad, _Mapping[str, _Any]]]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., max_characters: _Optional[int] = ..., max_digits: _Optional[int] = ..., choices: _Optional[_Iterable[str]] = ..., names_voice: _Optional[bool] = ..., default_value: _Optional[float] = ...) -> None: ...
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_inference_pb2.DType, str]] = ..., shape: _Optional[_Iterable[_Union[Dimension, _Mapping[str, _Any]]]] = ..., ranked: _Optional[bool] = ..., optional: _Optional[bool] = ..., description: _Optional[str] = ..., other_dtypes: _Optional[_Iterable[_Union[_inference_pb2.DType, str]]] = ..., batch_axis: _Optional[int] = ..., pads: _Optional[_Iterable[_Union[Pad, _Mapping[str, _Any]]]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., max_characters: _Optional[int] = ..., max_digits: _Optional[int] = ..., choices: _Optional[_Iterable[str]] = ..., names_voice: _Optional[bool] = ..., default_value: _Optional[float] = ..., languages: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Pad(_message.Message):
     __slots__ = ("axis", "value", "follows", "follows_axis")

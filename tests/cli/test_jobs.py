@@ -19,6 +19,7 @@ from kernelport import Client
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from tests.cli.running import called, kernelport
+from tests.everyday.conftest import UNSPEAKABLE
 from tests.waiting import wait_for
 
 
@@ -95,7 +96,7 @@ def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_pa
 
 
 def test_openai_requests_from_stdin_and_an_item_that_fails(tmp_path: Path) -> None:
-    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": "Тишина."}]
+    bodies = [{"input": "Good morning.", "voice": "nova", "response_format": "mp3"}, {"input": UNSPEAKABLE}]
     lines = [
         {"custom_id": f"r/{i}", "method": "POST", "url": "/v1/audio/speech", "body": {"model": "hibari-en", **body}}
         for i, body in enumerate(bodies)

@@ -79,7 +79,7 @@ CALL = (
     "python -c \"import kernelport, numpy; kernelport.Client('127.0.0.1:50051')"
     f".infer('{NAME}', {{'x': numpy.zeros((1, 1, 2, 2), numpy.float32)}}, request_id='ID')\""
 )
-BEFORE = {"kernelport jobs resume": f"sed -i 's/{UNSPEAKABLE}/Nine./' failed.csv", "kernelport trace": CALL}
+BEFORE = {"kernelport jobs resume": f"sed -i 's|{UNSPEAKABLE}|Nine.|' failed.csv", "kernelport trace": CALL}
 CODES = {
     "kernelport jobs submit book.txt --deployment": 1,
     "kernelport jobs submit book.txt --set": 1,

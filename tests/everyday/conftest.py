@@ -7,8 +7,10 @@ import pytest
 
 from kernelport.supervisor.stack import Stack
 
-UNSPEAKABLE = "Тишина."
-"""What a worker refuses, though nobody knows before: the voice says no word of it."""
+UNSPEAKABLE = "<style>p</style>"
+"""What a worker refuses, though nobody reads so closely before: it has letters, but none that are said."""
+FOREIGN = "Тишина."
+"""Letters that the voice is known not to say."""
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from kernelport import Client
 from kernelport.client.item_files import Line, Passage, Split, read_passages
 from kernelport.client.speaking import PAUSES_S
 from tests.cli.running import called
-from tests.everyday.conftest import UNSPEAKABLE, text_file
+from tests.everyday.conftest import FOREIGN, UNSPEAKABLE, text_file
 
 WRAPPED = """The harbour was quiet that morning, and
 nobody saw the boat that left without
@@ -80,14 +80,17 @@ def test_submit_says_what_an_item_is(tmp_path: Path, client: Client) -> None:
 
 
 def test_what_has_nothing_to_say_is_told_by_its_line_before_anything_is_queued(tmp_path: Path, client: Client) -> None:
-    source = text_file(tmp_path / "lines.txt", "One.", "?!", "Three.")
+    source = text_file(tmp_path / "lines.txt", "One.", "?!", "Three.", f"{FOREIGN} 日本", f"Four, {FOREIGN}")
+    finding = "expected text with something to say, such as a word or a number"
+    foreign = f"{finding}; left out what cannot be spoken: Тишина, 日本"
     before = [job.id for job in client.jobs.list()]
     printed = called("jobs", "submit", source, expect=2)
-    assert f"{source}:2: text: expected text with something to say" in printed.stderr
+    assert f"{source}:2: text: {finding}\n{source}:4: text: {foreign}\n" in printed.stderr
     assert [job.id for job in client.jobs.list()] == before
-    assert "2 items on hibari-en" in called("jobs", "submit", source, "--skip-bad").stderr
-    assert f"{source}:2: expected text with something to say" in called("say", "-f", source, expect=2).stderr
-    assert "2 of 2 spoken" in called("say", "-f", source, "--skip-bad").stdout
+    assert "3 items on hibari-en" in called("jobs", "submit", source, "--skip-bad").stderr
+    printed = called("say", "-f", source, expect=2)
+    assert f"{source}:2: {finding}\n{source}:4: {foreign}\n" in printed.stderr
+    assert "3 of 3 spoken" in called("say", "-f", source, "--skip-bad").stdout
 
 
 def test_an_input_that_no_line_can_be_spoken_with_ends_it_at_once(tmp_path: Path) -> None:

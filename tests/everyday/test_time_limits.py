@@ -1,17 +1,18 @@
 """What cannot be done in time is refused before it is begun."""
 
-from functools import partial
+import re
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from kernelport import Client
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import DeadlineExceededError
+from kernelport.speech_pace import SpeechPace, letters
 from tests.cli.running import called
 from tests.conftest import serving_stack, stack_settings
 from tests.everyday.conftest import text_file
-from tests.waiting import wait_for
 
 LIMIT_S = 5
 LINE = "The river turned slowly past the old mills, and nobody counted the boats. "
@@ -38,10 +39,12 @@ def test_a_text_that_takes_longer_than_it_may_is_refused_at_once(tmp_path: Path)
         assert "kernelport say --stream" in told
         assert client.speak("hibari-en", LINE).seconds > 1, "the voice is free"
 
-        spoken = client.infer("hibari-en", {"text": LINE * 20})
-        more = LINE * round(20 * 1.5 * LIMIT_S * 1e6 / spoken.backend_us)
-        for text, numbers in ((more, {}), (f"<p>{more}</p>", {"speed": 1.1, "seed": 5})):
-            wait_for(partial(_is_refused, client, text, numbers), LIMIT_S)
+        seconds = re.search(r"about (\d+) s", told)
+        assert seconds is not None
+        just_too_long = LINE * round(1000 * 1.2 * LIMIT_S / int(seconds[1]))
+        for text, numbers in ((just_too_long, {}), (f"<p>{just_too_long}</p>", {"speed": 1.1, "seed": 5})):
+            with pytest.raises(DeadlineExceededError, match="it would take about"):
+                client.speak("hibari-en", text, **numbers)
 
         own = called("say", book, "-o", "book.wav", "--timeout", "1", expect=1, **where).stderr
         assert "expected to be done within 1 s" in own, "the caller's own limit is not guessed at"
@@ -49,9 +52,14 @@ def test_a_text_that_takes_longer_than_it_may_is_refused_at_once(tmp_path: Path)
         client.jobs.cancel(job)
 
 
-def _is_refused(client: Client, text: str, numbers: dict[str, Any]) -> bool:
-    try:
-        client.speak("hibari-en", text, **numbers)
-    except DeadlineExceededError as error:
-        return "it would take about" in error.message
-    return False
+def test_a_letter_is_expected_to_take_what_the_last_ones_took() -> None:
+    pace = SpeechPace()
+    pace.note(199, 1000)  # too few to tell
+    assert pace.seconds_a_letter == 0
+    pace.note(1000, 1)
+    pace.note(1000, 3)
+    assert pace.seconds_a_letter == 0.002
+    pace.note(1_000_000, 1000)
+    assert pace.seconds_a_letter == pytest.approx(0.001, rel=0.01)
+    assert letters(b"Slow, <b>slow</b> words", {"speed": 0.5, "seed": 3}) == 2 * len("Slowslowwords")
+    assert letters(b"<!-- Not said. --> Said.", {}) == letters(b"Steps?", {"num_steps": 4}) == 0, "nobody knows"

@@ -12,6 +12,7 @@ import soundfile
 
 from kernelport import tensors
 from kernelport.v1 import job_pb2 as pb
+from tests.everyday.conftest import UNSPEAKABLE
 from tests.jobs.calls import JobCalls, manifest, spoken, tiny
 from tests.waiting import wait_for
 
@@ -105,7 +106,7 @@ def test_what_the_model_warned_of_is_told(jobs: JobCalls) -> None:
 
 
 def test_an_item_that_fails_is_told_and_the_others_are_not_harmed(jobs: JobCalls) -> None:
-    items = [spoken("good", "Hello."), spoken("bad", "..."), spoken("fine", "World.")]
+    items = [spoken("good", "Hello."), spoken("bad", UNSPEAKABLE), spoken("fine", "World.")]
     job = jobs.wait(jobs.submit("hibari-en", items).id)
     assert job.state == pb.JOB_STATE_FAILED
     assert job.reason == "1 of 3 items failed"

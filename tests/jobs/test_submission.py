@@ -18,6 +18,7 @@ from kernelport.limits import MAX_ITEMS, MAX_TENSORS
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
+from tests.everyday.conftest import UNSPEAKABLE
 from tests.jobs.calls import JobCalls, spoken, tiny
 from tests.waiting import wait_for
 
@@ -53,7 +54,7 @@ def test_a_repeated_submission_may_have_another_deadline(jobs: JobCalls) -> None
 def test_a_repeated_submission_is_refused_once_items_were_replaced(jobs: JobCalls) -> None:
     """Whether it comes with the items as they were or as they are, and wherever a message of them ends."""
     good = [spoken(f"{number}", "Hello.") for number in range(3)]
-    bad = [spoken("0", "..."), *good[1:]]
+    bad = [spoken("0", UNSPEAKABLE), *good[1:]]
     job = jobs.wait(jobs.submit("hibari-en", bad, request_id="replaced").id)
     jobs.replace(job.id, good[:1])
     for items in (bad, good):

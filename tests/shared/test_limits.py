@@ -15,6 +15,9 @@ SEED = tensor_spec("seed", pb.I64, [1], minimum=0)
 LEVELS = tensor_spec("levels", pb.F16, ["n"], maximum=1)
 TEXT = tensor_spec("text", pb.U8, ["bytes"], max_characters=3)
 NUMBERS = tensor_spec("text", pb.U8, ["bytes"], max_digits=4)
+NOTHING = "expected text with something to say, such as a word or a number"
+ENGLISH = tensor_spec("text", pb.U8, ["bytes"], languages=["en"])
+CHINESE = tensor_spec("text", pb.U8, ["bytes"], languages=["en", "zh"])
 CHOSEN = tensor_spec("colour", pb.U8, ["bytes"], choices=["red", "green", "blue"])
 
 
@@ -40,6 +43,13 @@ CHOSEN = tensor_spec("colour", pb.U8, ["bytes"], choices=["red", "green", "blue"
             np.frombuffer("1 and ١٢٣٤٥".encode(), np.uint8),
             "expected numbers of at most 4 digits, got one of 5",
         ),
+        (ENGLISH, np.frombuffer("日本 5".encode(), np.uint8), None),
+        (ENGLISH, np.frombuffer("❶".encode(), np.uint8), None),
+        (ENGLISH, np.frombuffer(b"<b>&nbsp;</b>", np.uint8), f"{NOTHING}; left out what cannot be spoken: <b>"),
+        (ENGLISH, np.frombuffer("日本".encode(), np.uint8), f"{NOTHING}; left out what cannot be spoken: 日本"),
+        (ENGLISH, np.frombuffer("本".encode() * 5001, np.uint8), None),  # which the voice is left to find
+        (CHINESE, np.frombuffer("日本".encode(), np.uint8), None),
+        (CHINESE, np.frombuffer("Тишина".encode(), np.uint8), f"{NOTHING}; left out what cannot be spoken: Тишина"),
         (CHOSEN, np.frombuffer(b"red", np.uint8), None),
         (CHOSEN, np.frombuffer(b"Red", np.uint8), "expected red, green or blue, got 'Red'"),
     ],

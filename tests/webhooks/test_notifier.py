@@ -23,6 +23,7 @@ from kernelport.jobs.webhooks import notifier as module
 from kernelport.jobs.webhooks.endpoints import MOST_AT_ONCE
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2 as pb
+from tests.everyday.conftest import UNSPEAKABLE
 from tests.waiting import wait_for
 from tests.webhooks.receiver import Receiver, receiving
 
@@ -307,7 +308,7 @@ def test_a_new_state_is_looked_at_before_the_next_try_of_an_earlier_event(redis:
 def test_a_real_job_tells_its_webhook(stack: Stack, client: Client) -> None:
     with receiving() as receiver:
         webhook = pb.Webhook(url=receiver.url, secret=SECRET)
-        job = client.jobs.submit("hibari-en", ["Good morning.", "..."], webhook=webhook)
+        job = client.jobs.submit("hibari-en", ["Good morning.", UNSPEAKABLE], webhook=webhook)
         assert job.spec.webhook.url == receiver.url
         assert job.spec.webhook.secret == ""
         assert client.jobs.wait(job.id).state == pb.JOB_STATE_FAILED

@@ -15,14 +15,13 @@ from kernelport.client.item_files.openai_file import OpenAIRows, first_model, lo
 from kernelport.client.item_files.opening import COMPRESSED, ItemFileError, open_utf8
 from kernelport.client.item_files.rows import Problem, Row
 from kernelport.client.item_files.text_file import (
-    NOTHING_TO_SAY,
     Split,
     chosen,
     chosen_split,
-    is_unsayable,
     is_wrapped,
     passages,
     text_rows,
+    unsayable,
 )
 from kernelport.client.item_files.values import tensor_of, text_tensor
 from kernelport.coercion import ValueProblem, show
@@ -281,8 +280,8 @@ class ItemFile:
             problems.append(Problem(row.line, row.shown.get(ID, ID), "required"))
         for name, value in row.values.items():
             try:
-                if name == "text" and self._is_speech and is_unsayable(value):
-                    raise ValueProblem(NOTHING_TO_SAY)
+                if name == "text" and self._is_speech and (finding := unsayable(value)):
+                    raise ValueProblem(finding)
                 if not self._fields.known:
                     if not isinstance(value, str):
                         raise ValueProblem(f"expected a text, got {show(value)}")

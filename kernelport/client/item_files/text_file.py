@@ -1,7 +1,6 @@
 """Plain text, as people write it: a line, a paragraph or a sentence is an item."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -10,11 +9,8 @@ from kernelport.client.item_files.rows import Problem, Row
 
 Split = Literal["line", "paragraph", "sentence"]
 SPLITS: tuple[Split, ...] = ("line", "paragraph", "sentence")
-NOTHING_TO_SAY = "expected text with something to say, such as a word or a number"
 
 _SCENE_BREAK = re.compile(r"(?:[*\-_~#=+•·—–.]\s*){3,}|(?:…\s*)+|[#⁂]")
-# Signs of devices, shapes, dingbats and arrows; emoji.
-_PICTURE = re.compile("[\u2300-\u245f\u2500-\u2bff\U0001f000-\U0001faff]")
 _ENDS_SENTENCE = re.compile(r"[.!?…:;]['\"’”»)\]*_]*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])['\"’”»)\]]*\s+(?=['\"‘“«(\[]*[^\W_a-z])")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Capt|Col|Gen|Lt|Rev|Hon|No|Vol|vs|etc|[A-Z]))\.$")
@@ -93,9 +89,8 @@ def read_passages(lines: Sequence[Line | Problem], split: Split | None) -> list[
     wrapped = is_wrapped(lines)
     found: list[Passage | Problem] = []
     for passage in passages(lines, split or chosen_split(wrapped), wrapped=wrapped):
-        if isinstance(passage, Passage) and is_unsayable(passage.text):
-            passage = Problem(passage.line, "", NOTHING_TO_SAY)
-        found.append(passage)
+        finding = unsayable(passage.text) if isinstance(passage, Passage) else None
+        found.append(Problem(passage.line, "", finding) if finding else passage)
     return found
 
 
@@ -110,12 +105,14 @@ def chosen(lines: Iterable[Line | Problem]) -> str:
     return f"an item is a {what}; --split says otherwise"
 
 
-def is_unsayable(value: object) -> bool:
-    """Whether a value is a text that says nothing, but is not blank: no letter, no digit, no symbol that has a name."""
-    if not isinstance(value, str) or not value.strip():
-        return False
-    said = _PICTURE.sub("", value)
-    return not any(unicodedata.category(character)[0] in "LNS" or character in "%&@#" for character in said)
+def unsayable(value: object) -> str | None:
+    """What is wrong with a text in which no voice has anything to say: letters and digits of no script, and no symbol
+    that has a name. None where that is not known, or it is blank or no text."""
+    if not isinstance(value, str) or not value.strip() or any(map(str.isalnum, value)):
+        return None
+    from kernelport.text import nothing_to_say  # which takes a while to import
+
+    return nothing_to_say(value)
 
 
 def text_rows(found: Iterable[Passage | Problem]) -> Iterator[Row | Problem]:

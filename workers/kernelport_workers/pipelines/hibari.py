@@ -25,6 +25,7 @@ from kernelport.text import (
     passages_of,
     pieces,
     spoken_passages,
+    unsaid,
 )
 from kernelport.text.pieces import CUT_S
 from kernelport.v1 import inference_pb2 as pb
@@ -77,7 +78,13 @@ class HibariPipeline(SteppedBackend):
     signature = Signature(
         inputs=[
             tensor_spec(
-                "text", pb.U8, ["bytes"], description="UTF-8", max_characters=MAX_CHARACTERS, max_digits=MAX_WORD
+                "text",
+                pb.U8,
+                ["bytes"],
+                description="UTF-8",
+                max_characters=MAX_CHARACTERS,
+                max_digits=MAX_WORD,
+                languages=["en"],
             ),
             tensor_spec("speed", pb.F32, [1], optional=True, default=1, minimum=MIN_SPEED, maximum=MAX_SPEED),
             tensor_spec("locale", pb.U8, ["bytes"], optional=True, choices=LOCALES),
@@ -149,7 +156,6 @@ class HibariPipeline(SteppedBackend):
         clean = passages_of(_text(inputs))
         if clean.warning:
             request.warn(f"text: {clean.warning}")
-        left_out = f"; {clean.warning}" if clean.warning else ""
         try:
             lexicon = lexicons.given(inputs, self._lexicon, self._tts.vocab)
         except LexiconError as error:
@@ -157,7 +163,7 @@ class HibariPipeline(SteppedBackend):
         coming = pieces(spoken_passages(clean, _locale(inputs, self._locale), lexicon))
         utterance = _Spoken(request, first, coming, lexicon, speed, seed, self._tts.sample_rate)
         if utterance.is_done and first == 0:
-            raise _invalid("text", f"expected text with something to say, such as a word or a number{left_out}")
+            raise _invalid("text", unsaid(clean))
         return utterance
 
     def step(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:

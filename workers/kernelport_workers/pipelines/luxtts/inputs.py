@@ -18,7 +18,7 @@ MAX_PROMPT_TEXT = 2_000
 
 SIGNATURE = Signature(
     inputs=[
-        tensor_spec("text", pb.U8, ["bytes"], description="UTF-8", max_characters=100_000),
+        tensor_spec("text", pb.U8, ["bytes"], description="UTF-8", max_characters=100_000, languages=["en", "zh"]),
         tensor_spec(
             "prompt_audio", pb.U8, ["bytes"], optional=True, description="a WAV, MP3, FLAC or OGG file; or else `voice`"
         ),
