@@ -15,19 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport import audio
 from kernelport.audio import FORMATS, encode_audio, to_pcm, wav_header, write_audio
 from kernelport.cli import options
+from kernelport.cli.texts import Texts
 from kernelport.client import Client, Speech
 from kernelport.client.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
-from kernelport.client.item_files.lines import read_lines
-from kernelport.client.item_files.opening import STDIN, open_utf8
 from kernelport.client.item_files.values import text_tensor
 from kernelport.client.jobs import folders
 from kernelport.client.speaking import join, speak
 from kernelport.counting import counted
 from kernelport.errors import KernelPortError, NotFoundError, UnavailableError
 from kernelport.signature import Declared, Signature
-
-# What is not meant to be read aloud as it is.
-TABLES = (".csv", ".tsv", ".jsonl")
 
 
 @click.command()
@@ -86,7 +82,7 @@ def say(
     target: str,
     timeout: float | None,
 ) -> None:
-    """Speak TEXTS, a file, or stdin.
+    """Speak TEXTS, a file, or stdin (-).
 
     The text becomes one file (speech.wav unless -o says otherwise) with pauses between its paragraphs. With a folder
     as -o, or with --split, every line, paragraph or sentence becomes a numbered file. With --stream the text is spoken
@@ -95,18 +91,18 @@ def say(
     if is_stream:
         if split is not None or append or skip_bad:
             raise click.UsageError("--stream: expected no --split, --append or --skip-bad, as the text is spoken whole")
-        lines = list(_lines(texts, file, encoding))
+        lines = Texts(texts, file, encoding).lines
         _stream(lines, deployment, out or "speech.wav", overwrite, assignments, _outputs(shows_words), target, timeout)
         return
     path, is_folder = _place(out, split, ending)
     suffix = path.suffix.lower() if path.suffix.lower() in FORMATS and not is_folder else f".{ending}"
     audio.check(suffix)
-    lines, source = list(_lines(texts, file, encoding)), str(file or "TEXTS")
-    if file is not None and file.suffix.lower() in TABLES:
-        options.note(f"{file} is read as plain text; `kernelport jobs submit` reads tables")
-    found = read_passages(lines, split)
-    if split is None and (is_folder or not texts):
-        options.note(chosen(lines))
+    given = Texts(texts, file, encoding)
+    if given.hint:
+        options.note(given.hint)
+    found = read_passages(given.lines, split)
+    if split is None and (is_folder or given.file):
+        options.note(chosen(given.lines))
     _check_place(path, is_folder, overwrite, append)
     spoken: dict[int, Speech] = {}
     words: dict[int, str] = {}
@@ -117,14 +113,16 @@ def say(
         try:
             signature = client.deployment(deployment).signature
         except KernelPortError:
-            _good(found, source, skip_bad)  # what is wrong with the text itself is told first
+            _good(found, given, skip_bad)  # what is wrong with the text itself is told first
             raise
         inputs = _inputs(signature, deployment, assignments)
-        passages = _good(_checked(found, signature), source, skip_bad)
+        passages = _good(_checked(found, signature), given, skip_bad)
         patience_s = timeout or client.jobs.patience_s
         with (
             _telling_what_a_break_leaves(path if is_folder else None),
-            contextlib.closing(_speak(client, deployment, passages, inputs, outputs, parallel, patience_s)) as coming,
+            contextlib.closing(
+                _speak(client, deployment, given, passages, inputs, outputs, parallel, patience_s)
+            ) as coming,
         ):
             for index, speech in coming:
                 done += 1
@@ -213,6 +211,7 @@ def _opened(path: Path, out: str) -> contextlib.AbstractContextManager[IO[bytes]
 def _speak(
     client: Client,
     deployment: str,
+    given: Texts,
     passages: Sequence[Passage],
     inputs: Mapping[str, Any],
     outputs: Sequence[str],
@@ -243,7 +242,8 @@ def _speak(
                     raise speech
                 told = [speech] if isinstance(speech, KernelPortError) else speech.warnings
                 for finding in told:
-                    progress.print(f"line {passages[index].line}: {finding}", markup=False, soft_wrap=True)
+                    place = given.place(passages[index].line)
+                    progress.print(f"{place}: {finding}", markup=False, soft_wrap=True)
                 if not isinstance(speech, KernelPortError):
                     in_the_way = ""
                     progress.advance(bar)
@@ -283,7 +283,7 @@ def _checked(found: Sequence[Passage | Problem], signature: Signature) -> Iterat
         yield passage if finding is None else Problem(passage.line, "", finding.description)
 
 
-def _good(found: Iterable[Passage | Problem], source: str, skip_bad: bool) -> list[Passage]:
+def _good(found: Iterable[Passage | Problem], given: Texts, skip_bad: bool) -> list[Passage]:
     """The passages that can be spoken; what is wrong with others is told.
 
     Raises:
@@ -292,31 +292,14 @@ def _good(found: Iterable[Passage | Problem], source: str, skip_bad: bool) -> li
     found = list(found)
     problems = [each for each in found if isinstance(each, Problem)]
     for problem in problems:
-        click.echo(f"{source}:{problem}", err=True)
+        click.echo(given.told(problem), err=True)
     if any(problem.fatal for problem in problems) or (problems and not skip_bad):
-        raise click.UsageError(f"{counted(len(problems), 'bad line')}; nothing was spoken; --skip-bad leaves them out")
+        bad = counted(len(problems), f"bad {given.unit}")
+        raise click.UsageError(f"{bad}; nothing was spoken; --skip-bad leaves them out")
     passages = [each for each in found if isinstance(each, Passage)]
     if not passages:
         raise click.UsageError("there is nothing to say")
     return passages
-
-
-def _lines(texts: Sequence[str], file: Path | None, encoding: str | None) -> Iterator[Line | Problem]:
-    """The lines of a file, or of stdin; or of texts, each a paragraph of its own."""
-    if texts and file is not None:
-        raise click.UsageError("expected TEXTS or --file, not both")
-    if not texts and file is None:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise click.UsageError("expected TEXTS, --file, or text on stdin")
-        file = STDIN
-    if file is not None:
-        with open_utf8(file, encoding) as source:
-            yield from read_lines(source)
-        return
-    number = 0
-    for text in texts:
-        for line in [*text.splitlines(), ""]:
-            yield Line(number := number + 1, line)
 
 
 def _place(out: str | None, split: Split | None, ending: str) -> tuple[Path, bool]:

@@ -73,7 +73,7 @@ def test_say_speaks_many_lines_from_a_file_or_stdin_into_a_folder(stack: Stack, 
 def test_say_reports_the_lines_that_failed_and_writes_the_rest(stack: Stack, tmp_path: Path) -> None:
     printed = called("say", "Hello.", UNSPEAKABLE, "-o", tmp_path, "--target", stack.target, expect=1)
     assert "1 of 2 spoken" in printed.stdout
-    assert "line 3: " in printed.stderr
+    assert "argument 2: " in printed.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["0001.wav"]
 
 

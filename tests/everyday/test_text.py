@@ -149,11 +149,41 @@ def test_a_folder_is_asked_for_by_its_name_or_by_split() -> None:
 
 def test_of_a_text_that_fails_no_half_is_written_and_it_does_not_count_as_spoken() -> None:
     printed = called("say", "One.", UNSPEAKABLE, "-o", "chapter.wav", expect=1)
-    assert "line 3: " in printed.stderr
+    assert "argument 2: " in printed.stderr
     assert "something to say" in printed.stderr
     assert "2/2" not in printed.stderr
     assert "1 of 2 spoken" in printed.stdout
     assert not Path("chapter.wav").exists()
+
+
+def test_a_text_is_called_as_it_was_given(tmp_path: Path) -> None:
+    finding = "expected text with something to say"
+    printed = called("say", "One.", "Two.\n?!", FOREIGN, expect=2)
+    assert f"argument 2, line 2: {finding}" in printed.stderr
+    assert f"argument 3: {finding}" in printed.stderr
+    assert "2 bad texts; nothing was spoken" in printed.stderr
+    assert f"line 2: {finding}" in called("say", "Two.\n?!", expect=2).stderr
+    assert f"-:2: {finding}" in called("say", "-f", "-", stdin="Two.\n?!", expect=2).stderr
+
+
+def test_a_dash_is_standard_input() -> None:
+    assert "2 of 2 spoken" in called("say", "-", "-o", "lines.wav", stdin="One.\nTwo.").stdout
+    assert "expected - alone" in called("say", "One.", "-", expect=2).stderr
+    assert "expected TEXTS or --file, not both" in called("say", "-", "-f", "lines.wav", expect=2).stderr
+
+
+def test_json_lines_that_nobody_calls_so_are_told(tmp_path: Path) -> None:
+    source = text_file(tmp_path / "lines.txt", "", '{"text": "One."}', '{"text": "Two."}')
+    requests = text_file(tmp_path / "requests.txt", '{"custom_id": "1", "body": {"input": "One."}}')
+    hint = "note: it looks like JSON lines; a name that ends in .jsonl, or --input-format {}, says so\n"
+    for stdin, file in (("", source), (source.read_text(), "-")):
+        assert hint.format("jsonl") in called("jobs", "submit", file, "--dry-run", stdin=stdin).stderr
+        told = called("say", "-f", file, stdin=stdin, expect=0).stderr
+        Path("speech.wav").unlink()
+        assert "looks like JSON lines and is read as plain text" in told
+        assert "`kernelport jobs submit` reads them with --input-format jsonl" in told
+    assert hint.format("openai") in called("jobs", "submit", requests, "--dry-run").stderr
+    assert "JSON" not in called("jobs", "submit", text_file(tmp_path / "a.txt", "{braces}"), "--dry-run").stderr
 
 
 def test_what_is_left_out_of_a_text_is_told(client: Client) -> None:

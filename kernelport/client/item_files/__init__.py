@@ -1,5 +1,6 @@
 """Files of items for bulk jobs: plain text, CSV, JSONL, and the JSONL of the OpenAI batch API."""
 
+from kernelport.client.item_files.jsonl_file import looks_like_objects
 from kernelport.client.item_files.lines import Line
 from kernelport.client.item_files.opening import ItemFileError
 from kernelport.client.item_files.reading import ItemFile, Kind, Report, detect, model_of
@@ -18,6 +19,7 @@ __all__ = [
     "Split",
     "chosen",
     "detect",
+    "looks_like_objects",
     "model_of",
     "read_passages",
 ]

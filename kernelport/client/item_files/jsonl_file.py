@@ -48,6 +48,12 @@ def read_objects(lines: Iterable[Line | Problem]) -> Iterator[tuple[int, dict[st
             first = False
 
 
+def looks_like_objects(lines: Iterable[Line | Problem]) -> bool:
+    """Whether the first line that is not blank is an object."""
+    first = next(read_objects(lines), None)
+    return first is not None and not isinstance(first, Problem)
+
+
 def _object(line: Line, first: bool) -> tuple[int, dict[str, Any]] | Problem:
     try:
         entry = _DECODER.decode(line.text)

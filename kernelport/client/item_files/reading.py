@@ -1,6 +1,7 @@
 """Reads a file of items twice: once to find all that is wrong with it, once to hand its items out."""
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from kernelport.client.item_files.csv_file import csv_rows, looks_like_table
 from kernelport.client.item_files.fields import ID, Fields
-from kernelport.client.item_files.jsonl_file import jsonl_rows
+from kernelport.client.item_files.jsonl_file import jsonl_rows, looks_like_objects
 from kernelport.client.item_files.lines import read_lines
 from kernelport.client.item_files.openai_file import OpenAIRows, first_model, looks_like_requests
 from kernelport.client.item_files.opening import COMPRESSED, ItemFileError, open_utf8
@@ -35,6 +36,8 @@ Kind = Literal["text", "csv", "jsonl", "openai"]
 MAX_ID_CHARACTERS = 256
 MAX_PROBLEMS = 50
 REPORT_EVERY = 1000
+# Of a text, to see whether it is one.
+_LINES_LOOKED_AT = 20
 # How the reader of CSV calls a column without a name.
 _PLACE = re.compile(r"column \d+")
 _KINDS: Mapping[str, Kind] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -161,7 +164,7 @@ class ItemFile:
         Raises:
             ItemFileError: when it cannot be read.
         """
-        report = Report(notes=list(self._choice()))
+        report = Report(notes=[*self._hint(), *self._choice()])
         requests = OpenAIRows(self._fields, self._deployment, self._own_format)
         bad_line = 0
         self._checked = self._state()
@@ -197,6 +200,15 @@ class ItemFile:
                 yield entry
         if self._checked not in (None, self._state()):
             raise ItemFileError(f"{self._path} has changed while it was read")
+
+    def _hint(self) -> Iterator[str]:
+        """What a text seems to be instead."""
+        if self.kind == "text":
+            with open_utf8(self._path, self._encoding) as file:
+                first = list(itertools.islice(read_lines(file, self._encoding), _LINES_LOOKED_AT))
+            if looks_like_objects(first):
+                kind = "openai" if looks_like_requests(first) else "jsonl"
+                yield f"it looks like JSON lines; a name that ends in .jsonl, or --input-format {kind}, says so"
 
     def _choice(self) -> Iterator[str]:
         """What is an item of a text of which nobody has said so."""
