@@ -12,6 +12,7 @@ from kernelport.cli import options
 from kernelport.config.deployments import NAME, NAME_EXPECTED, load_deployments
 from kernelport.config.manifests import load_manifest
 from kernelport.supervisor import own_file
+from kernelport.supervisor.requests import Outcome
 from kernelport.supervisor.runnable import rows_of_model
 from kernelport.supervisor.running_file import Running
 
@@ -55,7 +56,7 @@ def add_to(running: Running, state_dir: Path, name: str, entry: dict[str, Any]) 
             f"{name} is deployed already, by {deployed.file}; NAME=FILE gives the model another name"
         )
     own_file.add(state_dir, name, entry)
-    if reason := reload(running, state_dir).get(name):
+    if reason := reload(running, state_dir).failed.get(name):
         if before is None:
             own_file.remove(state_dir, name)
         else:
@@ -65,21 +66,18 @@ def add_to(running: Running, state_dir: Path, name: str, entry: dict[str, Any]) 
     click.echo(f"{name} is served at {running.target}")
 
 
-def reload(running: Running, state_dir: Path) -> dict[str, str]:
-    """Has a running stack go by its deployments file, and waits until it does.
-
-    Returns:
-        why deployments are not as the file says, by name. What is wrong with the file itself ends the command.
-    """
+def reload(running: Running, state_dir: Path) -> Outcome:
+    """Has a running stack go by its deployments file, and waits until it does. What is wrong with the file itself ends
+    the command."""
     options.note("the stack goes by its deployments file again: workers load, and finish what they have")
-    failed = _ask_to_reload(state_dir, running)
-    if reason := failed.get(""):
+    outcome = _ask_to_reload(state_dir, running)
+    if reason := outcome.failed.get(""):
         click.echo(f"error: {reason}", err=True)
         sys.exit(2)
-    return failed
+    return outcome
 
 
-def _ask_to_reload(state_dir: Path, running: Running) -> dict[str, str]:
+def _ask_to_reload(state_dir: Path, running: Running) -> Outcome:
     from kernelport.supervisor.reloading import ask_to_reload  # here, because a client alone has no library for Redis
 
     return ask_to_reload(state_dir, running)

@@ -9,6 +9,7 @@ from rich.table import Column
 from kernelport.cli import options, tables
 from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
+from kernelport.config.code import load_to_run
 from kernelport.config.deployments import load_deployments
 from kernelport.counting import counted
 from kernelport.errors import StackError
@@ -16,6 +17,7 @@ from kernelport.limits import about
 from kernelport.shapes import plain
 from kernelport.signature import TensorSpec, describe
 from kernelport.supervisor import own_file
+from kernelport.supervisor.requests import Outcome
 from kernelport.supervisor.runnable import rows_of_model
 from kernelport.supervisor.running_file import Running, find_running
 from kernelport.v1 import deployment_pb2 as pb
@@ -156,7 +158,7 @@ def reload_deployments(state_dir: Path) -> None:
     nothing waits for them.
     """
     running = _running(state_dir)
-    load_deployments(own_file.own_file(state_dir))  # its findings are the user's to see as they are
+    load_to_run(own_file.own_file(state_dir))  # its findings are the user's to see as they are
     _tell(reload(running, state_dir))
 
 
@@ -167,10 +169,13 @@ def _running(state_dir: Path) -> Running:
     return running
 
 
-def _tell(failed: dict[str, str]) -> None:
-    if failed:
-        raise click.ClickException("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
-    click.echo("the stack is as its deployments file says")
+def _tell(outcome: Outcome) -> None:
+    for name, reason in outcome.left_out.items():
+        click.echo(f"still left out: {name}: {reason}", err=True)
+    if outcome.failed:
+        raise click.ClickException("\n".join(f"{name}: {reason}" for name, reason in outcome.failed.items()))
+    rest = " as far as it can run here" if outcome.left_out else ""
+    click.echo(f"the stack is as its deployments file says{rest}")
 
 
 def _stacking(signature: pb.Signature) -> str:

@@ -20,7 +20,7 @@ from kernelport.broker.clock import clock, off
 from kernelport.broker.connections import connect, parameters, problem, shown
 from kernelport.cli import options, tables
 from kernelport.client import Client
-from kernelport.config.deployments import load_deployments
+from kernelport.config.code import load_to_run
 from kernelport.config.settings import Settings
 from kernelport.counting import counted
 from kernelport.errors import KernelPortError
@@ -56,7 +56,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
     settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if deployments_file is not None:
         settings = replace(settings, deployments_file=deployments_file.absolute())
-    table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
+    table = load_to_run(settings.deployments_file)  # its findings are the user's to see as they are
     packages = {package: _version(package) for package in PACKAGES}
     running = find_running(state_dir)
     facts = {"GPU": _gpu(), "redis-server": _redis_server()}

@@ -9,7 +9,7 @@ import click
 from kernelport.certificates.files import CertificateFiles
 from kernelport.cli import options
 from kernelport.cli.foreground import run_until_stopped
-from kernelport.config.deployments import load_deployments
+from kernelport.config.code import load_to_run
 from kernelport.config.settings import Settings
 from kernelport.errors import StackError
 from kernelport.supervisor.flower import DEFAULT_FLOWER_LISTEN, flower_environment
@@ -101,7 +101,7 @@ def up(
         settings = replace(settings, deployments_file=deployments_file.absolute())
     if (tls := CertificateFiles.of(settings)) is not None:
         tls.read()
-    table = load_deployments(settings.deployments_file)  # its findings are the user's to see as they are
+    table = load_to_run(settings.deployments_file)  # its findings are the user's to see as they are
     wanted = _wanted(chosen, sorted(table), settings.deployments_file)
     names = _runnable(wanted, settings, is_asked_for=bool(chosen))
     workers = _counts(names, counts)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -23,11 +24,8 @@ def _bytes(value: Any) -> Any:
 NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 NAME_EXPECTED = "a name of letters, digits, dots, dashes and underscores, a letter or digit at both ends"
 _Name = Annotated[str, Field(pattern=NAME), Expected(NAME_EXPECTED)]
-_Reference = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"),
-    Expected('"module:attribute"'),
-]
+_REFERENCE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+_Reference = Annotated[str, Field(pattern=_REFERENCE), Expected('"module:attribute"')]
 _Size = Annotated[
     int, Field(ge=1), BeforeValidator(_bytes), Expected("a size of at least 1 byte, such as 1048576 or 8MiB")
 ]
@@ -270,6 +268,21 @@ def deployment_names(path: Path) -> list[str]:
     """
     files = reversed(_with_included(path))
     return list(dict.fromkeys(name for file in files for name in _validated(file, read_yaml(file)).deployments))
+
+
+def references(path: Path) -> Iterator[tuple[Path, str, str]]:
+    """The `module:attribute` that entries of a deployments file and of those that it includes name: the file, the field
+    and what it says, as far as they are such.
+
+    Raises:
+        ConfigError: when a file cannot be read as YAML.
+    """
+    for file in reversed(_with_included(path)):
+        for name, entry in _mappings(read_yaml(file), "deployments"):
+            for key in ("pipeline", "kernel"):
+                value = entry.get(key)
+                if isinstance(value, str) and re.fullmatch(_REFERENCE, value):
+                    yield file, f"{name}.{key}", value
 
 
 def load_autoscale(path: Path) -> Autoscale:

@@ -20,7 +20,7 @@ from kernelport.config.schema import ConfigError
 from kernelport.config.settings import Settings
 from kernelport.errors import StackError
 from kernelport.supervisor.own_file import own_file
-from kernelport.supervisor.requests import Request
+from kernelport.supervisor.requests import Outcome, Request
 from kernelport.supervisor.runnable import problems_by_deployment, revisions_by_deployment
 from kernelport.supervisor.running_file import Running
 from kernelport.supervisor.stack import Stack
@@ -64,25 +64,31 @@ class Reloader:
         return self._request.is_made()
 
     def reload(self, stopped: Callable[[], bool]) -> dict[str, str]:
-        """Reads the file, has the stack go by it, and writes down what came of it, which it returns."""
+        """Reads the file, has the stack go by it, and writes down what came of it; returns what failed."""
         self._request.take_up()
         file = own_file(self._state_dir)
+        left_out: dict[str, str] = {}
         try:
-            failed = self._go_by(load_deployments(file), file, stopped)
+            failed, left_out = self._go_by(load_deployments(file), file, stopped)
         except (ConfigError, OSError, StackError) as error:
             failed = {"": str(error)}
-        self._request.answer(failed)
+        self._request.answer(failed, left_out)
         return failed
 
-    def _go_by(self, table: DeploymentTable, file: Path, stopped: Callable[[], bool]) -> dict[str, str]:
+    def _go_by(
+        self, table: DeploymentTable, file: Path, stopped: Callable[[], bool]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """What failed, and what was left out before and still is, each with the reason."""
         settings = replace(self._stack.settings, deployments_file=file)
         problems = problems_by_deployment(settings)
         wanted = [name for name in table if name not in self._first or self._is_chosen(name)]
         runnable = [name for name in wanted if problems[name] is None]
         other_files = self._with_other_files(settings, runnable)
         before, self._table = self._table, table
-        failed = {name: why_not for name in wanted if (why_not := problems[name]) and before.get(name) != table[name]}
-        return failed | self._change(before, table, runnable, other_files, stopped)
+        out = {name: why_not for name in wanted if (why_not := problems[name])}
+        left_out = {name: why_not for name, why_not in out.items() if before.get(name) == table[name]}
+        failed = {name: why_not for name, why_not in out.items() if name not in left_out}
+        return failed | self._change(before, table, runnable, other_files, stopped), left_out
 
     def _with_other_files(self, settings: Settings, deployments: Collection[str]) -> set[str]:
         """The workers whose model's files, or code, are others now than those that they have loaded."""
@@ -183,11 +189,12 @@ def _is_empty(redis: Redis, deployment: str) -> bool:
         return False
 
 
-def ask_to_reload(state_dir: Path, running: Running) -> dict[str, str]:
+def ask_to_reload(state_dir: Path, running: Running) -> Outcome:
     """Has the stack on a state folder go by its deployments file, and waits until it does.
 
     Returns:
-        why deployments are not as the file says, by name; under the name "" what is wrong with the file.
+        what came of it: why deployments failed or are left out, by name; under the name "" of those that failed, what
+        is wrong with the file.
 
     Raises:
         StackError: when the stack stops meanwhile, or its process takes no requests.

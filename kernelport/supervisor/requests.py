@@ -3,7 +3,7 @@ it."""
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kernelport.errors import StackError
@@ -16,17 +16,19 @@ PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What came of a request.
 
     Attributes:
         began_s: when the stack took it up, by the steady clock, which all processes of a machine share until it is
             started anew.
         failed: what is not as it was asked for, and why.
+        left_out: what was not asked for anew, and still cannot be, and why.
     """
 
     began_s: float
     failed: dict[str, str]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 class Request:
@@ -51,15 +53,12 @@ class Request:
         self._file.unlink(missing_ok=True)
         self._taken_at = time.monotonic()
 
-    def answer(self, failed: dict[str, str]) -> None:
-        """The stack is done with it, except for what failed."""
-        write_private(self._outcome, json.dumps(asdict(_Outcome(self._taken_at, failed))))
+    def answer(self, failed: dict[str, str], left_out: dict[str, str] | None = None) -> None:
+        """The stack is done with it, except for what failed and what is still left out."""
+        write_private(self._outcome, json.dumps(asdict(Outcome(self._taken_at, failed, left_out or {}))))
 
-    def make(self, running: Running) -> dict[str, str]:
+    def make(self, running: Running) -> Outcome:
         """Asks the stack, and waits until it is done.
-
-        Returns:
-            what failed, and why.
 
         Raises:
             StackError: when the stack stops meanwhile, or its process takes no requests.
@@ -77,8 +76,8 @@ class Request:
                     f"{PATIENCE_S:g} s: it is still starting, or is no `kernelport up`"
                 )
             time.sleep(LOOK_INTERVAL_S)
-        return done.failed
+        return done
 
-    def _read(self) -> _Outcome | None:
+    def _read(self) -> Outcome | None:
         text = read_own(self._outcome)
-        return _Outcome(**json.loads(text)) if text else None
+        return Outcome(**json.loads(text)) if text else None

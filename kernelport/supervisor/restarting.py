@@ -85,4 +85,4 @@ def ask_to_restart(state_dir: Path, running: Running) -> dict[str, str]:
     Raises:
         StackError: when the stack stops meanwhile, or its process takes no requests.
     """
-    return Request(state_dir, _VERB).make(running)
+    return Request(state_dir, _VERB).make(running).failed

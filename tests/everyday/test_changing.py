@@ -23,6 +23,7 @@ from tests.waiting import wait_for
 
 X = np.ones((1, 1, 2, 2), np.float32)
 IDENTITY = {"manifest": str(bundled_deployments().parent / "models/sample-manifest.yaml"), "backend": "onnx"}
+ABSENT = {"pipeline": "no_such.module:Model", "backend": "helion"}
 DOUBLED = """<ir_version: 8, opset_import: ["" : 17]> doubled (float[N] x) => (float[N] y) { y = Add(x, x) }"""
 SQUARED = """<ir_version: 8, opset_import: ["" : 17]> squared (float[N] x) => (float[N] y) { y = Mul(x, x) }"""
 
@@ -121,9 +122,20 @@ def test_what_cannot_be_changed_stays_as_it_was(state: Path, file: Path, tmp_pat
         assert {each.name for each in client.deployments()} == {"steady", "changing"}
         told = called("deployments", "remove", "steady", expect=2).stderr
         assert f"Take it out of {file}, then: kernelport deployments reload" in " ".join(told.split())
-        file.write_text("deployments: {steady: {}}")
-        assert "steady.backend: required" in called("deployments", "reload", expect=2).stderr
+        file.write_text(f"deployments: {{steady: {{}}, absent: {ABSENT}}}")
+        told = called("deployments", "reload", expect=2).stderr
+        assert "steady.backend: required" in told
+        assert "absent.pipeline: expected a module that is installed, or lies in this folder" in told, "all at once"
         assert np.array_equal(client.infer("steady", {"x": X})["y"], X)
+
+
+def test_what_is_still_left_out_is_named_by_each_reload(state: Path, file: Path) -> None:
+    _write(file, steady=IDENTITY, changing=IDENTITY, absent=ABSENT)
+    why = "absent: cannot import 'no_such.module:Model'"
+    assert why in called("deployments", "reload", expect=1).stderr
+    told = called("deployments", "reload")
+    assert f"still left out: {why}" in told.stderr
+    assert "the stack is as its deployments file says as far as it can run here" in told.stdout
 
 
 def test_the_front_door_is_replaced(state: Path) -> None:
