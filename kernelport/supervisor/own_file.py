@@ -1,11 +1,14 @@
 """The deployments file in the state folder of a running stack: it includes the one that the stack was started with, and
 has what was added since."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kernelport.config.schema import as_yaml, read_yaml
-from kernelport.supervisor.state_folder import private_folder, write_private
+from kernelport.supervisor.state_folder import open_private, private_folder, write_private
 
 
 def own_file(state_dir: Path) -> Path:
@@ -26,15 +29,14 @@ def added(state_dir: Path) -> dict[str, Any]:
 
 def add(state_dir: Path, name: str, entry: dict[str, Any]) -> None:
     """Adds an entry, or replaces one that was added."""
-    file = _read(state_dir)
-    _write(state_dir, {**file, "deployments": {**file["deployments"], name: entry}})
+    with _changing(state_dir) as entries:
+        entries[name] = entry
 
 
 def remove(state_dir: Path, name: str) -> None:
     """Takes out an entry that was added."""
-    file = _read(state_dir)
-    del file["deployments"][name]
-    _write(state_dir, file)
+    with _changing(state_dir) as entries:
+        del entries[name]
 
 
 def write_manifest(state_dir: Path, name: str, model: Path, backend: str) -> Path:
@@ -51,6 +53,16 @@ def write_manifest(state_dir: Path, name: str, model: Path, backend: str) -> Pat
     }
     path.write_text(as_yaml(content))
     return path
+
+
+@contextmanager
+def _changing(state_dir: Path) -> Iterator[dict[str, Any]]:
+    """The entries that were added, written as they are in the end. Other processes that change them wait meanwhile."""
+    with open(state_dir / "added-deployments.lock", "w", opener=open_private) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        file = _read(state_dir)
+        yield file["deployments"]
+        _write(state_dir, file)
 
 
 def _read(state_dir: Path) -> dict[str, Any]:

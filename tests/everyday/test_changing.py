@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import yaml
 
 from kernelport import Client, NotFoundError
 from kernelport.config.settings import bundled_deployments
+from kernelport.supervisor import own_file
 from kernelport.supervisor.running_file import find_running
 from tests.cli.running import called
 from tests.conftest import START_TIMEOUT_S
@@ -144,6 +146,14 @@ def test_the_front_door_is_replaced(state: Path) -> None:
         assert f"take calls at {_target(state)}" in called("restart").stdout
         (door,) = client.deployment("steady").front_doors
         assert door.pid != before
+
+
+def test_additions_at_the_same_moment_all_stay(tmp_path: Path, file: Path) -> None:
+    own_file.begin_own_file(tmp_path, file)
+    names = [f"model-{number}" for number in range(32)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: own_file.add(tmp_path, name, IDENTITY), names))
+    assert sorted(own_file.added(tmp_path)) == sorted(names)
 
 
 def test_without_a_stack_there_is_nothing_to_change(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kernelport import Client, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from kernelport.client.jobs import Jobs
+from kernelport.v1 import job_pb2 as pb
 from tests.cli.running import called
 from tests.everyday.conftest import UNSPEAKABLE, text_file
 
@@ -39,6 +43,28 @@ def test_what_failed_is_exported_mended_and_run_with_its_new_inputs(ending: str,
     assert [(row["id"], row["text"]) for row in rows] == [("good", "One."), ("bad", "Nine.")]
     assert rows[1]["inputs"] == {"speed": 1.5}
     assert {"good.wav", "bad.wav"} <= {path.name for path in Path("out").iterdir()}
+
+
+@pytest.mark.parametrize("options", [("--json",), ("-o", "out")])
+def test_a_job_that_is_resumed_while_its_end_is_told_is_followed_further(
+    options: tuple[str, ...], tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, watch, cursors = failed_job(tmp_path), Jobs.watch, []
+
+    def resumed_at_the_end(jobs: Jobs, job_id: str, **rest: Any) -> Iterator[pb.WatchJobResponse]:
+        yield from watch(jobs, job_id, **rest)
+        if not cursors:
+            client.jobs.replace_items(job, [("bad", "Nine.")])
+            client.jobs.resume(job)
+        cursors.append(rest["cursor"])
+
+    monkeypatch.setattr(Jobs, "watch", resumed_at_the_end)
+    printed = called("jobs", "watch", job, *options)
+    assert "succeeded" in printed.stdout
+    assert "no manifest" not in printed.stderr
+    assert cursors[0] == 0 < cursors[1], "what was told is not told again"
+    if "-o" in options:
+        assert {"good.wav", "bad.wav", "manifest.jsonl"} <= {path.name for path in Path("out").iterdir()}
 
 
 def test_what_mends_may_be_encoded_as_excel_does_and_have_bad_rows(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,7 @@ from kernelport.cli.jobs.progress import Display, elapsed_s
 from kernelport.client import Client
 from kernelport.counting import counted
 from kernelport.enums import JobState
+from kernelport.errors import NotFoundError, UnavailableError
 from kernelport.jobs.shapes import job_dict
 from kernelport.v1 import job_pb2 as pb
 
@@ -63,7 +65,7 @@ def show_until_over(client: Client, job_id: str, folder: Path | None, console: C
     with Display(console) as display, ThreadPoolExecutor(outputs.PARALLEL_FETCHES) as pool:
         client.jobs.on_retry = display.wait
         fetcher = outputs.Fetcher(client, job_id, folder, pool) if folder is not None else None
-        for event in client.jobs.watch(job_id, items=fetcher is not None):
+        for event in _events(client, job_id, items=fetcher is not None):
             job = event.job
             display.update(job)
             if fetcher is not None:
@@ -93,9 +95,23 @@ def summarize(client: Client, job: pb.Job, folder: Path | None, console: Console
     outputs.tell_unfinished(client, job)
 
 
+def _events(client: Client, job_id: str, *, items: bool = False) -> Iterator[pb.WatchJobResponse]:
+    """The events of a job until it is over; also when it was resumed before its end had been told here."""
+    cursor = 0
+    while True:
+        for event in client.jobs.watch(job_id, cursor=cursor, items=items):
+            cursor = event.cursor
+            yield event
+        try:
+            if client.jobs.get(job_id).resumed_unix_us == event.job.resumed_unix_us:
+                return
+        except (NotFoundError, UnavailableError):  # it was deleted meanwhile, or nobody can tell
+            return
+
+
 def _watch_as_json(client: Client, job_id: str) -> NoReturn:
     try:
-        for event in client.jobs.watch(job_id):
+        for event in _events(client, job_id):
             click.echo(json.dumps({"cursor": event.cursor, "job": job_dict(event.job)}, ensure_ascii=False))
     except KeyboardInterrupt:
         sys.exit(options.INTERRUPTED)
