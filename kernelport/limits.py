@@ -127,6 +127,8 @@ def _nothing_to_say(text: str, languages: Sequence[str]) -> str | None:
     """What the voice would answer to a text of which it says nothing; None when it does say something, or may."""
     if not set(languages) <= _LANGUAGES.keys() or _WORD.search(_MARKUP.sub("", text)):
         return None
+    if "\ufffd" in text:  # what was no UTF-8: the voice says where
+        return None
     from kernelport.text import nothing_to_say  # which takes a while to import
 
     return nothing_to_say(text, chinese="zh" in languages)

@@ -48,6 +48,7 @@ CHOSEN = tensor_spec("colour", pb.U8, ["bytes"], choices=["red", "green", "blue"
         (ENGLISH, np.frombuffer(b"<b>&nbsp;</b>", np.uint8), f"{NOTHING}; left out what cannot be spoken: <b>"),
         (ENGLISH, np.frombuffer("日本".encode(), np.uint8), f"{NOTHING}; left out what cannot be spoken: 日本"),
         (ENGLISH, np.frombuffer("本".encode() * 5001, np.uint8), None),  # which the voice is left to find
+        (ENGLISH, np.frombuffer(b"\xff\xfe", np.uint8), None),  # whose finding is another
         (CHINESE, np.frombuffer("日本".encode(), np.uint8), None),
         (CHINESE, np.frombuffer("Тишина".encode(), np.uint8), f"{NOTHING}; left out what cannot be spoken: Тишина"),
         (CHOSEN, np.frombuffer(b"red", np.uint8), None),
