@@ -27,8 +27,8 @@ _CLAUSE_END = re.compile(rf"(?:[,;:][{_CLOSING}]*|[—–]| -)(?= )|[—–](?=\
 # Of text that comes bit by bit, in characters: no piece ends within the first unless one of these marks ends it; a last
 # piece of more than the second is spoken though it may go on.
 SHORT, LONGEST = 120, 1000
-# Reading takes up to a millisecond for every hundred characters.
-_MOST_READ = 5_000
+# Reading takes up to five milliseconds for every hundred characters, and front doors wait for it.
+_MOST_READ = 400
 _MAY_END = re.compile(r"[.!?…。！？\n<]")  # the last begins a tag, which may be a pause
 
 
@@ -111,7 +111,7 @@ def complete(text: str) -> tuple[int, float]:
 
 def nothing_to_say(text: str, chinese: bool = False) -> str | None:
     """What is wrong with a text in which there is nothing to say; None where there is something, or the text is longer
-    than 5,000 characters.
+    than 400 characters.
 
     Args:
         chinese: whether the voice says Chinese characters.
