@@ -9,10 +9,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -118,14 +119,17 @@ def _run(audio: bytes, max_seconds: float, wanted: Sequence[str], patience_s: fl
         RecordingError: it cannot be decoded or used.
         subprocess.TimeoutExpired: the decoder takes longer than `patience_s` seconds; it has been ended.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", str(_DECODER), str(max_seconds), *wanted],
-        input=audio,
-        env={**os.environ, **_ENVIRONMENT},
-        capture_output=True,
-        timeout=patience_s,
-        check=False,
-    )
+    with _in_memory() as file:  # through a pipe, Python would hand it over in thousands of small pieces
+        file.write(audio)
+        file.seek(0)
+        done = subprocess.run(
+            [sys.executable, "-P", str(_DECODER), str(max_seconds), *wanted],
+            stdin=file,
+            env={**os.environ, **_ENVIRONMENT},
+            capture_output=True,
+            timeout=patience_s,
+            check=False,
+        )
     header, _, data = done.stdout.partition(b"\n")
     if done.returncode or not header:
         raise RecordingError("expected a recording that can be decoded with little memory and time")
@@ -133,3 +137,10 @@ def _run(audio: bytes, max_seconds: float, wanted: Sequence[str], patience_s: fl
     if "problem" in told:
         raise RecordingError(told["problem"])
     return told, data
+
+
+def _in_memory() -> IO[bytes]:
+    """A file without a name, for a child to read."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("recording"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
