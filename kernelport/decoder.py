@@ -4,35 +4,15 @@ line of JSON goes out, and the samples behind it where they are wanted.
 It stands alone, so that it starts quickly: kernelport/recordings.py runs it and knows what it says.
 """
 
-import contextlib
 import io
 import json
-import os
 import resource
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-# Callers that send no recording go first.
-NICENESS = 10
-
-
-def _let_others_go_first(*, idle: bool) -> None:
-    """Has this process a low priority, or run only where a core would idle.
-
-    To Linux, a core is taken while a process of a low priority runs on it, and others wait for another one.
-    """
-    os.nice(NICENESS)
-    if idle:
-        with contextlib.suppress(OSError):  # a container does not allow it
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-if __name__ == "__main__":  # at once: what is loaded below takes longer than most recordings do
-    _let_others_go_first(idle="idle" in sys.argv[2:])
-
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import numpy as np
+from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
@@ -216,7 +196,7 @@ def _answer(audio: bytes, max_seconds: float, wanted: Collection[str]) -> Iterat
     """What goes out, in order.
 
     Args:
-        wanted: of "judged", "transcribed" (its words are given), "samples", and "idle" (see `_let_others_go_first`).
+        wanted: of "judged", "transcribed" (its words are given) and "samples".
     """
     told, samples = _decoded(audio, max_seconds)
     if "judged" in wanted and "problem" not in told:

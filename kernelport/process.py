@@ -16,6 +16,7 @@ KEPT_BYTES = 64 * 2**20
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MAPPED_FROM_BYTES = 32 * 2**20
 _AUTOGROUP_TRIES, _AUTOGROUP_PAUSE_S = 20, 0.1
+_LOWEST = 19
 
 
 def keep_freed_memory() -> None:
@@ -47,6 +48,19 @@ def stand_back(niceness: int, pid: int | None = None) -> None:
     with contextlib.suppress(OSError):  # there are no autogroups
         if os.getsid(pid) == pid:
             _stand_back_as_session(process / "autogroup", niceness)
+
+
+def run_where_idle(pid: int) -> None:
+    """Has every thread of a process run only where a core would idle, with those that these start; where the system
+    does not allow that, with the lowest priority. The process has to be the first of its session.
+
+    A low priority alone would not do: to Linux a core is taken while anything else runs on it, and others wait for
+    another core.
+    """
+    stand_back(_LOWEST, pid)
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended, or a container does not allow it
+            os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _stand_back_as_session(autogroup: Path, niceness: int) -> None:

@@ -10,18 +10,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from kernelport.process import run_where_idle, stand_back
 from kernelport.tensors import Array
 
 PATIENCE_S = 60.0
-# Of a recording that is judged while callers wait: so long it is decoded only where a core would idle.
+# Of a recording that is judged while callers wait: so long it is decoded only where a core would idle; then as long as
+# it takes, by a process that lets callers go first who send none.
 IDLE_PATIENCE_S = 3.0
+NICENESS = 10
 _DECODER = Path(__file__).with_name("decoder.py")
 # Numeric libraries reserve memory for every thread that they may start.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -75,7 +79,7 @@ def judged(audio: bytes, max_seconds: float, *, is_transcribed: bool) -> Facts:
     wanted = _judged(is_transcribed)
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(subprocess.TimeoutExpired):  # no core idles: it is begun anew, with a low priority
-            return Facts(**_run(audio, max_seconds, ["idle", *wanted], IDLE_PATIENCE_S)[0])
+            return Facts(**_run(audio, max_seconds, wanted, IDLE_PATIENCE_S, run_where_idle)[0])
     return Facts(**_run_patiently(audio, max_seconds, wanted)[0])
 
 
@@ -107,13 +111,18 @@ def _recording(audio: bytes, max_seconds: float, *wanted: str) -> Recording:
 def _run_patiently(audio: bytes, max_seconds: float, wanted: Sequence[str]) -> tuple[dict[str, Any], bytes]:
     """The same as `_run`, with all the time that decoding may take."""
     try:
-        return _run(audio, max_seconds, wanted, PATIENCE_S)
+        return _run(audio, max_seconds, wanted, PATIENCE_S, partial(stand_back, NICENESS))
     except subprocess.TimeoutExpired as error:
         raise RecordingError(f"expected a recording that is decoded within {PATIENCE_S:g} s") from error
 
 
-def _run(audio: bytes, max_seconds: float, wanted: Sequence[str], patience_s: float) -> tuple[dict[str, Any], bytes]:
+def _run(
+    audio: bytes, max_seconds: float, wanted: Sequence[str], patience_s: float, defer: Callable[[int], None]
+) -> tuple[dict[str, Any], bytes]:
     """What the decoder tells of a recording, and its samples if they are wanted.
+
+    Args:
+        defer: has a process let others go first.
 
     Raises:
         RecordingError: it cannot be decoded or used.
@@ -122,16 +131,22 @@ def _run(audio: bytes, max_seconds: float, wanted: Sequence[str], patience_s: fl
     with _in_memory() as file:  # through a pipe, Python would hand it over in thousands of small pieces
         file.write(audio)
         file.seek(0)
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-P", str(_DECODER), str(max_seconds), *wanted],
             stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, **_ENVIRONMENT},
-            capture_output=True,
-            timeout=patience_s,
-            check=False,
-        )
-    header, _, data = done.stdout.partition(b"\n")
-    if done.returncode or not header:
+            start_new_session=True,  # in ours, its priority would count beside our own threads only
+        ) as decoder:
+            try:
+                defer(decoder.pid)  # before it has loaded its libraries
+                answer, _ = decoder.communicate(timeout=patience_s)
+            except BaseException:
+                decoder.kill()
+                raise
+    header, _, data = answer.partition(b"\n")
+    if decoder.returncode or not header:
         raise RecordingError("expected a recording that can be decoded with little memory and time")
     told = json.loads(header)
     if "problem" in told:

@@ -26,9 +26,9 @@ from rich.console import Console
 
 from kernelport.config.settings import Settings, bundled_deployments
 from kernelport.errors import StackError
+from kernelport.process import run_where_idle
 from kernelport.supervisor.processes import dying_with_parent
 from kernelport.supervisor.stack import Stack
-from kernelport_ops.bench.bounds.elsewhere import run_as_elsewhere
 from kernelport_ops.bench.bounds.inputs import LOADED, SPEECH, WORST_INPUTS
 from kernelport_ops.bench.bounds.open_loop import SHAPE, Felt
 from kernelport_ops.bench.cells import F32_BYTES, Job
@@ -82,7 +82,7 @@ def running(folder: Path) -> Iterator[Stack]:
         stack.wait_ready(START_TIMEOUT_S)
         for name, child in stack.children.items():
             if name.endswith((LOADED, SPEECH)) and child.pid is not None:
-                run_as_elsewhere(child.pid)
+                run_where_idle(child.pid)
         yield stack
 
 

@@ -8,6 +8,7 @@ way.
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 
@@ -17,7 +18,7 @@ import grpc
 from kernelport.broker.connections import connect_async
 from kernelport.client import Address
 from kernelport.config.settings import Settings
-from kernelport_ops.bench.bounds.elsewhere import run_as_elsewhere
+from kernelport.process import run_where_idle
 from kernelport_ops.bench.bounds.inputs import WORST_INPUTS, Sender
 
 
@@ -48,7 +49,7 @@ async def send_until_told(target: str, name: str) -> dict[str, int]:
 @click.option("--name", required=True)
 def main(target: str, name: str) -> None:
     """The command."""
-    run_as_elsewhere()
+    run_where_idle(os.getpid())  # on another machine, as it were
     sys.stdout.write(json.dumps(asyncio.run(send_until_told(target, name))) + "\n")
 
 
