@@ -1,8 +1,10 @@
 """Texts of requests that are names, of bounded length: they become keys and come back in messages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TypeVar
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
@@ -35,7 +37,17 @@ def with_short_texts(message: Asked) -> Asked:
 
 
 def _long_texts(message: Message) -> Iterator[FieldViolation]:
-    for field, value in message.ListFields():
-        most = _LONGEST.get(field.name)
-        if most is not None and isinstance(value, str) and len(value) > most:
-            yield FieldViolation(field.name, f"expected at most {most} characters, got {len(value)}")
+    for name in _names(message.DESCRIPTOR):
+        most, text = _LONGEST[name], getattr(message, name)
+        if len(text) > most:
+            yield FieldViolation(name, f"expected at most {most} characters, got {len(text)}")
+
+
+@cache
+def _names(kind: Descriptor) -> Sequence[str]:
+    """The fields of a kind of message that are looked at: to list all would copy what is large in others."""
+    return [
+        field.name
+        for field in kind.fields
+        if field.name in _LONGEST and field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
+    ]
