@@ -20,16 +20,22 @@ class MalformedError(Exception):
     """The bytes are no message of known wire types."""
 
 
-def data_sizes(body: bytes) -> list[int]:
-    """How many bytes of data each input of a serialized InferRequest has; none where it is no such message."""
-    sizes = []
+def has_outline(body: bytes, inputs: int) -> bool:
+    """Whether a serialized InferRequest, with so many inputs, may have been parsed without large data."""
+    return len(body) > LEFT_OUT_BYTES and inputs <= FEW_FIELDS
+
+
+def data_of_inputs(body: bytes) -> list[memoryview]:
+    """The data of each input of a serialized InferRequest, without a copy; none where it is no such message."""
+    view, found = memoryview(body), []
     try:
         for start, end in _values(inference_pb2.InferRequest.DESCRIPTOR, INPUTS, body, 0, len(body)):
             data = list(_values(inference_pb2.Tensor.DESCRIPTOR, DATA, body, start, end))
-            sizes.append(data[-1][1] - data[-1][0] if data else 0)  # the last one stands
+            begin, stop = data[-1] if data else (0, 0)  # the last one stands
+            found.append(view[begin:stop])
     except MalformedError:
         return []
-    return sizes
+    return found
 
 
 def _values(kind: Any, number: int, body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -72,3 +78,27 @@ def _varint(body: bytes, at: int, end: int) -> tuple[int, int]:
             return value, at
         shift += 7
     raise MalformedError
+
+
+def before_data(tensor: inference_pb2.Tensor, size: int) -> bytes:
+    """An input of a serialized InferRequest as far as its data, which is of `size` bytes and follows.
+
+    Args:
+        tensor: without data.
+    """
+    head = tensor.SerializeToString()
+    if size:
+        head += _tag(DATA) + _as_varint(size)
+    return _tag(INPUTS) + _as_varint(len(head) + size) + head
+
+
+def _tag(number: int) -> bytes:
+    return bytes([number << 3 | SIZED])
+
+
+def _as_varint(number: int) -> bytes:
+    digits = bytearray()
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*digits, number])

@@ -1,5 +1,6 @@
 """A large message is parsed as any other, or refused before it costs."""
 
+import hashlib
 import time
 
 import pytest
@@ -10,8 +11,9 @@ from kernelport.limits import MAX_FIELDS, MAX_ITEMS
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import job_pb2
 from kernelport_api.doors.parsing import SMALL_BYTES, parsed, parsed_request
+from kernelport_api.queueing.idempotency import _digest
 from kernelport_api.services.inputs import SoundForms
-from kernelport_api.wire_format import LEFT_OUT_BYTES, data_sizes
+from kernelport_api.wire_format import LEFT_OUT_BYTES, data_of_inputs
 
 EMPTY_TENSOR = b"\x12\x00"
 UNKNOWN_FIELD = b"\x78\x01"
@@ -83,7 +85,7 @@ async def test_a_request_is_parsed_without_its_megabytes_of_numbers() -> None:
     body = request.SerializeToString()
     found = await parsed_request(body)
     assert [len(each.data) for each in found.inputs] == [0, 16, LARGE, 0]
-    assert data_sizes(body) == [LARGE, 16, LARGE, 2 * LARGE]
+    assert list(map(len, data_of_inputs(body))) == [LARGE, 16, LARGE, 2 * LARGE]
     assert not list(SoundForms().violations(found.inputs, body))
     for each in (*request.inputs, *found.inputs):
         each.ClearField("data")
@@ -94,7 +96,7 @@ async def test_of_a_field_that_comes_twice_the_last_one_counts() -> None:
     twice = pb.Tensor(data=bytes(LARGE)).SerializeToString() + numbers("x", 2 * LARGE).SerializeToString()
     body = b"\x12" + _varint(len(twice)) + twice
     assert pb.InferRequest.FromString(body).inputs[0] == numbers("x", 2 * LARGE)
-    assert data_sizes(body) == [2 * LARGE]
+    assert list(map(len, data_of_inputs(body))) == [2 * LARGE]
 
 
 def _varint(number: int) -> bytes:
@@ -112,13 +114,20 @@ async def test_data_of_another_size_than_the_shape_says_is_told_where_it_is_left
     (found,) = SoundForms().violations((await parsed_request(body)).inputs, body)
     assert (found.field, found.description) == (
         "inputs[1].data",
-        f'tensor "y": expected {LARGE - 4} bytes for F32 [{LARGE // 4 - 1}], got {LARGE}',
+        f'tensor "y": expected {LARGE - 4:,} bytes for F32 [{LARGE // 4 - 1}], got {LARGE:,}',
     )
 
 
-async def test_a_request_with_an_id_is_parsed_whole() -> None:
-    request = pb.InferRequest(model="m", request_id="r", inputs=[numbers("x", LARGE)])
-    assert await parsed_request(request.SerializeToString()) == request
+async def test_a_request_without_its_data_has_the_digest_of_the_whole_one() -> None:
+    whole = pb.InferRequest(
+        model="m", inputs=[numbers("y", LARGE), pb.Tensor(name="e"), tensor("a", 3)], request_id="r", outputs=["o", "p"]
+    )
+    body = whole.SerializeToString()
+    in_order = sorted(whole.inputs, key=lambda each: each.name)
+    nameless = pb.InferRequest(model="m", inputs=in_order, outputs=["o", "p"])
+    expected = hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()
+    assert _digest(await parsed_request(body), body) == expected
+    assert _digest(whole, b"short") == expected, "as every small request is looked at"
 
 
 async def test_what_a_request_has_beside_its_data_is_bounded_all_the_same() -> None:
@@ -127,4 +136,4 @@ async def test_what_a_request_has_beside_its_data_is_bounded_all_the_same() -> N
         await parsed_request(body + b"\x12\xff\xff\xff\x07")
     with pytest.raises(InvalidArgumentError, match="fields"):
         await parsed_request(body + UNKNOWN_FIELD * 2**22)
-    assert data_sizes(body + b"\x12\x02" + GROUP) == [], "it was parsed whole, if at all"
+    assert data_of_inputs(body + b"\x12\x02" + GROUP) == [], "it was parsed whole, if at all"

@@ -51,7 +51,7 @@ async def parsed(kind: type[Parsed], body: bytes) -> Parsed:
 
 async def parsed_request(body: bytes) -> inference_pb2.InferRequest:
     """The request of some bytes, without megabytes of numbers that nobody but its model looks at: the data of such a
-    tensor is empty, and `wire_format.data_sizes` tells how much it is.
+    tensor is empty, and `wire_format.data_of_inputs` has it.
 
     Raises:
         InvalidArgumentError: as `parsed`.
@@ -81,7 +81,7 @@ def _parsed(kind: type[Parsed], body: bytes) -> Parsed:
 
 
 def _outlined(kind: type[inference_pb2.InferRequest], body: bytes) -> inference_pb2.InferRequest:
-    """The request without its large data; with it where an id stands for all of it."""
+    """The request without its large data."""
     request, view, start = kind(), memoryview(body), 0
     try:
         for field, _, begin, end in fields(kind.DESCRIPTOR, body, 0, len(body)):
@@ -92,7 +92,7 @@ def _outlined(kind: type[inference_pb2.InferRequest], body: bytes) -> inference_
             start = end
     except DecodeError as error:
         raise _refusal(f"expected {_a(kind)}: {error}") from error
-    return _parsed(kind, body) if request.request_id else request
+    return request
 
 
 def _tensor(view: memoryview, body: bytes, start: int, end: int) -> inference_pb2.Tensor:

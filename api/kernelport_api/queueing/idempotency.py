@@ -24,6 +24,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.wire_format import before_data, data_of_inputs, has_outline
 
 # A call that is in flight elsewhere is looked for so often, and less and less.
 FIRST_POLL_S, LAST_POLL_S = 0.03, 0.5
@@ -52,10 +53,11 @@ class RequestIds:
         # the others', too; None when one of them is to be the next.
         self._firsts: dict[tuple[str, bytes], asyncio.Future[bytes | KernelPortError | None]] = {}
 
-    async def run_once(self, request: pb.InferRequest, timeout_s: float, run: Run) -> bytes:
+    async def run_once(self, request: pb.InferRequest, body: bytes, timeout_s: float, run: Run) -> bytes:
         """The response to a request with an id: of the call that came first, or else of `run`.
 
         Args:
+            body: the request as it came in; the other may be without large data.
             run: runs the request and keeps its result as the hold says.
 
         Raises:
@@ -63,8 +65,8 @@ class RequestIds:
             DeadlineExceededError: the first call is still in flight after `timeout_s` seconds.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
-        is_large = request.ByteSize() > SMALL_BYTES
-        digest = await aside(_digest, request) if is_large else _digest(request)
+        is_large = len(body) > SMALL_BYTES
+        digest = await aside(_digest, request, body) if is_large else _digest(request, body)
         own = owned(calls.current().principal.tenant, request.request_id)
         while (first := self._firsts.get((own, digest))) is not None:
             remaining_s = deadline - asyncio.get_running_loop().time()
@@ -136,11 +138,23 @@ class RequestIds:
                 await self._redis.pexpire(key, round(HOLD_S * 1000), gt=True)
 
 
-def _digest(request: pb.InferRequest) -> bytes:
-    """SHA-256 of model, inputs and outputs, in a form that does not depend on how the caller serialized them."""
-    inputs: list[pb.Tensor] = sorted(request.inputs, key=lambda tensor: tensor.name)
-    nameless = pb.InferRequest(model=request.model, inputs=inputs, outputs=request.outputs)
-    return hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()
+def _digest(request: pb.InferRequest, body: bytes) -> bytes:
+    """SHA-256 of model, inputs and outputs, in a form that does not depend on how the caller serialized them.
+
+    That form is a request with these alone, whose inputs are in the order of their names.
+    """
+    data = data_of_inputs(body) if has_outline(body, len(request.inputs)) else []
+    if len(data) != len(request.inputs):
+        in_order: list[pb.Tensor] = sorted(request.inputs, key=lambda tensor: tensor.name)
+        nameless = pb.InferRequest(model=request.model, inputs=in_order, outputs=request.outputs)
+        return hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()
+    digest = hashlib.sha256(pb.InferRequest(model=request.model).SerializeToString())
+    for tensor, its_data in sorted(zip(request.inputs, data, strict=True), key=lambda each: each[0].name):
+        bare = pb.Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
+        digest.update(before_data(bare, len(its_data)))
+        digest.update(its_data)
+    digest.update(pb.InferRequest(outputs=request.outputs).SerializeToString())
+    return digest.digest()
 
 
 def _still_in_flight(request: pb.InferRequest) -> DeadlineExceededError:

@@ -193,7 +193,7 @@ class Inference:
                 self._admission.check_kept(deployment.name)
                 return await self._dispatcher.run(deployment, share, body, timeout_s, hold)
 
-            return await self._request_ids.run_once(request, timeout_s, run_first)
+            return await self._request_ids.run_once(request, body, timeout_s, run_first)
         except DeadlineExceededError as error:
             if remaining_s is not None and remaining_s <= limit_s:
                 raise

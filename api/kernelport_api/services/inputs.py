@@ -8,7 +8,7 @@ from kernelport.errors import FieldViolation
 from kernelport.limits import MAX_NAME, MAX_STRING_ELEMENTS, MAX_TENSORS
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES
-from kernelport_api.wire_format import FEW_FIELDS, LEFT_OUT_BYTES, data_sizes
+from kernelport_api.wire_format import data_of_inputs, has_outline
 
 # A STRING element takes so many bytes or more.
 _ELEMENT_BYTES = 4
@@ -40,8 +40,8 @@ class SoundForms:
         """As `input_violations` says of the inputs of a request, which may be without large data."""
         size = len(body)
         if size > SMALL_BYTES or len(inputs) > _TENSORS_OF_FORM:
-            is_outline = size > LEFT_OUT_BYTES and len(inputs) <= FEW_FIELDS
-            return input_violations(inputs, size, data_sizes=data_sizes(body) if is_outline else ())
+            data = data_of_inputs(body) if has_outline(body, len(inputs)) else ()
+            return input_violations(inputs, size, data_sizes=list(map(len, data)))
         form = tuple([(tensor.name, tensor.dtype, tuple(tensor.shape), len(tensor.data)) for tensor in inputs])
         if form in self._seen:
             return ()

@@ -14,7 +14,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.calls import current
 from kernelport_api.doors.open_inference.tensors import DATATYPES, Input, as_declared, invalid, is_text, request_bytes
-from kernelport_api.doors.parsing import parsed
+from kernelport_api.doors.parsing import parsed_request
 from kernelport_api.services.inference import Inference
 
 # A deployment has one version: what it serves now.
@@ -84,7 +84,7 @@ class Models:
         specs = {spec.name: spec for spec in signature.inputs}
         inputs = [as_declared(each, specs.get(each.name)) for each in asked.inputs]
         body = request_bytes(asked.model, asked.idempotency_key, inputs, dict.fromkeys(asked.outputs))
-        request = await parsed(pb.InferRequest, body)
+        request = await parsed_request(body)
         tally, is_done = self._tallies[current().principal.tenant, asked.model], False
         try:
             answer = await self._inference.answer(request, body, asked.remaining_s, asked.arrived_at)

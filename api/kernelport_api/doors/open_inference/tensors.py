@@ -12,6 +12,7 @@ from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, from_array, to_array
 from kernelport.v1 import inference_pb2 as pb
+from kernelport_api.wire_format import before_data
 
 # The protocol's names of element types.
 DTYPES: Mapping[str, pb.DType] = {
@@ -32,8 +33,6 @@ DTYPES: Mapping[str, pb.DType] = {
 }
 DATATYPES: Mapping[int, str] = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH_BYTES = 4
-# Fields of InferRequest and Tensor on the wire, of type bytes: 8 times the number, and 2.
-_INPUTS, _DATA = b"\x12", b"\x22"
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,8 @@ def request_bytes(model: str, request_id: str, inputs: Iterable[Input], outputs:
     rest = pb.InferRequest(model=model, request_id=request_id, outputs=outputs)
     parts: list[bytes | memoryview] = [rest.SerializeToString()]
     for each in inputs:
-        head = pb.Tensor(name=each.name, dtype=each.dtype, shape=each.shape).SerializeToString()
-        head += _DATA + _varint(len(each.data))
-        parts += (_INPUTS + _varint(len(head) + len(each.data)) + head, each.data)
+        head = before_data(pb.Tensor(name=each.name, dtype=each.dtype, shape=each.shape), len(each.data))
+        parts += (head, each.data)
     return b"".join(parts)
 
 
@@ -141,12 +139,3 @@ def numbers(dtype: pb.DType, values: Sequence[Any], field: str) -> bytes:
 def invalid(field: str, description: str) -> InvalidArgumentError:
     """The refusal of one field."""
     return InvalidArgumentError.of([FieldViolation(field, description)])
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
