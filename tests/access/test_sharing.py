@@ -85,7 +85,7 @@ def make(redis: Redis, tenant: str, count: int, priority: int = 100, items: int 
         job = owned(tenant, new_job_id(1_700_000_000 + number))
         fields = {"weight": priority, "max_batch": 1, "deadline": 0, "retention_s": 3600, "open_s": 3600, "spec": "-"}
         told = [each for pair in fields.items() for each in pair]
-        scripts.run(redis, "create", job, DEPLOYMENT, number + 1, "", b"", b"", *told)
+        scripts.run(redis, "create", job, DEPLOYMENT, number + 1, "", b"", b"spec", *told)
         if items:
             add(redis, job, items)
     return job

@@ -291,7 +291,7 @@ def test_a_jobs_end_waits_for_no_earlier_event(stack: Stack, client: Client) -> 
 def test_a_new_state_is_looked_at_before_the_next_try_of_an_earlier_event(redis: Redis) -> None:
     pause = 600_000_000
     later = time.time() * 1e6 + pause / 2
-    scripts.run(redis, "create", JOB, "a", NOW_US, "", b"", b"", "has_webhook", 1, "retention_s", 60, "spec", b"")
+    scripts.run(redis, "create", JOB, "a", NOW_US, "", b"", b"spec", "has_webhook", 1, "retention_s", 60, "spec", b"")
     scripts.run(redis, "stop", JOB, "cancelled", "")
     assert scripts.run(redis, "hook", 60_000_000) == JOB.encode()
     scripts.run(redis, "hooked", JOB, -1, pause, 0)
