@@ -1,6 +1,7 @@
 """Large requests and responses: they travel beside the queue, in the shared folder or under keys of their own."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from redis.asyncio import Redis
@@ -13,8 +14,10 @@ from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.live_workers import WorkerView
 from kernelport_api.queueing.redis_errors import reached
 
-# Copying so much takes longer than going to a thread and back; files are read and written without the interpreter.
+# Copying so much takes longer than going to a thread and back; files are read and written without the interpreter. One
+# thread: each keeps some of the memory that it has freed.
 _THREAD_BYTES = 2**20
+_thread = ThreadPoolExecutor(1, "payloads")
 
 
 class Payloads:
@@ -68,7 +71,7 @@ class Payloads:
         """The name of a request in the shared folder; empty when there is no room."""
         if len(body) < _THREAD_BYTES:
             return folder.put(name, body, ttl_s) or ""
-        putting = asyncio.create_task(asyncio.to_thread(folder.put, name, body, ttl_s))
+        putting = asyncio.get_running_loop().run_in_executor(_thread, folder.put, name, body, ttl_s)
         try:
             return await asyncio.shield(putting) or ""
         except asyncio.CancelledError:  # nobody will ask for it
@@ -91,7 +94,7 @@ class Payloads:
             is_large = self._shared.size(file) >= _THREAD_BYTES
             try:
                 get = partial(self._shared.get, file, tail)
-                claimed = await asyncio.to_thread(get) if is_large else get()
+                claimed = await asyncio.get_running_loop().run_in_executor(_thread, get) if is_large else get()
             finally:
                 self._shared.discard(file)
         elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
