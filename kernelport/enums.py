@@ -29,6 +29,9 @@ class _State(StrEnum):
         # Else `job.state == JobState.FAILED` would be false of every job.
         return _NUMBERS[type(self)][self.value] == other if type(other) is int else str.__eq__(self, other)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # that of str knows no numbers
+
     __hash__ = str.__hash__
 
 

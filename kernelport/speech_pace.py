@@ -6,8 +6,12 @@ from collections.abc import Mapping
 
 # What a call takes beside its letters is little among so many.
 LEAST_LETTERS = 200
+# Of a text of no more letters it is never said that it takes too long: so a pace that was once far off is put right.
+ALWAYS_TAKEN_LETTERS = 2 * LEAST_LETTERS
 # Of what was spoken before, so many letters count beside what was spoken last: machines get busy, and idle again.
 _KEPT_LETTERS = 1000
+# A text takes longer once because its machine stood still: for no more than so many times what is expected it counts.
+_MOST_SLOWER = 2.0
 _NO_LETTERS = bytes(set(range(256)) - set(string.ascii_letters.encode()))
 _TAG = re.compile(rb"<[^<>]*>")
 # Nobody knows without reading it how much of such a text is spoken.
@@ -27,7 +31,7 @@ def letters(text: bytes, numbers: Mapping[str, float]) -> float:
         parts that are not spoken, such as comments.
     """
     speed = numbers.get(SPEED, 1.0)
-    if not numbers.keys() <= {SPEED, SEED} or not speed > 0:
+    if not numbers.keys() <= {SPEED, SEED} or isinstance(speed, (str, bytes)) or not speed > 0:
         return 0
     if b"<" in text:
         text = b"" if _HIDES.search(text) else _TAG.sub(b"", text)
@@ -48,5 +52,8 @@ class SpeechPace:
         """So many letters were spoken in this time, together."""
         if spoken < LEAST_LETTERS:
             return
-        kept = _KEPT_LETTERS if self.seconds_a_letter else 0
-        self.seconds_a_letter = (kept * self.seconds_a_letter + seconds) / (kept + spoken)
+        if not (known := self.seconds_a_letter):
+            self.seconds_a_letter = seconds / spoken
+            return
+        seconds = min(seconds, _MOST_SLOWER * known * spoken)
+        self.seconds_a_letter = (_KEPT_LETTERS * known + seconds) / (_KEPT_LETTERS + spoken)

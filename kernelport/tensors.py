@@ -196,16 +196,16 @@ def violations(
             yield FieldViolation(f"{field}[{index}].name", "expected a tensor name, got an empty string")
         elif name in seen:
             yield FieldViolation(f"{field}[{index}].name", f'"{name}" is given twice; expected unique names')
-        elif finding := _finding(tensor, data_sizes[index] if data_sizes else -1):
+        elif finding := _finding(tensor, data_sizes[index] if data_sizes else None):
             yield FieldViolation(f"{field}[{index}].{finding[0]}", f'tensor "{name}": {finding[1]}')
         seen.add(name)
 
 
-def _finding(tensor: pb.Tensor, data_size: int) -> tuple[str, str] | None:
+def _finding(tensor: pb.Tensor, data_size: int | None) -> tuple[str, str] | None:
     """The field at fault and what is wrong with it; None when the tensor is sound.
 
     Args:
-        data_size: bytes of the data, which is copied to be asked for its size; -1 where that is not known.
+        data_size: bytes of the data, which is copied to be asked for its size; None where that is not known.
     """
     dtype = tensor.dtype
     if dtype not in NUMPY_DTYPES:
@@ -223,7 +223,7 @@ def _finding(tensor: pb.Tensor, data_size: int) -> tuple[str, str] | None:
         return "shape", f"expected sizes whose product is below 2^63 bytes, got {shape}"
     if dtype == pb.STRING:
         return _string_finding(tensor.data, count)
-    expected, found = count * itemsize, len(tensor.data) if data_size < 0 else data_size
+    expected, found = count * itemsize, len(tensor.data) if data_size is None else data_size
     if found != expected:
         return "data", f"expected {counted(expected, 'byte')} for {dtype_name(dtype)} {shape}, got {found:,}"
     if dtype == pb.BOOL and tensor.data.translate(None, b"\0\1"):

@@ -12,6 +12,9 @@ _VARINT, _FIXED64, SIZED, _FIXED32 = 0, 1, 2, 5
 # Data of so many bytes is left out of a request that is parsed: copying it costs more than walking around it, which
 # takes a microsecond for each field, and so only where there are few.
 LEFT_OUT_BYTES, FEW_FIELDS = 2**20, 256
+_BYTES_TYPES = (FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING)
+# As many numbers of a repeated field cost about what another field does.
+_NUMBERS_A_FIELD = 64
 # The fields of an InferRequest and a Tensor by their numbers.
 INPUTS, DATA = inference_pb2.InferRequest.INPUTS_FIELD_NUMBER, inference_pb2.Tensor.DATA_FIELD_NUMBER
 
@@ -20,21 +23,23 @@ class MalformedError(Exception):
     """The bytes are no message of known wire types."""
 
 
-def has_outline(body: bytes, inputs: int) -> bool:
-    """Whether a serialized InferRequest, with so many inputs, may have been parsed without large data."""
-    return len(body) > LEFT_OUT_BYTES and inputs <= FEW_FIELDS
+def has_outline(body: bytes) -> bool:
+    """Whether a serialized InferRequest may have been parsed without large data: it is large, and has few fields."""
+    if len(body) <= LEFT_OUT_BYTES:
+        return False
+    try:
+        return fields_left(inference_pb2.InferRequest.DESCRIPTOR, body, 0, len(body), FEW_FIELDS) >= 0
+    except MalformedError:
+        return False
 
 
 def data_of_inputs(body: bytes) -> list[memoryview]:
-    """The data of each input of a serialized InferRequest, without a copy; none where it is no such message."""
+    """The data of each input of a serialized InferRequest that has an outline, without a copy."""
     view, found = memoryview(body), []
-    try:
-        for start, end in _values(inference_pb2.InferRequest.DESCRIPTOR, INPUTS, body, 0, len(body)):
-            data = list(_values(inference_pb2.Tensor.DESCRIPTOR, DATA, body, start, end))
-            begin, stop = data[-1] if data else (0, 0)  # the last one stands
-            found.append(view[begin:stop])
-    except MalformedError:
-        return []
+    for start, end in _values(inference_pb2.InferRequest.DESCRIPTOR, INPUTS, body, 0, len(body)):
+        data = list(_values(inference_pb2.Tensor.DESCRIPTOR, DATA, body, start, end))
+        begin, stop = data[-1] if data else (0, 0)  # the last one stands
+        found.append(view[begin:stop])
     return found
 
 
@@ -43,6 +48,21 @@ def _values(kind: Any, number: int, body: bytes, start: int, end: int) -> Iterat
     for field, wire, begin, stop in fields(kind, body, start, end):
         if field is not None and field.number == number and wire == SIZED:
             yield begin, stop
+
+
+def fields_left(kind: Any, body: bytes, start: int, end: int, most: int) -> int:
+    """How many more fields a message could have, at whatever depth, until they are too many; below 0: they are."""
+    for field, wire, begin, stop in fields(kind, body, start, end):
+        most -= 1
+        if most < 0:
+            break
+        if field is None or wire != SIZED:
+            continue
+        if field.message_type is not None:
+            most = fields_left(field.message_type, body, begin, stop, most)
+        elif field.type not in _BYTES_TYPES:
+            most -= (stop - begin) // _NUMBERS_A_FIELD
+    return most
 
 
 def fields(kind: Any, body: bytes, start: int, end: int) -> Iterator[tuple[FieldDescriptor | None, int, int, int]]:

@@ -5,7 +5,6 @@ worker died. Whichever comes first counts; what comes after it is dropped.
 """
 
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -110,11 +109,8 @@ def count_attempt(redis: Redis, batch_id: str, attempt: Attempt) -> DeliveryStat
     )
 
 
-def stage_result(redis: Redis, response: bytes) -> bytes:
-    """Hands over a large response that is to be kept; returns what `complete` takes in its place. Nobody reads it
-    before that is done, and if it never is, the response expires."""
-    key = keys.response(secrets.token_hex(16))
-    large.write(redis, key, response, keys.STAGED_TTL_S)
+def response_at(key: str) -> bytes:
+    """What `complete` takes in place of a response that is at a key of its own, and expires unless it is kept."""
     return _AT + key.encode()
 
 
@@ -125,7 +121,7 @@ def complete(
 
     Args:
         results: responses to keep, by the key of their request id; an empty one frees the id. Instead of a large one,
-            what `stage_result` returns.
+            `response_at`.
         done_ttl_s: seconds in which the batch could be delivered again.
         result_ttl_s: seconds for which results are kept.
     """

@@ -83,11 +83,10 @@ class SharedFolder:
             return None
         try:
             with (self._path / name).open("r+b", buffering=0) as file:
-                if tail:  # one copy less than behind what has been read
-                    file.seek(0, os.SEEK_END)
-                    file.write(tail)
-                    file.seek(0)
-                return file.read()
+                size = os.fstat(file.fileno()).st_size
+                is_added = not tail or _is_added(file.fileno(), tail, size)  # one copy less than behind what is read
+                message = file.read()
+                return message if is_added else message[:size] + tail
         except OSError:
             return None
 
@@ -119,6 +118,14 @@ class SharedFolder:
                 expires, _, _ = name.partition("-")
                 if expires.isdigit() and int(expires) < clock.now():
                     self.discard(name)
+
+
+def _is_added(descriptor: int, tail: bytes, at: int) -> bool:
+    """Writes what is to stand at the end of a file; False where there is no room for all of it."""
+    try:
+        return os.pwrite(descriptor, tail, at) == len(tail)
+    except OSError:
+        return False
 
 
 def _delete_unused(prefix: str) -> None:

@@ -112,6 +112,8 @@ class SharedStorage(Background):
         own_url, agrees = self._artifacts.url(""), known.get(b"id") == self._id.encode()
         if not (self._may_decide or agrees or not known):
             return different(known, self._id, own_url)
+        if self._stopped:  # it has left, or is about to
+            return self.refusal
         lasts = (round(HOLD_S * 1000), keys.INDEX_TTL_S)
         # What workers' revisions are held by serves here, too.
         found: Any = script(self._redis, "hold_revisions")(
@@ -146,7 +148,7 @@ def different(known: dict[bytes, bytes], own_id: str, own_url: str) -> str:
 def _belongs(known: dict[bytes, bytes], host: str, own_url: str) -> str:
     """Why a front door may not make its storage that of jobs, for people."""
     return (
-        f"its storage at {own_url} is not that of the jobs on this Redis, whose files are at {_url(known)}: a front "
+        f"its storage at {own_url} is not that of the jobs on this Redis, whose files are at {_url(known) or 'another place'}: a front "
         f"door on {host} keeps them there. Have KERNELPORT_ARTIFACTS lead to the same directory or bucket, use another "
         f"Redis or another database in it, or stop that front door first; one that was killed counts for {HOLD_S:g} s"
     )

@@ -12,8 +12,8 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import job_pb2
 from kernelport_api.doors.parsing import SMALL_BYTES, parsed, parsed_request
 from kernelport_api.queueing.idempotency import _digest
-from kernelport_api.services.inputs import SoundForms
-from kernelport_api.wire_format import LEFT_OUT_BYTES, data_of_inputs
+from kernelport_api.services.inputs import input_violations
+from kernelport_api.wire_format import LEFT_OUT_BYTES, data_of_inputs, has_outline
 
 EMPTY_TENSOR = b"\x12\x00"
 UNKNOWN_FIELD = b"\x78\x01"
@@ -86,7 +86,7 @@ async def test_a_request_is_parsed_without_its_megabytes_of_numbers() -> None:
     found = await parsed_request(body)
     assert [len(each.data) for each in found.inputs] == [0, 16, LARGE, 0]
     assert list(map(len, data_of_inputs(body))) == [LARGE, 16, LARGE, 2 * LARGE]
-    assert not list(SoundForms().violations(found.inputs, body))
+    assert not list(input_violations(found.inputs, len(body), data_sizes=list(map(len, data_of_inputs(body)))))
     for each in (*request.inputs, *found.inputs):
         each.ClearField("data")
     assert found == request, "names, dtypes and shapes are all there"
@@ -111,7 +111,8 @@ async def test_data_of_another_size_than_the_shape_says_is_told_where_it_is_left
     body = pb.InferRequest(
         model="m", inputs=[numbers("x", 16), numbers("y", LARGE, said=LARGE - 4)]
     ).SerializeToString()
-    (found,) = SoundForms().violations((await parsed_request(body)).inputs, body)
+    sizes = list(map(len, data_of_inputs(body)))
+    (found,) = input_violations((await parsed_request(body)).inputs, len(body), data_sizes=sizes)
     assert (found.field, found.description) == (
         "inputs[1].data",
         f'tensor "y": expected {LARGE - 4:,} bytes for F32 [{LARGE // 4 - 1}], got {LARGE:,}',
@@ -136,4 +137,23 @@ async def test_what_a_request_has_beside_its_data_is_bounded_all_the_same() -> N
         await parsed_request(body + b"\x12\xff\xff\xff\x07")
     with pytest.raises(InvalidArgumentError, match="fields"):
         await parsed_request(body + UNKNOWN_FIELD * 2**22)
-    assert data_of_inputs(body + b"\x12\x02" + GROUP) == [], "it was parsed whole, if at all"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [UNKNOWN_FIELD * 300, b"\x12\x02" + GROUP, b"\x12" + b"\xfe\x01" + UNKNOWN_FIELD * 127 + EMPTY_TENSOR * 200],
+    ids=["many fields", "a group", "tensors with many fields"],
+)
+def test_a_large_request_of_many_fields_has_no_outline(more: bytes) -> None:
+    body = pb.InferRequest(model="m", inputs=[numbers("x", LARGE)]).SerializeToString()
+    assert has_outline(body)
+    assert not has_outline(body + more), "walking it would take long"
+    assert not has_outline(b"")
+
+
+async def test_data_that_is_given_twice_is_the_last_or_left_out() -> None:
+    small, large = pb.Tensor(data=b"1234").SerializeToString(), numbers("x", LARGE).SerializeToString()
+    number = b"\x20\x01"  # of the number of the data, and no data
+    for twice, expected in ((small + large, b""), (large + small, b"1234"), (large + small + number, b"1234")):
+        body = b"\x12" + _varint(len(twice)) + twice
+        assert (await parsed_request(body)).inputs[0].data == expected

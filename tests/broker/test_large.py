@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from kernelport.broker import large
 from kernelport.broker.connections import connect_async
@@ -48,8 +48,35 @@ class Interrupted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._redis, name)
 
+    def pipeline(self, transaction: bool) -> Any:
+        """What is done together counts by its first command."""
+        pipeline, interrupted = self._redis.pipeline(transaction=transaction), self
+
+        class Pipeline:
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                pipeline.reset()
+
+            def execute_command(self, *command: Any) -> None:
+                pipeline.execute_command(*command)
+
+            def getrange(self, *arguments: Any) -> None:
+                pipeline.getrange(*arguments)
+
+            def execute(self) -> Any:
+                commands = [command for command, _ in pipeline.command_stack]
+                answers = pipeline.execute()
+                answers[0] = interrupted._disturbed(commands[0], answers[0])
+                return answers
+
+        return Pipeline()
+
     def execute_command(self, *command: Any) -> Any:
-        answer = self._redis.execute_command(*command)
+        return self._disturbed(command, self._redis.execute_command(*command))
+
+    def _disturbed(self, command: Any, answer: Any) -> Any:
         if command[0] == self._after and self._times:
             self._times -= 1
             if self._what == "expires":
@@ -69,6 +96,35 @@ def test_a_value_that_is_disturbed_while_it_is_written_is_written_again(redis: R
 def test_a_value_that_cannot_be_written_is_an_error(redis: Redis) -> None:
     with pytest.raises(RedisError, match="could not be written"):
         large.write(Interrupted(redis, "SET", 3, "expires"), KEY, bytes(2 * PIECE_BYTES), 60)  # type: ignore[arg-type]
+    assert not redis.exists(KEY)
+
+
+def test_of_a_value_for_which_there_is_no_room_nothing_is_left(redis: Redis, server: Server) -> None:
+    used = int(redis.info("memory")["used_memory"])
+    redis.config_set("maxmemory", used + 4 * PIECE_BYTES)
+
+    async def fill() -> None:
+        async with connect_async(server.url, 3.0) as client:
+            await large.write_async(client, KEY, bytes(8 * PIECE_BYTES), 60)
+
+    try:
+        with pytest.raises(OutOfMemoryError):
+            large.write(redis, KEY, bytes(8 * PIECE_BYTES), 60)
+        assert not redis.exists(KEY)
+        with pytest.raises(OutOfMemoryError):
+            asyncio.run(fill())
+        assert not redis.exists(KEY)
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+def test_a_value_expires_whatever_happens_while_it_is_written(redis: Redis) -> None:
+    steps = large._writing(KEY, bytes(3 * PIECE_BYTES), 60)
+    large._run(redis, (commands for commands in [next(steps), steps.send(None)]))
+    assert 50 < redis.ttl(KEY) <= 60
+    redis.delete(KEY)
+    large._run(redis, (commands for commands in [steps.send(2 * PIECE_BYTES)]))
+    assert 50 < redis.ttl(KEY) <= 60, "though this piece was the first of a key that had expired"
 
 
 def test_a_value_that_expires_while_it_is_read_is_none(redis: Redis) -> None:

@@ -85,6 +85,8 @@ def test_states_are_words_or_of_the_enums(client: Client) -> None:
     assert job.state == JobState.SUCCEEDED, "though a message has a number"
     assert item.state in (ItemState.FAILED, ItemState.SUCCEEDED)
     assert job.state != JobState.FAILED
+    assert not job.state != JobState.SUCCEEDED  # noqa: SIM202
+    assert not job.state != JobState.SUCCEEDED  # noqa: SIM202
     assert list(client.jobs.items(job.id, [item.state])) == list(client.jobs.items(job.id, ["succeeded"])) == [item]
     with pytest.raises(NotFoundError):
         client.jobs.get("nothing")

@@ -6,9 +6,8 @@ before it is parsed: many fields are refused, and what is left of them is parsed
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from kernelport import limits
@@ -17,12 +16,19 @@ from kernelport.open_inference import inference_pb2 as open_inference_pb2
 from kernelport.v1 import inference_pb2, job_pb2, voice_pb2
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.turns import turn_if_large
-from kernelport_api.wire_format import DATA, FEW_FIELDS, INPUTS, LEFT_OUT_BYTES, SIZED, MalformedError, fields
+from kernelport_api.wire_format import (
+    DATA,
+    FEW_FIELDS,
+    INPUTS,
+    LEFT_OUT_BYTES,
+    SIZED,
+    MalformedError,
+    fields,
+    fields_left,
+)
 
 Parsed = TypeVar("Parsed", bound=Message)
 
-# As many numbers of a repeated field cost about what another field does.
-_NUMBERS_A_FIELD = 64
 # Other callers may go on after so many fields.
 _FIELDS_A_PIECE = 2048
 # What may be larger than SMALL_BYTES, and how many fields each may have on its first level.
@@ -37,7 +43,6 @@ _LARGE_KINDS: dict[type[Message], int] = {
 }
 # Data that is looked at before a model gets it.
 _LOOKED_AT = (inference_pb2.STRING, inference_pb2.BOOL, inference_pb2.U8)
-_BYTES_TYPES = (FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING)
 
 
 async def parsed(kind: type[Parsed], body: bytes) -> Parsed:
@@ -65,7 +70,7 @@ async def _bounded(kind: type[Parsed], body: bytes, parse: Callable[[type[Parsed
     if kind not in _LARGE_KINDS:
         raise _refusal(f"expected at most {SMALL_BYTES:,} bytes, got {len(body):,}")
     try:
-        if _fields_left(kind.DESCRIPTOR, body, 0, len(body), FEW_FIELDS) >= 0:
+        if fields_left(kind.DESCRIPTOR, body, 0, len(body), FEW_FIELDS) >= 0:
             await turn_if_large(len(body))
             return parse(kind, body)
         return await aside(_parsed_in_pieces, kind, body)
@@ -81,7 +86,7 @@ def _parsed(kind: type[Parsed], body: bytes) -> Parsed:
 
 
 def _outlined(kind: type[inference_pb2.InferRequest], body: bytes) -> inference_pb2.InferRequest:
-    """The request without its large data."""
+    """The request without its large data. `has_outline` says of which bodies there is such a one."""
     request, view, start = kind(), memoryview(body), 0
     try:
         for field, _, begin, end in fields(kind.DESCRIPTOR, body, 0, len(body)):
@@ -96,14 +101,18 @@ def _outlined(kind: type[inference_pb2.InferRequest], body: bytes) -> inference_
 
 
 def _tensor(view: memoryview, body: bytes, start: int, end: int) -> inference_pb2.Tensor:
-    """A tensor; without its data when that is numbers."""
-    kept, began = [], start
-    for field, _, begin, stop in fields(inference_pb2.Tensor.DESCRIPTOR, body, start, end):
-        if field is None or field.number != DATA or stop - begin < LEFT_OUT_BYTES:
+    """A tensor; without its data when that is megabytes of numbers."""
+    kept, data, began = [], view[:0], start
+    for field, wire, _, stop in fields(inference_pb2.Tensor.DESCRIPTOR, body, start, end):
+        if field is not None and field.number == DATA and wire == SIZED:
+            data = view[began:stop]  # the last one stands
+        else:
             kept.append(view[began:stop])
         began = stop
     outline = inference_pb2.Tensor.FromString(b"".join(kept))
-    return inference_pb2.Tensor.FromString(view[start:end]) if outline.dtype in _LOOKED_AT else outline  # type: ignore[arg-type]
+    if len(data) < LEFT_OUT_BYTES or outline.dtype in _LOOKED_AT:
+        outline.MergeFromString(data)  # type: ignore[arg-type]  # any buffer will do
+    return outline
 
 
 def _parsed_in_pieces(kind: type[Parsed], body: bytes) -> Parsed:
@@ -129,27 +138,12 @@ def _pieces(kind: type[Message], body: bytes) -> Iterator[memoryview]:
         if count > _LARGE_KINDS[kind]:
             raise _refusal(f"expected at most {_LARGE_KINDS[kind]:,} fields, got more")
         inner = field.message_type if field is not None and end - begin > SMALL_BYTES else None
-        if inner is not None and _fields_left(inner, body, begin, end, limits.MAX_FIELDS) < 0:
+        if inner is not None and fields_left(inner, body, begin, end, limits.MAX_FIELDS) < 0:
             raise _refusal(f"expected at most {limits.MAX_FIELDS:,} fields in one {inner.name}, got more")
         if end - start > SMALL_BYTES or count % _FIELDS_A_PIECE == 0:
             yield view[start:end]
             start = end
     yield view[start:]
-
-
-def _fields_left(kind: Any, body: bytes, start: int, end: int, most: int) -> int:
-    """How many more fields a message could have, at whatever depth, until they are too many; below 0: they are."""
-    for field, wire, begin, stop in fields(kind, body, start, end):
-        most -= 1
-        if most < 0:
-            break
-        if field is None or wire != SIZED:
-            continue
-        if field.message_type is not None:
-            most = _fields_left(field.message_type, body, begin, stop, most)
-        elif field.type not in _BYTES_TYPES:
-            most -= (stop - begin) // _NUMBERS_A_FIELD
-    return most
 
 
 def _a(kind: type[Message]) -> str:

@@ -53,6 +53,11 @@ class RequestIds:
         # the others', too; None when one of them is to be the next.
         self._firsts: dict[tuple[str, bytes], asyncio.Future[bytes | KernelPortError | None]] = {}
 
+    async def is_known(self, request: pb.InferRequest) -> bool:
+        """Whether a request has an id with which one has come before."""
+        own = owned(calls.current().principal.tenant, request.request_id)
+        return bool(request.request_id) and bool(await reached(self._redis.exists(keys.result(own))))
+
     async def run_once(self, request: pb.InferRequest, body: bytes, timeout_s: float, run: Run) -> bytes:
         """The response to a request with an id: of the call that came first, or else of `run`.
 
@@ -141,15 +146,17 @@ class RequestIds:
 def _digest(request: pb.InferRequest, body: bytes) -> bytes:
     """SHA-256 of model, inputs and outputs, in a form that does not depend on how the caller serialized them.
 
-    That form is a request with these alone, whose inputs are in the order of their names.
+    That form is a request with these alone, whose inputs are in the order of their names. Of fields that are not known
+    here, those in the inputs of a small request count, too.
     """
-    data = data_of_inputs(body) if has_outline(body, len(request.inputs)) else []
-    if len(data) != len(request.inputs):
+    if not has_outline(body):
         in_order: list[pb.Tensor] = sorted(request.inputs, key=lambda tensor: tensor.name)
         nameless = pb.InferRequest(model=request.model, inputs=in_order, outputs=request.outputs)
         return hashlib.sha256(nameless.SerializeToString(deterministic=True)).digest()
     digest = hashlib.sha256(pb.InferRequest(model=request.model).SerializeToString())
-    for tensor, its_data in sorted(zip(request.inputs, data, strict=True), key=lambda each: each[0].name):
+    for tensor, its_data in sorted(
+        zip(request.inputs, data_of_inputs(body), strict=True), key=lambda each: each[0].name
+    ):
         bare = pb.Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
         digest.update(before_data(bare, len(its_data)))
         digest.update(its_data)

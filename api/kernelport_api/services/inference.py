@@ -22,7 +22,7 @@ from kernelport.errors import (
 )
 from kernelport.items import TEXT_INPUT
 from kernelport.signature import Signature, output_violations
-from kernelport.speech_pace import SPEED, letters
+from kernelport.speech_pace import ALWAYS_TAKEN_LETTERS, SPEED, letters
 from kernelport.stacking import ANY, Share
 from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
@@ -40,6 +40,7 @@ from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
 from kernelport_api.services.counting import Counting
 from kernelport_api.services.inputs import SoundForms, are_slow_to_check, input_violations
+from kernelport_api.wire_format import data_of_inputs, has_outline
 
 # More findings than this are not looked for.
 MOST_TOLD = 100
@@ -127,10 +128,10 @@ class Inference:
         self._admission.enter(name, deployment.limits, len(body))
         try:
             share = await self._share(deployment, request, body)
-            if self._workers.answers_in_pieces(name):
-                self._check_time(deployment, request, "stream_s", remaining_s)
-            else:
+            if not self._workers.answers_in_pieces(name):
                 self._check_time(deployment, request, "request_s", remaining_s)
+            elif not request.resume_from:  # else there is less to come than the text has
+                self._check_time(deployment, request, "stream_s", remaining_s)
         except BaseException:
             self._admission.turn_away(name, len(body))
             raise
@@ -180,7 +181,11 @@ class Inference:
         self._admission.enter(deployment.name, deployment.limits, len(body))
         try:
             share = await self._share(deployment, request, body)
-            self._check_time(deployment, request, "request_s", remaining_s)
+            try:
+                self._check_time(deployment, request, "request_s", remaining_s)
+            except DeadlineExceededError:
+                if not await self._request_ids.is_known(request):  # else it is in flight, or has run
+                    raise
         except BaseException:
             self._admission.turn_away(deployment.name, len(body))
             raise
@@ -218,8 +223,9 @@ class Inference:
         if not pace or (remaining_s is not None and remaining_s <= limit_s):
             return
         text = next((tensor.data for tensor in request.inputs if tensor.name == TEXT_INPUT), b"")
-        takes_s = pace * letters(text, _numbers(request))
-        if takes_s > limit_s:
+        spoken = letters(text, _numbers(request))
+        takes_s = pace * spoken
+        if takes_s > limit_s and spoken > ALWAYS_TAKEN_LETTERS:
             told = f"text: it would take about {takes_s:.0f} s; {_limit(deployment, limit)}"
             if limit == "request_s" and self._workers.answers_in_pieces(deployment.name):
                 told += ", or take the speech as it is made (`kernelport say --stream`)"
@@ -232,10 +238,13 @@ class Inference:
             InvalidArgumentError: it is not sound, or does not fit the model, as far as a worker has ever said so.
         """
         inputs = request.inputs
+        sizes = list(map(len, data_of_inputs(body))) if has_outline(body) else []
         if are_slow_to_check(inputs, len(body)):
-            await aside(_raise_any, input_violations(inputs, len(body)))
+            await aside(_raise_any, input_violations(inputs, len(body), data_sizes=sizes))
+        elif sizes:
+            _raise_any(input_violations(inputs, len(body), data_sizes=sizes))
         else:
-            _raise_any(self._sound.violations(inputs, body))
+            _raise_any(self._sound.violations(inputs, len(body)))
         check(request)
         model = self._workers.served_model(deployment.name) or await self._model(deployment)
         if model is None:

@@ -8,7 +8,6 @@ from kernelport.errors import FieldViolation
 from kernelport.limits import MAX_NAME, MAX_STRING_ELEMENTS, MAX_TENSORS
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES
-from kernelport_api.wire_format import data_of_inputs, has_outline
 
 # A STRING element takes so many bytes or more.
 _ELEMENT_BYTES = 4
@@ -36,12 +35,10 @@ class SoundForms:
     def __init__(self) -> None:
         self._seen: set[Hashable] = set()
 
-    def violations(self, inputs: Sequence[pb.Tensor], body: bytes) -> Iterable[FieldViolation]:
-        """As `input_violations` says of the inputs of a request, which may be without large data."""
-        size = len(body)
+    def violations(self, inputs: Sequence[pb.Tensor], size: int) -> Iterable[FieldViolation]:
+        """As `input_violations` says."""
         if size > SMALL_BYTES or len(inputs) > _TENSORS_OF_FORM:
-            data = data_of_inputs(body) if has_outline(body, len(inputs)) else ()
-            return input_violations(inputs, size, data_sizes=list(map(len, data)))
+            return input_violations(inputs, size)
         form = tuple([(tensor.name, tensor.dtype, tuple(tensor.shape), len(tensor.data)) for tensor in inputs])
         if form in self._seen:
             return ()

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -10,7 +11,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker import keys, scripts, tallies
+from kernelport.broker import keys, large, scripts, tallies
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
 from kernelport.broker.dedicated import DedicatedClient
@@ -300,7 +301,9 @@ class BatchHandler:
         """What stands for a response that is to be kept: a large one is handed over by itself."""
         if len(response) < STAGED_FROM_BYTES:
             return response
-        return until_done(partial(scripts.stage_result, self._connection, response))
+        key = keys.response(secrets.token_hex(16))
+        until_done(partial(large.write, self._connection, key, response, keys.STAGED_TTL_S))
+        return scripts.response_at(key)
 
     def _answer_limit(self, item: BatchItem) -> int:
         """The bytes that an answer may have; one that is kept for its request id is a value of Redis."""
