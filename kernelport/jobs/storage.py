@@ -147,8 +147,9 @@ def different(known: dict[bytes, bytes], own_id: str, own_url: str) -> str:
 
 def _belongs(known: dict[bytes, bytes], host: str, own_url: str) -> str:
     """Why a front door may not make its storage that of jobs, for people."""
+    url = _url(known) or "another place"
     return (
-        f"its storage at {own_url} is not that of the jobs on this Redis, whose files are at {_url(known) or 'another place'}: a front "
+        f"its storage at {own_url} is not that of the jobs on this Redis, whose files are at {url}: a front "
         f"door on {host} keeps them there. Have KERNELPORT_ARTIFACTS lead to the same directory or bucket, use another "
         f"Redis or another database in it, or stop that front door first; one that was killed counts for {HOLD_S:g} s"
     )
