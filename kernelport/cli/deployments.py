@@ -9,7 +9,6 @@ from rich.table import Column
 from kernelport.cli import options, tables
 from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
-from kernelport.config.code import load_to_run
 from kernelport.config.deployments import load_deployments
 from kernelport.counting import counted
 from kernelport.errors import StackError
@@ -158,7 +157,7 @@ def reload_deployments(state_dir: Path) -> None:
     nothing waits for them.
     """
     running = _running(state_dir)
-    load_to_run(own_file.own_file(state_dir))  # its findings are the user's to see as they are
+    load_deployments(own_file.own_file(state_dir))  # its findings are the user's to see as they are
     _tell(reload(running, state_dir))
 
 

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -242,22 +242,21 @@ def load_deployments(path: Path, names: Container[str] | None = None) -> Deploym
         ConfigError: when a file or a manifest is not as expected; with all findings.
     """
     deployments: dict[str, Deployment] = {}
-    problems: list[str] = []
+    files, problems = _chain(path)
+    is_whole = not problems
     named = path.absolute()
-    for file in reversed(_with_included(path)):
+    for file in reversed(files):
         try:
             found = _of_one_file(file, names)
             named = file if found else named
             deployments |= found
         except ConfigError as error:
             problems += error.problems
+    if names is None and is_whole:  # else it may be one of a file that is not there
+        problems += _unknown_aliases(files)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    aliases = _aliases(path)
-    for alias, name in aliases.models.items() if names is None else ():
-        if name not in deployments:
-            raise ConfigError([problem(str(path), f"aliases.models.{alias}", "the name of a deployment", name)])
-    return DeploymentTable(named, deployments, aliases)
+    return DeploymentTable(named, deployments, _aliases(path))
 
 
 def deployment_names(path: Path) -> list[str]:
@@ -295,6 +294,16 @@ def load_autoscale(path: Path) -> Autoscale:
     return next((file.autoscale for file in files if "autoscale" in file.model_fields_set), Autoscale())
 
 
+def _unknown_aliases(files: Sequence[Path]) -> Iterator[str]:
+    """What is wrong with the aliases of models in some files, whatever else is: they are of no deployment."""
+    known = {name for file in files for name, _ in _mappings(read_yaml(file), "deployments")}
+    for file in files:
+        models = dict(_mappings(read_yaml(file), "aliases")).get("models", {})
+        for alias, name in models.items():
+            if isinstance(name, str) and name not in known:
+                yield problem(str(file), f"aliases.models.{alias}", "the name of a deployment", name)
+
+
 def _aliases(path: Path) -> Aliases:
     """Those of a deployments file and of the files that it includes; the file's own go first."""
     found = [_validated(file, read_yaml(file)).aliases for file in reversed(_with_included(path))]
@@ -304,18 +313,30 @@ def _aliases(path: Path) -> Aliases:
 
 
 def _with_included(path: Path) -> list[Path]:
-    """The file itself, the one that it includes, and so on."""
+    """The file itself, the one that it includes, and so on.
+
+    Raises:
+        ConfigError: one of them cannot be had.
+    """
+    files, problems = _chain(path)
+    if problems:
+        raise ConfigError(problems)
+    return files
+
+
+def _chain(path: Path) -> tuple[list[Path], list[str]]:
+    """The file itself, the one that it includes, and so on, as far as they can be had; and why no further."""
     files = [path.absolute()]
     while True:
         data = read_yaml(files[-1])
         included = data.get("include") if isinstance(data, dict) else None
         if not isinstance(included, str):
-            return files
+            return files, []
         found = bundled_deployments() if included == "bundled" else (files[-1].parent / included).resolve()
         if not found.is_file():
-            raise ConfigError([problem(str(files[-1]), "include", "`bundled` or a deployments file", included)])
+            return files, [problem(str(files[-1]), "include", "`bundled` or a deployments file", included)]
         if found in files:
-            raise ConfigError([problem(str(files[-1]), "include", "a file that does not include this one", included)])
+            return files, [problem(str(files[-1]), "include", "a file that does not include this one", included)]
         files.append(found)
 
 

@@ -93,10 +93,11 @@ class Finisher(Background):
             self._shrink(job)
             return
         state, reason = _end_of(job)
+        finished_us = clock.now_us()
         try:
             files = self._files(job)
             for _ in range(2):
-                if state == "running" or self._write(job.ended(state, reason), files):
+                if state == "running" or self._write(job.ended(state, reason, finished_us), files):
                     break
                 # Items whose files are missing wait again: the job comes to another end.
                 job = self._job(job.id) or job
@@ -115,7 +116,7 @@ class Finisher(Background):
             stored.tell(error)
             state, reason = "failed", f"the job store cannot be read: {error}"
         retention_s, sealed = job.retention_s, int(job.is_sealed)
-        scripts.run(self._redis, "finish", job.id, job.round, state, reason, retention_s, GRACE_S, sealed)
+        scripts.run(self._redis, "finish", job.id, job.round, state, reason, retention_s, GRACE_S, sealed, finished_us)
         log.info("job %s %s%s", job.id, state, f": {reason}" if reason else "")
 
     def _shrink(self, job: JobRecord) -> None:
@@ -274,8 +275,6 @@ def _summary(job: JobRecord, shared: dict[str, Any], mark: StackMark) -> dict[st
     known = job.job()
     progress = known.progress
     progress.cancelled, progress.waiting = progress.items - progress.succeeded - progress.failed, 0
-    known.finished_unix_us = clock.now_us()
-    known.expires_unix_us = known.finished_unix_us + job.retention_s * MICROSECONDS
     told = job_dict(known)
     del told["spec"]["webhook"]
     told["spec"]["shared_inputs"] = shared

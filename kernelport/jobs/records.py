@@ -190,9 +190,11 @@ class JobRecord:
         """Whether it starts nothing any more: over, or about to be."""
         return self.is_final or self.is_deleting or bool(self.ending)
 
-    def ended(self, state: str, reason: str) -> "JobRecord":
-        """The job as it is about to be."""
-        return JobRecord(self.id, {**self._fields, b"state": state.encode(), b"reason": reason.encode()})
+    def ended(self, state: str, reason: str, finished_us: int) -> "JobRecord":
+        """The job as it is about to be, from some microsecond of Unix time on."""
+        expires_us = finished_us + self.retention_s * MICROSECONDS
+        about = {"state": state, "reason": reason, "finished": str(finished_us), "expires": str(expires_us)}
+        return JobRecord(self.id, {**self._fields, **{key.encode(): value.encode() for key, value in about.items()}})
 
     @property
     def log_length(self) -> int:

@@ -212,6 +212,18 @@ def test_what_cannot_be_included_is_told(tmp_path: Path, include: str, got: str)
     assert str(caught.value) == f'{tmp_path / "deployments.yaml"}: include: expected {got}, got "{include}"'
 
 
+def test_what_else_is_wrong_is_told_with_what_cannot_be_included_and_with_aliases_of_nothing(tmp_path: Path) -> None:
+    file, wrong = tmp_path / "deployments.yaml", "extra: 1\ndeployments: {q: {backend: x}}"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"include: none.yaml\naliases: {{models: {{z: maybe-there}}}}\n{wrong}")
+    fields = {problem.removeprefix(f"{file}: ").partition(":")[0] for problem in caught.value.problems}
+    assert fields == {"include", "extra", "q.backend"}
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"include: bundled\naliases: {{models: {{z: nothing, y: identity-onnx, x: q}}}}\n{wrong}")
+    fields = {problem.removeprefix(f"{file}: ").partition(":")[0] for problem in caught.value.problems}
+    assert fields == {"aliases.models.z", "extra", "q.backend"}
+
+
 def test_the_image_is_that_of_the_backend_unless_it_is_named(tmp_path: Path) -> None:
     found = load(tmp_path, "deployments: {x: {backend: onnx, pipeline: 'a:b'}, y: {backend: helion, kernel: 'a:b'}}")
     assert (found["x"].image, found["y"].image) == ("kernelport-onnx:cpu", "kernelport-helion:gpu")

@@ -67,7 +67,7 @@ def fetch(*arguments: str | Path) -> Result:
 def test_named_files_are_fetched_and_the_commit_recorded(manifest: Path, hub: FakeHub) -> None:
     result = fetch(manifest)
     assert result.exit_code == 0, result.output
-    for line in ("model.onnx: 3000000 bytes", "voices/a.bin: 10 bytes", f"{REPO}: 3 files at commit {COMMIT}"):
+    for line in ("model.onnx: 3,000,000 bytes", "voices/a.bin: 10 bytes", f"{REPO}: 3 files at commit {COMMIT}"):
         assert line in result.stdout.splitlines()
     paths = load_manifest(manifest).resolve()
     assert {role: path.read_bytes() for role, path in paths.items()} == {"model": MODEL}
@@ -108,7 +108,7 @@ def expecting(digest: str) -> str:
 def test_files_with_the_expected_hash_are_said_to_have_it(manifest: Path, hub: FakeHub, digits: int) -> None:
     manifest.write_text(expecting(DIGEST[:digits]))
     result = fetch(manifest)
-    assert "model.onnx: 3000000 bytes, SHA-256 as expected" in result.stdout.splitlines()
+    assert "model.onnx: 3,000,000 bytes, SHA-256 as expected" in result.stdout.splitlines()
 
 
 def test_a_hash_of_no_file_is_a_mistake(manifest: Path, hub: FakeHub) -> None:
@@ -283,7 +283,7 @@ def test_a_connection_that_does_not_come_back_is_explained(
     result = fetch(manifest)
     assert result.exit_code == 1
     assert f"cannot fetch from {hub.url}" in result.stderr
-    assert "model.onnx: 3000000 bytes" in result.stdout.splitlines()
+    assert "model.onnx: 3,000,000 bytes" in result.stdout.splitlines()
     monkeypatch.undo()
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     hub.cut.clear()

@@ -296,7 +296,7 @@ def test_a_new_state_is_looked_at_before_the_next_try_of_an_earlier_event(redis:
     assert scripts.run(redis, "hook", 60_000_000) == JOB.encode()
     scripts.run(redis, "hooked", JOB, -1, pause, 0)
     assert redis.zscore(keys.JOB_HOOKS, JOB) > later
-    scripts.run(redis, "finish", JOB, 1, "cancelled", "", 60, 60, 0)
+    scripts.run(redis, "finish", JOB, 1, "cancelled", "", 60, 60, 0, NOW_US)
     assert redis.zscore(keys.JOB_HOOKS, JOB) < later
 
     redis.zadd(keys.JOB_HOOKS, {JOB: 1})

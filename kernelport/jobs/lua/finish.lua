@@ -1,9 +1,9 @@
 -- Makes a job final whose manifest is written, for it to be shrunk, or gives out again those items whose files were missing.
 -- ARGV: job, its round, state ('running' to go on), reason, retention and grace (seconds), whether the finisher saw it
---       sealed ('1' or '0').
+--       sealed ('1' or '0'), when it ended (microseconds).
 -- Returns 1, or 0 when somebody was first, or it has been sealed since.
 -- include common
-local job, state, finished = ARGV[1], ARGV[3], now_us()
+local job, state, finished = ARGV[1], ARGV[3], tonumber(ARGV[8])
 if not may(job, 'written') then
   redis.call('ZREM', FINISHING_JOBS, job)
   return 0

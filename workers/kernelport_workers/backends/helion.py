@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelport.config.deployments import Batching, Deployment
 from kernelport.counting import counted
-from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError, install_hint
+from kernelport.errors import InternalError, InvalidArgumentError, KernelPortError, in_words, install_hint
 from kernelport.signature import Signature, TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, Array
 from kernelport.v1 import inference_pb2 as pb
@@ -118,10 +118,11 @@ class HelionBackend(Backend):
         except KernelPortError:
             raise
         except ValueError as error:
-            raise InvalidArgumentError(f"the kernel refuses its inputs: {error}") from error
+            refusal = in_words(error).removeprefix(f"{type(error).__name__}: ")
+            raise InvalidArgumentError(f"the kernel refuses its inputs: {refusal}") from error
         # A user's own code may raise anything.
         except Exception as error:
-            raise InternalError(f"the kernel failed: {type(error).__name__}: {error}") from error
+            raise InternalError(f"the kernel failed: {in_words(error)}") from error
         names = [spec.name for spec in self.signature.outputs]
         if len(arrays) != len(names):
             raise InternalError(f"the kernel returned {counted(len(arrays), 'tensor')}; expected {', '.join(names)}")
