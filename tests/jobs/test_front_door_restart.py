@@ -57,7 +57,7 @@ def test_submit_with_watch_and_out_goes_on_when_the_front_door_is_killed(running
         *(f"{number}.npz" for number in range(ITEMS)),
         *(".kernelport-job", "manifest.jsonl", "summary.json"),
     }
-    assert "trying again: " in "".join(said)
+    assert "the connection was lost; watching on: " in "".join(said)
 
 
 def test_a_front_door_that_stops_does_not_wait_for_the_end_of_a_watch(running: Plane) -> None:

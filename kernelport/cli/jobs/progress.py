@@ -1,5 +1,6 @@
 """How far a job is, as a bar on a terminal or as lines elsewhere."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from rich.table import Table
 from kernelport.cli.jobs.formatting import clock, coloured, others
 from kernelport.client.jobs.messages import is_over
 from kernelport.enums import JobState
-from kernelport.errors import KernelPortError
+from kernelport.errors import KernelPortError, UnavailableError
 from kernelport.v1 import job_pb2 as pb
 
 WINDOW_S = 20.0
@@ -48,7 +49,7 @@ class Meter:
 
 class Display:
     """Shows a job's progress on a console while it is entered: a bar that changes in place on a terminal, else a line
-    every ten seconds, whenever its state or the reason for it changes, and when the front door is back."""
+    every ten seconds, whenever its state or the reason for it changes, and when the front door is lost or back."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -57,35 +58,55 @@ class Display:
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._printed, self._printed_at = ("", ""), 0.0
         self._in_the_way = ""
-        self._told_at = -LINE_INTERVAL_S
+        self._over = threading.Event()
+        self._ticking = threading.Thread(target=self._tick, daemon=True)
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Display":
         if self._live is not None:
             self._live.start()
+        else:
+            self._ticking.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        else:
+            self._over.set()
+            self._ticking.join()
 
     def update(self, job: pb.Job) -> None:
         """Shows how a job stands."""
-        is_back = bool(self._in_the_way)
-        self._job, self._in_the_way = job, ""
-        self._meter.update(job)
-        if self._live is not None:
-            return
-        before, self._printed = self._printed, (str(JobState.of(job)), job.reason)
-        if is_back or before != self._printed or time.monotonic() - self._printed_at >= LINE_INTERVAL_S:
-            self._printed_at = time.monotonic()
-            self.console.print(", ".join(self._line()), soft_wrap=True, markup=False, highlight=False)
+        with self._lock:
+            is_back = bool(self._in_the_way)
+            self._job, self._in_the_way = job, ""
+            self._meter.update(job)
+            before, self._printed = self._printed, (str(JobState.of(job)), job.reason)
+            self._print(at_once=is_back or before != self._printed)
 
     def wait(self, error: KernelPortError, pause_s: float) -> None:
         """Shows that the front door is out of reach, and tried again."""
-        self._in_the_way = f"trying again: {error.message}"
-        if self._live is None and time.monotonic() - self._told_at >= LINE_INTERVAL_S:
-            self._told_at = time.monotonic()
-            self.console.print(self._in_the_way, soft_wrap=True, markup=False, highlight=False)
+        lost = isinstance(error, UnavailableError)
+        with self._lock:
+            is_new = not self._in_the_way
+            self._in_the_way = f"{'the connection was lost; watching on' if lost else 'trying again'}: {error.message}"
+            self._print(at_once=is_new)
+
+    def _tick(self) -> None:
+        """Lines also while nothing is heard of the job."""
+        while not self._over.wait(LINE_INTERVAL_S / 10):
+            with self._lock:
+                if self._printed_at:
+                    self._meter.update(self._job)
+                    self._print()
+
+    def _print(self, at_once: bool = False) -> None:
+        """A line, where it is time for one."""
+        if self._live is None and (at_once or time.monotonic() - self._printed_at >= LINE_INTERVAL_S):
+            self._printed_at = time.monotonic()
+            line = self._in_the_way or ", ".join(self._line())
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def __rich__(self) -> RenderableType:
         """The job, a bar as wide as the terminal, and a line of figures."""

@@ -8,7 +8,7 @@ from kernelport.client.calling.messages import message
 from kernelport.client.calling.sync import pause
 from kernelport.client.jobs.messages import STREAM_S, Patience, check_deletion, deletion_pauses, is_over
 from kernelport.client.jobs.sync.calls import JobCalls
-from kernelport.errors import KernelPortError, NotFoundError, UnavailableError
+from kernelport.errors import DeadlineExceededError, KernelPortError, NotFoundError, UnavailableError
 from kernelport.v1 import job_pb2 as pb
 
 
@@ -16,16 +16,21 @@ def events(calls: JobCalls, request: pb.WatchJobRequest, whole: Deadline) -> Gen
     """How a job stands, now and whenever that changes; goes on from the last event when a stream ends."""
     patience = calls.patience()
     while True:
-        over = False
-        stream = calls.stream("WatchJob", request, whole.portion(STREAM_S))
+        over = told = False
+        part = whole.portion(STREAM_S)
+        stream = calls.stream("WatchJob", request, part)
         try:
             with contextlib.closing(stream):
                 for event in stream:
-                    patience = calls.patience()
+                    patience, told = calls.patience(), True
                     request.cursor = event.cursor
                     yield event
                     over = is_over(event.job)
             ended: KernelPortError = UnavailableError("the front door ended the stream")
+        except DeadlineExceededError as error:
+            if told and not over and part is not whole:
+                continue  # the stream's own limit
+            ended = error if part is whole else UnavailableError(f"the front door told nothing in {STREAM_S:g} s")
         except KernelPortError as error:
             ended = error
         if over:
