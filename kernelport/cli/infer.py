@@ -70,11 +70,11 @@ def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
             values = json.loads(file.read())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         expected = 'expected an .npz or .npy file, or JSON such as {"x": [[1, 2]]}'
-        raise click.UsageError(f"{source}: {expected}, got what is no JSON: {error}") from error
+        raise options.Mistake(f"{source}: {expected}, got what is no JSON: {error}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise click.UsageError(f"{source}: {error}") from error
+        raise options.Mistake(f"{source}: {error}") from error
     if not isinstance(values, dict):
-        raise click.UsageError(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
+        raise options.Mistake(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
     return values
 
 

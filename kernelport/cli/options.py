@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,9 +31,14 @@ from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
 from kernelport.supervisor.running_file import find_running
 
+
+class Mistake(Exception):
+    """What is wrong with the files that a command was given: told in one line, without the command's usage."""
+
+
 # What a user can mend: told in one line. Mistakes in the command line, the environment or a file end a command with 2,
 # as click's own do, and so do names that nothing has; what else keeps it from being done, with 1.
-MISTAKES = (InvalidArgumentError, NotFoundError, ItemFileError, ConfigError, SettingsError)
+MISTAKES = (Mistake, InvalidArgumentError, NotFoundError, ItemFileError, ConfigError, SettingsError)
 TOLD = (*MISTAKES, KernelPortError, HostError, OSError)
 # The exit code of a command that Ctrl-C has ended, as shells expect it.
 INTERRUPTED = 130
@@ -330,6 +335,13 @@ def echo_json(found: Iterable[dict[str, Any]]) -> None:
     """Prints objects, one a line."""
     for each in found:
         click.echo(json.dumps(each, ensure_ascii=False))
+
+
+def among(texts: Iterable[str]) -> Iterator[str]:
+    """Those arguments of the command that runs which look like an option of its own: they stood behind `--`."""
+    context = click.get_current_context()
+    own = {name for each in context.command.get_params(context) if isinstance(each, click.Option) for name in each.opts}
+    return (text for text in texts if text.partition("=")[0] in own)
 
 
 def note(text: str) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -88,6 +88,8 @@ def say(
     as -o, or with --split, every line, paragraph or sentence becomes a numbered file. With --stream the text is spoken
     as a whole, and can be heard from its first words on: `kernelport say --stream -o - TEXT | aplay`.
     """
+    for text in options.among(texts):
+        options.note(f"{text} is read out, as it stands behind --; options go before it")
     if is_stream:
         if split is not None or append or skip_bad:
             raise click.UsageError("--stream: expected no --split, --append or --skip-bad, as the text is spoken whole")
@@ -119,7 +121,7 @@ def say(
         passages = _good(_checked(found, signature), given, skip_bad)
         patience_s = timeout or client.jobs.patience_s
         with (
-            _telling_what_a_break_leaves(path if is_folder else None),
+            _telling_what_a_break_leaves(path if is_folder else None, lambda: done),
             contextlib.closing(
                 _speak(client, deployment, given, passages, inputs, outputs, parallel, patience_s)
             ) as coming,
@@ -150,11 +152,12 @@ def say(
 
 
 @contextlib.contextmanager
-def _telling_what_a_break_leaves(folder: Path | None) -> Iterator[None]:
+def _telling_what_a_break_leaves(folder: Path | None, spoken: Callable[[], int]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        left = f"{folder} has what was spoken so far" if folder else "no file was written"
+        some = f"{folder} has what was spoken so far" if folder else "no file was written"
+        left = some if spoken() else "nothing was spoken"
         click.echo(f"\n{left}; a job goes on after a break: kernelport jobs submit", err=True)
         raise
 
@@ -171,7 +174,7 @@ def _stream(
 ) -> None:
     """Speaks a text into a WAV file, or to stdout, while it is made."""
     if problems := [each for each in lines if isinstance(each, Problem)]:
-        raise click.UsageError(str(problems[0]))
+        raise options.Mistake(str(problems[0]))
     text = "\n".join(each.text for each in lines if isinstance(each, Line))
     path = Path(out)
     if out != "-" and not _is_device(path):
@@ -287,7 +290,7 @@ def _good(found: Iterable[Passage | Problem], given: Texts, skip_bad: bool) -> l
     """The passages that can be spoken; what is wrong with others is told.
 
     Raises:
-        click.UsageError: when there are others and they are not to be left out, or nothing else.
+        options.Mistake: when there are others and they are not to be left out, or nothing else.
     """
     found = list(found)
     problems = [each for each in found if isinstance(each, Problem)]
@@ -295,10 +298,10 @@ def _good(found: Iterable[Passage | Problem], given: Texts, skip_bad: bool) -> l
         click.echo(given.told(problem), err=True)
     if any(problem.fatal for problem in problems) or (problems and not skip_bad):
         bad = counted(len(problems), f"bad {given.unit}")
-        raise click.UsageError(f"{bad}; nothing was spoken; --skip-bad leaves them out")
+        raise options.Mistake(f"{bad}; nothing was spoken; --skip-bad leaves them out")
     passages = [each for each in found if isinstance(each, Passage)]
     if not passages:
-        raise click.UsageError("there is nothing to say")
+        raise options.Mistake("there is nothing to say")
     return passages
 
 
@@ -341,9 +344,9 @@ def _check_place(path: Path, is_folder: bool, overwrite: bool, append: bool) -> 
         try:
             folders.check(path)
         except FileExistsError as error:
-            raise click.UsageError(f"--out: {error}: choose another folder, --append or --overwrite") from error
+            raise options.Mistake(f"--out: {error}: choose another folder, --append or --overwrite") from error
     elif path.exists():
-        raise click.UsageError(f"--out: {path} is there already: choose another name, or --overwrite")
+        raise options.Mistake(f"--out: {path} is there already: choose another name, or --overwrite")
 
 
 def _next_number(folder: Path) -> int:

@@ -1,5 +1,6 @@
 """`say` of a long text, when something comes in its way."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -62,6 +63,16 @@ def test_ctrl_c_ends_it_as_shells_expect(own: Stack, tmp_path: Path) -> None:
     assert "out has what was spoken so far; a job goes on after a break: kernelport jobs submit" in complaints
     assert "spoken" not in told
     assert not list(Path("out").glob(".*.part")), "what was being written"
+
+
+def test_ctrl_c_before_anything_is_spoken_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_off(*_: object) -> Iterator[object]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(importlib.import_module("kernelport.cli.say"), "speak", broken_off)
+    assert "nothing was spoken; a job goes on" in called("say", "One.", "-o", "none/", expect=130).stderr
+    assert not Path("none").exists()
 
 
 @pytest.mark.parametrize("command", [["say", "One.", "Two."], ["infer", "hibari-en", "--input", "text=One."]])

@@ -166,6 +166,20 @@ def test_a_text_is_called_as_it_was_given(tmp_path: Path) -> None:
     assert f"-:2: {finding}" in called("say", "-f", "-", stdin="Two.\n?!", expect=2).stderr
 
 
+def test_options_behind_a_double_dash_are_read_out_and_told(tmp_path: Path) -> None:
+    printed = called("say", "--", "-5 °C", "-o", "d.wav")
+    assert "note: -o is read out, as it stands behind --; options go before it" in printed.stderr
+    assert "-5 °C is read out" not in printed.stderr
+    assert not Path("d.wav").exists()
+
+
+def test_what_is_wrong_with_the_text_is_no_matter_of_usage() -> None:
+    called("say", "One.")
+    for refused in (called("say", "?!", expect=2), called("say", "One.", expect=2)):
+        assert refused.stderr.splitlines()[-1].startswith("error: ")
+        assert "Usage" not in refused.stderr
+
+
 def test_a_dash_is_standard_input() -> None:
     assert "2 of 2 spoken" in called("say", "-", "-o", "lines.wav", stdin="One.\nTwo.").stdout
     assert "expected - alone" in called("say", "One.", "-", expect=2).stderr
