@@ -223,9 +223,10 @@ def test_a_submission_that_is_broken_off_leaves_no_job_that_runs(
 
     monkeypatch.setattr(submitting, "_created", broken_off)
     mark = f"ctrl-c {is_there}"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as broken:
         client.jobs.submit("identity-onnx", tensors(1), metadata={"mark": mark})
     (job,) = [job for job in client.jobs.list("identity-onnx") if job.spec.metadata.get("mark") == mark]
+    assert broken.value.__notes__[0].startswith(f"job {job.id} had all of its items and ")
     job = client.jobs.wait(job.id)
     assert job.state == pb.JOB_STATE_CANCELLED or job.progress.succeeded == 1, "its only item may have run before"
 

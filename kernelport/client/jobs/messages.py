@@ -205,6 +205,16 @@ def given_up(job: pb.Job) -> pb.CancelJobRequest:
     return pb.CancelJobRequest(job_id=job.id, reason="its submission was given up")
 
 
+def what_is_left(job: pb.Job) -> str:
+    """What to say of a job whose submission was given up, as it stands."""
+    if not job.sealed:
+        seal = f"`kernelport jobs seal {job.id}` and `kernelport jobs resume {job.id}` run those that it got"
+        return f"job {job.id} did not get all of its items and is cancelled; {seal}"
+    if job.state == pb.JOB_STATE_SUCCEEDED:
+        return f"job {job.id} had all of its items and has succeeded"
+    return f"job {job.id} had all of its items and is cancelled; `kernelport jobs resume {job.id}` goes on"
+
+
 class Patience:
     """How long to go on trying while a front door cannot be reached: the pauses double, up to 5 s.
 

@@ -15,6 +15,7 @@ from kernelport.client.jobs.messages import (
     Patience,
     fits_one_call,
     given_up,
+    what_is_left,
 )
 from kernelport.errors import AbortedError, KernelPortError, of_request
 from kernelport.v1 import job_pb2 as pb
@@ -48,11 +49,11 @@ async def submit(
             answer = await _created(calls, request, whole)
     except KernelPortError:
         raise
-    except BaseException:  # broken off from outside: asking again tells which job that is, if it is there by now
+    except BaseException as error:  # broken off from outside: asking again tells which job that is, if it is there
         if not request_id:
             with contextlib.suppress(KernelPortError):
                 begun = await _created(calls, request, Deadline(GIVE_UP_S))
-                await calls.call("CancelJob", given_up(begun.job), Deadline(GIVE_UP_S))
+                await _give_up(calls, begun.job, error)
         raise
     job: pb.Job = answer.job
     if answer.existed and on_existing is not None:
@@ -61,11 +62,17 @@ async def submit(
         return job
     try:
         return await _add(calls, job, [first, second or []], coming, whole)
-    except BaseException:
+    except BaseException as error:
         if not request_id:
             with contextlib.suppress(KernelPortError):  # the error that led here says more
-                await calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))
+                await _give_up(calls, job, error)
         raise
+
+
+async def _give_up(calls: AsyncJobCalls, job: pb.Job, error: BaseException) -> None:
+    """Cancels a job whose submission an error has ended, and notes with the error what is left of it."""
+    left = (await calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))).job
+    error.add_note(what_is_left(left))
 
 
 async def replace(calls: AsyncJobCalls, job_id: str, coming: Iterable[_Items]) -> int:

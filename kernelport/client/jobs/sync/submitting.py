@@ -14,6 +14,7 @@ from kernelport.client.jobs.messages import (
     Patience,
     fits_one_call,
     given_up,
+    what_is_left,
 )
 from kernelport.client.jobs.sync.calls import JobCalls
 from kernelport.errors import AbortedError, KernelPortError, of_request
@@ -48,11 +49,11 @@ def submit(
             answer = _created(calls, request, whole)
     except KernelPortError:
         raise
-    except BaseException:  # broken off from outside: asking again tells which job that is, if it is there by now
+    except BaseException as error:  # broken off from outside: asking again tells which job that is, if it is there
         if not request_id:
             with contextlib.suppress(KernelPortError):
                 begun = _created(calls, request, Deadline(GIVE_UP_S))
-                calls.call("CancelJob", given_up(begun.job), Deadline(GIVE_UP_S))
+                _give_up(calls, begun.job, error)
         raise
     job: pb.Job = answer.job
     if answer.existed and on_existing is not None:
@@ -61,11 +62,17 @@ def submit(
         return job
     try:
         return _add(calls, job, [first, second or []], coming, whole)
-    except BaseException:
+    except BaseException as error:
         if not request_id:
             with contextlib.suppress(KernelPortError):  # the error that led here says more
-                calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))
+                _give_up(calls, job, error)
         raise
+
+
+def _give_up(calls: JobCalls, job: pb.Job, error: BaseException) -> None:
+    """Cancels a job whose submission an error has ended, and notes with the error what is left of it."""
+    left = (calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))).job
+    error.add_note(what_is_left(left))
 
 
 def replace(calls: JobCalls, job_id: str, coming: Iterable[_Items]) -> int:
