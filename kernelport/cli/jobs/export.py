@@ -46,9 +46,12 @@ def export(job_id: str, states: tuple[str, ...], out: Path, overwrite: bool, tar
     if out.suffix.lower() not in KINDS:
         raise click.UsageError(f"--out: expected a name that ends in {' or '.join(KINDS)}, got {out}")
     if out.exists() and not overwrite:
-        raise click.UsageError(f"--out: {out} is there already: choose another name, or --overwrite")
+        raise options.Mistake(f"--out: {out} is there already: choose another name, or --overwrite")
     folder = out.with_name(f"{out.name}.files")
     with Client(target) as client:
+        if next(client.jobs.items(job_id, states), None) is None:
+            click.echo("nothing to export; no file was written", err=True)
+            return
 
         def rows() -> Iterator[dict[str, Any]]:
             for item in client.jobs.items(job_id, states, inputs=True):
@@ -81,7 +84,7 @@ def _write_csv(rows: Callable[[], Iterator[dict[str, Any]]], out: Path) -> int:
         for row in rows():
             cells = {name: cell if isinstance(cell, str) else json.dumps(cell) for name, cell in row.items()}
             if name := next((name for name, cell in cells.items() if set(cell) & set("\r\0\ufeff")), None):
-                raise click.UsageError(f"item {row['id']}: {name} holds what CSV cannot: choose a name in .jsonl")
+                raise options.Mistake(f"item {row['id']}: {name} holds what CSV cannot: choose a name in .jsonl")
             table.writerow(cells)
             count += 1
         text.detach()
