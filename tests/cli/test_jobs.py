@@ -55,6 +55,7 @@ def test_a_text_file_becomes_audio_files_and_a_manifest(tmp_path: Path, monkeypa
     again = called("jobs", "submit", source, *options)
     assert again.stdout.strip() == job_id, "the same request names the same job"
     assert f"note: the request id names job {job_id} already: succeeded, with 3 items, deadline 20" in again.stderr
+    assert again.stderr.endswith("3 items on hibari-en; succeeded\n")
     assert called("jobs", "watch", job_id).stdout.splitlines()[-1] == last.replace(
         str(tmp_path / "out"), output_of(job_id)
     )
@@ -91,7 +92,7 @@ def test_bad_rows_are_told_and_nothing_is_queued_unless_they_are_left_out(tmp_pa
 
     printed = kernelport("jobs", "submit", source, "--skip-bad", "--format", "flac", "-o", tmp_path / "out")
     assert f"{source}:3: speed:" in printed.stderr
-    assert "2 bad rows left out, 1 submitted" in printed.stderr
+    assert "2 bad rows left out, 1 good one" in printed.stderr
     assert soundfile.info(str(tmp_path / "out" / "a.flac")).format == "FLAC"
 
 

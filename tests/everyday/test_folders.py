@@ -34,6 +34,18 @@ def test_a_second_job_into_a_folder_is_refused_before_anything_runs(client: Clie
     assert [job.id for job in client.jobs.list()] == jobs
 
 
+def test_of_a_job_that_was_deleted_nothing_goes_on_in_its_folder() -> None:
+    first = job_in("book")
+    again = called("jobs", "submit", "items.jsonl", *ITEMS, "-o", "book", expect=2).stderr
+    assert (
+        f"error: --out: book holds the outputs of job {first}, which `kernelport jobs watch {first} -o book`" in again
+    )
+    called("jobs", "delete", first, "--outputs")
+    again = called("jobs", "submit", "items.jsonl", *ITEMS, "-o", "book", expect=2).stderr
+    assert f"error: --out: book holds the outputs of job {first}, which was deleted: choose another folder" in again
+    assert "Usage" not in again
+
+
 @pytest.mark.parametrize("command", ["fetch", "watch"])
 def test_what_another_job_made_is_not_fetched_over_it(command: str) -> None:
     job_in("first")

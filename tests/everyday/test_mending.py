@@ -75,6 +75,17 @@ def test_what_mends_may_be_encoded_as_excel_does_and_have_bad_rows(tmp_path: Pat
     assert f"{job} succeeded: 2 of 2 items" in called("jobs", "resume", job, *options).stdout
 
 
+def test_nothing_to_export_leaves_no_file_in_the_way_of_the_next(tmp_path: Path, client: Client) -> None:
+    job = failed_job(tmp_path)
+    for file in ("none.csv", "none.jsonl"):
+        told = called("jobs", "export", job, "--state", "running", "-o", file)
+        assert (told.stdout, told.stderr) == ("", "nothing to export; no file was written\n")
+        assert called("jobs", "export", job, "--state", "failed", "-o", file).stdout == f"1 item: {file}\n"
+    told = called("jobs", "resume", job, "--with", "none.csv").stderr
+    assert "1 item takes its inputs from none.csv" in told, "be they new or not"
+    client.jobs.wait(job)
+
+
 def test_items_show_the_text_beside_the_reason(tmp_path: Path) -> None:
     table = called("jobs", "items", failed_job(tmp_path), "--state", "failed").stdout
     assert UNSPEAKABLE in " ".join(table.split())

@@ -56,11 +56,25 @@ def test_a_dry_run_shows_what_was_understood_and_makes_no_job(stack: Stack, tmp_
     assert called("jobs", "list", "--target", stack.target, "--json").stdout == before
 
 
+def test_a_dry_run_shows_every_input_that_the_file_gives_and_says_that_nothing_was_submitted(tmp_path: Path) -> None:
+    rows = [f"{number},A line that is rather long for a narrow terminal.,,\n" for number in range(9)]
+    (tmp_path / "t.csv").write_text("".join(["id,text,speed,seed\n", *rows, "10,Last.,1.5,7\n", "11,,,\n"]))
+    told = called("jobs", "submit", tmp_path / "t.csv", "--dry-run", "--skip-bad", COLUMNS="60")
+    assert all(name in told.stdout for name in ("id", "text", "speed", "seed")), told.stdout
+    assert "1 bad row left out, 10 good ones" in told.stderr
+    assert told.stderr.endswith("10 items would be submitted; nothing was\n")
+
+
 def test_columns_of_other_names_are_told_how_to_be_named(tmp_path: Path) -> None:
     source = tmp_path / "mine.csv"
     source.write_text("id,sentence\n1,Good morning.\n")
     told = called("jobs", "submit", source, expect=2).stderr
-    assert f"nothing was queued; --column NAME=COLUMN says what {source} calls an input" in told
+    assert "; --column NAME=COLUMN reads a column as an input, --ignore COLUMN leaves one out" in told
+    source.write_text('id,text\n1,"Good morning.\n')
+    told = called("jobs", "submit", source, expect=2).stderr
+    assert "closing quote" in told
+    assert "--column" not in told, "which is no matter of columns"
+    source.write_text("id,sentence\n1,Good morning.\n")
     told = called("jobs", "submit", source, "--column", "text=sentense", expect=2).stderr
     assert "names the columns, with sentense" in told
     assert "did you mean" not in told, "a name that the file does not have"

@@ -94,10 +94,12 @@ def resume(
             failed = counted(job.progress.failed, "item")
             click.echo(f"error: with the same inputs {failed} would fail again; nothing runs", err=True)
             sys.exit(1)
-        folder = out.of(job_id) if out is not None else None
+        folder = out.of(client, job_id) if out is not None else None
         if replacements is not None:
             replaced = _replace(client, job, replacements, files, encoding, skip_bad)
-            click.echo(f"{counted(replaced, 'item has', 'items have')} new inputs", err=True)
+            click.echo(
+                f"{counted(replaced, 'item takes its', 'items take their')} inputs from {replacements}", err=True
+            )
         job = client.jobs.resume(job_id, deadline=deadline)
         click.echo(f"{job.id}: {JobState.of(job)}, {counted(job.progress.waiting, 'item')} to run")
         if watch or out is not None:

@@ -36,7 +36,7 @@ def fetch(job_id: str, item_ids: Sequence[str], out: outputs.Destination | None,
         job = client.jobs.get(job_id)
         if out is not None and len(item_ids) == 1 and out.folder.suffix in folders.OUTPUTS and not out.folder.is_dir():
             sys.exit(_fetch_some(client, job_id, item_ids, partial(_fetch_as, client, job_id, out.folder)))
-        folder = (out or outputs.Destination(Path(job_id), overwrite=False, append=False)).of(job_id)
+        folder = (out or outputs.Destination(Path(job_id), overwrite=False, append=False)).of(client, job_id)
         if item_ids:
             sys.exit(_fetch_some(client, job_id, item_ids, lambda item: client.jobs.fetch(job_id, item, folder)))
         with (

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from kernelport.cli.jobs.formatting import others
+from kernelport.cli.options import Mistake
 from kernelport.client import Client
 from kernelport.client.jobs import folders
 from kernelport.client.jobs.messages import is_over
@@ -40,29 +41,29 @@ class Destination:
     overwrite: bool
     append: bool
 
-    def check(self, request_id: str) -> None:
+    def check(self, client: Client, request_id: str) -> None:
         """Refuses a folder of another job before anything runs.
 
         Raises:
-            click.UsageError: when it is one, and neither --append nor --overwrite is given.
+            Mistake: when it is one, and neither --append nor --overwrite is given.
         """
         if not (self.append or self.overwrite):
             try:
                 folders.check(self.folder, request_id=request_id)
             except FileExistsError as error:
-                raise click.UsageError(f"--out: {error}: {CHOICES}") from error
+                raise _refusal(client, self.folder, error) from error
 
-    def of(self, job_id: str, request_id: str = "") -> Path:
+    def of(self, client: Client, job_id: str, request_id: str = "") -> Path:
         """The folder of a job's outputs, marked as its own.
 
         Raises:
-            click.UsageError: when it is another job's, and neither --append nor --overwrite is given.
+            Mistake: when it is another job's, and neither --append nor --overwrite is given.
         """
         folder = self.folder / job_id if self.append else self.folder
         try:
             folders.claim(folder, job_id, request_id=request_id, overwrite=self.overwrite)
         except FileExistsError as error:
-            raise click.UsageError(f"--out: {error}: {CHOICES}") from error
+            raise _refusal(client, folder, error) from error
         return folder
 
 
@@ -84,6 +85,20 @@ def destination(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(out=Destination(out, overwrite, append) if out is not None else None, **rest)
 
     return with_destination
+
+
+def _refusal(client: Client, folder: Path, error: FileExistsError) -> Mistake:
+    """What can be done about a folder of another job, which goes on in it only if it has not been deleted."""
+    owner, known = folders.owner_of(folder), ""
+    if owner is not None:
+        try:
+            job = client.jobs.get(owner["job"])
+            known = f", which `kernelport jobs watch {job.id} -o {folder}` goes on with"
+        except NotFoundError:
+            known = ", which was deleted"
+        except KernelPortError as unknown:
+            known = f" ({unknown.message})"
+    return Mistake(f"--out: {error}{known}: {CHOICES}")
 
 
 class Fetcher:

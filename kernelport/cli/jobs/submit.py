@@ -33,8 +33,10 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 
 DEFAULT_DEPLOYMENT = "hibari-en"
-SHOWN_ITEMS, SHOWN_CHARACTERS = 5, 200
+# A text is cut where it and the other columns would have more characters.
+SHOWN_ITEMS, SHOWN_CHARACTERS = 5, 400
 VOICE = "prompt_audio"
+COLUMNS_HINT = "; --column NAME=COLUMN reads a column as an input, --ignore COLUMN leaves one out"
 EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.WebhookEvent.keys()[1:])
 
 
@@ -137,9 +139,9 @@ def submit(
 
     Every bad row is told with its line before anything is queued. --out implies --watch.
     """
-    if out is not None:
-        out.check(request_id)
     with on_disk(source) as path, Client(target) as client:
+        if out is not None:
+            out.check(client, request_id)
         kind = kind or detect(path, encoding)
         name = deployment or (model_of(path, encoding) if kind == "openai" else None) or DEFAULT_DEPLOYMENT
         signature = client.deployment(name).signature
@@ -160,9 +162,10 @@ def submit(
             split=split,
             encoding=encoding,
         )
-        report = checked(file, str(source), skip_bad)
+        report = checked(file, str(source), skip_bad, COLUMNS_HINT)
         if dry_run:
-            _show_first(file)
+            _show_first(file, report)
+            click.echo(f"{counted(report.items, 'item')} would be submitted; nothing was", err=True)
             return
         with _telling_what_a_break_leaves(request_id):
             job = client.jobs.submit(
@@ -182,18 +185,22 @@ def submit(
             )
         click.echo(job.id)
         if watch or out is not None:
-            watching.follow(client, job.id, out.of(job.id, request_id) if out is not None else None)
-        items = counted(job.progress.items, "item")
-        click.echo(f"{items} on {name}; watch with: kernelport jobs watch {job.id}", err=True)
+            watching.follow(client, job.id, out.of(client, job.id, request_id) if out is not None else None)
+        state = str(JobState.of(job)) if is_over(job) else f"watch with: kernelport jobs watch {job.id}"
+        click.echo(f"{counted(job.progress.items, 'item')} on {name}; {state}", err=True)
 
 
 @contextlib.contextmanager
 def _telling_what_a_break_leaves(request_id: str) -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        left = "the same command goes on with it" if request_id else "it is cancelled"
-        click.echo(f"\nthe job did not get all of its items: {left}", err=True)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            click.echo(err=True)  # behind what the terminal shows of the key
+            if request_id:
+                click.echo("the submission broke off; the same command goes on with it", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(note, err=True)
         raise
 
 
@@ -230,8 +237,12 @@ def on_disk(source: Path) -> Iterator[Path]:
         yield path
 
 
-def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
-    """The report on a file that can be submitted, after its findings are printed; else the command ends."""
+def checked(file: ItemFile, name: str, skip_bad: bool, columns_hint: str = "") -> Report:
+    """The report on a file that can be submitted, after its findings are printed; else the command ends.
+
+    Args:
+        columns_hint: what helps where a column or key of the file is at fault.
+    """
     with Console(stderr=True).status(f"checking {name} ...") as status:
         report = file.check(lambda rows: status.update(f"checking {name} ... {counted(rows, 'row')}"))
     refused = report.fatal or (report.bad and not skip_bad)
@@ -242,7 +253,7 @@ def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     if report.fatal:
-        hint = f"; --column NAME=COLUMN says what {name} calls an input" if file.kind in ("csv", "jsonl") else ""
+        hint = columns_hint if any(problem.fatal and problem.field for problem in report.problems) else ""
         click.echo(f"error: {name} cannot be read so; nothing was queued{hint}", err=True)
         sys.exit(2)
     if refused:
@@ -250,29 +261,32 @@ def checked(file: ItemFile, name: str, skip_bad: bool) -> Report:
         click.echo(f"error: {found}; nothing was queued; --skip-bad leaves them out", err=True)
         sys.exit(2)
     if not report.items:
-        raise click.UsageError(f"{name} has no items")
+        raise options.Mistake(f"{name} has no items")
     if report.bad:
-        click.echo(f"{counted(report.bad, 'bad row')} left out, {report.items:,} submitted", err=True)
+        click.echo(f"{counted(report.bad, 'bad row')} left out, {counted(report.items, 'good one')}", err=True)
     click.echo(report.understood(), err=True)
     return report
 
 
-def _show_first(file: ItemFile) -> None:
-    """The first items, with what they give."""
+def _show_first(file: ItemFile, report: Report) -> None:
+    """The first items, with what they give; a column for every input that the file gives, if not to these items."""
+    most = SHOWN_CHARACTERS // len(report.sources)
     rows = [
-        {"id": item.id, **{tensor.name: _value(tensor) for tensor in item.inputs}}
+        {"id": item.id, **{tensor.name: _value(tensor, most) for tensor in item.inputs}}
         for item in itertools.islice(file.items(), SHOWN_ITEMS)
     ]
-    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
-    table = Table(*names)
+    table = Table()
+    names = list(dict.fromkeys([*report.sources, *itertools.chain.from_iterable(rows)]))
+    for name in names:
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(row.get(name, "")) for name in names))
     Console().print(table)
 
 
-def _value(tensor: Tensor) -> str:
+def _value(tensor: Tensor, most_characters: int) -> str:
     if tensor.name == "text":
-        return textwrap.shorten(tensor.data.decode(), SHOWN_CHARACTERS, placeholder=" ...")
+        return textwrap.shorten(tensor.data.decode(), most_characters, placeholder=" ...")
     array = to_array(tensor)
     return str(array.item()) if array.size == 1 else f"{dtype_name(tensor.dtype)}{list(tensor.shape)}"
 

@@ -39,7 +39,7 @@ def watch(job_id: str, out: outputs.Destination | None, as_json: bool, target: s
         if as_json:
             _watch_as_json(client, job_id)
         client.jobs.get(job_id)
-        follow(client, job_id, out.of(job_id) if out is not None else None)
+        follow(client, job_id, out.of(client, job_id) if out is not None else None)
 
 
 def follow(client: Client, job_id: str, folder: Path | None = None) -> NoReturn:

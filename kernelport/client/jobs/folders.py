@@ -24,13 +24,12 @@ def check(folder: Path, job_id: str = "", request_id: str = "") -> None:
         FileExistsError: when it holds outputs of another job, or of nobody knows what.
     """
     first = _first_output(folder)  # looked for before the mark, which others write before their outputs
-    owner = _owner(folder)
+    owner = owner_of(folder)
     if owner is None:
         if first is not None:
             raise FileExistsError(f"{folder} holds {first} already, and nothing says whose it is")
     elif owner["job"] != job_id and not (request_id and owner.get("request_id") == request_id):
-        again = f"kernelport jobs watch {owner['job']} -o {folder}"
-        raise FileExistsError(f"{folder} holds the outputs of job {owner['job']}, which `{again}` goes on with")
+        raise FileExistsError(f"{folder} holds the outputs of job {owner['job']}")
 
 
 def claim(folder: Path, job_id: str, *, request_id: str = "", overwrite: bool = False) -> None:
@@ -44,7 +43,7 @@ def claim(folder: Path, job_id: str, *, request_id: str = "", overwrite: bool = 
         FileExistsError: when it holds outputs of another job, or of nobody knows what, and is not taken over.
     """
     if not overwrite:
-        owner = _owner(folder)
+        owner = owner_of(folder)
         if owner is not None and owner["job"] == job_id:
             return
         check(folder, job_id)
@@ -55,8 +54,9 @@ def claim(folder: Path, job_id: str, *, request_id: str = "", overwrite: bool = 
     part.replace(folder / MARK)
 
 
-def _owner(folder: Path) -> dict[str, Any] | None:
-    """What the folder's mark says; of outputs that were fetched before there were marks, what their summary says."""
+def owner_of(folder: Path) -> dict[str, Any] | None:
+    """The `job` that the folder's mark names, and the `request_id`; of outputs that were fetched before there were
+    marks, the job of their summary."""
     for name in (MARK, SUMMARY):
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((folder / name).read_text("utf-8"))
