@@ -81,8 +81,8 @@ def test_nothing_to_export_leaves_no_file_in_the_way_of_the_next(tmp_path: Path,
         told = called("jobs", "export", job, "--state", "running", "-o", file)
         assert (told.stdout, told.stderr) == ("", "nothing to export; no file was written\n")
         assert called("jobs", "export", job, "--state", "failed", "-o", file).stdout == f"1 item: {file}\n"
-    told = called("jobs", "resume", job, "--with", "none.csv").stderr
-    assert "1 item takes its inputs from none.csv" in told, "be they new or not"
+    resumed = called("jobs", "resume", job, "--with", "none.csv")
+    assert "1 item takes its inputs from none.csv" in resumed.stderr, "be they new or not"
     client.jobs.wait(job)
 
 

@@ -33,8 +33,8 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.inference_pb2 import Tensor
 
 DEFAULT_DEPLOYMENT = "hibari-en"
-# A text is cut where it and the other columns would have more characters.
-SHOWN_ITEMS, SHOWN_CHARACTERS = 5, 400
+# A text is cut at its column's share of the characters.
+SHOWN_ITEMS, SHOWN_CHARACTERS, LEAST_CHARACTERS = 5, 400, 20
 VOICE = "prompt_audio"
 COLUMNS_HINT = "; --column NAME=COLUMN reads a column as an input, --ignore COLUMN leaves one out"
 EVENTS = tuple(name.removeprefix("WEBHOOK_EVENT_").lower() for name in pb.WebhookEvent.keys()[1:])
@@ -270,7 +270,7 @@ def checked(file: ItemFile, name: str, skip_bad: bool, columns_hint: str = "") -
 
 def _show_first(file: ItemFile, report: Report) -> None:
     """The first items, with what they give; a column for every input that the file gives, if not to these items."""
-    most = SHOWN_CHARACTERS // len(report.sources)
+    most = max(LEAST_CHARACTERS, SHOWN_CHARACTERS // len(report.sources))
     rows = [
         {"id": item.id, **{tensor.name: _value(tensor, most) for tensor in item.inputs}}
         for item in itertools.islice(file.items(), SHOWN_ITEMS)
