@@ -320,5 +320,6 @@ def of_request(request_id: str) -> Iterator[None]:
     try:
         yield
     except KernelPortError as error:
-        error.request_id = request_id or error.request_id
+        if error.field != "request_id":  # else the front door has made another one in place of it
+            error.request_id = request_id or error.request_id
         raise

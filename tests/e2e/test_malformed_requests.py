@@ -165,7 +165,7 @@ CASES = [
         request(tensor(shape=[0, 2**62, 2**62, 1], data=b"")),
         {"inputs[0].shape": "below 2^63 bytes"},
     ),
-    Case("huge-promise", request(tensor(shape=[2**40, 1, 1, 1])), {"inputs[0].data": f"expected {2**42} bytes"}),
+    Case("huge-promise", request(tensor(shape=[2**40, 1, 1, 1])), {"inputs[0].data": f"expected {2**42:,} bytes"}),
     Case("too-many-dimensions", request(tensor(shape=[1] * 65)), {"inputs[0].shape": "at most 64 dimensions, got 65"}),
     Case("endless-dimensions", request(tensor(shape=[LARGEST] * 50_000)), {"inputs[0].shape": "at most 64 dimensions"}),
     Case(

@@ -57,9 +57,11 @@ def test_a_letter_is_expected_to_take_what_the_last_ones_took() -> None:
     pace.note(199, 1000)  # too few to tell
     assert pace.seconds_a_letter == 0
     pace.note(1000, 1)
-    pace.note(1000, 3)
-    assert pace.seconds_a_letter == 0.002
+    pace.note(1000, 2)
+    assert pace.seconds_a_letter == pytest.approx(0.0015)
     pace.note(1_000_000, 1000)
     assert pace.seconds_a_letter == pytest.approx(0.001, rel=0.01)
+    pace.note(1000, 600)
+    assert pace.seconds_a_letter < 0.002, "a machine that stood still once says little"
     assert letters(b"Slow, <b>slow</b> words", {"speed": 0.5, "seed": 3}) == 2 * len("Slowslowwords")
     assert letters(b"<!-- Not said. --> Said.", {}) == letters(b"Steps?", {"num_steps": 4}) == 0, "nobody knows"

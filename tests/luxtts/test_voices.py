@@ -49,7 +49,7 @@ def test_a_voice_is_added_listed_shown_and_deleted(stack: Stack, client: Client,
     assert run(stack, "list").output == ""
     assert isinstance(run(stack, "show", "me").exception, NotFoundError)
     again = run(stack, "delete", "me")
-    assert again.exit_code == 1
+    assert again.exit_code == 2
     assert "no voice is named 'me'" in again.output
 
 

@@ -37,7 +37,7 @@ def test_every_batch_is_an_active_task_while_it_runs(running: Plane, control: An
         wait_for(lambda: running.entries() == [1, 2])
         ((active,),) = inspect.active().values()
         assert active["name"] == "kernelport.infer"
-        assert active["args"] == "('journal', 1 requests)"
+        assert active["args"] == "('journal', 1 request)"
         running.release()
         assert (first.result(), second.result()) == (1, 2)
     assert _count(inspect) == before + 2

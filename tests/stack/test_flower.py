@@ -54,7 +54,7 @@ def test_flower_shows_tasks_to_those_who_know_the_password_and_keeps_them(tmp_pa
         flower = stack.children["flower"].pid
         assert password.encode() not in Path(f"/proc/{flower}/cmdline").read_bytes(), "for `ps` to see"
     for task in tasks.values():
-        assert (task["name"], task["args"]) == ("kernelport.infer", "('identity-onnx', 1 requests)")
+        assert (task["name"], task["args"]) == ("kernelport.infer", "('identity-onnx', 1 request)")
 
     with Stack(settings, [], tmp_path, flower=environment):
         kept = wait_for(lambda: _get(f"{url}/api/tasks", password))
