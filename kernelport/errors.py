@@ -278,6 +278,11 @@ class HostError(Exception):
     """This machine, or what runs on it, keeps a command from being done; the message says what to do about it."""
 
 
+class PlaceError(HostError):
+    """A folder that the command line names is not as the command needs it: no stack runs on it, it holds no backup, or
+    something is there already."""
+
+
 class StackError(HostError):
     """The stack cannot start or has stopped working; the message says what happened and where the log is."""
 

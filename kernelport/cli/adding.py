@@ -48,12 +48,16 @@ def entry_of(file: Path, name: str, state_dir: Path, backend: str = "onnx") -> d
     return {"manifest": str(own_file.write_manifest(state_dir, name, file, backend)), "backend": backend}
 
 
-def add_to(running: Running, state_dir: Path, name: str, entry: dict[str, Any]) -> None:
-    """Adds a deployment to a running stack, and says where it is; what cannot be served is taken out again."""
+def add_to(running: Running, state_dir: Path, name: str, entry: dict[str, Any], naming: str) -> None:
+    """Adds a deployment to a running stack, and says where it is; what cannot be served is taken out again.
+
+    Args:
+        naming: how the command line gives the model another name.
+    """
     before = own_file.added(state_dir).get(name)
     if before is None and (deployed := load_deployments(own_file.own_file(state_dir)).get(name)):
         raise click.UsageError(
-            f"{name} is deployed already, by {deployed.file}; NAME=FILE gives the model another name"
+            f"{name} is deployed already, by {deployed.file}; {naming} gives the model another name"
         )
     own_file.add(state_dir, name, entry)
     if reason := reload(running, state_dir).failed.get(name):

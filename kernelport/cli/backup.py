@@ -16,7 +16,7 @@ from kernelport.broker.snapshot import write_snapshot
 from kernelport.cli import options
 from kernelport.config.settings import Settings
 from kernelport.counting import counted
-from kernelport.errors import HostError
+from kernelport.errors import HostError, PlaceError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.copies import Listed, put_back, read_list, write_list
 from kernelport.supervisor.restored_redis import check_empty, restore_redis
@@ -71,12 +71,12 @@ def backup(folder: Path, state_dir: Path, redis_url: str | None, artifacts: str,
     Nothing waits for it. DIR must be new or empty. `kernelport restore` makes a stack of it.
     """
     if redis_url is None and find_running(state_dir) is None:
-        raise HostError(
+        raise PlaceError(
             f"no stack runs on {state_dir}: name its Redis with --redis-url, or its folder with --state-dir"
         )
     settings = Settings.from_environment(joined_environment(state_dir, redis_url))
     if folder.exists() and any(folder.iterdir()):
-        raise HostError(f"{folder} is not empty: a backup is a folder of its own")
+        raise PlaceError(f"{folder} is not empty: a backup is a folder of its own")
     private_folder(folder)
     try:
         size = write_snapshot(settings.redis_url, folder / _SNAPSHOT)
@@ -149,9 +149,9 @@ def _about(folder: Path) -> About:
     try:
         about = About(**json.loads((folder / _ABOUT).read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise HostError(f"{folder} is no whole backup: {_ABOUT}: {error}") from error
+        raise PlaceError(f"{folder} is no whole backup: {_ABOUT}: {error}") from error
     if about.version != _VERSION:
-        raise HostError(f"{folder}: expected a backup of version {_VERSION}, got {about.version}")
+        raise PlaceError(f"{folder}: expected a backup of version {_VERSION}, got {about.version}")
     return about
 
 

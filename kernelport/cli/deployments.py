@@ -11,7 +11,7 @@ from kernelport.cli.adding import add_to, entry_of, name_of, reload
 from kernelport.client import Client
 from kernelport.config.deployments import load_deployments
 from kernelport.counting import counted
-from kernelport.errors import StackError
+from kernelport.errors import PlaceError
 from kernelport.limits import about
 from kernelport.shapes import plain
 from kernelport.signature import TensorSpec, describe
@@ -127,7 +127,7 @@ def add(model: str, state_dir: Path) -> None:
     if not file.is_file():
         raise click.BadParameter(f"expected an ONNX file or a manifest, or NAME= and one, got {model!r}")
     name = name_of(file, name)
-    add_to(_running(state_dir), state_dir, name, entry_of(file, name, state_dir))
+    add_to(_running(state_dir), state_dir, name, entry_of(file, name, state_dir), "NAME=FILE")
 
 
 @deployments.command()
@@ -164,7 +164,7 @@ def reload_deployments(state_dir: Path) -> None:
 def _running(state_dir: Path) -> Running:
     running = find_running(state_dir)
     if running is None:
-        raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one")
+        raise PlaceError(f"no stack runs on {state_dir}: `kernelport up` starts one")
     return running
 
 

@@ -26,7 +26,7 @@ from kernelport.config.settings import (
     default_state_dir,
 )
 from kernelport.config.values import parse_address, parse_redis_url
-from kernelport.errors import HostError, InvalidArgumentError, KernelPortError, NotFoundError, StackError
+from kernelport.errors import HostError, InvalidArgumentError, KernelPortError, NotFoundError, PlaceError, StackError
 from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
 from kernelport.supervisor.running_file import find_running
@@ -38,7 +38,7 @@ class Mistake(Exception):
 
 # What a user can mend: told in one line. Mistakes in the command line, the environment or a file end a command with 2,
 # as click's own do, and so do names that nothing has; what else keeps it from being done, with 1.
-MISTAKES = (Mistake, InvalidArgumentError, NotFoundError, ItemFileError, ConfigError, SettingsError)
+MISTAKES = (Mistake, InvalidArgumentError, NotFoundError, ItemFileError, ConfigError, SettingsError, PlaceError)
 TOLD = (*MISTAKES, KernelPortError, HostError, OSError)
 # The exit code of a command that Ctrl-C has ended, as shells expect it.
 INTERRUPTED = 130

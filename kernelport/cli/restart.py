@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options
-from kernelport.errors import StackError
+from kernelport.errors import PlaceError
 from kernelport.supervisor.restarting import ask_to_restart
 from kernelport.supervisor.running_file import find_running
 
@@ -21,7 +21,7 @@ def restart(state_dir: Path) -> None:
     """
     running = find_running(state_dir)
     if running is None:
-        raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one")
+        raise PlaceError(f"no stack runs on {state_dir}: `kernelport up` starts one")
     options.note("a new front door starts in the place of each, and the old one finishes what it has")
     for name, reason in ask_to_restart(state_dir, running).items():
         raise click.ClickException(f"{name}: {reason}")

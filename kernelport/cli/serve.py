@@ -75,7 +75,7 @@ def serve(
         "batching": {"max_batch": max_batch, "max_rows": max_rows, "axes": batch_axes},
     }
     if running := find_running(state_dir):
-        add_to(running, state_dir, name, entry)
+        add_to(running, state_dir, name, entry, "--name")
         return
     table_file = private_folder(state_dir.absolute() / "served") / name / "deployments.yaml"
     table_file.parent.mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from kernelport.errors import StackError
+from kernelport.errors import PlaceError
 from kernelport.supervisor.processes import dying_with_parent
 from kernelport.supervisor.running_file import find_running, joined_environment
 
@@ -39,7 +39,7 @@ def run_beside(
         The command's exit code; 0 when it was stopped.
 
     Raises:
-        StackError: when no Redis was named and no stack runs on the folder.
+        PlaceError: when no Redis was named and no stack runs on the folder.
     """
     stop = threading.Event()
 
@@ -58,7 +58,7 @@ def run_beside(
         signal.signal(signal.SIGHUP, on_hangup)
     follows = redis_url is None
     if follows and find_running(state_dir) is None:
-        raise StackError(f"no stack runs on {state_dir}: `kernelport up` starts one, or name a Redis with --redis-url")
+        raise PlaceError(f"no stack runs on {state_dir}: `kernelport up` starts one, or name a Redis with --redis-url")
     while not stop.is_set():
         running = find_running(state_dir)
         if follows and running is None:

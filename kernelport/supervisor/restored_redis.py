@@ -16,7 +16,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError
 from kernelport.broker import keys, stored
 from kernelport.broker.connections import connect
 from kernelport.broker.tenants import tenants
-from kernelport.errors import HostError
+from kernelport.errors import HostError, PlaceError
 from kernelport.supervisor.processes import dying_with_parent
 from kernelport.supervisor.redis_server import find_redis_server, redis_command
 from kernelport.supervisor.state_folder import private_folder
@@ -35,10 +35,10 @@ _LOG_LINES = 12
 
 
 def check_empty(data: Path) -> None:
-    """Raises HostError when a Redis has its data in a folder already."""
+    """Raises PlaceError when a Redis has its data in a folder already."""
     for name in (_FOLDER, "dump.rdb"):
         if (data / name).exists():
-            raise HostError(f"{data / name} is there already: a backup is restored where no Redis has data yet")
+            raise PlaceError(f"{data / name} is there already: a backup is restored where no Redis has data yet")
 
 
 def restore_redis(snapshot: Path, data: Path, was: int, database: int, output_root: str) -> None:

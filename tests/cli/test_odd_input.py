@@ -55,6 +55,22 @@ def test_a_value_that_an_option_does_not_take_is_named(arguments: list[str], exp
     assert expected in called(*arguments, expect=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["deployments", "reload"], "no stack runs on here: `kernelport up` starts one"),
+        (["restart"], "no stack runs on here: `kernelport up` starts one"),
+        (["backup", "copy"], "no stack runs on here: name its Redis"),
+        (["restore", "no-such"], "no-such is no whole backup"),
+    ],
+)
+def test_a_folder_that_is_not_what_a_command_needs_is_a_mistake(
+    arguments: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in called(*arguments, "--state-dir", "here", expect=2).stderr
+
+
 FILES = {
     "latin.txt": ("caf\xe9.\n".encode("latin-1"), "latin.txt:1: expected UTF-8 text, got the byte 0xe9"),
     "utf32.txt": ("Hi.\n".encode("utf-32"), "utf32.txt:1: expected UTF-8 or UTF-16 text"),

@@ -80,7 +80,9 @@ def test_nothing_is_lost_while_deployments_come_change_and_go(state: Path, file:
 
         onnx.save(onnx.parser.parse_model(DOUBLED), tmp_path / "doubled.onnx")
         refusal = called("deployments", "add", f"steady={tmp_path / 'doubled.onnx'}", expect=2).stderr
-        assert f"steady is deployed already, by {file}" in refusal
+        assert f"steady is deployed already, by {file}; NAME=FILE gives" in refusal
+        refusal = called("serve", "--model-path", tmp_path / "doubled.onnx", "--name", "steady", expect=2).stderr
+        assert f"steady is deployed already, by {file}; --name gives" in refusal
         called("serve", "--model-path", tmp_path / "doubled.onnx")
         assert client.infer("doubled", {"x": [1, 2]})["y"].tolist() == [2, 4]
         unchanged = client.deployment("steady").workers[0].pid
@@ -154,11 +156,6 @@ def test_additions_at_the_same_moment_all_stay(tmp_path: Path, file: Path) -> No
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: own_file.add(tmp_path, name, IDENTITY), names))
     assert sorted(own_file.added(tmp_path)) == sorted(names)
-
-
-def test_without_a_stack_there_is_nothing_to_change(tmp_path: Path) -> None:
-    told = called("deployments", "reload", "--state-dir", tmp_path, expect=1).stderr
-    assert "`kernelport up` starts one" in told
 
 
 def _write(path: Path, **entries: object) -> None:

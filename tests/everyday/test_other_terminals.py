@@ -111,7 +111,7 @@ def test_flower_ends_at_the_first_word_though_redis_is_away(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("command", [("worker", NAME), ("flower",)])
 def test_without_a_stack_it_says_how_to_start_one(command: tuple[str, ...], tmp_path: Path) -> None:
-    told = called(*command, "--state-dir", tmp_path, expect=1).stderr
+    told = called(*command, "--state-dir", tmp_path, expect=2).stderr
     assert f"no stack runs on {tmp_path}: `kernelport up` starts one" in told
 
 

@@ -126,12 +126,12 @@ def test_a_backup_is_for_its_owner_s_eyes_and_restored_into_an_empty_place(stack
     assert listed[0]["path"] == ID_FILE
     for file in (folder, folder / "redis.rdb"):
         assert not stat.S_IMODE(file.stat().st_mode) & 0o077
-    assert "is not empty" in called("backup", folder, "--state-dir", state_dir(stack), expect=1).stderr
+    assert "is not empty" in called("backup", folder, "--state-dir", state_dir(stack), expect=2).stderr
     assert "another stack runs" in called("restore", folder, "--state-dir", state_dir(stack), expect=1).stderr
     told = called("restore", folder, "--state-dir", tmp_path / "elsewhere")
     assert f"0 of {DONE + 1} outputs" in told.stdout
     assert "neither there nor in the backup" in told.stderr
-    assert "is there already" in called("restore", folder, "--state-dir", tmp_path / "elsewhere", expect=1).stderr
+    assert "is there already" in called("restore", folder, "--state-dir", tmp_path / "elsewhere", expect=2).stderr
     where = ("--redis-dir", tmp_path / "data", "--artifacts", stack.settings.artifacts)
     assert f"{DONE + 1} of {DONE + 1} outputs" in called("restore", folder, *where).stdout
     (folder / "redis.rdb").write_bytes(b"REDIS0011 and no more")
@@ -139,14 +139,14 @@ def test_a_backup_is_for_its_owner_s_eyes_and_restored_into_an_empty_place(stack
     assert "cannot read the backup" in told.stderr
     assert not list((tmp_path / "third" / "redis").iterdir()), "nothing is left behind"
     (folder / "backup.json").unlink()
-    assert "no whole backup" in called("restore", folder, "--state-dir", tmp_path / "fourth", expect=1).stderr
+    assert "no whole backup" in called("restore", folder, "--state-dir", tmp_path / "fourth", expect=2).stderr
 
 
 def test_without_a_stack_and_without_its_redis_nothing_is_copied(tmp_path: Path) -> None:
     away = "redis://127.0.0.1:1/0"
     told = called("backup", tmp_path / "a", "--redis-url", away, expect=1).stderr
     assert "cannot copy the Redis at 127.0.0.1:1" in told
-    assert "no stack runs" in called("backup", tmp_path / "b", "--state-dir", tmp_path / "none", expect=1).stderr
+    assert "no stack runs" in called("backup", tmp_path / "b", "--state-dir", tmp_path / "none", expect=2).stderr
 
 
 def test_an_append_only_file_damaged_in_the_middle_is_cut_and_the_job_goes_on(
