@@ -56,9 +56,7 @@ def add_to(running: Running, state_dir: Path, name: str, entry: dict[str, Any], 
     """
     before = own_file.added(state_dir).get(name)
     if before is None and (deployed := load_deployments(own_file.own_file(state_dir)).get(name)):
-        raise click.UsageError(
-            f"{name} is deployed already, by {deployed.file}; {naming} gives the model another name"
-        )
+        raise click.UsageError(f"{name} is deployed already, by {deployed.file}; {naming} gives the model another name")
     own_file.add(state_dir, name, entry)
     if reason := reload(running, state_dir).failed.get(name):
         if before is None:

@@ -28,6 +28,7 @@ from kernelport.tensors import Array
     "--output", "outputs", multiple=True, metavar="NAME", help="An output that is wanted; all usual ones by default."
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="An .npz or .json file; JSON on stdout by default.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there already.")
 @options.target
 @options.timeout
 def infer(
@@ -36,14 +37,17 @@ def infer(
     assignments: tuple[str, ...],
     outputs: tuple[str, ...],
     out: Path | None,
+    overwrite: bool,
     target: str,
     timeout: float | None,
 ) -> None:
     """Run MODEL on the tensors in SOURCE: an .npz file, a JSON file (or - for stdin) of the form {"x": [[1, 2]]}, or
     an .npy file for a model with one input. In JSON that is printed, what is no number is "NaN", "Infinity" or
     "-Infinity"."""
-    if out is not None and out.suffix not in (".npz", ".json"):
-        raise click.UsageError(f"--out: expected a name that ends in .npz or .json, got {out}")
+    if out is not None:
+        if out.suffix not in (".npz", ".json"):
+            raise click.UsageError(f"--out: expected a name that ends in .npz or .json, got {out}")
+        options.check_new(out, overwrite)
     with Client(target, timeout_s=timeout) as client:
         signature = client.deployment(model).signature
         inputs = _read(source, [spec.name for spec in signature.inputs])

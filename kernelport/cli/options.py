@@ -331,6 +331,16 @@ timeout: Option = click.option(
 )
 
 
+def check_new(out: Path, overwrite: bool) -> None:
+    """Refuses to replace a file that nobody asked to replace.
+
+    Raises:
+        click.UsageError: when it is there already.
+    """
+    if out.exists() and not overwrite:
+        raise click.UsageError(f"--out: {out} is there already: choose another name, or --overwrite")
+
+
 def echo_json(found: Iterable[dict[str, Any]]) -> None:
     """Prints objects, one a line."""
     for each in found:

@@ -28,11 +28,13 @@ def test_infer_reads_and_writes_npz_npy_and_json(stack: Stack, tmp_path: Path) -
     np.savez(tmp_path / "in.npz", x=X)
     np.save(tmp_path / "in.npy", X)
     (tmp_path / "in.json").write_text(json.dumps({"x": X.tolist()}))
+    where = ("-o", tmp_path / "out.npz", "--target", stack.target)
     for source in ("in.npz", "in.npy", "in.json"):
-        called("infer", "identity-onnx", tmp_path / source, "-o", tmp_path / "out.npz", "--target", stack.target)
+        called("infer", "identity-onnx", tmp_path / source, *where, "--overwrite")
         with np.load(tmp_path / "out.npz") as outputs:
             assert outputs["y"].dtype == np.float32
             assert np.array_equal(outputs["y"], X)
+    assert "out.npz is there already" in called("infer", "identity-onnx", tmp_path / "in.npz", *where, expect=2).stderr
 
 
 def test_infer_takes_stdin_single_inputs_and_its_target_from_the_environment(stack: Stack, tmp_path: Path) -> None:

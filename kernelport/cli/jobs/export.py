@@ -45,8 +45,7 @@ def export(job_id: str, states: tuple[str, ...], out: Path, overwrite: bool, tar
     """
     if out.suffix.lower() not in KINDS:
         raise click.UsageError(f"--out: expected a name that ends in {' or '.join(KINDS)}, got {out}")
-    if out.exists() and not overwrite:
-        raise options.Mistake(f"--out: {out} is there already: choose another name, or --overwrite")
+    options.check_new(out, overwrite)
     folder = out.with_name(f"{out.name}.files")
     with Client(target) as client:
         if next(client.jobs.items(job_id, states), None) is None:
