@@ -57,11 +57,8 @@ def encode_audio(audio: Array, sample_rate: int, ending: str) -> bytes:
     if audio.ndim != 1:
         raise ValueError(f"expected samples [S], got {list(audio.shape)}")
     kind, subtype = FORMATS[ending]
-    audio = audio.astype(np.float32, copy=False)  # soxr and libsndfile know no half precision
-    if (nearest := at_a_rate_of(_RATES.get(kind, ()), sample_rate)) != sample_rate:
-        import soxr  # comes with soundfile
-
-        audio, sample_rate = soxr.resample(audio, sample_rate, nearest), nearest
+    nearest = at_a_rate_of(_RATES.get(kind, ()), sample_rate)
+    audio, sample_rate = resampled(audio, sample_rate, nearest), nearest
     if subtype == "PCM_16":
         audio = to_pcm(audio)
     if kind == "WAV":
@@ -114,10 +111,37 @@ def at_a_rate_of(known: Sequence[int], rate: int) -> int:
     """
     if not known or rate in known:
         return rate
+    _check_resampled(rate)
+    return next((each for each in known if each > rate), known[-1])
+
+
+def resampled(audio: Array, rate: int, wanted: int) -> Array:
+    """The audio at another rate, in single precision.
+
+    Args:
+        audio: floating point [S], mono.
+        rate: in Hz, as `wanted` is.
+
+    Raises:
+        HostError: when the library for it is missing.
+        ValueError: when audio of this rate is not resampled.
+    """
+    audio = audio.astype(np.float32, copy=False)  # soxr and libsndfile know no half precision
+    if rate == wanted:
+        return audio
+    _check_resampled(rate)
+    if importlib.util.find_spec("soxr") is None:
+        raise HostError(f"audio of {rate:,} Hz at {wanted:,} Hz needs the package soxr: {install_hint('audio')}")
+    import soxr  # here, because clients that resample nothing do without it
+
+    found: Array = soxr.resample(audio, rate, wanted)
+    return found
+
+
+def _check_resampled(rate: int) -> None:
     least, most = _RESAMPLED
     if not least <= rate <= most:
         raise ValueError(f"expected {least:,} to {most:,} Hz, got {rate:,}")
-    return next((each for each in known if each > rate), known[-1])
 
 
 def to_pcm(audio: Array) -> Array:

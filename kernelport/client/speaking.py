@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelport.audio import resampled
 from kernelport.client import Client, Speech
 from kernelport.client.calling.sync import as_completed
 from kernelport.client.item_files import Passage
@@ -64,18 +65,17 @@ def speak(
 
 
 def join(spoken: Sequence[tuple[Passage, Speech]]) -> Speech:
-    """The speech of a whole text, of one or more passages, with silence between them.
+    """The speech of a whole text, of one or more passages, with silence between them, at the highest of their sample
+    rates.
 
     Raises:
-        ValueError: when their sample rates are not the same.
+        HostError: when a library is missing that brings them to one rate.
+        ValueError: when one of them is too low for that.
     """
-    rates = {speech.sample_rate for _, speech in spoken}
-    if len(rates) > 1:
-        raise ValueError(f"expected speech of one sample rate, got {', '.join(map(str, sorted(rates)))} Hz")
-    rate = rates.pop()
+    rate = max(speech.sample_rate for _, speech in spoken)
     parts = []
     for index, (passage, speech) in enumerate(spoken):
         if index:
             parts.append(np.zeros(round(PAUSES_S[passage.behind] * rate), np.float32))
-        parts.append(speech.audio)
+        parts.append(resampled(speech.audio, speech.sample_rate, rate))
     return Speech(np.concatenate(parts), rate)

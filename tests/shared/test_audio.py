@@ -8,6 +8,9 @@ import pytest
 import soundfile
 
 from kernelport.audio import FORMATS, encode_audio
+from kernelport.client import Speech
+from kernelport.client.item_files import Passage
+from kernelport.client.speaking import join
 
 AUDIO = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
 
@@ -58,3 +61,10 @@ def test_a_rate_that_a_format_cannot_have_is_told_without_an_address(ending: str
     with pytest.raises(ValueError, match=r"Hz|rate") as caught:
         encode_audio(AUDIO, rate, ending)
     assert "0x" not in str(caught.value)
+
+
+def test_speech_of_several_rates_is_joined_at_the_highest() -> None:
+    seconds = [(Passage(1, 0, "One.", "line"), Speech(np.zeros(rate, np.float32), rate)) for rate in (16_000, 48_000)]
+    joined = join(seconds)
+    assert joined.sample_rate == 48_000
+    assert joined.seconds == pytest.approx(2.4), "with a pause between them"
