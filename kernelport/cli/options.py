@@ -335,10 +335,10 @@ def check_new(out: Path, overwrite: bool) -> None:
     """Refuses to replace a file that nobody asked to replace.
 
     Raises:
-        click.UsageError: when it is there already.
+        Mistake: when it is there already.
     """
     if out.exists() and not overwrite:
-        raise click.UsageError(f"--out: {out} is there already: choose another name, or --overwrite")
+        raise Mistake(f"--out: {out} is there already: choose another name, or --overwrite")
 
 
 def echo_json(found: Iterable[dict[str, Any]]) -> None:

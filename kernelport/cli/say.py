@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -25,6 +26,8 @@ from kernelport.counting import counted
 from kernelport.errors import KernelPortError, NotFoundError, UnavailableError
 from kernelport.signature import Declared, Signature
 
+_STDOUT = Path("/dev/stdout")
+
 
 @click.command()
 @click.argument("texts", nargs=-1)
@@ -35,7 +38,7 @@ from kernelport.signature import Declared, Signature
     help="Read the text from a file; - is stdin.",
 )
 @click.option("--deployment", default="hibari-en", help="The deployment that speaks.")
-@click.option("-o", "--out", help="The output file, such as chapter.wav; or a folder, as in chapter/.")
+@click.option("-o", "--out", help="The output file, such as chapter.wav; a folder, as in chapter/; or - for stdout.")
 @click.option(
     "--split", type=click.Choice(SPLITS), help="What is spoken at a time; without -o, a file each in speech/."
 )
@@ -44,7 +47,7 @@ from kernelport.signature import Declared, Signature
     "ending",
     type=click.Choice([n[1:] for n in FORMATS]),
     default="wav",
-    help="Of files in a folder, and of what a device gets.",
+    help="Of files in a folder, and of what stdout or a device gets.",
 )
 @click.option("--stream", "is_stream", is_flag=True, help="Write the WAV file as it is spoken; -o - is stdout.")
 @click.option("--spoken", "shows_words", is_flag=True, help="Print the words as they are read.")
@@ -90,13 +93,18 @@ def say(
     """
     for text in options.among(texts):
         options.note(f"{text} is read out, as it stands behind --; options go before it")
+    is_format_named = click.get_current_context().get_parameter_source("ending") is ParameterSource.COMMANDLINE
     if is_stream:
+        if is_format_named and ending != "wav":
+            raise click.UsageError(f"--stream: expected no --format {ending}, as a stream is WAV")
         if split is not None or append or skip_bad:
             raise click.UsageError("--stream: expected no --split, --append or --skip-bad, as the text is spoken whole")
         lines = Texts(texts, file, encoding).lines
         _stream(lines, deployment, out or "speech.wav", overwrite, assignments, _outputs(shows_words), target, timeout)
         return
     path, is_folder = _place(out, split, ending)
+    if is_format_named and not is_folder and path.suffix.lower() in FORMATS and path.suffix.lower() != f".{ending}":
+        raise click.UsageError(f"--format {ending}: expected a name that ends in .{ending} as --out, got {path}")
     suffix = path.suffix.lower() if path.suffix.lower() in FORMATS and not is_folder else f".{ending}"
     audio.check(suffix)
     given = Texts(texts, file, encoding)
@@ -132,21 +140,16 @@ def say(
                 if speech.spoken is not None:
                     words[index] = speech.spoken
                 if is_folder:
-                    path.mkdir(parents=True, exist_ok=True)
-                    write_audio(
-                        path / f"{first + index:0{_width(passages)}}.{ending}", speech.audio, speech.sample_rate
-                    )
+                    _write(path / f"{first + index:0{_width(passages)}}.{ending}", [(passages[index], speech)], suffix)
                 else:
                     spoken[index] = speech
     is_written = is_folder or done == len(passages) or (skip_bad and done > 0)
     if is_written and not is_folder:
-        whole = join([(passages[index], spoken[index]) for index in sorted(spoken)])
-        seconds = whole.seconds
-        _write(path, whole, suffix)
+        seconds = _write(path, [(passages[index], spoken[index]) for index in sorted(spoken)], suffix)
     for index in sorted(words):
-        click.echo(words[index])
-    where = path if is_written else "no file was written"
-    click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}")
+        click.echo(words[index], err=path == _STDOUT)
+    where = ("stdout" if path == _STDOUT else path) if is_written else "no file was written"
+    click.echo(f"{done} of {len(passages)} spoken, {seconds:.1f} s of audio: {where}", err=path == _STDOUT)
     if done < len(passages):
         sys.exit(1)
 
@@ -310,6 +313,8 @@ def _place(out: str | None, split: Split | None, ending: str) -> tuple[Path, boo
     if out is None:
         return (Path(f"speech.{ending}"), False) if split is None else (Path("speech"), True)
     path = Path(out)
+    if out == "-" or path == _STDOUT:
+        return _STDOUT, False
     if _is_device(path):
         return path, False
     if out.endswith(("/", os.sep)) or path.is_dir() or not path.suffix:
@@ -325,28 +330,39 @@ def _is_device(path: Path) -> bool:
     return path.exists() and not (path.is_file() or path.is_dir())
 
 
-def _write(path: Path, speech: Speech, suffix: str) -> None:
-    """Writes speech into a file, which appears when it is complete, or to a device; `suffix` is one of FORMATS."""
-    if _is_device(path):
-        path.write_bytes(encode_audio(speech.audio, speech.sample_rate, suffix))
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_audio(path, speech.audio, speech.sample_rate)
+def _write(path: Path, spoken: Sequence[tuple[Passage, Speech]], suffix: str) -> float:
+    """Writes speech into a file, which appears when it is complete, or to stdout or a device; gives its seconds.
+
+    Args:
+        suffix: one of FORMATS.
+    """
+    try:
+        speech = join(spoken)
+        if path == _STDOUT:
+            sys.stdout.buffer.write(encode_audio(speech.audio, speech.sample_rate, suffix))
+        elif _is_device(path):
+            path.write_bytes(encode_audio(speech.audio, speech.sample_rate, suffix))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_audio(path, speech.audio, speech.sample_rate)
+    except ValueError as error:  # of a sample rate that no such file has
+        raise click.ClickException(f"{path}: {error}") from error
+    return speech.seconds
 
 
 def _check_place(path: Path, is_folder: bool, overwrite: bool, append: bool) -> None:
     """Refuses to replace what is there, before anything is spoken."""
     if append and (overwrite or not is_folder):
         raise click.UsageError("--append: expected a folder as --out, and no --overwrite")
-    if overwrite or append or _is_device(path):
+    if overwrite or append or path == _STDOUT or _is_device(path):
         return
     if is_folder:
         try:
             folders.check(path)
         except FileExistsError as error:
             raise options.Mistake(f"--out: {error}: choose another folder, --append or --overwrite") from error
-    elif path.exists():
-        raise options.Mistake(f"--out: {path} is there already: choose another name, or --overwrite")
+    else:
+        options.check_new(path, overwrite)
 
 
 def _next_number(folder: Path) -> int:

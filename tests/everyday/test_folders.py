@@ -1,7 +1,10 @@
 """A folder belongs to a job: nothing is replaced without being asked for."""
 
+import io
 import os
 import subprocess
+import sys
+import wave
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,31 @@ def test_of_a_job_that_was_deleted_nothing_goes_on_in_its_folder() -> None:
     again = called("jobs", "submit", "items.jsonl", *ITEMS, "-o", "book", expect=2).stderr
     assert f"error: --out: book holds the outputs of job {first}, which was deleted: choose another folder" in again
     assert "Usage" not in again
+
+
+@pytest.mark.parametrize("out", ["all.wav", "all.csv", "all.NPZ", "-"])
+def test_the_name_of_a_file_makes_no_folder(out: str, client: Client) -> None:
+    job = job_in("book")
+    before, jobs = contents(Path()), [job.id for job in client.jobs.list()]
+    for command in (
+        ["submit", "items.jsonl", *ITEMS],
+        ["watch", job],
+        ["resume", job],
+        ["fetch", job],
+        ["fetch", job, "t-0", "t-1"],
+        ["fetch", job, "t-0", "--append"],
+    ):
+        refusal = called("jobs", *command, "-o", out, expect=2).stderr
+        assert f"expected a folder, got {out}: write -o {'FOLDER' if out == '-' else 'all'}/" in refusal
+    assert contents(Path()) == before
+    assert [job.id for job in client.jobs.list()] == jobs
+
+
+def test_a_slash_or_a_folder_that_is_there_stands_for_a_folder_of_any_name() -> None:
+    job = job_in("book")
+    for out in ("all.npz/", "all.npz"):
+        called("jobs", "fetch", job, "-o", out)
+        assert {path.name for path in Path("all.npz").glob("*.npz")} == {"t-0.npz", "t-1.npz"}
 
 
 @pytest.mark.parametrize("command", ["fetch", "watch"])
@@ -91,6 +119,23 @@ def test_say_writes_to_what_is_no_file(options: tuple[str, ...]) -> None:
     finally:
         listener.kill()
     assert Path("speech.wav").is_fifo()
+
+
+def test_say_writes_to_stdout_what_is_one_file_and_tells_the_rest_on_stderr() -> None:
+    options = ("--split", "sentence", "-o", "-")
+    command = [sys.executable, "-m", "kernelport.cli", "say", "One. Two.", *options, "--set", "seed=7"]
+    printed = subprocess.run(command, capture_output=True, timeout=100, check=True)
+    with wave.open(io.BytesIO(printed.stdout)) as speech:
+        assert speech.getnframes() > speech.getframerate() // 2
+    assert b"2 of 2 spoken" in printed.stderr
+    assert not list(Path.cwd().iterdir())
+    assert "--append: expected a folder" in called("say", "One.", "-o", "-", "--append", expect=2).stderr
+
+
+def test_say_refuses_a_format_that_its_file_is_not_of() -> None:
+    assert "--format wav" in called("say", "One.", "-o", "one.mp3", "--format", "wav", expect=2).stderr
+    assert "--format mp3" in called("say", "One.", "--stream", "--format", "mp3", expect=2).stderr
+    assert not list(Path.cwd().iterdir())
 
 
 def test_say_replaces_no_file_unless_asked_to() -> None:

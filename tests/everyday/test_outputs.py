@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -70,6 +72,20 @@ def test_the_files_of_some_items_are_fetched_alone(tmp_path: Path) -> None:
     assert "000002: " in printed.stderr
     assert "something to say" in printed.stderr
     assert "no-such: the job has no such item" in printed.stderr
+
+
+def test_the_file_of_an_item_replaces_no_other_unless_asked_to_and_goes_to_stdout(tmp_path: Path) -> None:
+    job = submitted(tensor_file(tmp_path / "items.jsonl", 2), "--deployment", "identity-onnx", "-o", "all")
+    one, two = (Path(f"all/t-{number}.npz").read_bytes() for number in range(2))
+    for _ in range(2):
+        assert called("jobs", "fetch", job, "t-0", "-o", "own.npz").stdout.strip() == "own.npz"
+    refusal = called("jobs", "fetch", job, "t-1", "-o", "own.npz", expect=2).stderr
+    assert "own.npz is there already: choose another name, or --overwrite" in refusal
+    assert Path("own.npz").read_bytes() == one
+    called("jobs", "fetch", job, "t-1", "-o", "own.npz", "--overwrite")
+    assert Path("own.npz").read_bytes() == two
+    command = [sys.executable, "-m", "kernelport.cli", "jobs", "fetch", job, "t-0", "-o", "-"]
+    assert subprocess.run(command, stdout=subprocess.PIPE, timeout=100, check=True).stdout == one
 
 
 def test_a_file_that_is_gone_is_named_and_the_others_come(tmp_path: Path, client: Client) -> None:

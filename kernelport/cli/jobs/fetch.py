@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kernelport.cli import options
 from kernelport.cli.jobs import outputs
 from kernelport.client import Client
-from kernelport.client.jobs import folders
+from kernelport.client.jobs.fetching import is_output
 from kernelport.counting import counted
 from kernelport.v1 import job_pb2 as pb
 
@@ -26,17 +26,17 @@ from kernelport.v1 import job_pb2 as pb
 @options.target
 def fetch(job_id: str, item_ids: Sequence[str], out: outputs.Destination | None, target: str) -> None:
     """Fetch the outputs that JOB has made so far into a folder (JOB by default), and its manifest once it is over; or
-    those of some items alone: with -o NAME.wav, one item's under that name. Files that are there already and are right
-    stay.
+    those of some items alone: with -o NAME.wav, one item's under that name, with -o - to stdout. Files that are there
+    already and are right stay.
 
     Exits with 1 when some items of the job have no output, and says which and why.
     """
     columns = (TextColumn("fetching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Client(target) as client:
         job = client.jobs.get(job_id)
-        if out is not None and len(item_ids) == 1 and out.folder.suffix in folders.OUTPUTS and not out.folder.is_dir():
-            sys.exit(_fetch_some(client, job_id, item_ids, partial(_fetch_as, client, job_id, out.folder)))
-        folder = (out or outputs.Destination(Path(job_id), overwrite=False, append=False)).of(client, job_id)
+        if out is not None and out.is_file:
+            sys.exit(_fetch_some(client, job_id, item_ids, partial(_fetch_as, client, job_id, out)))
+        folder = (out or outputs.Destination(job_id, overwrite=False, append=False)).of(client, job_id)
         if item_ids:
             sys.exit(_fetch_some(client, job_id, item_ids, lambda item: client.jobs.fetch(job_id, item, folder)))
         with (
@@ -56,23 +56,33 @@ def fetch(job_id: str, item_ids: Sequence[str], out: outputs.Destination | None,
         sys.exit(1)
 
 
-def _fetch_as(client: Client, job_id: str, file: Path, item: pb.Item) -> Path:
-    """Fetches the output of one item under a name of its own."""
-    if file.suffix != Path(item.file).suffix:
+def _fetch_as(client: Client, job_id: str, out: outputs.Destination, item: pb.Item) -> Path | None:
+    """Fetches the output of one item under a name of its own, which it gives; or writes it to stdout."""
+    if out.out == outputs.STDOUT:
+        with tempfile.TemporaryDirectory(prefix="kernelport-") as folder:
+            fetched = client.jobs.fetch(job_id, item, Path(folder))
+            sys.stdout.buffer.write(fetched.read_bytes())
+        return None
+    file = out.folder
+    if file.suffix.lower() != Path(item.file).suffix:
         raise click.UsageError(f"--out: expected a name that ends in {Path(item.file).suffix}, or a folder; got {file}")
+    if is_output(file, item):
+        return file
+    options.check_new(file, out.overwrite)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".kernelport-", dir=file.parent) as folder:
         return client.jobs.fetch(job_id, item, Path(folder)).replace(file)
 
 
-def _fetch_some(client: Client, job_id: str, item_ids: Sequence[str], fetch: Callable[[pb.Item], Path]) -> int:
-    """Fetches the outputs of these items by `fetch`, which gives their place; gives the exit code."""
+def _fetch_some(client: Client, job_id: str, item_ids: Sequence[str], fetch: Callable[[pb.Item], Path | None]) -> int:
+    """Fetches the outputs of these items by `fetch`, which gives the place to tell; gives the exit code."""
     missing = dict.fromkeys(item_ids, "the job has no such item")
     for item in client.jobs.items(job_id):
         if item.id not in missing:
             continue
         if item.state == pb.ITEM_STATE_SUCCEEDED:
-            click.echo(fetch(item))
+            if place := fetch(item):
+                click.echo(place)
             del missing[item.id]
             if not missing:
                 break

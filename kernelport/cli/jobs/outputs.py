@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ CHOICES = "choose another folder, --append to keep this job apart in it, or --ov
 # Of the failed items, to tell what can be done about them.
 MOST_LOOKED_AT = 1000
 _AT_A_TIME = 256
+# A place of such a name is a file's, unless there is a folder of that name, or a slash behind it.
+_OF_FILES = (*folders.OUTPUTS, ".csv", ".json", ".jsonl", ".zip")
+STDOUT = "-"
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,39 @@ class Destination:
     """What -o, --overwrite and --append say.
 
     Attributes:
-        overwrite: whether a folder of another job is taken over.
+        out: a folder, or the file that one item's output becomes.
+        overwrite: whether a folder of another job, or another file, is replaced.
         append: whether the job gets a folder of its own in it, named by its id.
     """
 
-    folder: Path
+    out: str
     overwrite: bool
     append: bool
+
+    @property
+    def folder(self) -> Path:
+        """The folder, or the file."""
+        return Path(self.out)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file's name, or stdout."""
+        if self.out == STDOUT:
+            return True
+        if self.folder.exists():
+            return not self.folder.is_dir()
+        return not self.out.endswith(("/", os.sep)) and self.folder.suffix.lower() in _OF_FILES
+
+    def check_folder(self) -> None:
+        """Refuses a file where there may be several.
+
+        Raises:
+            click.UsageError: when it is one.
+        """
+        if self.is_file:
+            name = "FOLDER" if self.out == STDOUT or self.folder.exists() else self.folder.with_suffix("")
+            choices = f"-o {name}/, or for one item's file: kernelport jobs fetch JOB ITEM -o NAME.wav"
+            raise click.UsageError(f"--out: expected a folder, got {self.out}: write {choices}")
 
     def check(self, client: Client, request_id: str) -> None:
         """Refuses a folder of another job before anything runs.
@@ -73,16 +103,18 @@ def destination(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "-o",
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
         help="The folder that outputs are fetched into, and a manifest at the end. It belongs to one job.",
     )
     @click.option("--overwrite", is_flag=True, help="Replace files of the same names, of another job as well.")
     @click.option("--append", is_flag=True, help="Keep this job apart from others in the folder, as OUT/JOB.")
     @functools.wraps(command)
-    def with_destination(out: Path | None, overwrite: bool, append: bool, **rest: Any) -> Any:
+    def with_destination(out: str | None, overwrite: bool, append: bool, **rest: Any) -> Any:
         if overwrite and append:
             raise click.UsageError("expected --overwrite or --append, not both")
-        return command(out=Destination(out, overwrite, append) if out is not None else None, **rest)
+        where = Destination(out, overwrite, append) if out else None
+        if where is not None and (append or len(rest.get("item_ids", ())) != 1):
+            where.check_folder()
+        return command(out=where, **rest)
 
     return with_destination
 

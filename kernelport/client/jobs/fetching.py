@@ -30,6 +30,17 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
+def is_output(path: Path, item: pb.Item) -> bool:
+    """Whether a file is there, and is the output of an item."""
+    try:
+        if path.stat().st_size != item.file_bytes:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest() == item.sha256
+    except FileNotFoundError:
+        return False
+
+
 class Target:
     """The file of an item. What is written appears under its name when the block ends without an error.
 
@@ -53,13 +64,7 @@ class Target:
 
     def is_there(self) -> bool:
         """Whether the file is there already, with the right content."""
-        try:
-            if self.path.stat().st_size != self._item.file_bytes:
-                return False
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest() == self._item.sha256
-        except FileNotFoundError:
-            return False
+        return is_output(self.path, self._item)
 
     def write(self, chunk: bytes) -> None:
         """Adds bytes to the file."""
