@@ -49,7 +49,7 @@ PACKAGES = (
 @options.state_dir
 @options.redis_url
 @options.deployments_file
-@options.target
+@options.target_if_any
 @options.as_json
 def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None, target: str, as_json: bool) -> None:
     """Say what is installed, which device there is, whether Redis can be reached, and which deployments run here."""
@@ -89,11 +89,11 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
 
 def _orphans(target: str) -> str:
     """The space that outputs take which no job owns."""
-    with Client(target) as client:
-        try:
+    try:
+        with Client(target or options.default_target()) as client:
             found = list(client.jobs.orphans())
-        except KernelPortError as error:
-            return f"unknown: {error.message}"
+    except (KernelPortError, click.UsageError) as error:
+        return f"unknown: {error.message}"
     if not found:
         return "none"
     size = decimal(sum(orphan.bytes for orphan in found))

@@ -24,7 +24,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 @click.command()
-@options.target
+@options.target_if_any
 @click.option("--worker", is_flag=True, help="Ask for a worker on this host, by its heartbeat in Redis.")
 @click.option("--deployment", default="", help="Ask whether this deployment is served, not just any.")
 @click.option("--live", is_flag=True, help="Ask whether the front door runs, whatever it can do now.")
@@ -38,13 +38,13 @@ def health(target: str, worker: bool, deployment: str, live: bool, redis_url: st
     if live:
         if worker or deployment:
             raise click.UsageError("--live asks for the front door, and for nothing else")
-        if problem := _front_door_problem(target, LIVE):
+        if problem := _front_door_problem(target or options.default_target(), LIVE):
             raise click.ClickException(problem)
         click.echo("live")
         return
     running = find_running(state_dir)
     url = redis_url or (running.redis_url if running else None)
-    problem = "" if worker else _front_door_problem(target, deployment)
+    problem = "" if worker else _front_door_problem(target or options.default_target(), deployment)
     if url or worker:
         with connect(url or DEFAULT_REDIS_URL, TIMEOUT_S) as redis:
             if why_not := connections.problem(redis):

@@ -29,7 +29,7 @@ from kernelport.config.values import parse_address, parse_redis_url
 from kernelport.errors import HostError, InvalidArgumentError, KernelPortError, NotFoundError, PlaceError, StackError
 from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
-from kernelport.supervisor.running_file import find_running
+from kernelport.supervisor.running_file import find_running, last_running, state_folder
 
 
 class Mistake(Exception):
@@ -160,20 +160,32 @@ class _MayBeEmpty(click.Option):
         return os.environ.get(str(self.envvar))
 
 
-def _default_target() -> str:
-    running = find_running()
-    if running is None and (named := os.environ.get(f"{PREFIX}STATE_DIR")):
+def default_target() -> str:
+    """The front door of the stack on this machine, or the usual address where there never was one, or it was stopped.
+
+    Raises:
+        click.UsageError: when the stack is gone that is meant: at the usual address there may be a stranger's.
+    """
+    if running := find_running():
+        return running.target
+    if gone := last_running(state_folder()):
+        raise click.UsageError(
+            f"the stack of {state_folder()}, at {gone.target}, no longer runs; `kernelport up` starts it, or name "
+            "another one with --target"
+        )
+    if named := os.environ.get(f"{PREFIX}STATE_DIR"):
         raise click.UsageError(f"no stack runs on {named}, which {PREFIX}STATE_DIR names; --target names a front door")
-    return running.target if running else DEFAULT_LISTEN
+    return DEFAULT_LISTEN
 
 
-_target: Option = click.option(
-    "--target",
-    type=Parsed("host:port", _parse_target),
-    default=_default_target,
-    show_default=f"that of `kernelport up` on this machine, or {DEFAULT_LISTEN}",
-    help="host:port of the front door; grpcs://host:port of one that speaks TLS.",
-)
+def _target(default: str | Callable[[], str]) -> Option:
+    return click.option(
+        "--target",
+        type=Parsed("host:port", _parse_target),
+        default=default,
+        show_default=f"that of `kernelport up` on this machine, or {DEFAULT_LISTEN}",
+        help="host:port of the front door; grpcs://host:port of one that speaks TLS.",
+    )
 
 
 def _show_key(context: click.Context, parameter: click.Parameter, value: str) -> None:
@@ -193,7 +205,12 @@ _api_key: Option = click.option(
 
 def target(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that calls a front door."""
-    return _target(_api_key(command))
+    return _target(default_target)(_api_key(command))
+
+
+def target_if_any(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for one that can do without: where none is named it gets an empty one, for `default_target`."""
+    return _target("")(_api_key(command))
 
 
 listen: Option = click.option(

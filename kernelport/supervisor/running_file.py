@@ -50,14 +50,23 @@ def find_running(state_dir: Path | None = None) -> Running | None:
     """The stack that runs on a state folder; None when there is none, or it is another user's.
 
     Args:
-        state_dir: by default what KERNELPORT_STATE_DIR says, or what `kernelport up` takes without it.
+        state_dir: by default what `state_folder` says.
     """
-    folder = state_dir or Path(os.environ.get(f"{PREFIX}STATE_DIR") or default_state_dir())
+    running = last_running(state_dir or state_folder())
+    return running if running is not None and is_alive(running.pid) else None
+
+
+def last_running(state_dir: Path) -> Running | None:
+    """The same, also when it no longer runs and nobody has stopped it, so that it has left its file."""
     try:
-        running = Running(**json.loads(read_own(folder / _NAME) or ""))
+        return Running(**json.loads(read_own(state_dir / _NAME) or ""))
     except (ValueError, TypeError):  # a file of another version tells as little as none
         return None
-    return running if is_alive(running.pid) else None
+
+
+def state_folder() -> Path:
+    """The state folder that KERNELPORT_STATE_DIR names, or what `kernelport up` takes without it."""
+    return Path(os.environ.get(f"{PREFIX}STATE_DIR") or default_state_dir())
 
 
 def joined_environment(state_dir: Path | None = None, redis_url: str | None = None) -> dict[str, str]:

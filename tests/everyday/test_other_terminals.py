@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from kernelport import Client
-from kernelport.config.settings import bundled_deployments
+from kernelport.cli.options import default_target
+from kernelport.config.settings import DEFAULT_LISTEN, bundled_deployments
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.running_file import Running, find_running
 from kernelport.supervisor.stack import Stack
@@ -118,6 +119,24 @@ def test_without_a_stack_it_says_how_to_start_one(command: tuple[str, ...], tmp_
 def test_a_state_folder_that_is_named_stands_for_no_other_stack(tmp_path: Path) -> None:
     told = called("jobs", "list", KERNELPORT_STATE_DIR=str(tmp_path), KERNELPORT_TARGET="", expect=2).stderr
     assert f"no stack runs on {tmp_path}, which KERNELPORT_STATE_DIR names" in told
+
+
+def test_a_stack_that_was_killed_stands_for_no_other_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "kernelport" / "running.json"
+    file.parent.mkdir()
+    file.write_text('{"pid": 99999999, "target": "127.0.0.1:50071", "environment": {}}')
+    where = {"XDG_STATE_HOME": str(tmp_path), "KERNELPORT_STATE_DIR": "", "KERNELPORT_TARGET": ""}
+    gone = f"the stack of {file.parent}, at 127.0.0.1:50071, no longer runs; `kernelport up` starts it"
+    for command in (("jobs", "list"), ("say", "Hello."), ("health",)):
+        assert gone in called(*command, expect=2, **where).stderr
+    assert gone in called("jobs", "list", expect=2, **where | {"KERNELPORT_STATE_DIR": str(file.parent)}).stderr
+    elsewhere = f"127.0.0.1:{free_port()}"
+    assert f"cannot connect to {elsewhere}" in called("keys", "list", "--target", elsewhere, expect=1, **where).stderr
+    assert "no longer runs" in called("doctor", COLUMNS="400", **where).stdout, "it tells the rest, too"
+    file.unlink()  # as a stack does that is stopped
+    for name, value in where.items():
+        monkeypatch.setenv(name, value)
+    assert default_target() == DEFAULT_LISTEN
 
 
 def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> None:
