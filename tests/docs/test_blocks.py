@@ -201,7 +201,7 @@ class Reader:
     def _whole_program(self, code: str) -> str:
         """What the page leaves out of a program, and where the front door is."""
         target = self._environment["KERNELPORT_LISTEN"]
-        code = re.sub(r'Client\(("127.0.0.1:50051")?\)', f'Client("{target}")', code)
+        code = code.replace("127.0.0.1:50051", target)
         code = code.replace("127.0.0.1:8000", self._environment["KERNELPORT_HTTP_LISTEN"])
         if "async with" in code:
             code = f"import asyncio\nasync def main():\n{textwrap.indent(code, '  ')}\nasyncio.run(main())"
