@@ -68,7 +68,8 @@ def show(job_id: str, as_json: bool, target: str) -> None:
     _fact("items", f"{progress.items:,}" + (f": {told}" if told else "") + ("" if job.sealed else " (more may come)"))
     if progress.audio_s:
         factor = progress.backend_s / progress.audio_s
-        _fact("audio", f"{formatting.clock(progress.audio_s)}, real-time factor {factor:.3f}")
+        compute = f"compute {formatting.clock(progress.backend_s)}, real-time factor {factor:.3f}"
+        _fact("audio", f"{formatting.clock(progress.audio_s)}, {compute}")
     if progress.useful_cost:
         waste = 100 * (progress.padded_cost / progress.useful_cost - 1)
         _fact("padding", f"{waste:.1f} % more than what was asked for")

@@ -153,7 +153,8 @@ class Display:
             yield f"{rate:,.1f} items/s"
         if job.progress.audio_s:
             yield f"audio {clock(job.progress.audio_s)}" + (f" at {speed:,.1f}x real time" if speed >= 0.1 else "")
-            yield f"real-time factor {job.progress.backend_s / job.progress.audio_s:.3f}"
+            # No factor beside the speed: it would be of all tries so far, and pass for the speed's inverse.
+            yield f"compute {clock(job.progress.backend_s)}"
 
     def _eta(self) -> str:
         if is_over(self._job):
