@@ -63,7 +63,7 @@ class Texts:
 
     def place(self, line: int) -> str:
         """Where a line stands, from 1, for messages."""
-        return self._places[line - 1] if self._places else f"line {line}"
+        return self._places[line - 1] if self._places else f"{self.file}:{line}"
 
     def told(self, problem: Problem) -> str:
         """A finding, behind its place."""

@@ -204,3 +204,11 @@ def test_what_is_left_out_of_a_text_is_told(client: Client) -> None:
     said = called("say", "Pizza 🍕 for all.")
     assert "line 1: text: left out what cannot be spoken: 🍕" in said.stderr
     assert client.speak("hibari-en", "Pizza 🍕 for all.").warnings == ("text: left out what cannot be spoken: 🍕",)
+
+
+def test_one_file_is_named_in_one_way() -> None:
+    text_file(Path("chapter.txt"), "Good morning 🍕.", "?!")
+    told = called("say", "-f", "chapter.txt", "--split", "line", "--skip-bad").stderr
+    assert "chapter.txt:1: text: left out what cannot be spoken" in told
+    assert "chapter.txt:2: " in told
+    assert "line 1" not in told
