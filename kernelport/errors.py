@@ -26,8 +26,10 @@ _REFUSED = re.compile(
     r"failed to connect to all addresses; last error: \w+: (ipv[46]:)?(?P<address>\S+): "
     r"(Failed to connect to remote host: )?(?P<reason>.+)"
 )
+_UNRESOLVED = re.compile(r"(errors resolving|DNS resolution failed for) (?P<host>[^\s:]+)")
 # Why there is no connection, as gRPC words it, and what helps.
-_OF_TLS = (
+_WHY = (
+    (re.compile("Failed parsing HTTP/2"), "it speaks HTTP/1, not gRPC: it may be the HTTP address of the front door"),
     (re.compile(r".*CERTIFICATE_VERIFY_FAILED: (certificate .+): OK"), "its {0}"),
     (
         re.compile(r".*CERTIFICATE_VERIFY_FAILED: (.+): OK"),
@@ -264,11 +266,13 @@ def _of_connection(details: str) -> str:
     """gRPC's words, or others that help: where nobody listens, and over a message that is too large."""
     if _TOO_LARGE in details:
         return f"{details}: the front door takes as much as KERNELPORT_MAX_MESSAGE_BYTES says there"
+    if unresolved := _UNRESOLVED.match(details):
+        return f"cannot find the host {unresolved['host']}"
     refused = _REFUSED.match(details)
     if refused is None:
         return details
     address, reason = unquote(refused["address"]), refused["reason"]
-    for pattern, told in _OF_TLS:
+    for pattern, told in _WHY:
         if found := pattern.match(reason):
             return f"cannot connect to {address}: {told.format(*found.groups())}"
     return f"cannot connect to {address}: {reason}; `kernelport up` starts a front door"

@@ -6,6 +6,7 @@ from google.rpc import status_pb2
 
 from kernelport import Client, errors
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, UnavailableError
+from kernelport.supervisor.stack import Stack
 
 CLASSES = [
     each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.KernelPortError)
@@ -73,3 +74,17 @@ def test_a_refused_connection_names_the_address_and_the_command_that_helps(targe
     assert str(refused.value) == (
         f"cannot connect to {target}: Connection refused; `kernelport up` starts a front door"
     )
+
+
+def test_a_host_that_is_not_there_is_named() -> None:
+    with Client("nohost.invalid:50051") as client, pytest.raises(UnavailableError) as unknown:
+        client.deployments()
+    assert str(unknown.value) == "cannot find the host nohost.invalid"
+
+
+def test_the_address_for_http_is_told_from_a_front_door(stack: Stack) -> None:
+    address = stack.url.removeprefix("http://")
+    with Client(address) as client, pytest.raises(UnavailableError) as wrong:
+        client.deployments()
+    told = "it speaks HTTP/1, not gRPC: it may be the HTTP address of the front door"
+    assert str(wrong.value) == f"cannot connect to {address}: {told}"
