@@ -55,6 +55,18 @@ COMMANDS: Mapping[str, Where] = {
 }
 
 
+# What people try that is called otherwise.
+_MEANT: Mapping[str, str] = {
+    "stop": "Ctrl-C or SIGTERM to `kernelport up` stops it",
+    "down": "Ctrl-C or SIGTERM to `kernelport up` stops it",
+    "start": "`kernelport up` starts a stack",
+    "run": "`kernelport up` starts a stack",
+    "status": "`kernelport health` and `kernelport deployments list` tell it",
+    "speak": "`kernelport say` speaks",
+    "tts": "`kernelport say` speaks",
+}
+
+
 class Commands(click.Group):
     """The commands, each imported when it is named: most need libraries that a client does without."""
 
@@ -67,6 +79,13 @@ class Commands(click.Group):
                 raise
             click.echo(err=True)  # behind what the terminal shows of the key
             sys.exit(options.INTERRUPTED)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if hint := _MEANT.get(args[0]):
+            ctx.fail(f"No such command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

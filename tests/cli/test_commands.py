@@ -308,3 +308,15 @@ def assert_spoken(printed: str, folder: Path, lines: int) -> None:
         assert rate == 24000
         assert 0.8 < len(audio) / rate < 20
         assert 0.01 < np.sqrt(np.mean(audio**2)) < 0.5, f"{file.name} is neither silent nor noise"
+
+
+@pytest.mark.parametrize(
+    ("tried", "hint"),
+    [
+        ("stop", "No such command 'stop': Ctrl-C or SIGTERM to `kernelport up` stops it"),
+        ("speak", "No such command 'speak': `kernelport say` speaks"),
+        ("xyzzy", "No such command 'xyzzy'."),
+    ],
+)
+def test_a_command_that_there_is_not_is_answered_with_the_one_that_is_meant(tried: str, hint: str) -> None:
+    assert hint in called(tried, expect=2).stderr
