@@ -20,8 +20,8 @@ from kernelport.errors import HostError, PlaceError
 from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.jobs.copies import Listed, put_back, read_list, write_list
 from kernelport.supervisor.restored_redis import check_empty, restore_redis
-from kernelport.supervisor.running_file import find_running, joined_environment
-from kernelport.supervisor.state_folder import lock_state_folder, private_folder, write_private
+from kernelport.supervisor.running_file import find_running, joined_environment, take_state_folder
+from kernelport.supervisor.state_folder import private_folder, write_private
 
 _SNAPSHOT, _LIST, _OUTPUTS, _ABOUT = "redis.rdb", "outputs.jsonl", "outputs", "backup.json"
 _VERSION = 1
@@ -116,7 +116,7 @@ def restore(folder: Path, state_dir: Path, redis_dir: Path | None, artifacts: st
     about = _about(folder)
     with ExitStack() as until_done:
         if redis_dir is None:
-            until_done.enter_context(lock_state_folder(state_dir))
+            until_done.enter_context(take_state_folder(state_dir))
         data = redis_dir or state_dir / "redis"
         check_empty(data)
         storage = Artifacts(artifacts or _default_artifacts(state_dir, redis_dir))

@@ -17,6 +17,7 @@ from kernelport.supervisor.ports import port_after
 from kernelport.supervisor.reloading import Reloader
 from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.runnable import problems_by_deployment
+from kernelport.supervisor.running_file import take_state_folder
 from kernelport.supervisor.stack import Stack
 from kernelport.telemetry import metrics
 from kernelport.telemetry.redis_watch import RedisWatch
@@ -83,8 +84,14 @@ def up(
     flower_listen: str,
 ) -> None:
     """Start Redis, a front door and a worker for each deployment on this machine."""
+    settings = Settings.from_environment()
+    if deployments_file is not None:
+        settings = replace(settings, deployments_file=deployments_file.absolute())
+    table = load_to_run(settings.deployments_file)  # its findings are the user's to see as they are
+    wanted = _wanted(chosen, sorted(table), settings.deployments_file)
+    take_state_folder(state_dir).close()  # what keeps it from starting is told before what it would leave out
     settings = replace(
-        Settings.from_environment(),
+        settings,
         listen=listen,
         http_listen=options.unless_taken(http_listen),
         studio=studio,
@@ -97,12 +104,8 @@ def up(
         custom_ops=custom_ops,
         roll=roll,
     )
-    if deployments_file is not None:
-        settings = replace(settings, deployments_file=deployments_file.absolute())
     if (tls := CertificateFiles.of(settings)) is not None:
         tls.read()
-    table = load_to_run(settings.deployments_file)  # its findings are the user's to see as they are
-    wanted = _wanted(chosen, sorted(table), settings.deployments_file)
     names = _runnable(wanted, settings, is_asked_for=bool(chosen))
     workers = _counts(names, counts)
     watching = flower_environment(flower_listen, state_dir, click.echo) if flower else None

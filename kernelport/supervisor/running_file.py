@@ -5,9 +5,11 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from kernelport.config.settings import PREFIX, default_state_dir
-from kernelport.supervisor.state_folder import is_alive, read_own, write_private
+from kernelport.errors import StackError
+from kernelport.supervisor.state_folder import is_alive, lock_state_folder, read_own, write_private
 
 _NAME = "running.json"
 _REDIS_URL = f"{PREFIX}REDIS_URL"
@@ -67,6 +69,20 @@ def last_running(state_dir: Path) -> Running | None:
 def state_folder() -> Path:
     """The state folder that KERNELPORT_STATE_DIR names, or what `kernelport up` takes without it."""
     return Path(os.environ.get(f"{PREFIX}STATE_DIR") or default_state_dir())
+
+
+def take_state_folder(state_dir: Path) -> IO[str]:
+    """Makes the folder of a stack; no other stack has it for as long as the file is open.
+
+    Raises:
+        StackError: when another one has it.
+    """
+    lock = lock_state_folder(state_dir)
+    if lock is None:
+        running = find_running(state_dir)
+        where = f", at {running.target}, as process {running.pid}" if running else ""
+        raise StackError(f"another stack runs on {state_dir}{where}: stop it, or give this one its own --state-dir")
+    return lock
 
 
 def joined_environment(state_dir: Path | None = None, redis_url: str | None = None) -> dict[str, str]:

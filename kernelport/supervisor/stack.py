@@ -28,8 +28,8 @@ from kernelport.supervisor.own_file import begin_own_file
 from kernelport.supervisor.ports import check_free, free_port, port_after, with_port
 from kernelport.supervisor.processes import Child, module_command
 from kernelport.supervisor.redis_server import embedded_redis_command
-from kernelport.supervisor.running_file import Running, forget_running
-from kernelport.supervisor.state_folder import lock_state_folder, private_folder
+from kernelport.supervisor.running_file import Running, forget_running, take_state_folder
+from kernelport.supervisor.state_folder import private_folder
 from kernelport.supervisor.worker_command import worker_command
 from kernelport.supervisor.workers import Workers
 
@@ -138,7 +138,7 @@ class Stack:
             StackError: when another stack uses the state directory, or Redis does not start.
             RedisNotFoundError: when there is no redis-server.
         """
-        self._lock = lock_state_folder(self._state_dir)
+        self._lock = take_state_folder(self._state_dir)
         private_folder(self._state_dir / "logs")
         try:
             addresses = {"--listen": self.settings.listen}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import IO
 
 from kernelport.config.settings import default_state_dir
-from kernelport.errors import StackError
 
 
 def make_state_folder(path: Path) -> None:
@@ -23,19 +22,15 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def lock_state_folder(path: Path) -> IO[str]:
-    """Makes the folder of a stack; no other stack has it for as long as the file is open.
-
-    Raises:
-        StackError: when another one has it.
-    """
+def lock_state_folder(path: Path) -> IO[str] | None:
+    """Makes the folder of a stack, and locks it for as long as the file is open; None when another stack has it."""
     make_state_folder(path)
     lock = open(path / "lock", "w", opener=open_private)  # noqa: SIM115 - the caller holds it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise StackError(f"another stack runs on {path}: stop it, or give this one its own --state-dir") from None
+        return None
     return lock
 
 

@@ -1,10 +1,12 @@
 """The state folder: closed to other users of the machine, and where other terminals find the embedded Redis."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +96,17 @@ def test_a_stack_that_is_gone_is_not_found(tmp_path: Path) -> None:
     ended.wait()
     replace(running, pid=ended.pid).write(tmp_path)
     assert find_running(tmp_path) is None, "its process was killed"
+
+
+def test_a_second_one_is_told_where_the_first_is_and_nothing_before(embedded: Stack, folder: Path) -> None:
+    with suppress(OSError), closing(socket.create_server(("127.0.0.1", 8000))):  # or somebody else has it
+        second = called("up", "--state-dir", folder, expect=1)
+    where = f"{folder}, at {embedded.target}, as process {os.getpid()}"
+    assert second.stderr == f"error: another stack runs on {where}: stop it, or give this one its own --state-dir\n"
+
+
+def test_a_deployment_that_there_is_not_is_told_before_anything_else(embedded: Stack, folder: Path) -> None:
+    told = called("up", "--deployments", "hibari", "--state-dir", folder, expect=2).stderr
+    assert "no deployment is named 'hibari'" in told
+    assert "without HTTP" not in told
+    assert "another stack" not in told
