@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,13 +98,23 @@ def test_a_stack_that_is_gone_is_not_found(tmp_path: Path) -> None:
     assert find_running(tmp_path) is None, "its process was killed"
 
 
+@pytest.fixture
+def taken() -> Iterator[None]:
+    """The usual address for HTTP is taken, by this test or somebody else."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            held.enter_context(socket.create_server(("127.0.0.1", 8000)))
+        yield
+
+
+@pytest.mark.usefixtures("taken")
 def test_a_second_one_is_told_where_the_first_is_and_nothing_before(embedded: Stack, folder: Path) -> None:
-    with suppress(OSError), closing(socket.create_server(("127.0.0.1", 8000))):  # or somebody else has it
-        second = called("up", "--state-dir", folder, expect=1)
+    second = called("up", "--state-dir", folder, expect=1)
     where = f"{folder}, at {embedded.target}, as process {os.getpid()}"
     assert second.stderr == f"error: another stack runs on {where}: stop it, or give this one its own --state-dir\n"
 
 
+@pytest.mark.usefixtures("taken")
 def test_a_deployment_that_there_is_not_is_told_before_anything_else(embedded: Stack, folder: Path) -> None:
     told = called("up", "--deployments", "hibari", "--state-dir", folder, expect=2).stderr
     assert "no deployment is named 'hibari'" in told
