@@ -25,7 +25,6 @@ SHORT = {
     "kernelport/cli/autoscale.py": "a command",
     "kernelport/cli/bench.py": "a command",
     "kernelport/cli/certs.py": "a command",
-    "kernelport/cli/each.py": "four groups of commands take several names",
     "kernelport/cli/process_command.py": "commands of three processes, and of the autoscaler",
     "kernelport/cli/restart.py": "a command",
     "kernelport/cli/tables.py": "every command that lists",

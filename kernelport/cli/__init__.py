@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from kernelport.cli import options
+from kernelport.cli import mistakes, options
 from kernelport.errors import HostError, install_hint
 
 
@@ -78,7 +78,7 @@ class Commands(click.Group):
             if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             click.echo(err=True)  # behind what the terminal shows of the key
-            sys.exit(options.INTERRUPTED)
+            sys.exit(mistakes.INTERRUPTED)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -131,6 +131,6 @@ def main() -> None:
     except UnicodeEncodeError as error:
         click.echo(f"error: expected Unicode text, got {error.object!a}", err=True)
         sys.exit(2)
-    except options.TOLD as error:
+    except mistakes.TOLD as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(options.exit_code(error))
+        sys.exit(mistakes.exit_code(error))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kernelport.cli import options, tables
-from kernelport.cli.each import of_each
+from kernelport.cli.mistakes import of_each
 from kernelport.client import Client
 from kernelport.counting import counted
 from kernelport.errors import NotFoundError

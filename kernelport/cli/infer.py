@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from kernelport import npz
-from kernelport.cli import options
+from kernelport.cli import mistakes, options
 from kernelport.client import Client
 from kernelport.client.item_files.opening import open_bytes
 from kernelport.tensors import Array
@@ -47,7 +47,7 @@ def infer(
     if out is not None:
         if out.suffix not in (".npz", ".json"):
             raise click.UsageError(f"--out: expected a name that ends in .npz or .json, got {out}")
-        options.check_new(out, overwrite)
+        mistakes.check_new(out, overwrite)
     with Client(target, timeout_s=timeout) as client:
         signature = client.deployment(model).signature
         inputs = _read(source, [spec.name for spec in signature.inputs])
@@ -74,11 +74,11 @@ def _read(source: Path | None, names: list[str]) -> dict[str, Any]:
             values = json.loads(file.read())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         expected = 'expected an .npz or .npy file, or JSON such as {"x": [[1, 2]]}'
-        raise options.Mistake(f"{source}: {expected}, got what is no JSON: {error}") from error
+        raise mistakes.Mistake(f"{source}: {expected}, got what is no JSON: {error}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise options.Mistake(f"{source}: {error}") from error
+        raise mistakes.Mistake(f"{source}: {error}") from error
     if not isinstance(values, dict):
-        raise options.Mistake(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
+        raise mistakes.Mistake(f'{source}: expected an object of inputs, such as {{"x": [[1, 2]]}}')
     return values
 
 

@@ -8,7 +8,7 @@ import click
 
 from kernelport.access.quotas import Quotas
 from kernelport.cli import options, tables
-from kernelport.cli.each import of_each
+from kernelport.cli.mistakes import of_each
 from kernelport.client import Client
 from kernelport.config.values import parse_duration
 from kernelport.errors import NotFoundError

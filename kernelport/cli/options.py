@@ -15,35 +15,20 @@ from click.core import ParameterSource
 from kernelport import npz
 from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.client.calling.address import TLS_SCHEME
-from kernelport.client.item_files import ItemFileError
 from kernelport.coercion import from_texts
-from kernelport.config.schema import ConfigError
 from kernelport.config.settings import (
     DEFAULT_HTTP_LISTEN,
     DEFAULT_LISTEN,
     PREFIX,
-    SettingsError,
     default_state_dir,
 )
 from kernelport.config.values import parse_address, parse_redis_url
-from kernelport.errors import HostError, InvalidArgumentError, KernelPortError, NotFoundError, PlaceError, StackError
+from kernelport.errors import StackError
 from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
 from kernelport.supervisor.running_file import find_running, last_running, state_folder
 
-
-class Mistake(Exception):
-    """What is wrong with the files that a command was given: told in one line, without the command's usage."""
-
-
-# What a user can mend: told in one line. Mistakes in the command line, the environment or a file end a command with 2,
-# as click's own do, and so do names that nothing has; what else keeps it from being done, with 1.
-MISTAKES = (Mistake, InvalidArgumentError, NotFoundError, ItemFileError, ConfigError, SettingsError, PlaceError)
-TOLD = (*MISTAKES, KernelPortError, HostError, OSError)
-# The exit code of a command that Ctrl-C has ended, as shells expect it.
-INTERRUPTED = 130
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
-
 
 API_KEY = f"{PREFIX}API_KEY"
 _SHORT_FIRST = re.compile(r"^(-\w), (--[a-z-]+)")
@@ -51,11 +36,6 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 # Of the root commands: how the help of all commands looks.
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
-
-
-def exit_code(error: Exception) -> int:
-    """The code of a command that an error of TOLD ends."""
-    return 2 if isinstance(error, MISTAKES) else 1
 
 
 class _Formatter(click.HelpFormatter):
@@ -346,16 +326,6 @@ timeout: Option = click.option(
     default=None,
     help="Seconds a call may take; timeouts.request_s of the deployment holds as well.",
 )
-
-
-def check_new(out: Path, overwrite: bool) -> None:
-    """Refuses to replace a file that nobody asked to replace.
-
-    Raises:
-        Mistake: when it is there already.
-    """
-    if out.exists() and not overwrite:
-        raise Mistake(f"--out: {out} is there already: choose another name, or --overwrite")
 
 
 def echo_json(found: Iterable[dict[str, Any]]) -> None:

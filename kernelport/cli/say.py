@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kernelport import audio
 from kernelport.audio import FORMATS, encode_audio, to_pcm, wav_header, write_audio
-from kernelport.cli import options
+from kernelport.cli import mistakes, options
 from kernelport.cli.texts import Texts
 from kernelport.client import Client, Speech
 from kernelport.client.item_files import SPLITS, Line, Passage, Problem, Split, chosen, read_passages
@@ -177,7 +177,7 @@ def _stream(
 ) -> None:
     """Speaks a text into a WAV file, or to stdout, while it is made."""
     if problems := [each for each in lines if isinstance(each, Problem)]:
-        raise options.Mistake(str(problems[0]))
+        raise mistakes.Mistake(str(problems[0]))
     text = "\n".join(each.text for each in lines if isinstance(each, Line))
     path = Path(out)
     if out != "-" and not _is_device(path):
@@ -293,7 +293,7 @@ def _good(found: Iterable[Passage | Problem], given: Texts, skip_bad: bool) -> l
     """The passages that can be spoken; what is wrong with others is told.
 
     Raises:
-        options.Mistake: when there are others and they are not to be left out, or nothing else.
+        mistakes.Mistake: when there are others and they are not to be left out, or nothing else.
     """
     found = list(found)
     problems = [each for each in found if isinstance(each, Problem)]
@@ -301,10 +301,10 @@ def _good(found: Iterable[Passage | Problem], given: Texts, skip_bad: bool) -> l
         click.echo(given.told(problem), err=True)
     if any(problem.fatal for problem in problems) or (problems and not skip_bad):
         bad = counted(len(problems), f"bad {given.unit}")
-        raise options.Mistake(f"{bad}; nothing was spoken; --skip-bad leaves them out")
+        raise mistakes.Mistake(f"{bad}; nothing was spoken; --skip-bad leaves them out")
     passages = [each for each in found if isinstance(each, Passage)]
     if not passages:
-        raise options.Mistake("there is nothing to say")
+        raise mistakes.Mistake("there is nothing to say")
     return passages
 
 
@@ -360,9 +360,9 @@ def _check_place(path: Path, is_folder: bool, overwrite: bool, append: bool) -> 
         try:
             folders.check(path)
         except FileExistsError as error:
-            raise options.Mistake(f"--out: {error}: choose another folder, --append or --overwrite") from error
+            raise mistakes.Mistake(f"--out: {error}: choose another folder, --append or --overwrite") from error
     else:
-        options.check_new(path, overwrite)
+        mistakes.check_new(path, overwrite)
 
 
 def _next_number(folder: Path) -> int:

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from kernelport.cli import options
-from kernelport.cli.each import of_each
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.export import REASON
 from kernelport.cli.jobs.formatting import Deadline
 from kernelport.cli.jobs.submit import checked
+from kernelport.cli.mistakes import of_each
 from kernelport.client import Client
 from kernelport.client.item_files import ItemFile, detect
 from kernelport.counting import counted

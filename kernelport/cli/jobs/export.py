@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from kernelport.cli import options
+from kernelport.cli import mistakes, options
 from kernelport.cli.jobs import formatting
 from kernelport.client import Client
 from kernelport.client.jobs.fetching import whole
@@ -45,7 +45,7 @@ def export(job_id: str, states: tuple[str, ...], out: Path, overwrite: bool, tar
     """
     if out.suffix.lower() not in KINDS:
         raise click.UsageError(f"--out: expected a name that ends in {' or '.join(KINDS)}, got {out}")
-    options.check_new(out, overwrite)
+    mistakes.check_new(out, overwrite)
     folder = out.with_name(f"{out.name}.files")
     with Client(target) as client:
         if next(client.jobs.items(job_id, states), None) is None:
@@ -83,7 +83,7 @@ def _write_csv(rows: Callable[[], Iterator[dict[str, Any]]], out: Path) -> int:
         for row in rows():
             cells = {name: cell if isinstance(cell, str) else json.dumps(cell) for name, cell in row.items()}
             if name := next((name for name, cell in cells.items() if set(cell) & set("\r\0\ufeff")), None):
-                raise options.Mistake(f"item {row['id']}: {name} holds what CSV cannot: choose a name in .jsonl")
+                raise mistakes.Mistake(f"item {row['id']}: {name} holds what CSV cannot: choose a name in .jsonl")
             table.writerow(cells)
             count += 1
         text.detach()

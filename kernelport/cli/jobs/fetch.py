@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kernelport.cli import options
+from kernelport.cli import mistakes, options
 from kernelport.cli.jobs import outputs
 from kernelport.client import Client
 from kernelport.client.jobs.fetching import is_output
@@ -68,7 +68,7 @@ def _fetch_as(client: Client, job_id: str, out: outputs.Destination, item: pb.It
         raise click.UsageError(f"--out: expected a name that ends in {Path(item.file).suffix}, or a folder; got {file}")
     if is_output(file, item):
         return file
-    options.check_new(file, out.overwrite)
+    mistakes.check_new(file, out.overwrite)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".kernelport-", dir=file.parent) as folder:
         return client.jobs.fetch(job_id, item, Path(folder)).replace(file)

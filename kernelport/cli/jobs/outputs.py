@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from kernelport.cli.jobs.formatting import others
-from kernelport.cli.options import Mistake
+from kernelport.cli.mistakes import Mistake
 from kernelport.client import Client
 from kernelport.client.jobs import folders
 from kernelport.client.jobs.messages import is_over

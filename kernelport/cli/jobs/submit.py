@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kernelport.cli import options
+from kernelport.cli import mistakes, options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs import watch as watching
 from kernelport.cli.jobs.formatting import Deadline, Duration, moment
@@ -261,7 +261,7 @@ def checked(file: ItemFile, name: str, skip_bad: bool, columns_hint: str = "") -
         click.echo(f"error: {found}; nothing was queued; --skip-bad leaves them out", err=True)
         sys.exit(2)
     if not report.items:
-        raise options.Mistake(f"{name} has no items")
+        raise mistakes.Mistake(f"{name} has no items")
     if report.bad:
         click.echo(f"{counted(report.bad, 'bad row')} left out, {counted(report.items, 'good one')}", err=True)
     click.echo(report.understood(), err=True)

@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from kernelport.cli import options
+from kernelport.cli import mistakes, options
 from kernelport.cli.jobs import outputs
 from kernelport.cli.jobs.formatting import clock
 from kernelport.cli.jobs.progress import Display, elapsed_s
@@ -52,7 +52,7 @@ def follow(client: Client, job_id: str, folder: Path | None = None) -> NoReturn:
     except KeyboardInterrupt:
         where = f" --out {folder}" if folder else ""
         click.echo(f"\n{job_id} goes on; watch it again with: kernelport jobs watch {job_id}{where}", err=True)
-        sys.exit(options.INTERRUPTED)
+        sys.exit(mistakes.INTERRUPTED)
     sys.exit(EXIT_CODES.get(job.state, 1) or (0 if is_whole else MISSING))
 
 
@@ -114,5 +114,5 @@ def _watch_as_json(client: Client, job_id: str) -> NoReturn:
         for event in _events(client, job_id):
             click.echo(json.dumps({"cursor": event.cursor, "job": job_dict(event.job)}, ensure_ascii=False))
     except KeyboardInterrupt:
-        sys.exit(options.INTERRUPTED)
+        sys.exit(mistakes.INTERRUPTED)
     sys.exit(EXIT_CODES.get(event.job.state, 1))
