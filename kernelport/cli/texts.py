@@ -34,7 +34,7 @@ class Texts:
             raise click.UsageError("expected - alone: it stands for the text on stdin")
         if not arguments and file is None and (sys.stdin is None or sys.stdin.isatty()):
             raise click.UsageError("expected TEXTS, --file, or text on stdin")
-        self.file = file or (None if arguments and arguments[0] != "-" else STDIN)
+        self.file: Path | None = file or (None if arguments and arguments[0] != "-" else STDIN)
         self._places: list[str] = []
         self.lines: list[Line | Problem] = []
         if self.file is None:
