@@ -146,6 +146,7 @@ def remove(name: str, state_dir: Path) -> None:
         )
     own_file.remove(state_dir, name)
     _tell(reload(running, state_dir))
+    click.echo(f"{name} is removed")
 
 
 @deployments.command("reload")

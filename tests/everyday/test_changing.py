@@ -90,7 +90,7 @@ def test_nothing_is_lost_while_deployments_come_change_and_go(state: Path, file:
         called("deployments", "reload")
         assert client.infer("doubled", {"x": [1, 3]})["y"].tolist() == [1, 9], "a file that was replaced where it is"
         assert client.deployment("steady").workers[0].pid == unchanged
-        called("deployments", "remove", "doubled")
+        assert "doubled is removed" in called("deployments", "remove", "doubled").stdout
         with pytest.raises(NotFoundError, match="doubled"):
             client.infer("doubled", {"x": [1, 2]})
         so_far = sum(answered.values())
