@@ -49,7 +49,7 @@ def test_files_that_go_in_and_come_out(tmp_path: Path) -> None:
     called("infer", "strings", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
     assert npz.read(tmp_path / "out.npz")["t"].tolist() == GIVEN
     np.savez(tmp_path / "plain.npz", text=np.array(["grün", "b"]))
-    called("infer", "strings", tmp_path / "plain.npz", "-o", tmp_path / "out.npz")
+    called("infer", "strings", tmp_path / "plain.npz", "-o", tmp_path / "out.npz", "--overwrite")
     assert npz.read(tmp_path / "out.npz")["t"].tolist() == ["grün".encode(), b"b"]
 
 
