@@ -267,7 +267,7 @@ def test_jobs_hold_one_recording_until_the_last_of_them_is_gone(
         assert scripts.run(redis, "delete", job, "delete", outputs) == [b"ok"]
     assert redis.hget(recording, "bytes") == FIRST[0]
     redis.hset(keys.job(succeeded), "state", "finishing")
-    assert scripts.run(redis, "finish", succeeded, 0, "succeeded", "", 3600, 60, 0) == 1
+    assert scripts.run(redis, "finish", succeeded, 0, "succeeded", "", 3600, 60, 0, 0) == 1
     assert not redis.exists(recording)
 
 
