@@ -61,6 +61,7 @@ class ItemState(_State):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    NOT_RUN = "not_run"
 
     @classmethod
     def of(cls, item: pb.Item) -> Self:

@@ -274,7 +274,6 @@ def _summary(job: JobRecord, shared: dict[str, Any], mark: StackMark) -> dict[st
     """
     known = job.job()
     progress = known.progress
-    progress.cancelled, progress.waiting = progress.items - progress.succeeded - progress.failed, 0
     told = job_dict(known)
     del told["spec"]["webhook"]
     told["spec"]["shared_inputs"] = shared

@@ -25,8 +25,6 @@ _ITEM_STATES: dict[int, pb.ItemState] = {
     FAILED: pb.ITEM_STATE_FAILED,
 }
 
-_STOPPED = {WAITING: pb.ITEM_STATE_CANCELLED}
-
 Results = dict[int, tuple[BatchResult, ItemResult]]
 """What came of a page's items, by position."""
 
@@ -81,7 +79,7 @@ def page_of(value: bytes | None, job_id: str, number: int) -> Page:
 def _state(job: JobRecord, state: int) -> pb.ItemState:
     if state not in _ITEM_STATES:
         raise stored.StoredError(f"{keys.job(job.id, 'states')}: expected states of items, got {state:#x}")
-    return (_STOPPED if job.is_stopped else {}).get(state, _ITEM_STATES[state])
+    return job.state_of_the_rest if state == WAITING else _ITEM_STATES[state]
 
 
 def bytes_of(job: JobRecord, states: Collection[pb.ItemState]) -> bytes:
@@ -151,7 +149,7 @@ def item_of(
     if inputs:
         item.inputs.extend(new.inputs)
     item.attempts = attempts[position] if attempts else 0
-    if item.state == pb.ITEM_STATE_CANCELLED:
+    if item.state in (pb.ITEM_STATE_CANCELLED, pb.ITEM_STATE_NOT_RUN):
         item.reason = job.reason
     if result is None or item.state not in (pb.ITEM_STATE_SUCCEEDED, pb.ITEM_STATE_FAILED):
         return item

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from kernelport.broker import keys, stored
+from kernelport.enums import word
 from kernelport.jobs.webhooks.addresses import masked
 from kernelport.limits import MAX_NAME
 from kernelport.names import is_job_id, owner_of
@@ -190,6 +191,14 @@ class JobRecord:
         """Whether it starts nothing any more: over, or about to be."""
         return self.is_final or self.is_deleting or bool(self.ending)
 
+    @cached_property
+    def state_of_the_rest(self) -> pb.ItemState:
+        """The state of the items that are not done and do not run."""
+        if not self.is_stopped:
+            return pb.ITEM_STATE_WAITING
+        was_cancelled = "cancelled" in (self.stored_state, self.ending)
+        return pb.ITEM_STATE_CANCELLED if was_cancelled else pb.ITEM_STATE_NOT_RUN
+
     def ended(self, state: str, reason: str, finished_us: int) -> "JobRecord":
         """The job as it is about to be, from some microsecond of Unix time on."""
         expires_us = finished_us + self.retention_s * MICROSECONDS
@@ -243,20 +252,19 @@ class JobRecord:
 
     def _progress(self) -> pb.JobProgress:
         running = self._number("running")
-        left = self.items - running - self.succeeded - self.failed
+        rest = {word(pb.ItemState.Name(self.state_of_the_rest)): self.items - running - self.succeeded - self.failed}
         return pb.JobProgress(
             items=self.items,
-            waiting=0 if self.is_stopped else left,
             running=running,
             succeeded=self.succeeded,
             failed=self.failed,
-            cancelled=left if self.is_stopped else 0,
             audio_s=self.audio_s,
             backend_s=self.backend_s,
             output_bytes=self.output_bytes,
             useful_cost=self.useful_cost,
             padded_cost=self._number("padded_cost"),
             deleted_files=self._number("deleted_files"),
+            **rest,
         )
 
 

@@ -28,6 +28,7 @@ class ItemState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ITEM_STATE_SUCCEEDED: _ClassVar[ItemState]
     ITEM_STATE_FAILED: _ClassVar[ItemState]
     ITEM_STATE_CANCELLED: _ClassVar[ItemState]
+    ITEM_STATE_NOT_RUN: _ClassVar[ItemState]
 
 class OutputFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -64,6 +65,7 @@ ITEM_STATE_RUNNING: ItemState
 ITEM_STATE_SUCCEEDED: ItemState
 ITEM_STATE_FAILED: ItemState
 ITEM_STATE_CANCELLED: ItemState
+ITEM_STATE_NOT_RUN: ItemState
 OUTPUT_FORMAT_UNSPECIFIED: OutputFormat
 OUTPUT_FORMAT_WAV: OutputFormat
 OUTPUT_FORMAT_FLAC: OutputFormat
@@ -154,7 +156,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping[str, _Any]]] = ..., state: _Optional[_Union[JobState, str]] = ..., reason: _Optional[str] = ..., sealed: _Optional[bool] = ..., progress: _Optional[_Union[JobProgress, _Mapping[str, _Any]]] = ..., output_url: _Optional[str] = ..., created_unix_us: _Optional[int] = ..., started_unix_us: _Optional[int] = ..., finished_unix_us: _Optional[int] = ..., expires_unix_us: _Optional[int] = ..., resumed_unix_us: _Optional[int] = ...) -> None: ...
 
 class JobProgress(_message.Message):
-    __slots__ = ("items", "waiting", "running", "succeeded", "failed", "cancelled", "audio_s", "backend_s", "output_bytes", "useful_cost", "padded_cost", "deleted_files")
+    __slots__ = ("items", "waiting", "running", "succeeded", "failed", "cancelled", "audio_s", "backend_s", "output_bytes", "useful_cost", "padded_cost", "deleted_files", "not_run")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +169,7 @@ class JobProgress(_message.Message):
     USEFUL_COST_FIELD_NUMBER: _ClassVar[int]
     PADDED_COST_FIELD_NUMBER: _ClassVar[int]
     DELETED_FILES_FIELD_NUMBER: _ClassVar[int]
+    NOT_RUN_FIELD_NUMBER: _ClassVar[int]
     items: int
     waiting: int
     running: int
@@ -179,7 +182,8 @@ class JobProgress(_message.Message):
     useful_cost: int
     padded_cost: int
     deleted_files: int
-    def __init__(self, items: _Optional[int] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., output_bytes: _Optional[int] = ..., useful_cost: _Optional[int] = ..., padded_cost: _Optional[int] = ..., deleted_files: _Optional[int] = ...) -> None: ...
+    not_run: int
+    def __init__(self, items: _Optional[int] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., audio_s: _Optional[float] = ..., backend_s: _Optional[float] = ..., output_bytes: _Optional[int] = ..., useful_cost: _Optional[int] = ..., padded_cost: _Optional[int] = ..., deleted_files: _Optional[int] = ..., not_run: _Optional[int] = ...) -> None: ...
 
 class NewItem(_message.Message):
     __slots__ = ("id", "inputs")

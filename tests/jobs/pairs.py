@@ -26,6 +26,7 @@ import click
 import grpc
 
 from kernelport.broker import keys
+from kernelport.enums import ItemState
 from kernelport.jobs import scripts
 from kernelport.jobs.records import MICROSECONDS
 from kernelport.jobs.states import MOVES, STAGES, STAYS, Stage, Verb
@@ -225,7 +226,7 @@ class Pairs:
         """Where counts, items, files, manifest and state of a job do not agree that is over."""
         progress, items = job.progress, self._doors[0].items(job.id, page_size=5000)
         counted = Counter(pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower() for item in items)
-        told = {state: getattr(progress, state) for state in ("waiting", "running", "succeeded", "failed", "cancelled")}
+        told = {state: getattr(progress, state) for state in ItemState}
         if +Counter(told) != counted or progress.items != len(items):
             yield f"counts {told} of {progress.items}, items {dict(counted)}"
         is_done = job.sealed and progress.succeeded == progress.items

@@ -114,7 +114,7 @@ def test_a_job_expires_though_nobody_serves_it(plane: Start, jobs_of: Connect) -
     deadline = round((time.time() + 1) * 1e6)
     job = jobs.submit(MODEL, [journal_item(number) for number in range(3)], deadline_unix_us=deadline)
     assert Backlog.read(running.redis, MODEL).items == 3
-    wait_for(lambda: jobs.get(job.id).progress.cancelled == 3)
+    wait_for(lambda: jobs.get(job.id).progress.not_run == 3)
     assert jobs.wait(job.id).state == pb.JOB_STATE_EXPIRED
     assert running.entries() == []
     assert Backlog.read(running.redis, MODEL).items == 0

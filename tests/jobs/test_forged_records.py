@@ -165,5 +165,5 @@ def test_a_job_whose_spec_cannot_be_read_stops_with_the_reason(
     over = jobs.wait(broken.id)
     assert over.state == pb.JOB_STATE_FAILED
     assert over.reason.startswith(f"the job store cannot be read: {where}")
-    assert (over.progress.failed, over.progress.cancelled) == (0, 1), "no worker has died over it"
+    assert (over.progress.failed, over.progress.not_run) == (0, 1), "no worker has died over it"
     assert jobs.wait(held.id).state == pb.JOB_STATE_SUCCEEDED

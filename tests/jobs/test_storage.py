@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from kernelport.config.settings import bundled_deployments
+from kernelport.enums import ItemState
 from kernelport.internal.v1.job_store_pb2 import BatchResult, ItemResult, Page
 from kernelport.jobs.artifacts import Artifacts
 from kernelport.jobs.item_records import item_of
@@ -71,7 +72,7 @@ def test_a_full_disk_stops_the_job_which_can_be_resumed(
     assert over.state == pb.JOB_STATE_FAILED
     assert "cannot write" in over.reason
     assert "File too large" in over.reason
-    assert {row["id"] for row in manifest(over) if row["state"] == "cancelled"} == {"large"}
+    assert {row["id"] for row in manifest(over) if row["state"] == "not_run"} == {"large"}
     assert not (Path(over.output_url) / "large.npz").exists(), "nothing half written under its final name"
     assert not list(Path(over.output_url).glob(".*")), "nothing half written at all"
 
@@ -143,7 +144,8 @@ def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
     over = jobs.wait(stalled.id)
     assert over.state == pb.JOB_STATE_FAILED
     assert "cannot write s3://bucket/jobs" in over.reason
-    assert over.progress.cancelled == 3
+    assert over.progress.not_run == 3
+    assert {ItemState.of(item) for item in jobs.items(stalled.id)} == {ItemState.NOT_RUN}
     bucket.process.send_signal(signal.SIGCONT)
 
     jobs.resume(stalled.id)

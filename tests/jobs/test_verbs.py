@@ -106,7 +106,7 @@ def test_files_that_are_missing_though_they_were_made_again_fail_the_job(running
     over = jobs.wait(job.id)
     assert over.state == pb.JOB_STATE_FAILED
     assert "the files of 1 item are missing" in over.reason
-    assert {row["id"]: row["state"] for row in manifest(over)} == {"1": "cancelled", "2": "succeeded", "3": "succeeded"}
+    assert {row["id"]: row["state"] for row in manifest(over)} == {"1": "not_run", "2": "succeeded", "3": "succeeded"}
     jobs.resume(job.id)
     assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
     assert outputs(job) == {"1.npz", "2.npz", "3.npz"}

@@ -49,7 +49,7 @@ def seal(job_id: str, target: str) -> None:
     with Client(target) as client:
         job = client.jobs.seal(job_id)
         click.echo(f"{job.id}: {JobState.of(job)}, {counted(job.progress.items, 'item')}")
-        if job.progress.cancelled:
+        if job.progress.cancelled or job.progress.not_run:
             click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)
 
 

@@ -10,10 +10,12 @@ import click
 from rich.text import Text
 
 from kernelport.config.values import parse_duration
+from kernelport.enums import ItemState
 from kernelport.v1 import job_pb2 as pb
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_UNDONE = (ItemState.FAILED, ItemState.RUNNING, ItemState.WAITING, ItemState.CANCELLED, ItemState.NOT_RUN)
 COLOURS = {
     "succeeded": "green",
     "failed": "red",
@@ -21,26 +23,23 @@ COLOURS = {
     "cancelling": "yellow",
     "cancelled": "yellow",
     "deleting": "yellow",
+    "not_run": "yellow",
 }
 
 
 def others(job: pb.Job) -> dict[str, int]:
-    """How many items of a job have not succeeded, by what is the matter with them, each apart. What a job's deadline or
-    its storage has stopped was not cancelled by anybody."""
-    progress = job.progress
-    stopped = {
-        pb.JOB_STATE_CANCELLING: "cancelled",
-        pb.JOB_STATE_CANCELLED: "cancelled",
-        pb.JOB_STATE_EXPIRED: "expired",
-    }
-    counts = {"failed": progress.failed, "running": progress.running, "waiting": progress.waiting}
-    counts[stopped.get(job.state, "not run")] = progress.cancelled
-    return {name: count for name, count in counts.items() if count}
+    """How many items of a job have not succeeded, by what is the matter with them, each apart."""
+    return {as_said(state): count for state in _UNDONE if (count := getattr(job.progress, state))}
+
+
+def as_said(state: str) -> str:
+    """A state as people say it."""
+    return state.replace("_", " ")
 
 
 def coloured(state: str) -> Text:
     """A state in its colour."""
-    return Text(state, style=COLOURS.get(state, ""))
+    return Text(as_said(state), style=COLOURS.get(state, ""))
 
 
 def moment(unix_us: int) -> str:

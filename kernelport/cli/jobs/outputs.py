@@ -230,5 +230,5 @@ def tell_unfinished(client: Client, job: pb.Job) -> None:
     if any(item.lasting for item in failed):
         click.echo(f"write what failed with: kernelport jobs export {job.id} --state failed -o failed.csv", err=True)
         click.echo(f"mend it, and run it with: kernelport jobs resume {job.id} --with failed.csv", err=True)
-    if progress.cancelled or not all(item.lasting for item in failed):
+    if progress.cancelled or progress.not_run or not all(item.lasting for item in failed):
         click.echo(f"run the rest with: kernelport jobs resume {job.id}", err=True)

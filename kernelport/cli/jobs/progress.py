@@ -111,7 +111,7 @@ class Display:
     def __rich__(self) -> RenderableType:
         """The job, a bar as wide as the terminal, and a line of figures."""
         job, progress = self._job, self._job.progress
-        colours = {"failed": "red", "cancelled": "yellow", "expired": "yellow", "not run": "yellow"}
+        colours = {"failed": "red", "cancelled": "yellow", "not run": "yellow"}
         apart = [f"[{colours.get(name, 'default')}]{count:,} {name}[/]" for name, count in others(job).items()]
         state = f"{coloured(JobState.of(job)).markup}  {clock(elapsed_s(job))}  {'  '.join(apart)}"
         bar = Table.grid(padding=(0, 1), expand=True)

@@ -11,6 +11,7 @@ import grpc
 from redis import Redis
 
 from kernelport.config.deployments import Deployment
+from kernelport.enums import ItemState
 from kernelport.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -197,7 +198,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         states, attempts, results = await self._store.results(record.id, number)
         item = item_of(record, page, position, states[position], attempts, results.get(position))
         if item.state != pb.ITEM_STATE_SUCCEEDED:
-            state = pb.ItemState.Name(item.state).removeprefix("ITEM_STATE_").lower()
+            state = ItemState.of(item).replace("_", " ")
             raise FailedPreconditionError(f'item_id: item "{item.id}" is {state}: {item.reason or "it has no output"}')
         yield pb.GetItemOutputResponse(item=item)
         what, digest = f"item_id: the file {item.file}", hashlib.sha256()

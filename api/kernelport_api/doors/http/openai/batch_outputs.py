@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from kernelport.enums import ItemState
 from kernelport.names import is_job_id
 from kernelport.speech_request import FORMATS
 from kernelport.v1 import job_pb2 as pb
@@ -24,7 +25,7 @@ from kernelport_api.services.records import Record, Records
 
 _ID = re.compile(r"file-([0-9a-f]+-[0-9a-f]+)-(output|errors|a[A-Za-z0-9_-]+)")
 _PAGE = 1000
-_STATUSES = {pb.ITEM_STATE_FAILED: 500, pb.ITEM_STATE_CANCELLED: 409}
+_STATUSES = {pb.ITEM_STATE_FAILED: 500, pb.ITEM_STATE_NOT_RUN: 500, pb.ITEM_STATE_CANCELLED: 409}
 
 
 def is_of_a_batch(file_id: str) -> bool:
@@ -128,7 +129,7 @@ def _output_line(record: Record, item: pb.Item) -> bytes:
 
 
 def _error_line(item: pb.Item) -> bytes:
-    status = 400 if item.lasting else _STATUSES.get(item.state, 500)
+    status = 400 if item.lasting else _STATUSES[item.state]
     kind = "invalid_request_error" if item.lasting else "server_error"
-    told = {"message": item.reason, "type": kind, "param": None, "code": "failed" if status != 409 else "cancelled"}
+    told = {"message": item.reason, "type": kind, "param": None, "code": ItemState.of(item)}
     return line_of(item.id, status, {"error": told})

@@ -219,7 +219,7 @@ def _shown(record: Record, job: pb.Job | None) -> dict[str, Any]:
         if at and finished:
             shown[at] = finished
         succeeded = job.progress.succeeded
-        failed += job.progress.failed + job.progress.cancelled
+        failed += job.progress.failed + job.progress.cancelled + job.progress.not_run
         if finished and succeeded:
             shown["output_file_id"] = output_id(job.id)
     is_over = shown["status"] in ("completed", "cancelled", "expired")

@@ -11,7 +11,7 @@ import { words } from "./words.js";
 
 const says = words.jobs;
 const ROW = 48;
-const STATES = ["waiting", "running", "succeeded", "failed", "cancelled"];
+const STATES = ["waiting", "running", "succeeded", "failed", "cancelled", "not_run"];
 // An address that names more would be refused.
 const MOST_RANGES = 2000;
 const SEARCH_DELAY_MS = 300;

@@ -43,7 +43,8 @@ export function Job({ id }) {
 
 /** What can be done with a job. */
 function Verbs({ job, path, onProblem }) {
-  const { items, failed, succeeded, cancelled, output_bytes: size } = job.progress;
+  const { items, failed, succeeded, output_bytes: size } = job.progress;
+  const rest = job.progress.cancelled + job.progress.not_run;
   const run = async (method, address, question) => {
     if (question && !(await confirm(question))) return;
     onProblem(null);
@@ -75,9 +76,9 @@ function Verbs({ job, path, onProblem }) {
           ${says.cancelAction}
         </button>`
       : html`<a class="button compact" href=${`${path}/manifest`} download="manifest.jsonl">${says.manifest}</a>
-          ${failed + cancelled > 0 &&
+          ${failed + rest > 0 &&
           html`<button type="button" class="compact" onClick=${() => run("POST", `${path}/resume`)}>
-            ${failed ? says.retry(number(failed + cancelled)) : says.resume(number(cancelled))}
+            ${failed ? says.retry(number(failed + rest)) : says.resume(number(rest))}
           </button>`}
           <button type="button" class="plain compact" onClick=${() => run("DELETE", path, forget)}>${says.forget}</button>
           <button type="button" class="plain danger compact" onClick=${() => run("DELETE", `${path}?outputs=true`, remove)}>
