@@ -8,9 +8,13 @@ same Redis keeps kombu's own, and neither reads what the other keeps.
 
 import logging
 import time
+from collections.abc import Callable, MutableMapping, Set
+from dataclasses import dataclass
 from queue import Empty
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from kombu.asynchronous import Hub
 from kombu.connection import resolve_aliases
 from kombu.transport import redis as kombu_redis
 from redis.connection import UnixDomainSocketConnection
@@ -117,9 +121,35 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """kombu's transport for Redis, with our channels."""
+    """kombu's transport for Redis, with our channels, which an event loop forgets when another takes its place."""
 
     Channel = Channel
+
+    def register_with_event_loop(self, connection: Any, loop: Hub) -> None:
+        """Has a loop read for this transport alone. A new connection has a new one, and kombu leaves what the earlier
+        one had registered where it is, and with it all that it holds."""
+        if (earlier := _on_loops.get(loop)) is not None:
+            earlier.forget(loop)
+        others = set(loop.on_tick)
+        super().register_with_event_loop(connection, loop)
+        _on_loops[loop] = _Registered(self.cycle, loop.on_tick - others)
+
+
+@dataclass(frozen=True)
+class _Registered:
+    """What a transport has registered with a loop."""
+
+    cycle: Any
+    on_tick: Set[Callable[[], None]]
+
+    def forget(self, loop: Hub) -> None:
+        loop.on_tick -= self.on_tick
+        for name, timer in vars(self.cycle).items():
+            if name.endswith("_tref") and timer is not None:
+                timer.cancel()
+
+
+_on_loops: MutableMapping[Hub, _Registered] = WeakKeyDictionary()
 
 
 def _checked(found: Any, **_: Any) -> Any:

@@ -15,6 +15,8 @@ from kernelport_api.doors.grpc import inference
 from kernelport_api.services.inference import Inference
 from tests.access.doors import LETS_ALL_IN
 
+pytestmark = pytest.mark.alone
+
 SHORT_S = 1.5
 METHOD = "/kernelport.v1.InferenceService/InferStream"
 CHUNKED = "/kernelport.v1.InferenceService/InferChunked"

@@ -1,6 +1,7 @@
 """A parent that forks children, each of which calls: `python forks.py TARGET PARENT`. Prints what each tells."""
 
 import asyncio
+import faulthandler
 import multiprocessing
 import os
 import sys
@@ -18,6 +19,7 @@ answered = threading.Event()
 
 
 def child(told: "multiprocessing.Queue[str]") -> None:
+    faulthandler.dump_traceback_later(7)  # where one hangs is shown
     try:
         client.infer("identity-onnx", X)
         asyncio.run(ask())
