@@ -15,11 +15,11 @@ help:
 demo: .venv/installed-local
 	$(BIN)/kernelport demo --out out/demo
 
-## The test suite: three files at a time, as tests wait more than they compute; then the tests that run alone.
-## One thread for each process's torch: more of them than there are cores wait for each other. A test that fails beside
-## two others may have been short of time: it has to pass by itself.
+## The test suite: four files at a time, as tests wait more than they compute, in the order of their names, as neighbours
+## share what they start; then the tests that run alone. One thread for each process's torch: more of them than there are
+## cores wait for each other. A test that fails beside others may have been short of time: it has to pass by itself.
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough and not browser' -n 3 --dist loadfile || \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough and not browser' -n 4 --dist loadfile --no-loadscope-reorder || \
 		$(BIN)/python -m pytest -m 'not alone and not thorough and not browser' --last-failed --last-failed-no-failures none
 	$(BIN)/python -m pytest -m 'alone and not thorough'
 
@@ -57,7 +57,7 @@ bench-large-job: .venv/installed-browser
 ## Whether tests pass is for `make test`: here they are slowed down. OPTIONS=tests/text measures a part.
 coverage: .venv/installed-coverage
 	rm -rf out/coverage
-	-OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m 'not alone and not thorough and not browser' -n 3 --dist loadfile $(OPTIONS)
+	-OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m 'not alone and not thorough and not browser' -n 4 --dist loadfile --no-loadscope-reorder $(OPTIONS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
