@@ -1,6 +1,7 @@
 """JobService as the benchmarks call it."""
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,10 +31,13 @@ class Calls:
     stub: job_pb2_grpc.JobServiceStub
 
     def submit(self, deployment: str, items: Iterable[pb.NewItem]) -> pb.Job:
-        """A sealed job of any number of items."""
+        """A sealed job of any number of items, the first of them in the call that makes it, as clients send them."""
+        coming = iter(items)
+        first = list(itertools.islice(coming, MESSAGE_ITEMS))
+        is_open = len(first) == MESSAGE_ITEMS
         spec = pb.JobSpec(deployment=deployment)
-        job = self.stub.SubmitJob(pb.SubmitJobRequest(spec=spec, open=True)).job
-        return self.add(job.id, items, seal=True)
+        job = self.stub.SubmitJob(pb.SubmitJobRequest(spec=spec, items=first, open=is_open)).job
+        return self.add(job.id, coming, seal=True) if is_open else job
 
     def add(self, job_id: str, items: Iterable[pb.NewItem], seal: bool) -> pb.Job:
         """Streams items into an open job."""
