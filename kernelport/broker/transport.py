@@ -8,11 +8,8 @@ same Redis keeps kombu's own, and neither reads what the other keeps.
 
 import logging
 import time
-from collections.abc import Callable, MutableMapping, Set
-from dataclasses import dataclass
 from queue import Empty
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from kombu.asynchronous import Hub
 from kombu.connection import resolve_aliases
@@ -126,30 +123,12 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
     def register_with_event_loop(self, connection: Any, loop: Hub) -> None:
-        """Has a loop read for this transport alone. A new connection has a new one, and kombu leaves what the earlier
-        one had registered where it is, and with it all that it holds."""
-        if (earlier := _on_loops.get(loop)) is not None:
-            earlier.forget(loop)
-        others = set(loop.on_tick)
-        super().register_with_event_loop(connection, loop)
-        _on_loops[loop] = _Registered(self.cycle, loop.on_tick - others)
-
-
-@dataclass(frozen=True)
-class _Registered:
-    """What a transport has registered with a loop."""
-
-    cycle: Any
-    on_tick: Set[Callable[[], None]]
-
-    def forget(self, loop: Hub) -> None:
-        loop.on_tick -= self.on_tick
-        for name, timer in vars(self.cycle).items():
-            if name.endswith("_tref") and timer is not None:
-                timer.cancel()
-
-
-_on_loops: MutableMapping[Hub, _Registered] = WeakKeyDictionary()
+        """Has a loop read for this transport, and for none before it: a worker has one connection at a time, and each
+        has a transport of its own. kombu leaves what an earlier one does in each round of the loop, and so all of it.
+        """
+        kept = super().register_with_event_loop
+        loop.on_tick -= {each for each in loop.on_tick if each.__qualname__.startswith(kept.__qualname__)}
+        kept(connection, loop)
 
 
 def _checked(found: Any, **_: Any) -> Any:

@@ -196,7 +196,8 @@ class JobRecord:
         """The state of the items that are not done and do not run."""
         if not self.is_stopped:
             return pb.ITEM_STATE_WAITING
-        was_cancelled = "cancelled" in (self.stored_state, self.ending)
+        # Version 0.1.0 wrote down only how a job ends.
+        was_cancelled = self._number("was_cancelled") or "cancelled" in (self.stored_state, self.ending)
         return pb.ITEM_STATE_CANCELLED if was_cancelled else pb.ITEM_STATE_NOT_RUN
 
     def ended(self, state: str, reason: str, finished_us: int) -> "JobRecord":

@@ -19,6 +19,6 @@ def test_a_loop_forgets_the_transport_of_an_earlier_connection(server: Server) -
             connection.default_channel.queue_declare("queue")
             connection.transport.register_with_event_loop(connection.connection, loop)
         loop.reset()
-        sizes.add((len(loop.on_tick), sum(not each.entry.canceled for each in loop.timer.queue)))
-    assert len(sizes) == 1, "callbacks of each round of the loop, and timers"
+        sizes.add(len(loop.on_tick))
+    assert sizes == {1}
     loop.close()

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from redis import Redis
 
+from kernelport.broker import keys
 from kernelport.broker.queues import job_queue_key, queue_name
 from kernelport.jobs.backlog import Backlog
 from kernelport.v1 import job_pb2 as pb
@@ -106,6 +107,22 @@ def test_a_ticket_that_vanished_on_its_way_to_the_worker_is_replaced(running: Pl
     wait_for(lambda: running.redis.rpop(queue))
     assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
     assert sorted(running.entries()) == [0, 1, 2, 3]
+
+
+def test_items_of_a_cancelled_job_are_cancelled_though_its_manifest_cannot_be_written(
+    plane: Start, jobs_of: Connect
+) -> None:
+    running = plane(workers=False)
+    jobs = jobs_of(running)
+    job = jobs.submit(MODEL, [journal_item(number) for number in range(3)])
+    jobs.cancel(job.id)
+    jobs.wait(job.id)
+    running.redis.hset(keys.job(job.id), mapping={"state": "failed", "ending": ""})  # as it ends then
+    over = jobs.get(job.id)
+    assert (over.progress.cancelled, over.progress.not_run) == (3, 0)
+    assert len(jobs.items(job.id, [pb.ITEM_STATE_CANCELLED])) == 3
+    jobs.resume(job.id)
+    assert jobs.get(job.id).progress.waiting == 3
 
 
 def test_a_job_expires_though_nobody_serves_it(plane: Start, jobs_of: Connect) -> None:

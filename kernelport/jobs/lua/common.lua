@@ -210,7 +210,7 @@ local function begin_ending(job, ending, reason)
   -- Behind a removal, a full Redis takes a write.
   be_active_no_more(fields(job, 'deployment')[1], job)
   redis.call('UNLINK', job_key(job, 'ready'))
-  redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason)
+  redis.call('HSET', job_key(job), 'ending', ending, 'reason', reason, 'was_cancelled', ending == 'cancelled' and 1 or 0)
   tell(job, 'state', ending)
   settle(job)
   return true

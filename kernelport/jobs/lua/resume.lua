@@ -13,7 +13,7 @@ for page = 0, tonumber(fields(job, 'pages')[1]) - 1 do
   local states = string.gsub(redis.call('HGET', job_key(job, 'states'), page), 'f', 'w')
   redis.call('HSET', job_key(job, 'states'), page, states)
 end
-redis.call('HSET', job_key(job), 'ending', '', 'reason', '', 'failed', 0, 'finish_tries', 0, 'remade', 0,
+redis.call('HSET', job_key(job), 'ending', '', 'reason', '', 'failed', 0, 'finish_tries', 0, 'remade', 0, 'was_cancelled', 0,
   'max_batch', most, 'deadline', ARGV[2], 'finished', 0, 'expires', 0, 'resumed', whole(now_us()))
 run_again(job, most)
 return {'ok'}

@@ -25,7 +25,7 @@ from kernelport_api.services.records import Record, Records
 
 _ID = re.compile(r"file-([0-9a-f]+-[0-9a-f]+)-(output|errors|a[A-Za-z0-9_-]+)")
 _PAGE = 1000
-_STATUSES = {pb.ITEM_STATE_FAILED: 500, pb.ITEM_STATE_NOT_RUN: 500, pb.ITEM_STATE_CANCELLED: 409}
+_STATUSES = {pb.ITEM_STATE_FAILED: 500, pb.ITEM_STATE_CANCELLED: 409, pb.ITEM_STATE_NOT_RUN: 409}
 
 
 def is_of_a_batch(file_id: str) -> bool:
