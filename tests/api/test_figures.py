@@ -83,7 +83,9 @@ async def test_what_jobs_of_any_tenant_have_done_is_counted(
         async with Redis.from_url(server.url) as redis:
             counted = Figures(["speech"], redis, idle)
             await redis.hset(keys.TENANTS, "acme", "{}")  # type: ignore[misc]
-            await redis.zadd(keys.owned(keys.JOBS, tenant), {"a-job": 1})
+            await redis.zadd(keys.owned(keys.JOBS, tenant), {"a-job": 1, "of-others": 2})
+            unreadable = {"deployment": "speech", "failed": "many"}  # is skipped
+            await redis.hset(keys.job("of-others"), mapping=unreadable)  # type: ignore[misc]
             job = {"deployment": "speech", "created": int(time.time() * 2e6), "succeeded": 0, "failed": 0}
             for done in (2, 5):
                 fields = {**job, "succeeded": done, "audio_us": 0, "backend_us": 0}

@@ -265,7 +265,7 @@ def _read_record(example: tuple[dict[bytes, bytes], bytes, bytes, bytes]) -> Non
         stored.StoredError,
         record.job,
         lambda: record.state,
-        lambda: record.ended("failed", "x").job(),
+        lambda: record.ended("failed", "x", 1).job(),
         read_items,
         lambda: result_of(result, "log"),
         lambda: Told.of(fields, "hook"),

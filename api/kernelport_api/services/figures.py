@@ -216,8 +216,12 @@ class Figures:
             if values[0] is None:
                 continue
             record = JobRecord.brief(job, values)
-            done = _Done(record.deployment, record.succeeded + record.failed, record.audio_s, record.backend_s)
-            before = known.get(job, _Done(done.deployment) if record.created_unix_us >= self._began_us else done)
+            try:
+                done = _Done(record.deployment, record.succeeded + record.failed, record.audio_s, record.backend_s)
+                before = known.get(job, _Done(done.deployment) if record.created_unix_us >= self._began_us else done)
+            except stored.StoredError as error:
+                stored.tell(error)
+                continue
             self._count(before, done)
             if job in there:
                 self._jobs[job] = done
