@@ -126,9 +126,9 @@ class Transport(kombu_redis.Transport):
         """Has a loop read for this transport, and for none before it: a worker has one connection at a time, and each
         has a transport of its own. kombu leaves what an earlier one does in each round of the loop, and so all of it.
         """
-        kept = super().register_with_event_loop
-        loop.on_tick -= {each for each in loop.on_tick if each.__qualname__.startswith(kept.__qualname__)}
-        kept(connection, loop)
+        register = super().register_with_event_loop
+        loop.on_tick -= {each for each in loop.on_tick if each.__qualname__.startswith(register.__qualname__)}
+        register(connection, loop)
 
 
 def _checked(found: Any, **_: Any) -> Any:
