@@ -23,7 +23,7 @@ from tests.conftest import serving_stack, stack_settings
 from tests.stack.models import pipeline, write_deployments
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.thorough]
 
 STREAMS, PIECES = 200, 12
 AGAIN_S = 0.1

@@ -175,7 +175,7 @@ def _callers(client: Client, *deployments: str) -> Iterator[dict[str, int]]:
 
     def call(name: str) -> None:
         try:
-            while not over.wait(0.005):
+            while not over.wait(0.02):
                 assert np.array_equal(client.infer(name, {"x": X})["y"], X)
                 answered[name] += 1
         except BaseException as error:

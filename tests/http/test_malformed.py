@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import socket
+import struct
 import zlib
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,11 +31,16 @@ def tensor(**changed: Any) -> bytes:
     return json.dumps({"inputs": [{**X, "data": [1.0], **changed}]}).encode()
 
 
-def bomb(size: int) -> bytes:
-    """A body that unpacks to so many bytes."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+def bomb(mebibytes: int) -> bytes:
+    """A gzip body that unpacks to so many MiB of zeros: one compressed block, again and again."""
     zeros = bytes(2**20)
-    return b"".join(packer.compress(zeros) for _ in range(size // len(zeros))) + packer.flush()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = 0
+    for _ in range(mebibytes):
+        checksum = zlib.crc32(zeros, checksum)
+    end = packer.flush() + struct.pack("<II", checksum, mebibytes * 2**20 % 2**32)
+    return gzip.compress(b"")[:10] + block * mebibytes + end
 
 
 # Method, path, body, headers, status.
@@ -60,7 +66,7 @@ CALLS: list[tuple[str, str, bytes, dict[str, str], int]] = [
     ("POST", SPEECH, b"{}", {**JSON, "Content-Encoding": "gzip, gzip"}, 415),
     ("POST", SPEECH, gzip.compress(b"{}")[:-4], {**JSON, "Content-Encoding": "gzip"}, 400),
     ("POST", SPEECH, gzip.compress(b"{}") + b"more", {**JSON, "Content-Encoding": "gzip"}, 400),
-    ("POST", SPEECH, bomb(2**30), {**JSON, "Content-Encoding": "gzip"}, 413),
+    ("POST", SPEECH, bomb(1024), {**JSON, "Content-Encoding": "gzip"}, 413),
     ("PUT", SPEECH, b"{}", JSON, 405),
     ("TRACE", SPEECH, b"", {}, 405),
     # tensors
