@@ -7,6 +7,7 @@ import stat
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from redis import Redis
 
+from kernelport.config.settings import Settings
 from kernelport.jobs.artifacts import ID_FILE, Artifacts
 from kernelport.jobs.copies import put_back, read_list, write_list
 from kernelport.supervisor.redis_server import find_redis_server
@@ -46,9 +48,14 @@ def table(tmp_path: Path) -> Path:
     return file
 
 
+def settings(table: Path) -> Settings:
+    """Neither a worker that stops nor who comes after it waits long for the item that is held."""
+    return replace(stack_settings(table), stop_s=1.0, lease_s=3.0, heartbeat_ttl_s=4.0)
+
+
 @pytest.fixture
 def stack(table: Path, journal: Path, tmp_path: Path) -> Iterator[Stack]:
-    with serving_stack(stack_settings(table), ["journal"], tmp_path / "first") as running:
+    with serving_stack(settings(table), ["journal"], tmp_path / "first") as running:
         yield running
 
 
@@ -65,7 +72,7 @@ def half_done(stack: Stack) -> pb.Job:
 def finished(table: Path, folder: Path, job_id: str) -> pb.Job:
     """The job once a new stack on a state folder has gone on with it."""
     with (
-        serving_stack(stack_settings(table), ["journal"], folder) as stack,
+        serving_stack(settings(table), ["journal"], folder) as stack,
         grpc.insecure_channel(stack.target) as channel,
     ):
         return JobCalls(job_pb2_grpc.JobServiceStub(channel)).wait(job_id)
