@@ -18,15 +18,16 @@ demo: .venv/installed-local
 ## The test suite: four files at a time, as tests wait more than they compute, in the order of their names, as neighbours
 ## share what they start; then the tests that run alone. One thread for each process's torch: more of them than there are
 ## cores wait for each other. A test that fails beside others may have been short of time: it has to pass by itself.
+## (Files are named where few tests are wanted: to look at all of them takes a quarter of a minute.)
 test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not alone and not thorough and not browser' -n 4 --dist loadfile --no-loadscope-reorder || \
 		$(BIN)/python -m pytest -m 'not alone and not thorough and not browser' --last-failed --last-failed-no-failures none
-	$(BIN)/python -m pytest -m 'alone and not thorough'
+	$(BIN)/python -m pytest -m 'alone and not thorough' $$(grep -rl 'mark\.alone' tests --include='*.py')
 
 ## What the suite leaves out: storms, small runs of the benchmarks, services and installations as their users have them.
 ## Five minutes.
 test-thorough: .venv/installed-test
-	$(BIN)/python -m pytest -m thorough
+	$(BIN)/python -m pytest -m thorough $$(grep -rl 'mark\.thorough' tests --include='*.py')
 
 ## The studio, the page that comes with the front door, in Debian's browsers: apt-get install chromium firefox-esr nodejs
 ## npm pulseaudio. What needs one that is not there is skipped; OPTIONS=--no-skips
