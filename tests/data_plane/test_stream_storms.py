@@ -129,4 +129,4 @@ def test_every_stream_is_whole_and_nobody_hears_anything_twice(own: Stack, victi
     with Redis.from_url(own.settings.redis_url) as redis:
         # What was made for the dead front door is given up.
         wait_for(lambda: not redis.zcard(keys.UNACKED_INDEX), 40)
-        assert not list(redis.scan_iter("kp:progress:*"))
+        wait_for(lambda: not list(redis.scan_iter("kp:progress:*")), what="nothing being left of streams that are over")
