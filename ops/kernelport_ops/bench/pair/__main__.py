@@ -71,16 +71,28 @@ def carry_out(
     "variables",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A variable that this tree's stack is given; without --base it is compared with this tree without it.",
+    help="A variable that this tree's stack is given; without --base it is compared with this tree without it. Of "
+    "KERNELPORT_FIRST_KEY: callers of both show the key that KERNELPORT_API_KEY names.",
+)
+@click.option(
+    "--quota", "quotas", multiple=True, type=(str, float), metavar="NAME LIMIT", help="One of this tree's callers."
 )
 @click.option("--loads", default=",".join(LOADS), show_default=True, callback=separated(one_of(list(LOADS))))
 @click.option("--minutes", default=40.0, show_default=True, help="Of all loads: then what is open stays undecided.")
 @click.option("--seconds", default=1.0, show_default=True, help="Of a side's turn in a load of calls.")
 @click.option("--out", default=Path("out/bench-pair"), show_default=True, type=click.Path(path_type=Path))
-def main(base: str, variables: tuple[str, ...], loads: list[str], minutes: float, seconds: float, out: Path) -> None:
+def main(
+    base: str,
+    variables: tuple[str, ...],
+    quotas: tuple[tuple[str, float], ...],
+    loads: list[str],
+    minutes: float,
+    seconds: float,
+    out: Path,
+) -> None:
     """The command."""
-    if not (base or variables):
-        raise click.UsageError("expected --base, or --with for a comparison of this tree with itself")
+    if not (base or variables or quotas):
+        raise click.UsageError("expected --base, or --with or --quota for a comparison of this tree with itself")
     prepare_process()
     console = new_console()
     found: dict[str, Any] = {"machine": describe_machine(), "complete": False}
@@ -102,11 +114,12 @@ def main(base: str, variables: tuple[str, ...], loads: list[str], minutes: float
             if base:
                 notify(f"installing {base}")
             other = base_checkout(this_repository(), base, out) if base else this_checkout(BASE)
-            checkouts = [other, this_checkout(NEW, variables)]
+            checkouts = [other, this_checkout(NEW, variables, dict(quotas))]
             for checkout in checkouts:
                 checkout.check_imports()
             found["commits"] = {checkout.side: checkout.commit for checkout in checkouts}
-            found["with"] = list(variables)
+            found["with"] = [each.partition("=")[0] for each in variables]
+            found["quotas"] = dict(quotas)
 
             def start(open_loads: Sequence[str], number: int) -> Iterator[tuple[str, Round]]:
                 notify(f"round {number + 1}: starting both stacks")

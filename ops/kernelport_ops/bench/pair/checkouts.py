@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernelport_ops.bench.pair.rounds import BASE
@@ -23,6 +23,7 @@ class Checkout:
         python: the interpreter of its environment.
         unset: variables of this process that its processes must not see.
         variables: what they see beside the others, each as NAME=VALUE.
+        quotas: those of its callers, by name.
     """
 
     side: str
@@ -31,6 +32,7 @@ class Checkout:
     python: Path
     unset: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
+    quotas: Mapping[str, float] = field(default_factory=dict)
 
     def command(self, *arguments: str) -> list[str]:
         """Runs its interpreter in its folder: with `-m`, Python and Celery import from there first."""
@@ -45,10 +47,10 @@ class Checkout:
                 raise BenchError(f"{self.python} imports {path}, expected a file in {self.tree}")
 
 
-def this_checkout(side: str, variables: tuple[str, ...] = ()) -> Checkout:
+def this_checkout(side: str, variables: tuple[str, ...] = (), quotas: Mapping[str, float] | None = None) -> Checkout:
     """The tree that this code is in, run by this interpreter."""
     tree = this_repository()
-    return Checkout(side, _described(tree), tree, Path(sys.executable), variables=variables)
+    return Checkout(side, _described(tree), tree, Path(sys.executable), variables=variables, quotas=quotas or {})
 
 
 def base_checkout(repository: Path, revision: str, folder: Path) -> Checkout:

@@ -10,6 +10,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from kernelport import Client
+from kernelport.names import DEFAULT_TENANT
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import Child
 from kernelport_ops.bench.pair.checkouts import Checkout
@@ -66,8 +68,11 @@ def both_standing(
                 *("--state-dir", str((folder / checkout.side).absolute())),
             )
             stacks.append(start(checkout.side, up, folder))
-        for stack in stacks:
+        for checkout, stack in zip(checkouts, stacks, strict=True):
             _wait_until_serving(targets[stack.name], deployments, stack)
+            if checkout.quotas:
+                with Client(targets[stack.name]) as client:
+                    client.access.set_tenant(DEFAULT_TENANT, quotas=checkout.quotas)
         yield {
             stack.name: Standing(targets[stack.name], {"stack": labelled([stack])[stack.name], **labelled([redis])})
             for stack in stacks
