@@ -14,8 +14,9 @@ from kernelport.tensors import Array
 from kernelport.text.pieces import PARAGRAPH_S, SENTENCE_S
 from kernelport_workers.backends.base import LoadError, Outputs, Request
 from kernelport_workers.backends.stepped import Frame
-from kernelport_workers.pipelines import hibari
+from kernelport_workers.pipelines import hibari, hibari_sound
 from kernelport_workers.pipelines.hibari import HibariPipeline
+from kernelport_workers.pipelines.hibari_sound import sound_of
 from kernelport_workers.speech.joins import AUDIBLE
 from tests.stepped import together
 
@@ -67,6 +68,16 @@ def test_it_speaks(pipeline: HibariPipeline) -> None:
     assert 1.5 < len(samples) / 24000 < 6
     assert 0.01 < np.sqrt(np.mean(samples**2)) < 0.5
     assert np.abs(samples).max() <= 1
+
+
+def test_it_says_what_the_package_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hibari import Hibari
+
+    voice = Hibari(threads=1)
+    (phonemes,) = voice.phonemize("One sentence, and no more of it.")
+    monkeypatch.setattr(hibari_sound, "_heard", lambda *levels: slice(None))  # the silence around it included
+    spoken = sound_of(voice, phonemes, 1.0, np.random.default_rng(3))
+    np.testing.assert_array_equal(spoken, voice.from_phonemes(phonemes, 1.0, 3))
 
 
 def test_same_text_and_seed_same_bytes(pipeline: HibariPipeline) -> None:
