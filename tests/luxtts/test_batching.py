@@ -39,6 +39,12 @@ def test_every_item_is_in_one_batch_within_all_limits(max_batch: int) -> None:
         assert len(batch) == 1 or batch_bytes(CONFIG, len(batch), max(frames[index] for index in batch)) <= budget
 
 
+def test_equal_items_fill_the_budget() -> None:
+    budget = batch_bytes(CONFIG, 4, 100)
+    batches = plan_batches([100] * 10, CONFIG, lambda jobs, frames: batch_bytes(CONFIG, jobs, frames) <= budget, 64)
+    assert sorted(map(len, batches)) == [2, 4, 4]
+
+
 @pytest.mark.parametrize(
     "seconds",
     [
