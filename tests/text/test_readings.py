@@ -109,6 +109,20 @@ def test_words_that_were_cut_or_composed_are_whole(text: str, spoken: str) -> No
     assert read(text).spoken == spoken
 
 
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Wait... what?", "Wait, what?"),
+        ("The end... Really", "The end. Really"),
+        ("e.g. this", "for example, this"),
+        ("$3.50, $1 and £2.01", "three dollars and fifty cents, one dollar and two pounds and one penny"),
+    ],
+)
+def test_marks_stay_where_a_voice_pauses(text: str, spoken: str) -> None:
+    """The tables of readings hold the words alone."""
+    assert read(text).spoken == spoken
+
+
 def test_what_cannot_be_said_is_named() -> None:
     reading = read("Привет, it is 日本 and 🍕 pizza 🍕, but café and α are said.")
     assert reading.unsayable == ["Привет", "日本", "🍕"]
