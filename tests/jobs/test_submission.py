@@ -204,6 +204,7 @@ def test_an_item_id_is_taken_once(jobs: JobCalls, apart: bool) -> None:
         ({"spec": {"deadline_in_s": -1}}, "spec.deadline_in_s"),
         ({"spec": {"deadline_in_s": 60, "deadline_unix_us": 4 * 10**15}}, "spec.deadline_in_s"),
         ({"spec": {"output_format": pb.OUTPUT_FORMAT_MP3}}, "spec.output_format"),
+        ({"spec": {"retention_s": -1}}, "spec.retention_s: expected 0 to 315,360,000 seconds, got -1"),
         ({"spec": {"retention_s": 10**9}}, "spec.retention_s: expected 0 to 315,360,000 seconds, got 1,000,000,000"),
         ({"spec": {"metadata": {"k": "v" * 20_000}}}, "spec.metadata"),
         ({"spec": {"webhook": pb.Webhook(url="ftp://example.org")}}, "spec.webhook.url"),
