@@ -338,7 +338,7 @@ def test_smooth_output_has_no_energy_above_the_24_khz_band(pipeline: Pipeline, v
         return float(power[int(0.55 * len(power)) :].sum() / power.sum())
 
     full, smooth = (one(pipeline, Utterance(TEXTS[1], voice, seed=1, return_smooth=s)) for s in (False, True))
-    assert len(full) == len(smooth)
+    assert len(full) == pytest.approx(len(smooth), abs=24)
     assert high_share(smooth) < 1e-3 < high_share(full)
 
 

@@ -26,16 +26,27 @@ def joinable(sound: Array, pause_s: float, sample_rate: int, audible: float = AU
     Returns:
         F32[T]; nothing but the pause where nothing can be heard.
     """
+    fade = np.linspace(0, 1, round(_FADE_S * sample_rate), dtype=np.float32)
+    sound = _with_quiet_ends(sound, fade, audible)
     heard = np.flatnonzero(np.abs(sound) > audible)
     if not heard.size:
         return silence(pause_s, sample_rate)
     kept = round(KEPT_S * sample_rate)
     head, tail = max(0, kept - int(heard[0])), max(0, int(heard[-1]) + 1 + kept - sound.size)
-    cut = np.pad(sound, (head, tail))[heard[0] - kept + head : heard[-1] + 1 + kept + head].astype(np.float32)
-    fade = np.linspace(0, 1, round(_FADE_S * sample_rate), dtype=np.float32)
+    cut = np.pad(sound, (head, tail))[heard[0] - kept + head : heard[-1] + 1 + kept + head]
     cut[: fade.size] *= fade
     cut[cut.size - fade.size :] *= fade[::-1]
     return np.concatenate([cut, silence(pause_s - 2 * KEPT_S, sample_rate)])
+
+
+def _with_quiet_ends(sound: Array, fade: Array, audible: float) -> Array:
+    """A copy, faded in if its first samples are audible, and out if its last are: silence is put next to them."""
+    faded = sound.astype(np.float32)
+    for from_end in (faded, faded[::-1]):
+        edge = from_end[: fade.size]
+        if np.abs(edge).max(initial=0) > audible:
+            edge *= fade[: edge.size]
+    return faded
 
 
 def silence(seconds: float, sample_rate: int) -> Array:
