@@ -120,6 +120,11 @@ class Artifacts:
             self._fs.pipe_file(self._place(path), data, mode="create", **self._bound(len(data)))
         except FileExistsError:
             return False
+        except OSError as error:
+            # s3fs knows the refusal of AWS alone; that of MinIO and others looks like a wrong argument.
+            if error.errno != errno.EINVAL or not self.exists(path):
+                raise
+            return False
         return True
 
     def publish(self, path: str, data: bytes, may_replace: Callable[[], bool]) -> None:

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from botocore.exceptions import ClientError
+from s3fs.errors import translate_boto_error
 
 from kernelport.config.settings import bundled_deployments
 from kernelport.enums import ItemState
@@ -161,15 +164,37 @@ def test_outputs_land_in_s3_and_a_bucket_that_stalls_or_refuses_stops_the_job(
     assert "cannot write s3://bucket/jobs" in refused.reason
 
 
-def test_only_who_holds_an_item_replaces_a_file_of_other_bytes(tmp_path: Path) -> None:
-    artifacts, file = Artifacts(str(tmp_path)), tmp_path / "job" / "a.wav"
+@pytest.mark.parametrize("scheme", ["", "memory:/"], ids=["a folder", "object storage"])
+def test_only_who_holds_an_item_replaces_a_file_of_other_bytes(scheme: str, tmp_path: Path) -> None:
+    artifacts = Artifacts(f"{scheme}{tmp_path}")
     artifacts.publish("job/a.wav", b"first", pytest.fail)
     artifacts.publish("job/a.wav", b"first", pytest.fail)
     artifacts.publish("job/a.wav", b"late", lambda: False)
-    assert file.read_bytes() == b"first"
+    assert artifacts.read("job/a.wav") == b"first"
     artifacts.publish("job/a.wav", b"second", lambda: True)
-    assert file.read_bytes() == b"second"
-    assert [path.name for path in file.parent.iterdir()] == ["a.wav"]
+    assert artifacts.read("job/a.wav") == b"second"
+    assert list(artifacts.names("job")) == [["a.wav"]]
+
+
+@pytest.mark.parametrize("told", [{"Condition": "If-None-Match"}, {}], ids=["AWS", "MinIO"])
+def test_s3_is_asked_to_overwrite_nothing_and_its_refusal_is_heard(
+    told: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server of the other tests overwrites whatever it is asked."""
+    artifacts = Artifacts("s3://bucket")
+    written: list[bytes] = []
+
+    async def call_s3(method: str, *more: Any, **arguments: Any) -> dict[str, Any]:
+        if method == "put_object" and arguments["IfNoneMatch"] == "*":
+            if written:
+                raise translate_boto_error(ClientError({"Error": {"Code": "PreconditionFailed", **told}}, method))
+            written.append(arguments["Body"])
+        return {"ETag": "", "ContentLength": 5, "LastModified": None}
+
+    monkeypatch.setattr(artifacts._fs, "_call_s3", call_s3)
+    assert artifacts.create("job/a.wav", b"first")
+    assert not artifacts.create("job/a.wav", b"late")
+    assert written == [b"first"]
 
 
 def test_an_s3_object_that_a_dead_worker_left_is_replaced(bucket: Bucket) -> None:
