@@ -133,6 +133,7 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         await draining.stop(server, (services.runs, services.others), services.watches, settings.stop_s)
         if http is not None:
             await http.stop()
+        parts.access_log.write()
         await end_all(background)
         await parts.usage.tell()
         with contextlib.suppress(RedisError):  # all of it expires by itself

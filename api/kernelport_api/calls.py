@@ -1,5 +1,6 @@
 """The calls that a front door answers: what each goes by in logs and answers, and its line of the access log."""
 
+import asyncio
 import dataclasses
 import itertools
 import logging
@@ -19,6 +20,8 @@ from kernelport.telemetry.metrics import labelled
 # Where callers find the id that a call went by.
 REQUEST_ID_KEY = "kernelport-request-id"
 MICROSECONDS = 1_000_000
+# Lines of calls that went well are written many at a time: after so many seconds, or so many calls.
+LATE_S, MOST_LATE = 0.05, 256
 
 log = logging.getLogger("kernelport.access")
 log.addFilter(logs.RateLimit())
@@ -124,6 +127,7 @@ class AccessLog:
         self.front_door = front_door
         self._share = share
         self._inputs = inputs
+        self._answered: list[tuple[int, float, float, Call, str]] = []
         self.tells_all = share > 0 or log.isEnabledFor(logging.DEBUG)
 
     def begin(self, method: str) -> Call:
@@ -138,43 +142,52 @@ class AccessLog:
         labelled(metrics.CALLS, call.route, status).inc()
         if not self.tells_all:
             return
-        if self._share and random.random() < self._share:  # noqa: S311 - nobody gains by guessing it
-            log.info("answered", extra=_fields(call, status))
-        elif log.isEnabledFor(logging.DEBUG):
-            log.debug("answered", extra=_fields(call, status))
+        is_chosen = random.random() < self._share  # noqa: S311 - nobody gains by guessing it
+        level = logging.INFO if is_chosen else logging.DEBUG
+        if log.isEnabledFor(level):
+            self._answered.append((level, time.time(), time.monotonic(), call, status))
+            if len(self._answered) == 1:
+                asyncio.get_running_loop().call_later(LATE_S, self.write)
+            elif len(self._answered) == MOST_LATE:
+                self.write()
+
+    def write(self) -> None:
+        """Writes the lines of calls that went well and are not written yet."""
+        answered, self._answered = self._answered, []
+        if answered:
+            lines = [(level, at, call.ids() | _fields(call, status, now)) for level, at, now, call, status in answered]
+            logs.log_many(log, "answered", lines)
 
     def cancelled(self, call: Call) -> None:
         """Its caller hung up, or its deadline passed."""
         labelled(metrics.CALLS, call.route, "CANCELLED").inc()
-        log.warning("cancelled", extra=_fields(call, "CANCELLED"))
+        log.warning("cancelled", extra=logs.fields(**_fields(call, "CANCELLED", time.monotonic())))
 
     def failed(self, call: Call, error: KernelPortError) -> None:
         """Its caller is told so."""
         labelled(metrics.CALLS, call.route, error.code.name).inc()
         told = {"reason": error.reason, "error": error.message if self._inputs else ""}
-        log.warning("failed", extra=_fields(call, error.code.name, **told))
+        log.warning("failed", extra=logs.fields(**_fields(call, error.code.name, time.monotonic(), **told)))
 
     def refused(self, call: Call, status: int) -> None:
         """Its caller is told so by a status of HTTP."""
         labelled(metrics.CALLS, call.route, str(status)).inc()
-        log.warning("failed", extra=_fields(call, str(status)))
+        log.warning("failed", extra=logs.fields(**_fields(call, str(status), time.monotonic())))
 
     def _make_id(self) -> str:
         return f"{self.front_door}.{next(_numbers)}"
 
 
-def _fields(call: Call, status: str, **more: str) -> dict[str, Any]:
-    """For `extra`; it is made for every call, so by hand."""
+def _fields(call: Call, status: str, now: float, **more: str) -> dict[str, Any]:
+    """Of a call that was over at `now`."""
     return {
-        "fields": {
-            "method": call.method,
-            "tenant": call.principal.tenant,
-            "status": status,
-            **more,
-            "seconds": round(time.monotonic() - call.arrived_at, 6),
-            "queue_s": call.queue_us / MICROSECONDS,
-            "model_s": call.model_us / MICROSECONDS,
-            "bytes_in": call.bytes_in,
-            "bytes_out": call.bytes_out,
-        }
+        "method": call.method,
+        "tenant": call.principal.tenant,
+        "status": status,
+        **more,
+        "seconds": round(now - call.arrived_at, 6),
+        "queue_s": call.queue_us / MICROSECONDS,
+        "model_s": call.model_us / MICROSECONDS,
+        "bytes_in": call.bytes_in,
+        "bytes_out": call.bytes_out,
     }

@@ -21,6 +21,7 @@ from kernelport.supervisor.stack import Stack
 from kernelport.telemetry.log_files import log_files
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import inference_pb2_grpc, job_pb2, job_pb2_grpc
+from kernelport_api.calls import MOST_LATE
 from tests.conftest import serving_stack, stack_settings
 from tests.jobs.calls import JobCalls
 from tests.stack.models import pipeline, write_deployments
@@ -229,6 +230,7 @@ def test_a_log_file_that_is_full_is_put_aside_without_losing_a_line(tmp_path: Pa
             ids.append(f"call-{len(ids)}")
             client.infer("moody", GOOD, request_id=ids[-1])
         wait_for(lambda: ids[-1] in log.read_text())
-    assert LOG_BYTES <= earlier.stat().st_size < LOG_BYTES + 1024
+    # Lines of calls that went well are written many at a time.
+    assert LOG_BYTES <= earlier.stat().st_size < LOG_BYTES + MOST_LATE * 256
     told = re.findall(r"request_id=(call-\d+) ", earlier.read_text() + log.read_text())
     assert told == ids
