@@ -6,9 +6,15 @@ import pytest
 from redis import Redis
 
 from kernelport.broker import keys
-from kernelport.config.scaling import Budget
+from kernelport.broker.registry import beat, forget
+from kernelport.config.deployments import Deployment
+from kernelport.config.scaling import Autoscale, Budget, Scaling
+from kernelport.internal.v1.queue_pb2 import ServedDeployment, WorkerRecord
 from kernelport.supervisor.stack import Stack
+from kernelport.v1.deployment_pb2 import Worker
 from kernelport_ops.autoscale.budget import Purse
+from kernelport_ops.autoscale.controller import Controller
+from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.launching import Launching
 from kernelport_ops.autoscale.ledger import IN_DOUBT_S, Ledger
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock
@@ -114,16 +120,18 @@ class Market:
 
     def __init__(self) -> None:
         self.launched: list[str] = []
+        self.running: list[Machine] = []
 
     def offers(self) -> list[Offer]:
         return [OFFER, Offer("gpu_8x_a100", "us-east-1", 8, 11.0)]
 
     def machines(self) -> list[Machine]:
-        return []
+        return self.running
 
     def launch(self, order: Order, may_act: Callable[[], None]) -> None:
         may_act()
         self.launched.append(order.offer.kind)
+        self.running.append(machine(name=order.name, workers=order.offer.workers, launched_at=float(order.epoch)))
 
     def drain(self, machine: Machine) -> None: ...
 
@@ -154,9 +162,30 @@ def test_a_plan_says_what_is_launched_then_and_changes_nothing(redis: Redis) -> 
 
 def test_machines_that_a_dry_run_finds_are_not_noted(redis: Redis) -> None:
     ledger = ledger_of(redis)
-    ledger.imagine([machine()], 4600)
+    ledger.imagine([machine()], set(), 4600)
     assert [entry.name for entry in ledger.live] == [ORDER.name]
     assert not redis.exists(keys.autoscale_machines(FLEET))
+
+
+def test_a_dry_run_counts_a_machine_once_whose_workers_have_become_ready_since_the_last_look(redis: Redis) -> None:
+    speech = Deployment(name="speech", backend="onnx", image="any", pipeline="a:B", scaling=Scaling(min=2, max=2))
+    market, demand = Market(), DemandReader(redis)
+    autoscaler = Controller(
+        redis, {"speech": speech}, Autoscale(fleet=FLEET), market, demand, Lock(redis, FLEET), stop_s=30
+    )
+    autoscaler.run_once()
+    noted = redis.hgetall(keys.autoscale_machines(FLEET))
+    workers = [worker for each in market.running for worker in each.worker_ids]
+    try:
+        for worker in workers:
+            served = [ServedDeployment(name="speech")]
+            beat(redis, WorkerRecord(worker=Worker(id=worker), deployments=served), ttl_s=60)
+        (plan,) = autoscaler.preview()
+        assert (plan.seen.ready, plan.seen.starting, plan.actions) == (2, (), ())
+        assert redis.hgetall(keys.autoscale_machines(FLEET)) == noted
+    finally:
+        for worker in workers:
+            forget(redis, worker)
 
 
 def test_machines_go_while_there_is_money_for_them_to_finish() -> None:

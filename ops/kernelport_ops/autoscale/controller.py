@@ -21,7 +21,7 @@ from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.launching import HeldBack, Launches, Launching
 from kernelport_ops.autoscale.ledger import Entry, Ledger
 from kernelport_ops.autoscale.lock import Lock
-from kernelport_ops.autoscale.maintenance import Maintenance
+from kernelport_ops.autoscale.maintenance import Maintenance, heard_of
 from kernelport_ops.autoscale.policy import Decision, Observation, State, decide
 from kernelport_ops.autoscale.providers.provider import Provider
 
@@ -115,7 +115,7 @@ class Controller:
     def preview(self) -> list[Plan]:
         """What a look would decide and do. Changes nothing and needs no lock."""
         self.ledger.read()
-        self.ledger.imagine(self._provider.machines(), self._now())
+        self.ledger.imagine(self._provider.machines(), heard_of(self._redis), self._now())
         return [self._plan(name, scaling) for name, scaling in self._scaled.items()]
 
     def forget_metrics(self) -> None:

@@ -6,7 +6,7 @@ there and is gone has ended. Machines that are listed and not known, as after th
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -116,10 +116,26 @@ class Ledger:
         self._put(changed, dropped)
         return found
 
-    def imagine(self, listed: Iterable[Machine], now: float) -> None:
-        """The same in this process alone: Redis keeps what it has."""
+    def hear(self, heard: Collection[str], now: float) -> list[Entry]:
+        """Notes of which machines' workers something is heard.
+
+        Args:
+            heard: the ids of workers.
+
+        Returns:
+            the machines that are heard of for the first time.
+        """
+        changed = self._as_heard(heard, now)
+        first = [entry for entry in changed if self.entries[entry.name].ready_at is None]
+        if changed:
+            self._put(changed)
+        return first
+
+    def imagine(self, listed: Iterable[Machine], heard: Collection[str], now: float) -> None:
+        """`reconcile` and `hear` in this process alone: Redis keeps what it has."""
         _, changed, dropped = self._compared(listed, now)
         self._take_over(changed, dropped)
+        self._take_over(self._as_heard(heard, now))
 
     def _compared(self, listed: Iterable[Machine], now: float) -> tuple[list[str], list[Entry], list[str]]:
         """What the provider's list says of the records: in words for people, those that change, and those to drop."""
@@ -145,6 +161,20 @@ class Ledger:
                 dropped.append(entry.name)
         return found, changed, dropped
 
+    def _as_heard(self, heard: Collection[str], now: float) -> list[Entry]:
+        """The machines whose workers are heard of, or no more, other than before."""
+        changed: list[Entry] = []
+        for entry in self.live:
+            if any(worker in heard for worker in entry.worker_ids):
+                current = replace(entry, ready_at=now if entry.ready_at is None else entry.ready_at, lost_at=None)
+            elif entry.ready_at is not None and entry.lost_at is None:
+                current = replace(entry, lost_at=now)
+            else:
+                continue
+            if current != entry:
+                changed.append(current)
+        return changed
+
     def spent(self, now: float, since: float) -> float:
         """Dollars that machines have cost between two times; every begun minute counts as one."""
         return sum(_cost(entry, now, since) for entry in self.entries.values())
@@ -161,7 +191,7 @@ class Ledger:
             raise
         self._take_over(entries, dropped)
 
-    def _take_over(self, entries: Sequence[Entry], dropped: Sequence[str]) -> None:
+    def _take_over(self, entries: Sequence[Entry], dropped: Sequence[str] = ()) -> None:
         self.entries.update((entry.name, entry) for entry in entries)
         for name in dropped:
             del self.entries[name]

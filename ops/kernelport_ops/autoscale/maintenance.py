@@ -21,6 +21,11 @@ LOST_S = 120.0
 END_AGAIN_S = 30.0
 
 
+def heard_of(redis: Redis) -> set[str]:
+    """The ids of the workers that something is heard of."""
+    return {record.worker.id for record in read_workers(redis)}
+
+
 class Maintenance:
     """What is done about machines beside launching them.
 
@@ -66,19 +71,11 @@ class Maintenance:
             self._drain(entry, reason)
 
     def _hear(self) -> None:
-        """Notes of which machines' workers something is heard."""
+        """Notes of which machines' workers something is heard, and how long those that are new took."""
         now = self._now()
-        heard = {record.worker.id for record in read_workers(self._redis)}
-        for entry in self._ledger.live:
-            alive = any(worker in heard for worker in entry.worker_ids)
-            if alive and entry.ready_at is None:
-                self._ledger.change(entry.name, ready_at=now, lost_at=None)
-                self._demand.note_boot(entry.deployment, now - entry.launched_at)
-                self._launching.succeeded(entry.deployment)
-            elif alive and entry.lost_at is not None:
-                self._ledger.change(entry.name, lost_at=None)
-            elif not alive and entry.ready_at is not None and entry.lost_at is None:
-                self._ledger.change(entry.name, lost_at=now)
+        for entry in self._ledger.hear(heard_of(self._redis), now):
+            self._demand.note_boot(entry.deployment, now - entry.launched_at)
+            self._launching.succeeded(entry.deployment)
 
     def _clear_away(self) -> None:
         """Ends machines that are of no use: finished, failed, lost, or never ready."""

@@ -14,7 +14,6 @@ from rich.table import Table
 from kernelport.access.first_key import key_in_file
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import connect
-from kernelport.broker.registry import read_workers
 from kernelport.cli import options
 from kernelport.config.deployments import load_autoscale, load_deployments
 from kernelport.config.scaling import LambdaCloud
@@ -24,6 +23,7 @@ from kernelport.counting import counted
 from kernelport.errors import KernelPortError
 from kernelport_ops.autoscale.ledger import Ledger
 from kernelport_ops.autoscale.lock import Lock
+from kernelport_ops.autoscale.maintenance import heard_of
 from kernelport_ops.autoscale.providers.lambda_cloud.choice import refusal
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client, KeyMissingError
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import is_of_fleet, machine_of
@@ -208,7 +208,7 @@ def reap(grace_s: float | None, max_age_h: float, dry_run: bool) -> None:
         clock.measure(redis)
         ledger = Ledger(redis, fleet, Lock(redis, fleet))
         ledger.read()
-        heard = {record.worker.id for record in read_workers(redis)}
+        heard = heard_of(redis)
     grace_s = grace_s if grace_s is not None else (cloud.boot_limit_s if cloud else 900.0) + 300.0
     found = orphans(machines, heard, ledger.entries, clock.now(), grace_s, max_age_h * 3600)
     for orphan in found:
