@@ -1,5 +1,6 @@
 """How many workers a deployment may have, and what all of them may cost: the `scaling` and `autoscale` of the file."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -13,6 +14,8 @@ _Fleet = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$"), Expected("up to 16 small letters and digits, a letter first")
 ]
 _Text = Annotated[str, Field(min_length=1), Expected("a text")]
+# By provider, the fields of `autoscale` that it cannot do without: where machines cost money, a budget is one.
+_NEEDS: Mapping[str, tuple[str, ...]] = {"lambda": ("budget", "lambda_cloud")}
 
 
 class Scaling(Strict):
@@ -86,7 +89,7 @@ class Local(Strict):
     price_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False), Expected("dollars, at least 0")] = 0.0
 
 
-class Autoscale(Strict):
+class Autoscale(Strict, validate_default=True):
     """What holds for all deployments together.
 
     Attributes:
@@ -97,13 +100,14 @@ class Autoscale(Strict):
 
     fleet: _Fleet = "main"
     provider: Literal["local", "lambda"] = "local"
-    budget: Budget | None = Field(default=None, validate_default=True)
+    budget: Budget | None = None
     local: Local = Local()
-    lambda_cloud: LambdaCloud | None = Field(default=None, validate_default=True)
+    lambda_cloud: LambdaCloud | None = None
 
-    @field_validator("budget", "lambda_cloud")
+    @field_validator("*")
     @classmethod
-    def _lambda_needs_both(cls, value: object, info: ValidationInfo) -> object:
-        if value is None and info.data.get("provider") == "lambda":
-            raise PydanticCustomError("rule", "required with provider lambda")
+    def _has_what_its_provider_needs(cls, value: object, info: ValidationInfo) -> object:
+        provider = info.data.get("provider", "")
+        if value is None and info.field_name in _NEEDS.get(provider, ()):
+            raise PydanticCustomError("rule", f"required with provider {provider}")
         return value

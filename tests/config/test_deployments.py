@@ -268,6 +268,7 @@ def test_a_mistake_in_scaling(tmp_path: Path, scaling: str, found: str) -> None:
     ("autoscale", "found"),
     [
         ("{provider: lambda}", "autoscale.budget: required with provider lambda"),
+        ("{provider: lambda}", "autoscale.lambda_cloud: required with provider lambda"),
         ("{budget: {per_hour: 0, per_day: 1}}", "autoscale.budget.per_hour: expected dollars, above 0, got 0"),
         ("{lambda_cloud: {arm64_images: 1}}", "autoscale.lambda_cloud.arm64_images: expected true or false, got 1"),
         ("{fleet: My Fleet}", "autoscale.fleet: expected up to 16 small letters and digits, a letter first"),

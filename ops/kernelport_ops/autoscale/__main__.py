@@ -104,8 +104,12 @@ def _provider(
                     f"{PREFIX}WORKER_REDIS_URL is not set: the address at which rented machines reach Redis, rediss://..."
                 )
             return LambdaProvider(Client.from_environment(), cloud, autoscale.fleet, deployments, redis, secrets)
-        case _:
+        case Autoscale(provider="local"):
             return LocalProvider(autoscale.local, settings, state_dir / "logs", redis)
+        case _:
+            raise click.ClickException(
+                f"autoscale.provider: nothing makes one for {autoscale.provider} and its options"
+            )
 
 
 def _run(controller: Controller, redis: Redis, fleet: str, interval: float, once: bool) -> None:
