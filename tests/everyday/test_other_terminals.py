@@ -116,6 +116,14 @@ def test_without_a_stack_it_says_how_to_start_one(command: tuple[str, ...], tmp_
     assert f"no stack runs on {tmp_path}: `kernelport up` starts one" in told
 
 
+def test_a_worker_that_reaches_no_redis_says_which_and_ends(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "kernelport.cli", "worker", NAME, "--redis-url", f"redis://{address}/0"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 1
+    assert told.stderr.startswith(f"kernelport worker: cannot use the Redis at {address} (database 0): ")
+
+
 def test_a_state_folder_that_is_named_stands_for_no_other_stack(tmp_path: Path) -> None:
     told = called("jobs", "list", KERNELPORT_STATE_DIR=str(tmp_path), KERNELPORT_TARGET="", expect=2).stderr
     assert f"no stack runs on {tmp_path}, which KERNELPORT_STATE_DIR names" in told

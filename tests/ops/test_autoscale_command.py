@@ -1,5 +1,8 @@
 """`kernelport autoscale` where it cannot do what it is for: what it says, and what it does not do instead."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from kernelport.config.scaling import Autoscale
+from kernelport.supervisor.ports import free_port
 from kernelport_ops.autoscale import __main__ as autoscaler
 from tests.stack.models import pipeline
 
@@ -29,3 +33,14 @@ def test_a_provider_that_nothing_makes_is_not_taken_for_the_local_one(
     )
     assert told.exit_code == 1
     assert "autoscale.provider: nothing makes one for unmade and its options" in told.output
+
+
+def test_a_dry_run_without_a_stack_says_what_to_do(file: Path, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "kernelport.cli", "autoscale", "--dry-run"]
+    command += ["--deployments-file", str(file), "--state-dir", str(tmp_path / "state")]
+    environment = os.environ | {"KERNELPORT_REDIS_URL": f"redis://{address}/0"}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith(f"error: cannot use the Redis at {address} (database 0): ")
+    assert told.stderr.endswith("; `kernelport up` starts a stack with its own, or name another one with --redis-url\n")

@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 
 from kernelport.broker import keys
 from kernelport.broker.clock import clock
-from kernelport.broker.connections import RETRY_S, connect, outage, until_done
+from kernelport.broker.connections import RETRY_S, connect, outage, until_done, unusable
 from kernelport.broker.leases import end_leases
 from kernelport.broker.queues import (
     JOB_TASK_NAME,
@@ -309,6 +309,8 @@ def _ended_by_failure() -> Iterator[None]:
         _end(str(error))
     except OtherRevisionError as error:
         _end_refused(error)
+    except RedisError as error:
+        _end(unusable(settings.redis_url, error))
     except BaseException as error:
         log.exception("cannot start")
         _end(in_words(error))

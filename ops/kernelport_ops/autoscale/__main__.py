@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport.broker.clock import clock
-from kernelport.broker.connections import connect
+from kernelport.broker.connections import connect, unusable
 from kernelport.cli import options
 from kernelport.cli.process_command import ProcessCommand
 from kernelport.config import described
@@ -22,6 +22,7 @@ from kernelport.config.scaling import Autoscale, LambdaCloud
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
 from kernelport.counting import counted
+from kernelport.errors import HostError
 from kernelport.supervisor.running_file import joined_environment
 from kernelport.telemetry import logs, metrics
 from kernelport.telemetry.redis_watch import RedisWatch
@@ -77,8 +78,12 @@ def command(
         demand = DemandReader(redis)
         controller = Controller(redis, deployments, autoscale, provider, demand, lock, settings.stop_s)
         if dry_run:
-            clock.measure(redis)
-            _print(controller.preview())
+            try:
+                clock.measure(redis)
+                _print(controller.preview())
+            except RedisError as error:
+                help_with_it = "`kernelport up` starts a stack with its own, or name another one with --redis-url"
+                raise HostError(f"{unusable(settings.redis_url, error)}; {help_with_it}") from error
             return
         if metrics_listen:
             metrics.serve(metrics_listen)
@@ -180,7 +185,7 @@ def main() -> None:
     except (ConfigError, SettingsError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except (KeyMissingError, ProviderError, RedisError, OSError) as error:
+    except (KeyMissingError, ProviderError, HostError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -13,14 +13,14 @@ from rich.table import Table
 
 from kernelport.access.first_key import key_in_file
 from kernelport.broker.clock import clock
-from kernelport.broker.connections import connect
+from kernelport.broker.connections import connect, unusable
 from kernelport.cli import options
 from kernelport.config.deployments import load_autoscale, load_deployments
 from kernelport.config.scaling import LambdaCloud
 from kernelport.config.schema import ConfigError
 from kernelport.config.settings import PREFIX, Settings, SettingsError
 from kernelport.counting import counted
-from kernelport.errors import KernelPortError
+from kernelport.errors import HostError, KernelPortError
 from kernelport_ops.autoscale.ledger import Ledger
 from kernelport_ops.autoscale.lock import Lock
 from kernelport_ops.autoscale.maintenance import heard_of
@@ -205,10 +205,15 @@ def reap(grace_s: float | None, max_age_h: float, dry_run: bool) -> None:
         if is_of_fleet(each, fleet) and each.status is not InstanceStatus.TERMINATED
     ]
     with connect(settings.redis_url, timeout_s=10) as redis:
-        clock.measure(redis)
         ledger = Ledger(redis, fleet, Lock(redis, fleet))
-        ledger.read()
-        heard = heard_of(redis)
+        try:
+            clock.measure(redis)
+            ledger.read()
+            heard = heard_of(redis)
+        except RedisError as error:
+            raise HostError(
+                f"{unusable(settings.redis_url, error)}; {PREFIX}REDIS_URL names that of the autoscaler"
+            ) from error
     grace_s = grace_s if grace_s is not None else (cloud.boot_limit_s if cloud else 900.0) + 300.0
     found = orphans(machines, heard, ledger.entries, clock.now(), grace_s, max_age_h * 3600)
     for orphan in found:
@@ -237,7 +242,7 @@ def main() -> None:
     except (ConfigError, SettingsError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except (KeyMissingError, ProviderError, RedisError) as error:
+    except (KeyMissingError, ProviderError, HostError) as error:
         sys.exit(f"error: {error}")
 
 
