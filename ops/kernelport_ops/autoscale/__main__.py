@@ -39,12 +39,13 @@ from kernelport_ops.autoscale.report import publish
 log = logging.getLogger("kernelport.autoscale")
 
 REDIS_TIMEOUT_S = 10.0
+_ONCE = "Look and act once. No idle worker goes: since when one has been idle is known within a process only."
 
 
 @click.command("autoscale", cls=ProcessCommand, settings=described.AUTOSCALER, context_settings=options.CONTEXT)
 @click.option("--interval", type=options.Seconds(), default=5.0, help="Seconds between looks.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and why, once, and do nothing.")
-@click.option("--once", is_flag=True, help="Look and act once.")
+@click.option("--once", is_flag=True, help=_ONCE)
 @click.option("--redis-url", type=options.REDIS_URL, default=None, help="The Redis that holds the queues.")
 @options.deployments_file
 @options.state_dir
