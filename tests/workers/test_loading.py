@@ -1,5 +1,6 @@
 """Whatever goes wrong when a model is loaded, there is one line that says what."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,11 @@ def deployment(pipeline: str) -> Deployment:
         ("odd_models:raising", "odd_models:raising is no Backend class"),
         ("unfinished:Model", "cannot import 'unfinished:Model': SyntaxError: invalid syntax (unfinished.py, line 1)"),
         ("leaving:Model", "cannot import 'leaving:Model': SystemExit: not on this machine"),
-        ("absent:Model", "cannot import 'absent:Model': ModuleNotFoundError: No module named 'absent'"),
+        (
+            "absent:Model",
+            "cannot import 'absent:Model': ModuleNotFoundError: No module named 'absent'; it is looked for where "
+            f"packages are, and in {os.getcwd()}",
+        ),
     ],
 )
 def test_a_load_that_fails_in_any_way_gives_its_reason(pipeline: str, reason: str) -> None:
@@ -94,6 +99,13 @@ def test_a_load_that_fails_in_any_way_gives_its_reason(pipeline: str, reason: st
         loading.load(deployment(pipeline))
     assert str(refused.value).startswith(reason)
     assert "\n" not in str(refused.value)
+
+
+def test_where_a_module_is_looked_for_is_not_said_of_one_that_it_imports(tmp_path: Path) -> None:
+    (tmp_path / "importing.py").write_text("import absent")
+    with pytest.raises(LoadError) as refused:
+        loading.load(deployment("importing:Model"))
+    assert str(refused.value) == "cannot import 'importing:Model': ModuleNotFoundError: No module named 'absent'"
 
 
 def test_a_module_that_cannot_be_imported_is_known_before_a_worker_is_started() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,7 +92,14 @@ def import_attribute(reference: str) -> Any:
     # A module runs when it is imported, and may raise anything.
     except BaseException as error:
         log.exception("cannot import %r", reference)
-        raise LoadError(f"cannot import {reference!r}: {in_words(error)}") from error
+        raise LoadError(f"cannot import {reference!r}: {in_words(error)}{_looked_for(module_name, error)}") from error
+
+
+def _looked_for(module_name: str, error: BaseException) -> str:
+    """Where a module was looked for that is not there; nothing where what is missing is a module that it imports."""
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+        return f"; it is looked for where packages are, and in {os.getcwd()}"
+    return ""
 
 
 def _check_attributes(loaded: Any) -> None:
