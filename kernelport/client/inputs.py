@@ -20,11 +20,18 @@ def only_input(value: Any, signature: Signature) -> dict[str, Any]:
     """Inputs of a single value: it is for the one input that the model asks for.
 
     Raises:
-        InvalidArgumentError: when there are more, or it is None.
+        InvalidArgumentError: when there are more, or it is None; or the signature is that of a model that nobody has
+            served yet.
     """
+    if not (signature.inputs or signature.outputs):
+        expected = (
+            f"expected a mapping of arrays by name, got {show(value)}: no worker has said yet what the model takes; "
+            'start one, or name the inputs, as in {"text": ...}'
+        )
+        raise InvalidArgumentError.of([FieldViolation("inputs", expected)])
     required = [spec.name for spec in signature.inputs if not spec.optional]
     if value is None or len(required) != 1:
-        names = ", ".join(f'"{name}"' for name in required) or "not known yet"
+        names = ", ".join(f'"{name}"' for name in required) or "none that is required"
         expected = f"expected a mapping of arrays by name (the inputs are {names}), got {show(value)}"
         raise InvalidArgumentError.of([FieldViolation("inputs", expected)])
     return {required[0]: value}

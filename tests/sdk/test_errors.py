@@ -120,6 +120,15 @@ def test_what_speaks_dlpack_is_an_input(client: Client) -> None:
     np.testing.assert_array_equal(client.infer(ONNX, {"x": Tensor()})["y"], X, strict=True)
 
 
+def test_one_value_for_a_model_that_nobody_has_served_yet_is_told_so(client: Client) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        client.infer("luxtts", "hello")
+    assert str(refused.value) == (
+        'inputs: expected a mapping of arrays by name, got "hello": no worker has said yet what the model takes; start '
+        'one, or name the inputs, as in {"text": ...}'
+    )
+
+
 def test_none_is_not_given(client: Client) -> None:
     plain = client.speak(VOICE, "Good morning.")
     assert client.speak(VOICE, "Good morning.", speed=None, seed=None).seconds == plain.seconds
