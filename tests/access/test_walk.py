@@ -1,16 +1,21 @@
 """Every method and every route: nobody gets in without a key that lets them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from redis.asyncio import Redis
 
 from kernelport.access.principals import ADMIN, SCOPES
-from kernelport_api.access.needs import METHODS, ROUTES, Need
+from kernelport.config.settings import Settings
+from kernelport.errors import PermissionDeniedError
+from kernelport_api.access.decision import Access, Shown
+from kernelport_api.access.needs import METHODS, ROUTES, TABLE, Need
+from kernelport_api.calls import AccessLog
 from tests.access.conftest import Guarded
 from tests.http.calls import Reply, ask
 
@@ -23,11 +28,18 @@ _SHAPES = {
 
 
 def test_every_method_is_in_the_table_and_no_other(guarded: Guarded) -> None:
-    assert set(_methods(guarded)) == set(METHODS)
+    _expect_rows(METHODS, _methods(guarded))
 
 
 def test_every_route_is_in_the_table_and_no_other(guarded: Guarded) -> None:
-    assert set(_routes(guarded)) == {re.sub(r":path}", "}", route) for route in ROUTES}
+    _expect_rows((re.sub(r":path}", "}", route) for route in ROUTES), _routes(guarded))
+
+
+async def test_the_log_names_what_is_refused_for_want_of_a_row(caplog: pytest.LogCaptureFixture) -> None:
+    AccessLog("door").begin("GET /api/mood")
+    with pytest.raises(PermissionDeniedError):
+        Access(Redis(), Settings()).decide(None, Shown)
+    assert caplog.messages == [f"GET /api/mood is refused to everybody: it has no row in {TABLE}"]
 
 
 def test_no_method_answers_without_a_key(guarded: Guarded) -> None:
@@ -72,6 +84,13 @@ def test_a_key_comes_in_any_of_three_headers(header: str, guarded: Guarded) -> N
 def test_health_needs_no_key(guarded: Guarded) -> None:
     assert ask(guarded.stack.url, "GET", "/health").status == 200
     assert _call(guarded, "/grpc.health.v1.Health/Check") is _CODES.OK
+
+
+def _expect_rows(rows: Iterable[str], served: Iterable[str]) -> None:
+    """Holds the table against what the front door serves."""
+    expected, found = set(served), set(rows)
+    missing, needless = ", ".join(sorted(expected - found)), ", ".join(sorted(found - expected))
+    assert found == expected, f"expected a row in {TABLE} for {missing or 'no more'}, none for {needless or 'others'}"
 
 
 def _methods(guarded: Guarded) -> Mapping[str, str]:

@@ -25,8 +25,9 @@ from kernelport.config.settings import Settings, is_loopback
 from kernelport.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from kernelport.names import DEFAULT_TENANT
 from kernelport_api.access.lasting import LastingCalls
-from kernelport_api.access.needs import Need
+from kernelport_api.access.needs import TABLE, Need
 from kernelport_api.access.signatures import Signatures, Signed
+from kernelport_api.calls import current
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Access:
             UnavailableError: no key can be known yet.
         """
         if need is None:
+            log.warning("%s is refused to everybody: it has no row in %s", current().route, TABLE)
             raise PermissionDeniedError("nobody may call this", reason="NOT_ALLOWED")
         if not self._asks:
             if self._is_read:

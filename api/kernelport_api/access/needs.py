@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from kernelport.access.principals import ADMIN, INFER, JOBS, SCOPES, VOICES
 
+# Where rows are missing, for whoever reads logs.
+TABLE = "api/kernelport_api/access/needs.py"
+
 
 @dataclass(frozen=True)
 class Need:
