@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -217,14 +217,9 @@ class DeploymentTable(dict[str, Deployment]):
             del self[name]
         self.file, self.aliases, self.digest = other.file, other.aliases, other.digest
 
-    def unknown(self, name: str, known: Iterable[str] | None = None) -> str:
-        """What to say of a name that none of them has.
-
-        Args:
-            known: the names that may be told; by default all.
-        """
-        told = ", ".join(sorted(self if known is None else known))
-        return f'no deployment is named "{name}"; there are: {told} (in {self.file})'
+    def unknown(self, name: str) -> str:
+        """What to say of a name that none of them has, to whoever has the file."""
+        return f'no deployment is named "{name}"; there are: {", ".join(sorted(self)) or "none"} (in {self.file})'
 
     def _digest(self) -> str:
         told = "".join(f"{name} {self[name].digest}\n" for name in sorted(self))

@@ -132,9 +132,17 @@ def test_a_key_may_be_for_some_deployments_alone(guarded: Guarded) -> None:
         ):
             with pytest.raises(NotFoundError) as refused:
                 call()
-            assert "no deployment" in refused.value.message
+            told = 'no deployment is named "identity-onnx"; there are: hibari-en'
+            assert refused.value.message.endswith(told), "and not where the deployments file is"
     with guarded.client() as admin:
         admin.access.revoke_key("narrow")
+        _, token = admin.access.create_key("idle", scopes=["infer"], deployments=["luxtts-of-old"])
+    with guarded.client(token) as client:
+        wait_for(lambda: all(guarded.knows(token, door) for door in range(2)))
+        with pytest.raises(NotFoundError, match=r'"hibari-en"; there are: none$'):
+            client.infer("hibari-en", ROW)
+    with guarded.client() as admin:
+        admin.access.revoke_key("idle")
 
 
 def test_what_is_wrong_with_a_new_key_is_told(guarded: Guarded) -> None:

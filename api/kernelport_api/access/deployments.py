@@ -19,8 +19,12 @@ class CallersDeployments(Mapping[str, Deployment]):
         return self._table.aliases
 
     def unknown(self, name: str) -> str:
-        """What to say of a name that none of them has."""
-        return self._table.unknown(name, self)
+        """What to say of a name that none of them has; to admins and where nobody needs a key, with the place of the
+        file."""
+        principal = current().principal
+        if principal.is_admin and principal.deployments is None:
+            return self._table.unknown(name)
+        return f'no deployment is named "{name}"; there are: {", ".join(sorted(self)) or "none"}'
 
     def known_to(self, principal: Principal, name: str) -> Deployment | None:
         """The deployment of a name, as far as somebody may know of it."""
