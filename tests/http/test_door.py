@@ -149,6 +149,20 @@ def test_a_malformed_call_is_told_so_in_json(
     assert "error" in reply.json()
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (rb'{"input":"\ud800"}', "half a surrogate pair"),
+        (rb'{"input":"\ud83d\ude00"', "Input data was truncated"),
+    ],
+)
+def test_half_a_surrogate_pair_is_told_from_an_end_that_is_missing(stack: Stack, body: bytes, found: str) -> None:
+    for path in (SPEECH, "/v2/models/hibari-en/infer", "/api/jobs"):
+        reply = ask(stack.url, "POST", path, body, {"Content-Type": "application/json"})
+        assert reply.status == 400
+        assert found in str(reply.json())
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda raw: zlib.compress(raw)[2:-4]])
 def test_a_packed_body_is_unpacked(stack: Stack, pack: "object") -> None:
     import json

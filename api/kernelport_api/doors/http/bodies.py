@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 
@@ -18,8 +19,17 @@ PATIENCE_S, SLOWEST_BYTES_S = 20.0, 16 * 2**10
 MOST_FIELDS, MOST_FILES = 64, 4
 # zlib's word for gzip or zlib, whichever it is; and for deflate without a header, as some clients send it.
 _GZIP_OR_ZLIB, _BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+_HALF_A_PAIR = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]*"')
 # What it says of a form is said to who sent it.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+def why_no_json(error: Exception, body: bytes) -> str:
+    """What keeps a body from being read as JSON. The decoder takes half a surrogate pair close to the end for an end
+    that is missing."""
+    if "truncated" in str(error) and _HALF_A_PAIR.search(body[-11:]):
+        return "half a surrogate pair, such as \\ud800, without its other half"
+    return str(error)
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most_bytes: int) -> bytes:

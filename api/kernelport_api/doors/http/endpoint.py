@@ -15,7 +15,7 @@ from kernelport.errors import FieldViolation, InvalidArgumentError, in_words
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http.answers import Streamed
-from kernelport_api.doors.http.bodies import pass_over, read_body, read_form
+from kernelport_api.doors.http.bodies import pass_over, read_body, read_form, why_no_json
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.server import HUNG_UP
 
@@ -95,7 +95,8 @@ class Call:
             is_large = len(self.body) > SMALL_BYTES
             return await aside(msgspec.json.decode, self.body) if is_large else msgspec.json.decode(self.body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise InvalidArgumentError.of([FieldViolation("body", f"expected JSON: {error}")]) from error
+            expected = f"expected JSON: {why_no_json(error, self.body)}"
+            raise InvalidArgumentError.of([FieldViolation("body", expected)]) from error
 
 
 Handle = Callable[[Call], Awaitable[ASGIApp]]

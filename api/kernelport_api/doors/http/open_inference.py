@@ -14,6 +14,7 @@ from kernelport.counting import counted
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.http.answers import JSON, Answer, Part
+from kernelport_api.doors.http.bodies import why_no_json
 from kernelport_api.doors.http.endpoint import Call
 from kernelport_api.doors.http.errors import Refusal
 from kernelport_api.doors.open_inference.models import VERSION, Asked, Models, parameter_s
@@ -169,7 +170,7 @@ def _read(call: Call) -> tuple[_Request, list[Input]]:
     try:
         request = _decoder.decode(body[:head])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise invalid("body", str(error)) from error
+        raise invalid("body", why_no_json(error, call.body[:head])) from error
     inputs, at = [], head
     for index, tensor in enumerate(request.inputs):
         field = f"inputs[{index}]"

@@ -19,6 +19,7 @@ from kernelport.text import complete
 from kernelport_api.aside import aside
 from kernelport_api.calls import current
 from kernelport_api.doors.calls import Calls
+from kernelport_api.doors.http.bodies import why_no_json
 from kernelport_api.doors.http.endpoint import WHILE_ALLOWED, Call, HungUpError
 from kernelport_api.doors.http.errors import Problem, Refusal, openai_body
 from kernelport_api.doors.http.openai.speech import (
@@ -324,10 +325,12 @@ async def _message(receive: Receive) -> Said:
     event = await receive()
     if event["type"] == "websocket.disconnect":
         raise HungUpError
+    text = event.get("text") or ""
     try:
-        return _decoder.decode(event.get("text") or "")
+        return _decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _refusal("message", f"expected JSON text of a known type: {error}") from error
+        why_not = why_no_json(error, text.encode())
+        raise _refusal("message", f"expected JSON text of a known type: {why_not}") from error
 
 
 async def _tell(send: Send, event: dict[str, Any]) -> None:
