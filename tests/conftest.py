@@ -13,14 +13,16 @@ import pytest
 from redis import Redis
 
 from kernelport import Client
-from kernelport.config.settings import Settings, bundled_deployments
+from kernelport.config.settings import PREFIX, Settings, bundled_deployments, drop_variables
 from kernelport.supervisor.processes import Child
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import job_pb2_grpc
 from tests.jobs.calls import JobCalls
 
+# Tests say what they mean to be set: what a contributor's shell has is for the stack beside them.
+drop_variables(PREFIX)
 # What `kernelport up` takes by default, one stack of several that run at the same time gets.
-os.environ.setdefault("KERNELPORT_HTTP_LISTEN", "127.0.0.1:0")
+os.environ["KERNELPORT_HTTP_LISTEN"] = "127.0.0.1:0"
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
