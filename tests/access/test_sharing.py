@@ -70,6 +70,28 @@ def test_who_was_away_has_saved_up_nothing(redis: Redis) -> None:
     assert taken["acme"] == pytest.approx(taken["globex"], abs=2)
 
 
+def test_short_jobs_that_keep_coming_are_not_before_a_long_one_for_ever(redis: Redis) -> None:
+    long = make(redis, "acme", 1, items=90)
+    jobs: Counter[str] = Counter()
+    made = 0
+    for _ in range(90):
+        while made < len(jobs) - (long in jobs) + 2:  # two wait at any time
+            short(redis, "acme", made := made + 1)
+        take(redis, 1, jobs)
+    assert jobs[long] == pytest.approx(90 / 3, rel=0.2)
+
+
+def test_a_tenant_whose_jobs_come_and_go_is_not_before_another_for_ever(redis: Redis) -> None:
+    make(redis, "globex", 1, items=90)
+    taken: Counter[str] = Counter()
+    made = 0
+    for _ in range(90):
+        if made == taken["acme"]:
+            short(redis, "acme", made := made + 1)
+        taken += take(redis, 1)
+    assert taken["globex"] == pytest.approx(90 / 2, rel=0.2)
+
+
 def test_all_tenants_count_in_the_backlog(redis: Redis) -> None:
     make(redis, "acme", 120)
     make(redis, "globex", 90)
@@ -78,10 +100,10 @@ def test_all_tenants_count_in_the_backlog(redis: Redis) -> None:
     assert (backlog.jobs, backlog.items, backlog.cost) == (213, 213 * ITEMS, 213 * ITEMS * COST)
 
 
-def make(redis: Redis, tenant: str, count: int, priority: int = 100, items: int = ITEMS) -> str:
-    """Makes jobs; gives the last one's id."""
+def make(redis: Redis, tenant: str, count: int, priority: int = 100, items: int = ITEMS, first: int = 0) -> str:
+    """Makes open jobs, numbered from `first` on; gives the last one's id."""
     job = ""
-    for number in range(count):
+    for number in range(first, first + count):
         job = owned(tenant, new_job_id(1_700_000_000 + number))
         fields = {"weight": priority, "max_batch": 1, "deadline": 0, "retention_s": 3600, "open_s": 3600, "spec": "-"}
         told = [each for pair in fields.items() for each in pair]
@@ -89,6 +111,12 @@ def make(redis: Redis, tenant: str, count: int, priority: int = 100, items: int 
         if items:
             add(redis, job, items)
     return job
+
+
+def short(redis: Redis, tenant: str, number: int) -> None:
+    """A job of one item."""
+    job = make(redis, tenant, 1, items=1, first=number)
+    assert scripts.run(redis, "seal", job, "") == [b"ok"]
 
 
 def add(redis: Redis, job: str, items: int) -> None:

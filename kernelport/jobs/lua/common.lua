@@ -83,8 +83,8 @@ local function owned(key, tenant) return tenant == DEFAULT_TENANT and key or of_
 -- The same of the tenant of a job.
 local function of_its_tenant(key, job) return owned(key, tenant_of(job)) end
 
--- Among the active jobs of its tenant a job begins with what the one served last had had, and so does its tenant among
--- those of the deployment: whoever was away has saved up nothing.
+-- Among the active jobs of its tenant a job begins about where these stand, and so does its tenant among those of the
+-- deployment: whoever was away has saved up nothing.
 local function be_active(deployment, job, unless)
   local clock = redis.call('GET', of_its_tenant(jobs_clock_key(deployment), job)) or 0
   local active = of_its_tenant(active_jobs_key(deployment), job)

@@ -79,12 +79,30 @@ local function weight_of(tenant)
   return weight > 0 and weight or 1
 end
 
--- Counts what a tenant gets. One whose jobs had nothing to give begins anew with what the one served last had had.
-local function charge(tenant, cost)
-  local clock, tenants = tenants_clock_key(deployment), job_tenants_key(deployment)
-  local had = math.max(tonumber(redis.call('ZSCORE', tenants, tenant) or 0), tonumber(redis.call('GET', clock) or 0))
-  redis.call('SET', clock, had, 'EX', JOBS_CLOCK_TTL_S)
-  redis.call('ZADD', tenants, had + cost / weight_of(tenant), tenant)
+-- Moves on the place where whoever becomes active begins: by what each of so many would have got. Were it that of who is
+-- served, those that come and go would always be before those that stay.
+local function move_on(clock, had, share, count)
+  local at = math.max(tonumber(redis.call('GET', clock) or 0), had)
+  redis.call('SET', clock, at + share / math.max(1, count), 'EX', JOBS_CLOCK_TTL_S)
+end
+
+-- Counts what a job gets.
+local function charge_job(job, share)
+  local active = of_its_tenant(active_jobs_key(deployment), job)
+  local had = tonumber(redis.call('ZSCORE', active, job))
+  move_on(of_its_tenant(jobs_clock_key(deployment), job), had, share, redis.call('ZCARD', active))
+  redis.call('ZADD', active, had + share, job)
+end
+
+-- Counts what a tenant gets. Those before it that had nothing to give have saved up nothing.
+local function charge_tenant(tenant, cost, passed_over)
+  local tenants, share = job_tenants_key(deployment), cost / weight_of(tenant)
+  local had = tonumber(redis.call('ZSCORE', tenants, tenant) or 0)
+  move_on(tenants_clock_key(deployment), had, share, redis.call('ZCARD', tenants))
+  redis.call('ZADD', tenants, had + share, tenant)
+  for each in pairs(passed_over) do
+    if each ~= tenant then redis.call('ZADD', tenants, 'XX', 'GT', had, each) end
+  end
 end
 
 -- Jobs that are late end behind the look at all: it goes by their places among the active.
@@ -93,6 +111,7 @@ local function end_late()
   for job, deadline in pairs(late) do end_if_late(job, deadline) end
 end
 
+local passed_over = {}
 for job in active_jobs(deployment) do
   local found = fields(job, 'weight', 'state', 'deadline')
   local slice, running
@@ -102,10 +121,9 @@ for job in active_jobs(deployment) do
     slice, running = next_slice(job)
   end
   if slice then
-    local active, cost = of_its_tenant(active_jobs_key(deployment), job), math.max(1, slice[4])
-    redis.call('SET', of_its_tenant(jobs_clock_key(deployment), job), redis.call('ZSCORE', active, job), 'EX', JOBS_CLOCK_TTL_S)
-    redis.call('ZINCRBY', active, cost / tonumber(found[1]), job)
-    charge(tenant_of(job), cost)
+    local cost = math.max(1, slice[4])
+    charge_job(job, cost / tonumber(found[1]))
+    charge_tenant(tenant_of(job), cost, passed_over)
     add(job, 'running', running)
     add(job, 'waiting_cost', -slice[4])
     if found[2] == 'pending' then
@@ -118,6 +136,7 @@ for job in active_jobs(deployment) do
     end_late()
     return told(held, json)
   end
+  passed_over[tenant_of(job)] = true
 end
 end_late()
 return false
