@@ -129,11 +129,13 @@ async def serve(settings: Settings, *, beside: int = 0) -> None:
         faulthandler.dump_traceback_later(settings.stop_s + STOP_MARGIN_S, exit=True)
         for thread in (*parts.threads, parts.storage):
             thread.stop()
-        await parts.health.enter_graceful_shutdown()
-        await draining.stop(server, (services.runs, services.others), services.watches, settings.stop_s)
-        if http is not None:
-            await http.stop()
-        parts.access_log.write()
+        try:
+            await parts.health.enter_graceful_shutdown()
+            await draining.stop(server, (services.runs, services.others), services.watches, settings.stop_s)
+            if http is not None:
+                await http.stop()
+        finally:
+            parts.access_log.write()
         await end_all(background)
         await parts.usage.tell()
         with contextlib.suppress(RedisError):  # all of it expires by itself

@@ -127,7 +127,8 @@ class AccessLog:
         self.front_door = front_door
         self._share = share
         self._inputs = inputs
-        self._answered: list[tuple[int, float, float, Call, str]] = []
+        self._answered: list[tuple[float, float, Call, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
         self.tells_all = share > 0 or log.isEnabledFor(logging.DEBUG)
 
     def begin(self, method: str) -> Call:
@@ -140,22 +141,23 @@ class AccessLog:
     def answered(self, call: Call, status: str = "OK") -> None:
         """It went well, or its caller has hung up as one does who watches something."""
         labelled(metrics.CALLS, call.route, status).inc()
-        if not self.tells_all:
-            return
-        is_chosen = random.random() < self._share  # noqa: S311 - nobody gains by guessing it
-        level = logging.INFO if is_chosen else logging.DEBUG
-        if log.isEnabledFor(level):
-            self._answered.append((level, time.time(), time.monotonic(), call, status))
-            if len(self._answered) == 1:
-                asyncio.get_running_loop().call_later(LATE_S, self.write)
-            elif len(self._answered) == MOST_LATE:
+        if self._share and random.random() < self._share:  # noqa: S311 - nobody gains by guessing it
+            self._answered.append((time.time(), time.monotonic(), call, status))
+            if len(self._answered) == MOST_LATE:
                 self.write()
+            elif self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(LATE_S, self.write)
+        elif self.tells_all and log.isEnabledFor(logging.DEBUG):
+            log.debug("answered", extra=logs.fields(**_fields(call, status, time.monotonic())))
 
     def write(self) -> None:
-        """Writes the lines of calls that went well and are not written yet."""
+        """Writes the lines that are late."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         answered, self._answered = self._answered, []
-        if answered:
-            lines = [(level, at, call.ids() | _fields(call, status, now)) for level, at, now, call, status in answered]
+        if answered and log.isEnabledFor(logging.INFO):
+            lines = [(at, call.ids() | _fields(call, status, now)) for at, now, call, status in answered]
             logs.log_many(log, "answered", lines)
 
     def cancelled(self, call: Call) -> None:

@@ -38,9 +38,9 @@
 | kp:job-request:<request id> | hash: job, digest of its spec | as long as the job, until its deletion begins |
 | kp:jobs | sorted set of jobs by creation | for good; an entry as long as its job |
 | kp:jobs:active:<deployment> | sorted set of jobs by what they have had | for good; an entry while its job is active |
-| kp:jobs:clock:<deployment> | what a job that becomes active is taken to have had | a day after a slice was last taken |
+| kp:jobs:clock:<deployment> | where a job that becomes active begins | a day after a slice was last taken |
 | kp:jobs:tenants:<deployment> | sorted set of tenants by what they had | for good; an entry while jobs are active |
-| kp:jobs:tenants-clock:<deployment> | what a tenant that becomes active is taken to have had | a day after a slice was last taken |
+| kp:jobs:tenants-clock:<deployment> | where a tenant that becomes active begins | a day after a slice was last taken |
 | kp:jobs:looked:<deployment> | empty | a second after somebody has looked for jobs that expire |
 | kp:jobs:queued:<deployment> | set of tickets in the queue | for good; a few entries while jobs are active |
 | kp:jobs:taken:<deployment> | hash by ticket: the slice that a worker runs | for good; an entry while it runs |

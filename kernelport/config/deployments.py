@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -219,11 +219,16 @@ class DeploymentTable(dict[str, Deployment]):
 
     def unknown(self, name: str) -> str:
         """What to say of a name that none of them has, to whoever has the file."""
-        return f'no deployment is named "{name}"; there are: {", ".join(sorted(self)) or "none"} (in {self.file})'
+        return f"{unknown_deployment(name, self)} (in {self.file})"
 
     def _digest(self) -> str:
         told = "".join(f"{name} {self[name].digest}\n" for name in sorted(self))
         return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
+
+
+def unknown_deployment(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that none of those has who may be told."""
+    return f'no deployment is named "{name}"; there are: {", ".join(sorted(known)) or "none"}'
 
 
 def load_deployments(path: Path, names: Container[str] | None = None) -> DeploymentTable:

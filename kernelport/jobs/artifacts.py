@@ -121,8 +121,9 @@ class Artifacts:
         except FileExistsError:
             return False
         except OSError as error:
-            # s3fs knows the refusal of AWS alone; that of MinIO and others looks like a wrong argument.
-            if error.errno != errno.EINVAL or not self.exists(path):
+            # s3fs knows the refusal of AWS alone; that of MinIO and others comes as a wrong argument.
+            answer = getattr(error.__cause__, "response", {})
+            if answer.get("Error", {}).get("Code") != "PreconditionFailed":
                 raise
             return False
         return True

@@ -56,7 +56,7 @@ class LogFile:
     The process itself opens the next one between two lines: no line is lost, cut or written twice.
 
     Args:
-        most_bytes: the next one begins behind the line that makes it so large.
+        most_bytes: the next one begins behind the lines that make it so large.
     """
 
     def __init__(self, path: Path, most_bytes: int) -> None:
@@ -65,10 +65,12 @@ class LogFile:
         self._look_after = 0
         self._open()
 
-    def write(self, line: bytes) -> None:
-        """Writes a line, as a whole. By one thread at a time."""
-        os.write(_STDERR, line)
-        self._look_after -= len(line)
+    def write(self, lines: str) -> None:
+        """Writes whole lines. By one thread at a time."""
+        data = memoryview(lines.encode(errors="backslashreplace"))
+        self._look_after -= len(data)
+        while data:
+            data = data[os.write(_STDERR, data) :]
         if self._look_after > 0:
             return
         with contextlib.suppress(OSError):  # tried again behind the next line, which goes where this one went

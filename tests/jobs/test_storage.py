@@ -183,11 +183,12 @@ def test_s3_is_asked_to_overwrite_nothing_and_its_refusal_is_heard(
     """The server of the other tests overwrites whatever it is asked."""
     artifacts = Artifacts("s3://bucket")
     written: list[bytes] = []
+    code = "PreconditionFailed"
 
     async def call_s3(method: str, *more: Any, **arguments: Any) -> dict[str, Any]:
         if method == "put_object" and arguments["IfNoneMatch"] == "*":
             if written:
-                raise translate_boto_error(ClientError({"Error": {"Code": "PreconditionFailed", **told}}, method))
+                raise translate_boto_error(ClientError({"Error": {"Code": code, **told}}, method))
             written.append(arguments["Body"])
         return {"ETag": "", "ContentLength": 5, "LastModified": None}
 
@@ -195,6 +196,9 @@ def test_s3_is_asked_to_overwrite_nothing_and_its_refusal_is_heard(
     assert artifacts.create("job/a.wav", b"first")
     assert not artifacts.create("job/a.wav", b"late")
     assert written == [b"first"]
+    code = "InvalidArgument"
+    with pytest.raises(OSError, match="InvalidArgument"):
+        artifacts.create("job/a.wav", b"late")
 
 
 def test_an_s3_object_that_a_dead_worker_left_is_replaced(bucket: Bucket) -> None:

@@ -32,7 +32,7 @@ def test_a_provider_that_nothing_makes_is_not_taken_for_the_local_one(
         autoscaler.command, ["--dry-run", "--deployments-file", str(file), "--state-dir", str(tmp_path / "state")]
     )
     assert told.exit_code == 1
-    assert "autoscale.provider: nothing makes one for unmade and its options" in told.output
+    assert "autoscale.provider: unmade has no case in `_provider`" in told.output
 
 
 def test_a_dry_run_without_a_stack_says_what_to_do(file: Path, tmp_path: Path) -> None:

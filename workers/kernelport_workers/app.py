@@ -23,7 +23,9 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kernelport.broker import keys
 from kernelport.broker.clock import clock
@@ -309,7 +311,7 @@ def _ended_by_failure() -> Iterator[None]:
         _end(str(error))
     except OtherRevisionError as error:
         _end_refused(error)
-    except RedisError as error:
+    except (RedisConnectionError, RedisTimeoutError) as error:
         _end(unusable(settings.redis_url, error))
     except BaseException as error:
         log.exception("cannot start")

@@ -85,6 +85,7 @@ class Access:
         self._certificates: Mapping[str, KeyRecord] = {}
         self._anybody = ANYBODY
         self._used: dict[str, int] = {}
+        self._told: set[str] = set()
         self._lasting = LastingCalls()
         self.signatures: Signatures = Signatures(os.urandom(_SIGNING_BYTES))
 
@@ -103,7 +104,9 @@ class Access:
             UnavailableError: no key can be known yet.
         """
         if need is None:
-            log.warning("%s is refused to everybody: it has no row in %s", current().route, TABLE)
+            if (route := current().route) not in self._told:
+                self._told.add(route)
+                log.warning("%s is refused to everybody: it has no row in %s", route, TABLE)
             raise PermissionDeniedError("nobody may call this", reason="NOT_ALLOWED")
         if not self._asks:
             if self._is_read:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from kernelport.access.principals import Principal
-from kernelport.config.deployments import Aliases, Deployment, DeploymentTable
+from kernelport.config.deployments import Aliases, Deployment, DeploymentTable, unknown_deployment
 from kernelport_api.calls import current
 
 
@@ -24,7 +24,7 @@ class CallersDeployments(Mapping[str, Deployment]):
         principal = current().principal
         if principal.is_admin and principal.deployments is None:
             return self._table.unknown(name)
-        return f'no deployment is named "{name}"; there are: {", ".join(sorted(self)) or "none"}'
+        return unknown_deployment(name, self)
 
     def known_to(self, principal: Principal, name: str) -> Deployment | None:
         """The deployment of a name, as far as somebody may know of it."""

@@ -113,9 +113,7 @@ def _provider(
         case Autoscale(provider="local"):
             return LocalProvider(autoscale.local, settings, state_dir / "logs", redis)
         case _:
-            raise click.ClickException(
-                f"autoscale.provider: nothing makes one for {autoscale.provider} and its options"
-            )
+            raise click.ClickException(f"autoscale.provider: {autoscale.provider} has no case in `_provider`")
 
 
 def _run(controller: Controller, redis: Redis, fleet: str, interval: float, once: bool) -> None:

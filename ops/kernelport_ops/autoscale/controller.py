@@ -113,7 +113,8 @@ class Controller:
         return plans
 
     def preview(self) -> list[Plan]:
-        """What a look would decide and do. Changes nothing and needs no lock."""
+        """What a look would decide and do, but for machines that it would end first: those that have failed, or were
+        lost for too long, and those that a budget no longer pays for. Changes nothing and needs no lock."""
         self.ledger.read()
         self.ledger.imagine(self._provider.machines(), heard_of(self._redis), self._now())
         return [self._plan(name, scaling) for name, scaling in self._scaled.items()]

@@ -19,7 +19,8 @@ PATIENCE_S, SLOWEST_BYTES_S = 20.0, 16 * 2**10
 MOST_FIELDS, MOST_FILES = 64, 4
 # zlib's word for gzip or zlib, whichever it is; and for deflate without a header, as some clients send it.
 _GZIP_OR_ZLIB, _BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
-_HALF_A_PAIR = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]*"')
+# So close to the end that no other half can follow.
+_HALF_A_PAIR = re.compile(rb'(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]{0,4}"[^\\]{0,4}\Z')
 # What it says of a form is said to who sent it.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
@@ -27,7 +28,7 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 def why_no_json(error: Exception, body: bytes) -> str:
     """What keeps a body from being read as JSON. The decoder takes half a surrogate pair close to the end for an end
     that is missing."""
-    if "truncated" in str(error) and _HALF_A_PAIR.search(body[-11:]):
+    if "truncated" in str(error) and _HALF_A_PAIR.search(body[-64:]):
         return "half a surrogate pair, such as \\ud800, without its other half"
     return str(error)
 

@@ -40,6 +40,9 @@ from kernelport_ops.bench.terminal import (
     separated,
 )
 
+# It is a secret.
+FIRST_KEY = "KERNELPORT_FIRST_KEY="
+
 SLOWER, FAILED, UNDECIDED, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -75,7 +78,12 @@ def carry_out(
     "KERNELPORT_FIRST_KEY: callers of both show the key that KERNELPORT_API_KEY names.",
 )
 @click.option(
-    "--quota", "quotas", multiple=True, type=(str, float), metavar="NAME LIMIT", help="One of this tree's callers."
+    "--quota",
+    "quotas",
+    multiple=True,
+    type=(str, float),
+    metavar="NAME LIMIT",
+    help="A quota of this tree's callers, all together, such as calls_a_second 1e6: so high that it refuses nothing.",
 )
 @click.option("--loads", default=",".join(LOADS), show_default=True, callback=separated(one_of(list(LOADS))))
 @click.option("--minutes", default=40.0, show_default=True, help="Of all loads: then what is open stays undecided.")
@@ -118,7 +126,7 @@ def main(
             for checkout in checkouts:
                 checkout.check_imports()
             found["commits"] = {checkout.side: checkout.commit for checkout in checkouts}
-            found["with"] = [each.partition("=")[0] for each in variables]
+            found["with"] = [each for each in variables if not each.startswith(FIRST_KEY)]
             found["quotas"] = dict(quotas)
 
             def start(open_loads: Sequence[str], number: int) -> Iterator[tuple[str, Round]]:

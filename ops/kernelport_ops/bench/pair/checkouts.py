@@ -87,7 +87,8 @@ def run(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-_SHOWN_LINES:])
-        raise BenchError(f"`{' '.join(command)}` failed with {done.returncode}:\n{said}")
+        shown = " ".join(each for each in command if "_KEY=" not in each)
+        raise BenchError(f"`{shown}` failed with {done.returncode}:\n{said}")
     return done.stdout.strip()
 
 

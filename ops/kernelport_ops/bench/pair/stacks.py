@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kernelport import Client
+from kernelport.errors import KernelPortError
 from kernelport.names import DEFAULT_TENANT
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import Child
@@ -71,12 +72,19 @@ def both_standing(
         for checkout, stack in zip(checkouts, stacks, strict=True):
             _wait_until_serving(targets[stack.name], deployments, stack)
             if checkout.quotas:
-                with Client(targets[stack.name]) as client:
-                    client.access.set_tenant(DEFAULT_TENANT, quotas=checkout.quotas)
+                _set_quotas(targets[stack.name], checkout.quotas)
         yield {
             stack.name: Standing(targets[stack.name], {"stack": labelled([stack])[stack.name], **labelled([redis])})
             for stack in stacks
         }
+
+
+def _set_quotas(target: str, quotas: Mapping[str, float]) -> None:
+    try:
+        with Client(target) as client:
+            client.access.set_tenant(DEFAULT_TENANT, quotas=quotas)
+    except KernelPortError as error:
+        raise BenchError(f"cannot set quotas: {error}") from error
 
 
 def _wait_until_serving(target: str, deployments: Sequence[str], stack: Child) -> None:
