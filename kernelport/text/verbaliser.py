@@ -5,7 +5,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 
-from kernelport.text import abbreviations, addresses, chat, counts, dates, money, romans, symbols, times, units
+from kernelport.text import (
+    abbreviations,
+    addresses,
+    chat,
+    counts,
+    dates,
+    money,
+    romans,
+    scripture,
+    symbols,
+    times,
+    units,
+)
 from kernelport.text.aligned import Aligned
 from kernelport.text.lexicon import NO_LEXICON, Lexicon
 from kernelport.text.numbers import Locale
@@ -15,6 +27,7 @@ _RULES = [
     *addresses.RULES,
     *chat.RULES,
     *money.RULES,
+    *scripture.RULES,
     *times.RULES,
     *dates.RULES[:2],
     *counts.PHONES,
