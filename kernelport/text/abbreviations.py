@@ -21,11 +21,12 @@ _TITLES = {
     "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Mx": "Mix", "Dr": "Doctor", "Drs": "Doctors", "Prof": "Professor",
     "Messrs": "Messieurs", "Sgt": "Sergeant", "Capt": "Captain", "Lt": "Lieutenant", "Cpl": "Corporal",
     "Pvt": "Private", "Gen": "General", "Col": "Colonel", "Maj": "Major", "Cmdr": "Commander", "Adm": "Admiral",
-    "Rev": "Reverend", "Hon": "Honorable", "Sen": "Senator", "Rep": "Representative", "Gov": "Governor",
+    "Rev": "Reverend", "Revd": "Reverend", "Hon": "Honorable", "Sen": "Senator", "Rep": "Representative",
+    "Gov": "Governor",
     "Pres": "President", "Supt": "Superintendent", "Det": "Detective", "Insp": "Inspector", "Fr": "Father",
     "Br": "Brother", "Mt": "Mount", "Ft": "Fort", "Pt": "Point", "Sta": "Santa",
 }  # fmt: skip
-_WITHOUT_STOP = frozenset(("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "Sgt", "Capt", "Lt", "Messrs", "Mt"))
+_WITHOUT_STOP = frozenset(("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "Sgt", "Capt", "Lt", "Messrs", "Mt", "Revd"))
 # With a full stop, anywhere.
 _WORDS = {
     "etc": "et cetera", "vs": "versus", "approx": "approximately", "dept": "department", "est": "established",
@@ -161,9 +162,14 @@ def _phrase(match: Match, locale: Locale) -> str | None:
     words = _PHRASES.get(short)
     if words is None:
         return None
-    if short in _COMMA_BEHIND:
+    if short in _COMMA_BEHIND or match[0].endswith(","):
         return f"{words},"
     return stopped(words, match)
+
+
+def _versus(match: Match, locale: Locale) -> str | None:
+    """Roe v. Wade"""
+    return "versus" if word_before(match)[:1].isupper() else None
 
 
 def _side(match: Match, locale: Locale) -> str:
@@ -207,6 +213,7 @@ RULES: list[Rule] = [
     rule(r"(?:(?<=Ave )|(?<=Ave\. )|(?<=St )|(?<=St\. )|(?<=\dst )|(?<=\dth ))(NE|NW|SE|SW)\b", _side),
     rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
     rule(r"(?<![\w.'-])([Nn])o\.(?= (?:is|was|on|for)\b)", lambda match, locale: f"{match[1]}umber"),
+    rule(r"(?<=[A-Za-z.] )v\.?(?= (?:the )?[A-Z][a-z])", _versus),
     rule(r"(?<=\d )p\.p\.(?!\w)", "per person"),
     rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}(?![A-Za-z])", _letters),
     rule(
