@@ -41,6 +41,7 @@ _PLAIN_CONTEXT = re.compile(
 _NO_VERB = re.compile(
     r"(?:[.,;:!?)\"-]|'s\b|\Z| (?:of|in|the|to|on|at|by|with|from|for|began|ended|begins|ends|or|and|first|is|was)\b)"
 )
+_SURNAME = re.compile(r"\. ([A-Z]\w+)")
 
 
 def value(numeral: str) -> int:
@@ -53,9 +54,20 @@ def value(numeral: str) -> int:
 
 
 def _ruler(match: Match, locale: Locale) -> str | None:
+    # No ruler is the fortieth, so that Mary C is somebody else.
+    if re.search("[LCDM]", match["numeral"]) or match[0] == "Malcolm X" or _is_initial(match):
+        return None
     if match["numeral"] == "I" and not _PLAIN_CONTEXT.match(behind(match)):
         return None
     return f"{match[1]} the {ordinal(value(match['numeral']), locale)}"
+
+
+def _is_initial(match: Match) -> bool:
+    """George V. Higgins"""
+    surname = _SURNAME.match(behind(match))
+    return (
+        len(match["numeral"]) == 1 and " " not in match[1] and surname is not None and not starts_sentence(surname[1])
+    )
 
 
 def _counted(match: Match, locale: Locale) -> str | None:

@@ -116,6 +116,7 @@ def test_words_that_were_cut_or_composed_are_whole(text: str, spoken: str) -> No
         ("The end... Really", "The end. Really"),
         ("e.g. this", "for example, this"),
         ("Btw, I moved.", "by the way, I moved."),
+        ("George V. Higgins wrote.", "George V Higgins wrote."),
         ("Ann, PhD, spoke.", "Ann, P H D, spoke."),
         ("$3.50, $1 and £2.01", "three dollars and fifty cents, one dollar and two pounds and one penny"),
     ],
