@@ -88,6 +88,10 @@ def _hashtag(match: Match, locale: Locale) -> str:
     return f"hashtag {_spelled(match[1])}"
 
 
+def _colour(match: Match, locale: Locale) -> str:
+    return f"hash {' '.join(code(each) if each.isdigit() else each.upper() for each in match[1])}"
+
+
 def _identifier(match: Match, locale: Locale) -> str:
     """snake_case in its words."""
     words = (word for word in _PART.findall(match[0]) if word.isalnum())
@@ -113,6 +117,10 @@ RULES: list[Rule] = [
     rule(r"(?<![\w@/.-])(?:[\w.-]{1,64}/){0,20}[\w-]{2,64}\.[ch](?![\w-])(?!\.\w)", _file),
     rule(rf"(?<![\w.])\.(?:{either(_EXTENSIONS)})(?![\w-])(?!\.\w)", _file),
     rule(r"(?<![\w@/.])@([A-Za-z_][\w]{0,40})", _handle),
+    # A colour: #1a2b3c, #FFFFFF, #fff
+    rule(
+        r"(?<![\w&#/])#((?=\d{0,5}[A-Fa-f])(?=[A-Fa-f]{0,5}\d)[\dA-Fa-f]{6}|([A-Fa-f])\2{2}(?:\2{3})?)(?!\w)", _colour
+    ),
     rule(r"(?<![\w&#/])#(?![A-Z]{1,3}-?\d)([A-Za-z_][\w]{0,60})", _hashtag),
     rule(r"(?<![\w])[A-Za-z]\w{0,40}?_\w{1,60}\b", _identifier),
 ]

@@ -140,4 +140,9 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}({AMOUNT}) ?(¢|p){_PER}(?!\w)", _cents),
     # A currency's code without a number is left to the voice, but not a sign with letters.
     rule(r"(?<!\w)US\$", "US dollars"),
+    # $x$ is mathematics, $X a price that is not known; $TSLA and $HOME are names.
+    rule(r"(?<![\w$])\$([A-Za-z])\$(?![\w$])", lambda match, locale: match[1]),
+    rule(r"(?<![\w$])\$([A-Z])(?![\w$])", lambda match, locale: f"{match[1]} dollars"),
+    rule(r"(?<![\w$])\$(?=[A-Z]{2,5}\b)", ""),
+    rule(r"(?<![\w$])\$(?=[A-Za-z_]\w)", "dollar "),
 ]

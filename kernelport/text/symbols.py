@@ -3,7 +3,7 @@
 import re
 
 from kernelport.text.characters import SYMBOLS
-from kernelport.text.numbers import Locale
+from kernelport.text.numbers import Locale, cardinal
 from kernelport.text.rules import Match, Rule, behind, either, names, rule, word_before
 
 _NAMES = {
@@ -50,6 +50,14 @@ def _grade(match: Match, locale: Locale) -> str | None:
     return f"{match[1]} minus" if word_before(match).lower() in _BEFORE_GRADES else None
 
 
+def _function(match: Match, locale: Locale) -> str:
+    """f(x), sin(θ), f(2) ="""
+    letter, number = match[2], match[3]
+    of = cardinal(int(number), locale) if number else _GREEK.get(letter, letter)
+    name = {"sin": "sine", "cos": "cosine", "tan": "tangent"}.get(match[1], match[1])
+    return f"{name} of {of}"
+
+
 def _dash(match: Match, locale: Locale) -> str:
     return " — "
 
@@ -60,6 +68,7 @@ RULES: list[Rule] = [
     rule(rf"(?<![\w])(?:{either(_NAMES)})(?![\w+#])", lambda match, locale: _NAMES[match[0]]),
     rule(r"\b([A-Z]) ?& ?([A-Z])\b", lambda match, locale: f"{match[1]} and {match[2]}"),
     rule(r"(?<![\w.'-])([A-F])[-−](?=[\s.,;!?)]|\Z)", _grade),
+    rule(r"(?<![\w.'-])([fghFGHP]|sin|cos|tan|log)\((?:([a-zA-Zα-ω])\)|(\d{1,3})\)(?= ?=))", _function),
     rule(r"~ ?(?=[$€£¥]?\d)", "about "),
     rule(r"#(?=\d|[A-Z]{1,3}-?\d)|(?<!\w)# (?=\d)", "number "),
     rule(r"<[-=]|[-=]>", " to "),
