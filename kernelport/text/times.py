@@ -3,7 +3,7 @@
 import re
 
 from kernelport.text.numbers import Locale, cardinal, two_digits
-from kernelport.text.rules import Match, Rule, behind, ends_sentence, names, rule, word_before
+from kernelport.text.rules import Match, Rule, before, behind, ends_sentence, names, rule, word_before, word_behind
 
 _HALF = r"(?: ?(?P<half>[AaPp])(?:\.? ?[Mm]\b(?P<dot>\.)?))"
 _DASH = r" ?[-–—] ?"
@@ -30,6 +30,33 @@ def _half(letter: str) -> str:
     return f"{letter.upper()}M"
 
 
+# What may belong to a time and begins with a capital.
+_OF_TIMES = frozenset(
+    names(
+        "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August"
+        " September October November December Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Jan Feb Mar Apr Jun Jul Aug"
+        " Sep Sept Oct Nov Dec Eastern Central Mountain Pacific Greenwich Zulu Christmas New"
+        " Easter Thanksgiving Halloween I"
+    )
+)
+_NAMED = re.compile(r"(?<!\w)(?:an?|the|this|that|his|her|its|our|their|my|your|every|each) \Z", re.IGNORECASE)
+_LOCAL_TIME = re.compile(r" [A-Z][\w ]{1,30} (?:time|Time)\b")
+
+
+def _ends(match: Match) -> bool:
+    """Whether the stop of `p.m.` ends a sentence, too: a word with a capital is not of the time, as a day or a zone."""
+    if ends_sentence(match):
+        return True
+    following = word_behind(match)
+    if (
+        not (following[:1].isupper() and following[1:2].islower())
+        or following in _OF_TIMES
+        or _LOCAL_TIME.match(behind(match))
+    ):
+        return False
+    return not _NAMED.search(before(match))
+
+
 def _with_half(match: Match, locale: Locale) -> str | None:
     """10:30 a.m., 5pm, 9-11 am, 9:30am-5pm"""
     hour, minute = int(match["hour"]), int(match["minute"] or 0)
@@ -40,7 +67,7 @@ def _with_half(match: Match, locale: Locale) -> str | None:
         first = _clock(int(match["first"]), int(match["firstminute"] or 0), True)
         half = f" {_half(match['firsthalf'])}" if match["firsthalf"] else ""
         words = f"{first}{half} to {words}"
-    return f"{words}." if match["dot"] and ends_sentence(match) else words
+    return f"{words}." if match["dot"] and _ends(match) else words
 
 
 def _span(match: Match, locale: Locale) -> str | None:
