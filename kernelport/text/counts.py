@@ -16,7 +16,7 @@ from kernelport.text.numbers import (
     ordinal,
     scientific,
 )
-from kernelport.text.rules import Match, Rule, before, behind, either, names, rule, word_before, word_behind
+from kernelport.text.rules import COUNTED, Match, Rule, before, behind, either, names, rule, word_before, word_behind
 
 _DASH = r" ?[-–—] ?"
 _DIALLED = frozenset(names("call dial phone tel telephone fax ring text sms mobile cell number ext"))
@@ -42,6 +42,19 @@ def _hundreds(group: str) -> str:
 
 def _emergency(match: Match, locale: Locale) -> str | None:
     return digits(match[0]) if word_before(match).lower() in _DIALLED else None
+
+
+_CODE_BEFORE = re.compile(
+    r"(?:#|\b(?:no|number|account|id|code|ref|reference|invoice|case|ticket|serial|tracking|confirmation|pin|tel|phone"
+    r"|call|dial|text|fax|mobile)[.:]? )\Z",
+    re.IGNORECASE,
+)
+
+
+def _long_code(match: Match, locale: Locale) -> str | None:
+    """#482135, serial no. 1234567"""
+    is_code = _CODE_BEFORE.search(before(match)) and not match[0].endswith("000")
+    return digits(match[0]) if is_code else None
 
 
 def _dotted(match: Match, locale: Locale) -> str:
@@ -118,13 +131,15 @@ def _rating(match: Match, locale: Locale) -> str:
     return f"{amount(match[1]).spoken(locale)} out of {cardinal(int(match[2]))}"
 
 
-_COUNTED = frozenset(names("people men women children members seats passengers pages votes students points"))
-
-
 def _airliner(match: Match, locale: Locale) -> str | None:
-    if word_behind(match) in _COUNTED:
+    if word_behind(match) in COUNTED:
         return None
     return " ".join(code(each) for each in match[0].split("-"))
+
+
+def _calibre(match: Match, locale: Locale) -> str:
+    """a .38 special"""
+    return code(match[1])
 
 
 def _ordinal(match: Match, locale: Locale) -> str | None:
@@ -162,14 +177,22 @@ _OF_A_COMPANY = re.compile(
 )
 
 
+_SCALES = {
+    "k": "thousand", "m": "million", "M": "million", "mn": "million", "B": "billion", "bn": "billion", "tn": "trillion",
+    "trn": "trillion",
+}  # fmt: skip
+
+
 def _thousands(match: Match, locale: Locale) -> str | None:
-    """10k, 1.5M"""
-    number, letter = amount(match[1]), match[2]
+    """10k, 1.5M, 7bn, 10m people"""
+    number, letter = amount(match[1]), match[2].strip()
+    if letter == "m" and word_behind(match) not in COUNTED:
+        return None
     if match[0] == "3M" and (_MADE_BY.search(before(match)) or _OF_A_COMPANY.match(behind(match))):
         return "three M"  # the company
     if letter == "K" or (letter in "MB" and not number.fraction and not re.match(r" [a-z]", behind(match))):
         return f"{number.spoken(locale) if number.fraction else code(number.whole)} {letter}"
-    return f"{number.spoken(locale)} { {'k': 'thousand', 'M': 'million', 'B': 'billion'}[letter] }"
+    return f"{number.spoken(locale)} {_SCALES[letter]}"
 
 
 def _number(match: Match, locale: Locale) -> str:
@@ -206,6 +229,7 @@ PHONES: list[Rule] = [
     rule(r"(?<![\w.,-])\d{3}-\d{2}-\d{4}(?![\w-])", _grouped),
     rule(r"(?<![\w.,-])(?:\d{1,7}-){3,6}\d{1,7}(?![\w-])", _grouped),
     rule(r"(?<![\w.,-])\d{3}(?![\w,.-]\w)(?!\w)", _emergency),
+    rule(r"(?<![\w.,/-])\d{5,20}(?![\w/-]|[.,]\d)", _long_code),
 ]
 
 RULES: list[Rule] = [
@@ -214,7 +238,12 @@ RULES: list[Rule] = [
     rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
     rule(r"(?<![\w.,/])(\d{1,2}\.\d{1,2})/(5|10)(?![\w/])(?!\.\d)", _rating),
-    rule(r"(?:(?<=\b[Aa] )|(?<=\b[Tt]he ))7[0-8]7(?:-(\d00))?(?![\w.,-]\w)(?!\w)", _airliner),
+    rule(r"(?:(?<=\b[Aa] )|(?<=\b[Tt]he )|(?<=Boeing ))7[0-8]7(?:-(\d00))?(?![\w.,-]\w)(?!\w)", _airliner),
+    rule(
+        r"(?<![\w.,])\.(\d{2,3})(?=[ -](?:cal(?:ib(?:er|re)|\.)?|rifle|pistol|revolver|handgun|gun|special|magnum"
+        r"|bullet|round|Special|Magnum|ACP)s?\b)",
+        _calibre,
+    ),
     rule(r"(?<![\w.,/])(\d{1,4}) ?/ ?(\d{1,4})(?:rds?|ths?)?(?![\w/])(?!\.\d)", _fraction),
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"{NOT_INSIDE}({AMOUNT}){EXPONENT}(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?", _scientific),
@@ -224,7 +253,7 @@ RULES: list[Rule] = [
         rf"(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?",
         _power,
     ),
-    rule(rf"{NOT_INSIDE}({AMOUNT})([kKMB])(?![\w'-])", _thousands),
+    rule(rf"{NOT_INSIDE}({AMOUNT})([kKMBm]| ?(?:mn|bn|tn|trn))(?![\w'-])", _thousands),
     rule(rf"{NOT_INSIDE}(?P<low>{AMOUNT})(?P<dash>{_DASH})(?P<high>{AMOUNT})(?![\w])(?!-\d)(?!\.\d)", _range),
     rule(r"(?<![\w.,])\d{1,2}(?:,\d{1,2}){1,20}(?![\w,]|\.\d)", _list),
     # A number of a name, whatever stands around it.

@@ -41,6 +41,13 @@ _MEASURED = frozenset(
         " radius note notes bill bills stamp voucher discount fine"
     )
 )
+# Of these there are so many, and no metres of them.
+COUNTED = frozenset(
+    names(
+        "people men women children members seats passengers pages votes students points users customers subscribers"
+        " views viewers downloads followers fans jobs voters visitors tourists homes households copies workers players"
+    )
+)
 _NO_NOUN = frozenset(
     names(
         "a an the and or but nor if as at by for from in into of off on onto out over than that to under until up"

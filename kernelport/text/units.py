@@ -3,7 +3,20 @@
 import re
 
 from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, code, fraction, plural
-from kernelport.text.rules import Match, Rule, before, behind, either, is_modifier, names, rule, stopped, word_before
+from kernelport.text.rules import (
+    COUNTED,
+    Match,
+    Rule,
+    before,
+    behind,
+    either,
+    is_modifier,
+    names,
+    rule,
+    stopped,
+    word_before,
+    word_behind,
+)
 
 _METRIC = {
     "m": "meter", "g": "gram", "l": "liter", "L": "liter", "W": "watt", "Hz": "hertz", "Pa": "pascal", "V": "volt",
@@ -67,6 +80,7 @@ _MINUS = r"(?P<minus>(?<![\w)\d])[-−]|(?<=\w )−)?"
 _RANGE = r" ?[-–—] ?| to "
 
 
+_SIDES = {"N": "north", "S": "south", "E": "east", "W": "west"}
 # Before a number in the plural: two 10s.
 _COUNTS = frozenset(names("two three four five six seven eight nine ten several of"))
 
@@ -90,6 +104,8 @@ def _measure(match: Match, locale: Locale) -> str | None:
     # 4K is the name of something.
     if symbol == "K" and not match["space"]:
         return None
+    if match[0] == f"{match['high']}m" and word_behind(match) in COUNTED:
+        return None  # 10m people
     unit = _UNITS[symbol]
     if symbol == "s" and not match["space"] and not number.fraction and len(number.whole) > 2:
         return {"100": "hundreds", "1000": "thousands"}.get(number.whole) or plural(code(number.whole))
@@ -158,7 +174,8 @@ def _degrees(match: Match, locale: Locale) -> str:
     scale = {"C": " Celsius", "F": " Fahrenheit", "K": " Kelvin"}.get(match["scale"] or match["named"] or "", "")
     minus = "minus " if match["minus"] else ""
     rate = f" {per(match['per']) or 'per ' + match['per']}" if match["per"] else ""
-    return f"{minus}{_range(match['low'], number, locale)} {unit}{scale}{rate}"
+    side = f" {_SIDES[match['side']]}" if match["side"] else ""
+    return f"{minus}{_range(match['low'], number, locale)} {unit}{scale}{rate}{side}"
 
 
 def _position(match: Match, locale: Locale) -> str:
@@ -167,7 +184,7 @@ def _position(match: Match, locale: Locale) -> str:
     if seconds:
         words.append(f"{amount(seconds).spoken(locale)} seconds")
     if side:
-        words.append({"N": "north", "S": "south", "E": "east", "W": "west"}[side])
+        words.append(_SIDES[side])
     return " ".join(words)
 
 
@@ -187,7 +204,10 @@ def _dimensions(match: Match, locale: Locale) -> str | None:
         for each in numbers
     ]
     joined = " by ".join(words)
-    return f"{joined} {'inches' if unit in ('in', chr(34)) else _plural(_UNITS[unit])}" if unit else joined
+    if not unit:
+        return joined
+    name = _UNITS.get(unit, "inch")
+    return f"{joined} {name if is_modifier(match) else _plural(name)}"
 
 
 def _rate(match: Match, locale: Locale) -> str:
@@ -204,7 +224,9 @@ def _hours(match: Match, locale: Locale) -> str:
     """1h 20m, 2h30m15s, 4m 20s"""
     parts = [(match[1], "hour"), (match[2] or match[4], "minute"), (match[3] or match[5], "second")]
     return " ".join(
-        f"{cardinal(int(count))} {name if int(count) == 1 else plural(name)}" for count, name in parts if count
+        f"{cardinal(int(count))} {name if int(count) == 1 or is_modifier(match) else plural(name)}"
+        for count, name in parts
+        if count
     )
 
 
@@ -215,7 +237,9 @@ def _stone(match: Match, locale: Locale) -> str | None:
     return f"{cardinal(int(match[1]))} stone"
 
 
-def _times(match: Match, locale: Locale) -> str:
+def _times(match: Match, locale: Locale) -> str | None:
+    if before(match).endswith(("= ", "=")):
+        return None  # y = 2x
     number = amount(match[2])
     return f"{_range(match[1], number, locale)} {'time' if number.is_one and not match[1] else 'times'}"
 
@@ -250,7 +274,7 @@ RULES: list[Rule] = [
     rule(r"(\d{1,3}) ?° ?(\d{1,2}) ?' ?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|'') ?)?(?:([NSEW])\b)?", _position),
     rule(
         rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°(?= ?[-–—]))?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
-        rf"(?P<scale>[CFK]\b)?|degrees (?P<named>[CFK]\b))(?:/(?P<per>[a-z]{{1,6}})\b)?",
+        rf"(?P<scale>[CFK]\b)?|degrees (?P<named>[CFK]\b))(?:/(?P<per>[a-z]{{1,6}})\b| ?(?P<side>[NSEW])(?![\w'-]))?",
         _degrees,
     ),
     rule(
