@@ -13,6 +13,14 @@ _WORDS = {
     "imho": "in my humble opinion", "tbh": "to be honest", "brb": "be right back", "ttyl": "talk to you later",
     "afaik": "as far as I know", "lmk": "let me know",
 }  # fmt: skip
+# In small letters alone: in capitals they are names of something.
+_SMALL = {
+    "nvm": "never mind", "gtg": "got to go", "g2g": "got to go", "ikr": "I know, right", "smh": "shaking my head",
+    "ngl": "not gonna lie", "wdym": "what do you mean", "hbu": "how about you", "wyd": "what are you doing",
+    "hmu": "hit me up", "omw": "on my way", "ofc": "of course", "idc": "I don't care", "tysm": "thank you so much",
+    "ppl": "people", "abt": "about", "rly": "really", "sry": "sorry", "irl": "in real life", "jk": "just kidding",
+    "omg": "oh my god",
+}  # fmt: skip
 _PERSONS = names("u you we they")
 # What stands beside a `u` or an `r` that is a word, and not the name of something.
 _BEFORE_YOU = frozenset(
@@ -29,6 +37,7 @@ _BEHIND_YOU = frozenset(
         " in on at for tonight 2nite today tomorrow doing were go come"
     )
 )
+_BEHIND_YOU_ARE = frozenset(names("the a an so not welcome right wrong going gonna too very sure late here"))
 _BEFORE_ARE = frozenset((*_PERSONS, *names("who what how where when why there here these those which things")))
 
 
@@ -41,6 +50,10 @@ def _you(match: Match, locale: Locale) -> str | None:
     return "you" if is_word else None
 
 
+def _your(match: Match, locale: Locale) -> str:
+    return "you're" if word_behind(match) in _BEHIND_YOU_ARE else "your"
+
+
 def _are(match: Match, locale: Locale) -> str | None:
     is_word = word_before(match).lower() in _BEFORE_ARE or word_behind(match).lower() in _PERSONS
     return "are" if is_word else None
@@ -49,8 +62,10 @@ def _are(match: Match, locale: Locale) -> str | None:
 _ALONE, _ENDS = r"(?<![\w'.@/#=+*-])", r"(?![\w'/=+*-])(?!\.\w)(?! [=+*-])"
 RULES: list[Rule] = [
     rule(rf"{_ALONE}(?:{either(_WORDS)}){_ENDS}", _word, re.IGNORECASE),
+    rule(rf"{_ALONE}(?:{either(_SMALL)}){_ENDS}", lambda match, locale: _SMALL[match[0]]),
     rule(rf"{_ALONE}c(?= u\b)", "see"),
     rule(rf"{_ALONE}u{_ENDS}", _you),
+    rule(rf"{_ALONE}ur{_ENDS}", _your),
     rule(rf"{_ALONE}r{_ENDS}", _are),
     rule(r"(?<=[a-z\d] )4(?= (?:me|u|you|us)\b)", "for"),
     rule(r"(?<=[a-z] )2(?= u\b)", "to"),
