@@ -103,6 +103,10 @@ def _century(match: Match, locale: Locale) -> str | None:
     return ordinal(value(match[1]), locale)
 
 
+def _world_war(match: Match, locale: Locale) -> str:
+    return "World War one" if match[1] in ("I", "1") else "World War two"
+
+
 def _enumerated(match: Match, locale: Locale) -> str:
     return f"({cardinal(value(match[1].upper()), locale)})"
 
@@ -120,6 +124,12 @@ RULES: list[Rule] = [
         _counted,
     ),
     rule(rf"(?<![\w.'-])({_ROMAN})(?=(th|st|nd|rd)?(?: century| centuries|th century))(?:th|st|nd|rd)?", _century),
+    rule(rf"(?<=[Tt]he )({_ROMAN})()(?= (?:(?:Winter|Summer) )?(?:Olympic|Paralympic|Olympiad)s?\b)", _century),
+    # A heading: II. Methods
+    rule(r"(?<![\w-])WW(I{1,2}|[12])(?![\w-])", _world_war),
+    rule(
+        rf"\A(?=[IVX]{{2}})({_ROMAN})(?=\. [A-Z])", lambda match, locale: cardinal(value(match[1]), locale).capitalize()
+    ),
     rule(r"\((i{2,3}|iv|vi{1,3}|ix|xi{1,3})\)", _enumerated),
     rule(rf"(?<=[A-Za-z] )(?=[IVX]{{2}}){_ROMAN}(?![\w'](?!s\b))(?!-\w)", _named),
 ]
