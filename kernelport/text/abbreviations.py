@@ -24,7 +24,8 @@ _TITLES = {
     "Rev": "Reverend", "Revd": "Reverend", "Hon": "Honorable", "Sen": "Senator", "Rep": "Representative",
     "Gov": "Governor",
     "Pres": "President", "Supt": "Superintendent", "Det": "Detective", "Insp": "Inspector", "Fr": "Father",
-    "Br": "Brother", "Mt": "Mount", "Ft": "Fort", "Pt": "Point", "Sta": "Santa",
+    "Br": "Brother", "Mme": "Madame", "Mlle": "Mademoiselle", "Msgr": "Monsignor",
+    "Mt": "Mount", "Ft": "Fort", "Pt": "Point", "Sta": "Santa",
 }  # fmt: skip
 _WITHOUT_STOP = frozenset(("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "Sgt", "Capt", "Lt", "Messrs", "Mt", "Revd"))
 # With a full stop, anywhere.
@@ -66,7 +67,8 @@ _NUMBERED = {
     "Chap": "Chapter", "sec": "section", "Sec": "Section", "art": "article", "Art": "Article", "eq": "equation",
     "Eq": "Equation", "ed": "edition", "para": "paragraph", "Para": "Paragraph", "pt": "part", "Pt": "Part",
     "tab": "table", "Tab": "Table", "ex": "example", "Ex": "Example", "ver": "version", "v": "version", "c": "circa",
-    "bk": "book", "Bk": "Book", "l": "line", "ll": "lines", "n": "note", "par": "paragraph", "rm": "room", "Rm": "Room",
+    "bk": "book", "fn": "footnote", "lat": "latitude", "Lat": "Latitude", "Rte": "Route", "rte": "route",
+    "Bk": "Book", "l": "line", "ll": "lines", "n": "note", "par": "paragraph", "rm": "room", "Rm": "Room",
     "min": "minimum", "Min": "Minimum", "op": "opus", "Op": "Opus", "app": "appendix", "App": "Appendix", "pg": "page",
     "Pg": "Page",    "apt": "apartment",
 }  # fmt: skip
@@ -79,7 +81,8 @@ _PHRASES = {
     "approx": "approximately",
     "etc": "et cetera", "ASAP": "as soon as possible", "DIY": "D I Y", "dept": "department", "govt": "government",
     "qty": "quantity", "pls": "please", "plz": "please", "thx": "thanks", "mtg": "meeting",
-    "thru": "through", "&c.": "et cetera", "Ltd": "Limited", "Inc": "Incorporated",
+    "thru": "through", "&c.": "et cetera", "M.Sc.": "M S C", "B.Sc.": "B S C", "MSc": "M S C", "BSc": "B S C",
+    "Ltd": "Limited", "Inc": "Incorporated",
 }  # fmt: skip
 _STREETS = {
     "St": "Street",
@@ -145,6 +148,8 @@ def _street(match: Match, locale: Locale) -> str | None:
 
 
 def _word(match: Match, locale: Locale) -> str:
+    if match[1] == "est" and word_before(match)[-1:].isdigit():
+        return stopped("estimated", match)
     return stopped(_WORDS[match[1]], match)
 
 
@@ -154,7 +159,7 @@ def _numbered(match: Match, locale: Locale) -> str:
 
 def _ordinal_of(match: Match, locale: Locale) -> str:
     """2nd ed., 3rd fl."""
-    return stopped({"ed": "edition", "fl": "floor"}[match[1]], match)
+    return stopped({"ed": "edition", "fl": "floor", "c": "century", "cent": "century"}[match[1].lower()], match)
 
 
 def _phrase(match: Match, locale: Locale) -> str | None:
@@ -165,6 +170,12 @@ def _phrase(match: Match, locale: Locale) -> str | None:
     if short in _COMMA_BEHIND or match[0].endswith(","):
         return f"{words},"
     return stopped(words, match)
+
+
+def _road(match: Match, locale: Locale) -> str | None:
+    """Park Ave, 5th Ave; without a full stop"""
+    earlier = word_before(match)
+    return _WORDS[match[1]] if _is_name(earlier) or earlier[:1].isdigit() else None
 
 
 def _versus(match: Match, locale: Locale) -> str | None:
@@ -203,7 +214,7 @@ RULES: list[Rule] = [
     rule(rf"(?<![\w.'-])({either(_NUMBERED)})\. ?(?=\(?\d|[IVXLC]{{1,6}}\b|of\b|[A-Z]{{2,4}} ?\d)", _numbered),
     rule(r"(?<![\w.'-])(St|Dr|Ct|Pl|Sq|Ter|Cir)\b(\.?)(?![\w'-])", _street),
     rule(rf"(?<![\w.'-])({_TITLE_NAMES})\b(\.?)(?![\w'-](?<![A-Z]))", _title),
-    rule(r"(?<=\d(?:st|nd|rd|th) )(ed|fl)\.", _ordinal_of),
+    rule(r"(?<=\d(?:st|nd|rd|th) )(ed|[Ff]l|c|cent)\.", _ordinal_of),
     rule(
         r"(?<![\w.'-])([Rr])eg\.(?= (?:[Nn]o|number|fee|form|desk|card)\b)",
         lambda match, locale: f"{match[1]}egistration",
@@ -214,6 +225,9 @@ RULES: list[Rule] = [
     rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
     rule(r"(?<![\w.'-])([Nn])o\.(?= (?:is|was|on|for)\b)", lambda match, locale: f"{match[1]}umber"),
     rule(r"(?<=[A-Za-z.] )v\.?(?= (?:the )?[A-Z][a-z])", _versus),
+    rule(r"(?<![\w.])p\.a\.(?!\w)", lambda match, locale: stopped("per annum", match)),
+    rule(r"(?<=[a-z\dA-Z] )(Ave(?! Maria)|Blvd|Rd|Ln|Pkwy)\b(?![.\w'-])", _road),
+    rule(r"(?<![\w.'-])(Hwy|Rte|Apt|Ste)(?= \d)", lambda match, locale: (_WORDS | _NUMBERED)[match[1]]),
     rule(r"(?<=\d )p\.p\.(?!\w)", "per person"),
     rule(r"(?<![\w.'-])(?:[A-Za-z]\.){2,10}(?![A-Za-z])", _letters),
     rule(
