@@ -52,8 +52,8 @@ _COMBINED = re.compile(r"[^\x00-\x7f][\u0300-\u036f]++|[A-Za-z][\u0300-\u036f]++
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]|[\x00\x01\x04-\x08\x0e-\x1f\x7f]")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿⁱ", "0123456789-+ni")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_RAISED_DIGITS = re.compile(r"(?<=\S)([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿⁱ]++)")
-_WORD_BEFORE = re.compile(r"[^\W\d_]{3}\Z|[^\w\s)\]]\Z")
+_RAISED_DIGITS = re.compile(r"(?<=\S)([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿⁱ]++)([⁺⁻]?)")
+_MARK_BEFORE = re.compile(r"[^\w\s)\]]\Z")
 _LOWERED_DIGITS = re.compile(r"[₀-₉]++")
 _GREEK_WORD = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]{3,}+")
 _SAYABLE_SCRIPTS = ("LATIN", "MODIFIER", "FEMININE", "MASCULINE", "MICRO")
@@ -151,8 +151,10 @@ def _plain(character: str) -> str:
 
 
 def _raised(match: re.Match[str]) -> str:
-    """A power of a number or of a short name; behind a word or a mark it is the sign of a footnote."""
+    """A power of a number or of a short name, or an ion's charge; behind a word or a mark a footnote's sign."""
     before = match.string[max(0, match.start() - 3) : match.start()]
-    if _WORD_BEFORE.search(before) and not match[1].startswith(("⁻", "ⁿ")):
+    if match[2]:
+        return f" {match[1].translate(_RAISED)} {'plus' if match[2] == '⁺' else 'minus'} "
+    if ((len(before) == 3 and before.isalpha()) or _MARK_BEFORE.search(before)) and not match[1].startswith(("⁻", "ⁿ")):
         return ""
     return "^" + match[1].translate(_RAISED)

@@ -19,14 +19,27 @@ from kernelport.text.numbers import (
 from kernelport.text.rules import COUNTED, Match, Rule, before, behind, either, names, rule, word_before, word_behind
 
 _DASH = r" ?[-–—] ?"
+_PLURAL = re.compile(r" [a-z]{3,}s\b")
 _DIALLED = frozenset(names("call dial phone tel telephone fax ring text sms mobile cell number ext"))
 _UNITS_BEHIND = {
     "kg": "kilograms", "g": "grams", "km": "kilometers", "m": "meters", "s": "seconds", "J": "joules", "W": "watts",
-    "Hz": "hertz", "Pa": "pascals", "V": "volts", "eV": "electronvolts", "K": "kelvin",
+    "Hz": "hertz", "Pa": "pascals", "V": "volts", "eV": "electronvolts", "K": "kelvin", "C": "coulombs", "N": "newtons",
+    "T": "tesla", "mol": "moles",
 }  # fmt: skip
 _NAMED_BY_DIGITS = frozenset(names("no number account order id code ref reference invoice case ticket serial"))
 _POWERS = {"2": "squared", "3": "cubed"}
 _LONGEST_ORDINAL = 15
+
+
+def _model(match: Match, locale: Locale) -> str | None:
+    """RTX 4090, but the FBI's 4200 agents and ISO 9001"""
+    counted = _PLURAL.match(behind(match)) or word_behind(match) in COUNTED
+    return None if counted or int(match[0]) % 1000 < 10 else code(match[0])
+
+
+def _military(match: Match, locale: Locale) -> str:
+    """0600 hours"""
+    return f"{code(match[1])} {code(match[2]) if match[2] != '00' else 'hundred'} hours"
 
 
 def _grouped(match: Match, locale: Locale) -> str:
@@ -149,6 +162,8 @@ def _ordinal(match: Match, locale: Locale) -> str | None:
 
 def _power(match: Match, locale: Locale) -> str:
     base = amount(match["number"]).spoken(locale) if match["number"] else match["name"]
+    if match["unknown"]:
+        base = f"{base} {match['unknown']}"
     exponent = match["exponent"].strip("{}()")
     unit = f" {_UNITS_BEHIND[match['unit']]}" if match["unit"] else ""
     return f"{base} {_exponent(exponent, locale)}{unit}"
@@ -219,6 +234,7 @@ def _name_with_digits(match: Match, locale: Locale) -> str | None:
 
 PHONES: list[Rule] = [
     rule(r"(?<=ending in )\d{4}(?![\w,.-]\w)(?!\w)", lambda match, locale: digits(match[0])),
+    rule(r"(?<![\w.,])(0\d)([0-5]\d) ?(?:hours|hrs)\b", _military),
     # +1 (555) 123-4567, +44 20 7946 0958
     rule(r"(?<![\w+])\+\d{1,3}(?:[ .-]?(?:\(\d{1,5}\)|\d{1,5})){2,6}(?!\w)(?![.,-]\d)", _grouped),
     rule(r"(?<![\w.,-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])(?![.,]\d)", _grouped),
@@ -248,13 +264,14 @@ RULES: list[Rule] = [
     rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,40})(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal),
     rule(rf"{NOT_INSIDE}({AMOUNT}){EXPONENT}(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?", _scientific),
     rule(
-        rf"(?:{NOT_INSIDE}(?P<number>{AMOUNT})|(?<![\w^])(?P<name>[A-Za-z]{{1,3}}|\)))\^"
+        rf"(?:{NOT_INSIDE}(?P<number>{AMOUNT})(?P<unknown>[a-z]{{1,3}})?|(?P<name>(?<![A-Za-z\d_^])[A-Za-z]{{1,3}}|\)))\^"
         r"(?P<exponent>[-−+]?\d{1,9}|[A-Za-z]\b|\{[-−+\w]{1,9}\}|\([-−+\w]{1,9}\))"
         rf"(?: (?P<unit>{either(_UNITS_BEHIND)})(?![\w/]))?",
         _power,
     ),
     rule(rf"{NOT_INSIDE}({AMOUNT})([kKMBm]| ?(?:mn|bn|tn|trn))(?![\w'-])", _thousands),
     rule(rf"{NOT_INSIDE}(?P<low>{AMOUNT})(?P<dash>{_DASH})(?P<high>{AMOUNT})(?![\w])(?!-\d)(?!\.\d)", _range),
+    rule(r"(?:(?<=\b[A-Z]{2} )|(?<=\b[A-Z]{3} ))[1-9]\d{3}(?![\w/%-]|[.,]\d)", _model),
     rule(r"(?<![\w.,])\d{1,2}(?:,\d{1,2}){1,20}(?![\w,]|\.\d)", _list),
     # A number of a name, whatever stands around it.
     rule(

@@ -66,11 +66,19 @@ def _numeric(match: Match, locale: Locale) -> str | None:
 _DAYS_OF_NO_FRACTION = frozenset((13, 14, 15, 17, 18, 19, 21, 22, 23, 26, 27, 28, 29, 30, 31))
 _DATE_BEFORE = frozenset(names("on by until till since from before after dated due and between"))
 
+# Behind these words there is a part, unless other days are named before it: 1/2 and 3/4.
+_OF_A_FRACTION = re.compile(
+    r"(?<!on \d/\d )(?<!from \d/\d )(?<!between \d/\d )(?<!by \d/\d )(?<!for \d/\d )(?:\band"
+    r"|\b(?:cut|reduced?|increased?|fell|rose|grew|dropped|shrank|multipl(?:y|ied)|divided?|up|down) by) \Z"
+)
+
 
 def _day_and_month(match: Match, locale: Locale) -> str | None:
     """`12/25` without a year is a date where something says so; else it is a fraction."""
     first, second = int(match[1]), int(match[2])
     asked_for = word_before(match).lower() in _DATE_BEFORE and match[0] != "9/11"
+    if 0 < first < second and second in (2, 3, 4, 8) and _OF_A_FRACTION.search(before(match)):
+        return None
     asked_for = asked_for or _WEEKDAY_BEFORE.search(before(match)) is not None
     day_by_itself = first if locale == "en-GB" else second
     if not asked_for and (day_by_itself not in _DAYS_OF_NO_FRACTION or min(first, second) > 12):

@@ -52,6 +52,7 @@ _SCALE = (
     r"(?P<scale> ?(?:hundred|thousand|million|billion|trillion)\b(?![-'])"
     r"|(?:[kKmMbBtT]|mn|mm|mio|[bt]n|trn)(?![\w'])| (?:[MB]|mn|mio|bn|tn|trn)(?![\w']))?"
 )
+_LOW_SCALE = r" ?(?:thousand|million|billion|trillion)\b|(?:[kKmMbB]|bn|tn)(?![\w'])"
 _MINUS = r"(?P<minus>(?<![\w)])[-−]|(?<=\w )−)?"
 _DASH = r" ?[-–—] ?"
 _CODES = [name for name in _CURRENCIES if name.isalpha()]
@@ -62,7 +63,9 @@ _PER = r"(?P<per> ?/ ?(?:[a-z]{2,10}|[ghlm])\b)?"
 
 def _said(match: Match, locale: Locale) -> str | None:
     parts = match.groupdict()
-    if parts["low"] and (parts["scale"] or "." not in parts["low"] + parts["high"]):
+    if parts.get("lowscale"):
+        words = f"{_words(match, amount(parts['low']), locale, parts['lowscale'])} to "
+    elif parts["low"] and (parts["scale"] or "." not in parts["low"] + parts["high"]):
         words = f"{amount(parts['low']).spoken(locale)} to "
     elif parts["low"]:
         words = f"{_words(match, amount(parts['low']), locale)} to "
@@ -78,11 +81,11 @@ def _rate(behind: str | None) -> str:
     return f" {per(name) or f'per {name}'}" if name else ""
 
 
-def _words(match: Match, number: Amount, locale: Locale) -> str:
+def _words(match: Match, number: Amount, locale: Locale, scale: str | None = None) -> str:
     unit, part = _CURRENCIES[match["sign"]]
     if len(number.fraction) == 3 and (number.fraction == "000" or match.start("sign") > match.start("high")):
         number = Amount(number.whole + number.fraction)  # 1.000 €
-    scale = (match["scale"] or "").strip()
+    scale = (scale or match["scale"] or "").strip()
     modifies = is_modifier(match)
     if scale or not part or (number.fraction and len(number.fraction) != 2):
         scale = _SCALES.get(scale.lower(), scale.lower())
@@ -127,8 +130,8 @@ RULES: list[Rule] = [
     rule(rf"{_MINUS}(?<![A-Za-z])(?P<sign>{_SIGN}) ?(?P<number>{AMOUNT}){EXPONENT}", _scientific),
     # $40, -$40, $-40, $40-50, $40-$50, $1.5 million, $40/month
     rule(
-        rf"{_MINUS}(?<![A-Za-z])(?P<sign>{_SIGN}) ?(?P<inner>[-−](?=[\d.]))?(?:(?P<low>{AMOUNT}){_DASH}(?:{_SIGN})?)?"
-        rf"(?P<high>{AMOUNT}){_SCALE}{_PER}(?![\d%])",
+        rf"{_MINUS}(?<![A-Za-z])(?P<sign>{_SIGN}) ?(?P<inner>[-−](?=[\d.]))?"
+        rf"(?:(?P<low>{AMOUNT})(?P<lowscale>{_LOW_SCALE})?{_DASH}(?:{_SIGN})?)?(?P<high>{AMOUNT}){_SCALE}{_PER}(?![\d%])",
         _said,
     ),
     # 40 €, 40-50 €, 40 EUR

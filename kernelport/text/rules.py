@@ -39,6 +39,7 @@ _MEASURED = frozenset(
         "bulb bulbs lamp lamps charger chargers battery batteries adapter outlet socket motor engine screen monitor"
         " display drive drives disk stick sticks bottle bottles bag bags pool cable cables rope zone limit"
         " radius note notes bill bills stamp voucher discount fine"
+        " sprint race dash hurdles freestyle backstroke butterfly"
     )
 )
 # Of these there are so many, and no metres of them.

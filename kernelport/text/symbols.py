@@ -71,6 +71,7 @@ RULES: list[Rule] = [
     rule(r"(?<![\w.'-])([fghFGHP]|sin|cos|tan|log)\((?:([a-zA-Zα-ω])\)|(\d{1,3})\)(?= ?=))", _function),
     rule(r"~ ?(?=[$€£¥]?\d)", "about "),
     rule(r"#(?=\d|[A-Z]{1,3}-?\d)|(?<!\w)# (?=\d)", "number "),
+    rule(r"\A(?:→|⇒|[-=]>) ?", ""),
     rule(r"<[-=]|[-=]>", " to "),
     rule(r"<=", "less than or equal to"),
     rule(r">=", "greater than or equal to"),

@@ -110,6 +110,11 @@ def _shift(match: Match, locale: Locale) -> str | None:
     return f"{match[1]} {sign} {cardinal(int(match[3]))}{minutes}"
 
 
+def _pointed(match: Match, locale: Locale) -> str | None:
+    """14.30, in British English"""
+    return _clock(int(match[1]), int(match[2]), True) if locale == "en-GB" else None
+
+
 def _french(match: Match, locale: Locale) -> str | None:
     return _clock(int(match[1]), int(match[2]), True) if int(match[1]) < 25 else None
 
@@ -124,6 +129,10 @@ RULES: list[Rule] = [
     rule(rf"(?<![\w.,:])(\d{{1,2}}):([0-5]\d){_DASH}(\d{{1,2}}):([0-5]\d)(?![\w:])", _span),
     rule(rf"(?<![\w.,:])(\d{{1,3}}):(\d{{1,3}}){_DASH}(\d{{1,3}})(?![\w:])", _verses),
     rule(r"(?:(?<![\w.,:])|(?<=\dT))(\d{1,2}):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?(?![:\d])(?:Z\b)?", _time),
+    rule(
+        r"(?<=\bat )(\d|1\d|2[0-3])\.([0-5]\d)(?=[,;!?)]|\.?\s*\Z|\. [A-Z]| (?:on|for|sharp|today|tomorrow)\b)",
+        _pointed,
+    ),
     rule(r"(?<![\w.,:])(\d{1,2}) ?o'clock\b", _oclock),
     rule(r"\b(UTC|GMT)([+−-])(\d{1,2})(?::(\d\d))?(?!\d)", _shift),
     rule(r"(?<![\w.,:])(\d{1,2})h([0-5]\d)\b", _french),

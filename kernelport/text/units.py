@@ -51,8 +51,8 @@ _OTHERS = {
     "sq km": "square kilometer", "sq. km": "square kilometer", "sq. mi": "square mile", "sq. m": "square meter",
     "sq yd": "square yard", "sq. yd": "square yard", "sq. ft": "square foot",
     "cu ft": "cubic foot", "sqft": "square foot", "pp": "percentage point",
-    "bps": "basis point", "pts": "point", "c.": "cup", "kt": "knot", "kts": "knot", "doz": "dozen", "pcs": "piece",
-    "pc": "piece", "stone": "stone", "mmHg": "millimeter of mercury",
+    "bps": "basis point", "bp": "basis point", "pts": "point", "c.": "cup", "kt": "knot", "kts": "knot", "doz": "dozen",
+    "pcs": "piece", "pc": "piece", "stone": "stone", "mmHg": "millimeter of mercury",
 }  # fmt: skip
 _UNITS = _METRIC | _PREFIXED | _OTHERS
 _PLURALS = {
@@ -81,6 +81,10 @@ _RANGE = r" ?[-–—] ?| to "
 
 
 _SIDES = {"N": "north", "S": "south", "E": "east", "W": "west"}
+# Of these there are several of one number: Year 7s, iPhone 6s.
+_NUMBERED_NAMES = frozenset(
+    names("Year Grade Level Type Class Tier iPhone Galaxy Model Size Category Windows under Under")
+)
 # Before a number in the plural: two 10s.
 _COUNTS = frozenset(names("two three four five six seven eight nine ten several of"))
 
@@ -109,6 +113,8 @@ def _measure(match: Match, locale: Locale) -> str | None:
     unit = _UNITS[symbol]
     if symbol == "s" and not match["space"] and not number.fraction and len(number.whole) > 2:
         return {"100": "hundreds", "1000": "thousands"}.get(number.whole) or plural(code(number.whole))
+    if symbol == "s" and not match["space"] and (word_before(match) in _NUMBERED_NAMES or before(match).endswith("-")):
+        return plural(number.spoken(locale))
     if symbol == "s" and not match["space"] and word_before(match).lower() in _COUNTS:
         return plural(number.spoken(locale))
     if match["power"]:
@@ -117,7 +123,12 @@ def _measure(match: Match, locale: Locale) -> str | None:
     rate = _rate_behind(match["per"], match["perpower"]) if match["per"] else ""
     if rate is None:
         return None
-    single = (number.is_one and not match["low"]) or is_modifier(match) or match["hyphen"] == "-"
+    single = (
+        (number.is_one and not match["low"])
+        or is_modifier(match)
+        or match["hyphen"] == "-"
+        or behind(match).startswith("-old")
+    )
     words = f"{number_words} {unit if single else _plural(unit)}{rate}"
     if match["minus"]:
         words = f"minus {words}"
@@ -295,7 +306,7 @@ RULES: list[Rule] = [
     rule(
         rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT})(?:{_RANGE}))?(?P<high>{AMOUNT})(?P<hyphen>-)?(?P<space> )?"
         rf"(?P<unit>{_UNIT}){_POWER}{_PER}"
-        rf"(?![\w^])(?!['-]\w)(?P<dot>\.(?=\s*[a-z,;)]|\s*\Z))?",
+        rf"(?![\w^])(?!'\w|-(?!old\b)\w)(?P<dot>\.(?=-?\s*[a-z,;)]|\s*\Z))?",
         _measure,
     ),
     rule(rf"{NOT_INSIDE}(\d{{1,2}})' ?(?:(\d{{1,2}}(?:\.\d)?) ?(?:\"|''))?(?!\w)", _feet),
