@@ -15,7 +15,7 @@ _WORDS = {
 }  # fmt: skip
 # In small letters alone: in capitals they are names of something.
 _SMALL = {
-    "nvm": "never mind", "gtg": "got to go", "g2g": "got to go", "ikr": "I know, right", "smh": "shaking my head",
+    "gtg": "got to go", "g2g": "got to go", "ikr": "I know, right", "smh": "shaking my head",
     "ngl": "not gonna lie", "wdym": "what do you mean", "hbu": "how about you", "wyd": "what are you doing",
     "hmu": "hit me up", "omw": "on my way", "ofc": "of course", "idc": "I don't care", "tysm": "thank you so much",
     "ppl": "people", "abt": "about", "rly": "really", "sry": "sorry", "irl": "in real life", "jk": "just kidding",
@@ -63,6 +63,8 @@ _ALONE, _ENDS = r"(?<![\w'.@/#=+*-])", r"(?![\w'/=+*-])(?!\.\w)(?! [=+*-])"
 RULES: list[Rule] = [
     rule(rf"{_ALONE}(?:{either(_WORDS)}){_ENDS}", _word, re.IGNORECASE),
     rule(rf"{_ALONE}(?:{either(_SMALL)}){_ENDS}", lambda match, locale: _SMALL[match[0]]),
+    # By itself; elsewhere it is a program.
+    rule(r"(?:\A|(?<=[.!?,] )|(?<=oh ))nvm(?=[,.!?]|\s*\Z| (?:[Ii]|it|its|it's|the|that|u|you)\b)", "never mind"),
     rule(rf"{_ALONE}c(?= u\b)", "see"),
     rule(rf"{_ALONE}u{_ENDS}", _you),
     rule(rf"{_ALONE}ur{_ENDS}", _your),
