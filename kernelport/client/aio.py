@@ -325,7 +325,7 @@ class AsyncClient:
         return bool((await self._call(VoiceServiceStub, "DeleteVoice", request, repeatable=False)).removed)
 
     async def close(self) -> None:
-        """Closes the connections; calls in flight are cancelled. Again, it does nothing."""
+        """Closes the connections; calls in flight end with FailedPreconditionError. Again, it does nothing."""
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -317,7 +317,7 @@ class Client:
         return bool((self._call(VoiceServiceStub, "DeleteVoice", request, repeatable=False)).removed)
 
     def close(self) -> None:
-        """Closes the connections; calls in flight are cancelled. Again, it does nothing."""
+        """Closes the connections; calls in flight end with FailedPreconditionError. Again, it does nothing."""
         self._channel.close()
 
     def __enter__(self) -> Self:

@@ -1,12 +1,14 @@
 """Calls of asyncio. `kernelport.client.calling.sync` is its counterpart for threads."""
 
 import asyncio
+import contextlib
 import gc
 import io
 import itertools
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc
@@ -14,7 +16,7 @@ import grpc
 from kernelport.client.calling.address import CLOSED, Address, NotCopied
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
-from kernelport.errors import CancelledError, FailedPreconditionError, KernelPortError, from_call
+from kernelport.errors import FailedPreconditionError, KernelPortError, from_call
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -104,13 +106,10 @@ class AsyncChannel(NotCopied):
         while True:
             left_s = deadline.left_s()
             try:
-                return await once(left_s)
-            except grpc.RpcError as error:
-                failure = deadline.named(from_call(error))
-            except asyncio.CancelledError:
-                if self._closed and not _is_cancelled():
-                    raise CancelledError(CLOSED) from None
-                raise
+                with self._translated(deadline):
+                    return await once(left_s)
+            except KernelPortError as error:
+                failure = error
             failures += 1
             await pause(retry_pause_s(failure, failures, self._max_retries if repeatable else 0, deadline))
 
@@ -118,10 +117,9 @@ class AsyncChannel(NotCopied):
         """The answers to a request, as they come."""
         call = self._sent(stub, method, request, deadline.left_s())
         try:
-            async for answer in call:
-                yield answer
-        except grpc.RpcError as error:
-            raise deadline.named(from_call(error)) from None
+            with self._translated(deadline):
+                async for answer in call:
+                    yield answer
         finally:
             call.cancel()
 
@@ -136,10 +134,10 @@ class AsyncChannel(NotCopied):
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
         """Sends a stream of requests, without waiting for the answer."""
         begun = self._sent(stub, method, requests, deadline.left_s())
-        return AsyncBegun(begun, deadline)
+        return AsyncBegun(begun, lambda: self._translated(deadline))
 
     async def close(self) -> None:
-        """Closes every connection; calls in flight are cancelled. Again, it does nothing."""
+        """Closes every connection; calls in flight end with FailedPreconditionError. Again, it does nothing."""
         self._closed = True
         opened, self._opened = self._opened, {}
         if self._pid != os.getpid():
@@ -149,6 +147,19 @@ class AsyncChannel(NotCopied):
                 await channel.close()
             elif not loop.is_closed():
                 asyncio.run_coroutine_threadsafe(channel.close(), loop)
+
+    @contextlib.contextmanager
+    def _translated(self, deadline: Deadline) -> Iterator[None]:
+        """Raises what gRPC ends a call with as an error of ours."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise deadline.named(from_call(error)) from None
+        except asyncio.CancelledError:
+            # Of a call rather than of the task: nobody would see that it has failed.
+            if self._closed and not _is_cancelled():
+                raise FailedPreconditionError(CLOSED) from None
+            raise
 
     def _sent(self, stub: type[Any], method: str, request: Any, timeout_s: float | None) -> Any:
         return self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
@@ -175,9 +186,9 @@ class AsyncChannel(NotCopied):
 class AsyncBegun:
     """A call that has begun."""
 
-    def __init__(self, call: Any, deadline: Deadline) -> None:
+    def __init__(self, call: Any, translated: Callable[[], AbstractContextManager[None]]) -> None:
         self._call = call
-        self._deadline = deadline
+        self._translated = translated
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -185,10 +196,8 @@ class AsyncBegun:
 
     async def result(self) -> Any:
         """The answer, when it is there."""
-        try:
+        with self._translated():
             return await self._call
-        except grpc.RpcError as error:
-            raise self._deadline.named(from_call(error)) from None
 
     def cancel(self) -> None:
         """Gives the call up, unless it has ended."""

@@ -1,11 +1,13 @@
 """Calls that block their thread. `kernelport.client.calling.aio` is its counterpart for asyncio."""
 
+import contextlib
 import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc
@@ -13,7 +15,7 @@ import grpc
 from kernelport.client.calling.address import CLOSED, Address, NotCopied
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
-from kernelport.errors import FailedPreconditionError, KernelPortError, from_call
+from kernelport.errors import CancelledError, FailedPreconditionError, KernelPortError, from_call
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,10 +56,10 @@ class Channel(NotCopied):
         while True:
             left_s = deadline.left_s()
             try:
-                with calls:
+                with self._translated(deadline), calls:
                     return self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
-            except grpc.RpcError as error:
-                failure = deadline.named(from_call(error))
+            except KernelPortError as error:
+                failure = error
             failures += 1
             pause(retry_pause_s(failure, failures, self._max_retries if repeatable else 0, deadline))
 
@@ -68,12 +70,11 @@ class Channel(NotCopied):
 
     def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> Generator[Any]:
         """The answers to a request, as they come."""
-        with calls:
+        with self._translated(deadline), calls:
             call = self._method(stub, method)(request, timeout=deadline.left_s(), metadata=self._address.metadata)
         try:
-            yield from call
-        except grpc.RpcError as error:
-            raise deadline.named(from_call(error)) from None
+            with self._translated(deadline):
+                yield from call
         finally:
             call.cancel()
 
@@ -87,17 +88,32 @@ class Channel(NotCopied):
 
     def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "Begun":
         """Sends a stream of requests, without waiting for the answer."""
-        with calls:
+        with self._translated(deadline), calls:
             begin = self._method(stub, method).future
             begun = begin(iter(requests), timeout=deadline.left_s(), metadata=self._address.metadata)
-            return Begun(begun, deadline)
+        return Begun(begun, lambda: self._translated(deadline))
 
     def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled. Again, it does nothing."""
+        """Closes the connection; calls in flight end with FailedPreconditionError. Again, it does nothing."""
         self._closed = True
         opened, self._opened = self._opened, None
         if opened is not None and self._pid == os.getpid():  # else it is the parent's
             opened[0].close()
+
+    @contextlib.contextmanager
+    def _translated(self, deadline: Deadline) -> Iterator[None]:
+        """Raises what gRPC ends a call with as an error of ours."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            failure = deadline.named(from_call(error))
+            if self._closed and isinstance(failure, CancelledError):
+                raise FailedPreconditionError(CLOSED) from None
+            raise failure from None
+        except ValueError:  # by gRPC, of a call that begins while another thread closes
+            if self._closed:
+                raise FailedPreconditionError(CLOSED) from None
+            raise
 
     def _method(self, stub: type[Any], method: str) -> Any:
         if self._closed:
@@ -118,9 +134,9 @@ class Channel(NotCopied):
 class Begun:
     """A call that has begun."""
 
-    def __init__(self, call: Any, deadline: Deadline) -> None:
+    def __init__(self, call: Any, translated: Callable[[], AbstractContextManager[None]]) -> None:
         self._call = call
-        self._deadline = deadline
+        self._translated = translated
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -128,10 +144,11 @@ class Begun:
 
     def result(self) -> Any:
         """The answer, when it is there."""
-        try:
-            return self._call.result()
-        except (grpc.RpcError, grpc.FutureCancelledError):
-            raise self._deadline.named(from_call(self._call)) from None
+        with self._translated():
+            try:
+                return self._call.result()
+            except grpc.FutureCancelledError:
+                raise self._call from None
 
     def cancel(self) -> None:
         """Gives the call up, unless it has ended."""
