@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -53,6 +54,19 @@ async def fork_beside_a_loop() -> None:
     await asyncio.to_thread(fork)
 
 
+def fork_amid(results: Iterator[object]) -> None:
+    """A child goes on with what its parent is in the middle of, then the parent."""
+    next(results)
+    if os.fork():
+        os.wait()
+    else:
+        faulthandler.dump_traceback_later(7, exit=True)
+    try:
+        print(len(list(results)), "left", flush=True)
+    except kernelport.KernelPortError as error:
+        print(error.reason, flush=True)
+
+
 if PARENT == "busy":
     threading.Thread(target=poll, daemon=True).start()
     answered.wait()
@@ -63,6 +77,8 @@ elif PARENT == "closed-loop-after-a-fork":
     asyncio.run(ask())
 if PARENT == "open-loop":
     asyncio.run(fork_beside_a_loop())
+elif PARENT.startswith("map"):
+    fork_amid(getattr(client, PARENT)("identity-onnx", [X] * 9, concurrency=4))
 else:
     fork()
 os._exit(0)

@@ -31,6 +31,11 @@ def test_a_child_that_cannot_call_says_so_at_once(stack: Stack, parent: str) -> 
     assert children(stack.target, parent) == ["FORKED"] * 5
 
 
+@pytest.mark.parametrize("parent", ["map", "map_unordered"])
+def test_a_child_that_goes_on_with_requests_of_its_parent_is_told_so_at_once(stack: Stack, parent: str) -> None:
+    assert children(stack.target, parent) == ["FORKED", "8", "left"]
+
+
 def children(target: str, parent: str) -> list[str]:
     """What each child of a parent tells."""
     command = [sys.executable, FORKS, target, parent]

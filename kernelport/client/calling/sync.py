@@ -170,6 +170,27 @@ def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
     return function(*arguments)
 
 
+class Threads(ThreadPoolExecutor):
+    """Threads that are given up at the end of a block. They are of the process that makes them: a child that is forked
+    meanwhile has none."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self._pid = os.getpid()
+
+    def check(self) -> None:
+        """Raises FailedPreconditionError in a child, which would wait for its parent's threads for ever."""
+        if self._pid != os.getpid():
+            raise FailedPreconditionError(
+                "this process was forked from one that was in the middle of these requests: begin anew here",
+                reason="FORKED",
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if self._pid == os.getpid():
+            self.shutdown(wait=False, cancel_futures=True)
+
+
 def as_completed(function: Callable[[T], R], values: Iterable[T], concurrency: int) -> Generator[tuple[int, R]]:
     """Calls a function with many values, so many at a time, each in a thread; `values` is read no faster than results
     are taken.
@@ -179,8 +200,7 @@ def as_completed(function: Callable[[T], R], values: Iterable[T], concurrency: i
     """
     numbered = enumerate(values)
     running: dict[Future[R], int] = {}
-    pool = ThreadPoolExecutor(concurrency)
-    try:
+    with Threads(concurrency) as pool:
         while True:
             while len(running) < concurrency and (following := next(numbered, None)) is not None:
                 running[pool.submit(function, following[1])] = following[0]
@@ -188,21 +208,18 @@ def as_completed(function: Callable[[T], R], values: Iterable[T], concurrency: i
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+                pool.check()
 
 
 def in_order(function: Callable[[T], R], values: Iterable[T], concurrency: int) -> Generator[R]:
     """The same, but the results alone and in the order of the values."""
     coming = iter(values)
     running: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(concurrency)
-    try:
+    with Threads(concurrency) as pool:
         while True:
             for value in itertools.islice(coming, concurrency - len(running)):
                 running.append(pool.submit(function, value))
             if not running:
                 return
             yield running.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+            pool.check()
