@@ -14,10 +14,10 @@ class Proxy:
         broken: how many connections were broken.
     """
 
-    def __init__(self, behind: str) -> None:
+    def __init__(self, behind: str, own_port: int = 0) -> None:
         host, _, port = behind.rpartition(":")
         self._behind = host, int(port)
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", own_port))
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._passing = threading.Event()
@@ -73,8 +73,8 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxied(behind: str) -> Iterator[Proxy]:
-    proxy = Proxy(behind)
+def proxied(behind: str, own_port: int = 0) -> Iterator[Proxy]:
+    proxy = Proxy(behind, own_port)
     try:
         yield proxy
     finally:

@@ -1,6 +1,9 @@
 """A client finds a front door that is back, and tries again what is safe to repeat."""
 
+import contextlib
+import math
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from kernelport import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from kernelport.supervisor.stack import Stack
+from tests.jobs_client.proxy import proxied
 from tests.sdk.servers import Echo, serving
 from tests.sdk.trials import MOST_BACK_S, back_after_s
 
@@ -73,6 +78,44 @@ def test_a_delay_longer_than_the_time_limit_is_not_waited_for() -> None:
         with pytest.raises(UnavailableError, match="away"):
             client.infer("m", X, timeout_s=3)
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("away_from", ["the signature", "the job"])
+def test_a_submission_waits_for_a_front_door_that_is_away(stack: Stack, away_from: str) -> None:
+    with contextlib.ExitStack() as doors:
+        proxy = doors.enter_context(proxied(stack.target))
+        client = doors.enter_context(Client(proxy.target, timeout_s=30))
+        client.deployments()
+        told: list[tuple[KernelPortError, float]] = []
+
+        def tell(error: KernelPortError, pause_s: float) -> None:
+            told.append((error, pause_s))
+            if len(told) == 2:
+                doors.enter_context(proxied(stack.target, int(proxy.target.rpartition(":")[2])))
+
+        def items() -> Iterator[dict[str, np.ndarray]]:
+            if away_from == "the job":
+                proxy.close()
+            yield X
+
+        client.jobs.on_retry = tell
+        if away_from == "the signature":
+            proxy.close()
+        assert client.jobs.submit("identity-onnx", items()).progress.items == 1
+        assert all(isinstance(error, UnavailableError) and pause_s > 0 for error, pause_s in told)
+        assert len(told) >= 2
+
+
+@pytest.mark.parametrize("patience_s", [None, "x", math.nan, -1, True])
+def test_patience_is_a_number_of_seconds(patience_s: float) -> None:
+    with Client() as client, pytest.raises(InvalidArgumentError) as refused:
+        client.jobs.patience_s = patience_s
+    assert refused.value.field == "patience_s"
+
+
+def test_what_is_told_of_pauses_is_a_function() -> None:
+    with Client() as client, pytest.raises(InvalidArgumentError, match="on_retry: expected a function of an error"):
+        client.jobs.on_retry = "x"  # type: ignore[assignment]
 
 
 @pytest.mark.alone

@@ -145,6 +145,20 @@ def test_a_limit_of_waiting_bounds_the_whole_outages_included(proxy: Proxy, tmp_
             assert time.monotonic() - began < 2
 
 
+async def test_a_limit_of_fetching_bounds_the_listing_of_items(proxy: Proxy, tmp_path: Path) -> None:
+    with Client(proxy.target, timeout_s=30) as client:
+        job = client.jobs.wait(client.jobs.submit("identity-onnx", [X]).id)
+        async with AsyncClient(proxy.target, timeout_s=30) as async_client:
+            await async_client.jobs.get(job.id)
+            proxy.freeze()
+            began = time.monotonic()
+            with pytest.raises(DeadlineExceededError, match=re.escape("within 0.5 s")):
+                client.jobs.fetch_all(job.id, tmp_path, timeout_s=0.5)
+            with pytest.raises(DeadlineExceededError, match=re.escape("within 0.5 s")):
+                await async_client.jobs.fetch_all(job.id, tmp_path, timeout_s=0.5)
+            assert time.monotonic() - began < 5
+
+
 @pytest.mark.alone
 def test_a_call_without_a_limit_ends_when_the_front_door_has_frozen(proxy: Proxy) -> None:
     with Client(proxy.target, max_retries=0) as client:

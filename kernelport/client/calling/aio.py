@@ -31,6 +31,9 @@ class AsyncChannel(NotCopied):
         timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
         max_retries: how often a call that is safe to repeat is tried again.
 
+    Attributes:
+        answered: whether the front door has answered a call.
+
     Raises:
         InvalidArgumentError: when one of them is not as it should be.
     """
@@ -42,6 +45,7 @@ class AsyncChannel(NotCopied):
         self._pid = os.getpid()
         self._opened: dict[asyncio.AbstractEventLoop, tuple[grpc.aio.Channel, _Stubs]] = {}
         self._closed = False
+        self.answered = False
         calls.polled.add(self)
 
     def is_open(self) -> bool:
@@ -107,7 +111,9 @@ class AsyncChannel(NotCopied):
             left_s = deadline.left_s()
             try:
                 with self._translated(deadline):
-                    return await once(left_s)
+                    answer = await once(left_s)
+                self.answered = True
+                return answer
             except KernelPortError as error:
                 failure = error
             failures += 1
@@ -119,6 +125,7 @@ class AsyncChannel(NotCopied):
         try:
             with self._translated(deadline):
                 async for answer in call:
+                    self.answered = True
                     yield answer
         finally:
             call.cancel()

@@ -3,7 +3,8 @@
 import math
 import random
 import time
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,9 @@ LONGEST_ASKED_S = 60.0
 # gRPC counts nanoseconds in 64 bits. What is longer is no limit.
 _LONGEST_S = 1e9
 _NUMBERS = (float, int, np.floating, np.integer)
+
+
+OnRetry: TypeAlias = Callable[[KernelPortError, float], None]
 
 
 class Deadline:
@@ -110,6 +114,30 @@ def checked_retries(max_retries: int) -> int:
         violation = FieldViolation("max_retries", f"expected a whole number of at least 0, got {max_retries!r}")
         raise InvalidArgumentError.of([violation])
     return max_retries
+
+
+def checked_patience(patience_s: float) -> float:
+    """Seconds for which to go on while no front door can be reached; infinity for ever.
+
+    Raises:
+        InvalidArgumentError: when it is no number, or below 0.
+    """
+    if isinstance(patience_s, bool) or not isinstance(patience_s, _NUMBERS) or not patience_s >= 0:
+        violation = FieldViolation("patience_s", f"expected at least 0 seconds as a number, got {patience_s!r}")
+        raise InvalidArgumentError.of([violation])
+    return float(min(patience_s, _LONGEST_S))
+
+
+def checked_on_retry(on_retry: OnRetry | None) -> OnRetry | None:
+    """What is called before each pause, or None.
+
+    Raises:
+        InvalidArgumentError: when it cannot be called.
+    """
+    if on_retry is not None and not callable(on_retry):
+        expected = "expected a function of an error and the seconds until the next try"
+        raise InvalidArgumentError.of([FieldViolation("on_retry", f"{expected}, got {on_retry!r}")])
+    return on_retry
 
 
 def retry_pause_s(error: KernelPortError, failures: int, max_retries: int, deadline: Deadline) -> float:

@@ -29,6 +29,9 @@ class Channel(NotCopied):
         timeout_s: seconds that a call may take unless it says otherwise; None for no limit.
         max_retries: how often a call that is safe to repeat is tried again.
 
+    Attributes:
+        answered: whether the front door has answered a call.
+
     Raises:
         InvalidArgumentError: when one of them is not as it should be.
     """
@@ -40,6 +43,7 @@ class Channel(NotCopied):
         self._pid = os.getpid()
         self._opened: tuple[grpc.Channel, dict[type[Any], Any]] | None = None
         self._closed = False
+        self.answered = False
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """When a call that begins now must be over; None for the client's own limit."""
@@ -57,7 +61,9 @@ class Channel(NotCopied):
             left_s = deadline.left_s()
             try:
                 with self._translated(deadline), calls:
-                    return self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
+                    answer = self._method(stub, method)(request, timeout=left_s, metadata=self._address.metadata)
+                self.answered = True
+                return answer
             except KernelPortError as error:
                 failure = error
             failures += 1
@@ -74,7 +80,9 @@ class Channel(NotCopied):
             call = self._method(stub, method)(request, timeout=deadline.left_s(), metadata=self._address.metadata)
         try:
             with self._translated(deadline):
-                yield from call
+                for answer in call:
+                    self.answered = True
+                    yield answer
         finally:
             call.cancel()
 

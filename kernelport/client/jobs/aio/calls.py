@@ -24,33 +24,38 @@ class AsyncJobCalls:
         self.patience_s: float = 300.0
         self.on_retry: Callable[[KernelPortError, float], None] | None = None
         self._channel = channel
-        self._answered = False
 
     async def call(self, method: str, request: Any, whole: Deadline | None = None, *, repeatable: bool = True) -> Any:
         """One answer, within the client's time limit and what is left of `whole`."""
         deadline = self.portion(whole or Deadline(None))
-        answer = await self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
-        self._answered = True
-        return answer
+        return await self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
+
+    async def patient_call(
+        self, method: str, request: Any, whole: Deadline, also: Collection[type[KernelPortError]] = ()
+    ) -> Any:
+        """As `call`, and again while the front door is away.
+
+        Args:
+            also: errors that another try may mend, too.
+        """
+        patience = self.patience()
+        while True:
+            try:
+                return await self.call(method, request, whole)
+            except KernelPortError as error:
+                await self.pause(patience, error, whole, also)
 
     async def stream(self, method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
         """Answers as they come, until the deadline."""
         answers = self._channel.stream(JobServiceStub, method, request, deadline)
         async with contextlib.aclosing(answers):
             async for answer in answers:
-                self._answered = True
                 yield answer
 
-    async def pages(self, method: str, request: Any) -> AsyncGenerator[Any]:
+    async def pages(self, method: str, request: Any, whole: Deadline) -> AsyncGenerator[Any]:
         """The pages of a listing, each asked for when it is wanted."""
-        patience = self.patience()
         while True:
-            try:
-                page = await self.call(method, request)
-            except KernelPortError as error:
-                await self.pause(patience, error, Deadline(None))
-                continue
-            patience = self.patience()
+            page = await self.patient_call(method, request, whole)
             yield page
             request.page_token = page.next_page_token
             if not request.page_token:
@@ -66,7 +71,7 @@ class AsyncJobCalls:
 
     def patience(self) -> Patience:
         """None before the first answer: the address may be wrong."""
-        return Patience(self.patience_s if self._answered else 0.0)
+        return Patience(self.patience_s if self._channel.answered else 0.0)
 
     async def pause(
         self,

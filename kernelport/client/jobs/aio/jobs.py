@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from kernelport.client.calling.aio import AsyncChannel
-from kernelport.client.calling.limits import Deadline
+from kernelport.client.calling.limits import Deadline, checked_on_retry, checked_patience
 from kernelport.client.calling.messages import deadline_fields, message
 from kernelport.client.calling.messages import path as path_of
 from kernelport.client.inference.aio import AsyncInference
 from kernelport.client.jobs.aio import outputs, watching
 from kernelport.client.jobs.aio.calls import AsyncJobCalls
-from kernelport.client.jobs.aio.submitting import replace, submit
+from kernelport.client.jobs.aio.submitting import replace, signature_of, submit
 from kernelport.client.jobs.messages import (
     PAGE_SIZE,
     AsyncItems,
@@ -45,21 +45,22 @@ class AsyncJobs:
     @property
     def patience_s(self) -> float:
         """Seconds for which submitting, watching and fetching go on trying while no front door can be reached, once it
-        has answered this client."""
+        has answered this client; infinity for ever."""
         return self._calls.patience_s
 
     @patience_s.setter
     def patience_s(self, seconds: float) -> None:
-        self._calls.patience_s = seconds
+        self._calls.patience_s = checked_patience(seconds)
 
     @property
     def on_retry(self) -> Callable[[KernelPortError, float], None] | None:
-        """Called with what is in the way and the seconds until the next try."""
+        """Called before each pause with the error that is in the way, a KernelPortError, and the seconds until the next
+        try."""
         return self._calls.on_retry
 
     @on_retry.setter
     def on_retry(self, on_retry: Callable[[KernelPortError, float], None] | None) -> None:
-        self._calls.on_retry = on_retry
+        self._calls.on_retry = checked_on_retry(on_retry)
 
     async def submit(
         self,
@@ -106,7 +107,7 @@ class AsyncJobs:
         """
         with of_request(request_id):
             whole = Deadline(timeout_s)
-            signature = await self._inference.fetch_signature(deployment, self._calls.portion(whole))
+            signature = await signature_of(self._inference, self._calls, deployment, whole)
             spec = job_spec(
                 deployment,
                 signature,
@@ -139,7 +140,7 @@ class AsyncJobs:
             states: in which they are, as JobState or its words.
         """
         request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
-        async for page in self._calls.pages("ListJobs", request):
+        async for page in self._calls.pages("ListJobs", request, Deadline(None)):
             for job in page.jobs:
                 yield job
 
@@ -209,7 +210,7 @@ class AsyncJobs:
             states: in which they are, as ItemState or its words; all when empty.
             inputs: whether they come with what they were submitted with.
         """
-        async for item in outputs.items(self._calls, job_id, item_states(states), inputs=inputs):
+        async for item in outputs.items(self._calls, job_id, item_states(states), Deadline(None), inputs=inputs):
             yield item
 
     def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from kernelport.client.calling.aio import AsyncBegun, in_thread
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message
+from kernelport.client.inference.aio import AsyncInference
 from kernelport.client.jobs.aio.calls import AsyncJobCalls
 from kernelport.client.jobs.messages import (
     GIVE_UP_S,
@@ -18,9 +19,20 @@ from kernelport.client.jobs.messages import (
     what_is_left,
 )
 from kernelport.errors import AbortedError, KernelPortError, of_request
+from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 
 _Items = list[pb.NewItem]
+
+
+async def signature_of(inference: AsyncInference, calls: AsyncJobCalls, deployment: str, whole: Deadline) -> Signature:
+    """What a deployment takes, as it is now; asked for again while the front door is away."""
+    patience = calls.patience()
+    while True:
+        try:
+            return await inference.fetch_signature(deployment, calls.portion(whole))
+        except KernelPortError as error:
+            await calls.pause(patience, error, whole)
 
 
 async def submit(
@@ -91,13 +103,8 @@ async def replace(calls: AsyncJobCalls, job_id: str, coming: Iterable[_Items]) -
 
 async def _created(calls: AsyncJobCalls, request: pb.SubmitJobRequest, whole: Deadline) -> pb.SubmitJobResponse:
     """The job of a request. While another process submits under the same id, this one waits and looks again."""
-    patience = Patience(calls.patience_s)
-    while True:
-        try:
-            answer: pb.SubmitJobResponse = await calls.call("SubmitJob", request, whole)
-            return answer
-        except AbortedError as error:
-            await calls.pause(patience, error, whole, also=(AbortedError,))
+    answer: pb.SubmitJobResponse = await calls.patient_call("SubmitJob", request, whole, also=(AbortedError,))
+    return answer
 
 
 async def _add(

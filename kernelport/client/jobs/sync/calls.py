@@ -24,33 +24,38 @@ class JobCalls:
         self.patience_s: float = 300.0
         self.on_retry: Callable[[KernelPortError, float], None] | None = None
         self._channel = channel
-        self._answered = False
 
     def call(self, method: str, request: Any, whole: Deadline | None = None, *, repeatable: bool = True) -> Any:
         """One answer, within the client's time limit and what is left of `whole`."""
         deadline = self.portion(whole or Deadline(None))
-        answer = self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
-        self._answered = True
-        return answer
+        return self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
+
+    def patient_call(
+        self, method: str, request: Any, whole: Deadline, also: Collection[type[KernelPortError]] = ()
+    ) -> Any:
+        """As `call`, and again while the front door is away.
+
+        Args:
+            also: errors that another try may mend, too.
+        """
+        patience = self.patience()
+        while True:
+            try:
+                return self.call(method, request, whole)
+            except KernelPortError as error:
+                self.pause(patience, error, whole, also)
 
     def stream(self, method: str, request: Any, deadline: Deadline) -> Generator[Any]:
         """Answers as they come, until the deadline."""
         answers = self._channel.stream(JobServiceStub, method, request, deadline)
         with contextlib.closing(answers):
             for answer in answers:
-                self._answered = True
                 yield answer
 
-    def pages(self, method: str, request: Any) -> Generator[Any]:
+    def pages(self, method: str, request: Any, whole: Deadline) -> Generator[Any]:
         """The pages of a listing, each asked for when it is wanted."""
-        patience = self.patience()
         while True:
-            try:
-                page = self.call(method, request)
-            except KernelPortError as error:
-                self.pause(patience, error, Deadline(None))
-                continue
-            patience = self.patience()
+            page = self.patient_call(method, request, whole)
             yield page
             request.page_token = page.next_page_token
             if not request.page_token:
@@ -66,7 +71,7 @@ class JobCalls:
 
     def patience(self) -> Patience:
         """None before the first answer: the address may be wrong."""
-        return Patience(self.patience_s if self._answered else 0.0)
+        return Patience(self.patience_s if self._channel.answered else 0.0)
 
     def pause(
         self,

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from kernelport.client.calling.limits import Deadline
+from kernelport.client.calling.limits import Deadline, checked_on_retry, checked_patience
 from kernelport.client.calling.messages import deadline_fields, message
 from kernelport.client.calling.messages import path as path_of
 from kernelport.client.calling.sync import Channel
@@ -21,7 +21,7 @@ from kernelport.client.jobs.messages import (
 )
 from kernelport.client.jobs.sync import outputs, watching
 from kernelport.client.jobs.sync.calls import JobCalls
-from kernelport.client.jobs.sync.submitting import replace, submit
+from kernelport.client.jobs.sync.submitting import replace, signature_of, submit
 from kernelport.enums import item_states, job_states
 from kernelport.errors import KernelPortError, of_request
 from kernelport.v1 import job_pb2 as pb
@@ -44,21 +44,22 @@ class Jobs:
     @property
     def patience_s(self) -> float:
         """Seconds for which submitting, watching and fetching go on trying while no front door can be reached, once it
-        has answered this client."""
+        has answered this client; infinity for ever."""
         return self._calls.patience_s
 
     @patience_s.setter
     def patience_s(self, seconds: float) -> None:
-        self._calls.patience_s = seconds
+        self._calls.patience_s = checked_patience(seconds)
 
     @property
     def on_retry(self) -> Callable[[KernelPortError, float], None] | None:
-        """Called with what is in the way and the seconds until the next try."""
+        """Called before each pause with the error that is in the way, a KernelPortError, and the seconds until the next
+        try."""
         return self._calls.on_retry
 
     @on_retry.setter
     def on_retry(self, on_retry: Callable[[KernelPortError, float], None] | None) -> None:
-        self._calls.on_retry = on_retry
+        self._calls.on_retry = checked_on_retry(on_retry)
 
     def submit(
         self,
@@ -105,7 +106,7 @@ class Jobs:
         """
         with of_request(request_id):
             whole = Deadline(timeout_s)
-            signature = self._inference.fetch_signature(deployment, self._calls.portion(whole))
+            signature = signature_of(self._inference, self._calls, deployment, whole)
             spec = job_spec(
                 deployment,
                 signature,
@@ -138,7 +139,7 @@ class Jobs:
             states: in which they are, as JobState or its words.
         """
         request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
-        for page in self._calls.pages("ListJobs", request):
+        for page in self._calls.pages("ListJobs", request, Deadline(None)):
             for job in page.jobs:
                 yield job
 
@@ -206,7 +207,7 @@ class Jobs:
             states: in which they are, as ItemState or its words; all when empty.
             inputs: whether they come with what they were submitted with.
         """
-        for item in outputs.items(self._calls, job_id, item_states(states), inputs=inputs):
+        for item in outputs.items(self._calls, job_id, item_states(states), Deadline(None), inputs=inputs):
             yield item
 
     def output(self, job_id: str, item_id: str, *, timeout_s: float | None = None) -> Iterator[bytes]:

@@ -15,11 +15,11 @@ from kernelport.v1 import job_pb2 as pb
 
 
 def items(
-    calls: JobCalls, job_id: str, states: Sequence[pb.ItemState | str], *, inputs: bool = False
+    calls: JobCalls, job_id: str, states: Sequence[pb.ItemState | str], whole: Deadline, *, inputs: bool = False
 ) -> Generator[pb.Item]:
     """A job's items that are in certain states, or all, in the order of submission."""
     request = message(pb.ListItemsRequest, job_id=job_id, states=states, page_size=PAGE_SIZE, inputs=inputs)
-    for page in calls.pages("ListItems", request):
+    for page in calls.pages("ListItems", request, whole):
         for item in page.items:
             yield item
 
@@ -56,7 +56,7 @@ def fetch_all(
     """The outputs of all items that have succeeded, as files in a folder, and the manifest of a job that is over."""
     paths: list[Path] = []
     missing: list[FieldViolation] = []
-    for item in items(calls, job_id, [pb.ITEM_STATE_SUCCEEDED]):
+    for item in items(calls, job_id, [pb.ITEM_STATE_SUCCEEDED], whole):
         try:
             path = fetch(calls, job_id, item, folder, whole)
         except NotFoundError as error:
@@ -67,7 +67,7 @@ def fetch_all(
         paths.append(path)
         if on_fetched is not None:
             on_fetched(item, path)
-    job = (calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
+    job = (calls.patient_call("GetJob", message(pb.GetJobRequest, job_id=job_id), whole)).job
     if is_over(job):
         fetch_manifest(calls, job_id, folder, whole)
     if missing:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message
 from kernelport.client.calling.sync import Begun, in_thread
+from kernelport.client.inference.sync import Inference
 from kernelport.client.jobs.messages import (
     GIVE_UP_S,
     MESSAGES_A_CALL,
@@ -18,9 +19,20 @@ from kernelport.client.jobs.messages import (
 )
 from kernelport.client.jobs.sync.calls import JobCalls
 from kernelport.errors import AbortedError, KernelPortError, of_request
+from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 
 _Items = list[pb.NewItem]
+
+
+def signature_of(inference: Inference, calls: JobCalls, deployment: str, whole: Deadline) -> Signature:
+    """What a deployment takes, as it is now; asked for again while the front door is away."""
+    patience = calls.patience()
+    while True:
+        try:
+            return inference.fetch_signature(deployment, calls.portion(whole))
+        except KernelPortError as error:
+            calls.pause(patience, error, whole)
 
 
 def submit(
@@ -91,13 +103,8 @@ def replace(calls: JobCalls, job_id: str, coming: Iterable[_Items]) -> int:
 
 def _created(calls: JobCalls, request: pb.SubmitJobRequest, whole: Deadline) -> pb.SubmitJobResponse:
     """The job of a request. While another process submits under the same id, this one waits and looks again."""
-    patience = Patience(calls.patience_s)
-    while True:
-        try:
-            answer: pb.SubmitJobResponse = calls.call("SubmitJob", request, whole)
-            return answer
-        except AbortedError as error:
-            calls.pause(patience, error, whole, also=(AbortedError,))
+    answer: pb.SubmitJobResponse = calls.patient_call("SubmitJob", request, whole, also=(AbortedError,))
+    return answer
 
 
 def _add(calls: JobCalls, job: pb.Job, begun: Sequence[_Items], coming: Iterator[_Items], whole: Deadline) -> pb.Job:
