@@ -13,7 +13,15 @@ import grpc
 import numpy as np
 import pytest
 
-from kernelport import AlreadyExistsError, AsyncClient, Client, InvalidArgumentError, NotFoundError, UnavailableError
+from kernelport import (
+    AlreadyExistsError,
+    AsyncClient,
+    Client,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
 from kernelport.client.jobs import messages
 from kernelport.client.jobs.sync import submitting
 from kernelport.supervisor.ports import free_port
@@ -205,6 +213,45 @@ def test_a_submission_that_breaks_off_without_a_request_id_leaves_no_open_job(
     job = next(job for job in client.jobs.list("identity-onnx") if job.spec.metadata.get("mark") == "broke-off")
     assert client.jobs.wait(job.id).state == pb.JOB_STATE_CANCELLED
     assert "given up" in client.jobs.get(job.id).reason
+
+
+async def test_a_submission_whose_task_is_cancelled_leaves_no_job_that_runs(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 10)
+    has_begun = asyncio.Event()
+
+    async def coming() -> AsyncIterator[tuple[str, dict[str, np.ndarray]]]:
+        for item in tensors(35):
+            yield item
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    async with AsyncClient(stack.target, timeout_s=30) as client:
+        task = asyncio.create_task(client.jobs.submit("identity-onnx", coming()))
+        await has_begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as broken:
+            await task
+        job = await client.jobs.wait(broken.value.__notes__[0].split()[1], timeout_s=30)
+    assert job.state == pb.JOB_STATE_CANCELLED
+
+
+def test_a_submission_that_cannot_cancel_its_job_names_it(
+    stack: Stack, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "BATCH_ITEMS", 10)
+    closing = Client(stack.target, timeout_s=30)
+
+    def items() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        yield from tensors(35)
+        closing.close()
+
+    with pytest.raises(FailedPreconditionError, match="the client is closed") as broken:
+        closing.jobs.submit("identity-onnx", items())
+    assert "could not be cancelled" in broken.value.__notes__[0]
+    job = client.jobs.cancel(broken.value.__notes__[0].split()[1])
+    assert not job.sealed
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -215,6 +215,12 @@ def what_is_left(job: pb.Job) -> str:
     return f"job {job.id} had all of its items and is cancelled; `kernelport jobs resume {job.id}` goes on"
 
 
+def what_goes_on(job: pb.Job) -> str:
+    """What to say of a job whose submission was given up when no front door could be told."""
+    cancel = f"`kernelport jobs cancel {job.id}` ends it"
+    return f"job {job.id} may not have all of its items, and could not be cancelled; {cancel}"
+
+
 class Patience:
     """How long to go on trying while a front door cannot be reached: the pauses double, up to 5 s.
 

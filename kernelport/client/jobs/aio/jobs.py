@@ -101,7 +101,7 @@ class AsyncJobs:
 
         Raises:
             InvalidArgumentError: when an item or argument is not as expected. A job that has some of its items by then
-                is cancelled, unless it has a request id to go on with.
+                is cancelled, unless it has a request id to go on with; so is one whose submission anything else ends.
             AlreadyExistsError: the request id was used with other arguments or items.
             FailedPreconditionError: the job of the request id was stopped before all of its items had come.
         """

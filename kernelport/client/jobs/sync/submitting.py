@@ -15,6 +15,7 @@ from kernelport.client.jobs.messages import (
     Patience,
     fits_one_call,
     given_up,
+    what_goes_on,
     what_is_left,
 )
 from kernelport.client.jobs.sync.calls import JobCalls
@@ -76,15 +77,18 @@ def submit(
         return _add(calls, job, [first, second or []], coming, whole)
     except BaseException as error:
         if not request_id:
-            with contextlib.suppress(KernelPortError):  # the error that led here says more
-                _give_up(calls, job, error)
+            _give_up(calls, job, error)
         raise
 
 
 def _give_up(calls: JobCalls, job: pb.Job, error: BaseException) -> None:
     """Cancels a job whose submission an error has ended, and notes with the error what is left of it."""
-    left = (calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))).job
-    error.add_note(what_is_left(left))
+    try:
+        left = (calls.call("CancelJob", given_up(job), Deadline(GIVE_UP_S))).job
+    except KernelPortError:  # the error that led here says more
+        error.add_note(what_goes_on(job))
+    else:
+        error.add_note(what_is_left(left))
 
 
 def replace(calls: JobCalls, job_id: str, coming: Iterable[_Items]) -> int:
