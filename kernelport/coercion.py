@@ -2,7 +2,8 @@
 
 One rule for clients, the command line and files of items: a value is converted when nothing is lost but digits of
 fractions, which are rounded to the dtype's precision. Whole numbers become any dtype that holds them exactly; 0 and 1
-become BOOL; text becomes STRING, or the bytes of its UTF-8 for U8. All else is refused.
+become BOOL; text becomes STRING, or the bytes of its UTF-8 for U8, and where U8 is a text numbers do not. All else is
+refused.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kernelport.errors import FieldViolation, InvalidArgumentError, ResourceExhaustedError
-from kernelport.limits import about
+from kernelport.limits import about, is_text
 from kernelport.signature import Signature, TensorSpec, describe
 from kernelport.tensors import (
     MAX_MESSAGE_BYTES,
@@ -131,14 +132,14 @@ def each(inputs: Mapping[str, Any], convert: Callable[[str, Any], Any]) -> dict[
 
 def from_text(spec: TensorSpec, text: str) -> Any:
     """What a text stands for: a number, a truth value, or a list of them as JSON. For U8 and STRING a list, too, but
-    any other text stands for itself, and for the input `text` every one does.
+    any other text stands for itself, and where the input is a text every one does.
 
     Raises:
         ValueProblem: when it stands for nothing of the kind.
     """
     stripped = text.strip()
     if spec.dtype in (pb.U8, pb.STRING):
-        if spec.name == "text" or not stripped.startswith("["):
+        if is_text(spec) or not stripped.startswith("["):
             return text
         try:
             return json.loads(stripped)
@@ -162,12 +163,14 @@ def array_of(spec: TensorSpec, value: Any) -> Array:
     if is_masked(value):
         raise ValueProblem(f"expected {describe(spec)}, got a masked array: fill its gaps, as with `array.filled(0)`")
     value = as_numpy_reads(value)
+    if is_text(spec) and not _holds_text(value):
+        raise ValueProblem(f"expected a text, got {show(value)}")
     if isinstance(value, np.ndarray) and value.dtype.newbyteorder("=") in _declared_dtypes(spec):
         array = value
     elif isinstance(value, str) and spec.dtype == pb.U8:
         array = utf8(value)
-    elif isinstance(value, bytes) and spec.dtype == pb.U8:
-        array = np.frombuffer(value, np.uint8)
+    elif isinstance(value, (bytes, bytearray)) and spec.dtype == pb.U8:
+        array = np.frombuffer(bytes(value), np.uint8)
     else:
         array = _strings(spec, value) if spec.dtype == pb.STRING else _numbers(spec, value)
     return array.reshape(1) if array.ndim == 0 and spec.ranked and len(spec.shape) == 1 else array
@@ -202,6 +205,14 @@ def show(value: Any) -> str:
 
 def _declared_dtypes(spec: TensorSpec) -> Iterator[Any]:
     return (NUMPY_DTYPES[dtype] for dtype in (spec.dtype, *spec.other_dtypes))
+
+
+def _holds_text(value: Any) -> bool:
+    """Whether a value is a text or its bytes. A number is no letter, however alike the two are on the wire."""
+    if isinstance(value, memoryview):
+        value = np.asarray(value)
+    is_array = isinstance(value, np.ndarray) and value.ndim > 0 and value.dtype == NUMPY_DTYPES[pb.U8]
+    return is_array or isinstance(value, (str, bytes, bytearray))
 
 
 def _strings(spec: TensorSpec, value: Any) -> Array:

@@ -134,6 +134,13 @@ def _nothing_to_say(text: str, languages: Sequence[str]) -> str | None:
     return nothing_to_say(text, chinese="zh" in languages)
 
 
+def is_text(spec: TensorSpec) -> bool:
+    """Whether an input is UTF-8 text for people, and no bytes of another kind: it is called `text`, or has limits that
+    only a text can have."""
+    limited = spec.max_characters or spec.max_digits or spec.choices or spec.languages or spec.names_voice
+    return spec.dtype == pb.U8 and (spec.name == "text" or bool(limited))
+
+
 def about(spec: TensorSpec) -> str:
     """The limits and the description of a tensor in one line; empty when it has neither."""
     default = f"default {spec.default_value:g}" if spec.HasField("default_value") else ""

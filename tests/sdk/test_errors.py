@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kernelport import Client, InvalidArgumentError, ItemState, JobState, NotFoundError, UnavailableError
+from kernelport.coercion import utf8
 from tests.sdk.servers import Echo, serving
 
 X = np.ones((1, 1, 2, 2), np.float32)
@@ -107,6 +108,26 @@ def test_states_are_words_or_of_the_enums(client: Client) -> None:
 def test_what_holds_numbers_is_an_input(x: Any, client: Client) -> None:
     for inputs in (x, {"x": x}):
         np.testing.assert_array_equal(client.infer(ONNX, inputs)["y"], X, strict=True)
+
+
+@pytest.mark.parametrize("number", [65, 65.0, np.int64(65), (65,), [72, 105], range(65, 70), np.array(65, "u1"), X])
+def test_a_number_is_no_letter_of_a_text(number: Any, client: Client) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: client.speak(VOICE, number),
+        lambda: list(client.stream(VOICE, number)),
+        lambda: client.infer(VOICE, number),
+        lambda: client.infer(VOICE, {"text": "Hi.", "locale": number}),
+        lambda: list(client.map(VOICE, [number])),
+        lambda: client.jobs.submit(VOICE, [{"text": number}]),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidArgumentError, match=r'inputs\["(text|locale)"\]: expected a text, got '):
+            call()
+
+
+@pytest.mark.parametrize("text", [str, str.encode, lambda text: bytearray(text.encode()), utf8], ids=range(4))
+def test_bytes_are_a_text(text: Callable[[str], Any], client: Client) -> None:
+    assert client.speak(VOICE, text("Hi."), seed=1).seconds == client.speak(VOICE, "Hi.", seed=1).seconds
 
 
 def test_what_speaks_dlpack_is_an_input(client: Client) -> None:
