@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from kernelport import AsyncClient, Client, InternalError
+from kernelport import AsyncClient, Client, InternalError, ResourceExhaustedError
 from kernelport.supervisor.stack import Stack
 from tests.sdk.servers import Echo, answering, serving
 
@@ -75,6 +75,15 @@ async def test_a_large_job_leaves_the_event_loop_to_others(stack: Stack, tmp_pat
         await client.jobs.wait(job.id, timeout_s=60)
         for _ in range(2):
             await in_turns(client.jobs.fetch_all(job.id, tmp_path))
+
+
+@pytest.mark.parametrize("attempt", range(3))
+async def test_what_is_too_large_is_told_by_the_setting_that_says_so(attempt: int, stack: Stack) -> None:
+    inputs = {"x": np.zeros((1, 1, 68, 2**18), np.float32)}
+    async with AsyncClient(stack.target, timeout_s=60) as client:
+        for call in (client.infer("identity-onnx", inputs), client.jobs.submit("identity-onnx", [inputs])):
+            with pytest.raises(ResourceExhaustedError, match="KERNELPORT_MAX_MESSAGE_BYTES"):
+                await call
 
 
 async def in_turns(done: Coroutine[Any, Any, T]) -> T:

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any, TypeVar
 
 import grpc
@@ -20,7 +21,11 @@ from kernelport.errors import FailedPreconditionError, KernelPortError, from_cal
 
 T = TypeVar("T")
 R = TypeVar("R")
-_Stubs = dict[type[Any], Any]
+_Stub = Callable[[Any], Any]  # the class of a service's stub, or what makes one
+_Stubs = dict[_Stub, Any]
+# What grpc.aio says where it could not go on sending a stream of requests. The front door has ended the call, and said
+# why, but of the two grpc.aio tells what it noticed first.
+_CUT_OFF = "Internal error from Core"
 
 
 class AsyncChannel(NotCopied):
@@ -60,9 +65,7 @@ class AsyncChannel(NotCopied):
         """When a call that begins now must be over; None for the client's own limit."""
         return Deadline(self.timeout_s if timeout_s is None else timeout_s)
 
-    async def call(
-        self, stub: type[Any], method: str, request: Any, deadline: Deadline, *, repeatable: bool = True
-    ) -> Any:
+    async def call(self, stub: _Stub, method: str, request: Any, deadline: Deadline, *, repeatable: bool = True) -> Any:
         """The answer to a request.
 
         Args:
@@ -76,7 +79,7 @@ class AsyncChannel(NotCopied):
 
         return await self._repeated(once, deadline, repeatable)
 
-    async def exchange(self, stub: type[Any], method: str, request: bytes, deadline: Deadline, is_large: bool) -> bytes:
+    async def exchange(self, stub: _Stub, method: str, request: bytes, deadline: Deadline, is_large: bool) -> bytes:
         """The serialized answer to a serialized request.
 
         Args:
@@ -94,9 +97,9 @@ class AsyncChannel(NotCopied):
                 async for chunk in call:
                     answer.write(chunk)
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED and not _is_cut_off(error):
                     raise
-                # By a front door of version 0.1.0.
+                # By a front door of version 0.1.0, or one whose reason a message in one piece tells.
                 return bytes((await self._sent(stub, method, request, left_s)).pop())
             finally:
                 call.cancel()
@@ -119,7 +122,7 @@ class AsyncChannel(NotCopied):
             failures += 1
             await pause(retry_pause_s(failure, failures, self._max_retries if repeatable else 0, deadline))
 
-    async def stream(self, stub: type[Any], method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
+    async def stream(self, stub: _Stub, method: str, request: Any, deadline: Deadline) -> AsyncGenerator[Any]:
         """The answers to a request, as they come."""
         call = self._sent(stub, method, request, deadline.left_s())
         try:
@@ -138,10 +141,16 @@ class AsyncChannel(NotCopied):
         """
         await pause(retry_pause_s(failure, failures, self._max_retries, deadline))
 
-    def begin(self, stub: type[Any], method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
+    def begin(self, stub: _Stub, method: str, requests: Sequence[Any], deadline: Deadline) -> "AsyncBegun":
         """Sends a stream of requests, without waiting for the answer."""
+
+        async def one_by_one() -> Any:
+            for request in requests:
+                answer = await self.call(_of_one_message(stub), method, request, deadline, repeatable=False)
+            return answer
+
         begun = self._sent(stub, method, requests, deadline.left_s())
-        return AsyncBegun(begun, lambda: self._translated(deadline))
+        return AsyncBegun(begun, lambda: self._translated(deadline), one_by_one)
 
     async def close(self) -> None:
         """Closes every connection; calls in flight end with FailedPreconditionError. Again, it does nothing."""
@@ -168,10 +177,10 @@ class AsyncChannel(NotCopied):
                 raise FailedPreconditionError(CLOSED) from None
             raise
 
-    def _sent(self, stub: type[Any], method: str, request: Any, timeout_s: float | None) -> Any:
+    def _sent(self, stub: _Stub, method: str, request: Any, timeout_s: float | None) -> Any:
         return self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
 
-    def _method(self, stub: type[Any], method: str) -> Any:
+    def _method(self, stub: _Stub, method: str) -> Any:
         if self._closed:
             raise FailedPreconditionError(CLOSED)
         if self._pid != os.getpid():
@@ -191,11 +200,17 @@ class AsyncChannel(NotCopied):
 
 
 class AsyncBegun:
-    """A call that has begun."""
+    """A call that has begun, with requests that are sent one by one where they were cut off."""
 
-    def __init__(self, call: Any, translated: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self,
+        call: Any,
+        translated: Callable[[], AbstractContextManager[None]],
+        one_by_one: Callable[[], Awaitable[Any]],
+    ) -> None:
         self._call = call
         self._translated = translated
+        self._one_by_one = one_by_one
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -204,7 +219,12 @@ class AsyncBegun:
     async def result(self) -> Any:
         """The answer, when it is there."""
         with self._translated():
-            return await self._call
+            try:
+                return await self._call
+            except grpc.aio.AioRpcError as error:
+                if not _is_cut_off(error):
+                    raise
+            return await self._one_by_one()
 
     def cancel(self) -> None:
         """Gives the call up, unless it has ended."""
@@ -276,6 +296,26 @@ async def _give_up(running: Iterable[asyncio.Future[Any]]) -> None:
     for future in running:
         future.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+class _OneMessage:
+    """A channel to which a stream of requests has one: on the wire, a call of one request is no different."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self.stream_unary = channel.unary_unary
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+
+@cache
+def _of_one_message(stub: _Stub) -> _Stub:
+    return lambda channel: stub(_OneMessage(channel))
+
+
+def _is_cut_off(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_OFF
 
 
 def _is_cancelled() -> bool:
