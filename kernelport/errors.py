@@ -29,7 +29,11 @@ _REFUSED = re.compile(
 _UNRESOLVED = re.compile(r"(errors resolving|DNS resolution failed for) (?P<host>[^\s:]+)")
 # Why there is no connection, as gRPC words it, and what helps.
 _WHY = (
-    (re.compile("Failed parsing HTTP/2"), "it speaks HTTP/1, not gRPC: it may be the HTTP address of the front door"),
+    (
+        re.compile("Failed parsing HTTP/2.*http1"),
+        "it speaks HTTP/1, not gRPC: it may be the HTTP address of the front door",
+    ),
+    (re.compile("Failed parsing HTTP/2"), "it does not speak gRPC"),
     (re.compile(r".*CERTIFICATE_VERIFY_FAILED: (certificate .+): OK"), "its {0}"),
     (
         re.compile(r".*CERTIFICATE_VERIFY_FAILED: (.+): OK"),
@@ -44,6 +48,7 @@ _WHY = (
     ),
 )
 _TOO_LARGE = "message larger than max"
+_NO_MESSAGE = "Exception deserializing response"
 # How gRPC words that a call was cancelled on this side.
 _OWN_DOING = ("Locally cancelled", "Channel closed")
 # Of an object, as in `<_io.BytesIO object at 0x7f52>`.
@@ -249,12 +254,24 @@ def from_status(status: status_pb2.Status) -> KernelPortError:
     return error
 
 
-def from_call(call: grpc.RpcError) -> KernelPortError:
-    """The error of a call that failed, whether the front door said so or gRPC itself."""
+def no_front_door(target: str) -> FailedPreconditionError:
+    """The error that says that what answers a call is something else, or too old to know the call."""
+    where = f"at {target}" if target else "there"
+    return FailedPreconditionError(f"what listens {where} is no KernelPort front door, or one of another version")
+
+
+def from_call(call: grpc.RpcError, target: str = "") -> KernelPortError:
+    """The error of a call that failed, whether the front door said so or gRPC itself.
+
+    Args:
+        target: where the call went.
+    """
     status = rpc_status.from_call(call)  # type: ignore[arg-type]
     if status is None:
         code: grpc.StatusCode = call.code()
         details = call.details() or code.name
+        if code is grpc.StatusCode.UNIMPLEMENTED or details.startswith(_NO_MESSAGE):
+            return no_front_door(target)
         if code is grpc.StatusCode.CANCELLED and not details.startswith(_OWN_DOING):
             # What a server does to calls that come while it shuts down: the caller has cancelled nothing.
             code, details = grpc.StatusCode.UNAVAILABLE, "the front door stopped; the request may still run"

@@ -66,6 +66,25 @@ def answering(response: bytes) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def another(answer: bytes | None) -> Iterator[str]:
+    """The address of a gRPC server of another kind: it has no method, or gives the same bytes for each.
+
+    Args:
+        answer: the bytes; None where it has none.
+    """
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, details: Any) -> Any:
+            if answer is None:
+                return None
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: answer)
+
+    server = grpc.server(ThreadPoolExecutor(2), handlers=(Handler(),), options=_OPTIONS)
+    with _listening(server, free_port()) as target:
+        yield target
+
+
+@contextlib.contextmanager
 def _listening(server: grpc.Server, port: int) -> Iterator[str]:
     target = f"127.0.0.1:{port}"
     server.add_insecure_port(target)

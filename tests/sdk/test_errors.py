@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from kernelport import Client, InvalidArgumentError, ItemState, JobState, NotFoundError, UnavailableError
+from kernelport import (
+    AsyncClient,
+    Client,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ItemState,
+    JobState,
+    NotFoundError,
+    UnavailableError,
+)
 from kernelport.coercion import utf8
-from tests.sdk.servers import Echo, serving
+from tests.sdk.servers import Echo, another, serving
 
 X = np.ones((1, 1, 2, 2), np.float32)
 ONNX, VOICE = "identity-onnx", "hibari-en"
@@ -139,6 +148,21 @@ def test_what_speaks_dlpack_is_an_input(client: Client) -> None:
             return X.__dlpack_device__()
 
     np.testing.assert_array_equal(client.infer(ONNX, {"x": Tensor()})["y"], X, strict=True)
+
+
+@pytest.mark.parametrize("answer", [None, b"\xff\xff\xffjunk"])
+async def test_a_server_of_another_kind_is_told_from_a_front_door(answer: bytes | None) -> None:
+    with another(answer) as target, Client(target, timeout_s=5) as client:
+        told = f"what listens at {target} is no KernelPort front door"
+        with pytest.raises(FailedPreconditionError, match=told):
+            client.voices()
+        async with AsyncClient(target, timeout_s=5) as async_client:
+            with pytest.raises(FailedPreconditionError, match=told):
+                await async_client.voices()
+            with pytest.raises(FailedPreconditionError, match=told):
+                await async_client.jobs.wait("j", timeout_s=5)
+            with pytest.raises(FailedPreconditionError, match=told):
+                await async_client.jobs.seal("j")
 
 
 def test_one_value_for_a_model_that_nobody_has_served_yet_is_told_so(client: Client) -> None:

@@ -1,5 +1,8 @@
 """Errors travel: what a worker raises is what a client catches."""
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
 import grpc
 import pytest
 from google.rpc import status_pb2
@@ -88,3 +91,21 @@ def test_the_address_for_http_is_told_from_a_front_door(stack: Stack) -> None:
         client.deployments()
     told = "it speaks HTTP/1, not gRPC: it may be the HTTP address of the front door"
     assert str(wrong.value) == f"cannot connect to {address}: {told}"
+
+
+def test_what_speaks_neither_is_not_told_to_speak_http() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        greeting = pool.submit(_greet, server)
+        with (
+            Client(f"127.0.0.1:{server.getsockname()[1]}", max_retries=0) as client,
+            pytest.raises(UnavailableError, match="it does not speak gRPC"),
+        ):
+            client.deployments()
+        greeting.result().close()
+
+
+def _greet(server: socket.socket) -> socket.socket:
+    """A connection on which the server has said what it is, as SSH does."""
+    connection, _ = server.accept()
+    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+    return connection

@@ -17,7 +17,7 @@ import grpc
 from kernelport.client.calling.address import CLOSED, Address, NotCopied
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
-from kernelport.errors import FailedPreconditionError, KernelPortError, from_call
+from kernelport.errors import FailedPreconditionError, KernelPortError, from_call, no_front_door
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -77,7 +77,7 @@ class AsyncChannel(NotCopied):
             awaitable: Awaitable[Any] = self._sent(stub, method, request, left_s)
             return awaitable
 
-        return await self._repeated(once, deadline, repeatable)
+        return self._checked(await self._repeated(once, deadline, repeatable))
 
     async def exchange(self, stub: _Stub, method: str, request: bytes, deadline: Deadline, is_large: bool) -> bytes:
         """The serialized answer to a serialized request.
@@ -95,7 +95,7 @@ class AsyncChannel(NotCopied):
             call = self._sent(stub, f"{method}Chunked", request, left_s)
             try:
                 async for chunk in call:
-                    answer.write(chunk)
+                    answer.write(self._checked(chunk))
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNIMPLEMENTED and not _is_cut_off(error):
                     raise
@@ -129,7 +129,7 @@ class AsyncChannel(NotCopied):
             with self._translated(deadline):
                 async for answer in call:
                     self.answered = True
-                    yield answer
+                    yield self._checked(answer)
         finally:
             call.cancel()
 
@@ -150,7 +150,7 @@ class AsyncChannel(NotCopied):
             return answer
 
         begun = self._sent(stub, method, requests, deadline.left_s())
-        return AsyncBegun(begun, lambda: self._translated(deadline), one_by_one)
+        return AsyncBegun(begun, lambda: self._translated(deadline), self._checked, one_by_one)
 
     async def close(self) -> None:
         """Closes every connection; calls in flight end with FailedPreconditionError. Again, it does nothing."""
@@ -170,12 +170,18 @@ class AsyncChannel(NotCopied):
         try:
             yield
         except grpc.RpcError as error:
-            raise deadline.named(from_call(error)) from None
+            raise deadline.named(from_call(error, self._address.target)) from None
         except asyncio.CancelledError:
             # Of a call rather than of the task: nobody would see that it has failed.
             if self._closed and not _is_cancelled():
                 raise FailedPreconditionError(CLOSED) from None
             raise
+
+    def _checked(self, answer: T | None) -> T:
+        """An answer; grpc.aio gives None for one that is no message."""
+        if answer is None:
+            raise no_front_door(self._address.target)
+        return answer
 
     def _sent(self, stub: _Stub, method: str, request: Any, timeout_s: float | None) -> Any:
         return self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
@@ -206,10 +212,12 @@ class AsyncBegun:
         self,
         call: Any,
         translated: Callable[[], AbstractContextManager[None]],
+        checked: Callable[[Any], Any],
         one_by_one: Callable[[], Awaitable[Any]],
     ) -> None:
         self._call = call
         self._translated = translated
+        self._checked = checked
         self._one_by_one = one_by_one
 
     def done(self) -> bool:
@@ -220,7 +228,7 @@ class AsyncBegun:
         """The answer, when it is there."""
         with self._translated():
             try:
-                return await self._call
+                return self._checked(await self._call)
             except grpc.aio.AioRpcError as error:
                 if not _is_cut_off(error):
                     raise

@@ -114,7 +114,7 @@ class Channel(NotCopied):
         try:
             yield
         except grpc.RpcError as error:
-            failure = deadline.named(from_call(error))
+            failure = deadline.named(from_call(error, self._address.target))
             if self._closed and isinstance(failure, CancelledError):
                 raise FailedPreconditionError(CLOSED) from None
             raise failure from None
