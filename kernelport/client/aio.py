@@ -337,8 +337,10 @@ class AsyncClient:
         await self.close()
 
     def _run(self, model: str, outputs: Sequence[str], timeout_s: float | None) -> "_Run":
+        names = checked_outputs(outputs)
+
         async def run(inputs: Any) -> InferResult:
-            return await self.infer(model, inputs, outputs=outputs, timeout_s=timeout_s)
+            return await self.infer(model, inputs, outputs=names, timeout_s=timeout_s)
 
         return run
 

@@ -44,21 +44,25 @@ def spoken(text: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return coerce({"text": text}, _SPOKEN) | {name: value for name, value in inputs.items() if value is not None}
 
 
-def checked_outputs(outputs: Sequence[str]) -> Sequence[str]:
-    """Names of wanted outputs.
+def checked_outputs(outputs: Iterable[str] | None) -> Sequence[str]:
+    """Names of wanted outputs; none for None.
 
     Raises:
         InvalidArgumentError: when they are no list of texts.
     """
-    is_list = isinstance(outputs, Sequence) and not isinstance(outputs, (str, bytes))
-    if not is_list or not all(isinstance(name, str) for name in outputs):
-        raise InvalidArgumentError.of([FieldViolation("outputs", f"expected a list of names, got {show(outputs)}")])
-    return outputs
+    if outputs is None:
+        return ()
+    if isinstance(outputs, Iterable) and not isinstance(outputs, (str, bytes)):
+        outputs = list(outputs)
+        if all(isinstance(name, str) for name in outputs):
+            return outputs
+    raise InvalidArgumentError.of([FieldViolation("outputs", f"expected a list of names, got {show(outputs)}")])
 
 
 def speech_outputs(outputs: Sequence[str], inputs: Mapping[str, Any]) -> Sequence[str]:
     """Names of wanted outputs with those that speech consists of; none when only the usual ones are wanted."""
-    if not checked_outputs(outputs):
+    outputs = checked_outputs(outputs)
+    if not outputs:
         return ()
     sound = ["audio", "sample_rate", *(["audio_file"] if "audio_format" in inputs else ())]
     return [*sound, *(name for name in outputs if name not in sound)]

@@ -329,8 +329,10 @@ class Client:
         self.close()
 
     def _run(self, model: str, outputs: Sequence[str], timeout_s: float | None) -> "_Run":
+        names = checked_outputs(outputs)
+
         def run(inputs: Any) -> InferResult:
-            return self.infer(model, inputs, outputs=outputs, timeout_s=timeout_s)
+            return self.infer(model, inputs, outputs=names, timeout_s=timeout_s)
 
         return run
 

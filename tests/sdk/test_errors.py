@@ -61,7 +61,13 @@ MISTAKES: list[tuple[str, Callable[[Client], Any]]] = [
     ("states", lambda c: list(c.jobs.items("j", [99]))),
     ("cursor", lambda c: list(c.jobs.watch("j", cursor="a"))),
     ("reason", lambda c: c.jobs.cancel("j", 5)),
+    ("states", lambda c: list(c.jobs.list(states=5))),
+    ("target", lambda c: Client("\ud800:1")),
+    ("outputs", lambda c: c.infer(ONNX, {"x": X}, outputs="y")),
     ("folder", lambda c: c.jobs.fetch_all("j", 5)),
+    ("folder", lambda c: c.jobs.fetch_all("j", "")),
+    ("folder", lambda c: c.jobs.fetch_all("j", "out\0")),
+    ("folder", lambda c: c.jobs.fetch_all("j", "out\ud800")),
 ]
 
 
@@ -178,6 +184,13 @@ def test_none_is_not_given(client: Client) -> None:
     plain = client.speak(VOICE, "Good morning.")
     assert client.speak(VOICE, "Good morning.", speed=None, seed=None).seconds == plain.seconds
     assert client.infer(VOICE, "Good morning.")["audio"].size == plain.audio.size
+
+
+def test_names_of_outputs_and_states_are_any_iterable_and_none_is_not_given(client: Client) -> None:
+    assert client.infer(ONNX, {"x": X}, outputs=None).keys() == {"y"}
+    assert client.infer(ONNX, {"x": X}, outputs=iter(["y"])).keys() == {"y"}
+    assert [result.keys() for result in client.map(ONNX, [X, X], outputs=iter(["y"]))] == [{"y"}] * 2
+    assert len(list(client.jobs.list(states=None))) == len(list(client.jobs.list()))
 
 
 def test_a_file_that_is_not_there_is_told(client: Client, tmp_path: Path) -> None:

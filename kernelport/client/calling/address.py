@@ -29,7 +29,7 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 )
 # What gRPC resolves by itself: sockets of this machine, and lists of addresses.
 _RESOLVED = ("unix:", "unix-abstract:", "ipv4:", "ipv6:", "xds:")
-_HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/@\[\]]+):(?P<port>[0-9]{1,5})")
+_HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/@\[\]\ud800-\udfff]+):(?P<port>[0-9]{1,5})")
 _MOST_PORTS = 65535
 TLS_SCHEME = "grpcs://"
 CLOSED = "the client is closed: make another"

@@ -1,5 +1,6 @@
 """Builds messages of what callers pass, and names the field that is not as it should be."""
 
+import os
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -74,11 +75,14 @@ def path(field: str, given: str | PathLike[str]) -> Path:
     """A path.
 
     Raises:
-        InvalidArgumentError: when it is none.
+        InvalidArgumentError: when it is none: an empty one, too, or one that no file can have.
     """
-    if not isinstance(given, (str, PathLike)):
-        raise InvalidArgumentError.of([FieldViolation(field, f"expected a path as str or Path, got {show(given)}")])
-    return Path(given)
+    try:
+        if isinstance(given, (str, PathLike)) and (name := os.fsencode(given)) and b"\0" not in name:
+            return Path(given)
+    except (TypeError, UnicodeEncodeError):
+        pass  # as is said of all that is no path
+    raise InvalidArgumentError.of([FieldViolation(field, f"expected a path as str or Path, got {show(given)}")])
 
 
 def _check(kind: type[Message], name: str, value: Any) -> None:
