@@ -167,13 +167,13 @@ def broker(url: str) -> dict[str, Any]:
 
 def reason(error: RedisError) -> str:
     """What is wrong with Redis, in its own words, the error's code included."""
-    words, code = _text(error).removesuffix("."), _code(error)
+    words, code = _text(error), _code(error)
     return words if not code or words.startswith(code) else f"{code} {words}"
 
 
 def unusable(url: str, error: RedisError) -> str:
     """That the Redis at `url` cannot be used, and why: for whoever started a program that needs it."""
-    return f"cannot use the Redis at {shown(url)}: {reason(error)}"
+    return f"cannot use the Redis at {shown(url)}: {reason(error).removesuffix('.')}"
 
 
 def passes(error: RedisError) -> bool:
