@@ -27,6 +27,7 @@ from kernelport.client.item_files.opening import open_bytes
 from kernelport.client.jobs.messages import FORMATS, is_over
 from kernelport.counting import counted
 from kernelport.enums import JobState
+from kernelport.errors import KernelPortError
 from kernelport.signature import Signature
 from kernelport.tensors import dtype_name, to_array
 from kernelport.v1 import job_pb2 as pb
@@ -167,6 +168,7 @@ def submit(
             _show_first(file, report)
             click.echo(f"{counted(report.items, 'item')} would be submitted; nothing was", err=True)
             return
+        client.jobs.on_retry = _TellingOnce().tell
         with _telling_what_a_break_leaves(request_id):
             job = client.jobs.submit(
                 name,
@@ -202,6 +204,19 @@ def _telling_what_a_break_leaves(request_id: str) -> Iterator[None]:
         for note in getattr(error, "__notes__", ()):
             click.echo(note, err=True)
         raise
+
+
+class _TellingOnce:
+    """Says what a submission waits for, and says it once."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def tell(self, error: KernelPortError, _pause_s: float) -> None:
+        """See `on_retry` of jobs."""
+        if error.message != self._told:
+            self._told = error.message
+            click.echo(f"trying again: {error.message}", err=True)
 
 
 def _tell_existing(job: pb.Job) -> None:

@@ -50,7 +50,7 @@ class AsyncChannel(NotCopied):
         self._pid = os.getpid()
         self._opened: dict[asyncio.AbstractEventLoop, tuple[grpc.aio.Channel, _Stubs]] = {}
         self._closed = False
-        self.answered = False
+        self.answered: bool = False
         calls.polled.add(self)
 
     def is_open(self) -> bool:

@@ -43,7 +43,7 @@ class Channel(NotCopied):
         self._pid = os.getpid()
         self._opened: tuple[grpc.Channel, dict[type[Any], Any]] | None = None
         self._closed = False
-        self.answered = False
+        self.answered: bool = False
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """When a call that begins now must be over; None for the client's own limit."""

@@ -82,6 +82,7 @@ class SlowDisk:
         acknowledged: list[str] = []
         stopped = threading.Event()
         with self._redis(slow=True) as process, Client(self._stack.target, timeout_s=30) as client:
+            client.jobs.patience_s = 0  # what was not acknowledged is no matter
             threads = [
                 threading.Thread(target=self._submit, args=(client, acknowledged, stopped)) for _ in range(SUBMITTERS)
             ]
