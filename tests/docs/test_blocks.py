@@ -73,12 +73,12 @@ STACK = "kernelport up"
 READY = {STACK: "listens on", "celery ": "is ready", "kernelport autoscale": "wanted"}
 # Commands that become another program: called in this process, they would end it.
 BECOMES = ("kernelport autoscale",)
-# What a reader has done by hand before a command, or the code that it ends with.
 # A call that is in the logs.
 CALL = (
     "python -c \"import kernelport, numpy; kernelport.Client('127.0.0.1:50051')"
     f".infer('{NAME}', {{'x': numpy.zeros((1, 1, 2, 2), numpy.float32)}}, request_id='ID')\""
 )
+# What a reader has done by hand before a command, or the code that it ends with.
 BEFORE = {"kernelport jobs resume": f"sed -i 's|{UNSPEAKABLE}|Nine.|' failed.csv", "kernelport trace": CALL}
 CODES = {
     "kernelport jobs submit book.txt --deployment": 1,
@@ -95,6 +95,7 @@ class Reader:
         self._folder = home
         self._stack: tuple[str, subprocess.Popen[bytes]] | None = None
         self._log = home / "output.log"
+        self._front_doors_log = home / ".local" / "state" / "kernelport" / "logs" / "front-door.log"
         known = {name: text for name, text in os.environ.items() if not name.startswith(("KERNELPORT_", "XDG_"))}
         self._environment = {
             **known,
@@ -139,6 +140,8 @@ class Reader:
         for begin, line in BEFORE.items():
             if command.startswith(begin):
                 self._type(line)
+                if line == CALL:  # the lines of calls that went well are written late
+                    wait_for(lambda: re.search(r"\bID\b", self._front_doors_log.read_text()))
         if bare.startswith(STACK):
             self._start(told)
         elif bare.startswith(tuple(READY)) and "--dry-run" not in command:
