@@ -3,6 +3,7 @@
 import hashlib
 import re
 import secrets
+from functools import lru_cache
 from typing import NamedTuple
 
 _TOKEN = re.compile(r"kp_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -30,6 +31,7 @@ def new_token(key_id: str) -> str:
     return f"kp_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
 
 
+@lru_cache(maxsize=256)  # a fiftieth of a small call, else
 def read_token(text: str) -> Presented | None:
     """What a text stands for; None where it cannot be a key."""
     match = _TOKEN.fullmatch(text)

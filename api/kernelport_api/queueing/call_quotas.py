@@ -2,10 +2,11 @@
 
 What a front door has in flight is its own to say: with each call that comes, and each that is over, it says how many
 there are now, so that nothing it said before has to be undone. Others take it for gone once its heartbeat is. Many
-calls are counted in one round trip: those that come while one is on its way are in the next.
+calls are counted in one round trip: the more of them are in flight, the longer one gathers what comes.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ from kernelport_api.queueing.redis_errors import unreachable
 # Of calls counted in one round trip: Redis does nothing else meanwhile, for about a millisecond.
 MOST_AT_ONCE = 256
 AGAIN_S = 0.2
+# From one round trip to the next: so much for each call in flight, little beside the time that they take of each other.
+GATHERED_S_A_CALL, MOST_GATHERED_S = 0.0001, 0.005
 # How soon to come again where nobody knows when somebody else's call will be over.
 RETRY_AFTER_S = 1.0
 
@@ -64,6 +67,8 @@ class CallQuotas:
         self._script = script(redis, "count_calls")
         self._front_door = front_door
         self._in_flight: dict[str, int] = {}
+        self._entered = 0
+        self._told_at = -MOST_GATHERED_S
         self._quotas: dict[str, Quotas] = {}
         self._coming: list[_Call] = []
         self._changed: set[str] = set()
@@ -99,6 +104,7 @@ class CallQuotas:
 
     def leave(self, call: _Call, *, gives_back: bool) -> None:
         """Counts a call out."""
+        self._entered -= 1
         for holder, _ in call.holders:
             self._in_flight[holder] -= 1
             self._changed.add(holder)
@@ -112,6 +118,9 @@ class CallQuotas:
 
     async def _keep_telling(self) -> None:
         while self._coming or self._changed or self._given_back:
+            gathers_s = min(MOST_GATHERED_S, self._entered * GATHERED_S_A_CALL)
+            await asyncio.sleep(self._told_at + gathers_s - time.monotonic())
+            self._told_at = time.monotonic()
             coming, self._coming = self._coming[:MOST_AT_ONCE], self._coming[MOST_AT_ONCE:]
             changed, self._changed = self._changed, set()
             given_back, self._given_back = self._given_back, []
@@ -150,6 +159,7 @@ class CallQuotas:
                 call.answer.set_exception(_exceeded(names[answer[0] - 1], dict(call.holders), answer))
             return
         call.day = day
+        self._entered += 1
         for holder, _ in call.holders:
             self._in_flight[holder] = self._in_flight.get(holder, 0) + 1
         if call.answer.done():  # its caller has gone
