@@ -32,7 +32,8 @@ test-thorough: .venv/installed-test
 ## The studio, the page that comes with the front door, in Debian's browsers: apt-get install chromium firefox-esr nodejs
 ## npm pulseaudio. What needs one that is not there is skipped; OPTIONS=--no-skips
 test-browser: .venv/installed-browser tests/browser/node_modules
-	$(BIN)/python -m pytest tests/browser $(OPTIONS)
+	$(BIN)/python -m pytest tests/browser $(OPTIONS) || \
+		$(BIN)/python -m pytest tests/browser --last-failed --last-failed-no-failures none $(OPTIONS)
 
 # What these tests have of npm.
 tests/browser/node_modules: tests/browser/package.json tests/browser/package-lock.json
