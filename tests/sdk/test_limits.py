@@ -159,7 +159,6 @@ async def test_a_limit_of_fetching_bounds_the_listing_of_items(proxy: Proxy, tmp
             assert time.monotonic() - began < 5
 
 
-@pytest.mark.alone
 def test_a_call_without_a_limit_ends_when_the_front_door_has_frozen(proxy: Proxy) -> None:
     with Client(proxy.target, max_retries=0) as client:
         client.deployments()
