@@ -8,7 +8,7 @@ refused.
 
 import json
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,17 @@ from kernelport.limits import about, is_text
 from kernelport.signature import Signature, TensorSpec, describe
 from kernelport.tensors import (
     MAX_MESSAGE_BYTES,
+    MAX_RANK,
     NUMPY_DTYPES,
     Array,
     as_numpy_reads,
     dtype_name,
     from_array,
+    is_bytes,
     is_masked,
+    uneven_rows,
     wire_bytes,
+    wire_dtype,
 )
 from kernelport.v1 import inference_pb2 as pb
 
@@ -165,7 +169,7 @@ def array_of(spec: TensorSpec, value: Any) -> Array:
     value = as_numpy_reads(value)
     if is_text(spec) and not _holds_text(value):
         raise ValueProblem(f"expected a text, got {show(value)}")
-    if isinstance(value, np.ndarray) and value.dtype.newbyteorder("=") in _declared_dtypes(spec):
+    if isinstance(value, np.ndarray) and _is_declared(spec, value):
         array = value
     elif isinstance(value, str) and spec.dtype == pb.U8:
         array = utf8(value)
@@ -203,8 +207,9 @@ def show(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
-def _declared_dtypes(spec: TensorSpec) -> Iterator[Any]:
-    return (NUMPY_DTYPES[dtype] for dtype in (spec.dtype, *spec.other_dtypes))
+def _is_declared(spec: TensorSpec, array: Array) -> bool:
+    """Whether an array is of a dtype that an input takes; of STRING it is when it holds objects."""
+    return array.dtype.kind not in "SUT" and wire_dtype(array) in (spec.dtype, *spec.other_dtypes)
 
 
 def _holds_text(value: Any) -> bool:
@@ -215,13 +220,29 @@ def _holds_text(value: Any) -> bool:
     return is_array or isinstance(value, (str, bytes, bytearray))
 
 
+def _no_array(spec: TensorSpec, value: Any) -> ValueProblem:
+    """What to say of lists that numpy makes no array of."""
+    uneven = uneven_rows(value)
+    return ValueProblem(uneven) if uneven else unexpected(spec, value)
+
+
+def _with_bytes(value: Any, levels: int = MAX_RANK) -> Any:
+    """A value with every string of bytes in it, in lists of lists, too, as `bytes`: of others numpy makes numbers."""
+    if levels and isinstance(value, (list, tuple)):
+        return [_with_bytes(part, levels - 1) for part in value]
+    return bytes(value) if is_bytes(value) else value
+
+
 def _strings(spec: TensorSpec, value: Any) -> Array:
-    # As objects: numpy's own strings end before their trailing zero bytes.
-    given = np.asarray(value, dtype=object)
+    try:
+        # As objects: numpy's own strings end before their trailing zero bytes.
+        given = np.asarray(_with_bytes(value), dtype=object)
+    except ValueError:
+        raise _no_array(spec, value) from None
     encoded = np.empty(given.size, dtype=object)
     for index, element in enumerate(given.ravel().tolist()):
         if not isinstance(element, (str, bytes)):
-            raise unexpected(spec, value)
+            raise _no_array(spec, value)
         encoded[index] = utf8(element).tobytes() if isinstance(element, str) else element
     return encoded.reshape(given.shape)
 
@@ -232,7 +253,7 @@ def _numbers(spec: TensorSpec, value: Any) -> Array:
         given = np.asarray(value)
     # Lists of unequal lengths or of unlike things; tensors of other libraries that are on a GPU.
     except (ValueError, TypeError, OverflowError, RuntimeError):
-        raise unexpected(spec, value) from None
+        raise _no_array(spec, value) from None
     if not given.size:
         return given.astype(dtype)
     if _kind(given.dtype) not in _TAKEN[_kind(dtype)]:

@@ -8,7 +8,7 @@ import math
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import ml_dtypes
 import numpy as np
@@ -51,6 +51,8 @@ _MESSAGE_OVERHEAD, _TENSOR_OVERHEAD, _DIMENSION_OVERHEAD = 64, 32, 10
 MAX_RANK = 64
 _POINTER_BYTES = 8  # of a STRING element
 _MAX_BYTES = 2**63 - 1
+# The dtypes of torch that numpy has none for.
+_WITHOUT_NUMPY = ("torch.bfloat16", "torch.float8")
 
 
 def dtype_name(dtype: int) -> str:
@@ -66,6 +68,12 @@ def wire_dtype(array: Array) -> pb.DType | None:
     return pb.STRING if array.dtype.kind in "SUT" else WIRE_DTYPES.get(array.dtype.newbyteorder("="))
 
 
+def is_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview]:
+    """Whether a value is a string of bytes, of any type of Python's own that holds one."""
+    is_view = isinstance(value, memoryview) and value.ndim == 1 and value.format in ("B", "c")
+    return is_view or isinstance(value, (bytes, bytearray))
+
+
 def is_masked(value: Any, levels: int = MAX_RANK) -> bool:
     """Whether a value is a masked array, or a list of lists of at most so many levels with one in it. What numpy makes
     an array of shows what was masked."""
@@ -77,22 +85,41 @@ def is_masked(value: Any, levels: int = MAX_RANK) -> bool:
     return any(issubclass(part, (list, tuple)) for part in parts) and any(is_masked(part, levels - 1) for part in value)
 
 
-def as_numpy_reads(value: Any) -> Any:
-    """A value that numpy makes an array of: a tensor of torch without its gradient, in the memory of the CPU, bfloat16
-    as float32, which holds each; what has no other way than DLPack by that. All else stays as it is.
+def as_numpy_reads(value: Any, levels: int = MAX_RANK) -> Any:
+    """A value that numpy makes an array of: a tensor of torch without its gradient, in the memory of the CPU, and of
+    floats that numpy does not know as float32, which holds each; what has no other way than DLPack by that. The same in
+    lists of lists of at most so many levels. All else stays as it is.
 
     Raises:
-        ValueError: when a tensor has no such array, as one without memory.
+        ValueError: when a tensor has no such array, as one without memory, or one whose rows differ in length.
     """
+    if isinstance(value, (list, tuple)):
+        parts = set(map(type, value))
+        if not levels or not any(issubclass(part, (list, tuple)) or hasattr(part, "__dlpack__") for part in parts):
+            return value
+        return [as_numpy_reads(part, levels - 1) for part in value]
     if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
         return value
     try:
         if hasattr(value, "detach"):
-            value = value.detach().cpu()
-            return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+            return _of_torch(value)
         return value if hasattr(value, "__array__") else np.from_dlpack(value)
     except (TypeError, RuntimeError, BufferError, NotImplementedError) as error:
         raise ValueError(f"expected a dense tensor, got one that numpy cannot read: {error}") from error
+
+
+def uneven_rows(value: Any) -> str:
+    """What to say of lists of lists whose rows differ in length; empty where none do."""
+    rows: list[tuple[tuple[int, ...], Any]] = [((), value)]
+    for _ in range(MAX_RANK):
+        if not all(isinstance(row, (list, tuple)) or (isinstance(row, np.ndarray) and row.ndim) for _, row in rows):
+            return ""
+        for place, row in rows:
+            if len(row) != len(rows[0][1]):
+                first = f"{_row(rows[0][0])} has {len(rows[0][1])}"
+                return f"expected rows of equal length, {first} and {_row(place)} has {len(row)}"
+        rows = [((*place, index), part) for place, row in rows for index, part in enumerate(row)]
+    return ""
 
 
 def from_array(name: str, array: Any) -> pb.Tensor:
@@ -257,15 +284,35 @@ def _split_strings(data: bytes | memoryview) -> Iterator[bytes]:
 
 
 def _text_bytes(array: Array) -> int:
-    texts = (element for element in array.ravel().tolist() if isinstance(element, (str, bytes)))
-    lengths = (len(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text) for text in texts)
-    return sum(lengths) + _LENGTH.size * array.size
+    elements = array.ravel().tolist()
+    texts = (element.encode("utf-8", "surrogatepass") if isinstance(element, str) else element for element in elements)
+    return sum(len(text) for text in texts if is_bytes(text)) + _LENGTH.size * array.size
+
+
+def _of_torch(tensor: Any) -> Any:
+    """The array of a tensor of torch."""
+    if getattr(tensor, "is_nested", False):
+        raise ValueError(
+            "expected rows of equal length, got a nested tensor: pad it, as with "
+            "`torch.nested.to_padded_tensor(tensor, 0.0)`"
+        )
+    if str(tensor.dtype).startswith(_WITHOUT_NUMPY):
+        tensor = tensor.float()
+    return tensor.numpy(force=True)
+
+
+def _row(place: Sequence[int]) -> str:
+    return f"row {place[0] if len(place) == 1 else list(place)}"
 
 
 def _plain_array(name: str, given: Any) -> Array:
     if is_masked(given):
         raise TypeError(f"tensor {name!r}: a masked array cannot travel: fill its gaps, as with `array.filled(0)`")
-    array = np.asarray(as_numpy_reads(given))
+    given = as_numpy_reads(given)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(uneven_rows(given) or str(error)) from None
     # numpy's own strings end before their trailing zero bytes
     return np.array(given, dtype=object) if array.dtype.kind in "SUT" else array
 
@@ -276,8 +323,8 @@ def _element_bytes(name: str, element: object) -> bytes:
             return element.encode()
         except UnicodeEncodeError as error:
             raise TypeError(f"tensor {name!r}: a STRING element must be Unicode text: {error}") from error
-    if isinstance(element, bytes):
-        return element
+    if is_bytes(element):
+        return bytes(element)
     raise TypeError(f"tensor {name!r}: a STRING element must be str or bytes, got {type(element).__name__}")
 
 

@@ -1,5 +1,6 @@
 """Every mistake is a KernelPortError that names the field, and nothing is changed in silence."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,14 @@ from tests.sdk.servers import Echo, another, serving
 
 X = np.ones((1, 1, 2, 2), np.float32)
 ONNX, VOICE = "identity-onnx", "hibari-en"
+
+
+def nested(layout: torch.layout) -> torch.Tensor:
+    with warnings.catch_warnings():  # of what is not stable yet
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
+
+
 MISTAKES: list[tuple[str, Callable[[Client], Any]]] = [
     ("model", lambda c: c.infer(5, {"x": X})),
     ("model", lambda c: c.infer("\ud83d", {"x": X})),
@@ -32,6 +41,8 @@ MISTAKES: list[tuple[str, Callable[[Client], Any]]] = [
     ('inputs["\\ud83d"]', lambda c: c.infer(ONNX, {"\ud83d": X})),
     ('inputs["x"]', lambda c: c.infer(ONNX, {"x": [[1, 2], [3]]})),
     ('inputs["x"]', lambda c: c.infer(ONNX, {"x": torch.ones(1, 1, 2, 2).to_sparse()})),
+    ('inputs["x"]', lambda c: c.infer(ONNX, {"x": nested(torch.strided)})),
+    ('inputs["x"]', lambda c: c.infer(ONNX, {"x": nested(torch.jagged)})),
     ('inputs["x"]', lambda c: c.infer(ONNX, "text")),
     ('inputs["text"]', lambda c: c.speak(VOICE, None)),
     ('inputs["text"]', lambda c: c.speak(VOICE, ["a"])),

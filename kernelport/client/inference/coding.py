@@ -5,7 +5,6 @@ event loop stands still even when another thread does it. Here it is copied once
 """
 
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -173,14 +172,15 @@ def _in_list(response: bytes) -> list[bytes]:
 
 
 def _size(value: Any, levels: int) -> int:
-    if isinstance(value, np.ndarray):
-        return value.nbytes
     if isinstance(value, (list, tuple)):
         return len(value) * max(_ELEMENT_BYTES, _size(value[0], levels - 1)) if value and levels else 0
     if isinstance(value, (str, bytes)):
         return len(value)
-    shape = getattr(value, "shape", ())  # of a tensor of another library
-    return math.prod(shape) * getattr(value, "itemsize", 1) if isinstance(shape, tuple) else 0
+    try:
+        nbytes = getattr(value, "nbytes", 0)  # of an array, or a tensor of another library
+    except RuntimeError:  # of torch, for one that is not dense
+        return 0
+    return nbytes if isinstance(nbytes, int) else 0
 
 
 def _is_large(value: Any) -> bool:
